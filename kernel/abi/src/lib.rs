@@ -1,2 +1,8 @@
-//! Placeholder of the first commit.
+//! The Linux ABI as data: call table, error numbers, limits and user-visible layouts.
+//!
+//! Law: depends on nothing and does nothing; it only names what user programs can see.
 #![no_std]
+
+mod errno;
+
+pub use errno::Errno;

@@ -1,2 +1,6 @@
-//! Placeholder of the first commit.
-#![no_std]
+//! The System: everything of the kernel that is not the machine, as one value without `unsafe`.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod wait;
