@@ -1,2 +1,10 @@
-//! Placeholder of the first commit.
+//! One node's protocol stack: discovery, links, events.
 #![no_std]
+
+extern crate alloc;
+
+mod api;
+
+pub use api::{Config, Counters, Edge, Event, Payload, PeerState, PeerView, Transmit, Unreachable};
+pub use link::Page;
+pub use wire::{Features, Lane, NodeInfo, PageTag};
