@@ -205,6 +205,11 @@ impl<P: Page> Link<P> {
             .min()
     }
 
+    /// Whether [`Link::poll_data`] would return a packet of the lane.
+    pub fn is_ready(&self, lane: Lane) -> bool {
+        self.senders[lane as usize].is_ready()
+    }
+
     /// The next packet of the lane: fills in `header` (a fresh one) and returns the payload.
     pub fn poll_data(&mut self, now: u64, lane: Lane, header: &mut Header) -> Option<Payload<P>> {
         let packet = self.senders[lane as usize].poll(now, &self.rtt)?;
@@ -246,6 +251,17 @@ impl<P: Page> Link<P> {
         self.owed = 0;
         self.ack_now = false;
         self.ack_deadline = None;
+    }
+}
+
+#[cfg(feature = "canary")]
+impl<P: Page> Link<P> {
+    /// Breaks the link on purpose: packets that were delivered already are delivered again. A
+    /// simulator that does not notice this is worth nothing.
+    pub fn deliver_duplicates(&mut self) {
+        for receiver in &mut self.receivers {
+            receiver.deliver_duplicates();
+        }
     }
 }
 

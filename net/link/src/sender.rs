@@ -113,6 +113,12 @@ impl<P: Page> Sender<P> {
         self.deadline
     }
 
+    /// Whether [`Sender::poll`] would return a packet.
+    pub(crate) fn is_ready(&self) -> bool {
+        let room = self.ring.len() < WINDOW && self.ring.len() - self.received < self.window;
+        self.lost > 0 || (room && !self.queue.is_empty())
+    }
+
     /// What to transmit next: lost packets first, then new ones as far as the window allows.
     pub(crate) fn poll(&mut self, now: u64, rtt: &Rtt) -> Option<Packet<P>> {
         let index = if self.lost > 0 {
@@ -128,8 +134,7 @@ impl<P: Page> Sender<P> {
             slot.again = true;
             self.lost_from - 1
         } else {
-            let in_flight = self.ring.len() - self.received;
-            if self.ring.len() >= WINDOW || in_flight >= self.window {
+            if !self.is_ready() {
                 return None;
             }
             let slot = self.cut_next()?;
