@@ -3,7 +3,7 @@
 //! Law: plain values; the stack has no other way to act.
 
 use alloc::vec::Vec;
-pub use link::Payload;
+use link::Payload;
 use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PageTag, Pid};
 
 /// Who a node is.

@@ -20,7 +20,7 @@
 //! | 72 | 8 | sender's clock at transmission, ns |
 //! | 80 | 8 | the target's clock in the newest frame the sender had from it, ns; 0: none |
 //! | 88 | 4 | how long the sender had held that frame, ns |
-//! | 92 | 4+8+8 | pid, epoch, page (Beacon: page is 1 for "started"; Hello: epoch is the uptime in ns) |
+//! | 92 | 4+8+8 | pid, epoch, page (Beacon: page is 1 for "started"; Hello: epoch is the uptime in ns; Blast, BlastReport: epoch is the run, page how many arrived) |
 //! | 112 | 8 | frame counter of the authentication, zero until keys come |
 //! | 120 | 16 | authentication tag, zero until keys come |
 //!
@@ -61,7 +61,7 @@ pub enum Kind {
     EchoReply = 6,
     /// A full frame of no content, to measure the link.
     Blast = 7,
-    /// How many of them arrived: `seq` counts frames of the run.
+    /// How many of them arrived so far, and the highest number among them.
     BlastReport = 8,
     /// A process stopped or started: unreliable, for observers.
     Beacon = 9,
@@ -274,6 +274,7 @@ impl Header {
             (_, P::Page) => self.pid().home().is_valid() && pid >> 31 == 0 && page % 4096 == 0,
             (Kind::Beacon, _) => self.pid().home().is_valid() && pid >> 31 == 0 && page <= 1,
             (Kind::Hello | Kind::HelloReply, _) => pid == 0 && page == 0,
+            (Kind::Blast | Kind::BlastReport, _) => pid == 0,
             _ => pid == 0 && epoch == 0 && page == 0,
         };
         if fits { Ok(()) } else { Err(Invalid::Tag) }

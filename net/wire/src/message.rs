@@ -269,6 +269,11 @@ impl Message {
         postcard::to_allocvec(self).expect("every message has an encoding")
     }
 
+    /// The same, behind what `buffer` holds already.
+    pub fn encode_to(&self, buffer: Vec<u8>) -> Vec<u8> {
+        postcard::to_extend(self, buffer).expect("every message has an encoding")
+    }
+
     /// Reads a message that must fill the bytes exactly.
     ///
     /// # Errors
