@@ -40,6 +40,7 @@
 //!   wait for the reply (`Interrupted` leaves the sequence number free, `Value` goes into the
 //!   registers). Then, if [`Source::freezing`] still holds, in one go: send the first pages and
 //!   the `Image`, call [`Source::image_sent`]. If it cannot be frozen: [`Source::freeze_failed`].
+//!   If the body ends before its image is out (exit, kill): [`Source::body_gone`].
 //! * `Resume { epoch, poke }`: the body runs here again, in `epoch`. It may come while still
 //!   draining: then forget the drain. Note the epoch as the body's; look at signals if `poke`.
 //! * `StartPush`: begin to push; keep every page. Answer `PageRequest`s from the image being out

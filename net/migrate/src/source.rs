@@ -203,6 +203,14 @@ impl Source {
         }
     }
 
+    /// The body has ended or was found stale before its image was out: there is nothing to move.
+    pub fn body_gone(&mut self, _now: u64) {
+        if matches!(self.state, State::Offered { .. } | State::Freezing { .. }) {
+            self.withdraw();
+            self.finish(Err(MoveError::Gone));
+        }
+    }
+
     /// Somebody wants the move called off. Too late once home has decided.
     pub fn cancel(&mut self, now: u64) {
         self.doubt(now, MoveError::Aborted);
@@ -366,8 +374,8 @@ impl Source {
         }
     }
 
-    /// Ends a move of which no image is out. The target is told, so that it frees its room.
-    fn give_up(&mut self, reason: MoveError) {
+    /// Tells the target to free its room.
+    fn withdraw(&mut self) {
         let (pid, epoch) = (self.pid, self.target_epoch());
         let withdrawn = Message::Refuse {
             pid,
@@ -375,6 +383,11 @@ impl Source {
             reason: MoveError::Aborted,
         };
         self.send(self.target, withdrawn);
+    }
+
+    /// Ends a move of which no image is out: the process runs here as before.
+    fn give_up(&mut self, reason: MoveError) {
+        self.withdraw();
         if self.freezing() {
             let (epoch, poke) = (self.epoch, false);
             self.actions.push_back(SourceAction::Resume { epoch, poke });
@@ -438,8 +451,11 @@ impl Source {
     /// Home says that the process is over.
     fn gone(&mut self) {
         match self.state {
-            // The body still runs or is being stopped: it is not this machine's to drop.
-            State::Offered { .. } | State::Freezing { .. } => self.give_up(MoveError::Gone),
+            // The body is not frozen yet: the glue drops it as it would without a move.
+            State::Offered { .. } | State::Freezing { .. } => {
+                self.withdraw();
+                self.finish(Err(MoveError::Gone));
+            }
             State::Done => {}
             _ => self.forget(Err(MoveError::Gone)),
         }
