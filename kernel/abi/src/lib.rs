@@ -4,5 +4,6 @@
 #![no_std]
 
 mod errno;
+pub mod layout;
 
 pub use errno::Errno;
