@@ -198,11 +198,7 @@ impl Stat {
             (112, self.modified),
         ] {
             put(&mut bytes, at, &time.seconds.to_le_bytes());
-            put(
-                &mut bytes,
-                at + 8,
-                &(time.nanoseconds as u32).to_le_bytes(),
-            );
+            put(&mut bytes, at + 8, &(time.nanoseconds as u32).to_le_bytes());
         }
         for (at, number) in [(128, self.special), (136, self.device)] {
             let major = (number >> 8) as u32 & 0xfff;
