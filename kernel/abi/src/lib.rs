@@ -4,6 +4,7 @@
 #![no_std]
 
 mod errno;
+pub mod layout;
 mod names;
 pub mod signal;
 pub mod table;

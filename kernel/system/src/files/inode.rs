@@ -1,0 +1,482 @@
+//! Inodes: files, directories, links, devices, pipes and nodes of /proc behind one counted handle.
+//!
+//! Law: a directory holds its children, a child directory knows its parent weakly; so the last handle
+//! frees a file however it went out of the tree, and a file that is still open lives on without a
+//! name. Entries of a directory keep their cookie, so that a listing survives changes in between.
+
+use super::MAX_PATH;
+use super::pipe::Pipe;
+use super::proc::ProcNode;
+use super::storage::{FileData, PageError};
+use abi::Errno;
+use abi::layout::{
+    S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Stat, Timespec, device_number,
+};
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use machine::Frame;
+use spin::{Mutex, MutexGuard};
+
+/// A counted handle of an inode.
+pub type InodeRef = Arc<Inode>;
+
+/// The character devices there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// Swallows everything and is empty.
+    Null,
+    /// Swallows everything and is an endless row of zeros.
+    Zero,
+    /// Is always full, and an endless row of zeros.
+    Full,
+    /// Random bytes.
+    Random,
+    /// Random bytes; the same here.
+    Urandom,
+    /// The terminal of the caller, which is the console.
+    Tty,
+    /// The console of this node.
+    Console,
+}
+
+/// The devices with their names in /dev, numbers and permission bits (`Documentation/admin-guide/devices.txt`).
+pub(super) const DEVICES: [(&str, Device, u32, u32, u32); 7] = [
+    ("null", Device::Null, 1, 3, 0o666),
+    ("zero", Device::Zero, 1, 5, 0o666),
+    ("full", Device::Full, 1, 7, 0o666),
+    ("random", Device::Random, 1, 8, 0o666),
+    ("urandom", Device::Urandom, 1, 9, 0o666),
+    ("tty", Device::Tty, 5, 0, 0o666),
+    ("console", Device::Console, 5, 1, 0o600),
+];
+
+impl Device {
+    fn number(self) -> u64 {
+        DEVICES
+            .iter()
+            .find(|row| row.1 == self)
+            .map_or(0, |row| device_number(row.2, row.3))
+    }
+
+    /// Whether it is the terminal.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Device::Tty | Device::Console)
+    }
+}
+
+/// What is known of an inode beside its contents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attributes {
+    /// Type (`S_IFMT`) and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names; for a directory 2 and one per child directory.
+    pub links: u32,
+    /// Last read, as far as it is kept: reading does not change it.
+    pub accessed: Timespec,
+    /// Last write.
+    pub modified: Timespec,
+    /// Last change of these attributes.
+    pub changed: Timespec,
+}
+
+impl Attributes {
+    /// Fresh attributes of root's.
+    pub(super) fn new(mode: u32, now: Timespec) -> Attributes {
+        Attributes {
+            mode,
+            uid: 0,
+            gid: 0,
+            links: if mode & S_IFMT == S_IFDIR { 2 } else { 1 },
+            accessed: now,
+            modified: now,
+            changed: now,
+        }
+    }
+}
+
+/// What an inode is.
+pub(super) enum Node {
+    File(Mutex<FileData>),
+    Directory(Mutex<Directory>),
+    Link(Vec<u8>),
+    Device(Device),
+    Pipe(Pipe),
+    Proc(ProcNode),
+}
+
+/// The names in a directory.
+pub(super) struct Directory {
+    /// Itself for the root.
+    pub(super) parent: Weak<Inode>,
+    /// Set by `rmdir`: nothing may be created in it any more.
+    pub(super) removed: bool,
+    names: BTreeMap<Vec<u8>, u64>,
+    entries: BTreeMap<u64, (Vec<u8>, InodeRef)>,
+    next_cookie: u64,
+}
+
+impl Directory {
+    pub(super) fn new(parent: Weak<Inode>) -> Directory {
+        Directory {
+            parent,
+            removed: false,
+            names: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            next_cookie: 3,
+        }
+    }
+
+    pub(super) fn get(&self, name: &[u8]) -> Option<InodeRef> {
+        let cookie = self.names.get(name)?;
+        Some(self.entries[cookie].1.clone())
+    }
+
+    /// Adds a name, replacing what had it.
+    pub(super) fn set(&mut self, name: &[u8], inode: InodeRef) {
+        self.take(name);
+        self.names.insert(name.to_vec(), self.next_cookie);
+        self.entries
+            .insert(self.next_cookie, (name.to_vec(), inode));
+        self.next_cookie += 1;
+    }
+
+    pub(super) fn take(&mut self, name: &[u8]) -> Option<InodeRef> {
+        let cookie = self.names.remove(name)?;
+        self.entries.remove(&cookie).map(|entry| entry.1)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The entries behind the cookie `after`, ascending.
+    pub(super) fn list(&self, after: u64) -> impl Iterator<Item = (u64, &[u8], &InodeRef)> {
+        self.entries
+            .range(after.saturating_add(1)..)
+            .map(|(&cookie, (name, inode))| (cookie, name.as_slice(), inode))
+    }
+
+    fn name_of(&self, child: &InodeRef) -> Option<&[u8]> {
+        let mut entries = self.entries.values();
+        let entry = entries.find(|entry| Arc::ptr_eq(&entry.1, child))?;
+        Some(&entry.0)
+    }
+}
+
+/// Hands out inode numbers and counts the inodes that live.
+pub(super) struct InodeCounts {
+    next: AtomicU64,
+    live: AtomicU64,
+}
+
+/// Most inodes at a time, those of the archive included.
+pub(super) const MAX_INODES: u64 = 1 << 18;
+
+impl InodeCounts {
+    pub(super) fn new() -> InodeCounts {
+        InodeCounts {
+            next: AtomicU64::new(1),
+            live: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// A new inode, or `ENOSPC` when there are too many.
+    pub(super) fn create(
+        self: &Arc<Self>,
+        node: Node,
+        attributes: Attributes,
+    ) -> Result<InodeRef, Errno> {
+        if self.live() >= MAX_INODES {
+            return Err(Errno::ENOSPC);
+        }
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Inode {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            attributes: Mutex::new(attributes),
+            node,
+            counts: Some(self.clone()),
+        }))
+    }
+}
+
+/// A file of any kind.
+pub struct Inode {
+    number: u64,
+    attributes: Mutex<Attributes>,
+    node: Node,
+    counts: Option<Arc<InodeCounts>>,
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        if let Some(counts) = &self.counts {
+            counts.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Inode {
+    /// The root directory, which is its own parent.
+    pub(super) fn root(counts: &Arc<InodeCounts>, attributes: Attributes) -> InodeRef {
+        counts.live.fetch_add(1, Ordering::Relaxed);
+        Arc::new_cyclic(|root| Inode {
+            number: counts.next.fetch_add(1, Ordering::Relaxed),
+            attributes: Mutex::new(attributes),
+            node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
+            counts: Some(counts.clone()),
+        })
+    }
+
+    /// A passing handle of a node of /proc.
+    pub(super) fn proc(node: ProcNode, now: Timespec) -> InodeRef {
+        Arc::new(Inode {
+            number: node.inode_number(),
+            attributes: Mutex::new(Attributes::new(node.mode(), now)),
+            node: Node::Proc(node),
+            counts: None,
+        })
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Unique in its file system while the inode lives.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Type (`S_IFMT`) and permission bits.
+    pub fn mode(&self) -> u32 {
+        self.attributes.lock().mode
+    }
+
+    /// Everything known beside the contents.
+    pub fn attributes(&self) -> Attributes {
+        *self.attributes.lock()
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Attributes)) {
+        change(&mut self.attributes.lock());
+    }
+
+    pub(super) fn touch(&self, now: Timespec) {
+        self.change(|attributes| {
+            attributes.modified = now;
+            attributes.changed = now;
+        });
+    }
+
+    /// Whether it is a directory, one of /proc included.
+    pub fn is_directory(&self) -> bool {
+        self.mode() & S_IFMT == S_IFDIR
+    }
+
+    /// Whether it is a regular file of the memory file system.
+    pub fn is_file(&self) -> bool {
+        matches!(self.node, Node::File(_))
+    }
+
+    /// Whether it is the terminal.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.node, Node::Device(device) if device.is_terminal())
+    }
+
+    /// The device it is, if it is one.
+    pub fn device(&self) -> Option<Device> {
+        match self.node {
+            Node::Device(device) => Some(device),
+            _ => None,
+        }
+    }
+
+    pub(super) fn directory(&self) -> Option<MutexGuard<'_, Directory>> {
+        match &self.node {
+            Node::Directory(directory) => Some(directory.lock()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn data(&self) -> Option<MutexGuard<'_, FileData>> {
+        match &self.node {
+            Node::File(data) => Some(data.lock()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn pipe(&self) -> Option<&Pipe> {
+        match &self.node {
+            Node::Pipe(pipe) => Some(pipe),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a regular file, length of a link's text, a measure of a directory; else 0.
+    pub fn size(&self) -> u64 {
+        match &self.node {
+            Node::File(data) => data.lock().size(),
+            Node::Link(text) => text.len() as u64,
+            Node::Directory(directory) => 32 * directory.lock().names.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// The hash that the boot archive's manifest gives, as long as the contents are unchanged.
+    pub fn content_hash(&self) -> Option<[u8; 32]> {
+        self.data()?.hash()
+    }
+
+    /// The frame of page `index` of a regular file, to be mapped for reading or privately. Later
+    /// writes to the file are seen in it.
+    ///
+    /// # Errors
+    /// See [`PageError`].
+    pub fn page(&self, index: u64) -> Result<Frame, PageError> {
+        self.data().ok_or(PageError::NotAFile)?.page(index)
+    }
+
+    /// Like [`Inode::page`], to be mapped shared and writable: the contents count as changed.
+    ///
+    /// # Errors
+    /// See [`PageError`].
+    pub fn page_for_write(&self, index: u64) -> Result<Frame, PageError> {
+        let mut data = self.data().ok_or(PageError::NotAFile)?;
+        let frame = data.page(index)?;
+        data.set_hash(None);
+        Ok(frame)
+    }
+
+    /// Reads from a regular file; returns how much there was.
+    ///
+    /// # Errors
+    /// `EISDIR` or `EINVAL` if it is none.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        match self.data() {
+            Some(data) => Ok(data.read_at(offset, into)),
+            None if self.is_directory() => Err(Errno::EISDIR),
+            None => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Writes to a regular file, growing it; returns how much was written if memory ends.
+    ///
+    /// # Errors
+    /// `EINVAL` if it is none, `EFBIG`, `ENOSPC`.
+    pub fn write_at(&self, offset: u64, from: &[u8], now: Timespec) -> Result<usize, Errno> {
+        let written = self.data().ok_or(Errno::EINVAL)?.write_at(offset, from)?;
+        self.touch(now);
+        Ok(written)
+    }
+
+    /// All bytes of a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Inode::read_at`]; `EFBIG` if it is longer, `ENOMEM`.
+    pub fn read_all(&self, limit: usize) -> Result<Vec<u8>, Errno> {
+        let size = self.size();
+        if size > limit as u64 {
+            return Err(Errno::EFBIG);
+        }
+        let mut bytes = buffer(size as usize)?;
+        let length = self.read_at(0, &mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// What `stat` tells.
+    pub fn status(&self) -> Stat {
+        let attributes = self.attributes();
+        let minor = match self.node {
+            Node::Proc(_) => 21,
+            Node::Pipe(_) => 12,
+            _ => 20,
+        };
+        let blocks = self.data().map_or(0, |data| data.blocks());
+        Stat {
+            device: device_number(0, minor),
+            inode: self.number,
+            links: u64::from(attributes.links),
+            mode: attributes.mode,
+            uid: attributes.uid,
+            gid: attributes.gid,
+            special: self.device().map_or(0, Device::number),
+            size: self.size(),
+            blocks,
+            accessed: attributes.accessed,
+            modified: attributes.modified,
+            changed: attributes.changed,
+        }
+    }
+
+    /// The path of a directory from the root.
+    ///
+    /// # Errors
+    /// `ENOENT` if it was removed, `ENOTDIR` if it is none, `ENAMETOOLONG`.
+    pub fn path(self: &Arc<Self>) -> Result<Vec<u8>, Errno> {
+        if let Node::Proc(node) = self.node {
+            let mut path = b"/proc".to_vec();
+            path.extend_from_slice(&node.directory_path());
+            return Ok(path);
+        }
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut length = 0;
+        let mut at = self.clone();
+        loop {
+            let parent = at.directory().ok_or(Errno::ENOTDIR)?.parent.upgrade();
+            let parent = parent.ok_or(Errno::ENOENT)?;
+            if Arc::ptr_eq(&parent, &at) {
+                break;
+            }
+            let directory = parent.directory().ok_or(Errno::ENOENT)?;
+            let name = directory.name_of(&at).ok_or(Errno::ENOENT)?.to_vec();
+            drop(directory);
+            length += name.len() + 1;
+            if length > MAX_PATH {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            names.push(name);
+            at = parent;
+        }
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        Ok(path)
+    }
+}
+
+impl core::fmt::Debug for Inode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let kind = match self.mode() & S_IFMT {
+            S_IFREG => "file",
+            S_IFDIR => "directory",
+            S_IFLNK => "link",
+            S_IFCHR => "device",
+            S_IFIFO => "pipe",
+            _ => "inode",
+        };
+        write!(f, "{kind} {}", self.number)
+    }
+}
+
+/// A buffer of zeros, refused with `ENOMEM` instead of stopping the node.
+pub(super) fn buffer(length: usize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(length, 0);
+    Ok(bytes)
+}

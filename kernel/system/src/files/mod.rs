@@ -1,0 +1,117 @@
+//! Files of a home node: boot archive, memory overlay, devices, pipes, terminal and the /proc tree.
+//!
+//! Law: check everything, then act. A call that cannot finish registers its pid with a wait queue and
+//! returns [`Stop::Wait`] without having had an effect; it is run again from its arguments. Whoever
+//! calls holds the one lock of the kernel, so the small locks in here only make shared handles
+//! mutable; none of them is held while another part is called.
+//!
+//! Users see bytes only: [`FileCall`] carries copies of the in-buffers and collects the out-buffers.
+//! Every process runs as root in this kernel, so permission bits are kept and shown, but only the
+//! execute bits of a program and the write bits under /proc refuse anything.
+//!
+//! Not here: contents of /proc (see [`ProcView`]), record locks, named pipes, quotas per process.
+
+mod archive;
+pub mod calls;
+mod console;
+mod inode;
+mod open;
+mod pipe;
+mod proc;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod walk;
+
+use crate::wait::Stop;
+use alloc::vec::Vec;
+
+pub use console::{Console, ConsoleEvent};
+pub use inode::{Attributes, Device, Inode, InodeRef};
+pub use open::{Descriptor, FileState, OpenFile};
+pub use pipe::{PIPE_BUF, PIPE_CAPACITY};
+pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
+pub use storage::PageError;
+pub use tree::{BootReport, FileSystem};
+pub use walk::Located;
+
+/// Longest path, without the NUL (`PATH_MAX` - 1).
+pub const MAX_PATH: usize = 4095;
+/// Longest name of one component (`NAME_MAX`).
+pub const MAX_NAME: usize = 255;
+/// Most bytes one call transfers; the caller cuts longer transfers.
+pub const MAX_TRANSFER: usize = 65_536;
+/// Descriptors of a process unless its limit is set lower (`RLIMIT_NOFILE`).
+pub const MAX_DESCRIPTORS: u32 = 1024;
+
+/// One system call on files: who calls, with what, and what goes back.
+///
+/// Arguments are numbered from 0 in Linux order. A buffer argument is named by its number.
+pub struct FileCall<'a> {
+    /// The caller's descriptors, directory and umask.
+    pub state: &'a mut FileState,
+    /// The file system of this node.
+    pub fs: &'a FileSystem,
+    /// The rest of the system, for /proc and random bytes.
+    pub view: &'a mut dyn ProcView,
+    /// The caller; also the waiter.
+    pub pid: u32,
+    /// Monotonic time.
+    pub now_ns: u64,
+    /// When a wait ends: set by the caller for `poll`; set by a terminal read with `VTIME` before it
+    /// returns `Stop::Wait`, and to be handed in again when the call is run again.
+    pub deadline_ns: Option<u64>,
+    /// The six argument registers.
+    pub args: [u64; 6],
+    /// Copies of the in-buffers and paths (without NUL); `None` where the user passed no buffer.
+    pub inputs: [Option<&'a [u8]>; 6],
+    /// How many bytes each out-buffer takes; 0 where the user passed none.
+    pub capacities: [usize; 6],
+    /// What to copy to each out-buffer.
+    pub outputs: [Vec<u8>; 6],
+}
+
+impl<'a> FileCall<'a> {
+    /// A call without buffers yet.
+    pub fn new(
+        state: &'a mut FileState,
+        fs: &'a FileSystem,
+        view: &'a mut dyn ProcView,
+        pid: u32,
+        now_ns: u64,
+        args: [u64; 6],
+    ) -> FileCall<'a> {
+        FileCall {
+            state,
+            fs,
+            view,
+            pid,
+            now_ns,
+            deadline_ns: None,
+            args,
+            inputs: [None; 6],
+            capacities: [0; 6],
+            outputs: [const { Vec::new() }; 6],
+        }
+    }
+
+    /// The in-buffer or path of an argument; empty if there is none.
+    pub fn input(&self, arg: usize) -> &'a [u8] {
+        self.inputs[arg].unwrap_or(&[])
+    }
+
+    /// Appends to the out-buffer of an argument; what exceeds its capacity is dropped.
+    pub fn output(&mut self, arg: usize, bytes: &[u8]) {
+        let room = self.capacities[arg].saturating_sub(self.outputs[arg].len());
+        self.outputs[arg].extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// How many bytes the out-buffer of an argument takes.
+    pub fn capacity(&self, arg: usize) -> usize {
+        self.capacities[arg]
+    }
+}
+
+/// What a file call returns: the value of `rax`, or why there is none.
+pub type CallResult = Result<u64, Stop>;

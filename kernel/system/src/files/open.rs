@@ -1,0 +1,344 @@
+//! Open files and descriptor tables.
+//!
+//! Law: a descriptor is a counted handle of an open file; duplicates and children share its offset and
+//! flags. Closing is dropping: the last handle gives back the end of a pipe, which wakes the others.
+
+use super::inode::{Inode, InodeRef, Node};
+use super::pipe::{Patience, PipeEnd, Side};
+use super::tree::FileSystem;
+use super::{Console, MAX_DESCRIPTORS};
+use abi::Errno;
+use abi::layout::{
+    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC,
+    O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM,
+};
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use spin::{Mutex, MutexGuard};
+
+/// What changes while a file is open.
+pub(super) struct Cursor {
+    pub(super) offset: u64,
+    /// `O_*` as `F_GETFL` gives them.
+    pub(super) flags: u32,
+    /// Contents of a file of /proc since it was last read from its start.
+    pub(super) snapshot: Vec<u8>,
+}
+
+/// A file as one `open` made it.
+pub struct OpenFile {
+    inode: InodeRef,
+    /// Directory and name it was opened by; `None` for pipes.
+    place: Option<(InodeRef, Vec<u8>)>,
+    access: u32,
+    ends: [Option<PipeEnd>; 2],
+    cursor: Mutex<Cursor>,
+}
+
+impl OpenFile {
+    /// Opens an inode with `O_*` flags, which were checked.
+    pub(super) fn new(
+        inode: InodeRef,
+        flags: u32,
+        place: Option<(InodeRef, Vec<u8>)>,
+    ) -> Arc<OpenFile> {
+        let mut file = OpenFile {
+            inode,
+            place,
+            access: flags & (O_ACCMODE | O_PATH),
+            ends: [None, None],
+            cursor: Mutex::new(Cursor {
+                offset: 0,
+                flags: flags & !(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC),
+                snapshot: Vec::new(),
+            }),
+        };
+        if file.readable() {
+            file.ends[0] = PipeEnd::new(&file.inode, Side::Read);
+        }
+        if file.writable() {
+            file.ends[1] = PipeEnd::new(&file.inode, Side::Write);
+        }
+        Arc::new(file)
+    }
+
+    /// What is open.
+    pub fn inode(&self) -> &InodeRef {
+        &self.inode
+    }
+
+    /// Whether it was opened for reading.
+    pub fn readable(&self) -> bool {
+        self.access == O_RDONLY || self.access == O_RDWR
+    }
+
+    /// Whether it was opened for writing.
+    pub fn writable(&self) -> bool {
+        self.access == O_WRONLY || self.access == O_RDWR
+    }
+
+    /// The `O_*` flags as `F_GETFL` gives them.
+    pub fn flags(&self) -> u32 {
+        self.cursor.lock().flags
+    }
+
+    /// Where the next read or write happens, in bytes; a cookie for a directory.
+    pub fn offset(&self) -> u64 {
+        self.cursor.lock().offset
+    }
+
+    pub(super) fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.cursor.lock()
+    }
+
+    pub(super) fn patience(&self, waiter: u32) -> Patience {
+        if self.flags() & O_NONBLOCK == 0 {
+            Patience::Wait(waiter)
+        } else {
+            Patience::Never
+        }
+    }
+
+    pub(super) fn appends(&self) -> bool {
+        self.flags() & O_APPEND != 0
+    }
+
+    /// The console if this is the terminal.
+    pub(super) fn console<'f>(&self, fs: &'f FileSystem) -> Option<&'f Arc<Console>> {
+        self.inode.is_terminal().then(|| fs.console())
+    }
+
+    /// What is the case, as `POLL*` bits.
+    pub fn ready(&self, fs: &FileSystem) -> i16 {
+        if let Some(pipe) = self.inode.pipe() {
+            let read = self.readable().then(|| pipe.ready(Side::Read));
+            let write = self.writable().then(|| pipe.ready(Side::Write));
+            return read.unwrap_or(0) | write.unwrap_or(0);
+        }
+        match self.console(fs) {
+            Some(console) => console.ready(),
+            None => POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM,
+        }
+    }
+
+    /// Registers `waiter` for every change of [`OpenFile::ready`].
+    pub fn watch(&self, fs: &FileSystem, waiter: u32) {
+        if let Some(pipe) = self.inode.pipe() {
+            pipe.watch(waiter);
+        } else if let Some(console) = self.console(fs) {
+            console.watch(waiter);
+        }
+    }
+
+    /// The path it was opened by, `pipe:[N]`, or a path with ` (deleted)` behind it.
+    pub fn describe(&self) -> Vec<u8> {
+        let Some((parent, name)) = &self.place else {
+            return match self.inode.node() {
+                Node::Pipe(_) => format!("pipe:[{}]", self.inode.number()).into_bytes(),
+                _ => self.inode.path().unwrap_or_else(|_| b"(deleted)".to_vec()),
+            };
+        };
+        let mut path = match self.inode.is_directory() {
+            true => self.inode.path(),
+            false => parent.path().map(|directory| join(directory, name)),
+        }
+        .unwrap_or_else(|_| join(b"/".to_vec(), name));
+        let gone = self.inode.attributes().links == 0
+            || parent
+                .directory()
+                .is_some_and(|directory| directory.get(name).is_none());
+        if gone {
+            path.extend_from_slice(b" (deleted)");
+        }
+        path
+    }
+}
+
+/// A directory's path and a name, joined.
+pub(super) fn join(mut directory: Vec<u8>, name: &[u8]) -> Vec<u8> {
+    if directory.last() != Some(&b'/') {
+        directory.push(b'/');
+    }
+    directory.extend_from_slice(name);
+    directory
+}
+
+/// One row of a descriptor table.
+#[derive(Clone)]
+pub struct Descriptor {
+    /// The open file, shared with duplicates and children.
+    pub file: Arc<OpenFile>,
+    /// Whether `execve` closes it.
+    pub close_on_exec: bool,
+}
+
+/// What a process has of files. Cloning is what `fork` does; dropping closes everything.
+#[derive(Clone)]
+pub struct FileState {
+    /// The current directory.
+    pub cwd: InodeRef,
+    /// Permission bits that new files do not get.
+    pub umask: u32,
+    table: Vec<Option<Descriptor>>,
+    limit: u32,
+}
+
+impl FileState {
+    /// Nothing open, in the root directory.
+    pub fn new(fs: &FileSystem) -> FileState {
+        FileState {
+            cwd: fs.root().clone(),
+            umask: 0o022,
+            table: Vec::new(),
+            limit: MAX_DESCRIPTORS,
+        }
+    }
+
+    /// As [`FileState::new`], with the console as descriptors 0, 1 and 2.
+    pub fn standard(fs: &FileSystem) -> FileState {
+        let mut state = FileState::new(fs);
+        let file = fs.open_console();
+        for _ in 0..3 {
+            state.table.push(Some(Descriptor {
+                file: file.clone(),
+                close_on_exec: false,
+            }));
+        }
+        state
+    }
+
+    /// One more than the highest descriptor this process may get.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Sets the limit, at most [`MAX_DESCRIPTORS`]; higher descriptors that are open stay.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.min(MAX_DESCRIPTORS);
+    }
+
+    /// The open file of a descriptor.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn get(&self, fd: u32) -> Result<Arc<OpenFile>, Errno> {
+        Ok(self.row(fd)?.file.clone())
+    }
+
+    pub(super) fn row(&self, fd: u32) -> Result<&Descriptor, Errno> {
+        let row = self.table.get(fd as usize).and_then(Option::as_ref);
+        row.ok_or(Errno::EBADF)
+    }
+
+    pub(super) fn row_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
+        let row = self.table.get_mut(fd as usize).and_then(Option::as_mut);
+        row.ok_or(Errno::EBADF)
+    }
+
+    /// The lowest free descriptor from `least` on.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub(super) fn free_descriptor(&self, least: u32) -> Result<u32, Errno> {
+        let taken = |fd: &u32| self.row(*fd).is_ok();
+        let free = (least..self.limit).find(|fd| !taken(fd));
+        free.ok_or(Errno::EMFILE)
+    }
+
+    /// Puts an open file at a descriptor, closing what was there.
+    pub(super) fn put(&mut self, fd: u32, file: Arc<OpenFile>, close_on_exec: bool) {
+        let fd = fd as usize;
+        if self.table.len() <= fd {
+            self.table.resize_with(fd + 1, || None);
+        }
+        self.table[fd] = Some(Descriptor {
+            file,
+            close_on_exec,
+        });
+    }
+
+    /// Puts an open file at the lowest free descriptor from `least` on.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn install(
+        &mut self,
+        least: u32,
+        file: Arc<OpenFile>,
+        close_on_exec: bool,
+    ) -> Result<u32, Errno> {
+        let fd = self.free_descriptor(least)?;
+        self.put(fd, file, close_on_exec);
+        Ok(fd)
+    }
+
+    /// Closes one descriptor.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
+        let row = self.table.get_mut(fd as usize).and_then(Option::take);
+        row.map(drop).ok_or(Errno::EBADF)
+    }
+
+    /// Closes everything: what exit does.
+    pub fn clear(&mut self) {
+        self.table.clear();
+    }
+
+    /// Closes what `execve` closes.
+    pub fn close_on_exec(&mut self) {
+        for row in &mut self.table {
+            if row.as_ref().is_some_and(|row| row.close_on_exec) {
+                *row = None;
+            }
+        }
+    }
+
+    /// The open descriptors, ascending.
+    pub fn open_descriptors(&self) -> Vec<u32> {
+        let rows = (0u32..).zip(&self.table);
+        rows.filter(|(_, row)| row.is_some())
+            .map(|(fd, _)| fd)
+            .collect()
+    }
+
+    /// The inode of a descriptor to be mapped, and whether it was opened for reading and for writing.
+    ///
+    /// # Errors
+    /// `EBADF`; `ENODEV` if it cannot be mapped, which only regular files and /dev/zero can.
+    pub fn inode(&self, fd: u32) -> Result<(InodeRef, bool, bool), Errno> {
+        let file = self.get(fd)?;
+        if !file.readable() && !file.writable() {
+            return Err(Errno::EBADF);
+        }
+        if !file.inode.is_file() && file.inode.device() != Some(super::Device::Zero) {
+            return Err(Errno::ENODEV);
+        }
+        Ok((file.inode.clone(), file.readable(), file.writable()))
+    }
+
+    /// What `/proc/self/fd/N` links to.
+    ///
+    /// # Errors
+    /// `ENOENT` if it is not open.
+    pub fn describe(&self, fd: u32) -> Result<Vec<u8>, Errno> {
+        let file = self.get(fd).map_err(|_| Errno::ENOENT)?;
+        Ok(file.describe())
+    }
+
+    /// Whether a `write` that was cut short goes on when the caller calls again with the rest: true
+    /// unless the descriptor does not wait.
+    pub fn write_goes_on(&self, fd: u32) -> bool {
+        self.get(fd)
+            .is_ok_and(|file| file.flags() & O_NONBLOCK == 0 || file.inode().is_file())
+    }
+}
+
+impl core::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let inode: &Inode = &self.inode;
+        write!(f, "open {inode:?}")
+    }
+}

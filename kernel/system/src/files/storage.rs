@@ -1,0 +1,183 @@
+//! Contents of a regular file: a piece of the boot archive below, pages in memory above.
+//!
+//! Law: a byte is that of its page if the page is in memory, else that of the archive if it reaches
+//! that far, else zero. So the overlay needs no second copy of a file and a hole needs no memory.
+//! Bytes of a page behind the end of the file are zero. All pages together may take half of memory.
+
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use machine::{Frame, FrameKind, PAGE_SIZE, frame_counts};
+
+/// Largest size of a file in bytes.
+pub(super) const MAX_SIZE: u64 = i64::MAX as u64;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Why there is no frame of a file page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageError {
+    /// Not a regular file.
+    NotAFile,
+    /// The page lies behind the end of the file.
+    BeyondEnd,
+    /// Memory, or the share of files in it, is used up.
+    NoMemory,
+}
+
+/// The contents of one regular file.
+pub(super) struct FileData {
+    size: u64,
+    base: &'static [u8],
+    pages: BTreeMap<u64, Frame>,
+    hash: Option<[u8; 32]>,
+}
+
+/// Frames that files may hold, and how many of them are in use.
+pub(super) fn share() -> (u64, u64) {
+    let counts = frame_counts();
+    (counts.total / 2, counts.by_kind[FrameKind::Cache as usize])
+}
+
+fn new_frame() -> Result<Frame, PageError> {
+    let (limit, used) = share();
+    if used >= limit {
+        return Err(PageError::NoMemory);
+    }
+    Frame::zeroed(FrameKind::Cache).map_err(|_| PageError::NoMemory)
+}
+
+impl FileData {
+    /// A file with the contents `base`.
+    pub(super) fn new(base: &'static [u8]) -> FileData {
+        FileData {
+            size: base.len() as u64,
+            base,
+            pages: BTreeMap::new(),
+            hash: None,
+        }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Units of 512 bytes held.
+    pub(super) fn blocks(&self) -> u64 {
+        let in_memory = self.pages.len() as u64 * (PAGE / 512);
+        in_memory.max(self.base.len().div_ceil(512) as u64)
+    }
+
+    /// The hash given at boot, as long as the contents are what they were.
+    pub(super) fn hash(&self) -> Option<[u8; 32]> {
+        self.hash
+    }
+
+    pub(super) fn set_hash(&mut self, hash: Option<[u8; 32]>) {
+        self.hash = hash;
+    }
+
+    /// The archive's bytes from `offset`, at most `length`.
+    fn base_from(&self, offset: u64, length: usize) -> &'static [u8] {
+        let end = self.base.len() as u64;
+        let from = offset.min(end) as usize;
+        let to = (offset.saturating_add(length as u64)).min(end) as usize;
+        &self.base[from..to]
+    }
+
+    /// Reads what there is from `offset`; returns how much.
+    pub(super) fn read_at(&self, offset: u64, into: &mut [u8]) -> usize {
+        let length = self.size.saturating_sub(offset).min(into.len() as u64) as usize;
+        let mut done = 0;
+        while done < length {
+            let at = offset + done as u64;
+            let within = (at % PAGE) as usize;
+            let piece = (PAGE_SIZE - within).min(length - done);
+            let target = &mut into[done..done + piece];
+            if let Some(frame) = self.pages.get(&(at / PAGE)) {
+                frame.read(within, target);
+            } else {
+                let base = self.base_from(at, piece);
+                target[..base.len()].copy_from_slice(base);
+                target[base.len()..].fill(0);
+            }
+            done += piece;
+        }
+        length
+    }
+
+    /// The frame of a page, brought into memory if it was not there.
+    fn frame(&mut self, index: u64) -> Result<Frame, PageError> {
+        if let Some(frame) = self.pages.get(&index) {
+            return Ok(frame.clone());
+        }
+        let frame = new_frame()?;
+        frame.write(0, self.base_from(index * PAGE, PAGE_SIZE));
+        self.pages.insert(index, frame.clone());
+        Ok(frame)
+    }
+
+    /// The frame of page `index`; a hole becomes a page of zeros, so that all who ask share it.
+    pub(super) fn page(&mut self, index: u64) -> Result<Frame, PageError> {
+        if index >= self.size.div_ceil(PAGE) {
+            return Err(PageError::BeyondEnd);
+        }
+        self.frame(index)
+    }
+
+    /// Writes, growing the file; less than all if memory ends.
+    pub(super) fn write_at(&mut self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        if from.is_empty() {
+            return Ok(0);
+        }
+        if offset >= MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        if offset > self.size {
+            self.zero_tail(self.size);
+        }
+        let length = (MAX_SIZE - offset).min(from.len() as u64) as usize;
+        let mut done = 0;
+        while done < length {
+            let at = offset + done as u64;
+            let within = (at % PAGE) as usize;
+            let piece = (PAGE_SIZE - within).min(length - done);
+            match self.frame(at / PAGE) {
+                Ok(frame) => frame.write(within, &from[done..done + piece]),
+                Err(_) if done > 0 => break,
+                Err(_) => return Err(Errno::ENOSPC),
+            }
+            done += piece;
+        }
+        self.hash = None;
+        self.size = self.size.max(offset + done as u64);
+        Ok(done)
+    }
+
+    /// Cuts or grows the file.
+    pub(super) fn resize(&mut self, size: u64) -> Result<(), Errno> {
+        if size > MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        if size == self.size {
+            return Ok(());
+        }
+        self.hash = None;
+        // Whoever has the last page mapped may have written behind the old end.
+        self.zero_tail(self.size.min(size));
+        if size < self.size {
+            self.base = self.base_from(0, size as usize);
+            let _ = self.pages.split_off(&size.div_ceil(PAGE));
+        }
+        self.size = size;
+        Ok(())
+    }
+
+    fn zero_tail(&self, end: u64) {
+        let within = (end % PAGE) as usize;
+        if within != 0
+            && let Some(frame) = self.pages.get(&(end / PAGE))
+        {
+            frame.zero(within, PAGE_SIZE - within);
+        }
+    }
+}

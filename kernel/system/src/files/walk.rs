@@ -1,0 +1,233 @@
+//! From a path to an inode.
+//!
+//! Law: at most 40 links are followed and no path is longer than `PATH_MAX`, so a walk ends. A walk
+//! changes nothing. What is behind the last slash may be missing; everything before it may not.
+
+use super::inode::{Inode, InodeRef, Node};
+use super::open::join;
+use super::proc::{ProcNode, Viewer};
+use super::tree::FileSystem;
+use super::{MAX_NAME, MAX_PATH};
+use abi::Errno;
+use abi::layout::{S_IFLNK, S_IFMT};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+const MAX_LINKS: u32 = 40;
+
+/// What to do with a link in the last place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Follow {
+    /// Go where it points.
+    Always,
+    /// Stay at it, unless a slash follows: `lstat` and its like.
+    IfSlash,
+    /// Stay at it: calls that make or remove the name itself.
+    Never,
+}
+
+/// A file and where it was found.
+#[derive(Clone)]
+pub struct Located {
+    /// The file.
+    pub inode: InodeRef,
+    /// Its path from the root, without links.
+    pub path: Vec<u8>,
+}
+
+/// Where a walk ended.
+pub(super) struct Found {
+    /// The directory of the last component.
+    pub(super) parent: InodeRef,
+    /// The last component; `.`, `..` or empty (the root) if it is not a name.
+    pub(super) name: Vec<u8>,
+    /// What is there, if there is something.
+    pub(super) inode: Option<InodeRef>,
+    /// Whether a slash followed.
+    pub(super) slash: bool,
+}
+
+impl Found {
+    /// What is there.
+    pub(super) fn existing(self) -> Result<InodeRef, Errno> {
+        self.inode.ok_or(Errno::ENOENT)
+    }
+
+    /// Whether the last component is a name that can be made or removed.
+    pub(super) fn is_name(&self) -> bool {
+        !matches!(self.name.as_slice(), b"" | b"." | b"..")
+    }
+
+    /// The path from the root.
+    pub(super) fn path(&self) -> Result<Vec<u8>, Errno> {
+        match &self.inode {
+            Some(inode) if inode.is_directory() => inode.path(),
+            _ => Ok(join(self.parent.path()?, &self.name)),
+        }
+    }
+}
+
+/// A walker on behalf of one process.
+pub(super) struct Walker<'a> {
+    pub(super) fs: &'a FileSystem,
+    pub(super) viewer: Viewer<'a>,
+}
+
+impl Walker<'_> {
+    pub(super) fn walk(
+        &self,
+        start: &InodeRef,
+        path: &[u8],
+        follow: Follow,
+    ) -> Result<Found, Errno> {
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        if path.len() > MAX_PATH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let mut rest = path.to_vec();
+        let mut at = if rest[0] == b'/' {
+            self.fs.root().clone()
+        } else {
+            start.clone()
+        };
+        let mut links = 0;
+        loop {
+            let Some((name, behind)) = first_component(&rest) else {
+                return Ok(Found {
+                    parent: at.clone(),
+                    name: Vec::new(),
+                    inode: Some(at),
+                    slash: true,
+                });
+            };
+            let (name, behind) = (name.to_vec(), behind.to_vec());
+            let slash = !behind.is_empty();
+            let last = behind.iter().all(|&byte| byte == b'/');
+            let child = self.child(&at, &name)?;
+            let Some(child) = child else {
+                if !last {
+                    return Err(Errno::ENOENT);
+                }
+                return Ok(Found {
+                    parent: at,
+                    name,
+                    inode: None,
+                    slash,
+                });
+            };
+            let goes_on = match follow {
+                Follow::Always => true,
+                Follow::IfSlash => slash,
+                Follow::Never => false,
+            };
+            if child.mode() & S_IFMT == S_IFLNK && (!last || goes_on) {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::ELOOP);
+                }
+                if let Some(inode) = self.jump(&child) {
+                    if last {
+                        return Ok(Found {
+                            parent: at,
+                            name,
+                            inode: Some(inode),
+                            slash,
+                        });
+                    }
+                    at = inode;
+                    rest = behind;
+                    continue;
+                }
+                let mut text = self.link_text(&child)?;
+                if text.is_empty() {
+                    return Err(Errno::ENOENT);
+                }
+                text.extend_from_slice(&behind);
+                if text.len() > 2 * MAX_PATH {
+                    return Err(Errno::ENAMETOOLONG);
+                }
+                if text[0] == b'/' {
+                    at = self.fs.root().clone();
+                }
+                rest = text;
+                continue;
+            }
+            if last {
+                if slash && follow != Follow::Never && !child.is_directory() {
+                    return Err(Errno::ENOTDIR);
+                }
+                return Ok(Found {
+                    parent: at,
+                    name,
+                    inode: Some(child),
+                    slash,
+                });
+            }
+            at = child;
+            rest = behind;
+        }
+    }
+
+    /// One step down, or up.
+    fn child(&self, at: &InodeRef, name: &[u8]) -> Result<Option<InodeRef>, Errno> {
+        if name.len() > MAX_NAME {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        if !at.is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        match (at.node(), name) {
+            (_, b".") => Ok(Some(at.clone())),
+            (Node::Directory(directory), b"..") => {
+                let parent = directory.lock().parent.upgrade();
+                parent.ok_or(Errno::ENOENT).map(Some)
+            }
+            (Node::Directory(directory), name) => Ok(directory.lock().get(name)),
+            (Node::Proc(node), b"..") => Ok(Some(match node.parent() {
+                None => self.fs.root().clone(),
+                Some(parent) => self.proc(parent),
+            })),
+            (Node::Proc(node), name) => {
+                let child = self.viewer.child(*node, name);
+                Ok(child.map(|child| self.proc(child)))
+            }
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    fn proc(&self, node: ProcNode) -> InodeRef {
+        match node {
+            ProcNode::Root => self.fs.proc_root().clone(),
+            node => Inode::proc(node, self.fs.boot_time()),
+        }
+    }
+
+    /// Links of /proc to the caller's own open files lead to the file itself, whatever its name.
+    fn jump(&self, link: &Arc<Inode>) -> Option<InodeRef> {
+        match link.node() {
+            Node::Proc(ProcNode::Descriptor(pid, fd)) if *pid == self.viewer.pid => {
+                Some(self.viewer.state.get(*fd).ok()?.inode().clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The text of a link.
+    pub(super) fn link_text(&self, link: &Inode) -> Result<Vec<u8>, Errno> {
+        match link.node() {
+            Node::Link(text) => Ok(text.clone()),
+            Node::Proc(node) => self.viewer.link(*node),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// The first component and what is behind it, its slash included.
+fn first_component(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = path.iter().position(|&byte| byte != b'/')?;
+    let path = &path[start..];
+    let end = path.iter().position(|&byte| byte == b'/');
+    Some(path.split_at(end.unwrap_or(path.len())))
+}
