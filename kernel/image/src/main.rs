@@ -35,12 +35,13 @@ fn main(info: machine::BootInfo) -> ! {
     if let Err(broken) = machine::self_test() {
         panic!("this machine does not protect itself: {broken}");
     }
-    if info
-        .command_line
-        .split_ascii_whitespace()
-        .any(|word| word == "selftest")
-    {
-        selftest::run(&info);
+    for word in info.command_line.split_ascii_whitespace() {
+        match word {
+            "selftest" => selftest::run(&info),
+            "panic" => selftest::panic(),
+            "overflow" => machine::log!("impossible depth {}", selftest::overflow(1)),
+            _ => {}
+        }
     }
     machine::log!("nothing to do");
     machine::power_off(0)

@@ -96,7 +96,7 @@ mod host {
         let mut sorted: Vec<&(u64, String)> = functions.iter().collect();
         sorted.sort();
         sorted.dedup_by_key(|function| function.0);
-        let mut names = Vec::new();
+        let mut names: Vec<u8> = Vec::new();
         let mut table = MAGIC.to_vec();
         table.extend((sorted.len() as u32).to_le_bytes());
         table.extend([0; 4]);
@@ -119,6 +119,13 @@ mod host {
         offset: usize,
         size: usize,
         link: u32,
+    }
+
+    impl Section {
+        /// Where its bytes are in the file; may lie outside of it.
+        fn range(&self) -> std::ops::Range<usize> {
+            self.offset..self.offset.saturating_add(self.size)
+        }
     }
 
     fn sections(image: &[u8]) -> Option<Vec<Section>> {
@@ -153,9 +160,7 @@ mod host {
         const SYMBOL_TABLE: u32 = 2;
         const FUNCTION: u8 = 2;
         const NO_TYPE: u8 = 0;
-        let bytes = |section: &Section| {
-            image.get(section.offset..section.offset.checked_add(section.size)?)
-        };
+        let bytes = |section: &Section| image.get(section.range());
         let table = all.iter().find(|section| section.kind == SYMBOL_TABLE)?;
         let strings = bytes(all.get(table.link as usize)?)?;
         let mut found = Vec::new();
@@ -181,18 +186,14 @@ mod host {
         let all = sections(image).ok_or(EmbedError::NotElf)?;
         let name_index = u16::from_le_bytes([image[0x3e], image[0x3f]]);
         let names = all.get(usize::from(name_index)).ok_or(EmbedError::NotElf)?;
-        let strings = image
-            .get(names.offset..names.offset + names.size)
-            .ok_or(EmbedError::NotElf)?;
+        let strings = image.get(names.range()).ok_or(EmbedError::NotElf)?;
         let room = all
             .iter()
             .find(|section| text(strings, section.name) == Some(".symbols"))
             .ok_or(EmbedError::NoSection(".symbols"))?;
         let functions = functions(image, &all).ok_or(EmbedError::NoSection(".symtab"))?;
         let table = encode(&functions);
-        let target = image
-            .get_mut(room.offset..room.offset + room.size)
-            .ok_or(EmbedError::NotElf)?;
+        let target = image.get_mut(room.range()).ok_or(EmbedError::NotElf)?;
         if table.len() > target.len() {
             return Err(EmbedError::TooLarge {
                 needed: table.len(),
@@ -222,6 +223,73 @@ mod tests {
         assert_eq!(lookup(&table, u64::MAX).map(|found| found.0), Some("third"));
         assert_eq!(lookup(&[0; 64], 0x1000), None);
         assert_eq!(lookup(&table[..table.len() - 1], 0x3000), None);
+    }
+
+    /// An ELF file with sections: null, names, symbol table, symbol names, `.symbols` of 256 bytes.
+    fn small_image() -> Vec<u8> {
+        let names = b"\0.names\0.symtab\0.strtab\0.symbols\0";
+        let strings = b"\0_ZN6kernel4loop17h0123456789abcdefE\0";
+        let mut symbol = vec![0; 24];
+        symbol.extend([1, 0, 0, 0, 2, 0, 1, 0]);
+        symbol.extend(0xffff_ffff_8010_0000_u64.to_le_bytes());
+        symbol.extend([0; 8]);
+        let mut image = b"\x7fELF\x02\x01".to_vec();
+        image.resize(64, 0);
+        let mut headers = vec![[0_u8; 64]];
+        let parts: [(u8, u32, &[u8]); 4] = [
+            (1, 3, names),
+            (8, 2, &symbol),
+            (16, 3, strings),
+            (24, 1, &[0; 256]),
+        ];
+        for (name, kind, bytes) in parts {
+            let mut header = [0; 64];
+            header[0] = name;
+            header[4..8].copy_from_slice(&kind.to_le_bytes());
+            header[24..32].copy_from_slice(&(image.len() as u64).to_le_bytes());
+            header[32..40].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+            header[40] = if kind == 2 { 3 } else { 0 };
+            headers.push(header);
+            image.extend(bytes);
+        }
+        let at = (image.len() as u64).to_le_bytes();
+        image[0x28..0x30].copy_from_slice(&at);
+        image[0x3c] = 5;
+        image[0x3e] = 1;
+        image.extend(headers.concat());
+        image
+    }
+
+    #[test]
+    fn embed_fills_the_room_and_moves_nothing() {
+        let mut image = small_image();
+        let before = image.clone();
+        assert_eq!(embed(&mut image), Ok(1));
+        assert_eq!(image.len(), before.len());
+        let at = image
+            .windows(8)
+            .position(|bytes| bytes == MAGIC)
+            .expect("a table");
+        let room = &image[at..at + 256];
+        assert_eq!(
+            lookup(room, 0xffff_ffff_8010_0004),
+            Some(("kernel::loop", 4))
+        );
+        assert_eq!(
+            (&image[..at], &image[at + 256..]),
+            (&before[..at], &before[at + 256..])
+        );
+    }
+
+    #[test]
+    fn cut_images_are_refused_and_never_panic() {
+        let image = small_image();
+        for length in 0..image.len() {
+            assert!(
+                embed(&mut image[..length].to_vec()).is_err(),
+                "{length} bytes"
+            );
+        }
     }
 
     #[test]

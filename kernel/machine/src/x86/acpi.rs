@@ -4,6 +4,7 @@
 //! used, and a machine without them still boots on the standard addresses. Source: ACPI 6.5,
 //! sections 5.2.5 (RSDP), 5.2.8 (XSDT), 5.2.9 (FADT), 5.2.12 (MADT).
 
+use super::boot::is_used_ram;
 use super::{layout, pages};
 
 /// Longest table that is looked at.
@@ -44,12 +45,12 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 /// Firmware memory, mapped read-only for ever.
 fn firmware(physical: u64, length: u64) -> Option<&'static [u8]> {
     let end = physical.checked_add(length)?;
-    if physical == 0 || length == 0 || end > layout::DIRECT_LIMIT {
+    if physical == 0 || length == 0 || end > layout::DIRECT_LIMIT || is_used_ram(physical..end) {
         return None;
     }
     let address = pages::firmware_window(physical..end)?;
     // SAFETY: mapped for reading for ever. Firmware tables do not change after boot; they lie in
-    // memory that is not given to the frame allocator, which `table` makes sure of.
+    // memory that the frame allocator does not own, as was just checked.
     Some(unsafe {
         core::slice::from_raw_parts(address as *const u8, usize::try_from(length).ok()?)
     })
@@ -62,9 +63,7 @@ fn sums_to_zero(bytes: &[u8]) -> bool {
 /// A checked table at a physical address.
 fn table(physical: u64) -> Option<&'static [u8]> {
     let length = u64::from(u32_at(firmware(physical, HEADER as u64)?, 4)?);
-    if !(HEADER as u64..=MAX_TABLE).contains(&length)
-        || super::boot::is_used_ram(physical..physical + length)
-    {
+    if !(HEADER as u64..=MAX_TABLE).contains(&length) {
         return None;
     }
     firmware(physical, length).filter(|bytes| sums_to_zero(bytes))

@@ -10,7 +10,7 @@ use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 
-use super::{layout, pages};
+use super::{frame, layout, pages};
 use crate::PAGE_SIZE;
 
 /// The least the heap grows by.
@@ -44,12 +44,15 @@ unsafe impl Source for Growth {
             .checked_add(step)
             .filter(|&end| end <= limit)
             .ok_or(())?;
-        let mut failed = false;
-        while talc.source.mapped < goal && !failed {
-            match pages::grow_heap(layout::HEAP + talc.source.mapped as u64) {
-                Ok(()) => talc.source.mapped += PAGE_SIZE,
-                Err(_) => failed = true,
-            }
+        // Nothing is taken for a request that cannot be met.
+        if (step / PAGE_SIZE) as u64 > frame::frame_counts().free {
+            return Err(());
+        }
+        let before = talc.source.mapped;
+        while talc.source.mapped < goal
+            && pages::grow_heap(layout::HEAP + talc.source.mapped as u64).is_ok()
+        {
+            talc.source.mapped += PAGE_SIZE;
         }
         let base = layout::HEAP as *mut u8;
         let mapped = talc.source.mapped;
@@ -61,10 +64,11 @@ unsafe impl Source for Growth {
                 Some(end) => Some(talc.extend(end, base.add(mapped))),
             }
         };
-        if failed || talc.source.end.is_none() {
-            Err(())
-        } else {
+        // Talc tries again after `Ok`; without progress that would never end.
+        if mapped > before && talc.source.end.is_some() {
             Ok(())
+        } else {
+            Err(())
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Proves at boot that the processor's protections hold: each is violated once, on purpose.
 //!
-//! Law: a fault is forgiven only if it comes from the one instruction that a probe is executing.
+//! Law: a fault is forgiven only if it is at the one address that a probe is touching.
 
 use alloc::boxed::Box;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Efer, EferFlags};
 use x86_64::registers::rflags::{self, RFlags};
@@ -50,7 +50,9 @@ unsafe extern "C" {
 }
 
 static PROBE_STACK: AtomicU64 = AtomicU64::new(0);
-static ARMED: AtomicBool = AtomicBool::new(false);
+/// The address a probe is touching; `NOWHERE` if none is.
+static TARGET: AtomicU64 = AtomicU64::new(NOWHERE);
+const NOWHERE: u64 = u64::MAX;
 /// Error code of the page fault that was caught, all ones if none was.
 static CAUGHT: AtomicU64 = AtomicU64::new(u64::MAX);
 
@@ -58,9 +60,9 @@ const PROTECTION: u64 = 1;
 const WRITE: u64 = 2;
 const FETCH: u64 = 16;
 
-/// Forgives a page fault of an armed probe.
-pub(crate) fn caught(frame: &mut TrapFrame) -> bool {
-    if frame.vector != 14 || !ARMED.swap(false, Ordering::SeqCst) {
+/// Forgives the page fault that a probe provoked.
+pub(crate) fn caught(frame: &mut TrapFrame, cr2: u64) -> bool {
+    if frame.vector != 14 || cr2 == NOWHERE || TARGET.swap(NOWHERE, Ordering::SeqCst) != cr2 {
         return false;
     }
     CAUGHT.store(frame.code, Ordering::SeqCst);
@@ -72,11 +74,11 @@ pub(crate) fn caught(frame: &mut TrapFrame) -> bool {
 /// The error code of the fault an access gives, `None` if it gives none.
 fn fault_of(probe: unsafe extern "C" fn(u64), address: u64) -> Option<u64> {
     CAUGHT.store(u64::MAX, Ordering::SeqCst);
-    ARMED.store(true, Ordering::SeqCst);
+    TARGET.store(address, Ordering::SeqCst);
     // SAFETY: the callers give addresses where the access either faults, which `caught` turns into
     // a return, or does no harm: a byte read, a byte written back, a RET executed.
     unsafe { probe(address) };
-    ARMED.store(false, Ordering::SeqCst);
+    TARGET.store(NOWHERE, Ordering::SeqCst);
     Some(CAUGHT.load(Ordering::SeqCst)).filter(|&code| code != u64::MAX)
 }
 

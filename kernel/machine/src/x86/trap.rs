@@ -338,8 +338,9 @@ extern "C" fn kernel_trap(frame: &mut TrapFrame) {
             apic::interrupt(frame.vector as u8);
         }
         _ => {
-            if !self_test::caught(frame) {
-                panic::trapped(frame, Cr2::read_raw());
+            let cr2 = Cr2::read_raw();
+            if !self_test::caught(frame, cr2) {
+                panic::trapped(frame, cr2);
             }
         }
     }
