@@ -13,7 +13,6 @@ use super::super::{
     Backing, Installed, MapHow, MapStop, SharedObject, Space, SpaceRecords, Trouble,
 };
 use super::{Files, RW, check, file, pattern};
-use std::sync::Arc;
 
 const BASE: u64 = 0x7000_0000;
 const PAGES: u64 = 48;
@@ -52,11 +51,14 @@ struct Model {
     pages: BTreeMap<u64, ModelPage>,
 }
 
+/// What was written to a shared object, by page of the object.
+type Written = BTreeMap<u64, Vec<u8>>;
+
 /// What all processes share.
 struct World {
     files: Files,
     contents: Vec<u8>,
-    objects: Vec<(Arc<SharedObject>, BTreeMap<u64, Vec<u8>>)>,
+    objects: Vec<Written>,
 }
 
 struct Process {
@@ -82,7 +84,7 @@ impl World {
                 }
             }
             Origin::Shared(object, page) => {
-                if let Some(written) = self.objects[object].1.get(&page) {
+                if let Some(written) = self.objects[object].get(&page) {
                     bytes.copy_from_slice(written);
                 }
             }
@@ -127,7 +129,7 @@ impl Model {
             let page = self.pages.get_mut(&number).expect("checked");
             let store = match page.origin {
                 Origin::Shared(object, index) => {
-                    world.objects[object].1.entry(index).or_insert(bytes)
+                    world.objects[object].entry(index).or_insert(bytes)
                 }
                 _ => page.own.get_or_insert(bytes),
             };
@@ -228,7 +230,7 @@ fn map(process: &mut Process, world: &mut World, random: &mut Random) {
         }
         3 if world.objects.len() < 6 && random.below(4) == 0 => {
             let object = SharedObject::new();
-            world.objects.push((object.clone(), BTreeMap::new()));
+            world.objects.push(Written::new());
             let number = world.objects.len() - 1;
             origin = std::boxed::Box::new(move |index| Origin::Shared(number, offset + index));
             Backing::SharedAnonymous {
