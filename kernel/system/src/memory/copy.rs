@@ -25,10 +25,10 @@ impl From<Trouble> for StringStop {
     }
 }
 
-/// Checks that `[address, address + length)` is user space.
+/// Checks that `[address, address + length)` is user space; nothing is, anywhere.
 fn check(address: u64, length: usize) -> Result<(), Trouble> {
     match address.checked_add(length as u64) {
-        Some(end) if end <= USER_END => Ok(()),
+        Some(end) if end <= USER_END || length == 0 => Ok(()),
         _ => Err(Trouble::Segv),
     }
 }

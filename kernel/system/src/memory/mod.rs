@@ -4,7 +4,8 @@
 //! page that is mapped and not in it can be had again (zeros, a page of a file, shared memory); a
 //! page in the `absent` set is in an area, is not mapped, and its contents are at the last source
 //! node; everything else that lies in an area is made on the first touch. No operation that fails
-//! has changed what the program can see.
+//! has changed what the program can see, but for one: as in Linux, a mapping that was to be moved over
+//! another and found no memory for its page table has cleared its target.
 //!
 //! Not here: which file a descriptor names, signals for faults, and how pages travel. Who calls
 //! answers a [`Trouble`] and runs the access again.

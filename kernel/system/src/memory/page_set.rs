@@ -101,16 +101,15 @@ impl PageSet {
     /// Takes out all pages of `[from, to)`; gives how many there were.
     pub(super) fn remove_range(&mut self, from: u64, to: u64) -> u64 {
         let (from, to) = (from / PAGE, to / PAGE);
-        let mut removed = 0;
+        if from >= to {
+            return 0;
+        }
+        let last = (to - 1) / CHUNK_PAGES;
         let mut next = from / CHUNK_PAGES;
-        while from < to {
-            let last = (to - 1) / CHUNK_PAGES;
-            if next > last {
-                break;
-            }
-            let Some((&chunk, words)) = self.chunks.range_mut(next..=last).next() else {
-                break;
-            };
+        let mut removed = 0;
+        while next <= last
+            && let Some((&chunk, words)) = self.chunks.range_mut(next..=last).next()
+        {
             let base = chunk * CHUNK_PAGES;
             let low = from.max(base) - base;
             let high = to.min(base + CHUNK_PAGES) - base;
