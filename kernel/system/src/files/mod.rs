@@ -57,6 +57,8 @@ pub struct FileCall<'a> {
     pub view: &'a mut dyn ProcView,
     /// The caller; also the waiter.
     pub pid: u32,
+    /// The caller's process group, for `TIOCSCTTY`; 0 if it does not matter.
+    pub group: u32,
     /// Monotonic time.
     pub now_ns: u64,
     /// When a wait ends: set by the caller for `poll`; set by a terminal read with `VTIME` before it
@@ -87,6 +89,7 @@ impl<'a> FileCall<'a> {
             fs,
             view,
             pid,
+            group: 0,
             now_ns,
             deadline_ns: None,
             args,

@@ -1,1 +1,120 @@
 //! The system calls on files, one function each, with the names and arguments Linux gives them.
+//!
+//! Law: arguments are numbered in Linux order; paths and in-buffers come through `input`, out-buffers
+//! go through `output` of the same number. A call that fails or waits has changed nothing.
+//! The older forms are thin wrappers of the `*at` forms.
+
+mod attributes;
+mod control;
+mod descriptors;
+mod io;
+mod names;
+mod opening;
+
+pub use attributes::{
+    chmod, chown, fchmod, fchmodat, fchown, fchownat, fstat, fstatfs, lchown, lstat, newfstatat,
+    stat, statfs, statx, umask, utimensat,
+};
+pub use control::{IoctlShape, ioctl, ioctl_shape, poll};
+pub use descriptors::{close, dup, dup2, dup3, fcntl, getdents64, pipe, pipe2};
+pub use io::{
+    copy_file_range, fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, pread64, pwrite64,
+    read, sendfile, sync, truncate, write,
+};
+pub use names::{
+    access, chdir, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat, readlink,
+    readlinkat, rename, renameat, renameat2, rmdir, symlink, symlinkat, unlink, unlinkat,
+};
+pub use opening::{creat, open, openat};
+
+use super::inode::InodeRef;
+use super::open::OpenFile;
+use super::proc::Viewer;
+use super::walk::{Follow, Found, Walker};
+use super::{CallResult, FileCall};
+use abi::Errno;
+use abi::layout::{AT_EMPTY_PATH, AT_FDCWD, Timespec};
+use alloc::sync::Arc;
+
+/// Which argument is the descriptor that a relative path starts from.
+#[derive(Clone, Copy)]
+enum Base {
+    /// None: the current directory.
+    Current,
+    /// A `dirfd`.
+    Argument(usize),
+}
+
+/// The descriptor an argument names: the low 32 bits, as an `int`.
+fn descriptor(call: &FileCall, arg: usize) -> Result<u32, Errno> {
+    u32::try_from(call.args[arg] as i32).map_err(|_| Errno::EBADF)
+}
+
+fn file(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
+    call.state.get(descriptor(call, arg)?)
+}
+
+fn readable(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
+    let file = file(call, arg)?;
+    if !file.readable() {
+        return Err(Errno::EBADF);
+    }
+    Ok(file)
+}
+
+fn writable(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
+    let file = file(call, arg)?;
+    if !file.writable() {
+        return Err(Errno::EBADF);
+    }
+    Ok(file)
+}
+
+fn now(call: &FileCall) -> Timespec {
+    call.fs.time(call.now_ns)
+}
+
+fn walker<'c>(call: &'c FileCall) -> Walker<'c> {
+    Walker {
+        fs: call.fs,
+        viewer: Viewer {
+            view: &*call.view,
+            state: call.state,
+            pid: call.pid,
+        },
+    }
+}
+
+/// The inode that a `dirfd` names.
+fn base_inode(call: &FileCall, base: Base) -> Result<InodeRef, Errno> {
+    match base {
+        Base::Current => Ok(call.state.cwd.clone()),
+        Base::Argument(arg) if call.args[arg] as i32 == AT_FDCWD => Ok(call.state.cwd.clone()),
+        Base::Argument(arg) => Ok(file(call, arg)?.inode().clone()),
+    }
+}
+
+/// Walks to the path in argument `path`.
+fn walk(call: &FileCall, base: Base, path: usize, follow: Follow) -> Result<Found, Errno> {
+    let path = call.input(path);
+    let start = match path.first() {
+        None => return Err(Errno::ENOENT),
+        Some(b'/') => call.fs.root().clone(),
+        Some(_) => base_inode(call, base)?,
+    };
+    walker(call).walk(&start, path, follow)
+}
+
+/// The existing file at a path, or with `AT_EMPTY_PATH` at the descriptor itself.
+fn existing(
+    call: &FileCall,
+    base: Base,
+    path: usize,
+    flags: u32,
+    follow: Follow,
+) -> Result<InodeRef, Errno> {
+    if flags & AT_EMPTY_PATH != 0 && call.input(path).is_empty() {
+        return base_inode(call, base);
+    }
+    walk(call, base, path, follow)?.existing()
+}

@@ -1,0 +1,214 @@
+//! What is known of a file beside its contents: asking and changing.
+
+use super::super::inode::{Inode, Node};
+use super::super::walk::Follow;
+use super::{Base, CallResult, FileCall, existing, file, now, walk};
+use abi::Errno;
+use abi::layout::{
+    AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, S_IFLNK, S_IFMT, S_IFREG, Timespec,
+};
+
+/// `AT_STATX_FORCE_SYNC` and `AT_STATX_DONT_SYNC`: nothing is ever out of date here.
+const AT_STATX_SYNC: u32 = 0x6000;
+/// "Now" as the nanoseconds of a time for `utimensat` (`linux/stat.h`).
+const UTIME_NOW: i64 = (1 << 30) - 1;
+/// "Leave it" likewise.
+const UTIME_OMIT: i64 = (1 << 30) - 2;
+
+fn follow(flags: u32) -> Follow {
+    match flags & AT_SYMLINK_NOFOLLOW {
+        0 => Follow::Always,
+        _ => Follow::IfSlash,
+    }
+}
+
+/// `stat(path, buf)`.
+pub fn stat(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    call.output(1, &inode.status().to_bytes());
+    Ok(0)
+}
+
+/// `lstat(path, buf)`.
+pub fn lstat(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::IfSlash)?.existing()?;
+    call.output(1, &inode.status().to_bytes());
+    Ok(0)
+}
+
+/// `fstat(fd, buf)`.
+pub fn fstat(call: &mut FileCall) -> CallResult {
+    let status = file(call, 0)?.inode().status();
+    call.output(1, &status.to_bytes());
+    Ok(0)
+}
+
+/// `newfstatat(dirfd, path, buf, flags)`.
+pub fn newfstatat(call: &mut FileCall) -> CallResult {
+    let flags = call.args[3] as u32;
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let inode = existing(call, Base::Argument(0), 1, flags, follow(flags))?;
+    call.output(2, &inode.status().to_bytes());
+    Ok(0)
+}
+
+/// `statx(dirfd, path, flags, mask, buf)`: always the basic fields.
+pub fn statx(call: &mut FileCall) -> CallResult {
+    let flags = call.args[2] as u32;
+    let known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC;
+    // The top bit of the mask is reserved and refused.
+    if flags & !known != 0 || flags & AT_STATX_SYNC == AT_STATX_SYNC || call.args[3] as i32 <= -1 {
+        return Err(Errno::EINVAL.into());
+    }
+    let inode = existing(call, Base::Argument(0), 1, flags, follow(flags))?;
+    call.output(4, &inode.status().to_statx_bytes());
+    Ok(0)
+}
+
+/// `statfs(path, buf)`.
+pub fn statfs(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    call.output(1, &call.fs.statistics(&inode).to_bytes());
+    Ok(0)
+}
+
+/// `fstatfs(fd, buf)`.
+pub fn fstatfs(call: &mut FileCall) -> CallResult {
+    let inode = file(call, 0)?.inode().clone();
+    call.output(1, &call.fs.statistics(&inode).to_bytes());
+    Ok(0)
+}
+
+fn check_changeable(inode: &Inode) -> Result<(), Errno> {
+    match inode.node() {
+        Node::Proc(_) => Err(Errno::EPERM),
+        _ => Ok(()),
+    }
+}
+
+fn change_mode(call: &FileCall, inode: &Inode, mode: u32) -> CallResult {
+    check_changeable(inode)?;
+    if inode.mode() & S_IFMT == S_IFLNK {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    inode.change(|held| {
+        held.mode = held.mode & S_IFMT | mode & 0o7777;
+        held.changed = now(call);
+    });
+    Ok(0)
+}
+
+/// `chmod(path, mode)`.
+pub fn chmod(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    change_mode(call, &inode, call.args[1] as u32)
+}
+
+/// `fchmod(fd, mode)`.
+pub fn fchmod(call: &mut FileCall) -> CallResult {
+    let file = file(call, 0)?;
+    change_mode(call, file.inode(), call.args[1] as u32)
+}
+
+/// `fchmodat(dirfd, path, mode)`.
+pub fn fchmodat(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Argument(0), 1, Follow::Always)?.existing()?;
+    change_mode(call, &inode, call.args[2] as u32)
+}
+
+fn change_owner(call: &FileCall, inode: &Inode, uid: u32, gid: u32) -> CallResult {
+    check_changeable(inode)?;
+    inode.change(|held| {
+        // -1 leaves an id as it is.
+        if uid != u32::MAX {
+            held.uid = uid;
+        }
+        if gid != u32::MAX {
+            held.gid = gid;
+        }
+        // A program must not become somebody else's with its set-id bits (chown(2)).
+        if held.mode & S_IFMT == S_IFREG {
+            held.mode &= !0o4000;
+            if held.mode & 0o010 != 0 {
+                held.mode &= !0o2000;
+            }
+        }
+        held.changed = now(call);
+    });
+    Ok(0)
+}
+
+/// `chown(path, uid, gid)`.
+pub fn chown(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    change_owner(call, &inode, call.args[1] as u32, call.args[2] as u32)
+}
+
+/// `lchown(path, uid, gid)`.
+pub fn lchown(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::IfSlash)?.existing()?;
+    change_owner(call, &inode, call.args[1] as u32, call.args[2] as u32)
+}
+
+/// `fchown(fd, uid, gid)`.
+pub fn fchown(call: &mut FileCall) -> CallResult {
+    let file = file(call, 0)?;
+    change_owner(call, file.inode(), call.args[1] as u32, call.args[2] as u32)
+}
+
+/// `fchownat(dirfd, path, uid, gid, flags)`.
+pub fn fchownat(call: &mut FileCall) -> CallResult {
+    let flags = call.args[4] as u32;
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let inode = existing(call, Base::Argument(0), 1, flags, follow(flags))?;
+    change_owner(call, &inode, call.args[2] as u32, call.args[3] as u32)
+}
+
+/// One time of `utimensat`: what to set, or `None` to leave it.
+fn chosen(time: Timespec, now: Timespec) -> Result<Option<Timespec>, Errno> {
+    match time.nanoseconds {
+        UTIME_NOW => Ok(Some(now)),
+        UTIME_OMIT => Ok(None),
+        0..1_000_000_000 => Ok(Some(time)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `utimensat(dirfd, path, times, flags)`; without a path the descriptor itself, without times now.
+pub fn utimensat(call: &mut FileCall) -> CallResult {
+    let flags = call.args[3] as u32;
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let time = now(call);
+    let (accessed, modified) = match call.inputs[2] {
+        None => (Some(time), Some(time)),
+        Some(bytes) => {
+            let both = Timespec::from_bytes(bytes)
+                .zip(bytes.get(16..).and_then(Timespec::from_bytes))
+                .ok_or(Errno::EFAULT)?;
+            (chosen(both.0, time)?, chosen(both.1, time)?)
+        }
+    };
+    let inode = match call.inputs[1] {
+        None => file(call, 0)?.inode().clone(),
+        Some(_) => existing(call, Base::Argument(0), 1, flags, follow(flags))?,
+    };
+    check_changeable(&inode)?;
+    inode.change(|held| {
+        held.accessed = accessed.unwrap_or(held.accessed);
+        held.modified = modified.unwrap_or(held.modified);
+        held.changed = time;
+    });
+    Ok(0)
+}
+
+/// `umask(mask)`: the one before.
+pub fn umask(call: &mut FileCall) -> CallResult {
+    let mask = call.args[0] as u32 & 0o777;
+    Ok(u64::from(core::mem::replace(&mut call.state.umask, mask)))
+}
