@@ -244,11 +244,14 @@ impl Frame {
 
     /// Whether every byte is zero; stops at the first that is not.
     pub fn is_zero(&self) -> bool {
-        let words = contents(self.number).cast::<u64>();
-        (0..PAGE_SIZE / 32).all(|block| {
-            // SAFETY: aligned words inside of the held page; volatile, as others may write them.
-            let word = |index: usize| unsafe { words.add(block * 4 + index).read_volatile() };
-            word(0) | word(1) | word(2) | word(3) == 0
+        let page = contents(self.number).cast::<[AtomicU64; PAGE_SIZE / 8]>();
+        // SAFETY: the held page, aligned, all bit patterns valid; atomic, as others may write it.
+        let words = unsafe { &*page };
+        words.chunks_exact(8).all(|block| {
+            block
+                .iter()
+                .fold(0, |all, word| all | word.load(Ordering::Relaxed))
+                == 0
         })
     }
 

@@ -82,7 +82,7 @@ trap_vectors:
 // Stack: vector, error code, rip, cs, rflags, rsp, ss.
 trap_entry:
     test byte ptr [rsp + 24], 3
-    jz 5f
+    jz trap_in_kernel
     swapgs
     push rdi
     mov rdi, gs:[{user_registers}]
@@ -124,7 +124,8 @@ leave_user:
     pop rbx
     ret
 
-5:  push rax
+trap_in_kernel:
+    push rax
     push rbx
     push rcx
     push rdx
