@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::memory::{Area, Protection};
 
@@ -199,4 +200,22 @@ pub fn call_with(call: BufferCall, address: BadAddress) -> io::Result<i32> {
         }
     };
     Ok(errno_of(result))
+}
+
+/// The monotonic clock, which on a machine of one system counts from its start.
+///
+/// # Errors
+/// What clock_gettime(2) says.
+pub fn monotonic() -> io::Result<Duration> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for writing.
+    crate::check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) })?;
+    let seconds = u64::try_from(time.tv_sec).map_err(io::Error::other)?;
+    Ok(Duration::new(
+        seconds,
+        u32::try_from(time.tv_nsec).map_err(io::Error::other)?,
+    ))
 }
