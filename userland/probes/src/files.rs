@@ -107,7 +107,8 @@ pub(crate) fn append(moves: &mut Moves) -> Verdict {
         let child = start(|| {
             let mut work = || {
                 for line in 0..LINES {
-                    writeln!(file, "child {line}").doing("append in the child")?;
+                    file.write_all(format!("child {line}\n").as_bytes())
+                        .doing("append in the child")?;
                     if line == LINES / 2 {
                         go(node.as_deref())?;
                     }
@@ -118,7 +119,8 @@ pub(crate) fn append(moves: &mut Moves) -> Verdict {
         })
         .doing("fork")?;
         for line in 0..LINES {
-            writeln!(file, "parent {line}").doing("append")?;
+            file.write_all(format!("parent {line}\n").as_bytes())
+                .doing("append")?;
             if line == LINES / 3 {
                 moves.point()?;
             }
