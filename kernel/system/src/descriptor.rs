@@ -57,7 +57,7 @@ struct Head {
     name: [u8; 16],
     limits: [[u64; 2]; LIMITS],
     actions: [[u64; 4]; 64],
-    reserved_end: [u8; 1400],
+    reserved_end: [u8; 1456],
 }
 
 const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
@@ -128,7 +128,7 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
         name: body.name,
         limits: body.limits.map(|(soft, hard)| [soft, hard]),
         actions: body.signals.actions.map(|a| [a.handler, a.flags, a.restorer, a.mask]),
-        reserved_end: [0; 1400],
+        reserved_end: [0; 1456],
     };
     let mut bytes = head.as_bytes().to_vec();
     bytes.extend_from_slice(fpu);

@@ -333,7 +333,8 @@ impl LocalCall<'_> {
         if !self.system.effects_open(self.pid) || self.body().freezing {
             return Err(Stop::Wait);
         }
-        if self.body().home == self.system.me {
+        let me = self.system.me;
+        if self.body().home == me {
             return match self.system.execute(self.pid, &request) {
                 Err(Stop::Errno(errno)) => Ok(crate::home::plain(-i64::from(errno.0))),
                 other => other,

@@ -163,7 +163,7 @@ impl System {
     pub fn spawn_init(&mut self, path: &[u8]) -> Result<u32, Errno> {
         let pid = wire::Pid::new(self.me, 1).0;
         let files = crate::files::FileState::standard(&self.fs);
-        let inode = self.fs.open_program(&files, path)?;
+        let inode = self.fs.open_program(&files, self, pid, path)?.inode;
         let mut first = alloc::vec![0; machine::PAGE_SIZE];
         let length = inode.read_at(0, &mut first)?;
         let program = parse_program(&first[..length])?;
@@ -190,7 +190,7 @@ impl System {
         body.start(loaded, name);
         self.homes.insert(pid, home);
         self.bodies.insert(pid, Box::new(body));
-        self.console.set_foreground(pid);
+        self.fs.console().set_foreground(pid);
         self.last_serial = self.last_serial.max(1);
         self.make_ready(pid);
         Ok(pid)

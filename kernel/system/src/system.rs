@@ -4,7 +4,7 @@
 //! handled to its end, including every wake it causes, before the next is looked at.
 
 use crate::body::{Body, Effects, Forward, Pending, Purpose, Run};
-use crate::files::{Console, FileSystem, PageError};
+use crate::files::{ConsoleEvent, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
@@ -62,7 +62,6 @@ pub struct System {
     pub(crate) now: u64,
     pub(crate) net: Node<NetPage>,
     pub(crate) fs: Arc<FileSystem>,
-    pub(crate) console: Arc<Console>,
     pub(crate) wakes: Wakes,
     pub(crate) homes: BTreeMap<u32, Home>,
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
@@ -109,8 +108,7 @@ impl System {
     /// A node without processes; [`System::spawn_init`] gives it its first.
     pub fn new(settings: Settings, now: u64) -> System {
         let wakes = Wakes::new();
-        let console = Arc::new(Console::new(&wakes));
-        let fs = Arc::new(FileSystem::new(settings.archive, &wakes, console.clone()));
+        let fs = Arc::new(FileSystem::new(settings.archive, wakes.clone(), settings.boot_unix_ns));
         let config = Config {
             node: settings.node,
             boot: settings.boot,
@@ -125,7 +123,6 @@ impl System {
             now,
             net: Node::new(config, now),
             fs,
-            console,
             wakes,
             homes: BTreeMap::new(),
             bodies: BTreeMap::new(),
@@ -187,8 +184,15 @@ impl System {
 
     /// Takes in what was typed.
     pub fn typed(&mut self, byte: u8) {
-        if let Some(signal) = self.console.input(byte) {
-            let group = self.console.foreground();
+        self.fs.console().input(byte);
+        for event in self.fs.console().take_events() {
+            let signal = match event {
+                ConsoleEvent::Interrupt => signal::SIGINT,
+                ConsoleEvent::Quit => signal::SIGQUIT,
+                ConsoleEvent::Suspend => signal::SIGTSTP,
+                ConsoleEvent::WindowChanged => signal::SIGWINCH,
+            };
+            let group = self.fs.console().foreground();
             let targets: Vec<u32> =
                 self.homes.values().filter(|home| home.lives() && home.group == group).map(|home| home.pid).collect();
             for pid in targets {
@@ -196,6 +200,11 @@ impl System {
             }
         }
         self.settle();
+    }
+
+    /// What is to appear on the console.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.fs.console().take_output()
     }
 
     /// The next packet to send.

@@ -213,7 +213,11 @@ impl System {
                 text
             }
             ProcessFile::Stat | ProcessFile::Statm | ProcessFile::Status => {
-                let facts = self.facts_of(pid, reader)?;
+                let mut facts = self.facts_of(pid, reader)?;
+                if reader == pid {
+                    // Who reads this runs, whatever its call waits for.
+                    facts.state = b'R';
+                }
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 match file {
                     ProcessFile::Stat => stat(home, &facts),
@@ -241,12 +245,10 @@ impl System {
         if let Some(request) = home.request.take() {
             match (request.asker == writer && request.target == target, request.result.clone()) {
                 (true, Some(result)) => return self.outcome(pid, result),
-                (true, None) | (false, None) if request.asker != pid || writer != pid => {
-                    let busy = request.asker != writer;
+                // A request under way is waited for, one's own as well as somebody else's.
+                (_, None) if request.asker != pid || writer != pid => {
                     home.request_done.wait(writer);
                     home.request = Some(request);
-                    // Somebody else's request is waited for, and then this one begins.
-                    let _ = busy;
                     return Err(Stop::Wait);
                 }
                 _ => {}

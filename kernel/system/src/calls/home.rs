@@ -82,8 +82,9 @@ fn rusage(cpu_ns: u64) -> Vec<u8> {
 pub fn getrusage(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let pid = call.pid;
     let own = call.system.bodies.get(&pid).map(|body| body.cpu_ns);
+    let who = call.args[0] as i32;
     let home = call.home();
-    let cpu_ns = match call.args[0] as i32 {
+    let cpu_ns = match who {
         0 | 1 => own.unwrap_or(home.cpu_ns),
         -1 => home.children_cpu_ns,
         _ => return Err(Errno::EINVAL.into()),
@@ -283,10 +284,10 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// its first page.
 pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let path = call.input(0).to_vec();
-    let fs = call.system.fs.clone();
+    let (fs, pid) = (call.system.fs.clone(), call.pid);
+    let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
+    let inode = fs.open_program(&files, call.system, pid, &path)?.inode;
     let home = call.home();
-    let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
-    let inode = fs.open_program(files, &path)?;
     let mut first = alloc::vec![0; PAGE_SIZE];
     let length = inode.read_at(0, &mut first)?;
     first.truncate(length);

@@ -14,7 +14,6 @@ use crate::memory::{Backing, FileBacking, MapHow, SharedObject};
 use crate::wait::Stop;
 use abi::table::{Arg, Call, Length, Place};
 use abi::{Errno, signal};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 // ---- memory --------------------------------------------------------------------------------------
@@ -35,7 +34,7 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         MAP_SHARED | MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::EINVAL.into()),
     };
-    if length == 0 || offset % machine::PAGE_SIZE as u64 != 0 {
+    if length == 0 || length > machine::USER_END || offset % machine::PAGE_SIZE as u64 != 0 {
         return Err(Errno::EINVAL.into());
     }
     let how = if flags & MAP_FIXED_NOREPLACE != 0 {
@@ -80,13 +79,13 @@ fn file_backing(
         let home = call.system.homes.get(&pid).ok_or(Errno::ENODEV)?;
         let inode = home.mapped.get(file.home_file as usize).ok_or(Errno::EIO)?.clone();
         let first_page = offset / machine::PAGE_SIZE as u64;
-        return Ok(Backing::SharedFile { pages: inode, first_page });
+        return Ok(Backing::SharedFile { pages: inode, first_page, home_file: file.home_file, writable: true });
     }
     Ok(Backing::File(FileBacking {
         hash: file.hash,
         home_file: file.home_file,
         offset,
-        length: file.size.saturating_sub(offset).min(length),
+        length: length.next_multiple_of(machine::PAGE_SIZE as u64),
     }))
 }
 
