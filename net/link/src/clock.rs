@@ -18,6 +18,7 @@ pub struct Rtt {
     min_ns: u64,
     smoothed_ns: u64,
     variation_ns: u64,
+    latest_ns: u64,
 }
 
 impl Rtt {
@@ -36,6 +37,7 @@ impl Rtt {
             self.smoothed_ns = (7 * self.smoothed_ns + rtt_ns) / 8;
         }
         self.samples += 1;
+        self.latest_ns = rtt_ns;
     }
 
     /// The shortest round trip, ns.
@@ -46,6 +48,11 @@ impl Rtt {
     /// The smoothed round trip, ns.
     pub fn smoothed_ns(&self) -> Option<u64> {
         (self.samples > 0).then_some(self.smoothed_ns)
+    }
+
+    /// How long the latest frames queued on the way, ns.
+    pub(crate) fn queueing_ns(&self) -> u64 {
+        self.latest_ns - self.min_ns
     }
 
     /// How long to wait for an acknowledgement, which the peer may hold back for a while.

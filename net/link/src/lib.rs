@@ -8,10 +8,13 @@
 //!
 //! * Each lane numbers its packets from 0. At most [`WINDOW`] of them are in flight.
 //! * Every frame, of whatever kind, carries what was received so far on both lanes. A frame of its own
-//!   for that is sent at once when there is a gap or a duplicate, with every [`ACK_EVERY`]th packet, and
-//!   otherwise after [`ACK_DELAY_NS`]: so a call and its reply are one frame each way.
+//!   for that is sent at once when a gap opens or closes and for a duplicate, with every
+//!   [`ACK_EVERY`]th packet (every fourth of them while a gap is open), and otherwise after
+//!   [`ACK_DELAY_NS`]: so a call and its reply are one frame each way.
 //! * A packet is lost when [`REORDER`] packets *transmitted* after it have arrived, or by a timeout
 //!   (RFC 6298 with a floor of 2 ms, doubling up to 200 ms).
+//! * The window grows while acknowledgements come back soon and shrinks when frames queue up on the
+//!   way: a full queue adds nothing to the throughput, but an urgent packet must wait behind it.
 //! * Which boots are joined by a link, and when it is thrown away, is decided by the crate `node`.
 #![no_std]
 
@@ -171,6 +174,11 @@ impl<P: Page> Link<P> {
                 }
             }
             Arrival::Gap => self.ack_now = true,
+            Arrival::StillGap => {
+                self.owed += ACK_EVERY / 4;
+                self.ack_now |= self.owed >= ACK_EVERY;
+                self.ack_deadline.get_or_insert(now + ACK_DELAY_NS);
+            }
             Arrival::Duplicate => {
                 self.counters.duplicates += 1;
                 self.ack_now = true;

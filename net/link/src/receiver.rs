@@ -3,7 +3,7 @@
 //! Law: delivered in order, each number once. A peer can make this end hold at most [`WINDOW`]
 //! payloads and one message of [`MESSAGE_MAX`] bytes.
 
-use crate::{WINDOW, payload::Page};
+use crate::{REORDER, WINDOW, payload::Page};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use wire::{Header, MESSAGE_MAX, Message, PageTag, PayloadKind};
@@ -27,8 +27,10 @@ pub enum Delivered<P> {
 pub(crate) enum Arrival {
     /// The next one, and nothing is missing.
     InOrder,
-    /// Something before or behind it is missing.
+    /// A gap opened, just now or a few packets ago, or closed.
     Gap,
+    /// A gap stays open.
+    StillGap,
     /// It was here already.
     Duplicate,
     /// Too far ahead.
@@ -119,6 +121,8 @@ impl<P: Page> Receiver<P> {
             payload,
         };
         if offset > 0 {
+            // The first packets behind a hole are told at once: by them the sender knows it is one.
+            let opened = offset as u64 <= REORDER + 1;
             if self.waiting.len() <= offset {
                 self.waiting.resize_with(offset + 1, || None);
             }
@@ -127,7 +131,11 @@ impl<P: Page> Receiver<P> {
                 return Arrival::Duplicate;
             }
             *place = Some(packet);
-            return Arrival::Gap;
+            return if opened {
+                Arrival::Gap
+            } else {
+                Arrival::StillGap
+            };
         }
         self.accept(packet, broken, deliver);
         if self.waiting.is_empty() {

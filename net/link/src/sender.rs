@@ -12,7 +12,9 @@ use wire::{PAYLOAD_MAX, PageTag, PayloadKind};
 pub const REORDER: u64 = 3;
 /// The window before anything is known, and the least window after losses.
 const WINDOW_START: usize = 64;
-const WINDOW_MIN: usize = 32;
+const WINDOW_MIN: usize = 48;
+/// The window shrinks when frames queue longer than this on the way, ns.
+const QUEUEING_MAX_NS: u64 = 2_000_000;
 
 #[derive(Debug)]
 enum Item<P> {
@@ -221,7 +223,7 @@ impl<P: Page> Sender<P> {
         if news == 0 {
             return;
         }
-        self.grow(news);
+        self.grow(news, rtt);
         self.doublings = 0;
         self.deadline = (!self.ring.is_empty()).then(|| now + rtt.timeout_ns(0));
         if self
@@ -291,7 +293,14 @@ impl<P: Page> Sender<P> {
         self.shrunk_at = self.transmissions;
     }
 
-    fn grow(&mut self, news: usize) {
+    fn grow(&mut self, news: usize, rtt: &Rtt) {
+        if rtt.queueing_ns() > QUEUEING_MAX_NS {
+            self.grown += news;
+            if self.grown >= self.window {
+                self.shrink(self.window * 7 / 8);
+            }
+            return;
+        }
         if self.window < self.threshold {
             self.window = (self.window + news).min(WINDOW);
             return;
