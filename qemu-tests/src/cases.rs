@@ -1,0 +1,485 @@
+//! The list of all scenarios that boot nodes.
+//!
+//! Law: every script is written so that each check prints exactly one `PASS name` or `FAIL name: why`
+//! line, and waits for the whole cluster before it begins.
+
+use crate::lab::{Action, Lab, LabError, Spec};
+use crate::scenario::Scenario;
+use crate::verdict::{Verdict, between, counted, ended_well};
+use std::fmt::Write;
+use switch::{Chance, Faults};
+
+/// Migrations of the long scenarios.
+const MANY: u32 = 2000;
+/// Frames of memory by which a node may differ from its baseline after the long scenarios: what the
+/// kernel heap and caches legitimately keep.
+const FRAMES_TOLERANCE: u64 = 64;
+/// Smallest file the demo hashes, in bytes.
+const FILE_MIN: u64 = 16 << 20;
+/// Live memory of the demo's Rust program, in MiB.
+const CHURN_MIB: u32 = 64;
+/// Its rounds.
+const CHURN_ROUNDS: u32 = 400;
+
+/// A scenario by name, made only when it is wanted.
+pub struct Case {
+    /// What the filter of `cargo xtask test` is held against.
+    pub name: &'static str,
+    build: fn(&'static str, &dyn Lab) -> Result<Scenario, LabError>,
+}
+
+impl Case {
+    /// Makes the scenario.
+    ///
+    /// # Errors
+    /// When the lab cannot answer what the scenario asks of it beforehand.
+    pub fn scenario(&self, lab: &dyn Lab) -> Result<Scenario, LabError> {
+        (self.build)(self.name, lab)
+    }
+}
+
+/// All scenarios, quick ones first.
+pub fn all() -> Vec<Case> {
+    vec![
+        Case {
+            name: "selftest",
+            build: selftest,
+        },
+        Case {
+            name: "shell",
+            build: shell,
+        },
+        Case {
+            name: "probes-unmoved",
+            build: |name, lab| probes(name, lab, 0),
+        },
+        Case {
+            name: "probes-moved-once",
+            build: |name, lab| probes(name, lab, 1),
+        },
+        Case {
+            name: "probes-moved-20",
+            build: |name, lab| probes(name, lab, 20),
+        },
+        Case {
+            name: "errors",
+            build: errors,
+        },
+        Case {
+            name: "dead-node",
+            build: dead_node,
+        },
+        Case {
+            name: "late-node",
+            build: late_node,
+        },
+        Case {
+            name: "demo",
+            build: demo,
+        },
+        Case {
+            name: "many-migrations",
+            build: |name, lab| many(name, lab, Faults::default()),
+        },
+        Case {
+            name: "many-migrations-faults",
+            build: |name, lab| many(name, lab, bad_links()),
+        },
+    ]
+}
+
+/// 2 % loss, duplication and reordering, as the goals ask for.
+fn bad_links() -> Faults {
+    let chance = Chance::percent(2);
+    Faults {
+        loss: chance,
+        duplicate: chance,
+        reorder: chance,
+        ..Faults::default()
+    }
+}
+
+/// The beginning of every script on `nodes` nodes.
+fn preamble(nodes: usize) -> String {
+    format!("nodes --wait {nodes} || poweroff 99\n")
+}
+
+/// Passes as one check when the cluster ended well.
+fn whole(name: &str) -> impl FnOnce(&crate::lab::Outcome) -> Verdict + use<> {
+    let name = name.to_owned();
+    move |outcome| {
+        let mut verdict = Verdict {
+            passed: Vec::new(),
+            failures: ended_well(outcome),
+        };
+        if verdict.failures.is_empty() {
+            verdict.passed.push(name);
+        }
+        verdict
+    }
+}
+
+/// The kernel's own tests, inside one node: user-mode protection, traps, frames.
+fn selftest(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let spec = Spec::new(name, 1).append("selftest").timeout_s(60);
+    Ok(Scenario::new(spec, whole(name)))
+}
+
+/// The shell's constructs, and an unmodified program of somebody else.
+fn shell(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = "\
+true && echo PASS and || echo FAIL and
+false || echo PASS or
+if test -e /bin/sh; then echo PASS if; else echo FAIL if; fi
+echo one two > /tmp/words; cat < /tmp/words | grep two > /tmp/found && echo PASS pipe
+sleep 0.05 & wait $! && echo PASS wait
+sh -c 'exit 7'; if test $? -eq 7; then echo PASS status; else echo FAIL status; fi
+/bin/busybox echo PASS busybox
+/bin/busybox ls / > /tmp/root && grep bin /tmp/root > /dev/null && echo PASS list
+";
+    let expected = [
+        "and", "or", "if", "pipe", "wait", "status", "busybox", "list",
+    ];
+    let expected: Vec<String> = expected.map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 1).script(script).timeout_s(60);
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// Every probe, each moved `moves` times round nodes 2, 3 and 1. Reports `PROBE`.
+fn probes(name: &'static str, lab: &dyn Lab, moves: u32) -> Result<Scenario, LabError> {
+    let names = lab.probes()?;
+    let nodes = if moves == 0 { 1 } else { 3 };
+    let mut script = preamble(nodes);
+    for probe in &names {
+        let _ = match moves {
+            0 => writeln!(script, "/probes/{probe} 0"),
+            _ => writeln!(
+                script,
+                "/probes/{probe} {moves} &\nmover $! {moves} 2 3 1 || echo FAIL {probe}: mover\nwait $!"
+            ),
+        };
+        let _ = writeln!(
+            script,
+            "if test $? -eq 0; then echo PASS {probe}; else echo FAIL {probe}: status; fi"
+        );
+    }
+    let spec = Spec::new(name, nodes).script(script).timeout_s(300);
+    Ok(Scenario::new(spec, move |outcome| counted(outcome, &names)))
+}
+
+/// Moves that must fail say so, and the process runs on.
+fn errors(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let mut script = preamble(2);
+    script.push_str("sleep 60 &\n");
+    let checks = [
+        ("unknown-node", "migrate $! 9"),
+        ("node-0", "migrate $! 0"),
+        ("no-number", "migrate $! elsewhere"),
+        ("no-process", "migrate 999999999 2"),
+        ("init-stays", "migrate 1 2"),
+    ];
+    for (check, command) in checks {
+        let _ = writeln!(
+            script,
+            "if {command} > /tmp/out; then echo FAIL {check}: it moved; else echo PASS {check}; fi"
+        );
+    }
+    script.push_str(
+        "if kill -0 $!; then echo PASS still-there; else echo FAIL still-there: gone; fi
+if migrate $! 2; then echo PASS moves-after-all; else echo FAIL moves-after-all: refused; fi
+if migrate $! home; then echo PASS comes-home; else echo FAIL comes-home: refused; fi
+kill -9 $!; wait $!
+",
+    );
+    let mut expected: Vec<String> = checks
+        .iter()
+        .map(|(check, _)| (*check).to_owned())
+        .collect();
+    expected.extend(["still-there", "moves-after-all", "comes-home"].map(str::to_owned));
+    let spec = Spec::new(name, 2).script(script).timeout_s(60);
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A move to a node that has died fails in bounded time, and the process runs on.
+fn dead_node(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let mut script = preamble(3);
+    script.push_str(
+        "sleep 60 &
+echo lab: kill 3
+sleep 0.5
+if migrate $! 3 > /tmp/out; then echo FAIL dead: it moved; else echo PASS dead; fi
+if kill -0 $!; then echo PASS runs-on; else echo FAIL runs-on: gone; fi
+if migrate $! 2 && migrate $! home; then echo PASS others; else echo FAIL others: refused; fi
+kill -9 $!; wait $!
+true
+",
+    );
+    let expected = ["dead", "runs-on", "others"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: kill 3", Action::Kill(3));
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A node that boots later joins and takes a process.
+fn late_node(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let mut script = preamble(2);
+    script.push_str(
+        "echo lab: start 3
+if nodes --wait 3; then echo PASS joins; else echo FAIL joins: never came; fi
+sleep 60 &
+if migrate $! 3; then echo PASS takes; else echo FAIL takes: refused; fi
+kill -9 $!; wait $!
+true
+",
+    );
+    let expected = ["joins", "takes"].map(str::to_owned).to_vec();
+    let mut spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: start 3", Action::Start(3));
+    spec.later = vec![3];
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A program that is moved 2000 times in a row, and what is left of it on every node.
+fn many(name: &'static str, _: &dyn Lab, faults: Faults) -> Result<Scenario, LabError> {
+    let mut script = preamble(3);
+    let _ = write!(
+        script,
+        "/probes/memory 3 & mover $! 3 2 3 1; wait $!
+sleep 1
+echo frames before; nodes --frames; echo frames end
+/probes/memory {MANY} &
+if mover $! {MANY} 2 3 1; then echo PASS moved; else echo FAIL moved: mover failed; fi
+wait $!
+if test $? -eq 0; then echo PASS right; else echo FAIL right: wrong status; fi
+sleep 1
+echo frames after; nodes --frames; echo frames end
+"
+    );
+    let expected = ["moved", "right"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .faults(faults)
+        .timeout_s(600);
+    Ok(Scenario::new(spec, move |outcome| {
+        let mut verdict = counted(outcome, &expected);
+        let result = frames_back(
+            between(outcome, "frames before", "frames end"),
+            between(outcome, "frames after", "frames end"),
+        );
+        verdict.check("frames", result);
+        verdict
+    }))
+}
+
+/// Compares two listings of `NODE FREE` lines: each node must have its free frames back.
+fn frames_back(before: Option<Vec<&str>>, after: Option<Vec<&str>>) -> Result<(), String> {
+    let read = |lines: Option<Vec<&str>>| -> Option<Vec<(u64, u64)>> {
+        let counts = lines?.into_iter().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+        });
+        Some(counts.collect())
+    };
+    let before = read(before).ok_or("no frame counts before")?;
+    let after = read(after).ok_or("no frame counts after")?;
+    if before.len() != 3 || after.len() != 3 {
+        let (before, after) = (before.len(), after.len());
+        return Err(format!(
+            "frame counts of {before} and {after} nodes instead of 3"
+        ));
+    }
+    for ((node, free_before), (other, free_after)) in before.iter().zip(&after) {
+        if node != other || free_before.abs_diff(*free_after) > FRAMES_TOLERANCE {
+            return Err(format!(
+                "node {node}: {free_before} frames free before, {free_after} after"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the demo runs, and how its console is judged.
+pub struct Story {
+    /// The cluster.
+    pub spec: Spec,
+    /// Name of each part, and what the same program prints on the host.
+    pub parts: Vec<(&'static str, String)>,
+}
+
+/// The story of the demo: two programs, each moved 1 → 2 → 3 → home in the middle of its work.
+///
+/// # Errors
+/// When there is no large file or a program fails on the host.
+pub fn story(name: &str, lab: &dyn Lab) -> Result<Story, LabError> {
+    let file = lab.large_file(FILE_MIN)?;
+    let path = file.to_str().ok_or_else(|| {
+        LabError(format!(
+            "{} is not a name the guest can have",
+            file.display()
+        ))
+    })?;
+    let mib = CHURN_MIB.to_string();
+    let rounds = CHURN_ROUNDS.to_string();
+    let hashed = lab.busybox_on_host(&["sha256sum", path])?;
+    let churned = lab.probe_on_host(&["churn", &mib, &rounds])?;
+    let mut script = preamble(3);
+    for (part, command) in [
+        ("sha256sum", format!("/bin/busybox sha256sum {path}")),
+        ("churn", format!("/probes/churn {mib} {rounds}")),
+    ] {
+        let _ = write!(
+            script,
+            "{command} > /tmp/{part} &
+sleep 0.2; migrate $! 2
+sleep 0.2; migrate $! 3
+sleep 0.2; migrate $! home
+echo {part} moves; cat /proc/$!/migstat; echo {part} end
+wait $!
+echo {part} status $?
+echo {part} output; cat /tmp/{part}; echo {part} end
+"
+        );
+    }
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .add(&file, path)
+        .timeout_s(300);
+    Ok(Story {
+        spec,
+        parts: vec![("sha256sum", hashed), ("churn", churned)],
+    })
+}
+
+/// The moves of one part: the lines of its `migstat`, header first.
+///
+/// # Errors
+/// What is missing.
+pub fn judge_part(
+    outcome: &crate::lab::Outcome,
+    part: &str,
+    on_host: &str,
+) -> Result<Vec<String>, String> {
+    let end = format!("{part} end");
+    let moves = between(outcome, &format!("{part} moves"), &end)
+        .ok_or("it never came to the moves, or had ended before them")?;
+    let count = moves
+        .iter()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
+        .count();
+    if count < 3 {
+        return Err(format!("moved {count} times instead of 3"));
+    }
+    if !outcome
+        .lines()
+        .any(|line| line == format!("{part} status 0"))
+    {
+        return Err("did not end with status 0".to_owned());
+    }
+    let output = between(outcome, &format!("{part} output"), &end).ok_or("no output")?;
+    let expected: Vec<&str> = on_host.lines().collect();
+    if output != expected {
+        return Err(format!("printed {output:?}, on the host {expected:?}"));
+    }
+    Ok(moves.into_iter().map(str::to_owned).collect())
+}
+
+fn demo(name: &'static str, lab: &dyn Lab) -> Result<Scenario, LabError> {
+    let Story { spec, parts } = story(name, lab)?;
+    Ok(Scenario::new(spec, move |outcome| {
+        let mut verdict = Verdict {
+            passed: Vec::new(),
+            failures: ended_well(outcome),
+        };
+        for (part, on_host) in parts {
+            verdict.check(part, judge_part(outcome, part, &on_host).map(|_| ()));
+        }
+        verdict
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::tests::PaperLab;
+
+    #[test]
+    fn every_case_can_be_made_and_none_passes_on_silence() {
+        for case in all() {
+            let lab = PaperLab::new("");
+            let scenario = case.scenario(&lab).expect("the paper lab answers");
+            let report = scenario.run(&lab);
+            // The self-test speaks by its status alone.
+            if case.name != "selftest" {
+                assert!(
+                    !report.verdict.failures.is_empty(),
+                    "{} passed on silence",
+                    case.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_cases_differ() {
+        let mut names: Vec<_> = all().iter().map(|case| case.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn probes_are_all_counted() {
+        let lab = PaperLab::new("PASS memory\nPASS stack\n");
+        let report = probes("x", &lab, 20).expect("made").run(&lab);
+        assert_eq!(report.verdict.passed, ["memory", "stack"]);
+        assert_eq!(report.verdict.failures, [""; 0]);
+        let asked = lab.asked.borrow();
+        assert!(
+            asked[0]
+                .script
+                .as_deref()
+                .is_some_and(|s| s.contains("mover $! 20 2 3 1"))
+        );
+    }
+
+    #[test]
+    fn frames_must_be_back() {
+        let lines = |text: &'static str| Some(text.lines().collect::<Vec<_>>());
+        let before = "node free\n1 1000\n2 1000\n3 1000";
+        assert_eq!(
+            frames_back(lines(before), lines("1 990\n2 1000\n3 1000")),
+            Ok(())
+        );
+        assert!(frames_back(lines(before), lines("1 900\n2 1000\n3 1000")).is_err());
+        assert!(frames_back(lines(before), lines("1 1000\n2 1000")).is_err());
+        assert!(frames_back(None, lines(before)).is_err());
+    }
+
+    #[test]
+    fn the_demo_wants_three_moves_and_the_host_output() {
+        let console = "sha256sum moves\nmove\tfrom\n1\t1\n2\t2\n3\t3\nsha256sum end\n\
+            sha256sum status 0\nsha256sum output\n0123  file\nsha256sum end\n";
+        let lab = PaperLab::new(console);
+        let story = story("demo", &lab).expect("told");
+        let outcome = lab.boot(&story.spec).expect("booted");
+        assert_eq!(
+            judge_part(&outcome, "sha256sum", "0123  file\n").map(|m| m.len()),
+            Ok(4)
+        );
+        assert!(judge_part(&outcome, "sha256sum", "4567  file\n").is_err());
+        assert!(judge_part(&outcome, "churn", "sum 1\n").is_err());
+    }
+}
