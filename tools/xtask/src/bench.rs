@@ -87,7 +87,7 @@ mod tests {
         };
         let sizes: Vec<_> = tables(&outcome)
             .iter()
-            .map(|table| table.rows().len())
+            .map(|table| table.rows.len())
             .collect();
         assert_eq!(sizes, [1, 2]);
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     header: Vec<String>,
-    rows: Vec<Vec<String>>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
@@ -21,11 +21,6 @@ impl Table {
             .filter(|row: &Vec<String>| row.len() == header.len())
             .collect();
         Some(Table { header, rows })
-    }
-
-    /// The rows.
-    pub(crate) fn rows(&self) -> &[Vec<String>] {
-        &self.rows
     }
 
     /// The table with every column as wide as its widest cell, numbers to the right.
@@ -79,7 +74,7 @@ mod tests {
     fn a_table_is_shown_aligned_and_as_json() {
         let table = Table::read(["mib\tp50\tname", "1\t37.5\ta", "short", "256\t4\tbcd"]);
         let table = table.expect("it has a header");
-        assert_eq!(table.rows().len(), 2);
+        assert_eq!(table.rows.len(), 2);
         assert_eq!(
             table.aligned(),
             "mib   p50  name\n  1  37.5     a\n256     4   bcd\n"
