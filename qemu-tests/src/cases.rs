@@ -1,7 +1,7 @@
 //! The list of all scenarios that boot nodes.
 //!
 //! Law: every script is written so that each check prints exactly one `PASS name` or `FAIL name: why`
-//! line, and waits for the whole cluster before it begins.
+//! line. The lab lets a script begin when all nodes have found each other.
 
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
@@ -99,11 +99,6 @@ fn bad_links() -> Faults {
     }
 }
 
-/// The beginning of every script on `nodes` nodes.
-fn preamble(nodes: usize) -> String {
-    format!("nodes --wait {nodes} || poweroff 99\n")
-}
-
 /// Passes as one check when the cluster ended well.
 fn whole(name: &str) -> impl FnOnce(&crate::lab::Outcome) -> Verdict + use<> {
     let name = name.to_owned();
@@ -131,11 +126,11 @@ fn shell(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
 true && echo PASS and || echo FAIL and
 false || echo PASS or
 if test -e /bin/sh; then echo PASS if; else echo FAIL if; fi
-echo one two > /tmp/words; cat < /tmp/words | grep two > /tmp/found && echo PASS pipe
+echo one two > /tmp/words; cat < /tmp/words | /bin/busybox grep two > /tmp/found && echo PASS pipe
 sleep 0.05 & wait $! && echo PASS wait
 sh -c 'exit 7'; if test $? -eq 7; then echo PASS status; else echo FAIL status; fi
 /bin/busybox echo PASS busybox
-/bin/busybox ls / > /tmp/root && grep bin /tmp/root > /dev/null && echo PASS list
+/bin/busybox ls / > /tmp/root && /bin/busybox grep bin /tmp/root > /dev/null && echo PASS list
 ";
     let expected = [
         "and", "or", "if", "pipe", "wait", "status", "busybox", "list",
@@ -151,7 +146,7 @@ sh -c 'exit 7'; if test $? -eq 7; then echo PASS status; else echo FAIL status; 
 fn probes(name: &'static str, lab: &dyn Lab, moves: u32) -> Result<Scenario, LabError> {
     let names = lab.probes()?;
     let nodes = if moves == 0 { 1 } else { 3 };
-    let mut script = preamble(nodes);
+    let mut script = String::new();
     for probe in &names {
         let _ = match moves {
             0 => writeln!(script, "/probes/{probe} 0"),
@@ -171,7 +166,7 @@ fn probes(name: &'static str, lab: &dyn Lab, moves: u32) -> Result<Scenario, Lab
 
 /// Moves that must fail say so, and the process runs on.
 fn errors(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let mut script = preamble(2);
+    let mut script = String::new();
     script.push_str("sleep 60 &\n");
     let checks = [
         ("unknown-node", "migrate $! 9"),
@@ -206,8 +201,7 @@ kill -9 $!; wait $!
 
 /// A move to a node that has died fails in bounded time, and the process runs on.
 fn dead_node(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let mut script = preamble(3);
-    script.push_str(
+    let script = String::from(
         "sleep 60 &
 echo lab: kill 3
 sleep 0.5
@@ -230,10 +224,11 @@ true
 
 /// A node that boots later joins and takes a process.
 fn late_node(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let mut script = preamble(2);
-    script.push_str(
+    let script = String::from(
         "echo lab: start 3
-if nodes --wait 3; then echo PASS joins; else echo FAIL joins: never came; fi
+tries=0
+until test $(nodes | wc -l) -gt 3 || test $tries -gt 200; do tries=$((tries + 1)); sleep 0.1; done
+if test $(nodes | wc -l) -gt 3; then echo PASS joins; else echo FAIL joins: never came; fi
 sleep 60 &
 if migrate $! 3; then echo PASS takes; else echo FAIL takes: refused; fi
 kill -9 $!; wait $!
@@ -253,18 +248,18 @@ true
 
 /// A program that is moved 2000 times in a row, and what is left of it on every node.
 fn many(name: &'static str, _: &dyn Lab, faults: Faults) -> Result<Scenario, LabError> {
-    let mut script = preamble(3);
+    let mut script = String::new();
     let _ = write!(
         script,
         "/probes/memory 3 & mover $! 3 2 3 1; wait $!
 sleep 1
-echo frames before; nodes --frames; echo frames end
+echo frames before; nodes; echo frames end
 /probes/memory {MANY} &
 if mover $! {MANY} 2 3 1; then echo PASS moved; else echo FAIL moved: mover failed; fi
 wait $!
 if test $? -eq 0; then echo PASS right; else echo FAIL right: wrong status; fi
 sleep 1
-echo frames after; nodes --frames; echo frames end
+echo frames after; nodes; echo frames end
 "
     );
     let expected = ["moved", "right"].map(str::to_owned).to_vec();
@@ -283,17 +278,10 @@ echo frames after; nodes --frames; echo frames end
     }))
 }
 
-/// Compares two listings of `NODE FREE` lines: each node must have its free frames back.
+/// Compares two tables of nodes, `/proc/cluster/nodes`: each node must have its free frames back.
 fn frames_back(before: Option<Vec<&str>>, after: Option<Vec<&str>>) -> Result<(), String> {
-    let read = |lines: Option<Vec<&str>>| -> Option<Vec<(u64, u64)>> {
-        let counts = lines?.into_iter().filter_map(|line| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
-        });
-        Some(counts.collect())
-    };
-    let before = read(before).ok_or("no frame counts before")?;
-    let after = read(after).ok_or("no frame counts after")?;
+    let before = free_frames(before)?;
+    let after = free_frames(after)?;
     if before.len() != 3 || after.len() != 3 {
         let (before, after) = (before.len(), after.len());
         return Err(format!(
@@ -308,6 +296,23 @@ fn frames_back(before: Option<Vec<&str>>, after: Option<Vec<&str>>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The columns `node` and `frames_free` of a tab-separated table with a header.
+fn free_frames(lines: Option<Vec<&str>>) -> Result<Vec<(u64, u64)>, String> {
+    let lines = lines.ok_or("the table of nodes was not printed")?;
+    let (header, rows) = lines.split_first().ok_or("the table of nodes is empty")?;
+    let column = |name: &str| {
+        let at = header.split('\t').position(|cell| cell == name);
+        at.ok_or_else(|| format!("the table of nodes has no column {name}: {header:?}"))
+    };
+    let (node, free) = (column("node")?, column("frames_free")?);
+    let read = |row: &&str| {
+        let cells: Vec<&str> = row.split('\t').collect();
+        let number = |at: usize| cells.get(at)?.parse().ok();
+        Some((number(node)?, number(free)?))
+    };
+    Ok(rows.iter().filter_map(read).collect())
 }
 
 /// What the demo runs, and how its console is judged.
@@ -334,7 +339,7 @@ pub fn story(name: &str, lab: &dyn Lab) -> Result<Story, LabError> {
     let rounds = CHURN_ROUNDS.to_string();
     let hashed = lab.busybox_on_host(&["sha256sum", path])?;
     let churned = lab.probe_on_host(&["churn", &mib, &rounds])?;
-    let mut script = preamble(3);
+    let mut script = String::new();
     for (part, command) in [
         ("sha256sum", format!("/bin/busybox sha256sum {path}")),
         ("churn", format!("/probes/churn {mib} {rounds}")),
@@ -457,15 +462,23 @@ mod tests {
 
     #[test]
     fn frames_must_be_back() {
-        let lines = |text: &'static str| Some(text.lines().collect::<Vec<_>>());
-        let before = "node free\n1 1000\n2 1000\n3 1000";
-        assert_eq!(
-            frames_back(lines(before), lines("1 990\n2 1000\n3 1000")),
-            Ok(())
-        );
-        assert!(frames_back(lines(before), lines("1 900\n2 1000\n3 1000")).is_err());
-        assert!(frames_back(lines(before), lines("1 1000\n2 1000")).is_err());
-        assert!(frames_back(None, lines(before)).is_err());
+        let table = |frees: &[u32]| {
+            let rows = frees.iter().enumerate();
+            let rows = rows.map(|(n, free)| format!("\n{}\talive\t{free}", n + 1));
+            "node\tstate\tframes_free".to_owned() + &rows.collect::<String>()
+        };
+        let compare = |before: &str, after: &str| {
+            frames_back(
+                Some(before.lines().collect()),
+                Some(after.lines().collect()),
+            )
+        };
+        let before = table(&[1000, 1000, 1000]);
+        assert_eq!(compare(&before, &table(&[990, 1000, 1000])), Ok(()));
+        assert!(compare(&before, &table(&[900, 1000, 1000])).is_err());
+        assert!(compare(&before, &table(&[1000, 1000])).is_err());
+        assert!(compare("node\tstate\n1\talive", &before).is_err());
+        assert!(frames_back(None, Some(before.lines().collect())).is_err());
     }
 
     #[test]

@@ -14,6 +14,33 @@ const FOLDERS: [&str; 8] = [
     "/bin", "/data", "/dev", "/etc", "/probes", "/proc", "/root", "/tmp",
 ];
 
+/// The script that the user or a test wants run.
+const SCRIPT: &str = "/etc/script.main";
+/// How often the starter looks whether all nodes are there, every 50 ms.
+const LOOKS: u32 = 400;
+
+/// What init runs: waits until all nodes have found each other, then becomes the script.
+/// `nodes` prints a header and one line for each node.
+fn starter(spec: &Spec) -> String {
+    let expected = spec.nodes - spec.later.len();
+    let wait = format!(
+        "looks=0
+until test $(nodes | wc -l) -gt {expected} || test $looks -ge {LOOKS}; do
+    looks=$((looks + 1))
+    sleep 0.05
+done
+if test $looks -ge {LOOKS}; then echo \"the script begins without all {expected} nodes\" >&2; fi
+"
+    );
+    // Nodes that are cut off from the start are not waited for.
+    let wait = if expected > 1 && spec.cuts.is_empty() {
+        wait
+    } else {
+        String::new()
+    };
+    format!("{wait}exec /bin/sh {SCRIPT}\n")
+}
+
 /// Writes the archive for one cluster to `path`.
 pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(), Error> {
     let mut archive = Archive::default();
@@ -34,7 +61,8 @@ pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(),
         archive.host_file("/bin/busybox", &busybox)?;
     }
     if let Some(script) = &spec.script {
-        archive.file("/etc/script", 0o755, script.clone().into_bytes())?;
+        archive.file("/etc/script", 0o755, starter(spec).into_bytes())?;
+        archive.file(SCRIPT, 0o755, script.clone().into_bytes())?;
     }
     for add in &spec.adds {
         let guest = match &add.guest {
@@ -63,4 +91,19 @@ pub(crate) fn large_file(bytes: u64) -> Option<std::path::PathBuf> {
         .collect();
     sized.sort();
     sized.into_iter().next().map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_on_several_nodes_waits_for_them() {
+        let mut spec = Spec::new("x", 3).script("true");
+        assert!(starter(&spec).starts_with("looks=0\nuntil test $(nodes | wc -l) -gt 3 "));
+        spec.later = vec![3];
+        assert!(starter(&spec).contains("-gt 2 "));
+        spec.cuts = vec![(1, 2)];
+        assert_eq!(starter(&spec), "exec /bin/sh /etc/script.main\n");
+    }
 }
