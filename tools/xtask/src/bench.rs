@@ -4,7 +4,7 @@
 //! its tab-separated tables are shown again, aligned, and written as JSON on request.
 
 use crate::cluster::logs_shown;
-use crate::compile::Compiler;
+use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::BenchOptions;
@@ -19,7 +19,7 @@ use std::io::Write;
 const NODES: usize = 3;
 
 /// Runs the guest's benchmark on three nodes.
-pub(crate) fn migrate(options: &BenchOptions, compiler: Compiler) -> Outcome {
+pub(crate) fn migrate(options: &BenchOptions, kernel: &Kernel) -> Outcome {
     let arguments = options.arguments.join(" ");
     let script = format!(
         "echo bench begin
@@ -33,7 +33,7 @@ exit $status
         .script(script)
         .timeout_s(options.cluster.timeout);
     spec.memory_mib = options.cluster.memory;
-    let lab = QemuLab::prepare(compiler)?;
+    let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("bench")?;
     say_logs(&spec, &directory);
     let outcome = lab.boot_shown(&spec, &directory, &mut |bytes| {

@@ -33,9 +33,21 @@ pub(crate) enum Compiler {
     Distribution,
 }
 
+/// Where the kernel comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    /// Which compiler builds it.
+    pub(crate) compiler: Compiler,
+    /// An image that is there already.
+    pub(crate) image: Option<PathBuf>,
+}
+
 /// The kernel image, built if anything in it has changed.
-pub(crate) fn kernel(choice: Compiler) -> Result<PathBuf, Error> {
-    let compiler = choose(choice)?;
+pub(crate) fn kernel(from: &Kernel) -> Result<PathBuf, Error> {
+    if let Some(image) = &from.image {
+        return Ok(image.clone());
+    }
+    let compiler = choose(from.compiler)?;
     say::step(format!(
         "kernel: building with the {} compiler",
         name(compiler)

@@ -4,7 +4,7 @@
 //! printed what it prints on the host.
 
 use crate::cluster::logs_shown;
-use crate::compile::Compiler;
+use crate::compile::Kernel;
 use crate::error::{Error, Outcome, STATUS_TIMED_OUT};
 use crate::lab::QemuLab;
 use crate::places::RunDirectory;
@@ -15,9 +15,9 @@ use qemu_tests::cases::{judge_part, story};
 use qemu_tests::{Ended, Outcome as ClusterOutcome};
 
 /// Tells the story.
-pub(crate) fn demo(compiler: Compiler) -> Outcome {
+pub(crate) fn demo(kernel: &Kernel) -> Outcome {
     setup::busybox()?;
-    let lab = QemuLab::prepare(compiler)?;
+    let lab = QemuLab::prepare(kernel)?;
     say::step("running both programs on the host, to know what they print");
     let story = story("demo", &lab).map_err(|error| Error::Unmet(error.to_string()))?;
     let directory = RunDirectory::create("demo")?;

@@ -1,7 +1,7 @@
 //! The laboratory made of QEMU: builds what is needed once, then boots clusters from it.
 
 use crate::cluster::{Boot, Cluster};
-use crate::compile::{self, Compiler, Userland};
+use crate::compile::{self, Kernel, Userland};
 use crate::error::Error;
 use crate::places::RunDirectory;
 use crate::{program, root, setup};
@@ -18,10 +18,10 @@ pub(crate) struct QemuLab {
 
 impl QemuLab {
     /// Prepares this machine and builds what has changed.
-    pub(crate) fn prepare(compiler: Compiler) -> Result<QemuLab, Error> {
+    pub(crate) fn prepare(kernel: &Kernel) -> Result<QemuLab, Error> {
         let qemu = setup::qemu()?;
         let userland = Userland::build()?;
-        let kernel = compile::kernel(compiler)?;
+        let kernel = compile::kernel(kernel)?;
         Ok(QemuLab {
             qemu,
             kernel,

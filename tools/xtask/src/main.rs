@@ -25,21 +25,25 @@ mod test;
 mod tidy;
 
 use clap::Parser;
+use compile::Kernel;
 use options::{Bench, Command, Options};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let compiler = options.compiler;
+    let kernel = &Kernel {
+        compiler: options.compiler,
+        image: options.kernel.clone(),
+    };
     let outcome = match &options.command {
-        Command::Demo => demo::demo(compiler),
-        Command::Test(options) => test::test(options, compiler),
-        Command::Run(options) => run::run(options, compiler),
-        Command::Cluster(options) => run::cluster(options, compiler),
+        Command::Demo => demo::demo(kernel),
+        Command::Test(options) => test::test(options, kernel),
+        Command::Run(options) => run::run(options, kernel),
+        Command::Cluster(options) => run::cluster(options, kernel),
         Command::Bench {
             what: Bench::Migrate(options),
-        } => bench::migrate(options, compiler),
-        Command::Build => lab::QemuLab::prepare(compiler).map(|_| 0),
+        } => bench::migrate(options, kernel),
+        Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
     };
     match outcome {
         Ok(status) => ExitCode::from(status),

@@ -20,6 +20,9 @@ pub(crate) struct Options {
         default_value = "auto"
     )]
     pub(crate) compiler: Compiler,
+    /// Boot this kernel image instead of building one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -3,7 +3,7 @@
 //! Law: standard output is the console of node 1 and nothing else.
 
 use crate::cluster::logs_shown;
-use crate::compile::Compiler;
+use crate::compile::Kernel;
 use crate::error::{Error, Outcome, STATUS_TIMED_OUT};
 use crate::lab::QemuLab;
 use crate::node::log_path;
@@ -17,7 +17,7 @@ use std::io::Write;
 const STATUS_CRASHED: u8 = 125;
 
 /// Runs a script on node 1 and ends with its status.
-pub(crate) fn run(options: &RunOptions, compiler: Compiler) -> Outcome {
+pub(crate) fn run(options: &RunOptions, kernel: &Kernel) -> Outcome {
     let mut spec = options.cluster.spec("run")?;
     let script = match (&options.script, &options.commands) {
         (Some(path), _) => std::fs::read_to_string(path).map_err(Error::file("read", path))?,
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &RunOptions, compiler: Compiler) -> Outcome {
     };
     spec.script = Some(script);
     spec.timeout_s = options.timeout;
-    let lab = QemuLab::prepare(compiler)?;
+    let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("run")?;
     say_logs(&spec, &directory);
     let outcome = lab.boot_shown(&spec, &directory, &mut show)?;
@@ -34,9 +34,9 @@ pub(crate) fn run(options: &RunOptions, compiler: Compiler) -> Outcome {
 }
 
 /// Gives the terminal to the shell of node 1.
-pub(crate) fn cluster(options: &ClusterOptions, compiler: Compiler) -> Outcome {
+pub(crate) fn cluster(options: &ClusterOptions, kernel: &Kernel) -> Outcome {
     let spec = options.spec("cluster")?;
-    let lab = QemuLab::prepare(compiler)?;
+    let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("cluster")?;
     say_logs(&spec, &directory);
     say::step("the terminal is the console of node 1; Ctrl-A X leaves");

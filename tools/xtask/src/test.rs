@@ -4,7 +4,7 @@
 //! when M is 0 and N is not.
 
 use crate::cluster::logs_shown;
-use crate::compile::Compiler;
+use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::TestOptions;
@@ -46,7 +46,7 @@ impl Count {
 }
 
 /// Runs what `options` ask for.
-pub(crate) fn test(options: &TestOptions, compiler: Compiler) -> Outcome {
+pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
     if options.list {
         qemu_tests::all()
             .iter()
@@ -62,7 +62,7 @@ pub(crate) fn test(options: &TestOptions, compiler: Compiler) -> Outcome {
         count.add(host_tests(filter)?);
     }
     if !options.host {
-        count.add(qemu_tests(options, compiler)?);
+        count.add(qemu_tests(options, kernel)?);
     }
     println!("tests: {} passed, {} failed", count.passed, count.failed);
     Ok(if count.failed == 0 && count.passed > 0 {
@@ -148,7 +148,7 @@ fn result_line(line: &str) -> Count {
 }
 
 /// The scenarios whose name contains the filter.
-fn qemu_tests(options: &TestOptions, compiler: Compiler) -> Result<Count, Error> {
+fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
     let wanted = |name: &str| {
         options
             .filter
@@ -164,7 +164,7 @@ fn qemu_tests(options: &TestOptions, compiler: Compiler) -> Result<Count, Error>
         return Ok(count);
     }
     setup::busybox()?;
-    let lab = QemuLab::prepare(compiler)?;
+    let lab = QemuLab::prepare(kernel)?;
     for case in cases {
         say::step(format!("{}: running", case.name));
         let start = Instant::now();
