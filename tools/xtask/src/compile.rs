@@ -52,8 +52,20 @@ pub(crate) fn kernel(from: &Kernel) -> Result<PathBuf, Error> {
         "kernel: building with the {} compiler",
         name(compiler)
     ));
-    let image = build_kernel(compiler, None)?;
+    let linked = build_kernel(compiler)?;
+    let image = linked.with_file_name("image.named");
+    embed_names(&linked, &image)?;
     Ok(image)
+}
+
+/// Writes the names of functions into the image, for the backtraces of panics.
+fn embed_names(linked: &Path, image: &Path) -> Result<(), Error> {
+    let mut bytes = std::fs::read(linked).map_err(Error::file("read", linked))?;
+    // An image without names boots too and prints addresses.
+    if let Err(error) = machine::symbols::embed(&mut bytes) {
+        say::warning(format!("the kernel's backtraces will have no names: {error}"));
+    }
+    std::fs::write(image, bytes).map_err(Error::file("write", image))
 }
 
 fn name(compiler: Compiler) -> &'static str {
@@ -200,8 +212,8 @@ fn linker_folder() -> Option<PathBuf> {
     program::find("ld.lld").map(|_| PathBuf::new())
 }
 
-/// One build of the kernel; `symbols` is the file with the symbol table that goes into it.
-fn build_kernel(compiler: Compiler, symbols: Option<&Path>) -> Result<PathBuf, Error> {
+/// Builds the kernel; its flags are in `.cargo/config.toml`.
+fn build_kernel(compiler: Compiler) -> Result<PathBuf, Error> {
     let folder = places::target().join("kernel").join(match compiler {
         Compiler::Distribution => "distribution",
         Compiler::Auto | Compiler::Rustup => "rustup",
@@ -228,10 +240,6 @@ fn build_kernel(compiler: Compiler, symbols: Option<&Path>) -> Result<PathBuf, E
             "-Zbuild-std-features=compiler-builtins-mem",
         ]);
     }
-    match symbols {
-        Some(path) => command.env("DUNLIN_SYMBOLS", path),
-        None => command.env_remove("DUNLIN_SYMBOLS"),
-    };
     program::run(&mut command, "building the kernel")?;
     Ok(folder.join(KERNEL_TARGET).join("release/image"))
 }
