@@ -99,25 +99,29 @@ fn bad_links() -> Faults {
     }
 }
 
-/// Passes as one check when the cluster ended well.
-fn whole(name: &str) -> impl FnOnce(&crate::lab::Outcome) -> Verdict + use<> {
-    let name = name.to_owned();
-    move |outcome| {
+/// The kernel's own tests, inside one node: user-mode protection, traps, frames.
+fn selftest(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let spec = Spec::new(name, 1).append("selftest").timeout_s(60);
+    Ok(Scenario::new(spec, move |outcome| {
         let mut verdict = Verdict {
             passed: Vec::new(),
             failures: ended_well(outcome),
         };
-        if verdict.failures.is_empty() {
-            verdict.passed.push(name);
-        }
+        verdict.check(name, kernel_checks(&outcome.console));
         verdict
-    }
+    }))
 }
 
-/// The kernel's own tests, inside one node: user-mode protection, traps, frames.
-fn selftest(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let spec = Spec::new(name, 1).append("selftest").timeout_s(60);
-    Ok(Scenario::new(spec, whole(name)))
+/// The kernel logs `selftest: ok N checks` when all held; none counted is none passed.
+fn kernel_checks(console: &str) -> Result<(), String> {
+    let count = console.lines().find_map(|line| {
+        let (_, rest) = line.split_once("] selftest: ok ")?;
+        rest.strip_suffix(" checks")?.parse::<u32>().ok()
+    });
+    match count {
+        Some(1..) => Ok(()),
+        _ => Err("the kernel did not say that its checks held".to_owned()),
+    }
 }
 
 /// The shell's constructs, and an unmodified program of somebody else.
@@ -443,6 +447,16 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_kernel_counts_its_checks() {
+        assert_eq!(
+            kernel_checks("[  0.01] x\n[   0.088430] selftest: ok 83 checks\n"),
+            Ok(())
+        );
+        assert!(kernel_checks("[   0.088430] selftest: ok 0 checks\n").is_err());
+        assert!(kernel_checks("[   0.088430] selftest: broken\n").is_err());
     }
 
     #[test]

@@ -96,7 +96,7 @@ mod host {
         let mut sorted: Vec<&(u64, String)> = functions.iter().collect();
         sorted.sort();
         sorted.dedup_by_key(|function| function.0);
-        let mut names = Vec::new();
+        let mut names: Vec<u8> = Vec::new();
         let mut table = MAGIC.to_vec();
         table.extend((sorted.len() as u32).to_le_bytes());
         table.extend([0; 4]);

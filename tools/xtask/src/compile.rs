@@ -63,7 +63,9 @@ fn embed_names(linked: &Path, image: &Path) -> Result<(), Error> {
     let mut bytes = std::fs::read(linked).map_err(Error::file("read", linked))?;
     // An image without names boots too and prints addresses.
     if let Err(error) = machine::symbols::embed(&mut bytes) {
-        say::warning(format!("the kernel's backtraces will have no names: {error}"));
+        say::warning(format!(
+            "the kernel's backtraces will have no names: {error}"
+        ));
     }
     std::fs::write(image, bytes).map_err(Error::file("write", image))
 }

@@ -35,7 +35,10 @@ const DIRECTORIES: [(&str, &[&str]); 5] = [
     ("kernel", &["kernel", "net"]),
     ("net", &["net"]),
     ("userland", &["userland", "kernel/abi"]),
-    ("tools", &["tools", "net", "qemu-tests", "kernel/abi", "kernel/machine"]),
+    (
+        "tools",
+        &["tools", "net", "qemu-tests", "kernel/abi", "kernel/machine"],
+    ),
     ("qemu-tests", &["tools/switch"]),
 ];
 
