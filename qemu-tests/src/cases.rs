@@ -14,12 +14,14 @@ const MANY: u32 = 2000;
 /// Frames of memory by which a node may differ from its baseline after the long scenarios: what the
 /// kernel heap and caches legitimately keep.
 const FRAMES_TOLERANCE: u64 = 64;
+/// Seconds a probe may take before it is killed.
+const PROBE_TIMEOUT_S: u32 = 45;
 /// Smallest file the demo hashes, in bytes.
 const FILE_MIN: u64 = 16 << 20;
 /// Live memory of the demo's Rust program, in MiB.
 const CHURN_MIB: u32 = 64;
 /// Its rounds.
-const CHURN_ROUNDS: u32 = 400;
+const CHURN_ROUNDS: u32 = 6;
 
 /// A scenario by name, made only when it is wanted.
 pub struct Case {
@@ -55,11 +57,15 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "probes-moved-once",
-            build: |name, lab| probes(name, lab, 1),
+            build: |name, lab| probes(name, lab, Moved::Itself(1)),
         },
         Case {
             name: "probes-moved-20",
-            build: |name, lab| probes(name, lab, 20),
+            build: |name, lab| probes(name, lab, Moved::Itself(20)),
+        },
+        Case {
+            name: "probes-moved-by-others",
+            build: |name, lab| probes(name, lab, Moved::ByOthers(20)),
         },
         Case {
             name: "errors",
@@ -146,25 +152,50 @@ sh -c 'exit 7'; if test $? -eq 7; then echo PASS status; else echo FAIL status; 
     }))
 }
 
-/// Every probe, each moved `moves` times round nodes 2, 3 and 1. Reports `PROBE`.
-fn probes(name: &'static str, lab: &dyn Lab, moves: u32) -> Result<Scenario, LabError> {
+/// Who moves a probe.
+#[derive(Debug, Clone, Copy)]
+enum Moved {
+    /// Nobody.
+    Not,
+    /// The probe itself, at its move points, this often.
+    Itself(u32),
+    /// Another process, whenever it likes, this often at most.
+    ByOthers(u32),
+}
+
+/// Every probe on its own, under a watchdog, so that one that hangs hides no other. A probe reports
+/// `PASS name` or `FAIL name: why` itself; how it is moved is in its environment.
+fn probes(name: &'static str, lab: &dyn Lab, moved: Moved) -> Result<Scenario, LabError> {
     let names = lab.probes()?;
-    let nodes = if moves == 0 { 1 } else { 3 };
+    let (nodes, environment, mover) = match moved {
+        Moved::Not => (1, "DUNLIN_MOVES=0".to_owned(), String::new()),
+        Moved::Itself(moves) => {
+            let targets = if moves == 1 { "2" } else { "2 3 1" };
+            (
+                3,
+                format!("DUNLIN_MOVES={moves} DUNLIN_NODES=\"{targets}\""),
+                String::new(),
+            )
+        }
+        Moved::ByOthers(moves) => (
+            3,
+            "DUNLIN_MOVES=external DUNLIN_SECONDS=1".to_owned(),
+            format!("mover --every 20 $probe {moves} 2 3 1\n"),
+        ),
+    };
     let mut script = String::new();
     for probe in &names {
-        let _ = match moves {
-            0 => writeln!(script, "/probes/{probe} 0"),
-            _ => writeln!(
-                script,
-                "/probes/{probe} {moves} &\nmover $! {moves} 2 3 1 || echo FAIL {probe}: mover\nwait $!"
-            ),
-        };
-        let _ = writeln!(
+        let _ = write!(
             script,
-            "if test $? -eq 0; then echo PASS {probe}; else echo FAIL {probe}: status; fi"
+            "{environment} /probes/{probe} & probe=$!
+sh -c \"sleep {PROBE_TIMEOUT_S}; echo {probe} hangs; kill -9 $probe\" & watchdog=$!
+{mover}wait $probe || echo {probe} ended with status $?
+kill -9 $watchdog
+"
         );
     }
-    let spec = Spec::new(name, nodes).script(script).timeout_s(300);
+    script.push_str("true\n");
+    let spec = Spec::new(name, nodes).script(script).timeout_s(600);
     Ok(Scenario::new(spec, move |outcome| counted(outcome, &names)))
 }
 
@@ -255,18 +286,17 @@ fn many(name: &'static str, _: &dyn Lab, faults: Faults) -> Result<Scenario, Lab
     let mut script = String::new();
     let _ = write!(
         script,
-        "/probes/memory 3 & mover $! 3 2 3 1; wait $!
+        "DUNLIN_MOVES=3 DUNLIN_NODES=\"2 3 1\" /probes/pages > /tmp/warm
 sleep 1
+before=$(ps | wc -l)
 echo frames before; nodes; echo frames end
-/probes/memory {MANY} &
-if mover $! {MANY} 2 3 1; then echo PASS moved; else echo FAIL moved: mover failed; fi
-wait $!
-if test $? -eq 0; then echo PASS right; else echo FAIL right: wrong status; fi
+DUNLIN_MOVES={MANY} DUNLIN_NODES=\"2 3 1\" /probes/pages
 sleep 1
+if test $(ps | wc -l) -eq $before; then echo PASS processes; else echo FAIL processes: $before before; ps; fi
 echo frames after; nodes; echo frames end
 "
     );
-    let expected = ["moved", "right"].map(str::to_owned).to_vec();
+    let expected = ["pages", "processes"].map(str::to_owned).to_vec();
     let spec = Spec::new(name, 3)
         .script(script)
         .faults(faults)
@@ -462,15 +492,16 @@ mod tests {
     #[test]
     fn probes_are_all_counted() {
         let lab = PaperLab::new("PASS memory\nPASS stack\n");
-        let report = probes("x", &lab, 20).expect("made").run(&lab);
+        let report = probes("x", &lab, Moved::Itself(20))
+            .expect("made")
+            .run(&lab);
         assert_eq!(report.verdict.passed, ["memory", "stack"]);
         assert_eq!(report.verdict.failures, [""; 0]);
         let asked = lab.asked.borrow();
         assert!(
-            asked[0]
-                .script
-                .as_deref()
-                .is_some_and(|s| s.contains("mover $! 20 2 3 1"))
+            asked[0].script.as_deref().is_some_and(
+                |s| s.contains("DUNLIN_MOVES=20 DUNLIN_NODES=\"2 3 1\" /probes/stack &")
+            )
         );
     }
 
