@@ -3,6 +3,7 @@
 //! Law: every script is written so that each check prints exactly one `PASS name` or `FAIL name: why`
 //! line. The lab lets a script begin when all nodes have found each other.
 
+use crate::demo::{Story, judge_part, story};
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
 use crate::verdict::{Verdict, between, counted, ended_well};
@@ -16,13 +17,6 @@ const MANY: u32 = 2000;
 const FRAMES_TOLERANCE: u64 = 64;
 /// Seconds a probe may take before it is killed.
 const PROBE_TIMEOUT_S: u32 = 45;
-/// Smallest file the demo hashes, in bytes.
-const FILE_MIN: u64 = 16 << 20;
-/// Live memory of the demo's Rust program, in MiB.
-const CHURN_MIB: u32 = 64;
-/// Its rounds.
-const CHURN_ROUNDS: u32 = 6;
-
 /// A scenario by name, made only when it is wanted.
 pub struct Case {
     /// What the filter of `cargo xtask test` is held against.
@@ -53,7 +47,7 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "probes-unmoved",
-            build: |name, lab| probes(name, lab, 0),
+            build: |name, lab| probes(name, lab, Moved::Not),
         },
         Case {
             name: "probes-moved-once",
@@ -349,91 +343,6 @@ fn free_frames(lines: Option<Vec<&str>>) -> Result<Vec<(u64, u64)>, String> {
     Ok(rows.iter().filter_map(read).collect())
 }
 
-/// What the demo runs, and how its console is judged.
-pub struct Story {
-    /// The cluster.
-    pub spec: Spec,
-    /// Name of each part, and what the same program prints on the host.
-    pub parts: Vec<(&'static str, String)>,
-}
-
-/// The story of the demo: two programs, each moved 1 → 2 → 3 → home in the middle of its work.
-///
-/// # Errors
-/// When there is no large file or a program fails on the host.
-pub fn story(name: &str, lab: &dyn Lab) -> Result<Story, LabError> {
-    let file = lab.large_file(FILE_MIN)?;
-    let path = file.to_str().ok_or_else(|| {
-        LabError(format!(
-            "{} is not a name the guest can have",
-            file.display()
-        ))
-    })?;
-    let mib = CHURN_MIB.to_string();
-    let rounds = CHURN_ROUNDS.to_string();
-    let hashed = lab.busybox_on_host(&["sha256sum", path])?;
-    let churned = lab.probe_on_host(&["churn", &mib, &rounds])?;
-    let mut script = String::new();
-    for (part, command) in [
-        ("sha256sum", format!("/bin/busybox sha256sum {path}")),
-        ("churn", format!("/probes/churn {mib} {rounds}")),
-    ] {
-        let _ = write!(
-            script,
-            "{command} > /tmp/{part} &
-sleep 0.2; migrate $! 2
-sleep 0.2; migrate $! 3
-sleep 0.2; migrate $! home
-echo {part} moves; cat /proc/$!/migstat; echo {part} end
-wait $!
-echo {part} status $?
-echo {part} output; cat /tmp/{part}; echo {part} end
-"
-        );
-    }
-    let spec = Spec::new(name, 3)
-        .script(script)
-        .add(&file, path)
-        .timeout_s(300);
-    Ok(Story {
-        spec,
-        parts: vec![("sha256sum", hashed), ("churn", churned)],
-    })
-}
-
-/// The moves of one part: the lines of its `migstat`, header first.
-///
-/// # Errors
-/// What is missing.
-pub fn judge_part(
-    outcome: &crate::lab::Outcome,
-    part: &str,
-    on_host: &str,
-) -> Result<Vec<String>, String> {
-    let end = format!("{part} end");
-    let moves = between(outcome, &format!("{part} moves"), &end)
-        .ok_or("it never came to the moves, or had ended before them")?;
-    let count = moves
-        .iter()
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
-        .count();
-    if count < 3 {
-        return Err(format!("moved {count} times instead of 3"));
-    }
-    if !outcome
-        .lines()
-        .any(|line| line == format!("{part} status 0"))
-    {
-        return Err("did not end with status 0".to_owned());
-    }
-    let output = between(outcome, &format!("{part} output"), &end).ok_or("no output")?;
-    let expected: Vec<&str> = on_host.lines().collect();
-    if output != expected {
-        return Err(format!("printed {output:?}, on the host {expected:?}"));
-    }
-    Ok(moves.into_iter().map(str::to_owned).collect())
-}
-
 fn demo(name: &'static str, lab: &dyn Lab) -> Result<Scenario, LabError> {
     let Story { spec, parts } = story(name, lab)?;
     Ok(Scenario::new(spec, move |outcome| {
@@ -524,20 +433,5 @@ mod tests {
         assert!(compare(&before, &table(&[1000, 1000])).is_err());
         assert!(compare("node\tstate\n1\talive", &before).is_err());
         assert!(frames_back(None, Some(before.lines().collect())).is_err());
-    }
-
-    #[test]
-    fn the_demo_wants_three_moves_and_the_host_output() {
-        let console = "sha256sum moves\nmove\tfrom\n1\t1\n2\t2\n3\t3\nsha256sum end\n\
-            sha256sum status 0\nsha256sum output\n0123  file\nsha256sum end\n";
-        let lab = PaperLab::new(console);
-        let story = story("demo", &lab).expect("told");
-        let outcome = lab.boot(&story.spec).expect("booted");
-        assert_eq!(
-            judge_part(&outcome, "sha256sum", "0123  file\n").map(|m| m.len()),
-            Ok(4)
-        );
-        assert!(judge_part(&outcome, "sha256sum", "4567  file\n").is_err());
-        assert!(judge_part(&outcome, "churn", "sum 1\n").is_err());
     }
 }

@@ -8,6 +8,7 @@
 //! unit tests one that answers from a text.
 
 pub mod cases;
+pub mod demo;
 pub mod lab;
 pub mod scenario;
 pub mod verdict;

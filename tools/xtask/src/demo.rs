@@ -11,7 +11,7 @@ use crate::places::RunDirectory;
 use crate::run::say_logs;
 use crate::table::Table;
 use crate::{say, setup};
-use qemu_tests::cases::{judge_part, story};
+use qemu_tests::demo::{judge_part, story};
 use qemu_tests::{Ended, Outcome as ClusterOutcome};
 
 /// Tells the story.
