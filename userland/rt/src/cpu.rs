@@ -333,3 +333,46 @@ pub fn crash(how: Crash) -> ! {
     }
     crate::process::exit_now(99)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Floats, Write, hold_floats, hold_registers};
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn registers_hold_across_a_call() {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let call = || {
+            Some(Write {
+                fd: writer.as_fd(),
+                bytes: b"moved",
+            })
+        };
+        for seed in 1..4 {
+            let floats = Floats::pattern(seed);
+            assert_ne!(floats, Floats::pattern(seed + 1));
+            assert_eq!(hold_floats(&floats, None, 1000), (floats.clone(), 0));
+            assert_eq!(hold_floats(&floats, call(), 1000), (floats.clone(), 5));
+            let (expected, found, result) = hold_registers(seed, call(), 1000);
+            assert_eq!((found, result), (expected, 5));
+            let (expected, found, result) = hold_registers(seed, None, 0);
+            assert_eq!((found, result), (expected, 0));
+        }
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("the pipe");
+        assert_eq!(text, "moved".repeat(6));
+    }
+
+    #[test]
+    fn an_error_of_the_call_is_seen() {
+        let null = std::fs::File::open("/dev/null").expect("a file to read");
+        let call = Some(Write {
+            fd: null.as_fd(),
+            bytes: b"x",
+        });
+        let floats = Floats::pattern(9);
+        assert_eq!(hold_floats(&floats, call, 1), (floats, -9));
+    }
+}

@@ -290,3 +290,51 @@ impl BreakArea {
         at_end && unsafe { libc::sbrk(-step) } as isize != -1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Area, BreakArea, PAGE, Protection};
+
+    #[test]
+    fn areas_know_their_pages() {
+        let mut area = Area::map(3 * PAGE + 1, Protection::ReadWrite).expect("memory");
+        assert_eq!(area.length(), 4 * PAGE);
+        area.bytes_mut(0..4 * PAGE).fill(7);
+        area.unmap(1..2).expect("a hole");
+        assert!(area.unmap(0..2).is_err(), "a hole is not given back twice");
+        assert!(
+            area.protect(3..5, Protection::None).is_err(),
+            "the area has four pages"
+        );
+        assert!(
+            area.resize(PAGE).is_err(),
+            "an area with a hole keeps its size"
+        );
+        area.protect(2..3, Protection::Read)
+            .expect("pages of the area");
+        assert!(area.bytes(2 * PAGE..4 * PAGE).iter().all(|&byte| byte == 7));
+        area.discard(3..4).expect("pages of the area");
+        assert!(area.bytes(3 * PAGE..4 * PAGE).iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "may not be accessed")]
+    fn no_slice_without_access() {
+        let area = Area::map(PAGE, Protection::None).expect("memory");
+        let _bytes = area.bytes(0..1);
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves the area")]
+    fn no_slice_outside() {
+        let area = Area::map(PAGE, Protection::Read).expect("memory");
+        let _bytes = area.bytes(0..PAGE + 1);
+    }
+
+    #[test]
+    fn the_break_grows() {
+        let mut area = BreakArea::grow(2 * PAGE).expect("memory");
+        area.bytes_mut().fill(3);
+        assert!(area.bytes().iter().all(|&byte| byte == 3));
+    }
+}

@@ -222,3 +222,27 @@ pub fn nanosleep(duration: Duration) -> Duration {
     let seconds = u64::try_from(left.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(left.tv_nsec).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, fork, kill, threads, wait_for};
+
+    #[test]
+    fn refuses_to_fork_with_threads() {
+        // The test runner has a thread per test beside its own.
+        assert!(threads().is_some_and(|count| count > 1));
+        let error = fork().expect_err("there are threads");
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn nobody_waits_for_strangers() {
+        for pid in [-1, 0, 1] {
+            let error = wait_for(pid).expect_err("this is no child");
+            assert_eq!(error.raw_os_error(), Some(crate::ECHILD));
+        }
+        assert!(kill(std::process::id().cast_signed(), 0).is_ok());
+        assert_eq!(Ended::Signalled(9).shell_status(), 137);
+        assert_eq!(Ended::Exited(3).shell_status(), 3);
+    }
+}

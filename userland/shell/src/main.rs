@@ -9,11 +9,14 @@ mod builtins;
 mod expand;
 mod parse;
 mod program;
+mod redirect;
 mod run;
 mod syntax;
+mod words;
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use parse::Problem;
 use rt::files::{Stream, read_byte, write_all};
@@ -57,9 +60,7 @@ fn real_main() -> i32 {
         }
         (Some(path), false) => {
             let shown = String::from_utf8_lossy(&path).into_owned();
-            match program::read_script(std::ffi::OsStr::new(&std::ffi::OsString::from_vec(
-                path.clone(),
-            ))) {
+            match program::read_script(OsStr::from_bytes(&path)) {
                 Ok(text) => {
                     shell.name = path;
                     text

@@ -6,8 +6,7 @@
 use std::fmt;
 
 use crate::syntax::{
-    Command, Item, Kind, Link, List, Part, Pipeline, Place, Quoting, Redirect, RedirectTo, Sense,
-    Word,
+    Command, Item, Kind, Link, List, Pipeline, Place, Redirect, RedirectTo, Sense, Word,
 };
 use rt::files::Stream;
 
@@ -49,7 +48,7 @@ impl fmt::Display for SyntaxError {
     }
 }
 
-type Parsed<T> = Result<T, SyntaxError>;
+pub(crate) type Parsed<T> = Result<T, SyntaxError>;
 
 /// Parses a whole script. `line` is the number of its first line.
 pub(crate) fn parse(text: &[u8], line: u32) -> Parsed<List> {
@@ -73,12 +72,12 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
         && name.iter().all(|&byte| is_name_byte(byte))
 }
 
-fn is_name_byte(byte: u8) -> bool {
+pub(crate) fn is_name_byte(byte: u8) -> bool {
     byte == b'_' || byte.is_ascii_alphanumeric()
 }
 
 /// Ends an unquoted word.
-fn ends_word(byte: u8) -> bool {
+pub(crate) fn ends_word(byte: u8) -> bool {
     matches!(
         byte,
         b' ' | b'\t' | b'\n' | b'\r' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')'
@@ -91,23 +90,23 @@ const RESERVED: [&[u8]; 13] = [
     b"}", b"!",
 ];
 
-struct Parser<'a> {
-    text: &'a [u8],
-    at: usize,
-    line: u32,
-    depth: u32,
+pub(crate) struct Parser<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) at: usize,
+    pub(crate) line: u32,
+    pub(crate) depth: u32,
 }
 
 impl Parser<'_> {
-    fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
-    fn rest(&self) -> &[u8] {
+    pub(crate) fn rest(&self) -> &[u8] {
         self.text.get(self.at..).unwrap_or(&[])
     }
 
-    fn take(&mut self) -> Option<u8> {
+    pub(crate) fn take(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at += 1;
         if byte == b'\n' {
@@ -117,7 +116,7 @@ impl Parser<'_> {
     }
 
     /// Takes `token` if it comes next; it contains no newline.
-    fn take_if(&mut self, token: &[u8]) -> bool {
+    pub(crate) fn take_if(&mut self, token: &[u8]) -> bool {
         let comes = self.rest().starts_with(token);
         if comes {
             self.at += token.len();
@@ -125,18 +124,18 @@ impl Parser<'_> {
         comes
     }
 
-    fn error(&self, problem: Problem) -> SyntaxError {
+    pub(crate) fn error(&self, problem: Problem) -> SyntaxError {
         SyntaxError {
             line: self.line,
             problem,
         }
     }
 
-    fn unfinished(&self, what: &'static str) -> SyntaxError {
+    pub(crate) fn unfinished(&self, what: &'static str) -> SyntaxError {
         self.error(Problem::Unfinished(what))
     }
 
-    fn unexpected(&self, wanted: &'static str) -> SyntaxError {
+    pub(crate) fn unexpected(&self, wanted: &'static str) -> SyntaxError {
         let Some(first) = self.peek() else {
             return self.unfinished(wanted);
         };
@@ -162,7 +161,7 @@ impl Parser<'_> {
         self.error(Problem::Unexpected { found, wanted })
     }
 
-    fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    pub(crate) fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEEPEST {
             return Err(self.error(Problem::TooDeep));
         }
@@ -231,7 +230,7 @@ impl Parser<'_> {
     }
 
     /// Commands up to something that cannot start a command.
-    fn list(&mut self) -> Parsed<List> {
+    pub(crate) fn list(&mut self) -> Parsed<List> {
         let mut list = List::new();
         loop {
             self.skip_lines();
@@ -360,7 +359,7 @@ impl Parser<'_> {
         }
     }
 
-    fn closing(&mut self) -> Parsed<()> {
+    pub(crate) fn closing(&mut self) -> Parsed<()> {
         self.skip_lines();
         if self.take_if(b")") {
             Ok(())
@@ -532,312 +531,7 @@ impl Parser<'_> {
         }
         self.word()
     }
-
-    /// A word up to its end; may be empty.
-    fn word(&mut self) -> Parsed<Word> {
-        self.deeper(|parser| parser.word_until(ends_word))
-    }
-
-    fn word_until(&mut self, ends: impl Fn(u8) -> bool) -> Parsed<Word> {
-        let mut word = WordBuilder::default();
-        while let Some(byte) = self.peek() {
-            if ends(byte) {
-                break;
-            }
-            self.take();
-            match byte {
-                b'\'' => self.single_quoted(&mut word)?,
-                b'"' => self.double_quoted(&mut word)?,
-                b'\\' => match self.take() {
-                    Some(b'\n') | None => {}
-                    Some(next) => word.push(next, Quoting::Quoted),
-                },
-                b'$' => self.dollar(&mut word, Quoting::Bare)?,
-                b'`' => return Err(self.error(Problem::NotSupported("backquotes"))),
-                _ => word.push(byte, Quoting::Bare),
-            }
-        }
-        Ok(word.word)
-    }
-
-    fn single_quoted(&mut self, word: &mut WordBuilder) -> Parsed<()> {
-        word.open_quotes();
-        loop {
-            match self.take() {
-                None => return Err(self.unfinished("the closing `'`")),
-                Some(b'\'') => return Ok(()),
-                Some(byte) => word.push(byte, Quoting::Quoted),
-            }
-        }
-    }
-
-    fn double_quoted(&mut self, word: &mut WordBuilder) -> Parsed<()> {
-        word.open_quotes();
-        loop {
-            match self.take() {
-                None => return Err(self.unfinished("the closing `\"`")),
-                Some(b'"') => return Ok(()),
-                Some(b'$') => self.dollar(word, Quoting::Quoted)?,
-                Some(b'`') => return Err(self.error(Problem::NotSupported("backquotes"))),
-                Some(b'\\') => match self.take() {
-                    None => return Err(self.unfinished("the closing `\"`")),
-                    Some(b'\n') => {}
-                    Some(next @ (b'"' | b'\\' | b'$' | b'`')) => word.push(next, Quoting::Quoted),
-                    Some(next) => {
-                        word.push(b'\\', Quoting::Quoted);
-                        word.push(next, Quoting::Quoted);
-                    }
-                },
-                Some(byte) => word.push(byte, Quoting::Quoted),
-            }
-        }
-    }
-
-    /// What follows a dollar sign.
-    fn dollar(&mut self, word: &mut WordBuilder, quoting: Quoting) -> Parsed<()> {
-        if self.take_if(b"((") {
-            let expression = self.deeper(Self::arithmetic)?;
-            word.word.parts.push(Part::Arithmetic {
-                expression,
-                quoting,
-            });
-            return Ok(());
-        }
-        if self.take_if(b"(") {
-            let list = self.deeper(Self::list)?;
-            self.closing()?;
-            word.word.parts.push(Part::Output { list, quoting });
-            return Ok(());
-        }
-        if self.take_if(b"{") {
-            return self.braces(word, quoting);
-        }
-        let rest = self.rest();
-        let name: Vec<u8> = match rest.first() {
-            Some(&byte) if is_special(byte) => vec![byte],
-            Some(&byte) if is_name_byte(byte) => rest
-                .iter()
-                .copied()
-                .take_while(|&byte| is_name_byte(byte))
-                .collect(),
-            _ => {
-                word.push(b'$', quoting);
-                return Ok(());
-            }
-        };
-        self.at += name.len();
-        let name = String::from_utf8_lossy(&name).into_owned();
-        word.word.parts.push(Part::Variable {
-            name,
-            default: None,
-            quoting,
-        });
-        Ok(())
-    }
-
-    fn braces(&mut self, word: &mut WordBuilder, quoting: Quoting) -> Parsed<()> {
-        let mut name = Vec::new();
-        loop {
-            match self.peek() {
-                None => return Err(self.unfinished("the `}` of `${`")),
-                Some(b'}' | b':' | b'\n') => break,
-                Some(byte) => name.push(byte),
-            }
-            self.take();
-        }
-        let special = matches!(name.as_slice(), [byte] if is_special(*byte))
-            || (!name.is_empty() && name.iter().all(u8::is_ascii_digit));
-        let text = String::from_utf8_lossy(&name).into_owned();
-        if !special && !is_name(&name) {
-            return Err(self.error(Problem::BadName(text)));
-        }
-        let default = if self.take_if(b":-") {
-            Some(self.deeper(|parser| parser.word_until(|byte| byte == b'}'))?)
-        } else {
-            None
-        };
-        if !self.take_if(b"}") {
-            return Err(self.unexpected("`}`"));
-        }
-        word.word.parts.push(Part::Variable {
-            name: text,
-            default,
-            quoting,
-        });
-        Ok(())
-    }
-
-    /// The inside of `$(( ))`: a word in which only dollar signs mean something.
-    fn arithmetic(&mut self) -> Parsed<Word> {
-        let mut word = WordBuilder::default();
-        let mut open = 0u32;
-        loop {
-            if open == 0 && self.take_if(b"))") {
-                return Ok(word.word);
-            }
-            let Some(byte) = self.take() else {
-                return Err(self.unfinished("the `))` of `$((`"));
-            };
-            match byte {
-                b'$' => {
-                    self.dollar(&mut word, Quoting::Quoted)?;
-                    continue;
-                }
-                b'(' => open += 1,
-                b')' => {
-                    open = open.checked_sub(1).ok_or_else(|| {
-                        self.error(Problem::Unexpected {
-                            found: "`)`".to_owned(),
-                            wanted: "`))`",
-                        })
-                    })?;
-                }
-                _ => {}
-            }
-            word.push(byte, Quoting::Quoted);
-        }
-    }
-}
-
-/// Parameters with a name of one sign.
-fn is_special(byte: u8) -> bool {
-    matches!(byte, b'?' | b'!' | b'$' | b'#' | b'@' | b'*' | b'-') || byte.is_ascii_digit()
-}
-
-#[derive(Default)]
-struct WordBuilder {
-    word: Word,
-}
-
-impl WordBuilder {
-    fn push(&mut self, byte: u8, quoting: Quoting) {
-        match self.word.parts.last_mut() {
-            Some(Part::Text(text, same)) if *same == quoting => text.push(byte),
-            _ => self.word.parts.push(Part::Text(vec![byte], quoting)),
-        }
-    }
-
-    /// Makes sure that `''` is a word, though an empty one.
-    fn open_quotes(&mut self) {
-        if !matches!(self.word.parts.last(), Some(Part::Text(_, Quoting::Quoted))) {
-            self.word
-                .parts
-                .push(Part::Text(Vec::new(), Quoting::Quoted));
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Problem, parse};
-    use crate::syntax::{Kind, Link, Place, RedirectTo, Sense};
-
-    #[test]
-    fn builds_the_tree() {
-        let list = parse(b"a=1 x b | ! y && z 2>&1 >f & w", 1).map(|_| ());
-        assert!(matches!(list, Err(error) if matches!(error.problem, Problem::Unexpected { .. })));
-        let list = parse(b"! a=1 x b | y && z 2>&1 >f & w", 1).expect("it is right");
-        assert_eq!(list.len(), 2);
-        assert_eq!(list[0].place, Place::Background);
-        assert_eq!(list[0].first.sense, Sense::Negated);
-        assert_eq!(list[0].first.commands.len(), 2);
-        let (link, last) = &list[0].rest[0];
-        assert_eq!(*link, Link::And);
-        assert!(matches!(
-            last.commands[0].redirects[0].to,
-            RedirectTo::Same(_)
-        ));
-        assert!(matches!(
-            last.commands[0].redirects[1].to,
-            RedirectTo::Truncate(_)
-        ));
-        let Kind::Simple { assignments, words } = &list[0].first.commands[0].kind else {
-            panic!("not a simple command");
-        };
-        assert_eq!((assignments.len(), words.len()), (1, 2));
-    }
-
-    #[test]
-    fn knows_what_is_unfinished() {
-        for text in [
-            "if a",
-            "a |",
-            "a &&",
-            "'",
-            "\"",
-            "$(",
-            "${a",
-            "$((1",
-            "{ a",
-            "( a",
-            "for x in a",
-            "while a; do b",
-        ] {
-            let error = parse(text.as_bytes(), 1).expect_err(text);
-            assert!(
-                matches!(error.problem, Problem::Unfinished(_)),
-                "{text}: {error}"
-            );
-        }
-        for text in [
-            "fi",
-            "a;;b",
-            ")",
-            "a | | b",
-            "a & & b",
-            "if; then",
-            "${a b}",
-            "$(()",
-            "}",
-            "f() { a; }",
-        ] {
-            assert!(parse(text.as_bytes(), 1).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn bounds_nesting() {
-        for text in [
-            "(", "{ ", "$(", "if ", "while ", "\"$(", "${a:-", "! ", "$((", "$(((",
-        ] {
-            assert!(parse(text.repeat(20_000).as_bytes(), 1).is_err());
-        }
-    }
-
-    /// Any bytes give a tree or an error.
-    #[test]
-    fn never_panics() {
-        const PIECES: [&[u8]; 40] = [
-            b"if ", b"then ", b"else ", b"elif ", b"fi", b"while ", b"until ", b"for ", b"in ",
-            b"do ", b"done", b"{ ", b"} ", b"(", b")", b"$(", b"$((", b"))", b"${", b"}", b":-",
-            b"'", b"\"", b"\\", b"\n", b";", b"&", b"&&", b"|", b"||", b">", b">>", b"2>&1", b"<",
-            b"$", b"a", b"=", b" ", b"#", b"!",
-        ];
-        let mut state = 0x1234_5678_9abc_def0u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        let mut right = 0;
-        for _ in 0..40_000 {
-            let mut text = Vec::new();
-            for _ in 0..next() % 24 {
-                if next() % 8 == 0 {
-                    text.push((next() & 0xff) as u8);
-                } else {
-                    let piece = usize::try_from(next() % 40).unwrap_or(0);
-                    text.extend_from_slice(PIECES[piece]);
-                }
-            }
-            if let Ok(list) = parse(&text, 1) {
-                right += usize::from(!list.is_empty());
-            }
-        }
-        assert!(
-            right > 100,
-            "the generator should also make right scripts: {right}"
-        );
-    }
-}
+mod tests;

@@ -9,12 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rt::files::{Stream, redirect, restore, stash, write_all};
+use rt::files::{Stream, redirect, write_all};
 use rt::process::{Ended, start, wait_for};
 
-use crate::syntax::{
-    Command, Item, Kind, Link, List, Pipeline, Place, Redirect, RedirectTo, Sense, Word,
-};
+use crate::syntax::{Command, Item, Kind, Link, List, Pipeline, Place, Redirect, Sense, Word};
 
 /// Whether programs see a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +57,6 @@ enum Process {
     /// This process has nothing else to do and becomes the program.
     This,
 }
-
-/// A redirected stream and what it was.
-type Saved = Vec<(Stream, Option<OwnedFd>)>;
 
 /// The state of a shell.
 #[derive(Debug)]
@@ -440,85 +435,6 @@ impl Shell {
         };
         self.loops -= 1;
         result
-    }
-
-    /// Runs `work` with redirections, and undoes them.
-    fn redirected(
-        &mut self,
-        redirects: &[Redirect],
-        line: u32,
-        work: impl FnOnce(&mut Shell) -> Result<i32, Jump>,
-    ) -> Result<i32, Jump> {
-        let mut saved = Saved::new();
-        let result = match self.redirect_all(redirects, line, Some(&mut saved))? {
-            Ok(()) => work(self),
-            Err(status) => Ok(status),
-        };
-        for (stream, old) in saved.iter().rev() {
-            if let Err(error) = restore(old.as_ref(), *stream) {
-                return Err(self.abort(line, &format!("cannot undo a redirection: {error}")));
-            }
-        }
-        result
-    }
-
-    /// Redirects; notes in `saved` what was. The inner error is the status if a file could not
-    /// be opened.
-    fn redirect_all(
-        &mut self,
-        redirects: &[Redirect],
-        line: u32,
-        mut saved: Option<&mut Saved>,
-    ) -> Result<Result<(), i32>, Jump> {
-        for Redirect { stream, to } in redirects {
-            if let Some(saved) = saved.as_deref_mut() {
-                match stash(*stream) {
-                    Ok(old) => saved.push((*stream, old)),
-                    Err(error) => {
-                        return Ok(Err(self.complain(
-                            line,
-                            &format!("redirection: {error}"),
-                            1,
-                        )));
-                    }
-                }
-            }
-            let mut options = OpenOptions::new();
-            let (options, word) = match to {
-                RedirectTo::Read(word) => (options.read(true), word),
-                RedirectTo::Truncate(word) => {
-                    (options.write(true).create(true).truncate(true), word)
-                }
-                RedirectTo::Append(word) => (options.append(true).create(true), word),
-                RedirectTo::Same(other) => {
-                    let result = stash(*other).and_then(|other| match other {
-                        Some(other) => redirect(other.as_fd(), *stream),
-                        None => Err(io::Error::other("the stream is closed")),
-                    });
-                    if let Err(error) = result {
-                        return Ok(Err(self.complain(
-                            line,
-                            &format!("redirection: {error}"),
-                            1,
-                        )));
-                    }
-                    continue;
-                }
-            };
-            let path = self.expand_one(word, line)?;
-            let result = options
-                .open(std::ffi::OsStr::from_bytes(&path))
-                .and_then(|file| redirect(file.as_fd(), *stream));
-            if let Err(error) = result {
-                let path = String::from_utf8_lossy(&path);
-                return Ok(Err(self.complain(
-                    line,
-                    &format!("cannot open {path}: {error}"),
-                    1,
-                )));
-            }
-        }
-        Ok(Ok(()))
     }
 
     fn simple(
