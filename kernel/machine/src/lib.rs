@@ -1,1 +1,48 @@
-//! Placeholder of the first commit.
+//! The only x86_64 and the only `unsafe` of the kernel, behind a safe API.
+//!
+//! Law: nothing a caller can write in safe Rust against this crate breaks memory safety, leaks a
+//! frame or lets user mode do more than a Linux process may. Callers see page frames as counted
+//! handles, user address spaces as a map of pages, and a thread as a function call: [`run_user`]
+//! enters user mode and returns why it came back, like the entry into a virtual machine.
+//!
+//! On any target with an operating system (that is: under `cargo test`) the same API is a fake made
+//! of heap memory, with virtual time, a captured console and scripted user programs; see `fake`.
+//!
+//! Not here: any policy. Which page is mapped where, what a system call means and who runs next is
+//! `system`'s business.
+#![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+pub mod symbols;
+mod types;
+
+pub use types::{
+    Access, BootInfo, CpuFeatures, Exit, FRAME_KINDS, FrameCounts, FrameKind, MsiVector,
+    OutOfMemory, PAGE_SIZE, Registers, USER_END,
+};
+
+#[cfg(not(target_os = "none"))]
+pub mod fake;
+#[cfg(not(target_os = "none"))]
+pub use fake::{
+    boot_unix_ns,
+    console::{console_read, console_write, log_line},
+    device::{Dma, Mmio, allocate_vector, fence, pci_read32, pci_write32},
+    frame::{Frame, frame_counts},
+    idle, now_ns,
+    paging::{Mapping, PageIter, PageTable},
+    power_off, random_u64, self_test, set_timer,
+    user::{FpuState, cpu_features, run_user},
+};
+
+/// Writes one line to the console: seconds since boot in brackets, then the text.
+///
+/// Works before the heap exists and never allocates.
+#[macro_export]
+macro_rules! log {
+    ($($argument:tt)*) => {
+        $crate::log_line(::core::format_args!($($argument)*))
+    };
+}

@@ -1,0 +1,249 @@
+//! Page frames as counted heap pages.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::MACHINE;
+use crate::{FRAME_KINDS, FrameCounts, FrameKind, OutOfMemory, PAGE_SIZE};
+
+/// Frames in a fresh machine: 256 MiB.
+const DEFAULT_FRAMES: u64 = 65_536;
+
+/// The frames of one thread's machine: counted, not kept.
+pub(crate) struct Pool {
+    counts: Mutex<FrameCounts>,
+}
+
+impl Pool {
+    pub(crate) fn new() -> Pool {
+        Pool {
+            counts: Mutex::new(FrameCounts {
+                total: DEFAULT_FRAMES,
+                free: DEFAULT_FRAMES,
+                by_kind: [0; FRAME_KINDS],
+            }),
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, FrameCounts> {
+        self.counts.lock().expect("nothing panics while counting")
+    }
+}
+
+/// Makes this thread's machine have `total` frames; those in use beyond it are not taken away.
+pub fn set_total_frames(total: u64) {
+    MACHINE.with(|machine| {
+        let mut counts = machine.frames.counts();
+        let used: u64 = counts.by_kind.iter().sum();
+        counts.total = total.max(used);
+        counts.free = counts.total - used;
+    });
+}
+
+/// How this thread's frames are used.
+pub fn frame_counts() -> FrameCounts {
+    MACHINE.with(|machine| *machine.frames.counts())
+}
+
+struct Page {
+    bytes: Mutex<Box<[u8; PAGE_SIZE]>>,
+    kind: Mutex<FrameKind>,
+    number: u64,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let kind = *self
+            .kind
+            .get_mut()
+            .expect("nothing panics while setting a kind");
+        let mut counts = self.pool.counts();
+        counts.by_kind[kind as usize] -= 1;
+        counts.free += 1;
+    }
+}
+
+/// One page frame of physical memory, counted by its handles.
+#[derive(Clone)]
+pub struct Frame(Arc<Page>);
+
+impl Frame {
+    /// A frame of zeros.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when no frame is free.
+    pub fn zeroed(kind: FrameKind) -> Result<Frame, OutOfMemory> {
+        static NEXT: AtomicU64 = AtomicU64::new(0x100);
+        let pool = MACHINE.with(|machine| machine.frames.clone());
+        {
+            let mut counts = pool.counts();
+            counts.free = counts.free.checked_sub(1).ok_or(OutOfMemory)?;
+            counts.by_kind[kind as usize] += 1;
+        }
+        Ok(Frame(Arc::new(Page {
+            bytes: Mutex::new(Box::new([0; PAGE_SIZE])),
+            kind: Mutex::new(kind),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            pool,
+        })))
+    }
+
+    /// A new frame with the same contents.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when no frame is free.
+    pub fn copy_of(&self, kind: FrameKind) -> Result<Frame, OutOfMemory> {
+        let copy = Frame::zeroed(kind)?;
+        copy.0
+            .bytes
+            .lock()
+            .expect("copies do not panic")
+            .copy_from_slice(&**self.bytes());
+        Ok(copy)
+    }
+
+    /// Says what the frame is used for from now on.
+    pub fn set_kind(&self, kind: FrameKind) {
+        let mut held = self
+            .0
+            .kind
+            .lock()
+            .expect("nothing panics while setting a kind");
+        let mut counts = self.0.pool.counts();
+        counts.by_kind[*held as usize] -= 1;
+        counts.by_kind[kind as usize] += 1;
+        *held = kind;
+    }
+
+    /// What the frame is used for.
+    pub fn kind(&self) -> FrameKind {
+        *self
+            .0
+            .kind
+            .lock()
+            .expect("nothing panics while setting a kind")
+    }
+
+    /// Copies out of the page. Panics outside of it.
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        check(offset, into.len());
+        into.copy_from_slice(&self.bytes()[offset..offset + into.len()]);
+    }
+
+    /// Copies into the page. Panics outside of it.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        check(offset, from.len());
+        self.bytes()[offset..offset + from.len()].copy_from_slice(from);
+    }
+
+    /// Zeroes a part of the page. Panics outside of it.
+    pub fn zero(&self, offset: usize, length: usize) {
+        check(offset, length);
+        self.bytes()[offset..offset + length].fill(0);
+    }
+
+    /// Whether every byte is zero.
+    pub fn is_zero(&self) -> bool {
+        self.bytes().iter().all(|&byte| byte == 0)
+    }
+
+    /// Whether there is more than one handle.
+    pub fn is_shared(&self) -> bool {
+        self.references() > 1
+    }
+
+    /// How many handles there are.
+    pub fn references(&self) -> u32 {
+        u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX)
+    }
+
+    /// The physical frame number, unique among live frames.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// The physical address of the first byte.
+    pub fn physical(&self) -> u64 {
+        self.0.number * PAGE_SIZE as u64
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Box<[u8; PAGE_SIZE]>> {
+        self.0.bytes.lock().expect("copies do not panic")
+    }
+}
+
+fn check(offset: usize, length: usize) {
+    assert!(
+        offset
+            .checked_add(length)
+            .is_some_and(|end| end <= PAGE_SIZE),
+        "frame access outside of the page: {offset} + {length}"
+    );
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({:#x})", self.0.number)
+    }
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Frame) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Frame {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_follow_the_handles() {
+        set_total_frames(2);
+        let first = Frame::zeroed(FrameKind::Network).expect("two free");
+        let second = first.copy_of(FrameKind::Cache).expect("one free");
+        assert_eq!(Frame::zeroed(FrameKind::User), Err(OutOfMemory));
+        first.set_kind(FrameKind::User);
+        assert_eq!(frame_counts().by_kind, [0, 0, 1, 1, 0, 0]);
+        let again = first.clone();
+        assert!(first.is_shared() && !second.is_shared());
+        assert_eq!(first, again);
+        drop((first, second, again));
+        assert_eq!(
+            frame_counts(),
+            FrameCounts {
+                total: 2,
+                free: 2,
+                by_kind: [0; 6]
+            }
+        );
+    }
+
+    #[test]
+    fn bytes_are_kept() {
+        let frame = Frame::zeroed(FrameKind::User).expect("memory");
+        assert!(frame.is_zero());
+        frame.write(4090, b"abcdef");
+        assert!(!frame.is_zero());
+        let mut back = [0; 3];
+        frame
+            .copy_of(FrameKind::User)
+            .expect("memory")
+            .read(4091, &mut back);
+        assert_eq!(&back, b"bcd");
+        frame.zero(4090, 6);
+        assert!(frame.is_zero());
+    }
+
+    #[test]
+    #[should_panic(expected = "outside of the page")]
+    fn reading_past_the_page_is_a_bug() {
+        Frame::zeroed(FrameKind::User)
+            .expect("memory")
+            .read(4095, &mut [0; 2]);
+    }
+}

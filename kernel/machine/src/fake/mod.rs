@@ -1,0 +1,154 @@
+//! The machine as heap memory: the same API for tests on the host.
+//!
+//! Law: every thread has its own machine, so tests that run side by side do not see each other's
+//! clock, console or frame counts. A frame belongs to the machine of the thread that made it and is
+//! counted there, wherever it is dropped. Time stands still unless a test moves it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(crate) mod console;
+pub(crate) mod device;
+pub(crate) mod frame;
+pub(crate) mod paging;
+pub(crate) mod user;
+
+pub use console::{take_console, type_console};
+pub use frame::set_total_frames;
+pub use paging::touch;
+pub use user::set_user;
+
+/// A scripted user program; see [`set_user`].
+type Program = Box<dyn FnMut(&mut crate::Registers, &crate::PageTable) -> crate::Exit>;
+
+struct Machine {
+    now_ns: Cell<u64>,
+    boot_unix_ns: Cell<u64>,
+    timer: Cell<Option<u64>>,
+    random: Cell<u64>,
+    output: RefCell<Vec<u8>>,
+    input: RefCell<VecDeque<u8>>,
+    program: RefCell<Option<Rc<RefCell<Program>>>>,
+    fpu: RefCell<Vec<u8>>,
+    next_vector: Cell<u8>,
+    frames: Arc<frame::Pool>,
+}
+
+thread_local! {
+    static MACHINE: Machine = Machine {
+        now_ns: Cell::new(0),
+        boot_unix_ns: Cell::new(1_700_000_000_000_000_000),
+        timer: Cell::new(None),
+        random: Cell::new(0x9e37_79b9_7f4a_7c15),
+        output: RefCell::default(),
+        input: RefCell::default(),
+        program: RefCell::default(),
+        fpu: RefCell::new(user::initial_fpu()),
+        next_vector: Cell::new(0x40),
+        frames: Arc::new(frame::Pool::new()),
+    };
+}
+
+/// Sets this thread's clock. Tests may move it in any direction; the kernel never sees that happen.
+pub fn set_now_ns(now_ns: u64) {
+    MACHINE.with(|machine| machine.now_ns.set(now_ns));
+}
+
+/// Moves this thread's clock forward.
+pub fn advance_ns(by_ns: u64) {
+    MACHINE.with(|machine| {
+        machine
+            .now_ns
+            .set(machine.now_ns.get().saturating_add(by_ns))
+    });
+}
+
+/// Sets what [`boot_unix_ns`] answers on this thread.
+pub fn set_boot_unix_ns(unix_ns: u64) {
+    MACHINE.with(|machine| machine.boot_unix_ns.set(unix_ns));
+}
+
+/// The deadline last given to [`set_timer`] on this thread.
+pub fn timer() -> Option<u64> {
+    MACHINE.with(|machine| machine.timer.get())
+}
+
+/// Seeds this thread's random numbers.
+pub fn seed_random(seed: u64) {
+    MACHINE.with(|machine| machine.random.set(seed));
+}
+
+/// Nanoseconds since boot: this thread's virtual clock.
+pub fn now_ns() -> u64 {
+    MACHINE.with(|machine| machine.now_ns.get())
+}
+
+/// Nanoseconds since 1970-01-01 UTC at boot.
+pub fn boot_unix_ns() -> u64 {
+    MACHINE.with(|machine| machine.boot_unix_ns.get())
+}
+
+/// Arms or disarms the one-shot timer; the fake only remembers it.
+pub fn set_timer(deadline_ns: Option<u64>) {
+    MACHINE.with(|machine| machine.timer.set(deadline_ns));
+}
+
+/// Waits for the next interrupt: moves the virtual clock to the timer's deadline, if one is set.
+pub fn idle() {
+    MACHINE.with(|machine| {
+        if let Some(deadline) = machine.timer.take() {
+            machine.now_ns.set(machine.now_ns.get().max(deadline));
+        }
+    });
+}
+
+/// A number from this thread's seeded generator (SplitMix64).
+pub fn random_u64() -> u64 {
+    MACHINE.with(|machine| {
+        let state = machine.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        machine.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+/// Ends the machine: on the host, a panic that names the status.
+pub fn power_off(status: u8) -> ! {
+    panic!("power_off({status})")
+}
+
+/// The protections of the real machine have no counterpart here; nothing can be wrong with them.
+///
+/// # Errors
+/// Never on the host.
+pub fn self_test() -> Result<(), &'static str> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stands_still_and_idle_moves_to_the_deadline() {
+        set_now_ns(5);
+        assert_eq!(now_ns(), 5);
+        set_timer(Some(40));
+        idle();
+        assert_eq!((now_ns(), timer()), (40, None));
+        idle();
+        assert_eq!(now_ns(), 40);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        seed_random(7);
+        let first = [random_u64(), random_u64()];
+        seed_random(7);
+        assert_eq!(first, [random_u64(), random_u64()]);
+        assert_ne!(first[0], first[1]);
+    }
+}

@@ -1,0 +1,1 @@
+//! The table of function names that makes a panic readable.
