@@ -74,6 +74,13 @@ struct Place {
     at: u8,
 }
 
+/// A mapped register block, its length in bytes, and where its capability is.
+struct Block<R> {
+    registers: R,
+    length: u64,
+    at: u8,
+}
+
 fn find(space: &impl ConfigSpace, function: &Function, wanted: u8, extra: u8) -> Option<Place> {
     let fits = |at: u8, length: u8| usize::from(at) + usize::from(length) <= 256;
     function
@@ -94,50 +101,66 @@ fn find(space: &impl ConfigSpace, function: &Function, wanted: u8, extra: u8) ->
 
 impl<P: Platform> Transport<P> {
     /// Maps the registers, resets the device and acknowledges it. Its configuration must have at
-    /// least `config_len` bytes.
+    /// least `config_len` bytes. A device that fails this must not touch memory any more.
     pub(crate) fn open(
         platform: P,
         function: Function,
         config_len: u64,
     ) -> Result<Self, ProbeError> {
         function.enable(&platform);
-        let block = |kind, extra, least: u64, name| {
-            let place = find(&platform, &function, kind, extra);
-            let place = place.ok_or(ProbeError::Registers(name))?;
-            let bar = function
-                .memory_bar(&platform, place.bar)
-                .ok_or(ProbeError::Registers(name))?;
-            if place.length < least || place.offset + place.length > bar.length {
-                return Err(ProbeError::Registers(name));
+        let mut transport = match Transport::map(&platform, &function, config_len) {
+            Ok([common, notify, device]) => Transport {
+                notify_multiplier: platform.config_read(function.address, notify.at + 16),
+                common: common.registers,
+                notify: notify.registers,
+                notify_len: notify.length,
+                device: device.registers,
+                device_len: device.length,
+                msix: None,
+                platform,
+                function,
+            },
+            Err(error) => {
+                function.disable(&platform);
+                return Err(error);
             }
-            let registers = platform
-                .map(bar.base + place.offset, place.length)
-                .ok_or(ProbeError::Registers(name))?;
-            Ok((registers, place))
         };
-        let (common, _) = block(TYPE_COMMON, 0, COMMON_LEN, "common")?;
-        let (notify, notify_place) = block(TYPE_NOTIFY, 4, 2, "notification")?;
-        let (device, device_place) = block(TYPE_DEVICE, 0, config_len, "configuration")?;
-        let notify_multiplier = platform.config_read(function.address, notify_place.at + 16);
-        let mut transport = Transport {
-            common,
-            notify,
-            notify_len: notify_place.length,
-            notify_multiplier,
-            device,
-            device_len: device_place.length,
-            msix: None,
-            platform,
-            function,
-        };
-        if !transport.reset() {
+        if !transport.shut_down() {
             return Err(ProbeError::Reset);
         }
+        transport.function.enable(&transport.platform);
         transport.msix = Msix::enable(&transport.platform, &transport.function);
         transport.common.write16(CONFIG_VECTOR, NO_VECTOR);
         transport.add_status(ACKNOWLEDGE);
         transport.add_status(DRIVER);
         Ok(transport)
+    }
+
+    /// The common, the notification and the device's own registers.
+    fn map(
+        platform: &P,
+        function: &Function,
+        config_len: u64,
+    ) -> Result<[Block<P::Registers>; 3], ProbeError> {
+        let block = |kind, extra, least: u64, name| {
+            let refused = ProbeError::Registers(name);
+            let place = find(platform, function, kind, extra).ok_or(refused)?;
+            let bar = function.memory_bar(platform, place.bar).ok_or(refused)?;
+            if place.length < least || place.offset + place.length > bar.length {
+                return Err(refused);
+            }
+            let registers = platform.map(bar.base + place.offset, place.length);
+            Ok(Block {
+                registers: registers.ok_or(refused)?,
+                length: place.length,
+                at: place.at,
+            })
+        };
+        Ok([
+            block(TYPE_COMMON, 0, COMMON_LEN, "common")?,
+            block(TYPE_NOTIFY, 4, 2, "notification")?,
+            block(TYPE_DEVICE, 0, config_len, "configuration")?,
+        ])
     }
 
     pub(crate) fn platform(&self) -> &P {
@@ -170,7 +193,7 @@ impl<P: Platform> Transport<P> {
             offered |= u64::from(self.common.read32(FEATURE)) << shift;
         }
         if offered & required != required {
-            self.common.write8(STATUS, FAILED);
+            self.add_status(FAILED);
             return Err(ProbeError::Version);
         }
         let taken = offered & (wanted | required);
@@ -181,7 +204,7 @@ impl<P: Platform> Transport<P> {
         }
         self.add_status(FEATURES_OK);
         if self.common.read8(STATUS) & FEATURES_OK == 0 {
-            self.common.write8(STATUS, FAILED);
+            self.add_status(FAILED);
             return Err(ProbeError::FeaturesRefused);
         }
         Ok(taken)

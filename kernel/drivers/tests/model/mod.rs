@@ -12,7 +12,7 @@ use drivers::pci::Address;
 use drivers::platform::{Area, ConfigSpace, Page, Platform, Registers};
 use machine::{MsiVector, OutOfMemory};
 
-pub const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const BAR: u64 = 0xfe_0000_0000;
 const SLOT: Address = Address {
     bus: 1,
@@ -29,19 +29,19 @@ type Bytes = Rc<RefCell<Vec<u8>>>;
 
 /// What can be wrong with the card.
 #[derive(Clone, Debug)]
-pub struct Faults {
-    pub offered: u64,
-    pub refuse_features: bool,
-    pub stuck_reset: bool,
-    pub mtu: u16,
-    pub queue_max: u16,
-    pub vectors: u8,
-    pub notify_offset: u32,
-    pub bar_assigned: bool,
-    pub restless_config: bool,
+pub(crate) struct Faults {
+    pub(crate) offered: u64,
+    pub(crate) refuse_features: bool,
+    pub(crate) stuck_reset: bool,
+    pub(crate) mtu: u16,
+    pub(crate) queue_max: u16,
+    pub(crate) vectors: u8,
+    pub(crate) notify_offset: u32,
+    pub(crate) bar_assigned: bool,
+    pub(crate) restless_config: bool,
 }
 
-pub const EVENT_INDEX: u64 = 1 << 29;
+pub(crate) const EVENT_INDEX: u64 = 1 << 29;
 
 impl Default for Faults {
     fn default() -> Faults {
@@ -74,10 +74,10 @@ struct Queue {
 
 /// A chain of descriptors: (address, length) of what the device reads and of what it writes.
 #[derive(Clone, Debug)]
-pub struct Chain {
-    pub head: u16,
-    pub readable: Vec<(u64, u32)>,
-    pub writable: Vec<(u64, u32)>,
+pub(crate) struct Chain {
+    pub(crate) head: u16,
+    pub(crate) readable: Vec<(u64, u32)>,
+    pub(crate) writable: Vec<(u64, u32)>,
 }
 
 struct State {
@@ -99,10 +99,10 @@ struct State {
 
 /// The machine with the card; clones are the same machine.
 #[derive(Clone)]
-pub struct World(Rc<RefCell<State>>);
+pub(crate) struct World(Rc<RefCell<State>>);
 
 impl World {
-    pub fn new(faults: Faults) -> World {
+    pub(crate) fn new(faults: Faults) -> World {
         let world = World(Rc::new(RefCell::new(State {
             memory: BTreeMap::new(),
             next_address: 0x10_0000,
@@ -165,7 +165,7 @@ impl World {
     }
 
     /// Changes 32 bits of the card's configuration space before it is probed.
-    pub fn poke_config(&self, offset: usize, value: u32) {
+    pub(crate) fn poke_config(&self, offset: usize, value: u32) {
         let mut state = self.0.borrow_mut();
         let card = state
             .config
@@ -174,33 +174,33 @@ impl World {
         card[offset / 4] = value;
     }
 
-    pub fn remove_card(&self) {
+    pub(crate) fn remove_card(&self) {
         self.0.borrow_mut().config.remove(&(SLOT.bus, SLOT.device));
     }
 
-    pub fn bus_master(&self) -> bool {
+    pub(crate) fn bus_master(&self) -> bool {
         self.0.borrow().config[&(SLOT.bus, SLOT.device)][1] & 4 != 0
     }
 
-    pub fn features(&self) -> u64 {
+    pub(crate) fn features(&self) -> u64 {
         self.0.borrow().taken
     }
 
-    pub fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         self.0.borrow().status
     }
 
-    pub fn set_pages_left(&self, pages: usize) {
+    pub(crate) fn set_pages_left(&self, pages: usize) {
         self.0.borrow_mut().pages_left = pages;
     }
 
     /// Whether the queue was notified since the last call.
-    pub fn take_notified(&self, queue: usize) -> bool {
+    pub(crate) fn take_notified(&self, queue: usize) -> bool {
         std::mem::take(&mut self.0.borrow_mut().notified[queue])
     }
 
     /// Interrupts of the queue since the last call.
-    pub fn take_interrupts(&self, queue: usize) -> u32 {
+    pub(crate) fn take_interrupts(&self, queue: usize) -> u32 {
         let mut state = self.0.borrow_mut();
         let vector = usize::from(state.queues[queue].vector);
         if vector == 0xffff {
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// Bytes of live memory shared with the device.
-    pub fn live_areas(&self) -> usize {
+    pub(crate) fn live_areas(&self) -> usize {
         let state = self.0.borrow();
         state
             .memory
@@ -236,12 +236,12 @@ impl World {
         (bytes, offset)
     }
 
-    pub fn read_memory(&self, address: u64, length: usize) -> Vec<u8> {
+    pub(crate) fn read_memory(&self, address: u64, length: usize) -> Vec<u8> {
         let (bytes, offset) = self.find(address, length);
         bytes.borrow()[offset..offset + length].to_vec()
     }
 
-    pub fn write_memory(&self, address: u64, from: &[u8]) {
+    pub(crate) fn write_memory(&self, address: u64, from: &[u8]) {
         let (bytes, offset) = self.find(address, from.len());
         bytes.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
     }
@@ -262,14 +262,14 @@ impl World {
     }
 
     /// Chains made available and not popped.
-    pub fn available(&self, queue: usize) -> u16 {
+    pub(crate) fn available(&self, queue: usize) -> u16 {
         let q = self.queue(queue);
         self.read16(q.addresses[1] + 2)
             .wrapping_sub(q.last_available)
     }
 
     /// Takes the next available chain.
-    pub fn pop(&self, queue: usize) -> Option<Chain> {
+    pub(crate) fn pop(&self, queue: usize) -> Option<Chain> {
         let q = self.queue(queue);
         let available = self.available(queue);
         assert!(
@@ -313,7 +313,7 @@ impl World {
     }
 
     /// Claims to be done with a chain, or whatever `head` says.
-    pub fn push(&self, queue: usize, head: u32, length: u32) {
+    pub(crate) fn push(&self, queue: usize, head: u32, length: u32) {
         let q = self.queue(queue);
         let entry = q.addresses[2] + 4 + 8 * u64::from(q.used % q.size);
         self.write_memory(entry, &head.to_le_bytes());
@@ -325,14 +325,14 @@ impl World {
     }
 
     /// Moves the used index without entries.
-    pub fn move_used(&self, queue: usize, by: u16) {
+    pub(crate) fn move_used(&self, queue: usize, by: u16) {
         let used = self.queue(queue).used.wrapping_add(by);
         self.0.borrow_mut().queues[queue].used = used;
         self.write_memory(self.queue(queue).addresses[2] + 2, &used.to_le_bytes());
     }
 
     /// Interrupts if the driver asked for it (section 2.7.10, decided entry by entry here).
-    pub fn signal(&self, queue: usize) {
+    pub(crate) fn signal(&self, queue: usize) {
         let q = self.queue(queue);
         let wanted = if self.event_index() {
             let event = self.read16(q.addresses[1] + 4 + 2 * u64::from(q.size));
@@ -359,7 +359,7 @@ impl World {
     }
 
     /// Goes to sleep: asks to be notified of the next chain. Returns whether one is there already.
-    pub fn sleep(&self, queue: usize) -> bool {
+    pub(crate) fn sleep(&self, queue: usize) -> bool {
         let q = self.queue(queue);
         if self.event_index() {
             let event = q.addresses[2] + 4 + 8 * u64::from(q.size);
@@ -371,7 +371,7 @@ impl World {
     }
 
     /// Stays awake: wants no notifications (with event indices nothing is said: 2.7.10).
-    pub fn wake(&self, queue: usize) {
+    pub(crate) fn wake(&self, queue: usize) {
         if !self.event_index() {
             let q = self.queue(queue);
             self.write_memory(q.addresses[2], &1u16.to_le_bytes());
@@ -379,7 +379,7 @@ impl World {
     }
 
     /// Brings a packet to the driver; `false` when it has no buffer for it.
-    pub fn deliver(&self, packet: &[u8]) -> bool {
+    pub(crate) fn deliver(&self, packet: &[u8]) -> bool {
         let Some(chain) = self.pop(0) else {
             return false;
         };
@@ -401,7 +401,7 @@ impl World {
     }
 
     /// Reads a packet the driver sends, without being done with it.
-    pub fn fetch(&self) -> Option<(u16, Vec<u8>)> {
+    pub(crate) fn fetch(&self) -> Option<(u16, Vec<u8>)> {
         let chain = self.pop(1)?;
         assert!(chain.writable.is_empty());
         let mut bytes = Vec::new();
@@ -544,7 +544,7 @@ impl ConfigSpace for World {
 
 /// Memory lent to the device, or a page.
 #[derive(Clone)]
-pub struct Memory {
+pub(crate) struct Memory {
     physical: u64,
     bytes: Bytes,
 }
@@ -560,15 +560,15 @@ impl Memory {
         Memory { physical, bytes }
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.bytes.borrow().clone()
     }
 
-    pub fn fill(&self, from: &[u8]) {
+    pub(crate) fn fill(&self, from: &[u8]) {
         self.bytes.borrow_mut()[..from.len()].copy_from_slice(from);
     }
 
-    pub fn handles(&self) -> usize {
+    pub(crate) fn handles(&self) -> usize {
         Rc::strong_count(&self.bytes)
     }
 }
@@ -614,7 +614,7 @@ impl Page for Memory {
 }
 
 /// A block of the card's registers.
-pub struct Window {
+pub(crate) struct Window {
     world: World,
     start: u64,
     length: u64,
@@ -656,7 +656,7 @@ thread_local! {
 }
 
 /// Leaves no interrupt vectors for this thread.
-pub fn exhaust_vectors() {
+pub(crate) fn exhaust_vectors() {
     VECTORS.set(u8::MAX);
 }
 
