@@ -483,3 +483,14 @@ fn a_dropped_card_is_silent_first() {
     assert!(!world.bus_master());
     assert_eq!(world.live_areas(), 0);
 }
+
+#[test]
+fn memory_of_a_card_that_is_not_silent_is_never_given_back() {
+    let world = World::new(Faults::default());
+    let card = card(&world);
+    let areas = world.live_areas();
+    world.get_stuck();
+    drop(card);
+    assert!(!world.bus_master());
+    assert_eq!(world.live_areas(), areas);
+}

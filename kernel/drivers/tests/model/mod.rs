@@ -194,6 +194,11 @@ impl World {
         self.0.borrow_mut().pages_left = pages;
     }
 
+    /// From now on a reset does not finish.
+    pub(crate) fn get_stuck(&self) {
+        self.0.borrow_mut().faults.stuck_reset = true;
+    }
+
     /// Whether the queue was notified since the last call.
     pub(crate) fn take_notified(&self, queue: usize) -> bool {
         std::mem::take(&mut self.0.borrow_mut().notified[queue])
@@ -622,7 +627,7 @@ pub(crate) struct Window {
 
 impl Window {
     fn at(&self, offset: u64, width: u64) -> u64 {
-        assert!(offset % width == 0 && offset + width <= self.length);
+        assert!(offset.is_multiple_of(width) && offset + width <= self.length);
         self.start + offset
     }
 }
