@@ -4,5 +4,9 @@
 #![no_std]
 
 mod errno;
+mod names;
+pub mod signal;
+pub mod table;
 
 pub use errno::Errno;
+pub use names::call_name;
