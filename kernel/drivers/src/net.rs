@@ -16,10 +16,11 @@ use crate::platform::{Machine, Page, Platform};
 use crate::queues::{LEAD_LEN, Queues};
 use crate::transport::{ACCESS_PLATFORM, EVENT_INDEX, Transport, VERSION_1};
 
-/// Bytes in front of every payload, Ethernet header included.
-pub const HEADER_LEN: usize = 112;
+pub use wire::HEADER_LEN;
+
 /// Most bytes of payload in one packet: one page.
 pub const PAYLOAD_MAX: usize = PAGE_SIZE;
+const _: () = assert!(PAYLOAD_MAX == wire::PAYLOAD_MAX);
 
 const ETHERNET_LEN: usize = 14;
 /// What the link must carry behind an Ethernet header.

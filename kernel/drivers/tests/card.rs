@@ -222,7 +222,9 @@ fn packets_are_sent_as_they_are() {
     page.fill(&packet(9, PAYLOAD_MAX)[HEADER_LEN..]);
     let bytes = packet(9, PAYLOAD_MAX)[HEADER_LEN..].to_vec();
     card.transmit(&header(9), Outgoing::None).expect("room");
-    for length in [0, 1, 300, 387, 388, 389, 4095, 4096] {
+    // Around the longest payload that shares a descriptor with its header, and at the ends.
+    let lengths = [0, 1].into_iter().chain(300..=400).chain([4095, 4096]);
+    for length in lengths.clone() {
         card.transmit(&header(9), Outgoing::Bytes(&bytes[..length]))
             .expect("room");
     }
@@ -231,7 +233,7 @@ fn packets_are_sent_as_they_are() {
     assert_eq!(page.handles(), 2, "kept while the device reads");
     card.kick();
     assert!(world.take_notified(1));
-    for length in [0, 0, 1, 300, 387, 388, 389, 4095, 4096, 4096] {
+    for length in [0].into_iter().chain(lengths).chain([4096]) {
         let (head, sent) = world.fetch().expect("queued");
         assert_eq!(sent, packet(9, length), "{length}");
         world.push(1, u32::from(head), 0);
@@ -240,7 +242,7 @@ fn packets_are_sent_as_they_are() {
     assert_eq!(page.handles(), 2);
     card.kick();
     assert_eq!(page.handles(), 1, "let go when the device is done");
-    assert_eq!(card.counters().sent, 10);
+    assert_eq!(card.counters().sent, 107);
     assert_eq!(card.counters().kicks, 1);
 }
 
