@@ -5,11 +5,13 @@
 //! process (pid, files, parent, children) is not here but in its `Home`.
 
 use crate::buffers::Buffers;
+use crate::calls::home::ExecFile;
 use crate::exec::Loaded;
 use crate::memory::Space;
 use abi::signal::{SIGNAL_MAX, UNBLOCKABLE, bit};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use machine::{FpuState, Registers};
 use wire::NodeId;
 
@@ -252,10 +254,14 @@ pub struct Body {
     pub restart: Restart,
     /// The message to home.
     pub forward: Forward,
+    /// Files that an execve under way has opened, scripts before their interpreters.
+    pub opened: Vec<(ExecFile, Vec<u8>)>,
     /// A new program that only waits for home's consent.
     pub loaded: Option<Box<Loaded>>,
     /// Home says that signals are pending.
     pub poked: bool,
+    /// Signals that home keeps because they were blocked.
+    pub held_back: u64,
     /// Whether the final image is to be taken at the next opportunity.
     pub freezing: bool,
     /// The wish to move, until it begins.

@@ -10,7 +10,7 @@
 
 use crate::body::{Answer, Effects, Forward, Purpose, Run};
 use crate::buffers::Buffers;
-use crate::dispatch::{CALL_PAGE_IN, CALL_TAKE_SIGNAL, wire_pid};
+use crate::dispatch::{CALL_PAGE_IN, CALL_TAKE_SIGNAL, CHUNK, wire_pid};
 use crate::home::{RemoteCall, Request};
 use crate::memory::FileBacking;
 use crate::system::System;
@@ -35,6 +35,7 @@ impl System {
             seq,
             number: request.number,
             args: request.args,
+            rooms: request.rooms,
             data: request.inputs.encode(),
         };
         self.send(home, Message::Call(call));
@@ -106,8 +107,7 @@ impl System {
         let body = self.body(pid);
         body.poked = false;
         let mask = body.signals.mask;
-        let request =
-            Request { number: CALL_TAKE_SIGNAL, args: [mask, 0, 0, 0, 0, 0], inputs: Buffers::new() };
+        let request = Request::plain(CALL_TAKE_SIGNAL, [mask, 0, 0, 0, 0, 0]);
         self.forward(pid, Purpose::Signal, request);
         false
     }
@@ -121,7 +121,7 @@ impl System {
         }
         if body.effects == Effects::Open && body.forward == Forward::Idle && !body.freezing {
             let args = [u64::from(backing.home_file), offset, 0, 0, 0, 0];
-            let request = Request { number: CALL_PAGE_IN, args, inputs: Buffers::new() };
+            let request = Request::plain(CALL_PAGE_IN, args);
             self.forward(pid, Purpose::Page(page), request);
         }
         Stop::Wait
@@ -175,7 +175,8 @@ impl System {
         match accepted.admission {
             Admission::Execute => match Buffers::decode(&call.data) {
                 Some(inputs) => {
-                    let request = Request { number: call.number, args: call.args, inputs };
+                    let rooms = call.rooms.map(|room| room.min(CHUNK as u32));
+                    let request = Request { number: call.number, args: call.args, inputs, rooms };
                     let remote = RemoteCall { from, epoch: call.epoch, seq: call.seq, request };
                     if let Some(home) = self.homes.get_mut(&pid) {
                         home.remote = Some(remote);

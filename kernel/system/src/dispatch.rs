@@ -10,6 +10,7 @@ use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
 use crate::files::{FileCall, calls as file_calls};
 use crate::home::{Home, Request};
+use crate::memory::StringStop;
 use crate::system::{Flow, System};
 use crate::wait::Stop;
 use abi::table::{self, Arg, Call, Length, Place};
@@ -37,6 +38,8 @@ pub const CALL_MAP_FILE: u32 = PSEUDO + 6;
 pub const CALL_TAKE_SIGNAL: u32 = PSEUDO + 7;
 /// The process stopped: `(signal)`.
 pub const CALL_STOPPED: u32 = PSEUDO + 8;
+/// The program's name changes: name in buffer 0.
+pub const CALL_RENAME: u32 = PSEUDO + 9;
 
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
@@ -146,6 +149,7 @@ macro_rules! dispatchers {
                 CALL_MAP_FILE => home_calls::map_file(call),
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),
                 CALL_STOPPED => home_calls::stopped(call),
+                CALL_RENAME => home_calls::rename(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -207,12 +211,23 @@ impl System {
         let mut files = home.files.take().ok_or(Errno::ESRCH)?;
         let fs = self.fs.clone();
         let now = self.now;
-        let mut call = FileCall::new(&mut files, &fs, self, pid, now, request.args, &request.inputs);
+        let mut call = FileCall::new(&mut files, &fs, self, pid, now, request.args);
+        for (arg, bytes) in request.inputs.iter() {
+            call.inputs[arg] = Some(bytes);
+        }
+        for (arg, capacity) in call.capacities.iter_mut().enumerate() {
+            *capacity = request.room(arg);
+        }
         if request.number == CALL_POLL && request.args[2] == 0 {
             call.deadline_ns = Some(now);
         }
         let result = perform_file(request.number, &mut call);
-        let buffers = call.into_outputs();
+        let mut buffers = Buffers::new();
+        for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
+            if !bytes.is_empty() {
+                buffers.set(arg, bytes);
+            }
+        }
         if let Some(home) = self.homes.get_mut(&pid) {
             home.files = Some(files);
         }
@@ -275,11 +290,15 @@ impl LocalCall<'_> {
     /// # Errors
     /// ENAMETOOLONG if there is no NUL within `max` bytes.
     pub fn string(&mut self, address: u64, max: usize) -> Result<Vec<u8>, Stop> {
-        let read = self.system.with_space(self.pid, |space, pages| space.read_string(address, max, pages));
+        let mut read = Err(StringStop::TooLong);
+        let _ = self.system.with_space(self.pid, |space, pages| {
+            read = space.read_string(address, max, pages);
+            Ok(())
+        });
         match read {
-            Ok(Some(string)) => Ok(string),
-            Ok(None) => Err(Stop::Errno(Errno::ENAMETOOLONG)),
-            Err(trouble) => Err(self.system.trouble(self.pid, trouble)),
+            Ok(string) => Ok(string),
+            Err(StringStop::TooLong) => Err(Stop::Errno(Errno::ENAMETOOLONG)),
+            Err(StringStop::Trouble(trouble)) => Err(self.system.trouble(self.pid, trouble)),
         }
     }
 
@@ -326,7 +345,7 @@ impl LocalCall<'_> {
 
     /// As [`LocalCall::home`] for a request without buffers; errors come back as errors.
     pub fn ask_home(&mut self, number: u32, args: [u64; 6]) -> Result<u64, Stop> {
-        let answer = self.home(|_| Ok(Request { number, args, inputs: Buffers::new() }))?;
+        let answer = self.home(|_| Ok(Request::plain(number, args)))?;
         result_of(answer.value)
     }
 
@@ -340,7 +359,7 @@ impl LocalCall<'_> {
     pub fn forwarded_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
         let answer = self.home(|call| {
             let inputs = call.gather(row, args)?;
-            Ok(Request { number: row.number, args, inputs })
+            Ok(Request { number: row.number, args, inputs, rooms: rooms(row, &args) })
         })?;
         for (arg, bytes) in answer.buffers.iter() {
             let room = out_length(row, &args, arg).unwrap_or(0);
@@ -430,6 +449,11 @@ fn out_length(row: &Call, args: &[u64; 6], arg: usize) -> Option<usize> {
         }
         _ => None,
     }
+}
+
+/// How much each out-buffer of a call takes.
+fn rooms(row: &Call, args: &[u64; 6]) -> [u32; 6] {
+    core::array::from_fn(|arg| out_length(row, args, arg).unwrap_or(0) as u32)
 }
 
 /// Linux' way of returning errors undone.

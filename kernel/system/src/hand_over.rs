@@ -9,7 +9,6 @@
 //! decision → `OpenEffects` → `Release` → [`System::push`] until the source holds no page.
 
 use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
-use crate::buffers::Buffers;
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::home::Request;
@@ -60,6 +59,21 @@ pub struct Incoming {
     offer: Offer,
     /// Pages that came before the image.
     staged: Vec<(u64, Frame)>,
+}
+
+impl Incoming {
+    /// The node that still has pages, and the epoch of the move.
+    pub(crate) fn source(&self) -> (NodeId, u64) {
+        (self.target.source().0, self.target.epoch())
+    }
+}
+
+impl Outgoing {
+    /// The process ended before it was frozen.
+    pub(crate) fn body_gone(&mut self, now: u64) {
+        self.source.freeze_failed(now, MoveError::Gone);
+        self.source.cancel(now);
+    }
 }
 
 impl System {
@@ -172,7 +186,7 @@ impl System {
     }
 
     /// Tells home what became of a request.
-    fn report(&mut self, home: NodeId, pid: u32, request: u64, result: Result<MoveStats, MoveError>) {
+    pub(crate) fn report(&mut self, home: NodeId, pid: u32, request: u64, result: Result<MoveStats, MoveError>) {
         if home == self.me {
             self.move_result(pid, request, result);
         } else {
@@ -182,7 +196,7 @@ impl System {
 
     // ---- the source --------------------------------------------------------------------------
 
-    fn pump_source(&mut self, pid: u32) {
+    pub(crate) fn pump_source(&mut self, pid: u32) {
         while let Some(action) = self.outgoing.get_mut(&pid).and_then(|out| out.source.poll_action()) {
             match action {
                 SourceAction::Send(to, message) => self.send(to, message),
@@ -439,7 +453,7 @@ impl System {
             || self.incoming.get(&pid).is_some_and(|incoming| !incoming.target.waits_for_image());
         let reason = if !self.tombstones.allows(offer.pid, offer.epoch) || busy {
             Some(MoveError::Busy)
-        } else if !features.includes(&offer.features) {
+        } else if !features.cover(&offer.features) {
             Some(MoveError::Features)
         } else if free < reserved.saturating_add(offer.pages).saturating_add(RESERVE_FRAMES) {
             Some(MoveError::NodeFull)
@@ -521,7 +535,7 @@ impl System {
         body.epoch = epoch;
         body.effects = Effects::Open;
         body.poked |= poke;
-        let request = Request { number: wire::CALL_ARRIVED, args: [0; 6], inputs: Buffers::new() };
+        let request = Request::plain(wire::CALL_ARRIVED, [0; 6]);
         self.forward(pid, Purpose::Arrived, request);
         self.wakes.push(pid);
     }
@@ -530,7 +544,7 @@ impl System {
     pub(crate) fn first_run(&mut self, body: &Body) {
         let pid = body.pid;
         let Some(incoming) = self.incoming.get_mut(&pid) else { return };
-        let present = body.space.as_ref().map_or(0, |space| space.usage().image_pages);
+        let present = body.space.as_ref().map_or(0, |space| { let usage = space.usage(); usage.resident_pages - usage.private_pages.min(usage.resident_pages) });
         incoming.target.started(machine::now_ns(), present);
         let epoch = incoming.target.epoch();
         let (source, _) = incoming.target.source();

@@ -10,7 +10,7 @@ use crate::wait::WaitQueue;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use migrate::HomeRecord;
-use wire::{MoveError, MoveStats, NodeId};
+use wire::{BodyFacts, MoveError, MoveStats, NodeId};
 
 /// How many past moves are kept for `migstat`.
 pub const MOVES_KEPT: usize = 32;
@@ -37,6 +37,20 @@ pub struct Request {
     pub args: [u64; 6],
     /// In-buffers.
     pub inputs: Buffers,
+    /// How many bytes the out-buffers take.
+    pub rooms: [u32; 6],
+}
+
+impl Request {
+    /// A request without buffers.
+    pub fn plain(number: u32, args: [u64; 6]) -> Request {
+        Request { number, args, inputs: Buffers::new(), rooms: [0; 6] }
+    }
+
+    /// How many bytes the out-buffer of an argument takes.
+    pub fn room(&self, arg: usize) -> usize {
+        self.rooms[arg] as usize
+    }
 }
 
 /// Whether the process is over.
@@ -114,7 +128,9 @@ pub struct Home {
     pub request: Option<MoveRequest>,
     /// Why it cannot move, as of the last attempt.
     pub obstacle: Option<alloc::string::String>,
-    /// Those who wait for that request.
+    /// What its body's node last told about it.
+    pub facts: Option<BodyFacts>,
+    /// Those who wait for that request or those facts.
     pub request_done: WaitQueue,
 }
 

@@ -94,6 +94,8 @@ impl System {
     /// The answer to the question for a signal: its number, 0 for none.
     pub(crate) fn signal_came(&mut self, pid: u32, answer: &Answer) {
         let Ok(signal) = u32::try_from(answer.value) else { return };
+        let pending = answer.buffers.get(0).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        self.body(pid).held_back = pending;
         if (1..=signal::SIGNAL_MAX).contains(&signal) {
             self.act(pid, signal);
         }

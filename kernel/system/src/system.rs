@@ -4,7 +4,7 @@
 //! handled to its end, including every wake it causes, before the next is looked at.
 
 use crate::body::{Body, Effects, Forward, Pending, Purpose, Run};
-use crate::files::{Console, FileSystem};
+use crate::files::{Console, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
@@ -21,6 +21,9 @@ use wire::{BootId, Message, NodeId, Pid};
 
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
+
+/// How many processes a node remembers to have held.
+const TOMBSTONES: usize = 65_536;
 
 /// A page frame as the network sees it.
 #[derive(Clone)]
@@ -96,7 +99,7 @@ impl PageSource for Pages<'_> {
             }
         };
         inode.page(offset / machine::PAGE_SIZE as u64).map_err(|error| match error {
-            Errno::ENOMEM => FetchStop::NoMemory,
+            PageError::NoMemory => FetchStop::NoMemory,
             _ => FetchStop::Bus,
         })
     }
@@ -130,7 +133,7 @@ impl System {
             alarms: BTreeSet::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
-            tombstones: migrate::Tombstones::new(),
+            tombstones: migrate::Tombstones::new(TOMBSTONES),
             observer: crate::observe::Observer::default(),
             last_serial: 0,
             last_request: 0,
@@ -269,8 +272,8 @@ impl System {
             Message::Reply(reply) => self.reply(from, reply),
             Message::Cancel { pid, epoch, seq } => self.remote_cancel(from, boot, pid, epoch, seq),
             Message::Poke { pid, epoch } => self.poked(from, pid, epoch),
-            Message::Query { pid, epoch, item } => self.query(from, pid, epoch, item),
-            Message::Told { pid, item, text } => self.told(pid, item, text),
+            Message::Query { pid, epoch } => self.query(from, pid, epoch),
+            Message::Told { pid, facts } => self.told(from, pid, facts),
             Message::Observed { pid, epoch, ns } => self.observed(pid, epoch, ns),
             other => self.hand_over_message(from, boot, other),
         }

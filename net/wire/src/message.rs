@@ -29,7 +29,9 @@ pub struct Call {
     pub number: u32,
     /// Its arguments as the program gave them.
     pub args: [u64; 6],
-    /// The in-buffers, one behind the other in the order of the arguments.
+    /// How many bytes the out-buffer of each argument takes.
+    pub rooms: [u32; 6],
+    /// The in-buffers, each named by its argument.
     #[serde(with = "bytes")]
     pub data: Vec<u8>,
 }
@@ -109,6 +111,23 @@ pub struct Image {
     /// The process descriptor: pages of fixed layout.
     #[serde(with = "bytes")]
     pub descriptor: Vec<u8>,
+}
+
+/// What only the node of the body knows of a process.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct BodyFacts {
+    /// As in proc(5): `R`, `S` or `T`.
+    pub state: u8,
+    /// CPU time, ns.
+    pub cpu_ns: u64,
+    /// Bytes in all areas.
+    pub virtual_bytes: u64,
+    /// Pages that are in memory.
+    pub resident_pages: u64,
+    /// Why it cannot move; empty if it can.
+    pub obstacle: String,
+    /// The text of `/proc/PID/maps`.
+    pub maps: String,
 }
 
 /// What a move cost. Times in ns.
@@ -194,12 +213,14 @@ pub enum Message {
     Cancel { pid: Pid, epoch: u64, seq: u64 },
     /// H to owner: signals are pending, look.
     Poke { pid: Pid, epoch: u64 },
-    /// H to owner: move it there.
+    /// H to owner: move it there. A process that asks for its own move does not run on before it
+    /// is there or cannot go.
     MoveRequest {
         pid: Pid,
         epoch: u64,
         request: u64,
         target: NodeId,
+        asker: Pid,
     },
     /// Owner to H: what became of the request.
     MoveResult {
@@ -261,6 +282,12 @@ pub enum Message {
     Discarded { pid: Pid, epoch: u64 },
     /// H to whoever holds a copy: this process is over.
     Lost { pid: Pid, epoch: u64 },
+    /// H to owner: what `/proc/PID` needs to know of the body.
+    Query { pid: Pid, epoch: u64 },
+    /// Owner to H: the answer.
+    Told { pid: Pid, facts: BodyFacts },
+    /// A third node to S: how long the process stood still, by one clock.
+    Observed { pid: Pid, epoch: u64, ns: u64 },
 }
 
 impl Message {
