@@ -193,6 +193,7 @@ impl World {
             }
             (LostOutcome::Ended, None) => {
                 self.check_ended(lost, boot);
+                self.observer.ended += 1;
                 self.observer.over = true;
                 self.end(None);
             }
@@ -275,6 +276,7 @@ impl World {
             }
             Message::AbortRequest { old_epoch, .. } => {
                 let decision: Decision = record.abort(from, boot, *old_epoch);
+                self.observer.aborted += u32::from(decision.granted);
                 self.note_owner();
                 self.send(HOME, from, decision.message());
             }
@@ -424,6 +426,7 @@ impl World {
             && epoch > body.epoch
             && stale
         {
+            self.observer.fenced += 1;
             self.drop_body(host);
         }
     }
@@ -605,6 +608,7 @@ impl World {
             && let Some((from, boot)) = body.pages_at
         {
             body.doomed = true;
+            self.observer.pages_lost += 1;
             let alive = self.hosts[host_of(from)].boot == boot;
             if alive {
                 self.fail("pages given up although their source lives");
