@@ -83,11 +83,10 @@
 //! * A `Call`, `Cancel`, `CommitRequest` or `AbortRequest` for a pid without record: answer
 //!   `Lost { pid, epoch: the one asked with }`.
 //! * `PeerLost { id, boot }`: for each record [`HomeRecord::owner_lost`] and then
-//!   [`HomeRecord::previous_lost`]. `HandBack`: send the decision to the new owner and to the
-//!   lost one's node is needless. `Ended`: the process died with its node: reap it as killed, send
-//!   `Lost` to `copies()`.
+//!   [`HomeRecord::previous_lost`]. `HandBack`: send the decision to the new owner. `Ended`: the
+//!   process died with its node: reap it as killed, send `Lost` to `copies()`.
 //! * `PeerSilent`: [`HomeRecord::owner_suspected`] may give back a process that has had no effect
-//!   yet; send the decision to both.
+//!   yet; send the decision to both nodes.
 //! * Exit or kill: the record goes; send `Lost` with the gate's epoch to all of
 //!   [`HomeRecord::copies`] but the owner that asked for the exit.
 //!

@@ -22,8 +22,9 @@
 //!   [`Gate::cancel`]; if it says true, forget the call and reply `Outcome::Interrupted`. A call
 //!   that has already had a part of its effect is not cancelled but completed with that part.
 //!
-//! A cancelled call does not consume its number. That is sound because the lanes of `link` deliver a
-//! call at most once: a duplicate of the cancelled call cannot come behind the next one.
+//! A cancelled call does not consume its number. That is sound because the lanes of `link` deliver
+//! nothing twice: neither a duplicate of the cancelled call nor one of the reply `Interrupted` can
+//! come behind the next call, which has the same number.
 //!
 //! Deliberately not here: what a call does, and the decision who owns the process; the latter is
 //! `migrate::HomeRecord`'s, the only caller of [`Gate::transfer`].

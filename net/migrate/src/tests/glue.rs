@@ -7,9 +7,8 @@ use super::broken::Rule;
 use super::world::{
     Body, EXIT, HOME, HOSTS, InFlight, Item, Mode, PID, WRITE, World, host_of, node,
 };
-use crate::{Decision, LostOutcome, Source, SourceAction, SourceState, Target, TargetAction};
+use crate::{LostOutcome, Source, SourceAction, SourceState, Target, TargetAction};
 use alloc::vec;
-use rpc::Admission;
 use wire::{
     BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer, Outcome, Reply,
     Ticket,
@@ -85,46 +84,6 @@ impl World {
         self.send(host, node(HOME), Message::Call(call));
     }
 
-    /// Home completes the call it is executing, if there is one.
-    pub(super) fn complete(&mut self) {
-        let Some((seq, number, argument)) = self.hosts[HOME].executing.take() else {
-            return;
-        };
-        let Some(record) = &mut self.hosts[HOME].record else {
-            return;
-        };
-        let reply = Reply {
-            pid: PID,
-            epoch: record.gate().epoch(),
-            seq,
-            outcome: Outcome::Value(argument as i64),
-            poke: false,
-            data: vec![],
-        };
-        let owner = record.gate().owner();
-        if record.gate_mut().complete(seq, reply.clone()) {
-            if number == WRITE {
-                self.effect(argument);
-            }
-            self.send(HOME, owner, Message::Reply(reply));
-            if number == EXIT {
-                self.observer.over = true;
-                self.end(Some(owner));
-            }
-        }
-    }
-
-    /// Drops home's record and tells all copies but the one that asked.
-    pub(super) fn end(&mut self, but: Option<NodeId>) {
-        self.hosts[HOME].executing = None;
-        if let Some(record) = self.hosts[HOME].record.take() {
-            let epoch = record.gate().epoch();
-            for (to, _) in record.copies().filter(|copy| Some(copy.0) != but) {
-                self.send(HOME, to, Message::Lost { pid: PID, epoch });
-            }
-        }
-    }
-
     /// A person calls off the move.
     pub(super) fn cancel_move(&mut self, host: usize) {
         let now = self.now;
@@ -173,32 +132,6 @@ impl World {
         self.check_now();
     }
 
-    fn outcome(&mut self, outcome: LostOutcome, lost: NodeId, boot: BootId) {
-        match (outcome, self.grudge.take()) {
-            (LostOutcome::Unaffected, grudge) => self.grudge = grudge,
-            (LostOutcome::HandBack(decision), _) => {
-                self.observer.handed_back += 1;
-                self.note_owner();
-                self.send(HOME, decision.owner, decision.message());
-                self.send(HOME, lost, decision.message());
-            }
-            (LostOutcome::Ended, Some((to, to_boot))) => {
-                // Rule::NoWayBackAfterEffect is broken.
-                if let Some(record) = &mut self.hosts[HOME].record {
-                    record.gate_mut().transfer(to, to_boot);
-                    let decision = record.decision();
-                    self.note_owner();
-                    self.send(HOME, to, decision.message());
-                }
-            }
-            (LostOutcome::Ended, None) => {
-                self.check_ended(lost, boot);
-                self.observer.over = true;
-                self.end(None);
-            }
-        }
-    }
-
     /// A message has arrived at `host`.
     pub(super) fn handle(&mut self, host: usize, from: NodeId, boot: BootId, message: &Message) {
         let now = self.now;
@@ -230,104 +163,6 @@ impl World {
             _ if host == HOME => self.at_home(from, boot, message),
             _ => {}
         }
-    }
-
-    fn at_home(&mut self, from: NodeId, boot: BootId, message: &Message) {
-        let asked = match message {
-            Message::Call(call) => call.epoch,
-            Message::Cancel { epoch, .. } => *epoch,
-            Message::CommitRequest { old_epoch, .. } | Message::AbortRequest { old_epoch, .. } => {
-                *old_epoch
-            }
-            _ => return,
-        };
-        let Some(record) = &mut self.hosts[HOME].record else {
-            let lost = Message::Lost {
-                pid: PID,
-                epoch: asked,
-            };
-            return self.send(HOME, from, lost);
-        };
-        match message {
-            Message::Call(call) => self.called(from, boot, call),
-            Message::Cancel { epoch, seq, .. } => {
-                if record.gate_mut().cancel(from, boot, *epoch, *seq) {
-                    self.hosts[HOME].executing = None;
-                    self.reply(from, *epoch, *seq, Outcome::Interrupted);
-                }
-            }
-            Message::CommitRequest {
-                old_epoch,
-                source,
-                source_boot,
-                ..
-            } => {
-                let before = record.gate().epoch();
-                let decision = record.commit(from, boot, *old_epoch, *source, *source_boot);
-                if decision.epoch != before {
-                    self.observer.unseen = true;
-                }
-                self.note_owner();
-                self.send(HOME, from, decision.message());
-                if decision.granted {
-                    self.send(HOME, *source, decision.message());
-                }
-            }
-            Message::AbortRequest { old_epoch, .. } => {
-                let decision: Decision = record.abort(from, boot, *old_epoch);
-                self.note_owner();
-                self.send(HOME, from, decision.message());
-            }
-            _ => {}
-        }
-    }
-
-    fn called(&mut self, from: NodeId, boot: BootId, call: &Call) {
-        let Some(record) = &mut self.hosts[HOME].record else {
-            return;
-        };
-        let (mut as_node, mut as_boot, mut as_epoch) = (from, boot, call.epoch);
-        if self.broken == Rule::Epochs {
-            let gate = record.gate();
-            (as_node, as_boot, as_epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
-        }
-        let previous = record.previous();
-        let accepted = record.accept_effect(as_node, as_boot, as_epoch, call.seq);
-        if let Some((to, release)) = accepted.release {
-            if self.broken == Rule::NoWayBackAfterEffect {
-                self.grudge = previous;
-            } else {
-                self.send(HOME, to, release);
-            }
-        }
-        match accepted.admission {
-            Admission::Execute => {
-                self.accepted((from, boot), call.epoch);
-                self.hosts[HOME].executing = Some((call.seq, call.number, call.args[0]));
-                if call.number == CALL_ARRIVED {
-                    self.complete();
-                }
-            }
-            Admission::Repeat(reply) => self.send(HOME, from, Message::Reply(reply)),
-            Admission::Running | Admission::Gap => {}
-            refused @ Admission::Refused { .. } => {
-                if let Some(outcome) = refused.refusal() {
-                    self.reply(from, call.epoch, call.seq, outcome);
-                }
-            }
-        }
-    }
-
-    fn reply(&mut self, to: NodeId, epoch: u64, seq: u64, outcome: Outcome) {
-        let reply = Reply {
-            pid: PID,
-            epoch,
-            seq,
-            outcome,
-            poke: false,
-            data: vec![],
-        };
-        self.send(HOME, to, Message::Reply(reply));
     }
 
     fn offered(&mut self, host: usize, from: NodeId, boot: BootId, offer: &Offer) {
@@ -424,6 +259,7 @@ impl World {
             && epoch > body.epoch
             && stale
         {
+            self.observer.fenced += 1;
             self.drop_body(host);
         }
     }
@@ -605,6 +441,7 @@ impl World {
             && let Some((from, boot)) = body.pages_at
         {
             body.doomed = true;
+            self.observer.pages_lost += 1;
             let alive = self.hosts[host_of(from)].boot == boot;
             if alive {
                 self.fail("pages given up although their source lives");

@@ -7,6 +7,7 @@ extern crate std;
 
 mod broken;
 mod check;
+mod deputy;
 mod exhaustive;
 mod glue;
 mod random;

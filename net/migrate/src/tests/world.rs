@@ -4,6 +4,7 @@
 //! of a boot is told before anything of the next one), and nothing more. Duplicates are an extra.
 
 use super::broken::Rule;
+use super::std::println;
 use crate::{HomeRecord, Source, Target, Tombstones};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -103,6 +104,19 @@ pub(super) struct Observer {
     /// Finished moves: done, failed.
     pub(super) moves: (u32, u32),
     pub(super) handed_back: u32,
+    pub(super) pages_lost: u32,
+    pub(super) fenced: u32,
+    pub(super) ended: u32,
+    pub(super) aborted: u32,
+}
+
+/// When the others hear of a new boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Word {
+    /// Behind what the old boot had sent.
+    InOrder,
+    /// Before it: what is still under way counts no more.
+    Overtakes,
 }
 
 /// The cluster.
@@ -114,10 +128,26 @@ pub(super) struct World {
     /// Delivered packets that may come once more.
     pub(super) old: Vec<(Lane, Packet)>,
     pub(super) replays: bool,
+    /// Print what happens.
+    pub(super) trace: bool,
     pub(super) broken: Rule,
     /// A previous owner that the broken home remembers against the rules.
     pub(super) grudge: Option<Place>,
     pub(super) observer: Observer,
+}
+
+impl Observer {
+    /// Drops what only counts, so that it does not tell states apart.
+    pub(super) fn forget_counts(&mut self) {
+        *self = Observer {
+            log: self.log,
+            owners: core::mem::take(&mut self.owners),
+            unseen: self.unseen,
+            over: self.over,
+            violation: self.violation.take(),
+            ..Observer::default()
+        };
+    }
 }
 
 pub(super) fn node(host: usize) -> NodeId {
@@ -169,6 +199,7 @@ impl World {
             lanes: BTreeMap::new(),
             old: Vec::new(),
             replays: false,
+            trace: false,
             broken,
             grudge: None,
             observer: Observer::default(),
@@ -232,6 +263,9 @@ impl World {
 
     fn arrive(&mut self, (from, to, _): Lane, mut packet: Packet) {
         if let Item::Lost(former) = packet.item {
+            if self.trace {
+                println!("  {} learns that {} lost {former}", to + 1, from + 1);
+            }
             if packet.to_boot == self.hosts[to].boot {
                 self.hosts[to].known[from] = packet.from_boot;
                 self.peer_lost(to, node(from), former);
@@ -246,6 +280,9 @@ impl World {
         if packet.to_boot != self.hosts[to].boot || packet.from_boot != known {
             return;
         }
+        if self.trace {
+            println!("  {} -> {}: {:?}", from + 1, to + 1, packet.item);
+        }
         match packet.item {
             Item::Message(message) => self.handle(to, node(from), packet.from_boot, &message),
             Item::PushAck(epoch) => self.push_acknowledged(to, epoch),
@@ -255,8 +292,11 @@ impl World {
     }
 
     /// Power off and on again. Of what it had sent, the first `keep` packets of each lane get out.
-    pub(super) fn reboot(&mut self, host: usize, keep: usize) {
+    pub(super) fn reboot(&mut self, host: usize, keep: usize, word: Word) {
         let former = self.hosts[host].boot;
+        if self.trace {
+            println!("  {} reboots", host + 1);
+        }
         let boots: Vec<BootId> = self.hosts.iter().map(|h| h.boot).collect();
         if host == HOME {
             self.observer.over = true;
@@ -277,13 +317,19 @@ impl World {
         self.lanes.retain(|_, queue| !queue.is_empty());
         for other in (0..HOSTS).filter(|other| *other != host) {
             // It hears of the new boot whatever it knew of the old one, if it is still the same.
-            self.put((host, other, 0), Item::Lost(former));
-            let to_boot = self.hosts[other].boot;
-            if let Some(queue) = self.lanes.get_mut(&(host, other, 0))
-                && let Some(last) = queue.back_mut()
-            {
-                last.to_boot = to_boot;
-            }
+            let packet = Packet {
+                from_boot: self.hosts[host].boot,
+                to_boot: self.hosts[other].boot,
+                item: Item::Lost(former),
+            };
+            let queue = self.lanes.entry((host, other, 0)).or_default();
+            // The news may overtake what the old boot had sent, but not older news.
+            let news = queue.iter().rposition(|p| matches!(p.item, Item::Lost(_)));
+            let at = match word {
+                Word::Overtakes => news.map_or(0, |at| at + 1),
+                Word::InOrder => queue.len(),
+            };
+            queue.insert(at, packet);
         }
         self.check_now();
     }
