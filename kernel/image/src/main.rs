@@ -14,12 +14,13 @@
 //!    is the same for hand use.
 //!
 //! Words of the command line: `selftest` proves the machine and powers off with status 0 (QEMU: 1)
-//! if everything held.
+//! if everything held; `node=N` is the number of this node, `script=PATH` is for init.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
+mod node;
 mod selftest;
 
 machine::entry!(main);
@@ -43,6 +44,5 @@ fn main(info: machine::BootInfo) -> ! {
             _ => {}
         }
     }
-    machine::log!("nothing to do");
-    machine::power_off(0)
+    node::run(&info)
 }

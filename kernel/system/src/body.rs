@@ -292,6 +292,14 @@ pub enum Effects {
 }
 
 impl Body {
+    /// Runs it in user mode until it traps. A body without memory is interrupted at once.
+    pub fn run(&mut self) -> machine::Exit {
+        match &self.space {
+            Some(space) => machine::run_user(&mut self.registers, space.table()),
+            None => machine::Exit::Interrupt,
+        }
+    }
+
     /// The process's monotonic clock at node time `now`.
     pub fn clock_ns(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.clock_offset_ns)

@@ -134,9 +134,7 @@ impl System {
             return;
         }
         let Ok(frame) = Frame::zeroed(FrameKind::User) else {
-            machine::log!("out of memory: process {pid} is killed");
-            self.die(pid, abi::signal::SIGKILL);
-            return;
+            return self.out_of_memory(pid);
         };
         frame.write(0, bytes);
         if let Some(space) = self.body(pid).space.as_mut() {

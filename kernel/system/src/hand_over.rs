@@ -12,6 +12,7 @@ use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::home::Request;
+use crate::memory::Installed;
 use crate::system::System;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -575,7 +576,9 @@ impl System {
         }
         frame.set_kind(FrameKind::User);
         if let Some(space) = self.bodies.get_mut(&pid).and_then(|body| body.space.as_mut()) {
-            space.install(tag.page, frame);
+            if space.install(tag.page, frame) == Installed::NoMemory {
+                self.out_of_memory(pid);
+            }
             self.wakes.push(pid);
         }
     }
@@ -586,8 +589,9 @@ impl System {
             return;
         }
         if let Some(space) = self.bodies.get_mut(&pid).and_then(|body| body.space.as_mut()) {
-            for (page, count) in runs {
-                space.install_zero(*page, *count);
+            let short = runs.iter().any(|(page, count)| space.install_zero(*page, *count).is_err());
+            if short {
+                self.out_of_memory(pid);
             }
             self.wakes.push(pid);
         }

@@ -359,13 +359,18 @@ impl System {
             Err(trouble) => match self.trouble(pid, trouble) {
                 Stop::Wait => self.advance_or_block(pid),
                 Stop::Errno(Errno::ENOMEM) => {
-                    machine::log!("out of memory: process {pid} is killed");
-                    self.die(pid, signal::SIGKILL);
+                    self.out_of_memory(pid);
                     self.advance(pid);
                 }
                 Stop::Errno(_) => self.force_signal(pid, signal::SIGSEGV, address),
             },
         }
+    }
+
+    /// No frame is free for what a process needs: it is killed, and the node goes on.
+    pub(crate) fn out_of_memory(&mut self, pid: u32) {
+        machine::log!("out of memory: process {pid} is killed");
+        self.die(pid, signal::SIGKILL);
     }
 
     /// An exception of user mode other than a page fault becomes the signal that Linux makes of it.
