@@ -158,6 +158,14 @@ impl Network {
         self.arrivals.pop()
     }
 
+    /// Keeps a frame that arrived at a machine which stands still.
+    pub fn postpone(&mut self, arrival: Arrival, until: u64) {
+        self.arrivals.push(Arrival {
+            at: until,
+            ..arrival
+        });
+    }
+
     /// Puts a frame on the cable of machine `from`.
     pub fn transmit(&mut self, now: u64, from: usize, transmit: Transmit<Frame>) {
         let length = transmit.payload.len();

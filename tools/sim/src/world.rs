@@ -1,4 +1,4 @@
-//! The world of one seed: machines, their clocks and reboots, the network and the work.
+//! The world of one seed: machines, their clocks, stops and reboots, the network and the work.
 //!
 //! Law: one loop over virtual time. After every call into a stack, all its frames and events are
 //! taken out, in the order its documentation asks for.
@@ -47,6 +47,8 @@ struct Machine {
     /// When it is switched on, while it is off.
     on_at: u64,
     deadline: Option<u64>,
+    /// Until when it stands still, clock included.
+    still_until: u64,
 }
 
 struct World {
@@ -58,6 +60,8 @@ struct World {
     checker: Checker,
     trace: u64,
     reboots: u64,
+    /// Some clock stood still: offsets measured before are wrong.
+    clocks_stopped: bool,
     work_at: u64,
     mischief_at: u64,
     heal_at: u64,
@@ -100,6 +104,7 @@ impl World {
                 epoch: 0,
                 on_at: 1 + random.below(500 * MS),
                 deadline: None,
+                still_until: 0,
             })
             .collect();
         World {
@@ -110,6 +115,7 @@ impl World {
             checker: Checker::default(),
             trace: 0xcbf2_9ce4_8422_2325,
             reboots: 0,
+            clocks_stopped: false,
             work_at: 0,
             mischief_at: random.below(1000 * MS),
             heal_at: u64::MAX,
@@ -173,7 +179,10 @@ impl World {
 
     fn next_at(&self) -> u64 {
         let machines = self.machines.iter().map(|machine| match machine.stack {
-            Some(_) => machine.deadline.unwrap_or(u64::MAX),
+            Some(_) => {
+                let deadline = machine.deadline.unwrap_or(u64::MAX);
+                deadline.max(machine.still_until)
+            }
             None => machine.on_at,
         });
         let frame = self.network.next_at();
@@ -186,6 +195,7 @@ impl World {
             let machine = &mut self.machines[index];
             match &mut machine.stack {
                 None if machine.on_at <= self.now => self.switch_on(index)?,
+                Some(_) if machine.still_until > self.now => {}
                 Some(stack) if machine.deadline.is_some_and(|at| at <= self.now) => {
                     stack.handle_timeout(self.now - machine.epoch);
                     self.drain(index)?;
@@ -196,6 +206,10 @@ impl World {
         while self.network.next_at().is_some_and(|at| at <= self.now) {
             let arrival = self.network.pop().expect("it was peeked at");
             let machine = &mut self.machines[arrival.to];
+            if machine.still_until > self.now {
+                self.network.postpone(arrival, machine.still_until);
+                continue;
+            }
             if let Some(stack) = &mut machine.stack {
                 let clock = self.now - machine.epoch;
                 stack.handle_frame(clock, &arrival.header, arrival.payload, arrival.length);
@@ -222,6 +236,7 @@ impl World {
         // A clock starts with the machine; firmware took some time before.
         machine.epoch = self.now.saturating_sub(self.random.below(2_000 * MS));
         machine.boot = boot;
+        machine.still_until = 0;
         let mut stack = Node::new(config, self.now - machine.epoch);
         if let Some(canary) = self.plan.canary {
             stack.release(canary);
@@ -284,6 +299,9 @@ impl World {
         let Some(stack) = &mut machine.stack else {
             return Ok(());
         };
+        if machine.still_until > self.now {
+            return Ok(());
+        }
         let (clock, target) = (self.now - machine.epoch, World::id(to));
         let pid = Checker::pid(World::id(from), lane);
         let boot = stack.peer(target).map(|peer| peer.boot);
@@ -304,7 +322,7 @@ impl World {
     /// Something bad happens.
     fn mischief(&mut self) {
         let index = self.random.below(self.machines.len() as u64) as usize;
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => {
                 let sides = (0..self.machines.len())
                     .map(|_| self.random.below(2) as u8)
@@ -321,6 +339,15 @@ impl World {
                 machine.stack = None;
                 machine.on_at = self.now + 1 + off_ns;
                 self.reboots += 1;
+            }
+            2 if self.machines[index].still_until <= self.now => {
+                // A virtual machine that is stopped: its clock stands still too.
+                let still_ns = self.random.between(MS, 4_000 * MS);
+                let machine = &mut self.machines[index];
+                machine.still_until = self.now + still_ns;
+                machine.epoch += still_ns;
+                machine.deadline = machine.deadline.map(|at| at + still_ns);
+                self.clocks_stopped = true;
             }
             _ => self.network.faults = Faults::random(&mut self.random),
         }
@@ -344,6 +371,7 @@ impl World {
                 let other = &self.machines[usize::from(id.0) - 1];
                 let truth = machine.epoch as i64 - other.epoch as i64;
                 match peer.clock_offset {
+                    _ if self.clocks_stopped => {}
                     Some((offset, error)) if offset.abs_diff(truth) <= error + 1 => {}
                     wrong => {
                         return Err(format!(
