@@ -4,12 +4,14 @@
 //! in the driver does not meet itself here. It touches memory only while the driver lends it, and
 //! panics where the driver breaks a MUST of the specification.
 
+mod memory;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use drivers::pci::Address;
-use drivers::platform::{Area, ConfigSpace, Page, Platform, Registers};
+use drivers::platform::{ConfigSpace, Platform, Registers};
 use machine::{MsiVector, OutOfMemory};
 
 pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -24,6 +26,8 @@ const BRIDGE: Address = Address {
     device: 2,
     function: 0,
 };
+
+pub(crate) use memory::Memory;
 
 type Bytes = Rc<RefCell<Vec<u8>>>;
 
@@ -151,15 +155,11 @@ impl World {
         };
         capability(0x50, 0x64, 1, 0, 0x38);
         capability(0x64, 0x78, 2, 0x1000, 0x100);
-        card[0x74 / 4] = state.faults.notify_offset;
-        let mut capability = |at: usize, next: u32, kind: u32, offset: u32, length: u32| {
-            card[at / 4] = kind << 24 | 0x14 << 16 | next << 8 | 9;
-            card[at / 4 + 2] = offset;
-            card[at / 4 + 3] = length;
-        };
         capability(0x78, 0x8c, 4, 0x2000, 0x0c);
         // A last one that leads back: a driver must not go in circles.
         capability(0x8c, 0x40, 5, 0, 0);
+        // Behind the notification capability: its multiplier.
+        card[0x74 / 4] = state.faults.notify_offset;
         state.config.insert((BRIDGE.bus, BRIDGE.device), bridge);
         state.config.insert((SLOT.bus, SLOT.device), card);
     }
@@ -544,77 +544,6 @@ impl ConfigSpace for World {
             0x40 => words[0x10] = words[0x10] & 0x3fff_ffff | value & 0xc000_0000,
             _ => panic!("write to {offset:#x}"),
         }
-    }
-}
-
-/// Memory lent to the device, or a page.
-#[derive(Clone)]
-pub(crate) struct Memory {
-    physical: u64,
-    bytes: Bytes,
-}
-
-impl Memory {
-    fn new(world: &World, length: usize) -> Memory {
-        let mut state = world.0.borrow_mut();
-        let physical = state.next_address;
-        state.next_address += length.next_multiple_of(4096) as u64;
-        let bytes = Rc::new(RefCell::new(vec![0; length]));
-        state.memory.insert(physical, Rc::downgrade(&bytes));
-        state.memory.retain(|_, weak| weak.strong_count() > 0);
-        Memory { physical, bytes }
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.bytes.borrow().clone()
-    }
-
-    pub(crate) fn fill(&self, from: &[u8]) {
-        self.bytes.borrow_mut()[..from.len()].copy_from_slice(from);
-    }
-
-    pub(crate) fn handles(&self) -> usize {
-        Rc::strong_count(&self.bytes)
-    }
-}
-
-impl Area for Memory {
-    fn physical(&self) -> u64 {
-        self.physical
-    }
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self.bytes.borrow()[offset..offset + into.len()]);
-    }
-    fn write(&self, offset: usize, from: &[u8]) {
-        self.bytes.borrow_mut()[offset..offset + from.len()].copy_from_slice(from);
-    }
-    fn read_u16(&self, offset: usize) -> u16 {
-        let mut bytes = [0; 2];
-        self.read(offset, &mut bytes);
-        u16::from_le_bytes(bytes)
-    }
-    fn read_u32(&self, offset: usize) -> u32 {
-        let mut bytes = [0; 4];
-        self.read(offset, &mut bytes);
-        u32::from_le_bytes(bytes)
-    }
-    fn write_u16(&self, offset: usize, value: u16) {
-        self.write(offset, &value.to_le_bytes());
-    }
-    fn write_u32(&self, offset: usize, value: u32) {
-        self.write(offset, &value.to_le_bytes());
-    }
-    fn write_u64(&self, offset: usize, value: u64) {
-        self.write(offset, &value.to_le_bytes());
-    }
-}
-
-impl Page for Memory {
-    fn physical(&self) -> u64 {
-        self.physical
-    }
-    fn is_shared(&self) -> bool {
-        self.handles() > 1
     }
 }
 
