@@ -174,10 +174,10 @@ impl FileSystem {
                 None => self.add_directory(&at, name, Timespec::from_ns(self.boot_unix_ns))?,
             };
         }
-        if at.directory().is_none() {
-            return None;
+        match at.node() {
+            Node::Directory(_) => Some(at),
+            _ => None,
         }
-        Some(at)
     }
 
     fn add_directory(&self, parent: &InodeRef, name: &[u8], time: Timespec) -> Option<InodeRef> {
