@@ -1,1 +1,18 @@
-//! Placeholder of the first commit.
+//! Scenarios: what is booted, what happens to it, and what counts as passed.
+//!
+//! Law: a scenario cannot pass without having run. It is a value that panics when it is dropped
+//! unused, its verdict comes from lines counted on the console and from the exit status of the
+//! guest, and a line that was expected and did not come is a failure.
+//!
+//! Not here: how nodes are started. A [`Lab`] does that; `cargo xtask` has one made of QEMU, the
+//! unit tests one that answers from a text.
+
+pub mod cases;
+pub mod demo;
+pub mod lab;
+pub mod scenario;
+pub mod verdict;
+
+pub use cases::{Case, all};
+pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Spec, Trigger};
+pub use scenario::{Report, Scenario};

@@ -5,5 +5,9 @@
 
 mod errno;
 pub mod layout;
+mod names;
+pub mod signal;
+pub mod table;
 
 pub use errno::Errno;
+pub use names::call_name;

@@ -1,2 +1,48 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! The kernel binary: wiring only.
+//!
+//! Law: nothing is decided here. `machine` starts the processor and calls [`main`]; what the
+//! command line asks for is run.
+//!
+//! Building an image takes two steps (`cargo xtask` does both):
+//!
+//! 1. `cargo build --release -p image --target x86_64-unknown-none`. The flags are in
+//!    `.cargo/config.toml`; where RUSTFLAGS is set it replaces them and must contain
+//!    `-Crelocation-model=static -Cforce-frame-pointers=yes`.
+//! 2. Names for backtraces: `machine::symbols::embed(&mut bytes)` on the host, given the bytes of the
+//!    built ELF file (section `.symbols` has the room), written to the file that QEMU boots. The
+//!    image boots without this step too. `cargo run -p machine --example embed_symbols IN OUT`
+//!    is the same for hand use.
+//!
+//! Words of the command line: `selftest` proves the machine and powers off with status 0 (QEMU: 1)
+//! if everything held.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod selftest;
+
+machine::entry!(main);
+
+/// The kernel's first safe function.
+fn main(info: machine::BootInfo) -> ! {
+    machine::log!(
+        "dunlin: {} MiB, archive of {} bytes, command line \"{}\"",
+        info.memory_bytes >> 20,
+        info.archive.len(),
+        info.command_line
+    );
+    if let Err(broken) = machine::self_test() {
+        panic!("this machine does not protect itself: {broken}");
+    }
+    for word in info.command_line.split_ascii_whitespace() {
+        match word {
+            "selftest" => selftest::run(&info),
+            "panic" => selftest::panic(),
+            "overflow" => machine::log!("impossible depth {}", selftest::overflow(1)),
+            _ => {}
+        }
+    }
+    machine::log!("nothing to do");
+    machine::power_off(0)
+}

@@ -23,6 +23,15 @@ pub use types::{
     OutOfMemory, PAGE_SIZE, Registers, USER_END,
 };
 
+#[cfg(target_os = "none")]
+mod x86;
+#[cfg(target_os = "none")]
+pub use x86::{
+    Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, allocate_vector, boot_unix_ns,
+    console_read, console_write, cpu_features, fence, frame_counts, idle, log_line, now_ns,
+    pci_read32, pci_write32, power_off, random_u64, run_user, self_test, set_timer,
+};
+
 #[cfg(not(target_os = "none"))]
 pub mod fake;
 #[cfg(not(target_os = "none"))]
@@ -44,5 +53,19 @@ pub use fake::{
 macro_rules! log {
     ($($argument:tt)*) => {
         $crate::log_line(::core::format_args!($($argument)*))
+    };
+}
+
+/// Names the function the kernel starts with: `fn main(info: BootInfo) -> !`. Once per image.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            extern "Rust" fn dunlin_main(info: $crate::BootInfo) -> ! {
+                let main: fn($crate::BootInfo) -> ! = $main;
+                main(info)
+            }
+        };
     };
 }

@@ -1,7 +1,29 @@
 //! The System: everything of the kernel that is not the machine, as one value without `unsafe`.
+//!
+//! Law: events go in (a system call, a fault, a packet, the time), packets and the next thread come
+//! out; nothing blocks. Read `system` first, then `dispatch` and `deputy` for the way of a call, and
+//! `hand_over` for the way of a migration.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 
+pub mod body;
+pub mod buffers;
+pub mod calls;
+pub mod deputy;
+pub mod descriptor;
+pub mod dispatch;
+pub mod exec;
 pub mod files;
+pub mod hand_over;
+pub mod home;
+pub mod life;
+pub mod memory;
+pub mod observe;
+pub mod signal_frame;
+pub mod signals;
+pub mod system;
+pub mod view;
 pub mod wait;
+
+pub use system::{Settings, System};

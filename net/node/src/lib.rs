@@ -1,2 +1,43 @@
-//! Placeholder of the first commit.
+//! One node's protocol stack: discovery, links, events.
+//!
+//! Law: sans-I/O. Frames and the time go in by `handle_*`, wishes by verbs, frames and events come
+//! out by `poll_*`; nothing here reads a clock, and the same seed and inputs give the same outputs.
+//! Order of polling: after any call, `poll_transmit` until `None` and `poll_event` until `None`, then
+//! `poll_timeout`. A spurious `handle_timeout` changes nothing.
+//!
+//! **When is a boot of a peer the present one?** Boots are random numbers, so frames of an old boot
+//! that come late must not pass for a new one. A boot is adopted only by a frame that echoes a time
+//! which *this* boot of ours put into a frame *after* the previous boot was adopted: so the peer was
+//! alive in it later than in the previous one. A boot once lost never comes back, and one that is
+//! heard is not given up to another Ethernet address.
+//!
+//! Everything a peer can make us keep is bounded: peers, answers, undelivered events, link windows.
+//! Not here: what messages mean, retries of calls, who may move what.
 #![no_std]
+
+extern crate alloc;
+
+mod api;
+mod discovery;
+mod measure;
+mod node;
+mod outbox;
+mod peer;
+
+pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
+pub use link::{Page, Payload};
+#[cfg(feature = "canary")]
+pub use node::Canary;
+pub use node::Node;
+pub use wire::{Features, Lane, NodeInfo, PageTag};
+
+/// Silence after which a peer is reported as silent, ns.
+pub const SILENT_AFTER_NS: u64 = 2_000_000_000;
+/// Time between two broadcasts of Hello once a node is settled, ns; give or take a tenth.
+pub const HELLO_EVERY_NS: u64 = 500_000_000;
+/// Peers known at most; the rest of a larger cluster is not heard.
+pub const PEERS_MAX: usize = 4096;
+/// Undelivered events above which Data frames are dropped, as if lost.
+pub const EVENTS_MAX: usize = 8192;
+/// Bytes of undelivered messages above which the same happens.
+pub const EVENT_BYTES_MAX: usize = 16 << 20;

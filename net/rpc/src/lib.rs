@@ -1,2 +1,196 @@
-//! Placeholder of the first commit.
+//! The gate of effects: at-most-once calls of one process, judged at its home.
+//!
+//! Law: a process acts on the world only through its gate. A call has an effect only if it comes
+//! from the current owner (node *and* boot), carries the current epoch and the next sequence
+//! number. The last number again gets the same answer again, without a second effect. The sequence
+//! belongs to the process and not to the link, so it goes on across moves.
+//!
+//! ```text
+//!        admit(seq = next) -> Execute          complete(seq, reply)
+//!  Idle ------------------------------> Running --------------------> Idle, next += 1, reply kept
+//!   ^                                      |
+//!   +--------------------------------------+  cancel: no effect, next stays
+//! ```
+//!
+//! One call runs at a time. Who drives it (the home's kernel):
+//! * `Message::Call` arrives: [`Gate::admit`] (through `migrate::HomeRecord::accept_effect`, which
+//!   also releases the previous owner). `Execute`: run it, now or when what it waits for is there,
+//!   then [`Gate::complete`] and send the reply to [`Gate::owner`]. `Repeat`: send that reply.
+//!   `Running`: nothing, the answer goes to the present owner when it is there. `Refused`: reply
+//!   with `Outcome::Refused`. `Gap`: drop it and count it.
+//! * `Message::Cancel` arrives and the running call still waits, without an effect so far:
+//!   [`Gate::cancel`]; if it says true, forget the call and reply `Outcome::Interrupted`. A call
+//!   that has already had a part of its effect is not cancelled but completed with that part.
+//!
+//! A cancelled call does not consume its number. That is sound because the lanes of `link` deliver
+//! nothing twice: neither a duplicate of the cancelled call nor one of the reply `Interrupted` can
+//! come behind the next call, which has the same number.
+//!
+//! Deliberately not here: what a call does, and the decision who owns the process; the latter is
+//! `migrate::HomeRecord`'s, the only caller of [`Gate::transfer`].
 #![no_std]
+
+use wire::{BootId, NodeId, Outcome, Reply};
+
+/// What the gate says about one call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Admission {
+    /// The next call of the process, from its owner: it shall take effect, once.
+    Execute,
+    /// The last completed call again: its reply, stamped with the asker's epoch. No effect.
+    Repeat(Reply),
+    /// The call that is being executed, again: it will be answered when it completes.
+    Running,
+    /// Not the owner, or an epoch that is over: the caller's copy is stale. Who owns it is told.
+    Refused {
+        /// The current epoch.
+        epoch: u64,
+        /// The node that owns the process in it.
+        owner: NodeId,
+        /// That node's boot.
+        owner_boot: BootId,
+    },
+    /// A number that is neither the next nor the last: a protocol error, to be dropped.
+    Gap,
+}
+
+impl Admission {
+    /// The outcome to reply with if the call was refused.
+    pub fn refusal(&self) -> Option<Outcome> {
+        match *self {
+            Admission::Refused {
+                epoch,
+                owner,
+                owner_boot,
+            } => Some(Outcome::Refused {
+                epoch,
+                owner,
+                owner_boot,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Ownership and call sequence of one process, held by its home from fork to reaping.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gate {
+    epoch: u64,
+    owner: NodeId,
+    owner_boot: BootId,
+    /// The number the next call must have; it is also the running call's while one runs.
+    next_seq: u64,
+    running: bool,
+    /// The reply to `next_seq - 1`.
+    last: Option<Reply>,
+}
+
+impl Gate {
+    /// The gate of a new process: epoch 1, first call number 1.
+    pub fn new(owner: NodeId, boot: BootId) -> Gate {
+        Gate {
+            epoch: 1,
+            owner,
+            owner_boot: boot,
+            next_seq: 1,
+            running: false,
+            last: None,
+        }
+    }
+
+    /// The current epoch. It only grows, by one with each change of hands.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The node whose copy may have effects.
+    pub fn owner(&self) -> NodeId {
+        self.owner
+    }
+
+    /// The boot of that node: its copy died if it has booted again since.
+    pub fn owner_boot(&self) -> BootId {
+        self.owner_boot
+    }
+
+    /// The number that the next call to execute must carry.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The number of the call being executed, if there is one.
+    pub fn running(&self) -> Option<u64> {
+        self.running.then_some(self.next_seq)
+    }
+
+    /// Whether that copy is the one which may have effects now.
+    pub fn is_owner(&self, node: NodeId, boot: BootId, epoch: u64) -> bool {
+        self.owner == node && self.owner_boot == boot && self.epoch == epoch
+    }
+
+    /// Judges a call. Only [`Admission::Execute`] changes anything: the call then runs until
+    /// [`Gate::complete`] or [`Gate::cancel`].
+    pub fn admit(&mut self, from: NodeId, boot: BootId, epoch: u64, seq: u64) -> Admission {
+        if !self.is_owner(from, boot, epoch) {
+            return self.refused();
+        }
+        if seq == self.next_seq {
+            if self.running {
+                return Admission::Running;
+            }
+            self.running = true;
+            return Admission::Execute;
+        }
+        match &self.last {
+            Some(last) if last.seq == seq => {
+                let mut reply = last.clone();
+                reply.epoch = epoch;
+                Admission::Repeat(reply)
+            }
+            _ => Admission::Gap,
+        }
+    }
+
+    /// The running call `seq` has had its effect; `reply` is kept for a repetition.
+    /// Returns false, and keeps nothing, if that call is not running (it was cancelled).
+    pub fn complete(&mut self, seq: u64, reply: Reply) -> bool {
+        if self.running() != Some(seq) {
+            return false;
+        }
+        self.running = false;
+        self.next_seq += 1;
+        self.last = Some(Reply { seq, ..reply });
+        true
+    }
+
+    /// The owner wants its running call ended without effect. True: it no longer runs, reply
+    /// `Interrupted`; its number is free for the next call. False: too late or not the owner's
+    /// running call; an answer is on its way or not due.
+    pub fn cancel(&mut self, from: NodeId, boot: BootId, epoch: u64, seq: u64) -> bool {
+        let may = self.is_owner(from, boot, epoch) && self.running() == Some(seq);
+        if may {
+            self.running = false;
+        }
+        may
+    }
+
+    /// Makes `owner` the owner, in a new epoch, and returns it. For `migrate::HomeRecord` only:
+    /// anyone else who calls this breaks the promise of one owner per epoch.
+    pub fn transfer(&mut self, owner: NodeId, boot: BootId) -> u64 {
+        self.epoch += 1;
+        self.owner = owner;
+        self.owner_boot = boot;
+        self.epoch
+    }
+
+    fn refused(&self) -> Admission {
+        Admission::Refused {
+            epoch: self.epoch,
+            owner: self.owner,
+            owner_boot: self.owner_boot,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

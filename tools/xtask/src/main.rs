@@ -1,2 +1,59 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! `cargo xtask`: the one entry to building, running, testing and measuring Dunlin.
+//!
+//! Law: a command sets up what it needs, says what it does on standard error, and ends with a status
+//! that tells how it went: 0 well, 1 badly, 2 wrong usage, 124 ended by the watchdog, 125 node 1
+//! crashed, else what the guest's script ended with.
+
+mod archive;
+mod bench;
+mod cluster;
+mod compile;
+mod demo;
+mod error;
+mod lab;
+mod node;
+mod options;
+mod places;
+mod program;
+mod root;
+mod run;
+mod say;
+mod setup;
+mod table;
+mod terminal;
+mod test;
+mod tidy;
+
+use clap::Parser;
+use compile::Kernel;
+use options::{Bench, Command, Options};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let kernel = &Kernel {
+        compiler: options.compiler,
+        image: options.kernel.clone(),
+    };
+    let outcome = match &options.command {
+        Command::Demo => demo::demo(kernel),
+        Command::Test(options) => test::test(options, kernel),
+        Command::Run(options) => run::run(options, kernel),
+        Command::Cluster(options) => run::cluster(options, kernel),
+        Command::Bench {
+            what: Bench::Migrate(options),
+        } => bench::migrate(options, kernel),
+        Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
+    };
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(if matches!(error, error::Error::Usage(_)) {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}

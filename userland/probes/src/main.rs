@@ -1,2 +1,168 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! Probes: programs that prepare something, get moved, and verify that nothing changed.
+//!
+//! Law: a probe prints the same bytes whether it is moved or not, and ends with `PASS NAME` and
+//! status 0, or `FAIL NAME: reason` and status 1. It moves at its own move points, as
+//! `moves` says; where it is moved by others it only works longer.
+//!
+//! Called as `probes NAME`, or by a file name that is the name of a probe; `probes --list` lists
+//! them. `churn MIB ROUNDS` and `spin SECONDS` are plain programs to be moved by others.
+
+mod cpu;
+mod descriptors;
+mod exec;
+mod files;
+mod memory;
+mod moves;
+mod pipes;
+mod processes;
+mod system;
+mod time;
+mod work;
+
+use std::io::Write;
+
+use moves::Moves;
+
+/// What a probe found: nothing wrong, or what.
+type Verdict = Result<(), String>;
+
+/// Fails the probe unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($reason:tt)+) => {
+        if !$condition {
+            return Err(format!($($reason)+));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Says what was being done when an error came.
+trait Doing<T> {
+    fn doing(self, what: &str) -> Result<T, String>;
+}
+
+impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
+    fn doing(self, what: &str) -> Result<T, String> {
+        self.map_err(|error| format!("{what}: {error}"))
+    }
+}
+
+type Probe = fn(&mut Moves) -> Verdict;
+
+const PROBES: [(&str, Probe); 41] = [
+    ("arguments", exec::arguments),
+    ("bad-pointers", system::bad_pointers),
+    ("big-io", files::big_io),
+    ("brk", memory::brk),
+    ("clock", time::clock),
+    ("close-on-exec", exec::close_on_exec),
+    ("copy-on-write", memory::copy_on_write),
+    ("cwd", files::cwd),
+    ("deep-stack", memory::deep_stack),
+    ("discard", memory::discard),
+    ("dup", descriptors::dup),
+    ("dup2", descriptors::dup2),
+    ("exec", exec::exec),
+    ("exit-status", processes::exit_status),
+    ("file-append", files::append),
+    ("file-offset", files::offset),
+    ("file-truncate", files::truncate),
+    ("file-unlinked", files::unlinked),
+    ("floats", cpu::floats),
+    ("fork-tree", processes::fork_tree),
+    ("guard", memory::guard),
+    ("ids", processes::ids),
+    ("kill", processes::kill),
+    ("mmap", memory::mmap),
+    ("mremap", memory::mremap),
+    ("orphan", processes::orphan),
+    ("pages", memory::pages),
+    ("pipe-blocked-read", pipes::blocked_read),
+    ("pipe-blocked-write", pipes::blocked_write),
+    ("pipe-ends", pipes::ends),
+    ("pipe-halves", pipes::halves),
+    ("poll", pipes::poll),
+    ("proc-self", system::proc_self),
+    ("random", system::random),
+    ("registers", cpu::registers),
+    ("sleep", time::sleep),
+    ("sparse", memory::sparse),
+    ("spawn", exec::spawn),
+    ("system", system::names),
+    ("wild", processes::wild),
+    ("zero-pages", memory::zero_pages),
+];
+
+const USAGE: &str = "usage: probes --list | NAME | churn MIB ROUNDS | spin SECONDS";
+
+fn main() {
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let status = dispatch(&words);
+    // A result that nobody could read is no success.
+    let status = if std::io::stdout().flush().is_ok() {
+        status
+    } else {
+        1
+    };
+    std::process::exit(status);
+}
+
+fn dispatch(words: &[String]) -> i32 {
+    let called = words
+        .first()
+        .map_or("", |word| word.rsplit('/').next().unwrap_or(""));
+    let arguments = words.get(1..).unwrap_or(&[]);
+    if arguments.first().is_some_and(|word| word == exec::CHILD) {
+        return exec::child(&arguments[1..]);
+    }
+    if let Some(status) = run(called, arguments) {
+        return status;
+    }
+    match arguments {
+        [option] if option == "--list" => {
+            PROBES.iter().for_each(|(name, _)| println!("{name}"));
+            0
+        }
+        [name, rest @ ..] => run(name, rest).unwrap_or_else(|| {
+            eprintln!("probes: there is no probe `{name}`\n{USAGE}");
+            2
+        }),
+        [] => {
+            eprintln!("{USAGE}");
+            2
+        }
+    }
+}
+
+fn run(name: &str, arguments: &[String]) -> Option<i32> {
+    match name {
+        "churn" => return Some(work::churn(arguments)),
+        "spin" => return Some(work::spin(arguments)),
+        _ => {}
+    }
+    let (name, probe) = PROBES.iter().find(|(known, _)| *known == name)?;
+    let verdict = Moves::from_environment().and_then(|mut moves| {
+        probe(&mut moves)?;
+        moves.finish()
+    });
+    Some(match verdict {
+        Ok(()) => {
+            println!("PASS {name}");
+            0
+        }
+        Err(reason) => {
+            println!("FAIL {name}: {reason}");
+            1
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_are_in_order() {
+        assert!(super::PROBES.is_sorted_by(|(left, _), (right, _)| left < right));
+    }
+}

@@ -1,1 +1,31 @@
-//! Placeholder of the first commit.
+//! The unsafe corners user programs need, behind safe functions.
+//!
+//! Law: this is the only crate of `userland/` that contains `unsafe`; every function it exports
+//! can be called from safe code with any argument without breaking Rust's rules. What the
+//! standard library already offers safely (files, pipes, sleeping, environment) is not repeated.
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+compile_error!("user programs are Linux x86-64 programs");
+
+pub mod cpu;
+pub mod files;
+pub mod memory;
+pub mod process;
+pub mod system;
+
+pub use libc::{
+    EACCES, EBUSY, ECHILD, EFAULT, EHOSTDOWN, EINTR, EINVAL, ENOENT, ENOEXEC, ENOMEM, ENOSYS,
+    ENOTDIR, ENXIO, EPERM, ESRCH, ETIMEDOUT,
+};
+pub use libc::{SIGABRT, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGSEGV, SIGTERM, SIGUSR1};
+
+use std::io;
+
+/// Turns the `-1` convention of libc into a result.
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

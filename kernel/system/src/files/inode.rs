@@ -480,3 +480,12 @@ pub(super) fn buffer(length: usize) -> Result<Vec<u8>, Errno> {
     bytes.resize(length, 0);
     Ok(bytes)
 }
+
+impl crate::memory::SharedPages for Inode {
+    fn page(&self, index: u64) -> Result<Frame, crate::memory::FetchStop> {
+        self.page_for_write(index).map_err(|error| match error {
+            PageError::NoMemory => crate::memory::FetchStop::NoMemory,
+            _ => crate::memory::FetchStop::Bus,
+        })
+    }
+}

@@ -208,6 +208,14 @@ impl FileState {
         state
     }
 
+    /// The path of the current directory.
+    ///
+    /// # Errors
+    /// `ENOENT` if it was removed.
+    pub fn directory(&self) -> Result<Vec<u8>, Errno> {
+        self.cwd.path()
+    }
+
     /// One more than the highest descriptor this process may get.
     pub fn limit(&self) -> u32 {
         self.limit

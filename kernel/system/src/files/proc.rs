@@ -86,11 +86,12 @@ pub trait ProcView {
     fn pids(&self) -> Vec<u32>;
     /// Whether there is such a process.
     fn exists(&self, pid: u32) -> bool;
-    /// The whole contents of a file, asked for whenever somebody reads at offset 0.
+    /// The whole contents of a file, asked for whenever somebody reads at offset 0. `reader` is the
+    /// calling process, and the waiter where another node has to be asked.
     ///
     /// # Errors
     /// `ESRCH` if the process is gone; whatever fits the file.
-    fn read(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno>;
+    fn read(&mut self, entry: ProcEntry, reader: u32) -> Result<Vec<u8>, Stop>;
     /// Writes to a file; `writer` is the calling process, and the waiter if this has to wait.
     ///
     /// # Errors

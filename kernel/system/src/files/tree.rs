@@ -419,8 +419,8 @@ impl ProcView for Nobody {
     fn exists(&self, _pid: u32) -> bool {
         false
     }
-    fn read(&self, _entry: ProcEntry) -> Result<Vec<u8>, Errno> {
-        Err(Errno::ENOENT)
+    fn read(&mut self, _entry: ProcEntry, _reader: u32) -> Result<Vec<u8>, Stop> {
+        Err(Errno::ENOENT.into())
     }
     fn write(&mut self, _entry: ProcEntry, _writer: u32, _bytes: &[u8]) -> Result<usize, Stop> {
         Err(Errno::EPERM.into())

@@ -65,7 +65,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         Node::Pipe(pipe) => pipe.read(count, file.patience(call.pid)),
         Node::Proc(ProcNode::Entry(entry)) => {
             if offset == 0 {
-                let contents = call.view.read(*entry)?;
+                let contents = call.view.read(*entry, call.pid)?;
                 file.cursor().snapshot = contents;
             }
             let cursor = file.cursor();

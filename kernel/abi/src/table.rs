@@ -1,0 +1,244 @@
+//! The one table of system calls: number, name, place and arguments.
+//!
+//! Law: a call is in this table or it does not exist. Its *place* decides which module its code is
+//! in, so that moving a row without moving the code does not compile; its *arguments* are all that
+//! the generic forwarder knows of it. Numbers and arguments are those of Linux'
+//! `arch/x86/entry/syscalls/syscall_64.tbl` and the man pages, section 2.
+
+/// Calls `$then!` with every row: `number name Place [arguments];`.
+#[macro_export]
+macro_rules! for_each_call {
+    ($then:ident) => {
+        $then! {
+            0 read Stream [Value, Out(Given(2)), Value];
+            1 write Stream [Value, In(Given(2)), Value];
+            2 open File [Path, Value, Value];
+            3 close File [Value];
+            4 stat File [Path, Out(Fixed(144))];
+            5 fstat File [Value, Out(Fixed(144))];
+            6 lstat File [Path, Out(Fixed(144))];
+            7 poll Split [InOut(Items(1, 8)), Value, Value];
+            8 lseek File [Value, Value, Value];
+            9 mmap Split [Value, Value, Value, Value, Value, Value];
+            10 mprotect Local [Value, Value, Value];
+            11 munmap Local [Value, Value];
+            12 brk Local [Value];
+            13 rt_sigaction Local [Value, Value, Value, Value];
+            14 rt_sigprocmask Local [Value, Value, Value, Value];
+            15 rt_sigreturn Local [];
+            16 ioctl Split [Value, Value, Value];
+            17 pread64 Stream [Value, Out(Given(2)), Value, Value];
+            18 pwrite64 Stream [Value, In(Given(2)), Value, Value];
+            19 readv Split [Value, Value, Value];
+            20 writev Split [Value, Value, Value];
+            21 access File [Path, Value];
+            22 pipe File [Out(Fixed(8))];
+            24 sched_yield Local [];
+            25 mremap Local [Value, Value, Value, Value, Value];
+            28 madvise Local [Value, Value, Value];
+            32 dup File [Value];
+            33 dup2 File [Value, Value];
+            35 nanosleep Local [Value, Value];
+            39 getpid Local [];
+            40 sendfile File [Value, Value, MaybeInOut(Fixed(8)), Value];
+            56 clone Split [Value, Value, Value, Value, Value];
+            57 fork Split [];
+            58 vfork Split [];
+            59 execve Split [Value, Value, Value];
+            60 exit Split [Value];
+            61 wait4 Home [Value, MaybeOut(Fixed(4)), Value, MaybeOut(Fixed(144))];
+            62 kill Home [Value, Value];
+            63 uname Local [Value];
+            72 fcntl File [Value, Value, Value];
+            74 fsync File [Value];
+            75 fdatasync File [Value];
+            76 truncate File [Path, Value];
+            77 ftruncate File [Value, Value];
+            79 getcwd File [Out(Given(1)), Value];
+            80 chdir File [Path];
+            81 fchdir File [Value];
+            82 rename File [Path, Path];
+            83 mkdir File [Path, Value];
+            84 rmdir File [Path];
+            86 link File [Path, Path];
+            87 unlink File [Path];
+            88 symlink File [Path, Path];
+            89 readlink File [Path, Out(Given(2)), Value];
+            90 chmod File [Path, Value];
+            91 fchmod File [Value, Value];
+            92 chown File [Path, Value, Value];
+            93 fchown File [Value, Value, Value];
+            94 lchown File [Path, Value, Value];
+            95 umask File [Value];
+            96 gettimeofday Local [Value, Value];
+            97 getrlimit Local [Value, Value];
+            98 getrusage Home [Value, Out(Fixed(144))];
+            99 sysinfo Home [Out(Fixed(112))];
+            102 getuid Local [];
+            104 getgid Local [];
+            107 geteuid Local [];
+            108 getegid Local [];
+            109 setpgid Home [Value, Value];
+            110 getppid Home [];
+            111 getpgrp Home [];
+            112 setsid Home [];
+            121 getpgid Home [Value];
+            124 getsid Home [Value];
+            131 sigaltstack Local [Value, Value];
+            137 statfs File [Path, Out(Fixed(120))];
+            138 fstatfs File [Value, Out(Fixed(120))];
+            157 prctl Split [Value, Value, Value, Value, Value];
+            158 arch_prctl Local [Value, Value];
+            162 sync File [];
+            186 gettid Local [];
+            200 tkill Home [Value, Value];
+            201 time Local [Value];
+            202 futex Local [Value, Value, Value, Value, Value, Value];
+            204 sched_getaffinity Local [Value, Value, Value];
+            217 getdents64 File [Value, Out(Given(2)), Value];
+            218 set_tid_address Local [Value];
+            221 fadvise64 File [Value, Value, Value, Value];
+            228 clock_gettime Local [Value, Value];
+            229 clock_getres Local [Value, Value];
+            230 clock_nanosleep Local [Value, Value, Value, Value];
+            231 exit_group Split [Value];
+            234 tgkill Home [Value, Value, Value];
+            257 openat File [Value, Path, Value, Value];
+            258 mkdirat File [Value, Path, Value];
+            260 fchownat File [Value, Path, Value, Value, Value];
+            262 newfstatat File [Value, Path, Out(Fixed(144)), Value];
+            263 unlinkat File [Value, Path, Value];
+            264 renameat File [Value, Path, Value, Path];
+            265 linkat File [Value, Path, Value, Path, Value];
+            266 symlinkat File [Path, Value, Path];
+            267 readlinkat File [Value, Path, Out(Given(3)), Value];
+            268 fchmodat File [Value, Path, Value];
+            269 faccessat File [Value, Path, Value];
+            273 set_robust_list Local [Value, Value];
+            280 utimensat File [Value, MaybePath, MaybeIn(Fixed(32)), Value];
+            292 dup3 File [Value, Value, Value];
+            293 pipe2 File [Out(Fixed(8)), Value];
+            302 prlimit64 Local [Value, Value, Value, Value];
+            316 renameat2 File [Value, Path, Value, Path, Value];
+            318 getrandom Local [Value, Value, Value];
+            332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
+            439 faccessat2 File [Value, Path, Value, Value];
+        }
+    };
+}
+
+/// Where a call runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Where the process runs: it concerns its memory, its registers or its own clock only.
+    Local,
+    /// On the home node, which keeps processes, parents, children and signals.
+    Home,
+    /// On the home node, served by the file part: arguments and buffers go over as they are.
+    File,
+    /// As `File`, and long transfers are cut into pieces that are counted in the restart record.
+    Stream,
+    /// Begins where the process runs and asks its home for a part.
+    Split,
+}
+
+/// How long a buffer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Length {
+    /// So many bytes.
+    Fixed(u16),
+    /// As many bytes as this argument says.
+    Given(u8),
+    /// As many items as this argument says, of this many bytes each.
+    Items(u8, u16),
+}
+
+/// What an argument is to the forwarder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arg {
+    /// Passed as it is.
+    Value,
+    /// The address of a NUL-terminated path.
+    Path,
+    /// As `Path`, absent if the address is zero.
+    MaybePath,
+    /// A buffer that the call reads.
+    In(Length),
+    /// As `In`, absent if the address is zero.
+    MaybeIn(Length),
+    /// A buffer that the call fills.
+    Out(Length),
+    /// As `Out`, absent if the address is zero.
+    MaybeOut(Length),
+    /// A buffer that the call reads and then fills.
+    InOut(Length),
+    /// As `InOut`, absent if the address is zero.
+    MaybeInOut(Length),
+}
+
+/// One row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// The number in `rax`.
+    pub number: u32,
+    /// The name in the manual.
+    pub name: &'static str,
+    /// Where it runs.
+    pub place: Place,
+    /// Its arguments, in order.
+    pub args: &'static [Arg],
+}
+
+macro_rules! rows {
+    ($($number:literal $name:ident $place:ident $args:tt;)*) => {
+        /// All rows, by ascending number.
+        pub const CALLS: &[Call] = {
+            use Arg::*;
+
+            use Length::*;
+            &[$(Call {
+                number: $number,
+                name: stringify!($name),
+                place: Place::$place,
+                args: &$args,
+            }),*]
+        };
+    };
+}
+
+for_each_call!(rows);
+
+/// The row of a number, if the call exists.
+pub fn call(number: u64) -> Option<&'static Call> {
+    let index = CALLS
+        .binary_search_by(|row| u64::from(row.number).cmp(&number))
+        .ok()?;
+    Some(&CALLS[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_ascend_so_that_the_search_is_right() {
+        assert!(CALLS.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert_eq!(call(231).map(|row| row.name), Some("exit_group"));
+        assert_eq!(call(23), None);
+    }
+
+    #[test]
+    fn lengths_name_existing_value_arguments() {
+        for row in CALLS {
+            for arg in row.args {
+                let (Arg::In(length) | Arg::Out(length) | Arg::InOut(length)) = arg else {
+                    continue;
+                };
+                let (Length::Given(index) | Length::Items(index, _)) = length else {
+                    continue;
+                };
+                assert_eq!(row.args[usize::from(*index)], Arg::Value, "{}", row.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Why no network card could be taken into use, in words that say what to do.
+
+use core::fmt;
+
+use machine::OutOfMemory;
+
+/// Why [`VirtioNet::probe`](crate::VirtioNet::probe) found no usable card. Nothing was changed that
+/// matters: a card that was touched was reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeError {
+    /// No virtio network card answers on the PCI buses.
+    NoCard,
+    /// The card has not the registers of virtio 1.x (a legacy-only device), or they are not where
+    /// its capabilities say; which of them.
+    Registers(&'static str),
+    /// The card did not finish its reset.
+    Reset,
+    /// The card does not offer virtio 1.x (`VIRTIO_F_VERSION_1`).
+    Version,
+    /// The card refused the features it had offered.
+    FeaturesRefused,
+    /// A queue is missing, smaller than two descriptors, or in use already; its number.
+    Queue(u16),
+    /// The link carries smaller packets than a page with its header.
+    MtuTooSmall {
+        /// Largest payload of an Ethernet frame on this link, in bytes.
+        mtu: u16,
+        /// What Dunlin needs, in bytes.
+        needed: u16,
+    },
+    /// There is not enough memory for the card's queues and buffers.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for ProbeError {
+    fn from(_: OutOfMemory) -> ProbeError {
+        ProbeError::OutOfMemory
+    }
+}
+
+impl fmt::Display for ProbeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProbeError::NoCard => f.write_str(
+                "no virtio network card found; this node stays alone. \
+                 Give the machine one (QEMU: -device virtio-net-pci,host_mtu=9000)",
+            ),
+            ProbeError::Registers(which) => write!(
+                f,
+                "the virtio network card has no usable {which} registers; \
+                 it must be a virtio 1.x card (QEMU: disable-modern=off)"
+            ),
+            ProbeError::Reset => f.write_str("the virtio network card does not finish its reset"),
+            ProbeError::Version => f.write_str(
+                "the virtio network card does not offer virtio 1.x (QEMU: disable-modern=off)",
+            ),
+            ProbeError::FeaturesRefused => {
+                f.write_str("the virtio network card refused the features it had offered")
+            }
+            ProbeError::Queue(queue) => write!(
+                f,
+                "queue {queue} of the virtio network card is missing or unusable"
+            ),
+            ProbeError::MtuTooSmall { mtu, needed } => write!(
+                f,
+                "the link's MTU is {mtu} and Dunlin needs {needed} (a page in one packet); \
+                 raise it (QEMU: -device virtio-net-pci,host_mtu=9000)"
+            ),
+            ProbeError::OutOfMemory => {
+                f.write_str("not enough memory for the virtio network card's buffers")
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The local APIC, the I/O APIC and who gets which vector.
+//!
+//! Law: every vector has one meaning, given here. The old interrupt controllers are masked for ever.
+//! Source: SDM volume 3, chapter 11; Intel 82093AA data sheet for the I/O APIC.
+//!
+//! ```text
+//! 0x20-0x2f  the masked 8259s: spurious only
+//! 0x30       timer
+//! 0x31       COM1
+//! 0x40-0xef  message-signalled interrupts of devices
+//! 0xff       spurious
+//! ```
+
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use spin::Once;
+use x86_64::instructions::port::Port;
+use x86_64::registers::model_specific::Msr;
+
+use super::acpi::{SerialInterrupt, Tables};
+use super::{console, pages};
+use crate::MsiVector;
+
+const PIC_BASE: u8 = 0x20;
+/// The timer's vector.
+const TIMER: u8 = 0x30;
+const SERIAL: u8 = 0x31;
+const FIRST_MSI: u8 = 0x40;
+const LAST_MSI: u8 = 0xef;
+const SPURIOUS: u8 = 0xff;
+
+/// Registers of the local APIC, by offset.
+const ID: u64 = 0x20;
+const TASK_PRIORITY: u64 = 0x80;
+const END_OF_INTERRUPT: u64 = 0xb0;
+const SPURIOUS_VECTOR: u64 = 0xf0;
+const LVT_TIMER: u64 = 0x320;
+const LVT_LINT0: u64 = 0x350;
+const LVT_LINT1: u64 = 0x360;
+const LVT_ERROR: u64 = 0x370;
+const INITIAL_COUNT: u64 = 0x380;
+const CURRENT_COUNT: u64 = 0x390;
+const DIVIDE: u64 = 0x3e0;
+const MASKED: u32 = 1 << 16;
+const TSC_DEADLINE: u32 = 2 << 17;
+
+/// Virtual address of the local APIC.
+static LOCAL: Once<u64> = Once::new();
+static NEXT_MSI: AtomicU8 = AtomicU8::new(FIRST_MSI);
+/// One bit per vector: came since it was last asked for.
+static PENDING: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+static SERIAL_ROUTED: AtomicBool = AtomicBool::new(false);
+
+fn read(register: u64) -> u32 {
+    let base = LOCAL.get().expect("set up at boot");
+    // SAFETY: the page of the local APIC is mapped uncached for ever; registers are aligned.
+    unsafe { ((base + register) as *const u32).read_volatile() }
+}
+
+fn write(register: u64, value: u32) {
+    let base = LOCAL.get().expect("set up at boot");
+    // SAFETY: as in `read`; none of the registers written here reaches memory.
+    unsafe { ((base + register) as *mut u32).write_volatile(value) }
+}
+
+/// Sets up this CPU's local APIC and masks everything older.
+pub(crate) fn init(tables: &Tables) {
+    mask_8259();
+    // SAFETY: IA32_APIC_BASE exists where there is an APIC; the value only gets the enable bit.
+    let base = unsafe {
+        let mut register = Msr::new(0x1b);
+        let value = register.read();
+        assert_eq!(
+            value & 1 << 10,
+            0,
+            "the firmware left the APIC in x2APIC mode"
+        );
+        register.write(value | 1 << 11);
+        value & pages::ADDRESS
+    };
+    let mapped = pages::device_window(base..base + 4096).expect("no room to map the local APIC");
+    LOCAL.call_once(|| mapped);
+    write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
+    write(TASK_PRIORITY, 0);
+    write(LVT_LINT0, MASKED);
+    write(LVT_LINT1, MASKED);
+    write(LVT_ERROR, MASKED);
+    write(LVT_TIMER, MASKED | u32::from(TIMER));
+    write(DIVIDE, 0b1011);
+    write(END_OF_INTERRUPT, 0);
+    SERIAL_ROUTED.store(route_serial(&tables.serial).is_some(), Ordering::Relaxed);
+}
+
+/// Moves the 8259s' vectors out of the exceptions' way and masks them (Intel 8259A data sheet).
+fn mask_8259() {
+    let words: [(u16, u8); 10] = [
+        (0x20, 0x11),
+        (0xa0, 0x11),
+        (0x21, PIC_BASE),
+        (0xa1, PIC_BASE + 8),
+        (0x21, 4),
+        (0xa1, 2),
+        (0x21, 1),
+        (0xa1, 1),
+        (0x21, 0xff),
+        (0xa1, 0xff),
+    ];
+    for (port, word) in words {
+        // SAFETY: the ports of the two 8259s, or of nothing.
+        unsafe { Port::<u8>::new(port).write(word) };
+    }
+}
+
+/// Leads COM1's interrupt to this CPU. `None` if there is no plausible I/O APIC.
+fn route_serial(interrupt: &SerialInterrupt) -> Option<()> {
+    let base = interrupt.io_apic;
+    if super::boot::touches_ram(base..base.checked_add(32)?) {
+        return None;
+    }
+    let registers = pages::device_window(base..base + 32)?;
+    let access = |index: u32, value: Option<u32>| {
+        // SAFETY: the select register and the data register of the I/O APIC, mapped uncached.
+        unsafe {
+            (registers as *mut u32).write_volatile(index);
+            let data = (registers + 16) as *mut u32;
+            match value {
+                Some(value) => data.write_volatile(value),
+                None => return data.read_volatile(),
+            }
+        }
+        0
+    };
+    let version = access(1, None);
+    let inputs = (version >> 16 & 0xff) + 1;
+    if version & 0xff == 0xff || version & 0xff == 0 || interrupt.input >= inputs {
+        return None;
+    }
+    for input in 0..inputs {
+        access(0x10 + input * 2, Some(MASKED));
+    }
+    let entry = 0x10 + interrupt.input * 2;
+    access(entry + 1, Some(id() << 24));
+    access(entry, Some(interrupt.flags | u32::from(SERIAL)));
+    Some(())
+}
+
+/// Whether input from COM1 raises interrupts.
+pub(crate) fn serial_is_routed() -> bool {
+    SERIAL_ROUTED.load(Ordering::Relaxed)
+}
+
+fn id() -> u32 {
+    read(ID) >> 24
+}
+
+/// Serves an interrupt, with interrupts off.
+pub(crate) fn interrupt(vector: u8) {
+    match vector {
+        // The 8259s and the APIC raise these without waiting for an end of interrupt.
+        0..=0x2f | SPURIOUS => return,
+        SERIAL => console::receive(),
+        _ => {
+            PENDING[usize::from(vector / 64)].fetch_or(1 << (vector % 64), Ordering::Release);
+        }
+    }
+    write(END_OF_INTERRUPT, 0);
+}
+
+/// A fresh interrupt vector for a device, `None` when all are given away. Its interrupts make
+/// `run_user` and `idle` return.
+pub fn allocate_vector() -> Option<MsiVector> {
+    let vector = NEXT_MSI
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+            (next <= LAST_MSI).then_some(next + 1)
+        })
+        .ok()?;
+    // Fixed delivery, edge triggered, to one physical APIC: SDM volume 3, section 11.11.
+    let address = 0xfee0_0000 | u64::from(id()) << 12;
+    Some(MsiVector {
+        vector,
+        address,
+        data: u32::from(vector),
+    })
+}
+
+impl MsiVector {
+    /// Whether the interrupt came since the last call.
+    pub fn take_pending(&self) -> bool {
+        let bit = 1 << (self.vector % 64);
+        let word = &PENDING[usize::from(self.vector / 64)];
+        word.load(Ordering::Relaxed) & bit != 0
+            && word.fetch_and(!bit, Ordering::Acquire) & bit != 0
+    }
+}
+
+/// Starts the counter without interrupts, to be calibrated.
+pub(crate) fn start_counter() {
+    write(LVT_TIMER, MASKED | u32::from(TIMER));
+    write(INITIAL_COUNT, u32::MAX);
+}
+
+/// What is left of the counter.
+pub(crate) fn counter() -> u32 {
+    read(CURRENT_COUNT)
+}
+
+/// Lets the timer fire after so many ticks; never for zero.
+pub(crate) fn one_shot(ticks: u32) {
+    write(LVT_TIMER, u32::from(TIMER));
+    write(INITIAL_COUNT, ticks);
+}
+
+/// Chooses between the counter and the TSC deadline for good.
+pub(crate) fn use_tsc_deadline() {
+    write(INITIAL_COUNT, 0);
+    write(LVT_TIMER, TSC_DEADLINE | u32::from(TIMER));
+    super::fence();
+}

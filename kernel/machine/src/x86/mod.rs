@@ -1,0 +1,34 @@
+//! The real machine: x86_64, booted by PVH.
+//!
+//! Law: `unsafe` is here and nowhere else in the kernel, and each block says why it is sound. The
+//! kernel runs with interrupts off, except in user mode and in [`idle`], so that no lock here can be
+//! taken twice by one CPU. Only the boot CPU is started; what belongs to a CPU is kept in
+//! `cpu::Cpu`, so that others can follow.
+
+mod acpi;
+mod apic;
+mod boot;
+mod console;
+mod cpu;
+mod device;
+mod frame;
+mod heap;
+mod layout;
+mod pages;
+mod paging;
+mod panic;
+mod self_test;
+mod time;
+mod trap;
+mod user;
+
+pub use apic::allocate_vector;
+pub use console::{console_read, console_write, log_line};
+pub use cpu::cpu_features;
+pub use device::{Dma, Mmio, fence, pci_read32, pci_write32};
+pub use frame::{Frame, frame_counts};
+pub use paging::{Mapping, PageIter, PageTable};
+pub use panic::power_off;
+pub use self_test::self_test;
+pub use time::{boot_unix_ns, idle, now_ns, random_u64, set_timer};
+pub use user::{FpuState, run_user};

@@ -1,0 +1,391 @@
+//! User address spaces: the lower half of a four-level page table.
+//!
+//! Law: a leaf entry that is not zero owns one reference of its frame, also when it is not present
+//! (`PROT_NONE`). A table without entries is freed. What the processor may have cached is flushed
+//! before a frame taken out of the table can be dropped: on this CPU by INVLPG, on every other by
+//! the stamp. Each change that could leave a stale translation gives the table a new stamp, and
+//! `run_user` reloads CR3 where the CPU's stamp is not the table's (SDM volume 3, section 4.10).
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::cpu;
+use super::frame::{self, Frame};
+use super::pages::{self, ACCESSED, ADDRESS, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
+use crate::{Access, FrameKind, OutOfMemory, PAGE_SIZE, USER_END};
+
+/// Software bit: the entry owns a frame.
+const OCCUPIED: u64 = 1 << 9;
+/// Software bits: what was asked for, as the hardware's bits cannot say all of it.
+const WANT_READ: u64 = 1 << 10;
+const WANT_WRITE: u64 = 1 << 11;
+const WANT_EXECUTE: u64 = 1 << 52;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// One mapped page, as seen by the kernel.
+///
+/// The handle in here counts: a frame mapped once and held by nobody else has two references while
+/// a `Mapping` of it is alive. [`Mapping::is_shared`] takes that into account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The frame behind the page.
+    pub frame: Frame,
+    /// What user mode may do.
+    pub access: Access,
+    /// User mode touched the page since the flag was cleared.
+    pub accessed: bool,
+    /// User mode wrote to the page since it was mapped.
+    pub dirty: bool,
+}
+
+impl Mapping {
+    /// Whether anybody but this page table and this `Mapping` holds the frame.
+    pub fn is_shared(&self) -> bool {
+        self.frame.references() > 2
+    }
+}
+
+/// The user half of an address space.
+#[derive(Debug)]
+pub struct PageTable {
+    /// Physical address of the top-level table.
+    root: u64,
+    /// Unique in the machine; changes whenever a translation that a CPU may have cached goes.
+    stamp: AtomicU64,
+    mapped: u64,
+}
+
+fn fresh_stamp() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// An empty table in a frame of its own.
+fn new_table() -> Result<u64, OutOfMemory> {
+    Ok(Frame::zeroed(FrameKind::PageTable)?.into_number() * PAGE)
+}
+
+/// Frees a table without entries.
+///
+/// # Safety
+/// The table is linked nowhere, and no CPU walks it.
+unsafe fn free_table(table: u64) {
+    // SAFETY: as the caller promises; the frame came from `new_table`.
+    drop(unsafe { Frame::from_number(table / PAGE) });
+}
+
+fn bits(access: Access) -> u64 {
+    let mut bits = OCCUPIED;
+    if !access.is_empty() {
+        bits |= PRESENT | USER;
+    }
+    if access.contains(Access::READ) {
+        bits |= WANT_READ;
+    }
+    if access.contains(Access::WRITE) {
+        bits |= WANT_WRITE | WRITABLE;
+    }
+    bits | if access.contains(Access::EXECUTE) {
+        WANT_EXECUTE
+    } else {
+        NO_EXECUTE
+    }
+}
+
+fn mapping(entry: u64) -> Mapping {
+    let want = |bit: u64, access: Access| {
+        if entry & bit != 0 {
+            access
+        } else {
+            Access::empty()
+        }
+    };
+    // SAFETY: the entry owns a reference and stays while the table is borrowed; the handle made
+    // here is only cloned and never dropped.
+    let held =
+        core::mem::ManuallyDrop::new(unsafe { Frame::from_number((entry & ADDRESS) / PAGE) });
+    Mapping {
+        frame: Frame::clone(&held),
+        access: want(WANT_READ, Access::READ)
+            | want(WANT_WRITE, Access::WRITE)
+            | want(WANT_EXECUTE, Access::EXECUTE),
+        accessed: entry & ACCESSED != 0,
+        dirty: entry & DIRTY != 0,
+    }
+}
+
+/// The entry of a live table of this address space.
+fn slot(table: u64, page: u64, level: u32) -> &'static AtomicU64 {
+    // SAFETY: callers are methods of the owner of the tables; tables are freed only by `unmap` and
+    // `drop`, which hold the address space exclusively.
+    unsafe { pages::entry(table, pages::index(page, level)) }
+}
+
+fn check(page: u64) {
+    assert!(
+        page.is_multiple_of(PAGE) && page < USER_END,
+        "not a user page: {page:#x}"
+    );
+}
+
+impl PageTable {
+    /// An address space without pages.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is no frame for the root table.
+    pub fn new() -> Result<PageTable, OutOfMemory> {
+        let root = new_table()?;
+        for index in 256..512 {
+            // SAFETY: both tables are live; the kernel's half of the root is never changed again.
+            unsafe {
+                let kernel = pages::entry(pages::root(), index).load(Ordering::Relaxed);
+                pages::entry(root, index).store(kernel, Ordering::Relaxed);
+            }
+        }
+        Ok(PageTable {
+            root,
+            stamp: AtomicU64::new(fresh_stamp()),
+            mapped: 0,
+        })
+    }
+
+    /// Maps a page, giving back what was mapped there. Panics unless `page` is a page-aligned
+    /// address below [`USER_END`].
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when a table is needed and no frame is free; then nothing is mapped.
+    pub fn map(
+        &mut self,
+        page: u64,
+        frame: Frame,
+        access: Access,
+    ) -> Result<Option<Frame>, OutOfMemory> {
+        check(page);
+        let mut table = self.root;
+        for level in (2..=4).rev() {
+            let above = slot(table, page, level);
+            let value = above.load(Ordering::Relaxed);
+            if value != 0 {
+                table = value & ADDRESS;
+                continue;
+            }
+            let next = new_table().inspect_err(|_| self.prune(page))?;
+            above.store(next | PRESENT | WRITABLE | USER, Ordering::Release);
+            frame::table_entries(table / PAGE).fetch_add(1, Ordering::Relaxed);
+            table = next;
+        }
+        let new = frame.into_number() * PAGE | bits(access);
+        let old = slot(table, page, 1).swap(new, Ordering::AcqRel);
+        if old == 0 {
+            frame::table_entries(table / PAGE).fetch_add(1, Ordering::Relaxed);
+            self.mapped += 1;
+            return Ok(None);
+        }
+        self.invalidate(page, old);
+        // SAFETY: the old entry owned a reference, which is ours now.
+        Ok(Some(unsafe { Frame::from_number((old & ADDRESS) / PAGE) }))
+    }
+
+    /// Takes a page out, giving back its frame.
+    pub fn unmap(&mut self, page: u64) -> Option<Frame> {
+        check(page);
+        let leaf = self.leaf(page)?;
+        let old = slot(leaf, page, 1).swap(0, Ordering::AcqRel);
+        if old == 0 {
+            return None;
+        }
+        self.mapped -= 1;
+        frame::table_entries(leaf / PAGE).fetch_sub(1, Ordering::Relaxed);
+        self.invalidate(page, old);
+        self.prune(page);
+        // SAFETY: the old entry owned a reference, which is ours now.
+        Some(unsafe { Frame::from_number((old & ADDRESS) / PAGE) })
+    }
+
+    /// Changes what user mode may do with a page. False: nothing is mapped there.
+    pub fn protect(&mut self, page: u64, access: Access) -> bool {
+        check(page);
+        let Some(leaf) = self.leaf(page) else {
+            return false;
+        };
+        let keep = |old: u64| (old & (ADDRESS | ACCESSED | DIRTY)) | bits(access);
+        let changed =
+            slot(leaf, page, 1).fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| {
+                (old != 0).then(|| keep(old))
+            });
+        match changed {
+            Ok(old) => {
+                self.invalidate(page, old);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// What is mapped at a page.
+    pub fn get(&self, page: u64) -> Option<Mapping> {
+        check(page);
+        let entry = slot(self.leaf(page)?, page, 1).load(Ordering::Acquire);
+        (entry != 0).then(|| mapping(entry))
+    }
+
+    /// Clears the accessed flag of a page and says what it was.
+    pub fn clear_accessed(&mut self, page: u64) -> bool {
+        check(page);
+        let Some(leaf) = self.leaf(page) else {
+            return false;
+        };
+        let old = slot(leaf, page, 1).fetch_and(!ACCESSED, Ordering::AcqRel);
+        if old & ACCESSED != 0 {
+            self.invalidate(page, old);
+        }
+        old & ACCESSED != 0
+    }
+
+    /// The mapped pages in `[from, to)`, in order.
+    pub fn pages(&self, from: u64, to: u64) -> PageIter<'_> {
+        PageIter {
+            table: self,
+            next: from,
+            to,
+        }
+    }
+
+    /// The first mapped page in `[from, to)`; skips what a missing table would map in one step.
+    pub fn next_mapped(&self, from: u64, to: u64) -> Option<u64> {
+        let to = to.min(USER_END);
+        let mut page = from.checked_next_multiple_of(PAGE)?;
+        'search: while page < to {
+            let mut table = self.root;
+            for level in (1..=4).rev() {
+                let value = slot(table, page, level).load(Ordering::Acquire);
+                if value == 0 {
+                    let span = PAGE << (9 * (level - 1));
+                    page = (page & !(span - 1)) + span;
+                    continue 'search;
+                }
+                table = value & ADDRESS;
+            }
+            return Some(page);
+        }
+        None
+    }
+
+    /// How many pages are mapped.
+    pub fn mapped_count(&self) -> u64 {
+        self.mapped
+    }
+
+    /// Makes this the CPU's address space.
+    pub(crate) fn load(&self) {
+        let cpu = cpu::current();
+        let stamp = self.stamp.load(Ordering::Acquire);
+        if cpu.loaded_stamp.get() != stamp {
+            // SAFETY: the upper half is the kernel's, copied in `new`.
+            unsafe { pages::load(self.root) };
+            cpu.loaded_stamp.set(stamp);
+        }
+    }
+
+    /// The leaf table for a page.
+    fn leaf(&self, page: u64) -> Option<u64> {
+        let mut table = self.root;
+        for level in (2..=4).rev() {
+            let value = slot(table, page, level).load(Ordering::Acquire);
+            if value == 0 {
+                return None;
+            }
+            table = value & ADDRESS;
+        }
+        Some(table)
+    }
+
+    /// Forgets cached translations of a page whose entry was `old`.
+    fn invalidate(&self, page: u64, old: u64) {
+        if old & PRESENT == 0 {
+            return;
+        }
+        let cpu = cpu::current();
+        let loaded = cpu.loaded_stamp.get() == self.stamp.load(Ordering::Relaxed);
+        let stamp = fresh_stamp();
+        self.stamp.store(stamp, Ordering::Release);
+        if loaded {
+            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(page));
+            cpu.loaded_stamp.set(stamp);
+        }
+    }
+
+    /// Frees the tables on the way to `page` that have no entries.
+    fn prune(&mut self, page: u64) {
+        while let Some((above, level)) = self.empty_table(page) {
+            let table = slot(above, page, level).swap(0, Ordering::AcqRel) & ADDRESS;
+            frame::table_entries(above / PAGE).fetch_sub(1, Ordering::Relaxed);
+            // The processor may cache the pointer to a table; INVLPG forgets that too.
+            self.invalidate(page, PRESENT);
+            // SAFETY: unlinked just now, and flushed.
+            unsafe { free_table(table) };
+        }
+    }
+
+    /// The deepest table towards `page`, if it is empty: the table above it and that one's level.
+    fn empty_table(&self, page: u64) -> Option<(u64, u32)> {
+        let (mut table, mut found) = (self.root, None);
+        for level in (2..=4).rev() {
+            let value = slot(table, page, level).load(Ordering::Acquire);
+            if value == 0 {
+                break;
+            }
+            found = Some((table, level));
+            table = value & ADDRESS;
+        }
+        found.filter(|_| frame::table_entries(table / PAGE).load(Ordering::Relaxed) == 0)
+    }
+
+    /// Frees a table of `level` with all below it, dropping the frames.
+    fn free_tree(table: u64, level: u32) {
+        let slots = if level == 4 { 256 } else { 512 };
+        for index in 0..slots {
+            // SAFETY: `drop` owns all tables; each is visited once.
+            let value = unsafe { pages::entry(table, index) }.swap(0, Ordering::AcqRel);
+            if value == 0 {
+                continue;
+            }
+            if level > 1 {
+                PageTable::free_tree(value & ADDRESS, level - 1);
+            } else {
+                // SAFETY: the entry owned a reference.
+                drop(unsafe { Frame::from_number((value & ADDRESS) / PAGE) });
+            }
+        }
+        // SAFETY: no CPU has this address space loaded (`drop`), and nothing links to the table.
+        unsafe { free_table(table) };
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        // CR3 may hold this table even where the stamps differ, so always leave it.
+        // SAFETY: the kernel's own table maps the kernel.
+        unsafe { pages::load(pages::root()) };
+        cpu::current().loaded_stamp.set(0);
+        PageTable::free_tree(self.root, 4);
+    }
+}
+
+/// The mapped pages of a range, in order; see [`PageTable::pages`].
+#[derive(Debug)]
+pub struct PageIter<'a> {
+    table: &'a PageTable,
+    next: u64,
+    to: u64,
+}
+
+impl Iterator for PageIter<'_> {
+    type Item = (u64, Mapping);
+
+    fn next(&mut self) -> Option<(u64, Mapping)> {
+        let page = self.table.next_mapped(self.next, self.to)?;
+        self.next = page + PAGE;
+        self.table.get(page).map(|mapping| (page, mapping))
+    }
+}

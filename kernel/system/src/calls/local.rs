@@ -1,0 +1,488 @@
+//! Calls that concern the body only: its memory, its clock, its signal dispositions, who it is.
+//!
+//! Law: no message leaves the node for these, wherever the process is.
+
+use crate::body::{AltStack, SS_DISABLE, SignalAction};
+use crate::dispatch::LocalCall;
+use crate::memory::{MapStop, Trouble};
+use crate::wait::Stop;
+use abi::{Errno, signal};
+use alloc::vec::Vec;
+use machine::Access;
+
+/// The name of every node as a process sees it: a program must not notice that it moved.
+pub const HOST_NAME: &str = "dunlin";
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// A number that is not in the table.
+pub fn missing(call: &mut LocalCall<'_>, number: u32) -> Result<u64, Stop> {
+    let (pid, body) = (call.pid, call.body());
+    if body.missing.len() < 64 && body.missing.insert(number) {
+        let name = abi::call_name(u64::from(number)).unwrap_or("unknown");
+        let program = alloc::string::String::from_utf8_lossy(body.short_name()).into_owned();
+        machine::log!("process {pid} ({program}): system call {number} ({name}) is missing");
+    }
+    Err(Errno::ENOSYS.into())
+}
+
+// ---- memory --------------------------------------------------------------------------------------
+
+/// Rights of mmap(2) and mprotect(2).
+pub(super) fn access_of(protection: u64) -> Result<Access, Stop> {
+    // PROT_GROWSDOWN and PROT_GROWSUP are for the stack, which is reserved as a whole.
+    if protection & !0x0300_000f != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut access = Access::empty();
+    access.set(Access::READ, protection & 5 != 0);
+    access.set(Access::WRITE, protection & 2 != 0);
+    access.set(Access::EXECUTE, protection & 4 != 0);
+    if access.contains(Access::WRITE) {
+        access |= Access::READ;
+    }
+    Ok(access)
+}
+
+impl LocalCall<'_> {
+    /// The caller's memory.
+    ///
+    /// # Errors
+    /// EFAULT never happens in practice: a process whose memory is lent does not run.
+    pub(super) fn space(&mut self) -> Result<&mut crate::memory::Space, Stop> {
+        self.body().space.as_mut().ok_or(Stop::Errno(Errno::EFAULT))
+    }
+}
+
+/// mprotect(2).
+pub fn mprotect(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, protection, ..] = call.args;
+    let access = access_of(protection)?;
+    call.space()?.protect(address, length, access)?;
+    Ok(0)
+}
+
+/// munmap(2).
+pub fn munmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, ..] = call.args;
+    call.space()?.unmap(address, length)?;
+    Ok(0)
+}
+
+/// brk(2) as the kernel does it: the break afterwards.
+pub fn brk(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let address = call.args[0];
+    Ok(call.space()?.set_break(address))
+}
+
+/// mremap(2).
+pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [old, old_length, new_length, flags, place, _] = call.args;
+    match call.space()?.remap(old, old_length, new_length, flags, place) {
+        Ok(address) => Ok(address),
+        Err(MapStop::Errno(errno)) => Err(errno.into()),
+        Err(MapStop::Absent { page }) => Err(call.system.trouble(call.pid, Trouble::Absent { page })),
+    }
+}
+
+/// madvise(2).
+pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, advice, ..] = call.args;
+    call.space()?.advise(address, length, advice)?;
+    Ok(0)
+}
+
+// ---- signals -------------------------------------------------------------------------------------
+
+/// `sizeof(sigset_t)` in the kernel.
+const SET_BYTES: u64 = 8;
+
+/// rt_sigaction(2).
+pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [number, new, old, set_bytes, ..] = call.args;
+    let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);
+    if set_bytes != SET_BYTES
+        || number == 0
+        || number > u64::from(signal::SIGNAL_MAX)
+        || (new != 0 && unchangeable)
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    let index = number as usize - 1;
+    let action = if new == 0 {
+        None
+    } else {
+        let bytes = call.read(new, 32)?;
+        let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+        Some(SignalAction { handler: word(0), flags: word(1), restorer: word(2), mask: word(3) })
+    };
+    if old != 0 {
+        let now = call.body().signals.actions[index];
+        let bytes: Vec<u8> = [now.handler, now.flags, now.restorer, now.mask]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        call.write(old, &bytes)?;
+    }
+    if let Some(action) = action {
+        call.body().signals.actions[index] = action;
+    }
+    Ok(0)
+}
+
+/// rt_sigprocmask(2).
+pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [how, new, old, set_bytes, ..] = call.args;
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    let set = if new == 0 { None } else { Some(call.read_u64(new)?) };
+    let before = call.body().signals.mask;
+    if old != 0 {
+        call.write(old, &before.to_le_bytes())?;
+    }
+    if let Some(set) = set {
+        let mask = match how {
+            0 => before | set,
+            1 => before & !set,
+            2 => set,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        let body = call.body();
+        body.signals.set_mask(mask);
+        // What home holds back for a blocked signal may be due now.
+        body.poked |= body.signals.mask & body.held_back != body.held_back;
+    }
+    Ok(0)
+}
+
+/// sigaltstack(2).
+pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [new, old, ..] = call.args;
+    let stack = if new == 0 {
+        None
+    } else {
+        let bytes = call.read(new, 24)?;
+        let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+        let (base, flags, size) = (word(0), word(1) as u32, word(2));
+        // SS_AUTODISARM is a bit on top of the mode.
+        if flags & !(SS_DISABLE | 1 | 0x8000_0000) != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        if flags & SS_DISABLE == 0 && size < 2048 {
+            return Err(Errno::ENOMEM.into());
+        }
+        Some(AltStack { base, size, flags: flags & !1 })
+    };
+    if old != 0 {
+        let rsp = call.body().registers.rsp;
+        let now = call.body().signals.alt_stack;
+        let on_it = now.flags & SS_DISABLE == 0 && rsp.wrapping_sub(now.base) < now.size;
+        let flags = now.flags | u32::from(on_it);
+        let words = [now.base, u64::from(flags), now.size];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        call.write(old, &bytes)?;
+    }
+    if let Some(stack) = stack {
+        call.body().signals.alt_stack = stack;
+    }
+    Ok(0)
+}
+
+/// rt_sigreturn(2).
+pub fn rt_sigreturn(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    crate::signal_frame::leave(call)
+}
+
+// ---- who and what --------------------------------------------------------------------------------
+
+/// getpid(2).
+pub fn getpid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.pid))
+}
+
+/// gettid(2): the process has one thread.
+pub fn gettid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.pid))
+}
+
+/// getuid(2).
+pub fn getuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.body().ids.uid))
+}
+
+/// geteuid(2).
+pub fn geteuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.body().ids.euid))
+}
+
+/// getgid(2).
+pub fn getgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.body().ids.gid))
+}
+
+/// getegid(2).
+pub fn getegid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.body().ids.egid))
+}
+
+/// uname(2): the same on every node.
+pub fn uname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const FIELD: usize = 65;
+    let fields = ["Linux", HOST_NAME, "6.1.0-dunlin", "#1 Dunlin", "x86_64", "(none)"];
+    let mut bytes = alloc::vec![0; FIELD * fields.len()];
+    for (index, field) in fields.iter().enumerate() {
+        bytes[index * FIELD..][..field.len()].copy_from_slice(field.as_bytes());
+    }
+    call.write(call.args[0], &bytes)?;
+    Ok(0)
+}
+
+/// arch_prctl(2).
+pub fn arch_prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [code, address, ..] = call.args;
+    if matches!(code, 0x1001 | 0x1002) && address >= machine::USER_END {
+        return Err(Errno::EPERM.into());
+    }
+    match code {
+        0x1001 => call.body().registers.gs_base = address,
+        0x1002 => call.body().registers.fs_base = address,
+        0x1003 => {
+            let base = call.body().registers.fs_base;
+            call.write(address, &base.to_le_bytes())?;
+        }
+        0x1004 => {
+            let base = call.body().registers.gs_base;
+            call.write(address, &base.to_le_bytes())?;
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
+/// set_tid_address(2).
+pub fn set_tid_address(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    call.body().clear_tid = call.args[0];
+    Ok(u64::from(call.pid))
+}
+
+/// set_robust_list(2).
+pub fn set_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [head, length, ..] = call.args;
+    if length != 24 {
+        return Err(Errno::EINVAL.into());
+    }
+    call.body().robust_list = (head, length);
+    Ok(0)
+}
+
+/// getrlimit(2).
+pub fn getrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [resource, address, ..] = call.args;
+    call.args = [0, resource, 0, address, 0, 0];
+    prlimit64(call)
+}
+
+/// prlimit64(2), for the caller itself.
+pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [pid, resource, new, old, ..] = call.args;
+    if pid != 0 && pid != u64::from(call.pid) {
+        return Err(Errno::ESRCH.into());
+    }
+    let index = resource as usize;
+    if index >= crate::body::LIMITS {
+        return Err(Errno::EINVAL.into());
+    }
+    let limits = if new == 0 {
+        None
+    } else {
+        let (soft, hard) = (call.read_u64(new)?, call.read_u64(new.wrapping_add(8))?);
+        if soft > hard {
+            return Err(Errno::EINVAL.into());
+        }
+        Some((soft, hard))
+    };
+    if old != 0 {
+        let (soft, hard) = call.body().limits[index];
+        let mut bytes = soft.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&hard.to_le_bytes());
+        call.write(old, &bytes)?;
+    }
+    if let Some(limits) = limits {
+        call.body().limits[index] = limits;
+    }
+    Ok(0)
+}
+
+/// getrandom(2).
+pub fn getrandom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, flags, ..] = call.args;
+    if flags & !7 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut bytes = Vec::new();
+    let length = length.min(crate::dispatch::CHUNK) as usize;
+    while bytes.len() < length {
+        bytes.extend_from_slice(&machine::random_u64().to_le_bytes());
+    }
+    bytes.truncate(length);
+    call.write(address, &bytes)?;
+    Ok(length as u64)
+}
+
+/// futex(2) of a process with one thread: nobody else can be waiting or wake it.
+pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, operation, value, timeout, ..] = call.args;
+    // FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME aside.
+    match operation & 0x7f {
+        1 | 10 | 3 | 4 | 5 => Ok(0),
+        0 | 9 => {
+            let mut word = [0; 4];
+            call.read_into(address, &mut word)?;
+            if u32::from_le_bytes(word) != value as u32 {
+                return Err(Errno::EAGAIN.into());
+            }
+            if timeout == 0 {
+                return Err(Stop::Wait);
+            }
+            let mut span = timespec(call, timeout)?;
+            let now = call.clock();
+            if operation & 0x7f == 9 {
+                let base = if operation & 0x100 != 0 { call.wall() } else { now };
+                span = span.saturating_sub(base);
+            }
+            match call.body().restart.deadline_ns {
+                0 => Err(call.wait_until(now.saturating_add(span))),
+                deadline if now >= deadline => Err(Errno::ETIMEDOUT.into()),
+                deadline => Err(call.wait_until(deadline)),
+            }
+        }
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// sched_yield(2).
+pub fn sched_yield(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(0)
+}
+
+/// sched_getaffinity(2): one processor.
+pub fn sched_getaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [_, length, address, ..] = call.args;
+    if length < 8 || length % 8 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    call.write(address, &1_u64.to_le_bytes())?;
+    Ok(8)
+}
+
+// ---- time ----------------------------------------------------------------------------------------
+
+impl LocalCall<'_> {
+    /// The process's monotonic clock.
+    pub fn clock(&mut self) -> u64 {
+        let now = self.system.now;
+        self.body().clock_ns(now)
+    }
+
+    /// Realtime as the process sees it: home's.
+    pub fn wall(&mut self) -> u64 {
+        self.clock() + self.body().wall_offset_ns
+    }
+
+    /// A clock of clock_gettime(2).
+    fn read_clock(&mut self, clock: u64) -> Result<u64, Stop> {
+        match clock as i32 {
+            0 | 5 | 8 => Ok(self.wall()),
+            1 | 4 | 6 | 7 | 9 => Ok(self.clock()),
+            2 | 3 => Ok(self.body().cpu_ns),
+            _ => Err(Errno::EINVAL.into()),
+        }
+    }
+}
+
+/// Reads a `struct timespec` as ns.
+///
+/// # Errors
+/// EINVAL for negative values or a second's worth of nanoseconds.
+pub(super) fn timespec(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> {
+    let (seconds, ns) = (call.read_u64(address)?, call.read_u64(address.wrapping_add(8))?);
+    if (seconds as i64) < 0 || ns >= NS_PER_S {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(seconds.saturating_mul(NS_PER_S).saturating_add(ns).min(i64::MAX as u64))
+}
+
+fn pair(seconds: u64, rest: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&seconds.to_le_bytes());
+    bytes[8..].copy_from_slice(&rest.to_le_bytes());
+    bytes
+}
+
+/// clock_gettime(2).
+pub fn clock_gettime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [clock, address, ..] = call.args;
+    let time = call.read_clock(clock)?;
+    call.write(address, &pair(time / NS_PER_S, time % NS_PER_S))?;
+    Ok(0)
+}
+
+/// clock_getres(2).
+pub fn clock_getres(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [clock, address, ..] = call.args;
+    call.read_clock(clock)?;
+    if address != 0 {
+        call.write(address, &pair(0, 1))?;
+    }
+    Ok(0)
+}
+
+/// gettimeofday(2).
+pub fn gettimeofday(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, zone, ..] = call.args;
+    let time = call.wall();
+    if address != 0 {
+        call.write(address, &pair(time / NS_PER_S, time % NS_PER_S / 1000))?;
+    }
+    if zone != 0 {
+        call.write(zone, &[0; 8])?;
+    }
+    Ok(0)
+}
+
+/// time(2).
+pub fn time(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let seconds = call.wall() / NS_PER_S;
+    if call.args[0] != 0 {
+        call.write(call.args[0], &seconds.to_le_bytes())?;
+    }
+    Ok(seconds)
+}
+
+/// nanosleep(2).
+pub fn nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [span, _, ..] = call.args;
+    let span = timespec(call, span)?;
+    let now = call.clock();
+    sleep_until(call, now.saturating_add(span))
+}
+
+/// clock_nanosleep(2).
+pub fn clock_nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [clock, flags, span, _, ..] = call.args;
+    let base = call.read_clock(clock)?;
+    let span = timespec(call, span)?;
+    let now = call.clock();
+    let ahead = if flags & 1 != 0 { span.saturating_sub(base) } else { span };
+    sleep_until(call, now.saturating_add(ahead))
+}
+
+/// Sleeps; the end is fixed when the sleep begins and kept across restarts and moves.
+fn sleep_until(call: &mut LocalCall<'_>, end: u64) -> Result<u64, Stop> {
+    let now = call.clock();
+    let end = match call.body().restart.deadline_ns {
+        0 => end.max(1),
+        begun => begun,
+    };
+    if now >= end { Ok(0) } else { Err(call.wait_until(end)) }
+}

@@ -1,0 +1,260 @@
+//! The process descriptor: everything of a body that is not page contents, as pages of bytes.
+//!
+//! Law: fixed layout, little endian, no pointers, reserved bytes zero. The same bytes go over the
+//! wire and into a checkpoint. [`decode`] trusts nothing: it checks all of it, and only then makes a
+//! body that is worth no more than a fresh one until home has confirmed it.
+//!
+//! ```text
+//! page 0    Head: identity, registers, signal actions, limits, clocks
+//! page 1    extended processor state (XSAVE, standard format), zero padded
+//! page 2..  LayoutRecord, then area_count AreaRecords, then run_count RunRecords, zero padded
+//! ```
+
+use crate::body::{
+    AltStack, Body, Effects, Forward, Ids, LIMITS, Restart, Run, SignalAction,
+};
+use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use machine::{FpuState, PAGE_SIZE, Registers, USER_END};
+use wire::Pid;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const MAGIC: [u8; 8] = *b"DUNLINP1";
+/// Changes with every change of the layout; only equal versions understand each other.
+const VERSION: u32 = 1;
+/// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
+const RFLAGS_USER: u64 = 0x24_0dd5;
+const STOPPED: u32 = 1;
+
+#[repr(C)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
+struct Head {
+    magic: [u8; 8],
+    version: u32,
+    flags: u32,
+    pid: u32,
+    fpu_bytes: u32,
+    area_count: u32,
+    run_count: u32,
+    next_seq: u64,
+    registers: [u64; 20],
+    mask: u64,
+    held_back: u64,
+    alt_base: u64,
+    alt_size: u64,
+    alt_flags: u32,
+    ids: [u32; 4],
+    reserved: u32,
+    progress: u64,
+    deadline_ns: u64,
+    clock_ns: u64,
+    wall_offset_ns: u64,
+    cpu_ns: u64,
+    clear_tid: u64,
+    robust_head: u64,
+    robust_length: u64,
+    name: [u8; 16],
+    limits: [[u64; 2]; LIMITS],
+    actions: [[u64; 4]; 64],
+    reserved_end: [u8; 1456],
+}
+
+const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
+
+fn registers_to_words(r: &Registers) -> [u64; 20] {
+    [
+        r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12,
+        r.r13, r.r14, r.r15, r.rip, r.rflags, r.fs_base, r.gs_base,
+    ]
+}
+
+fn words_to_registers(w: &[u64; 20]) -> Registers {
+    let [rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, flags, fs, gs] = *w;
+    Registers {
+        rax,
+        rbx,
+        rcx,
+        rdx,
+        rsi,
+        rdi,
+        rbp,
+        rsp,
+        r8,
+        r9,
+        r10,
+        r11,
+        r12,
+        r13,
+        r14,
+        r15,
+        rip,
+        rflags: (flags & RFLAGS_USER) | 0x202,
+        fs_base: fs,
+        gs_base: gs,
+    }
+}
+
+/// The descriptor of a frozen body. Empty if its memory cannot be described, which the caller has
+/// ruled out by asking for obstacles.
+pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
+    let Some(Ok(records)) = body.space.as_ref().map(Space::export) else { return Vec::new() };
+    let fpu = body.fpu.bytes();
+    let head = Head {
+        magic: MAGIC,
+        version: VERSION,
+        flags: if body.run == Run::Stopped { STOPPED } else { 0 },
+        pid: body.pid,
+        fpu_bytes: fpu.len() as u32,
+        area_count: records.areas.len() as u32,
+        run_count: records.runs.len() as u32,
+        next_seq: body.next_seq,
+        registers: registers_to_words(&body.registers),
+        mask: body.signals.mask,
+        held_back: body.held_back,
+        alt_base: body.signals.alt_stack.base,
+        alt_size: body.signals.alt_stack.size,
+        alt_flags: body.signals.alt_stack.flags,
+        ids: [body.ids.uid, body.ids.euid, body.ids.gid, body.ids.egid],
+        reserved: 0,
+        progress: body.restart.progress,
+        deadline_ns: body.restart.deadline_ns,
+        clock_ns: body.clock_ns(now),
+        wall_offset_ns: body.wall_offset_ns,
+        cpu_ns: body.cpu_ns,
+        clear_tid: body.clear_tid,
+        robust_head: body.robust_list.0,
+        robust_length: body.robust_list.1,
+        name: body.name,
+        limits: body.limits.map(|(soft, hard)| [soft, hard]),
+        actions: body.signals.actions.map(|a| [a.handler, a.flags, a.restorer, a.mask]),
+        reserved_end: [0; 1456],
+    };
+    let mut bytes = head.as_bytes().to_vec();
+    bytes.extend_from_slice(fpu);
+    bytes.resize(2 * PAGE_SIZE, 0);
+    bytes.extend_from_slice(records.layout.as_bytes());
+    bytes.extend_from_slice(records.areas.as_bytes());
+    bytes.extend_from_slice(records.runs.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
+    bytes
+}
+
+/// Takes a record off the front.
+fn take<'a, T: FromBytes + KnownLayout + Immutable + 'a>(bytes: &mut &'a [u8]) -> Option<T> {
+    let (value, rest) = T::read_from_prefix(bytes).ok()?;
+    *bytes = rest;
+    Some(value)
+}
+
+/// Takes `count` records off the front. The bytes are there before anything is allocated.
+fn take_many<T: FromBytes + KnownLayout + Immutable + Clone>(bytes: &mut &[u8], count: u32) -> Option<Vec<T>> {
+    let length = (count as usize).checked_mul(size_of::<T>())?;
+    let (mine, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    mine.chunks_exact(size_of::<T>()).map(|chunk| T::read_from_bytes(chunk).ok()).collect()
+}
+
+/// A body from a descriptor, arrived at node time `now` after it stood still for `elapsed` ns.
+///
+/// # Errors
+/// What is wrong, in words. Nothing was made then.
+pub(crate) fn decode(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<Box<Body>, &'static str> {
+    let mut rest = bytes;
+    let head: Head = take(&mut rest).ok_or("descriptor is too short")?;
+    if head.magic != MAGIC || head.version != VERSION {
+        return Err("descriptor of another version");
+    }
+    if head.pid != pid {
+        return Err("descriptor of another process");
+    }
+    let reserved_zero = head.reserved == 0 && head.reserved_end.iter().all(|byte| *byte == 0);
+    if !reserved_zero || head.flags & !STOPPED != 0 {
+        return Err("reserved bits of the descriptor are set");
+    }
+    let registers = words_to_registers(&head.registers);
+    let in_user = [registers.rip, registers.rsp, registers.fs_base, registers.gs_base];
+    if in_user.iter().any(|address| *address > USER_END) {
+        return Err("a register points outside of user space");
+    }
+    let (fpu, memory) = rest.split_at_checked(PAGE_SIZE).ok_or("descriptor is too short")?;
+    let fpu = fpu.get(..head.fpu_bytes as usize).ok_or("extended state is too long")?;
+    let fpu = FpuState::from_bytes(fpu).ok_or("extended state does not fit this processor")?;
+    let mut memory = memory;
+    let layout: LayoutRecord = take(&mut memory).ok_or("descriptor is too short")?;
+    let areas: Vec<AreaRecord> = take_many(&mut memory, head.area_count).ok_or("descriptor is too short")?;
+    let runs: Vec<RunRecord> = take_many(&mut memory, head.run_count).ok_or("descriptor is too short")?;
+    if memory.len() >= PAGE_SIZE || memory.iter().any(|byte| *byte != 0) {
+        return Err("bytes behind the descriptor");
+    }
+    let space = Space::import(&areas, &runs, &layout).map_err(Invalid::reason)?;
+
+    let mut body = Body::new(pid, Pid(pid).home());
+    body.effects = Effects::Gated;
+    body.forward = Forward::Idle;
+    body.arriving = true;
+    body.next_seq = head.next_seq;
+    body.space = Some(space);
+    body.registers = registers;
+    body.fpu = Box::new(fpu);
+    body.signals.set_mask(head.mask);
+    body.held_back = head.held_back;
+    body.signals.alt_stack = AltStack { base: head.alt_base, size: head.alt_size, flags: head.alt_flags };
+    body.signals.actions =
+        head.actions.map(|[handler, flags, restorer, mask]| SignalAction { handler, flags, restorer, mask });
+    let [uid, euid, gid, egid] = head.ids;
+    body.ids = Ids { uid, euid, gid, egid };
+    body.limits = head.limits.map(|[soft, hard]| (soft, hard));
+    body.restart = Restart { progress: head.progress, deadline_ns: head.deadline_ns };
+    let clock = head.clock_ns.saturating_add(elapsed);
+    body.clock_offset_ns = i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;
+    body.wall_offset_ns = head.wall_offset_ns;
+    body.cpu_ns = head.cpu_ns;
+    body.clear_tid = head.clear_tid;
+    body.robust_list = (head.robust_head, head.robust_length);
+    body.name = head.name;
+    body.run = if head.flags & STOPPED != 0 { Run::Stopped } else { Run::Blocked };
+    Ok(Box::new(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> Body {
+        let mut body = Body::new(0x0001_0007, wire::NodeId(1));
+        body.space = Some(Space::new().expect("frames"));
+        body.registers.rip = 0x40_1000;
+        body.registers.rsp = 0x7fff_0000;
+        body.registers.rflags = 0x246;
+        body.next_seq = 9;
+        body.signals.actions[9].handler = 0x40_2000;
+        body.restart.progress = 77;
+        body.name[..3].copy_from_slice(b"abc");
+        body
+    }
+
+    #[test]
+    fn a_body_survives_its_descriptor() {
+        let bytes = encode(&body(), 1_000);
+        assert_eq!(bytes.len() % PAGE_SIZE, 0);
+        let back = decode(&bytes, 0x0001_0007, 5_000_000, 10).expect("valid");
+        assert_eq!(back.registers, body().registers);
+        assert_eq!(back.signals.actions[9].handler, 0x40_2000);
+        assert_eq!((back.next_seq, back.restart.progress), (9, 77));
+        assert_eq!(back.clock_ns(5_000_000), 1_010);
+        assert_eq!(back.short_name(), b"abc");
+    }
+
+    #[test]
+    fn every_truncation_and_the_wrong_process_are_refused() {
+        let bytes = encode(&body(), 0);
+        for length in (0..bytes.len()).step_by(61) {
+            assert!(decode(&bytes[..length], 0x0001_0007, 0, 0).is_err() || length > 2 * PAGE_SIZE + 64);
+        }
+        assert!(decode(&bytes, 0x0001_0008, 0, 0).is_err());
+        let mut kernel = bytes.clone();
+        kernel[40 + 16 * 8 + 7] = 0xff;
+        assert_eq!(decode(&kernel, 0x0001_0007, 0, 0).err(), Some("a register points outside of user space"));
+    }
+}

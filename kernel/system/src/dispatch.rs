@@ -1,0 +1,472 @@
+//! From a number to the code: the table expanded, and the generic forwarder.
+//!
+//! Law: the place of a row is the module of its code. `Local` and `Split` rows see the body
+//! ([`LocalCall`]), `Home` rows the home part ([`HomeCall`]), `File` and `Stream` rows the files
+//! (`FileCall`); none can reach what belongs to another place. In-buffers are copied and out-buffers
+//! made writable before anything happens, so that a bad pointer is EFAULT without effect.
+
+use crate::body::{Answer, Body, Forward, Pending, Purpose};
+use crate::buffers::Buffers;
+use crate::calls::{home as home_calls, local, split};
+use crate::files::{FileCall, calls as file_calls};
+use crate::home::{Home, Request};
+use crate::memory::StringStop;
+use crate::system::{Flow, System};
+use crate::wait::Stop;
+use abi::table::{self, Arg, Call, Length, Place};
+use abi::{Errno, for_each_call};
+use alloc::vec::Vec;
+use wire::Pid;
+
+/// Length of the `syscall` instruction.
+pub const SYSCALL_BYTES: u64 = 2;
+/// Numbers from here on are the kernel's own and cannot be called by programs.
+pub const PSEUDO: u32 = wire::CALL_ARRIVED;
+/// The process ends with a wait status: `(status, cpu_ns)`.
+pub const CALL_END: u32 = PSEUDO + 1;
+/// A child is to be: `(flags)`; the value is its pid.
+pub const CALL_FORK: u32 = PSEUDO + 2;
+/// Opens a program for execve: path in buffer 0.
+pub const CALL_EXEC_OPEN: u32 = PSEUDO + 3;
+/// The new program runs: name, command line and path in buffers 0 to 2.
+pub const CALL_EXEC_COMMIT: u32 = PSEUDO + 4;
+/// A page of a mapped file: `(handle, offset)`.
+pub const CALL_PAGE_IN: u32 = PSEUDO + 5;
+/// A descriptor is to be mapped: `(fd, shared and writable)`.
+pub const CALL_MAP_FILE: u32 = PSEUDO + 6;
+/// The next signal that is not in the mask: `(mask)`.
+pub const CALL_TAKE_SIGNAL: u32 = PSEUDO + 7;
+/// The process stopped: `(signal)`.
+pub const CALL_STOPPED: u32 = PSEUDO + 8;
+/// The program's name changes: name in buffer 0.
+pub const CALL_RENAME: u32 = PSEUDO + 9;
+
+/// The most bytes that one call carries; longer transfers are cut.
+pub const CHUNK: u64 = 64 << 10;
+/// The longest path, with its NUL (`PATH_MAX`).
+pub const PATH_MAX: usize = 4096;
+
+/// A call that concerns the body, at the node where it is.
+pub struct LocalCall<'a> {
+    /// The node.
+    pub system: &'a mut System,
+    /// The caller.
+    pub pid: u32,
+    /// The row, if it is a call of Linux.
+    pub row: Option<&'static Call>,
+    /// Arguments.
+    pub args: [u64; 6],
+}
+
+/// A call that concerns the home part, at the home node.
+pub struct HomeCall<'a> {
+    /// The home node.
+    pub system: &'a mut System,
+    /// The caller.
+    pub pid: u32,
+    /// Arguments.
+    pub args: [u64; 6],
+    /// In-buffers.
+    pub inputs: &'a Buffers,
+    /// Out-buffers.
+    pub outputs: Buffers,
+}
+
+impl HomeCall<'_> {
+    /// The caller's home part.
+    pub fn home(&mut self) -> &mut Home {
+        self.system.homes.get_mut(&self.pid).expect("a call is executed only for a process that is here")
+    }
+
+    /// An in-buffer, empty if it was not given.
+    pub fn input(&self, arg: usize) -> &[u8] {
+        self.inputs.get(arg).unwrap_or(&[])
+    }
+}
+
+macro_rules! perform_row {
+    (Local $name:ident $call:ident) => {
+        local::$name($call)
+    };
+    (Split $name:ident $call:ident) => {
+        split::$name($call)
+    };
+    (Stream $name:ident $call:ident) => {
+        $call.streamed()
+    };
+    ($place:ident $name:ident $call:ident) => {
+        $call.forwarded($call.args)
+    };
+}
+
+macro_rules! perform_home_row {
+    (Home $name:ident $call:ident) => {
+        home_calls::$name($call)
+    };
+    ($place:ident $name:ident $call:ident) => {
+        Err(Stop::Errno(Errno::ENOSYS))
+    };
+}
+
+macro_rules! perform_file_row {
+    (File $name:ident $call:ident) => {
+        file_calls::$name($call)
+    };
+    (Stream $name:ident $call:ident) => {
+        file_calls::$name($call)
+    };
+    (Split poll $call:ident) => {
+        file_calls::poll($call)
+    };
+    (Split ioctl $call:ident) => {
+        file_calls::ioctl($call)
+    };
+    ($place:ident $name:ident $call:ident) => {
+        Err(Stop::Errno(Errno::ENOSYS))
+    };
+}
+
+macro_rules! dispatchers {
+    ($($number:literal $name:ident $place:ident $args:tt;)*) => {
+        fn perform_local(number: u32, call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+            match number {
+                $($number => perform_row!($place $name call),)*
+                CALL_END => split::end(call),
+                CALL_STOPPED => split::stopped(call),
+                _ => local::missing(call, number),
+            }
+        }
+
+        fn perform_home(number: u32, call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+            match number {
+                $($number => perform_home_row!($place $name call),)*
+                wire::CALL_ARRIVED => Ok(0),
+                CALL_END => home_calls::end(call),
+                CALL_FORK => home_calls::fork(call),
+                CALL_EXEC_OPEN => home_calls::exec_open(call),
+                CALL_EXEC_COMMIT => home_calls::exec_commit(call),
+                CALL_PAGE_IN => home_calls::page_in(call),
+                CALL_MAP_FILE => home_calls::map_file(call),
+                CALL_TAKE_SIGNAL => home_calls::take_signal(call),
+                CALL_STOPPED => home_calls::stopped(call),
+                CALL_RENAME => home_calls::rename(call),
+                _ => Err(Stop::Errno(Errno::ENOSYS)),
+            }
+        }
+
+        fn perform_file(number: u32, call: &mut FileCall<'_>) -> Result<u64, Stop> {
+            match number {
+                $($number => perform_file_row!($place $name call),)*
+                _ => Err(Stop::Errno(Errno::ENOSYS)),
+            }
+        }
+    };
+}
+
+for_each_call!(dispatchers);
+
+/// Whether the file part serves a call.
+fn served_by_files(number: u32) -> bool {
+    let row = table::call(u64::from(number));
+    row.is_some_and(|row| matches!(row.place, Place::File | Place::Stream) || matches!(row.name, "poll" | "ioctl"))
+}
+
+impl System {
+    /// Runs the call a body is in, from its beginning or from where its restart record says.
+    pub(crate) fn perform(&mut self, pid: u32, pending: Pending) -> Flow {
+        let row = table::call(u64::from(pending.number));
+        let mut call = LocalCall { system: self, pid, row, args: pending.args };
+        let result = perform_local(pending.number, &mut call);
+        let Some(body) = self.bodies.get_mut(&pid) else { return Flow::Over };
+        let value = match result {
+            Ok(value) => value as i64,
+            Err(Stop::Errno(errno)) => -i64::from(errno.0),
+            Err(Stop::Wait) => return Flow::Wait,
+        };
+        // execve and rt_sigreturn replace the registers and end the call themselves.
+        if body.call.is_some_and(|call| call.number < PSEUDO) {
+            body.finish_call(value);
+        } else {
+            body.call = None;
+        }
+        Flow::Again
+    }
+
+    /// Executes a call at home, for a body here or elsewhere.
+    pub(crate) fn execute(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
+        if !self.homes.contains_key(&pid) {
+            return Err(Stop::Errno(Errno::ESRCH));
+        }
+        if served_by_files(request.number) {
+            return self.execute_file(pid, request);
+        }
+        let mut call =
+            HomeCall { system: self, pid, args: request.args, inputs: &request.inputs, outputs: Buffers::new() };
+        let value = perform_home(request.number, &mut call)?;
+        Ok(Answer { value: value as i64, buffers: call.outputs })
+    }
+
+    fn execute_file(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        let mut files = home.files.take().ok_or(Errno::ESRCH)?;
+        let fs = self.fs.clone();
+        let now = self.now;
+        let mut call = FileCall::new(&mut files, &fs, self, pid, now, request.args);
+        for (arg, bytes) in request.inputs.iter() {
+            call.inputs[arg] = Some(bytes);
+        }
+        for (arg, capacity) in call.capacities.iter_mut().enumerate() {
+            *capacity = request.room(arg);
+        }
+        if request.number == CALL_POLL && request.args[2] == 0 {
+            call.deadline_ns = Some(now);
+        }
+        let result = perform_file(request.number, &mut call);
+        let mut buffers = Buffers::new();
+        for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
+            if !bytes.is_empty() {
+                buffers.set(arg, bytes);
+            }
+        }
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.files = Some(files);
+        }
+        // A read that has already got something does not wait for more.
+        let has_some = request.args[5] != 0 && matches!(request.number, CALL_READ | CALL_PREAD);
+        match result {
+            Ok(value) => Ok(Answer { value: value as i64, buffers }),
+            Err(Stop::Wait) if has_some => Ok(crate::home::plain(0)),
+            Err(stop) => {
+                if stop == Stop::Errno(Errno::EPIPE) && request.number == CALL_WRITE {
+                    self.signal(pid, abi::signal::SIGPIPE);
+                }
+                Err(stop)
+            }
+        }
+    }
+}
+
+const CALL_READ: u32 = 0;
+const CALL_WRITE: u32 = 1;
+const CALL_POLL: u32 = 7;
+const CALL_PREAD: u32 = 17;
+
+impl LocalCall<'_> {
+    /// The caller's body.
+    pub fn body(&mut self) -> &mut Body {
+        self.system.body(self.pid)
+    }
+
+    /// Copies from user memory.
+    ///
+    /// # Errors
+    /// EFAULT for memory that cannot be read; `Wait` for a page that is on its way.
+    pub fn read(&mut self, address: u64, length: usize) -> Result<Vec<u8>, Stop> {
+        let mut bytes = alloc::vec![0; length];
+        self.read_into(address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`LocalCall::read`], into a buffer that is there.
+    pub fn read_into(&mut self, address: u64, into: &mut [u8]) -> Result<(), Stop> {
+        let done = self.system.with_space(self.pid, |space, pages| space.read(address, into, pages));
+        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+    }
+
+    /// Copies to user memory, all or nothing.
+    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Stop> {
+        let done = self.system.with_space(self.pid, |space, pages| space.write(address, bytes, pages));
+        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+    }
+
+    /// Makes sure that [`LocalCall::write`] will succeed.
+    pub fn make_writable(&mut self, address: u64, length: usize) -> Result<(), Stop> {
+        let done = self.system.with_space(self.pid, |space, pages| space.make_writable(address, length, pages));
+        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+    }
+
+    /// A NUL-terminated string of less than `max` bytes.
+    ///
+    /// # Errors
+    /// ENAMETOOLONG if there is no NUL within `max` bytes.
+    pub fn string(&mut self, address: u64, max: usize) -> Result<Vec<u8>, Stop> {
+        let mut read = Err(StringStop::TooLong);
+        let _ = self.system.with_space(self.pid, |space, pages| {
+            read = space.read_string(address, max, pages);
+            Ok(())
+        });
+        match read {
+            Ok(string) => Ok(string),
+            Err(StringStop::TooLong) => Err(Stop::Errno(Errno::ENAMETOOLONG)),
+            Err(StringStop::Trouble(trouble)) => Err(self.system.trouble(self.pid, trouble)),
+        }
+    }
+
+    /// Reads a little-endian u64 of user memory.
+    pub fn read_u64(&mut self, address: u64) -> Result<u64, Stop> {
+        let mut bytes = [0; 8];
+        self.read_into(address, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Waits until the process's clock shows this, or until something else wakes it.
+    pub fn wait_until(&mut self, deadline_ns: u64) -> Stop {
+        self.body().restart.deadline_ns = deadline_ns;
+        self.system.set_alarm(self.pid, deadline_ns);
+        Stop::Wait
+    }
+
+    /// Asks home, which may be here or a network trip away.
+    ///
+    /// Away, the first time sends what `make` makes and waits; when the caller is run again with
+    /// the reply there, that is returned and `make` is not called.
+    pub fn home(&mut self, make: impl FnOnce(&mut Self) -> Result<Request, Stop>) -> Result<Answer, Stop> {
+        match core::mem::replace(&mut self.body().forward, Forward::Idle) {
+            Forward::Ready(answer) => return Ok(answer),
+            sent @ Forward::Sent { .. } => {
+                self.body().forward = sent;
+                return Err(Stop::Wait);
+            }
+            Forward::Idle => {}
+        }
+        let request = make(self)?;
+        if !self.system.effects_open(self.pid) || self.body().freezing {
+            return Err(Stop::Wait);
+        }
+        let me = self.system.me;
+        if self.body().home == me {
+            return match self.system.execute(self.pid, &request) {
+                Err(Stop::Errno(errno)) => Ok(crate::home::plain(-i64::from(errno.0))),
+                other => other,
+            };
+        }
+        self.system.forward(self.pid, Purpose::Call, request);
+        Err(Stop::Wait)
+    }
+
+    /// As [`LocalCall::home`] for a request without buffers; errors come back as errors.
+    pub fn ask_home(&mut self, number: u32, args: [u64; 6]) -> Result<u64, Stop> {
+        let answer = self.home(|_| Ok(Request::plain(number, args)))?;
+        result_of(answer.value)
+    }
+
+    /// Executes the row at home as it stands: buffers over, result and buffers back.
+    pub fn forwarded(&mut self, args: [u64; 6]) -> Result<u64, Stop> {
+        let row = self.row.ok_or(Errno::ENOSYS)?;
+        self.forwarded_row(row, args)
+    }
+
+    /// As [`LocalCall::forwarded`] for a row other than the caller's own.
+    pub fn forwarded_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
+        let answer = self.home(|call| {
+            let inputs = call.gather(row, args)?;
+            Ok(Request { number: row.number, args, inputs, rooms: rooms(row, &args) })
+        })?;
+        for (arg, bytes) in answer.buffers.iter() {
+            let room = out_length(row, &args, arg).unwrap_or(0);
+            // Home is believed about contents, not about lengths.
+            self.write(args[arg], &bytes[..bytes.len().min(room)])?;
+        }
+        result_of(answer.value)
+    }
+
+    /// Copies the in-buffers and makes the out-buffers writable.
+    fn gather(&mut self, row: &'static Call, args: [u64; 6]) -> Result<Buffers, Stop> {
+        let mut inputs = Buffers::new();
+        for (index, arg) in row.args.iter().enumerate() {
+            let address = args[index];
+            match *arg {
+                Arg::Value => {}
+                Arg::MaybePath | Arg::MaybeIn(_) | Arg::MaybeOut(_) | Arg::MaybeInOut(_) if address == 0 => {}
+                Arg::Path | Arg::MaybePath => inputs.set(index, self.string(address, PATH_MAX)?),
+                Arg::In(length) | Arg::MaybeIn(length) => {
+                    let length = bytes_of(length, &args)?;
+                    inputs.set(index, self.read(address, length)?);
+                }
+                Arg::Out(length) | Arg::MaybeOut(length) => {
+                    let length = bytes_of(length, &args)?;
+                    self.make_writable(address, length)?;
+                }
+                Arg::InOut(length) | Arg::MaybeInOut(length) => {
+                    let length = bytes_of(length, &args)?;
+                    self.make_writable(address, length)?;
+                    inputs.set(index, self.read(address, length)?);
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// A read or write of any length, piece by piece; what is done is in the restart record.
+    pub fn streamed(&mut self) -> Result<u64, Stop> {
+        let row = self.row.ok_or(Errno::ENOSYS)?;
+        let args = self.args;
+        self.stream_row(row, args)
+    }
+
+    fn stream_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
+        let total = args[2].min(i32::MAX as u64 & !0xfff);
+        loop {
+            let done = self.body().restart.progress;
+            let piece = (total - done.min(total)).min(CHUNK);
+            let offset = if args[3] as i64 >= 0 { args[3].saturating_add(done) } else { args[3] };
+            let step = [args[0], args[1].wrapping_add(done), piece, offset, args[4], done];
+            match self.forwarded_row(row, step) {
+                Ok(moved) => {
+                    let done = done + moved.min(piece);
+                    self.body().restart.progress = done;
+                    if moved < piece || done >= total {
+                        return Ok(done);
+                    }
+                }
+                Err(Stop::Errno(_)) if done > 0 => return Ok(done),
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+}
+
+/// An in- or out-length in bytes, at most [`CHUNK`].
+fn bytes_of(length: Length, args: &[u64; 6]) -> Result<usize, Stop> {
+    let bytes = match length {
+        Length::Fixed(bytes) => u64::from(bytes),
+        Length::Given(arg) => args[usize::from(arg)].min(CHUNK),
+        Length::Items(arg, size) => {
+            let bytes = args[usize::from(arg)].saturating_mul(u64::from(size));
+            if bytes > CHUNK {
+                return Err(Stop::Errno(Errno::EINVAL));
+            }
+            bytes
+        }
+    };
+    Ok(bytes as usize)
+}
+
+/// How much an out-argument takes; `None` if the argument is not an out-buffer.
+fn out_length(row: &Call, args: &[u64; 6], arg: usize) -> Option<usize> {
+    match row.args.get(arg)? {
+        Arg::Out(length) | Arg::MaybeOut(length) | Arg::InOut(length) | Arg::MaybeInOut(length) => {
+            bytes_of(*length, args).ok()
+        }
+        _ => None,
+    }
+}
+
+/// How much each out-buffer of a call takes.
+fn rooms(row: &Call, args: &[u64; 6]) -> [u32; 6] {
+    core::array::from_fn(|arg| out_length(row, args, arg).unwrap_or(0) as u32)
+}
+
+/// Linux' way of returning errors undone.
+pub(crate) fn result_of(value: i64) -> Result<u64, Stop> {
+    if (-4095..0).contains(&value) {
+        Err(Stop::Errno(Errno(-value as i32)))
+    } else {
+        Ok(value as u64)
+    }
+}
+
+/// A pid of the table as the wire knows it.
+pub(crate) fn wire_pid(pid: u32) -> Pid {
+    Pid(pid)
+}

@@ -1,0 +1,70 @@
+//! Fork: a second space with the same contents, copied when written.
+//!
+//! Law: after a fork no private page is writable in either space; who writes first gets the copy,
+//! and who is left alone with a frame keeps it.
+
+use alloc::vec::Vec;
+
+use machine::{Access, Mapping, OutOfMemory};
+
+use super::area::{Area, AreaFlags};
+use super::limits::PAGE;
+use super::{Areas, PageSet, Space};
+
+/// Pages looked at in one go, so that the table can be changed in between.
+const BATCH: usize = 256;
+
+impl Space {
+    /// A copy of this space for a child. Pages that are still [absent](Space::absent_count) have
+    /// to be fetched first: the source node would not know the child.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; then this space is as before, except that some pages fault once more.
+    pub fn fork(&mut self) -> Result<Space, OutOfMemory> {
+        debug_assert!(self.absent.is_empty(), "absent pages cannot be shared");
+        let mut child = Space {
+            table: machine::PageTable::new()?,
+            areas: Areas::default(),
+            private: PageSet::default(),
+            absent: PageSet::default(),
+            zero: self.zero.clone(),
+            layout: self.layout,
+        };
+        let areas: Vec<Area> = self
+            .areas
+            .iter()
+            .filter(|area| !area.flags.contains(AreaFlags::DONT_FORK))
+            .cloned()
+            .collect();
+        for area in areas {
+            let empty = area.is_shared() || area.flags.contains(AreaFlags::WIPE_ON_FORK);
+            if !empty {
+                self.share_pages(&area, &mut child)?;
+            }
+            child.areas.insert(area);
+        }
+        Ok(child)
+    }
+
+    /// Maps all pages of a private area in the child too, writable in neither.
+    fn share_pages(&mut self, area: &Area, child: &mut Space) -> Result<(), OutOfMemory> {
+        let mut next = area.start;
+        loop {
+            let batch: Vec<(u64, Mapping)> = self.table.pages(next, area.end).take(BATCH).collect();
+            let Some((last, _)) = batch.last() else {
+                return Ok(());
+            };
+            next = last + PAGE;
+            for (page, mapping) in batch {
+                let resting = mapping.access.difference(Access::WRITE);
+                if mapping.access != resting {
+                    self.table.protect(page, resting);
+                }
+                child.table.map(page, mapping.frame, resting)?;
+                if self.private.contains(page) {
+                    child.private.insert(page);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! All limits of a user address space, on one screen.
+//!
+//! Law: whatever is refused because it is too much is refused by a name in this file.
+
+use machine::{PAGE_SIZE, USER_END};
+
+/// Bytes in a page, as an address difference.
+pub const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Areas in one address space (Linux' default `vm.max_map_count`).
+pub const AREAS_MAX: usize = 65_530;
+
+/// Lowest address that can be mapped (Linux' default `vm.mmap_min_addr`): a null pointer with an
+/// offset must fault.
+pub const LOWEST_ADDRESS: u64 = 0x1_0000;
+
+/// Bytes reserved for the stack of the first thread (Linux' default `RLIMIT_STACK`).
+pub const STACK_BYTES: u64 = 8 << 20;
+
+/// Bytes of arguments and environment with their pointers: a quarter of the stack (execve(2)).
+pub const ARGUMENT_BYTES_MAX: u64 = STACK_BYTES / 4;
+
+/// Bytes of one argument or environment string with its NUL (Linux' `MAX_ARG_STRLEN`).
+pub const ARGUMENT_MAX: usize = 32 * PAGE_SIZE;
+
+/// Highest end of a stack; what lies between here and `USER_END` stays unmapped.
+pub const STACK_TOP: u64 = USER_END - 0x2_1000;
+
+/// Pages by which the stack may start lower, so that its place cannot be guessed (a power of two).
+pub const STACK_RANDOM_PAGES: u64 = 1 << 16;
+
+/// Unmapped bytes kept between the stack and the highest mapping of `mmap`.
+pub const STACK_GAP: u64 = 1 << 20;
+
+/// Where a position independent program without interpreter is put, at least: two thirds of user
+/// space, as in Linux.
+pub const PIE_BASE: u64 = 0x5555_5555_4000;
+
+/// Pages by which a position independent program may lie higher (a power of two).
+pub const PIE_RANDOM_PAGES: u64 = 1 << 22;
+
+/// Program headers that are read.
+pub const PROGRAM_HEADERS_MAX: usize = 64;
+
+/// Largest alignment of a segment that is honoured.
+pub const SEGMENT_ALIGN_MAX: u64 = 1 << 30;
+
+/// Pages of one process that can be on their way from another node: 16 GiB.
+pub const ABSENT_PAGES_MAX: u64 = 1 << 22;
+
+/// Run records in one image; memory more scattered than this does not move.
+pub const RUNS_MAX: usize = 1 << 18;
+
+/// Mapped pages that are looked at to find the ones a moved process will need first. The search is
+/// part of the freeze and must not grow with the process.
+pub const FIRST_PAGES_LOOKED_AT: usize = 1024;

@@ -1,0 +1,329 @@
+//! A space that moves: what leaves, what is on its way, what arrives.
+//!
+//! Law: the list of pages to send is kept while the program runs (the `private` set), so writing it
+//! down during the freeze costs a scan of bits and no page table walk. At the target every page of
+//! that list is absent until it is installed, announced as zero, or thrown away by the program; a
+//! page that arrives later than that is not wanted.
+
+use alloc::vec::Vec;
+
+use machine::{Frame, FrameKind, OutOfMemory};
+
+use super::area::{Area, Backing};
+use super::areas::Areas;
+use super::fault::{FilePart, file_part};
+use super::limits::{ABSENT_PAGES_MAX, AREAS_MAX, FIRST_PAGES_LOOKED_AT, PAGE, RUNS_MAX};
+use super::record::{AreaRecord, Invalid, LayoutRecord, RunRecord};
+use super::{Space, page_of};
+
+/// What a process image says of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceRecords {
+    /// The areas, sorted.
+    pub areas: Vec<AreaRecord>,
+    /// The pages that have to be sent, sorted.
+    pub runs: Vec<RunRecord>,
+    /// The landmarks.
+    pub layout: LayoutRecord,
+}
+
+/// What became of a page that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// The program has it now.
+    Yes,
+    /// The program has the page already, or threw it away.
+    NotWanted,
+    /// No frame is free for a page table; the page is still absent.
+    NoMemory,
+}
+
+impl Space {
+    /// This memory as records.
+    ///
+    /// # Errors
+    /// The [`Space::obstacle`] if there is one.
+    pub fn export(&self) -> Result<SpaceRecords, &'static str> {
+        if let Some(obstacle) = self.obstacle() {
+            return Err(obstacle);
+        }
+        Ok(SpaceRecords {
+            areas: self.areas.iter().filter_map(AreaRecord::of).collect(),
+            runs: self.export_runs(),
+            layout: LayoutRecord::of(self),
+        })
+    }
+
+    /// The pages that are here and have to be sent: all but untouched zeros and unchanged pages of
+    /// files. The cost follows the number of 2 MiB pieces and of runs, not of pages.
+    pub fn export_runs(&self) -> Vec<RunRecord> {
+        self.private
+            .runs()
+            .map(|(page, count)| RunRecord { page, count })
+            .collect()
+    }
+
+    /// Memory described by records from another node, with all pages of `runs` absent. The records
+    /// may say anything.
+    ///
+    /// # Errors
+    /// What is wrong with them; see [`Invalid`].
+    pub fn import(
+        areas: &[AreaRecord],
+        runs: &[RunRecord],
+        layout: &LayoutRecord,
+    ) -> Result<Space, Invalid> {
+        if areas.len() > AREAS_MAX {
+            return Err(Invalid::TooManyAreas);
+        }
+        if runs.len() > RUNS_MAX {
+            return Err(Invalid::TooManyPages);
+        }
+        let layout = layout.check()?;
+        let mut checked = Areas::default();
+        let mut reached = 0;
+        for record in areas {
+            let area = record.check()?;
+            if area.start < reached {
+                return Err(Invalid::AreaOrder);
+            }
+            reached = area.end;
+            checked.insert(area);
+        }
+        check_runs(runs, &checked)?;
+        let mut space = Space::new()?;
+        space.areas = checked;
+        space.layout = layout;
+        for run in runs {
+            space.absent.insert_range(run.page, run.count);
+        }
+        Ok(space)
+    }
+
+    /// How many pages are still at the last source node.
+    pub fn absent_count(&self) -> u64 {
+        self.absent.len()
+    }
+
+    /// Whether the page that holds `address` is still at the last source node.
+    pub fn is_absent(&self, address: u64) -> bool {
+        self.absent.contains(page_of(address))
+    }
+
+    /// The first absent page at or behind `from`.
+    pub fn next_absent(&self, from: u64) -> Option<u64> {
+        self.absent.next(from)
+    }
+
+    /// Gives the program a page that arrived. The frame becomes a user frame; if others hold it
+    /// too, the program gets a copy when it writes.
+    pub fn install(&mut self, page: u64, frame: Frame) -> Installed {
+        if !page.is_multiple_of(PAGE) || !self.absent.contains(page) {
+            return Installed::NotWanted;
+        }
+        let Some(area) = self.areas.find(page) else {
+            return Installed::NotWanted;
+        };
+        let access = if frame.is_shared() {
+            area.resting()
+        } else {
+            area.access
+        };
+        frame.set_kind(FrameKind::User);
+        if self.table.map(page, frame, access).is_err() {
+            return Installed::NoMemory;
+        }
+        self.absent.remove(page);
+        self.private.insert(page);
+        Installed::Yes
+    }
+
+    /// Notes that `count` pages from `page` on hold zeros at the source, and gives how many of them
+    /// were absent. In anonymous areas they become untouched memory again.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when a page of a file whose contents were overwritten with zeros cannot be
+    /// made; the pages before it are done, the others are still absent.
+    pub fn install_zero(&mut self, page: u64, count: u32) -> Result<u64, OutOfMemory> {
+        let from = page_of(page);
+        let to = from.saturating_add(u64::from(count) * PAGE);
+        let file_areas: Vec<Area> = self
+            .areas
+            .overlapping(from, to)
+            .filter(|area| matches!(area.backing, Backing::File(_)))
+            .cloned()
+            .collect();
+        let mut done = 0;
+        for area in file_areas {
+            let end = area.end.min(to);
+            let mut next = area.start.max(from);
+            while let Some(page) = self.absent.next(next).filter(|&page| page < end) {
+                if self.shows_file(&area, page) {
+                    let frame = Frame::zeroed(FrameKind::User)?;
+                    self.table.map(page, frame, area.access)?;
+                    self.private.insert(page);
+                }
+                self.absent.remove(page);
+                done += 1;
+                next = page + PAGE;
+            }
+        }
+        Ok(done + self.absent.remove_range(from, to))
+    }
+
+    /// Whether an untouched page of a private file area would show bytes of the file.
+    fn shows_file(&self, area: &Area, page: u64) -> bool {
+        match &area.backing {
+            Backing::File(file) => !matches!(file_part(file, area.start, page), FilePart::Zeros),
+            _ => false,
+        }
+    }
+
+    /// Gives the program a page of a file that home sent in answer to
+    /// [`Trouble::FileMissing`](super::Trouble::FileMissing), unless something is there by now.
+    pub fn install_file(&mut self, page: u64, frame: Frame) -> Installed {
+        let wanted =
+            page.is_multiple_of(PAGE) && !self.absent.contains(page) && !self.is_resident(page);
+        let Some(area) = self.areas.find(page).filter(|_| wanted) else {
+            return Installed::NotWanted;
+        };
+        let Backing::File(file) = &area.backing else {
+            return Installed::NotWanted;
+        };
+        let valid = match file_part(file, area.start, page) {
+            FilePart::Zeros => return Installed::NotWanted,
+            FilePart::Whole(_) => PAGE as usize,
+            FilePart::Partial { valid, .. } => valid,
+        };
+        let frame = if frame.is_shared() {
+            match frame.copy_of(FrameKind::User) {
+                Ok(copy) => copy,
+                Err(OutOfMemory) => return Installed::NoMemory,
+            }
+        } else {
+            frame
+        };
+        frame.zero(valid, PAGE as usize - valid);
+        frame.set_kind(FrameKind::User);
+        if self.table.map(page, frame, area.access).is_err() {
+            return Installed::NoMemory;
+        }
+        self.private.insert(page);
+        Installed::Yes
+    }
+
+    /// Up to `limit` pages that have to be sent and will be needed first, most useful first: the
+    /// top of the stack, the page of the next instruction, then pages used since
+    /// [`Space::forget_accesses`]. Looks at a bounded number of pages.
+    pub fn first_pages(&self, instruction: u64, stack: u64, limit: usize) -> Vec<u64> {
+        let mut first = Vec::new();
+        let add = |first: &mut Vec<u64>, page: u64| {
+            let fresh = first.len() < limit && !first.contains(&page);
+            if fresh && self.private.contains(page) {
+                first.push(page);
+            }
+        };
+        let top = page_of(stack);
+        for page in [
+            top,
+            page_of(instruction),
+            top.saturating_add(PAGE),
+            top.saturating_sub(PAGE),
+        ] {
+            add(&mut first, page);
+        }
+        let mut areas: Vec<&Area> = self.areas.iter().collect();
+        areas.sort_by_key(|area| area.length());
+        let mut budget = FIRST_PAGES_LOOKED_AT;
+        for area in areas {
+            let mut next = area.start;
+            while let Some(page) = self.private.next(next).filter(|&page| page < area.end) {
+                if budget == 0 || first.len() >= limit {
+                    return first;
+                }
+                budget -= 1;
+                if self.table.get(page).is_some_and(|mapping| mapping.accessed) {
+                    add(&mut first, page);
+                }
+                next = page + PAGE;
+            }
+        }
+        first
+    }
+
+    /// Clears what is known about which pages were used, so that [`Space::first_pages`] sees what
+    /// is used from now on. Done before a freeze, while the program runs; looks only at pages that
+    /// `first_pages` would look at.
+    pub fn forget_accesses(&mut self) {
+        let mut bounds: Vec<(u64, u64)> = self
+            .areas
+            .iter()
+            .map(|area| (area.start, area.end))
+            .collect();
+        bounds.sort_by_key(|(start, end)| end - start);
+        let mut budget = FIRST_PAGES_LOOKED_AT;
+        for (start, end) in bounds {
+            let mut next = start;
+            while let Some(page) = self.private.next(next).filter(|&page| page < end) {
+                if budget == 0 {
+                    return;
+                }
+                budget -= 1;
+                self.table.clear_accessed(page);
+                next = page + PAGE;
+            }
+        }
+    }
+
+    /// The first page at or behind `from` that has to be sent.
+    pub fn next_present(&self, from: u64) -> Option<u64> {
+        self.private.next(from)
+    }
+
+    /// How many pages have to be sent.
+    pub fn present_count(&self) -> u64 {
+        self.private.len()
+    }
+
+    /// The frame of a page that has to be sent.
+    pub fn page(&self, page: u64) -> Option<Frame> {
+        let page = page_of(page);
+        if !self.private.contains(page) {
+            return None;
+        }
+        self.table.get(page).map(|mapping| mapping.frame)
+    }
+
+    /// Takes out a page that has been sent; the program must not run here any more.
+    pub fn take(&mut self, page: u64) -> Option<Frame> {
+        let page = page_of(page);
+        if !self.private.remove(page) {
+            return None;
+        }
+        self.table.unmap(page)
+    }
+}
+
+/// Checks runs against each other, the limits and the areas.
+fn check_runs(runs: &[RunRecord], areas: &Areas) -> Result<(), Invalid> {
+    let mut reached = 0;
+    let mut total: u64 = 0;
+    for run in runs {
+        total = total
+            .checked_add(run.count)
+            .filter(|&total| total <= ABSENT_PAGES_MAX)
+            .ok_or(Invalid::TooManyPages)?;
+        if run.count == 0 || !run.page.is_multiple_of(PAGE) || run.page < reached {
+            return Err(Invalid::RunOrder);
+        }
+        let end = run
+            .page
+            .checked_add(run.count * PAGE)
+            .ok_or(Invalid::RunOutside)?;
+        if !areas.covers(run.page, end) {
+            return Err(Invalid::RunOutside);
+        }
+        reached = end;
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! Address spaces: what a program's memory is, without ever touching a user address.
+//!
+//! Law: a page that is mapped and in the `private` set holds contents that exist nowhere else; a
+//! page that is mapped and not in it can be had again (zeros, a page of a file, shared memory); a
+//! page in the `absent` set is in an area, is not mapped, and its contents are at the last source
+//! node; everything else that lies in an area is made on the first touch. No operation that fails
+//! has changed what the program can see, but for one: as in Linux, a mapping that was to be moved over
+//! another and found no memory for its page table has cleared its target.
+//!
+//! Not here: which file a descriptor names, signals for faults, and how pages travel. Who calls
+//! answers a [`Trouble`] and runs the access again.
+
+mod area;
+mod areas;
+mod copy;
+pub mod elf;
+mod fault;
+mod fork;
+pub mod limits;
+mod map;
+mod migrate;
+mod page_set;
+mod program;
+mod record;
+mod remap;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+use machine::{Access, Frame, FrameKind, OutOfMemory, PageTable};
+
+pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedObject, SharedPages};
+use areas::Areas;
+pub use copy::StringStop;
+use limits::{PAGE, STACK_BYTES, STACK_GAP, STACK_TOP};
+pub use map::MapHow;
+pub use migrate::{Installed, SpaceRecords};
+use page_set::PageSet;
+pub use program::{Arguments, Ids, Loaded, ProgramFile, StartValues, load_program};
+pub use record::{AreaRecord, Invalid, LayoutRecord, RunRecord};
+pub use remap::{MapStop, RemapFlags};
+
+/// Where pages of privately mapped files come from.
+pub trait PageSource {
+    /// The cache frame of a page of a file. `offset` is the page aligned offset in the file (not in
+    /// the area); bytes behind the end of the file are zero in the frame.
+    ///
+    /// # Errors
+    /// Why the page cannot be had now; see [`FetchStop`].
+    fn file_page(&mut self, backing: &FileBacking, offset: u64) -> Result<Frame, FetchStop>;
+}
+
+/// A source for spaces whose file pages are all there already, or that have none.
+pub(crate) struct NoFiles;
+
+impl PageSource for NoFiles {
+    fn file_page(&mut self, _: &FileBacking, _: u64) -> Result<Frame, FetchStop> {
+        Err(FetchStop::Missing)
+    }
+}
+
+/// Why an access to user memory could not be made. Nothing was changed that the program can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// No area is there, or its rights forbid the access: `SIGSEGV`, `EFAULT`.
+    Segv,
+    /// The page lies behind the end of its file: `SIGBUS`, `EFAULT`.
+    Bus,
+    /// No frame is free.
+    NoMemory,
+    /// The page is at the last source node: ask for it, then [`Space::install`] it.
+    Absent {
+        /// Address of the page.
+        page: u64,
+    },
+    /// The page is of a file that is not on this node: ask home for it, then
+    /// [`Space::install_file`] it.
+    FileMissing {
+        /// Address of the page.
+        page: u64,
+        /// The file.
+        backing: FileBacking,
+        /// Page aligned offset in the file.
+        offset: u64,
+    },
+}
+
+impl From<OutOfMemory> for Trouble {
+    fn from(_: OutOfMemory) -> Trouble {
+        Trouble::NoMemory
+    }
+}
+
+/// How much memory a process has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes in all areas.
+    pub virtual_bytes: u64,
+    /// Pages that are mapped here.
+    pub resident_pages: u64,
+    /// Mapped pages whose contents exist nowhere else.
+    pub private_pages: u64,
+    /// Pages that are still at the last source node.
+    pub absent_pages: u64,
+    /// Bytes in executable areas.
+    pub code_bytes: u64,
+    /// Bytes in writable areas that are not shared, without the stack.
+    pub data_bytes: u64,
+    /// Bytes in the stack area.
+    pub stack_bytes: u64,
+}
+
+/// Landmarks of an address space; all are user addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Lowest value of the break.
+    pub break_start: u64,
+    /// The break: first byte behind the heap.
+    pub break_end: u64,
+    /// `mmap` without a place maps below this.
+    pub map_top: u64,
+    /// First byte of the argument strings on the initial stack.
+    pub arguments_start: u64,
+    /// First byte behind the argument strings, where the environment strings begin.
+    pub arguments_end: u64,
+    /// First byte behind the environment strings.
+    pub environment_end: u64,
+}
+
+/// The memory of one process.
+pub struct Space {
+    table: PageTable,
+    areas: Areas,
+    /// Mapped pages with contents of their own.
+    private: PageSet,
+    /// Pages that are at the last source node.
+    absent: PageSet,
+    /// What reads of untouched anonymous memory see; never writable.
+    zero: Frame,
+    layout: Layout,
+}
+
+/// The page that holds `address`.
+fn page_of(address: u64) -> u64 {
+    address & !(PAGE - 1)
+}
+
+impl Space {
+    /// A space without areas.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is no frame for the root table or the page of zeros.
+    pub fn new() -> Result<Space, OutOfMemory> {
+        Ok(Space {
+            table: PageTable::new()?,
+            areas: Areas::default(),
+            private: PageSet::default(),
+            absent: PageSet::default(),
+            zero: Frame::zeroed(FrameKind::Cache)?,
+            layout: Layout {
+                break_start: limits::LOWEST_ADDRESS,
+                break_end: limits::LOWEST_ADDRESS,
+                map_top: STACK_TOP - STACK_BYTES - STACK_GAP,
+                arguments_start: 0,
+                arguments_end: 0,
+                environment_end: 0,
+            },
+        })
+    }
+
+    /// The table to run the program on.
+    pub fn table(&self) -> &PageTable {
+        &self.table
+    }
+
+    /// The areas in order of their addresses.
+    pub fn areas(&self) -> impl Iterator<Item = &Area> {
+        self.areas.iter()
+    }
+
+    /// The area that holds `address`; without one a fault is `SEGV_MAPERR`, else `SEGV_ACCERR`.
+    pub fn area_at(&self, address: u64) -> Option<&Area> {
+        self.areas.find(address)
+    }
+
+    /// Whether every byte of `[address, address + length)` is in an area.
+    pub fn is_mapped(&self, address: u64, length: u64) -> bool {
+        address
+            .checked_add(length)
+            .is_some_and(|end| self.areas.covers(address, end))
+    }
+
+    /// Whether the page that holds `address` is in memory here (mincore(2)).
+    pub fn is_resident(&self, address: u64) -> bool {
+        let page = page_of(address);
+        self.table
+            .next_mapped(page, page.saturating_add(PAGE))
+            .is_some()
+    }
+
+    /// The landmarks.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Why this memory cannot move to another node, if it cannot.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        if self.areas.iter().any(Area::is_shared) {
+            Some("shared memory mapping")
+        } else if !self.absent.is_empty() {
+            Some("its memory is still arriving")
+        } else if self.private.len() > limits::ABSENT_PAGES_MAX {
+            Some("more memory than can move")
+        } else if self.private.len() > limits::RUNS_MAX as u64
+            && self.private.runs().count() > limits::RUNS_MAX
+        {
+            Some("memory too scattered to move")
+        } else {
+            None
+        }
+    }
+
+    /// How much memory there is. The cost follows the number of areas.
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage {
+            resident_pages: self.table.mapped_count(),
+            private_pages: self.private.len(),
+            absent_pages: self.absent.len(),
+            ..Usage::default()
+        };
+        for area in self.areas.iter() {
+            let bytes = area.length();
+            usage.virtual_bytes += bytes;
+            if area.flags.contains(AreaFlags::STACK) {
+                usage.stack_bytes += bytes;
+            } else if area.access.contains(Access::EXECUTE) {
+                usage.code_bytes += bytes;
+            } else if area.access.contains(Access::WRITE) && !area.is_shared() {
+                usage.data_bytes += bytes;
+            }
+        }
+        usage
+    }
+
+    /// Gives the frames of `[from, to)` back and forgets what was to arrive for it.
+    fn discard(&mut self, from: u64, to: u64) {
+        self.absent.remove_range(from, to);
+        self.private.remove_range(from, to);
+        let mut next = from;
+        while let Some(page) = self.table.next_mapped(next, to) {
+            self.table.unmap(page);
+            next = page + PAGE;
+        }
+    }
+}
+
+impl core::fmt::Debug for Space {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Space")
+            .field("areas", &self.areas.len())
+            .field("private", &self.private.len())
+            .field("absent", &self.absent.len())
+            .finish_non_exhaustive()
+    }
+}

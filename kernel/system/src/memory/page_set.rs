@@ -1,0 +1,267 @@
+//! A set of pages: one bit per page, in chunks of 2 MiB.
+//!
+//! Law: the cost follows the number of chunks that hold a page, never the number of pages, and a
+//! page added or taken in the middle of others allocates nothing. (A sorted map of runs would be
+//! smaller while all runs are long, but fetching pages in random order would split it into half as
+//! many entries as there are pages.)
+//!
+//! All addresses are page aligned.
+
+use alloc::collections::BTreeMap;
+
+use super::limits::PAGE;
+
+/// Pages in one chunk: what one last-level page table covers.
+const CHUNK_PAGES: u64 = 512;
+const WORDS: usize = (CHUNK_PAGES / 64) as usize;
+
+/// A set of page addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PageSet {
+    /// Chunk number -> bits; no chunk is empty.
+    chunks: BTreeMap<u64, [u64; WORDS]>,
+    count: u64,
+}
+
+/// The bits `[from, to)` of one chunk, as a mask per word.
+fn masks(from: u64, to: u64) -> impl Iterator<Item = (usize, u64)> {
+    (0..WORDS).filter_map(move |word| {
+        let base = word as u64 * 64;
+        let low = from.clamp(base, base + 64) - base;
+        let high = to.clamp(base, base + 64) - base;
+        (low < high).then(|| {
+            let width = high - low;
+            let mask = if width == 64 {
+                u64::MAX
+            } else {
+                (1 << width) - 1
+            };
+            (word, mask << low)
+        })
+    })
+}
+
+/// The parts of the page numbers `[from, to)`, chunk by chunk: chunk, first bit, end bit.
+fn chunk_parts(from: u64, to: u64) -> impl Iterator<Item = (u64, u64, u64)> {
+    let last = if from < to { (to - 1) / CHUNK_PAGES } else { 0 };
+    let first = from / CHUNK_PAGES;
+    (first..=last).filter(move |_| from < to).map(move |chunk| {
+        let base = chunk * CHUNK_PAGES;
+        let low = from.max(base) - base;
+        let high = to.min(base + CHUNK_PAGES) - base;
+        (chunk, low, high)
+    })
+}
+
+impl PageSet {
+    /// How many pages are in the set.
+    pub(super) fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether no page is in the set.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether the page is in the set.
+    pub(super) fn contains(&self, page: u64) -> bool {
+        let number = page / PAGE;
+        let bit = number % CHUNK_PAGES;
+        self.chunks
+            .get(&(number / CHUNK_PAGES))
+            .is_some_and(|words| words[(bit / 64) as usize] & 1 << (bit % 64) != 0)
+    }
+
+    /// Adds a page; false if it was there.
+    pub(super) fn insert(&mut self, page: u64) -> bool {
+        self.insert_range(page, 1) == 1
+    }
+
+    /// Takes a page out; false if it was not there.
+    pub(super) fn remove(&mut self, page: u64) -> bool {
+        self.remove_range(page, page + PAGE) == 1
+    }
+
+    /// Adds `count` pages from `page` on; gives how many were new.
+    pub(super) fn insert_range(&mut self, page: u64, count: u64) -> u64 {
+        let from = page / PAGE;
+        let mut added = 0;
+        for (chunk, low, high) in chunk_parts(from, from + count) {
+            let words = self.chunks.entry(chunk).or_default();
+            for (word, mask) in masks(low, high) {
+                added += u64::from((mask & !words[word]).count_ones());
+                words[word] |= mask;
+            }
+        }
+        self.count += added;
+        added
+    }
+
+    /// Takes out all pages of `[from, to)`; gives how many there were.
+    pub(super) fn remove_range(&mut self, from: u64, to: u64) -> u64 {
+        let (from, to) = (from / PAGE, to / PAGE);
+        if from >= to {
+            return 0;
+        }
+        let last = (to - 1) / CHUNK_PAGES;
+        let mut next = from / CHUNK_PAGES;
+        let mut removed = 0;
+        while next <= last
+            && let Some((&chunk, words)) = self.chunks.range_mut(next..=last).next()
+        {
+            let base = chunk * CHUNK_PAGES;
+            let low = from.max(base) - base;
+            let high = to.min(base + CHUNK_PAGES) - base;
+            for (word, mask) in masks(low, high) {
+                removed += u64::from((mask & words[word]).count_ones());
+                words[word] &= !mask;
+            }
+            if words.iter().all(|&word| word == 0) {
+                self.chunks.remove(&chunk);
+            }
+            next = chunk + 1;
+        }
+        self.count -= removed;
+        removed
+    }
+
+    /// The first page of the set at or behind `from`.
+    pub(super) fn next(&self, from: u64) -> Option<u64> {
+        let from = from / PAGE;
+        let first = from / CHUNK_PAGES;
+        for (&chunk, words) in self.chunks.range(first..) {
+            let low = if chunk == first {
+                from % CHUNK_PAGES
+            } else {
+                0
+            };
+            for (word, mask) in masks(low, CHUNK_PAGES) {
+                let found = words[word] & mask;
+                if found != 0 {
+                    let bit = word as u64 * 64 + u64::from(found.trailing_zeros());
+                    return Some((chunk * CHUNK_PAGES + bit) * PAGE);
+                }
+            }
+        }
+        None
+    }
+
+    /// The first page at or behind `page` that is not in the set.
+    fn next_missing(&self, page: u64) -> u64 {
+        let mut number = page / PAGE;
+        for (&chunk, words) in self.chunks.range(number / CHUNK_PAGES..) {
+            if chunk != number / CHUNK_PAGES {
+                break;
+            }
+            for (word, mask) in masks(number % CHUNK_PAGES, CHUNK_PAGES) {
+                let clear = !words[word] & mask;
+                if clear != 0 {
+                    let bit = word as u64 * 64 + u64::from(clear.trailing_zeros());
+                    return (chunk * CHUNK_PAGES + bit) * PAGE;
+                }
+            }
+            number = (chunk + 1) * CHUNK_PAGES;
+        }
+        number * PAGE
+    }
+
+    /// The maximal runs of adjacent pages, in order: first page and number of pages.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let page = self.next(from)?;
+            from = self.next_missing(page);
+            Some((page, (from - page) / PAGE))
+        })
+    }
+
+    /// Moves the pages of `[from, from + length)` so that they begin at `to`. The target range must
+    /// hold no pages and not overlap the source range.
+    pub(super) fn shift(&mut self, from: u64, length: u64, to: u64) {
+        let mut next = from;
+        while let Some(page) = self.next(next).filter(|&page| page < from + length) {
+            let end = self.next_missing(page).min(from + length);
+            self.insert_range(to + (page - from), (end - page) / PAGE);
+            next = end;
+        }
+        self.remove_range(from, from + length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn runs_of(set: &PageSet) -> Vec<(u64, u64)> {
+        set.runs()
+            .map(|(page, count)| (page / PAGE, count))
+            .collect()
+    }
+
+    #[test]
+    fn runs_join_across_words_and_chunks() {
+        let mut set = PageSet::default();
+        assert_eq!(set.insert_range(500 * PAGE, 600), 600);
+        assert_eq!(set.insert_range(600 * PAGE, 600), 100);
+        assert_eq!(runs_of(&set), [(500, 700)]);
+        assert!(set.remove(1024 * PAGE));
+        assert!(!set.remove(1024 * PAGE));
+        assert_eq!(runs_of(&set), [(500, 524), (1025, 175)]);
+        assert_eq!(set.next(1024 * PAGE), Some(1025 * PAGE));
+        assert_eq!(set.remove_range(0, 1100 * PAGE), 599);
+        assert_eq!(runs_of(&set), [(1100, 100)]);
+        assert_eq!(set.remove_range(0, u64::MAX / PAGE * PAGE), 100);
+        assert!(set.is_empty() && set.chunks.is_empty());
+        assert_eq!(set.next(0), None);
+    }
+
+    #[test]
+    fn shifting_keeps_the_shape() {
+        let mut set = PageSet::default();
+        set.insert_range(10 * PAGE, 3);
+        set.insert(20 * PAGE);
+        set.insert(40 * PAGE);
+        set.shift(11 * PAGE, 20 * PAGE, 5000 * PAGE);
+        assert_eq!(runs_of(&set), [(10, 1), (40, 1), (5000, 2), (5009, 1)]);
+        assert_eq!(set.len(), 5);
+    }
+
+    #[test]
+    fn agrees_with_a_set_of_numbers() {
+        let mut set = PageSet::default();
+        let mut model = BTreeSet::new();
+        let mut random = 0x9e37_79b9_u64;
+        for _ in 0..4000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let first = (random >> 20) % 3000;
+            let count = (random >> 40) % 70;
+            let range = first..first + count;
+            if random >> 63 == 0 {
+                let added = range.clone().filter(|&n| model.insert(n)).count() as u64;
+                assert_eq!(set.insert_range(first * PAGE, count), added);
+            } else {
+                let removed = range.clone().filter(|n| model.remove(n)).count() as u64;
+                assert_eq!(
+                    set.remove_range(first * PAGE, (first + count) * PAGE),
+                    removed
+                );
+            }
+            let probe = (random >> 10) % 3100;
+            assert_eq!(set.contains(probe * PAGE), model.contains(&probe));
+            let next = model.range(probe..).next().map(|n| n * PAGE);
+            assert_eq!(set.next(probe * PAGE), next);
+            assert_eq!(set.len(), model.len() as u64);
+        }
+        let flat: Vec<u64> = runs_of(&set)
+            .into_iter()
+            .flat_map(|(n, c)| n..n + c)
+            .collect();
+        assert!(flat.iter().eq(model.iter()));
+    }
+}

@@ -1,0 +1,247 @@
+//! Areas, runs and landmarks as they travel in a process image.
+//!
+//! Law: fixed layout, little-endian, no padding, no pointers, reserved bytes zero. `check()` looks
+//! at one record alone; what holds between records is checked by [`Space::import`](super::Space::import).
+//! Shared mappings have no record: a process with one does not move.
+
+use machine::{Access, OutOfMemory, USER_END};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::area::{Area, AreaFlags, Backing, FileBacking, normal};
+use super::limits::{LOWEST_ADDRESS, PAGE};
+use super::map::backing_fits;
+use super::{Layout, Space};
+
+const KIND_ANONYMOUS: u32 = 0;
+const KIND_FILE: u32 = 1;
+
+/// Why memory that came from elsewhere was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// More areas than one space may have.
+    TooManyAreas,
+    /// An area is empty, unaligned or outside of user space.
+    AreaBounds,
+    /// Areas overlap or are not sorted.
+    AreaOrder,
+    /// Unknown rights, kind or flags, or a reserved byte that is not zero.
+    AreaFields,
+    /// A file offset or length that is impossible for its area.
+    AreaFile,
+    /// More runs or more pages than one process may bring.
+    TooManyPages,
+    /// A run is empty, unaligned, or overlaps or precedes the one before it.
+    RunOrder,
+    /// A run names pages outside of all areas.
+    RunOutside,
+    /// The break or another landmark is impossible.
+    Layout,
+    /// Nothing is wrong with it, but no frame is free here.
+    NoMemory,
+}
+
+impl Invalid {
+    /// The reason in words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Invalid::TooManyAreas => "too many areas",
+            Invalid::AreaBounds => "an area with impossible bounds",
+            Invalid::AreaOrder => "areas that overlap or are not sorted",
+            Invalid::AreaFields => "an area with unknown fields",
+            Invalid::AreaFile => "an area with an impossible file offset",
+            Invalid::TooManyPages => "too many pages",
+            Invalid::RunOrder => "page runs that overlap or are not sorted",
+            Invalid::RunOutside => "pages outside of all areas",
+            Invalid::Layout => "impossible landmarks of the address space",
+            Invalid::NoMemory => "no memory left on this node",
+        }
+    }
+}
+
+impl From<OutOfMemory> for Invalid {
+    fn from(_: OutOfMemory) -> Invalid {
+        Invalid::NoMemory
+    }
+}
+
+/// One area.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct AreaRecord {
+    /// First address.
+    pub start: u64,
+    /// First address behind.
+    pub end: u64,
+    /// Bits of [`Access`].
+    pub access: u32,
+    /// 0 anonymous, 1 file.
+    pub kind: u32,
+    /// Bits of [`AreaFlags`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// See [`FileBacking::hash`].
+    pub hash: [u8; 32],
+    /// See [`FileBacking::offset`].
+    pub offset: u64,
+    /// See [`FileBacking::length`].
+    pub length: u64,
+    /// See [`FileBacking::home_file`].
+    pub home_file: u32,
+    /// Zero.
+    pub reserved_end: [u8; 12],
+}
+
+const _: () = assert!(size_of::<AreaRecord>() == 96 && cfg!(target_endian = "little"));
+
+/// Adjacent pages that are at the source and have to be sent.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct RunRecord {
+    /// Address of the first page.
+    pub page: u64,
+    /// Number of pages; at least one.
+    pub count: u64,
+}
+
+const _: () = assert!(size_of::<RunRecord>() == 16);
+
+/// The landmarks.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct LayoutRecord {
+    /// See [`Layout::break_start`].
+    pub break_start: u64,
+    /// See [`Layout::break_end`].
+    pub break_end: u64,
+    /// See [`Layout::map_top`].
+    pub map_top: u64,
+    /// See [`Layout::arguments_start`].
+    pub arguments_start: u64,
+    /// See [`Layout::arguments_end`].
+    pub arguments_end: u64,
+    /// See [`Layout::environment_end`].
+    pub environment_end: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+const _: () = assert!(size_of::<LayoutRecord>() == 64);
+
+impl AreaRecord {
+    /// The record of an area; `None` if it is shared.
+    pub(super) fn of(area: &Area) -> Option<AreaRecord> {
+        let (kind, file) = match &area.backing {
+            Backing::Anonymous => (KIND_ANONYMOUS, FileBacking::none()),
+            Backing::File(file) => (KIND_FILE, *file),
+            Backing::SharedAnonymous { .. } | Backing::SharedFile { .. } => return None,
+        };
+        Some(AreaRecord {
+            start: area.start,
+            end: area.end,
+            access: u32::from(area.access.bits()),
+            kind,
+            flags: area.flags.bits(),
+            reserved: 0,
+            hash: file.hash,
+            offset: file.offset,
+            length: file.length,
+            home_file: file.home_file,
+            reserved_end: [0; 12],
+        })
+    }
+
+    /// The area of a record that may say anything.
+    ///
+    /// # Errors
+    /// What is wrong with the record, taken by itself.
+    pub fn check(&self) -> Result<Area, Invalid> {
+        let aligned = self.start.is_multiple_of(PAGE) && self.end.is_multiple_of(PAGE);
+        if !aligned || self.start < LOWEST_ADDRESS || self.start >= self.end || self.end > USER_END
+        {
+            return Err(Invalid::AreaBounds);
+        }
+        let access = u8::try_from(self.access)
+            .ok()
+            .and_then(Access::from_bits)
+            .filter(|&access| access == normal(access))
+            .ok_or(Invalid::AreaFields)?;
+        let flags = AreaFlags::from_bits(self.flags).ok_or(Invalid::AreaFields)?;
+        let file = FileBacking {
+            hash: self.hash,
+            home_file: self.home_file,
+            offset: self.offset,
+            length: self.length,
+        };
+        let backing = match self.kind {
+            KIND_ANONYMOUS if file == FileBacking::none() => Backing::Anonymous,
+            KIND_FILE => Backing::File(file),
+            _ => return Err(Invalid::AreaFields),
+        };
+        if self.reserved != 0 || self.reserved_end != [0; 12] {
+            return Err(Invalid::AreaFields);
+        }
+        if !backing_fits(&backing, self.end - self.start) {
+            return Err(Invalid::AreaFile);
+        }
+        Ok(Area {
+            start: self.start,
+            end: self.end,
+            access,
+            backing,
+            flags,
+        })
+    }
+}
+
+impl FileBacking {
+    fn none() -> FileBacking {
+        FileBacking {
+            hash: [0; 32],
+            home_file: 0,
+            offset: 0,
+            length: 0,
+        }
+    }
+}
+
+impl LayoutRecord {
+    pub(super) fn of(space: &Space) -> LayoutRecord {
+        let layout = space.layout();
+        LayoutRecord {
+            break_start: layout.break_start,
+            break_end: layout.break_end,
+            map_top: layout.map_top,
+            arguments_start: layout.arguments_start,
+            arguments_end: layout.arguments_end,
+            environment_end: layout.environment_end,
+            reserved: [0; 2],
+        }
+    }
+
+    /// The landmarks of a record that may say anything.
+    ///
+    /// # Errors
+    /// [`Invalid::Layout`].
+    pub fn check(&self) -> Result<Layout, Invalid> {
+        let possible = self.break_start <= self.break_end
+            && self.break_end <= USER_END
+            && self.map_top.is_multiple_of(PAGE)
+            && self.map_top <= USER_END
+            && self.arguments_start <= self.arguments_end
+            && self.arguments_end <= self.environment_end
+            && self.environment_end <= USER_END
+            && self.reserved == [0; 2];
+        if !possible {
+            return Err(Invalid::Layout);
+        }
+        Ok(Layout {
+            break_start: self.break_start,
+            break_end: self.break_end,
+            map_top: self.map_top,
+            arguments_start: self.arguments_start,
+            arguments_end: self.arguments_end,
+            environment_end: self.environment_end,
+        })
+    }
+}

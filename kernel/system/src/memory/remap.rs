@@ -1,0 +1,241 @@
+//! Moving and resizing mappings, and advice about them.
+//!
+//! Law: a moved mapping moves its page table entries, not its contents. Pages that are still at the
+//! last source node are known there by their old address; so a mapping does not move before they
+//! are here.
+
+use abi::Errno;
+use bitflags::bitflags;
+use machine::{OutOfMemory, USER_END};
+
+use super::Space;
+use super::area::{Area, AreaFlags, Backing};
+use super::limits::{AREAS_MAX, PAGE};
+use super::map::{MapHow, backing_fits, range_end, round_up};
+
+bitflags! {
+    /// Flags of mremap(2), as Linux numbers them.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct RemapFlags: u64 {
+        /// The mapping may get another address.
+        const MAY_MOVE = 1;
+        /// It gets the given address; what was there goes.
+        const FIXED = 2;
+    }
+}
+
+/// Why a mapping was not moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapStop {
+    /// It failed, and had no effect.
+    Errno(Errno),
+    /// This page is at the last source node: ask for it and call again. It had no effect.
+    Absent {
+        /// Address of the page.
+        page: u64,
+    },
+}
+
+impl From<Errno> for MapStop {
+    fn from(errno: Errno) -> MapStop {
+        MapStop::Errno(errno)
+    }
+}
+
+const MADV_DONTNEED: u64 = 4;
+const MADV_FREE: u64 = 8;
+const MADV_DONTFORK: u64 = 10;
+const MADV_DOFORK: u64 = 11;
+const MADV_WIPEONFORK: u64 = 18;
+const MADV_KEEPONFORK: u64 = 19;
+
+impl Space {
+    /// mremap(2): resizes the mapping at `old`, moving it where that is allowed and needed; gives
+    /// its address. `place` counts only with [`RemapFlags::FIXED`]. An `old_length` of zero maps
+    /// shared pages a second time.
+    ///
+    /// # Errors
+    /// `EINVAL`: flags, alignment, no new length, overlap of the old with the fixed new place.
+    /// `EFAULT`: the old range is not within one mapping. `ENOMEM`: no room.
+    /// [`MapStop::Absent`]: see there.
+    pub fn remap(
+        &mut self,
+        old: u64,
+        old_length: u64,
+        new_length: u64,
+        flags: u64,
+        place: u64,
+    ) -> Result<u64, MapStop> {
+        let flags = RemapFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
+        let old_end = range_end(old, old_length).ok_or(Errno::EINVAL)?;
+        let new_length = round_up(new_length).ok_or(Errno::EINVAL)?;
+        if new_length == 0 || flags == RemapFlags::FIXED {
+            return Err(Errno::EINVAL.into());
+        }
+        let area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
+        if old_end > area.end {
+            return Err(Errno::EFAULT.into());
+        }
+        let old_length = old_end - old;
+        if old_length == 0 && (!area.is_shared() || !flags.contains(RemapFlags::MAY_MOVE)) {
+            return Err(Errno::EINVAL.into());
+        }
+        if self.areas.len() + 4 > AREAS_MAX {
+            return Err(Errno::ENOMEM.into());
+        }
+        if flags.contains(RemapFlags::FIXED) {
+            let place_end = range_end(place, new_length).ok_or(Errno::EINVAL)?;
+            if place < old_end && old < place_end {
+                return Err(Errno::EINVAL.into());
+            }
+            self.place(place, new_length, MapHow::Fixed)?;
+            return self.relocate(&area, (old, old_length), (place, new_length));
+        }
+        if old_length != 0 && new_length <= old_length {
+            if new_length < old_length {
+                self.unmap(old + new_length, old_length - new_length)?;
+            }
+            return Ok(old);
+        }
+        if old_length != 0 && self.grow_in_place(&area, old_end, old + new_length) {
+            return Ok(old);
+        }
+        if !flags.contains(RemapFlags::MAY_MOVE) {
+            return Err(Errno::ENOMEM.into());
+        }
+        let place = self.place(0, new_length, MapHow::Anywhere)?;
+        self.relocate(&area, (old, old_length), (place, new_length))
+    }
+
+    /// Extends an area whose last byte is before `end`, if the room behind it is free.
+    fn grow_in_place(&mut self, area: &Area, end: u64, new_end: u64) -> bool {
+        if area.end != end || new_end > USER_END || !self.areas.is_free(end, new_end) {
+            return false;
+        }
+        let Some(grown) = resized(area.clone(), new_end - area.start) else {
+            return false;
+        };
+        self.areas.remove(area.start, area.end);
+        self.areas.insert(grown);
+        true
+    }
+
+    /// Moves the part of `area` at `old` to `place` and gives it a new length. All checks of the
+    /// arguments are done.
+    fn relocate(
+        &mut self,
+        area: &Area,
+        (old, old_length): (u64, u64),
+        (place, new_length): (u64, u64),
+    ) -> Result<u64, MapStop> {
+        let moved = old_length.min(new_length);
+        if let Some(page) = self.absent.next(old).filter(|&page| page < old + moved) {
+            return Err(MapStop::Absent { page });
+        }
+        let mut part = area.clone();
+        if part.start < old {
+            part = part.split(old);
+        }
+        if moved != 0 && moved < part.length() {
+            part.split(old + moved);
+        }
+        part = resized(part, new_length).ok_or(Errno::EINVAL)?;
+        self.discard(place, place + new_length);
+        self.areas.remove(place, place + new_length);
+        if self.move_pages(old, moved, place).is_err() {
+            return Err(Errno::ENOMEM.into());
+        }
+        if old_length != 0 {
+            self.discard(old, old + old_length);
+            self.areas.remove(old, old + old_length);
+        }
+        part.start = place;
+        part.end = place + new_length;
+        self.areas.insert(part);
+        Ok(place)
+    }
+
+    /// Maps the frames of `[old, old + length)` at `place`; on an error nothing stays there.
+    fn move_pages(&mut self, old: u64, length: u64, place: u64) -> Result<(), OutOfMemory> {
+        let mut next = old;
+        while let Some(page) = self.table.next_mapped(next, old + length) {
+            if let Some(mapping) = self.table.get(page) {
+                let target = place + (page - old);
+                let mapped = self.table.map(target, mapping.frame, mapping.access);
+                if let Err(error) = mapped {
+                    self.discard(place, place + length);
+                    return Err(error);
+                }
+            }
+            next = page + PAGE;
+        }
+        self.private.shift(old, length, place);
+        Ok(())
+    }
+
+    /// madvise(2). Advice that only concerns speed is checked and ignored.
+    ///
+    /// # Errors
+    /// `EINVAL`: unaligned, unknown advice, or not for this kind of mapping. `ENOMEM`: a hole in
+    /// the range.
+    pub fn advise(&mut self, address: u64, length: u64, advice: u64) -> Result<(), Errno> {
+        let known = matches!(advice, 0..=4 | 8 | 10..=21);
+        let end = range_end(address, length).ok_or(Errno::EINVAL)?;
+        if !known {
+            return Err(Errno::EINVAL);
+        }
+        if address == end {
+            return Ok(());
+        }
+        if !self.areas.covers(address, end) {
+            return Err(Errno::ENOMEM);
+        }
+        let private_only = matches!(advice, MADV_FREE | MADV_WIPEONFORK);
+        let plain = |area: &Area| matches!(area.backing, Backing::Anonymous);
+        if private_only && !self.areas.overlapping(address, end).all(plain) {
+            return Err(Errno::EINVAL);
+        }
+        self.check_cuts(address, end)?;
+        let flag = |on: AreaFlags, off: AreaFlags| {
+            move |area: &mut Area| area.flags = (area.flags - off) | on
+        };
+        let none = AreaFlags::empty();
+        match advice {
+            MADV_DONTNEED | MADV_FREE => self.discard(address, end),
+            MADV_DONTFORK => {
+                let change = flag(AreaFlags::DONT_FORK, none);
+                self.areas.update(address, end, change);
+            }
+            MADV_DOFORK => {
+                let change = flag(none, AreaFlags::DONT_FORK);
+                self.areas.update(address, end, change);
+            }
+            MADV_WIPEONFORK => {
+                let change = flag(AreaFlags::WIPE_ON_FORK, none);
+                self.areas.update(address, end, change);
+            }
+            MADV_KEEPONFORK => {
+                let change = flag(none, AreaFlags::WIPE_ON_FORK);
+                self.areas.update(address, end, change);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The area with another length; a file that was visible up to the end stays so. `None` if its
+/// offsets would overflow.
+fn resized(mut area: Area, length: u64) -> Option<Area> {
+    let old_length = area.length();
+    if let Backing::File(file) = &mut area.backing {
+        let whole = file.length == old_length;
+        file.length = if whole {
+            length
+        } else {
+            file.length.min(length)
+        };
+    }
+    area.end = area.start.checked_add(length)?;
+    backing_fits(&area.backing, length).then_some(area)
+}

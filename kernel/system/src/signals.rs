@@ -1,0 +1,153 @@
+//! Signals: pending at home, acted on by the body at the user boundary.
+//!
+//! Law: a signal is taken from home exactly once, as an effect of the process, and acted on before
+//! the body enters user mode again. A kill needs no cooperation of the program, wherever it is.
+
+use crate::body::{Answer, Forward, HANDLER_DEFAULT, HANDLER_IGNORE, Pending, Purpose, Run};
+use crate::dispatch::{CALL_END, CALL_STOPPED, wire_pid};
+use crate::home::{Home, Life};
+use crate::system::System;
+use abi::signal::{self, Default as Action, bit, default_action};
+use wire::Message;
+
+impl Home {
+    /// Whether a signal is pending that the body, as far as home knows, does not block.
+    pub(crate) fn signal_waits(&self) -> bool {
+        self.pending & !self.blocked != 0
+    }
+
+    /// The lowest pending signal outside `mask`, which is taken.
+    pub(crate) fn take_signal(&mut self, mask: u64) -> u32 {
+        self.blocked = mask & !signal::UNBLOCKABLE;
+        let free = self.pending & !self.blocked;
+        // A kill overtakes everything.
+        let taken = if free & bit(signal::SIGKILL) != 0 { signal::SIGKILL } else { free.trailing_zeros() + 1 };
+        if free == 0 {
+            return 0;
+        }
+        self.pending &= !bit(taken);
+        taken
+    }
+}
+
+impl System {
+    /// Makes a signal pending for a process whose home this is.
+    pub(crate) fn signal(&mut self, pid: u32, signal: u32) {
+        let me = self.me;
+        let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else { return };
+        let stops = bit(signal::SIGSTOP) | bit(signal::SIGTSTP) | bit(signal::SIGTTIN) | bit(signal::SIGTTOU);
+        if signal == signal::SIGCONT {
+            home.pending &= !stops;
+            if matches!(home.life, Life::Stopped { .. }) {
+                home.life = Life::Alive;
+            }
+        } else if stops & bit(signal) != 0 {
+            home.pending &= !bit(signal::SIGCONT);
+        }
+        home.pending |= bit(signal);
+        let gate = home.record.gate();
+        let (owner, epoch) = (gate.owner(), gate.epoch());
+        let waiting = home.remote.as_ref().map(|remote| remote.seq);
+        if owner == me {
+            self.wakes.push(pid);
+            return;
+        }
+        if !home.signal_waits() {
+            return;
+        }
+        match waiting {
+            Some(seq) => self.interrupt_remote(pid, seq),
+            None => self.send(owner, Message::Poke { pid: wire_pid(pid), epoch }),
+        }
+    }
+
+    /// Acts on the signals that wait. Returns whether the body goes on now; if not, it is blocked,
+    /// stopped or asks home.
+    pub(crate) fn take_signals(&mut self, pid: u32) -> bool {
+        let me = self.me;
+        loop {
+            let body = self.body(pid);
+            if body.call.is_some_and(|call| call.number == CALL_END) {
+                return true;
+            }
+            if body.effects == crate::body::Effects::Gated {
+                // What is pending is seen when home has confirmed.
+                return true;
+            }
+            if body.home != me {
+                if body.poked && !body.freezing {
+                    body.run = Run::Blocked;
+                    return self.ask_for_signal(pid);
+                }
+                return true;
+            }
+            let mask = body.signals.mask;
+            let Some(home) = self.homes.get_mut(&pid) else { return true };
+            let signal = home.take_signal(mask);
+            if signal == 0 {
+                return true;
+            }
+            self.act(pid, signal);
+        }
+    }
+
+    /// The answer to the question for a signal: its number, 0 for none.
+    pub(crate) fn signal_came(&mut self, pid: u32, answer: &Answer) {
+        let Ok(signal) = u32::try_from(answer.value) else { return };
+        let pending = answer.buffers.get(0).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        self.body(pid).held_back = pending;
+        if (1..=signal::SIGNAL_MAX).contains(&signal) {
+            self.act(pid, signal);
+        }
+    }
+
+    /// Does what the process wants done about a signal.
+    fn act(&mut self, pid: u32, signal: u32) {
+        let body = self.body(pid);
+        if signal == signal::SIGCONT && body.run == Run::Stopped {
+            body.run = Run::Blocked;
+        }
+        if signal == signal::SIGKILL {
+            return self.die(pid, signal);
+        }
+        match body.signals.action(signal).handler {
+            HANDLER_IGNORE => {}
+            HANDLER_DEFAULT => match default_action(signal) {
+                Action::Terminate | Action::Core => self.die(pid, signal),
+                Action::Ignore | Action::Continue => {}
+                Action::Stop => {
+                    body.rewind_call();
+                    body.call = Some(Pending { number: CALL_STOPPED, args: [u64::from(signal), 0, 0, 0, 0, 0] });
+                }
+            },
+            _ => self.deliver(pid, signal),
+        }
+    }
+
+    /// A signal that the process brought on itself and cannot put off.
+    pub(crate) fn force_signal(&mut self, pid: u32, signal: u32, address: u64) {
+        let body = self.body(pid);
+        let action = body.signals.action(signal);
+        let caught = action.handler > HANDLER_IGNORE && body.signals.lets_through(signal);
+        if caught {
+            self.deliver_fault(pid, signal, address);
+        } else {
+            let (rip, name) = (body.registers.rip, body.name);
+            let name = core::str::from_utf8(&name).unwrap_or("?").trim_end_matches('\0');
+            machine::log!("process {pid} ({name}): signal {signal} at {rip:#x}, address {address:#x}");
+            self.die(pid, signal);
+        }
+        self.advance(pid);
+    }
+
+    /// Ends the process as by a signal, as soon as home agrees.
+    pub(crate) fn die(&mut self, pid: u32, signal: u32) {
+        let body = self.body(pid);
+        body.forward = match body.forward {
+            Forward::Sent { seq, .. } => Forward::Sent { seq, purpose: Purpose::Arrived },
+            _ => Forward::Idle,
+        };
+        body.run = Run::Blocked;
+        body.call = Some(Pending { number: CALL_END, args: [u64::from(signal), 0, 0, 0, 0, 0] });
+    }
+}

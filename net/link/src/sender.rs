@@ -1,0 +1,338 @@
+//! The sending end of a lane: cut, number, transmit, keep until acknowledged.
+//!
+//! Law: a packet is kept until the peer has said that it has it. The ring is indexed by sequence
+//! number; `in flight = ring - received - lost` never exceeds the window but by retransmissions.
+
+use crate::{Payload, Rtt, WINDOW, payload::Page};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use wire::{PAYLOAD_MAX, PageTag, PayloadKind};
+
+/// A packet is lost when one transmitted this many transmissions later has arrived.
+pub const REORDER: u64 = 3;
+/// The window before anything is known, and the least window after losses.
+const WINDOW_START: usize = 64;
+const WINDOW_MIN: usize = 48;
+/// The window shrinks when frames queue longer than this on the way, ns.
+const QUEUEING_MAX_NS: u64 = 2_000_000;
+
+#[derive(Debug)]
+enum Item<P> {
+    Message(Arc<[u8]>),
+    Page(PageTag, P),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    InFlight,
+    Received,
+    Lost,
+}
+
+#[derive(Debug)]
+struct Slot<P> {
+    payload: Payload<P>,
+    tag: Option<PageTag>,
+    kind: PayloadKind,
+    state: State,
+    again: bool,
+    /// Counts the transmissions of the lane: tells what was sent after what.
+    transmission: u64,
+    sent_at: u64,
+}
+
+/// A packet to transmit.
+#[derive(Debug)]
+pub(crate) struct Packet<P> {
+    pub(crate) seq: u32,
+    pub(crate) kind: PayloadKind,
+    pub(crate) tag: Option<PageTag>,
+    pub(crate) payload: Payload<P>,
+    pub(crate) again: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sender<P> {
+    queue: VecDeque<Item<P>>,
+    /// Bytes of the message at the head of the queue that were cut off already.
+    cut: usize,
+    ring: VecDeque<Slot<P>>,
+    /// The number of the packet at the head of the ring.
+    first: u32,
+    received: usize,
+    lost: usize,
+    /// No slot below this index of the ring is lost.
+    lost_from: usize,
+    transmissions: u64,
+    /// The latest transmission known to have arrived, plus one.
+    arrived: u64,
+    window: usize,
+    /// Above this the window grows slowly.
+    threshold: usize,
+    grown: usize,
+    /// Losses of earlier transmissions do not shrink the window again.
+    shrunk_at: u64,
+    deadline: Option<u64>,
+    doublings: u32,
+}
+
+impl<P: Page> Sender<P> {
+    pub(crate) fn new(first: u32) -> Sender<P> {
+        Sender {
+            queue: VecDeque::new(),
+            cut: 0,
+            ring: VecDeque::new(),
+            first,
+            received: 0,
+            lost: 0,
+            lost_from: 0,
+            transmissions: 0,
+            arrived: 0,
+            window: WINDOW_START,
+            threshold: WINDOW,
+            grown: 0,
+            shrunk_at: 0,
+            deadline: None,
+            doublings: 0,
+        }
+    }
+
+    pub(crate) fn queue_message(&mut self, message: Arc<[u8]>) {
+        if !message.is_empty() {
+            self.queue.push_back(Item::Message(message));
+        }
+    }
+
+    pub(crate) fn queue_page(&mut self, tag: PageTag, page: P) {
+        self.queue.push_back(Item::Page(tag, page));
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.queue.len() + self.ring.len()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
+    /// Whether [`Sender::poll`] would return a packet.
+    pub(crate) fn is_ready(&self) -> bool {
+        let room = self.ring.len() < WINDOW && self.ring.len() - self.received < self.window;
+        self.lost > 0 || (room && !self.queue.is_empty())
+    }
+
+    /// What to transmit next: lost packets first, then new ones as far as the window allows.
+    pub(crate) fn poll(&mut self, now: u64, rtt: &Rtt) -> Option<Packet<P>> {
+        let index = if self.lost > 0 {
+            let offset = self
+                .ring
+                .range(self.lost_from..)
+                .position(|slot| slot.state == State::Lost)
+                .expect("lost packets are in the ring");
+            self.lost -= 1;
+            self.lost_from += offset + 1;
+            let slot = &mut self.ring[self.lost_from - 1];
+            slot.state = State::InFlight;
+            slot.again = true;
+            self.lost_from - 1
+        } else {
+            if !self.is_ready() {
+                return None;
+            }
+            let slot = self.cut_next()?;
+            self.ring.push_back(slot);
+            self.ring.len() - 1
+        };
+        let slot = &mut self.ring[index];
+        slot.transmission = self.transmissions;
+        slot.sent_at = now;
+        self.transmissions += 1;
+        if self.deadline.is_none() {
+            self.deadline = Some(now + rtt.timeout_ns(self.doublings));
+        }
+        Some(Packet {
+            seq: self.first.wrapping_add(index as u32),
+            kind: slot.kind,
+            tag: slot.tag,
+            payload: slot.payload.clone(),
+            again: slot.again,
+        })
+    }
+
+    /// Cuts the next packet off the queue.
+    fn cut_next(&mut self) -> Option<Slot<P>> {
+        let (payload, tag, kind) = match self.queue.front()? {
+            Item::Page(tag, page) => (Payload::Page(page.clone()), Some(*tag), PayloadKind::Page),
+            Item::Message(bytes) => {
+                let start = self.cut;
+                let end = bytes.len().min(start + PAYLOAD_MAX);
+                let kind = match (start == 0, end == bytes.len()) {
+                    (true, true) => PayloadKind::Whole,
+                    (true, false) => PayloadKind::First,
+                    (false, false) => PayloadKind::Middle,
+                    (false, true) => PayloadKind::Last,
+                };
+                self.cut = end;
+                (Payload::Bytes(bytes.clone(), start..end), None, kind)
+            }
+        };
+        if matches!(
+            kind,
+            PayloadKind::Whole | PayloadKind::Last | PayloadKind::Page
+        ) {
+            self.queue.pop_front();
+            self.cut = 0;
+        }
+        Some(Slot {
+            payload,
+            tag,
+            kind,
+            state: State::InFlight,
+            again: false,
+            transmission: 0,
+            sent_at: 0,
+        })
+    }
+
+    /// The peer has everything before `ack`, and of what follows `ack` the packets in `sack`.
+    /// Old and impossible acknowledgements change nothing.
+    pub(crate) fn handle_ack(&mut self, now: u64, ack: u32, sack: u64, rtt: &Rtt) {
+        let advance = ack.wrapping_sub(self.first) as usize;
+        if advance > self.ring.len() {
+            return;
+        }
+        let mut news = 0;
+        for _ in 0..advance {
+            let slot = self.ring.pop_front().expect("checked against the length");
+            match slot.state {
+                State::Received => {
+                    self.received -= 1;
+                    continue;
+                }
+                State::Lost => self.lost -= 1,
+                State::InFlight => {}
+            }
+            news += 1;
+            self.note_arrival(now, &slot, rtt);
+        }
+        self.first = ack;
+        self.lost_from = self.lost_from.saturating_sub(advance);
+        if sack != 0 {
+            news += self.handle_sack(now, sack, rtt);
+        }
+        if news == 0 {
+            return;
+        }
+        self.grow(news, rtt);
+        self.doublings = 0;
+        self.deadline = (!self.ring.is_empty()).then(|| now + rtt.timeout_ns(0));
+        if self
+            .ring
+            .front()
+            .is_some_and(|slot| slot.transmission < self.arrived)
+        {
+            self.find_lost();
+        }
+    }
+
+    fn handle_sack(&mut self, now: u64, sack: u64, rtt: &Rtt) -> usize {
+        let mut news = 0;
+        let mut bits = sack;
+        while bits != 0 {
+            // The packet `ack` itself is missing: bit 0 is the one behind it.
+            let index = bits.trailing_zeros() as usize + 1;
+            bits &= bits - 1;
+            let Some(slot) = self.ring.get_mut(index) else {
+                break;
+            };
+            match slot.state {
+                State::Received => continue,
+                State::Lost => self.lost -= 1,
+                State::InFlight => {}
+            }
+            slot.state = State::Received;
+            self.received += 1;
+            news += 1;
+            let arrived = Slot {
+                payload: core::mem::replace(&mut slot.payload, Payload::None),
+                ..*slot
+            };
+            self.note_arrival(now, &arrived, rtt);
+        }
+        news
+    }
+
+    fn note_arrival(&mut self, now: u64, slot: &Slot<P>, rtt: &Rtt) {
+        // An answer that came sooner than any round trip answers an earlier transmission.
+        let early = now.saturating_sub(slot.sent_at) < rtt.min_ns().unwrap_or(0);
+        if !(slot.again && early) {
+            self.arrived = self.arrived.max(slot.transmission + 1);
+        }
+    }
+
+    /// Marks what must be lost because much later transmissions have arrived.
+    fn find_lost(&mut self) {
+        let mut shrink = false;
+        for (index, slot) in self.ring.iter_mut().enumerate() {
+            if slot.state == State::InFlight && slot.transmission + REORDER < self.arrived {
+                slot.state = State::Lost;
+                self.lost += 1;
+                self.lost_from = self.lost_from.min(index);
+                shrink |= slot.transmission >= self.shrunk_at;
+            }
+        }
+        if shrink {
+            self.shrink(self.window * 3 / 4);
+        }
+    }
+
+    fn shrink(&mut self, window: usize) {
+        self.window = window.max(WINDOW_MIN);
+        self.threshold = self.window;
+        self.grown = 0;
+        self.shrunk_at = self.transmissions;
+    }
+
+    fn grow(&mut self, news: usize, rtt: &Rtt) {
+        if rtt.queueing_ns() > QUEUEING_MAX_NS {
+            self.grown += news;
+            if self.grown >= self.window {
+                self.shrink(self.window * 7 / 8);
+            }
+            return;
+        }
+        if self.window < self.threshold {
+            self.window = (self.window + news).min(WINDOW);
+            return;
+        }
+        self.grown += news;
+        if self.grown >= self.window {
+            self.grown = 0;
+            self.window = (self.window + 8).min(WINDOW);
+        }
+    }
+
+    /// Nothing new was acknowledged for too long: sends the oldest packet again. What else was lost
+    /// shows when that one arrives.
+    pub(crate) fn handle_timeout(&mut self, now: u64, rtt: &Rtt) {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        if self.ring.is_empty() {
+            self.deadline = None;
+            return;
+        }
+        // An honest peer never leaves a `Received` packet at the head: it acknowledges past it.
+        let slot = &mut self.ring[0];
+        if slot.state == State::InFlight {
+            slot.state = State::Lost;
+            self.lost += 1;
+            self.lost_from = 0;
+        }
+        self.doublings = (self.doublings + 1).min(16);
+        if self.doublings == 2 {
+            self.shrink(self.window / 2);
+        }
+        self.deadline = Some(now + rtt.timeout_ns(self.doublings));
+    }
+}

@@ -1,0 +1,226 @@
+//! Home's part: who owns the process, compared and swapped.
+//!
+//! Law: an epoch has one owner for ever. Ownership changes only (1) from a source to the target that
+//! holds its image, (2) back to the source by its abort, (3) back to the previous owner before the
+//! first effect of the new one; each makes a new epoch, which fences every copy of an older one.
+
+use rpc::{Admission, Gate};
+use wire::{BootId, Message, NodeId, Pid};
+
+/// Home's word on who owns a process, as it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// The process.
+    pub pid: Pid,
+    /// The current epoch.
+    pub epoch: u64,
+    /// Its owner.
+    pub owner: NodeId,
+    /// The owner's boot.
+    pub owner_boot: BootId,
+    /// Signals are pending: for the glue to set before it sends.
+    pub poke: bool,
+    /// The asker is the owner now. The source of a granted commit is to be told, too.
+    pub granted: bool,
+}
+
+impl Decision {
+    /// The message that says so.
+    pub fn message(&self) -> Message {
+        Message::Decision {
+            pid: self.pid,
+            epoch: self.epoch,
+            owner: self.owner,
+            owner_boot: self.owner_boot,
+            poke: self.poke,
+        }
+    }
+}
+
+/// What home says to a call, and what it does besides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Accepted {
+    /// What is to be done with the call.
+    pub admission: Admission,
+    /// On the first effect after a move: this is to be sent to the previous owner's node, *before*
+    /// anything else is done.
+    pub release: Option<(NodeId, Message)>,
+}
+
+/// What the loss of a node means for a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LostOutcome {
+    /// Nothing: the node did not own it (any more).
+    Unaffected,
+    /// The frozen copy of the previous owner takes over, in a new epoch: send it the decision.
+    HandBack(Decision),
+    /// The process died with the node. The record is to be dropped.
+    Ended,
+}
+
+type Place = (NodeId, BootId);
+
+/// Home's record of one process, from fork to reaping.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HomeRecord {
+    pid: Pid,
+    gate: Gate,
+    /// Holds a frozen copy as good as the owner's, because the owner has had no effect yet.
+    previous: Option<Place>,
+    /// The last source: may still be pushing pages.
+    last_source: Option<Place>,
+}
+
+impl HomeRecord {
+    /// The record of a new process that runs at `owner` (at birth: home itself).
+    pub fn new(pid: Pid, owner: NodeId, boot: BootId) -> HomeRecord {
+        HomeRecord {
+            pid,
+            gate: Gate::new(owner, boot),
+            previous: None,
+            last_source: None,
+        }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Owner, epoch and sequence.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// For `complete` and `cancel`. Calls are admitted by [`HomeRecord::accept_effect`].
+    pub fn gate_mut(&mut self) -> &mut Gate {
+        &mut self.gate
+    }
+
+    /// The owner at the moment, in the form that is sent.
+    pub fn decision(&self) -> Decision {
+        Decision {
+            pid: self.pid,
+            epoch: self.gate.epoch(),
+            owner: self.gate.owner(),
+            owner_boot: self.gate.owner_boot(),
+            poke: false,
+            granted: false,
+        }
+    }
+
+    /// The previous owner, as long as the process can still be given back to it.
+    pub fn previous(&self) -> Option<(NodeId, BootId)> {
+        self.previous
+    }
+
+    /// Nodes that may hold a copy or pages: the owner and the last source. A target that has not
+    /// asked yet is not known here; it is told `Lost` when it asks.
+    pub fn copies(&self) -> impl Iterator<Item = (NodeId, BootId)> {
+        let owner = (self.gate.owner(), self.gate.owner_boot());
+        let source = self.last_source.filter(|source| *source != owner);
+        core::iter::once(owner).chain(source)
+    }
+
+    /// `from` holds the image that `source` sent from `old_epoch` and wants to own the process.
+    ///
+    /// Granted if nothing has changed since and the present owner has shown its first effect (until
+    /// then the copy of the one before is still a valid one, and there must be only one such).
+    /// Asking again after a grant is answered with the same grant.
+    pub fn commit(
+        &mut self,
+        from: NodeId,
+        from_boot: BootId,
+        old_epoch: u64,
+        source: NodeId,
+        source_boot: BootId,
+    ) -> Decision {
+        let fresh = self.gate.is_owner(source, source_boot, old_epoch)
+            && (from, from_boot) != (source, source_boot)
+            && self.previous.is_none();
+        if fresh {
+            self.gate.transfer(from, from_boot);
+            self.previous = Some((source, source_boot));
+            self.last_source = self.previous;
+        }
+        let again = old_epoch
+            .checked_add(1)
+            .is_some_and(|epoch| self.gate.is_owner(from, from_boot, epoch))
+            && self.last_source == Some((source, source_boot));
+        Decision {
+            granted: fresh || again,
+            ..self.decision()
+        }
+    }
+
+    /// The source `from` has sent an image out of `old_epoch` and wants the process back. Granted
+    /// in a new epoch if it still owns it; that fences the image. Otherwise the answer tells who
+    /// owns it.
+    pub fn abort(&mut self, from: NodeId, from_boot: BootId, old_epoch: u64) -> Decision {
+        if self.gate.is_owner(from, from_boot, old_epoch) {
+            self.gate.transfer(from, from_boot);
+        }
+        let owner = (self.gate.owner(), self.gate.owner_boot());
+        Decision {
+            granted: owner == (from, from_boot),
+            ..self.decision()
+        }
+    }
+
+    /// Judges a call ([`Gate::admit`]). The first one executed after a move ends the previous
+    /// owner's claim.
+    pub fn accept_effect(&mut self, from: NodeId, boot: BootId, epoch: u64, seq: u64) -> Accepted {
+        let admission = self.gate.admit(from, boot, epoch, seq);
+        let first = match admission {
+            Admission::Execute => self.previous.take(),
+            _ => None,
+        };
+        let release = first.map(|(node, _)| {
+            let pid = self.pid;
+            (node, Message::Release { pid, epoch })
+        });
+        Accepted { admission, release }
+    }
+
+    /// That boot of that node is over for certain.
+    pub fn owner_lost(&mut self, node: NodeId, boot: BootId) -> LostOutcome {
+        if (self.gate.owner(), self.gate.owner_boot()) != (node, boot) {
+            return LostOutcome::Unaffected;
+        }
+        match self.previous.take() {
+            Some(previous) => self.hand_back(previous),
+            None => LostOutcome::Ended,
+        }
+    }
+
+    /// That node does not answer. If it has had no effect yet, the process goes back to the
+    /// previous owner: harmless if the suspicion is false, because the new epoch fences the
+    /// suspect. Never ends a process.
+    pub fn owner_suspected(&mut self, node: NodeId, boot: BootId) -> LostOutcome {
+        if (self.gate.owner(), self.gate.owner_boot()) != (node, boot) {
+            return LostOutcome::Unaffected;
+        }
+        match self.previous.take() {
+            Some(previous) => self.hand_back(previous),
+            None => LostOutcome::Unaffected,
+        }
+    }
+
+    /// That boot of that node is over for certain: there is nothing to give back to there.
+    pub fn previous_lost(&mut self, node: NodeId, boot: BootId) {
+        if self.previous == Some((node, boot)) {
+            self.previous = None;
+        }
+        if self.last_source == Some((node, boot)) {
+            self.last_source = None;
+        }
+    }
+
+    fn hand_back(&mut self, (node, boot): Place) -> LostOutcome {
+        self.gate.transfer(node, boot);
+        LostOutcome::HandBack(Decision {
+            granted: true,
+            ..self.decision()
+        })
+    }
+}

@@ -1,0 +1,493 @@
+//! The source's part: offer, freeze, and keep the frozen copy until home has decided.
+//!
+//! Law: once the image is out, the process runs here again only on a decision of home that names
+//! this node, this boot and a newer epoch. Until then every doubt (time, a refusal, a silent or dead
+//! target, a cancellation) makes the source *ask* home to abort; none makes it decide.
+
+use crate::{DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, OFFER_TIMEOUT_NS, RETRY_NS};
+use alloc::collections::VecDeque;
+use core::fmt;
+use wire::{BootId, Message, MoveError, NodeId, Offer, Pid};
+
+/// What the glue is to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SourceAction {
+    /// Send it, on the urgent lane.
+    Send(NodeId, Message),
+    /// Stop, drain and capture the process, send its image, call [`Source::image_sent`].
+    Freeze,
+    /// Run here again. `poke`: signals are pending at home.
+    Resume {
+        /// The epoch of the body from now on.
+        epoch: u64,
+        /// Look at home for signals.
+        poke: bool,
+    },
+    /// The target owns the process: push what it lacks. Keep all pages.
+    StartPush,
+    /// The process will never run here again: pages that have arrived may be dropped.
+    MayDrop,
+    /// Nothing stays here: drop the frozen body, its pages and the push.
+    Forget,
+    /// The last action. `Ok`: it moved and the target has all of it. `Err`: it did not move, or was
+    /// lost (then after `Forget`).
+    Finished(Result<(), MoveError>),
+}
+
+/// Where the move stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceState {
+    /// The target was asked; the process runs.
+    Offered,
+    /// The target has room; the process is being stopped and captured.
+    Freezing,
+    /// The image is out.
+    Frozen,
+    /// Home was asked to leave the process here.
+    Aborting,
+    /// The target owns it; here are the pages it lacks.
+    Committed,
+    /// Over.
+    Done,
+}
+
+impl fmt::Display for SourceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceState::Offered => "offered",
+            SourceState::Freezing => "freezing",
+            SourceState::Frozen => "frozen",
+            SourceState::Aborting => "aborting",
+            SourceState::Committed => "pushing",
+            SourceState::Done => "done",
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Offered { deadline: u64 },
+    Freezing { deadline: u64 },
+    Frozen { deadline: u64 },
+    Aborting { retry: u64, reason: MoveError },
+    Committed(Committed),
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Committed {
+    released: bool,
+    pushed: bool,
+    /// The target is lost: home is asked again then, what it decided.
+    ask: Option<u64>,
+}
+
+/// What the target reported about its first run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunningReport {
+    /// The first instruction there, target's clock, ns.
+    pub first_run_ns: u64,
+    /// Pages the target had already.
+    pub present: u64,
+}
+
+/// One move as its source sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    pid: Pid,
+    /// The epoch in which the process ran here.
+    epoch: u64,
+    me: (NodeId, BootId),
+    home: NodeId,
+    target: NodeId,
+    /// Known from `Admit` on.
+    target_boot: Option<BootId>,
+    state: State,
+    running: Option<RunningReport>,
+    actions: VecDeque<SourceAction>,
+}
+
+impl Source {
+    /// Begins a move of a process that runs here in `epoch`. `offer` carries `epoch + 1`. A move
+    /// to this very node is finished at once, without a freeze.
+    pub fn new(
+        now: u64,
+        pid: Pid,
+        epoch: u64,
+        me: (NodeId, BootId),
+        home: NodeId,
+        target: NodeId,
+        offer: Offer,
+    ) -> Source {
+        let mut source = Source {
+            pid,
+            epoch,
+            me,
+            home,
+            target,
+            target_boot: None,
+            state: State::Offered {
+                deadline: now.saturating_add(OFFER_TIMEOUT_NS),
+            },
+            running: None,
+            actions: VecDeque::new(),
+        };
+        if target == me.0 {
+            source.finish(Ok(()));
+        } else {
+            source.send(target, Message::Offer(offer));
+        }
+        source
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The epoch it would have, or has, at the target.
+    pub fn target_epoch(&self) -> u64 {
+        self.epoch.saturating_add(1)
+    }
+
+    /// Where it goes.
+    pub fn target(&self) -> NodeId {
+        self.target
+    }
+
+    /// The target's boot, once it has admitted the process.
+    pub fn target_boot(&self) -> Option<BootId> {
+        self.target_boot
+    }
+
+    /// Where the move stands.
+    pub fn state(&self) -> SourceState {
+        match self.state {
+            State::Offered { .. } => SourceState::Offered,
+            State::Freezing { .. } => SourceState::Freezing,
+            State::Frozen { .. } => SourceState::Frozen,
+            State::Aborting { .. } => SourceState::Aborting,
+            State::Committed(_) => SourceState::Committed,
+            State::Done => SourceState::Done,
+        }
+    }
+
+    /// Whether the image may be sent now. To be asked right before it is.
+    pub fn freezing(&self) -> bool {
+        matches!(self.state, State::Freezing { .. })
+    }
+
+    /// What the target reported, if it has.
+    pub fn running(&self) -> Option<RunningReport> {
+        self.running
+    }
+
+    /// The first pages and the image are queued for the target.
+    ///
+    /// # Panics
+    /// If the machine is not [`Source::freezing`]: then an image is out of a process that runs.
+    pub fn image_sent(&mut self, now: u64) {
+        assert!(
+            self.freezing(),
+            "an image goes out only of a frozen process"
+        );
+        self.state = State::Frozen {
+            deadline: now.saturating_add(DECISION_TIMEOUT_NS),
+        };
+    }
+
+    /// The process cannot be frozen or captured; nothing of it is out. It runs on.
+    pub fn freeze_failed(&mut self, _now: u64, reason: MoveError) {
+        if self.freezing() {
+            self.give_up(reason);
+        }
+    }
+
+    /// The body has ended or was found stale before its image was out: there is nothing to move.
+    pub fn body_gone(&mut self, _now: u64) {
+        if matches!(self.state, State::Offered { .. } | State::Freezing { .. }) {
+            self.withdraw();
+            self.finish(Err(MoveError::Gone));
+        }
+    }
+
+    /// Somebody wants the move called off. Too late once home has decided.
+    pub fn cancel(&mut self, now: u64) {
+        self.doubt(now, MoveError::Aborted);
+    }
+
+    /// Everything up to `PushEnd` has been acknowledged by the target.
+    pub fn push_done(&mut self, _now: u64) {
+        if let State::Committed(committed) = &mut self.state {
+            committed.pushed = true;
+            self.conclude();
+        }
+    }
+
+    /// A message about this pid.
+    pub fn on_message(&mut self, now: u64, from: NodeId, boot: BootId, message: &Message) {
+        match *message {
+            Message::Admit {
+                pid,
+                epoch,
+                boot: admitted,
+            } if self.fits(pid, epoch) && from == self.target && boot == admitted => {
+                self.admitted(now, boot);
+            }
+            Message::Refuse {
+                pid,
+                epoch,
+                ref reason,
+            } if self.fits(pid, epoch) && from == self.target => {
+                self.doubt(now, reason.clone());
+            }
+            Message::Discarded { pid, epoch } if self.fits(pid, epoch) && from == self.target => {
+                self.doubt(now, MoveError::Aborted);
+            }
+            Message::Running {
+                pid,
+                epoch,
+                first_run_ns,
+                present,
+            } if self.fits(pid, epoch) && self.is_target(from, boot) => {
+                self.running = Some(RunningReport {
+                    first_run_ns,
+                    present,
+                });
+            }
+            Message::Decision {
+                pid,
+                epoch,
+                owner,
+                owner_boot,
+                poke,
+            } if pid == self.pid && from == self.home && epoch > self.epoch => {
+                self.decided(epoch, (owner, owner_boot), poke);
+            }
+            Message::Release { pid, epoch }
+                if pid == self.pid && from == self.home && epoch > self.epoch =>
+            {
+                self.released();
+            }
+            Message::Lost { pid, epoch }
+                if pid == self.pid && from == self.home && epoch >= self.epoch =>
+            {
+                self.gone();
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what is due at `now`; nothing if nothing is.
+    pub fn on_timeout(&mut self, now: u64) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        let question = self.abort_request();
+        match &mut self.state {
+            State::Aborting { retry, .. } => *retry = now.saturating_add(RETRY_NS),
+            State::Committed(committed) => {
+                committed.ask = Some(now.saturating_add(RETRY_NS));
+            }
+            _ => return self.doubt(now, MoveError::TimedOut),
+        }
+        self.send(self.home, question);
+    }
+
+    /// That boot of that node is over for certain.
+    pub fn on_peer_lost(&mut self, now: u64, node: NodeId, boot: BootId) {
+        if node == self.home && node != self.me.0 {
+            return self.home_lost();
+        }
+        if node != self.target || self.target_boot.is_some_and(|known| known != boot) {
+            return;
+        }
+        match &mut self.state {
+            State::Committed(committed) if committed.released => {
+                self.forget(Err(MoveError::NodeDead));
+            }
+            State::Committed(committed) => {
+                committed.ask = Some(now.saturating_add(RETRY_NS));
+                let question = self.abort_request();
+                self.send(self.home, question);
+            }
+            _ => self.doubt(now, MoveError::NodeDead),
+        }
+    }
+
+    /// That node does not answer. Before the image is out the move ends; after it, home is asked to
+    /// abort if it is the target's silence, and waited for if it is home's.
+    pub fn on_peer_silent(&mut self, now: u64, node: NodeId) {
+        let home_before_freeze = node == self.home
+            && matches!(self.state, State::Offered { .. } | State::Freezing { .. });
+        if node == self.target || home_before_freeze {
+            self.doubt(now, MoveError::NodeDead);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<SourceAction> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Source::on_timeout`] is due, ns.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match &self.state {
+            State::Offered { deadline }
+            | State::Freezing { deadline }
+            | State::Frozen { deadline } => Some(*deadline),
+            State::Aborting { retry, .. } => Some(*retry),
+            State::Committed(committed) => committed.ask,
+            State::Done => None,
+        }
+    }
+
+    fn fits(&self, pid: Pid, epoch: u64) -> bool {
+        pid == self.pid && epoch == self.target_epoch()
+    }
+
+    fn is_target(&self, node: NodeId, boot: BootId) -> bool {
+        node == self.target && self.target_boot == Some(boot)
+    }
+
+    fn admitted(&mut self, now: u64, boot: BootId) {
+        if matches!(self.state, State::Offered { .. }) {
+            self.target_boot = Some(boot);
+            self.state = State::Freezing {
+                deadline: now.saturating_add(FREEZE_TIMEOUT_NS),
+            };
+            self.actions.push_back(SourceAction::Freeze);
+        }
+    }
+
+    /// The move should not happen. Before the image is out that is ours to say; then only home's.
+    fn doubt(&mut self, now: u64, reason: MoveError) {
+        match self.state {
+            State::Offered { .. } | State::Freezing { .. } => self.give_up(reason),
+            State::Frozen { .. } => {
+                let retry = now.saturating_add(RETRY_NS);
+                self.state = State::Aborting { retry, reason };
+                let question = self.abort_request();
+                self.send(self.home, question);
+            }
+            State::Aborting { .. } | State::Committed(_) | State::Done => {}
+        }
+    }
+
+    /// Tells the target to free its room.
+    fn withdraw(&mut self) {
+        let (pid, epoch) = (self.pid, self.target_epoch());
+        let withdrawn = Message::Refuse {
+            pid,
+            epoch,
+            reason: MoveError::Aborted,
+        };
+        self.send(self.target, withdrawn);
+    }
+
+    /// Ends a move of which no image is out: the process runs here as before.
+    fn give_up(&mut self, reason: MoveError) {
+        self.withdraw();
+        if self.freezing() {
+            let (epoch, poke) = (self.epoch, false);
+            self.actions.push_back(SourceAction::Resume { epoch, poke });
+        }
+        self.finish(Err(reason));
+    }
+
+    fn decided(&mut self, epoch: u64, owner: (NodeId, BootId), poke: bool) {
+        if owner == self.me {
+            let reason = match &self.state {
+                State::Frozen { .. } => MoveError::Aborted,
+                State::Aborting { reason, .. } => reason.clone(),
+                State::Committed(committed) if !committed.released => MoveError::NodeDead,
+                _ => return,
+            };
+            self.actions.push_back(SourceAction::Resume { epoch, poke });
+            return self.finish(Err(reason));
+        }
+        self.commit();
+        if Some(owner) != self.target_boot.map(|boot| (self.target, boot)) {
+            // It has already moved on, which home grants only after an effect at the target.
+            self.released();
+        }
+    }
+
+    /// Home has given the process away.
+    fn commit(&mut self) {
+        if matches!(self.state, State::Frozen { .. } | State::Aborting { .. }) {
+            self.state = State::Committed(Committed {
+                released: false,
+                pushed: false,
+                ask: None,
+            });
+            self.actions.push_back(SourceAction::StartPush);
+        }
+    }
+
+    fn released(&mut self) {
+        self.commit();
+        if let State::Committed(committed) = &mut self.state {
+            if !committed.released {
+                committed.released = true;
+                self.actions.push_back(SourceAction::MayDrop);
+            }
+            self.conclude();
+        }
+    }
+
+    /// Ends the move if nothing is left to do or to wait for.
+    fn conclude(&mut self) {
+        let State::Committed(committed) = &self.state else {
+            return;
+        };
+        if committed.released && committed.ask.is_some() {
+            self.forget(Err(MoveError::NodeDead));
+        } else if committed.released && committed.pushed {
+            self.forget(Ok(()));
+        }
+    }
+
+    /// Home says that the process is over.
+    fn gone(&mut self) {
+        match self.state {
+            // The body is not frozen yet: the glue drops it as it would without a move.
+            State::Offered { .. } | State::Freezing { .. } => {
+                self.withdraw();
+                self.finish(Err(MoveError::Gone));
+            }
+            State::Done => {}
+            _ => self.forget(Err(MoveError::Gone)),
+        }
+    }
+
+    fn home_lost(&mut self) {
+        match self.state {
+            State::Offered { .. } | State::Freezing { .. } => self.give_up(MoveError::NodeDead),
+            State::Done => {}
+            // Home keeps no journal: its new boot does not know the process.
+            _ => self.forget(Err(MoveError::Gone)),
+        }
+    }
+
+    fn abort_request(&self) -> Message {
+        Message::AbortRequest {
+            pid: self.pid,
+            old_epoch: self.epoch,
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        self.actions.push_back(SourceAction::Send(to, message));
+    }
+
+    fn forget(&mut self, result: Result<(), MoveError>) {
+        self.actions.push_back(SourceAction::Forget);
+        self.finish(result);
+    }
+
+    fn finish(&mut self, result: Result<(), MoveError>) {
+        self.state = State::Done;
+        self.actions.push_back(SourceAction::Finished(result));
+    }
+}

@@ -1,0 +1,369 @@
+//! The target's part: room, image, speculation, and effects on home's word.
+//!
+//! Law: from the moment home is asked, only home's answer, or the end of home, ends the wait. The
+//! copy may compute meanwhile, but nothing of it is seen: effects open on a decision that names
+//! this node, this boot and exactly this epoch. Any other decision on it drops the copy.
+
+use crate::{ADMIT_TIMEOUT_NS, RETRY_NS};
+use alloc::collections::VecDeque;
+use core::fmt;
+use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Ticket};
+
+/// What the glue is to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TargetAction {
+    /// Send it, on the urgent lane.
+    Send(NodeId, Message),
+    /// Run the copy; hold back whatever others could see.
+    Compute,
+    /// The copy is the process now. `poke`: signals are pending at home.
+    OpenEffects {
+        /// Its epoch.
+        epoch: u64,
+        /// Look at home for signals.
+        poke: bool,
+    },
+    /// The source died before the last page was here: absent pages will never come.
+    PagesLost,
+    /// Drop the copy and what is reserved for it.
+    Discard,
+    /// The last action.
+    Finished,
+}
+
+/// Where the move stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetState {
+    /// There is room; the image is awaited.
+    Admitted,
+    /// The image is in and home was asked.
+    Waiting,
+    /// The process is here; pages are still coming.
+    Open,
+    /// Over.
+    Done,
+}
+
+impl fmt::Display for TargetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TargetState::Admitted => "admitted",
+            TargetState::Waiting => "speculating",
+            TargetState::Open => "arriving",
+            TargetState::Done => "done",
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Admitted { deadline: u64 },
+    Waiting { retry: u64, ticket: Ticket },
+    Open,
+    Done,
+}
+
+/// One move as its target sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    pid: Pid,
+    epoch: u64,
+    home: NodeId,
+    me: (NodeId, BootId),
+    source: (NodeId, BootId),
+    state: State,
+    pushed: bool,
+    source_lost: bool,
+    actions: VecDeque<TargetAction>,
+}
+
+impl Target {
+    /// Room for the offered process has been reserved: tells the source so.
+    pub fn new(
+        now: u64,
+        me: (NodeId, BootId),
+        from: NodeId,
+        from_boot: BootId,
+        offer: &Offer,
+    ) -> Target {
+        let mut target = Target {
+            pid: offer.pid,
+            epoch: offer.epoch,
+            home: offer.home,
+            me,
+            source: (from, from_boot),
+            state: State::Admitted {
+                deadline: now.saturating_add(ADMIT_TIMEOUT_NS),
+            },
+            pushed: false,
+            source_lost: false,
+            actions: VecDeque::new(),
+        };
+        let (pid, epoch, boot) = (target.pid, target.epoch, me.1);
+        target.send(from, Message::Admit { pid, epoch, boot });
+        target
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The epoch it would have, or has, here.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Where it comes from, and that node's boot.
+    pub fn source(&self) -> (NodeId, BootId) {
+        self.source
+    }
+
+    /// Where the move stands.
+    pub fn state(&self) -> TargetState {
+        match self.state {
+            State::Admitted { .. } => TargetState::Admitted,
+            State::Waiting { .. } => TargetState::Waiting,
+            State::Open => TargetState::Open,
+            State::Done => TargetState::Done,
+        }
+    }
+
+    /// Nothing has been installed: a newer offer for this pid may replace this one.
+    pub fn waits_for_image(&self) -> bool {
+        matches!(self.state, State::Admitted { .. })
+    }
+
+    /// Whether this is the image it waits for, from the one who offered it.
+    pub fn expects(&self, from: NodeId, boot: BootId, image: &Image) -> bool {
+        self.waits_for_image()
+            && (from, boot) == self.source
+            && image.source_boot == boot
+            && image.pid == self.pid
+            && image.epoch == self.epoch
+    }
+
+    /// The image was checked and installed: asks home, and lets the copy compute at once.
+    ///
+    /// # Panics
+    /// If no image was awaited: ask [`Target::expects`] before installing one.
+    pub fn image_installed(&mut self, now: u64, image: &Image) {
+        let (from, boot) = self.source;
+        assert!(
+            self.expects(from, boot, image),
+            "only the awaited image is installed"
+        );
+        self.state = State::Waiting {
+            retry: now.saturating_add(RETRY_NS),
+            ticket: image.ticket,
+        };
+        self.ask(image.ticket);
+        self.actions.push_back(TargetAction::Compute);
+    }
+
+    /// The image is damaged or cannot be installed: the source keeps the process.
+    pub fn image_bad(&mut self, _now: u64, reason: MoveError) {
+        if self.waits_for_image() {
+            let (pid, epoch) = (self.pid, self.epoch);
+            let refusal = Message::Refuse { pid, epoch, reason };
+            self.send(self.source.0, refusal);
+            self.discard();
+        }
+    }
+
+    /// The copy has run its first instruction at `first_run_ns` of this node's clock, with `present`
+    /// pages that did not have to travel.
+    pub fn started(&mut self, first_run_ns: u64, present: u64) {
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        let (pid, epoch) = (self.pid, self.epoch);
+        let report = Message::Running {
+            pid,
+            epoch,
+            first_run_ns,
+            present,
+        };
+        self.send(self.source.0, report);
+    }
+
+    /// Home refused a call of this copy in favour of a newer epoch, or the glue dropped the body
+    /// for another reason: nothing more is awaited.
+    pub fn fenced(&mut self) {
+        if matches!(self.state, State::Open) {
+            self.discard();
+        }
+    }
+
+    /// A message about this pid.
+    pub fn on_message(&mut self, _now: u64, from: NodeId, boot: BootId, message: &Message) {
+        match *message {
+            Message::Offer(ref offer)
+                if self.fits(offer.pid, offer.epoch)
+                    && (from, boot) == self.source
+                    && self.waits_for_image() =>
+            {
+                let (pid, epoch, boot) = (self.pid, self.epoch, self.me.1);
+                self.send(from, Message::Admit { pid, epoch, boot });
+            }
+            Message::Refuse { pid, epoch, .. }
+                if self.fits(pid, epoch)
+                    && (from, boot) == self.source
+                    && self.waits_for_image() =>
+            {
+                self.discard();
+            }
+            Message::Decision {
+                pid,
+                epoch,
+                owner,
+                owner_boot,
+                poke,
+            } if pid == self.pid && from == self.home && epoch >= self.epoch => {
+                self.decided(epoch, (owner, owner_boot), poke);
+            }
+            Message::Reply(ref reply) if reply.pid == self.pid && from == self.home => {
+                if let Outcome::Refused { epoch, .. } = reply.outcome
+                    && reply.epoch == self.epoch
+                    && epoch > self.epoch
+                {
+                    self.fenced();
+                }
+            }
+            Message::PushEnd { pid, epoch }
+                if self.fits(pid, epoch) && (from, boot) == self.source =>
+            {
+                self.pushed = true;
+                self.conclude();
+            }
+            // Home may have ended the process before it knew of this epoch.
+            Message::Lost { pid, epoch }
+                if pid == self.pid
+                    && from == self.home
+                    && epoch.saturating_add(1) >= self.epoch =>
+            {
+                self.discard();
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what is due at `now`; nothing if nothing is.
+    pub fn on_timeout(&mut self, now: u64) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        match &mut self.state {
+            State::Admitted { .. } => self.reject(),
+            State::Waiting { retry, ticket } => {
+                *retry = now.saturating_add(RETRY_NS);
+                let ticket = *ticket;
+                self.ask(ticket);
+            }
+            State::Open | State::Done => {}
+        }
+    }
+
+    /// That boot of that node is over for certain.
+    pub fn on_peer_lost(&mut self, _now: u64, node: NodeId, boot: BootId) {
+        if node == self.home && node != self.me.0 {
+            // Home keeps no journal: its new boot does not know the process.
+            return self.discard();
+        }
+        if (node, boot) != self.source {
+            return;
+        }
+        match self.state {
+            State::Admitted { .. } => self.discard(),
+            // Home may have decided for us: its answer is waited for.
+            State::Waiting { .. } | State::Open => {
+                self.source_lost = true;
+                self.conclude();
+            }
+            State::Done => {}
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<TargetAction> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Target::on_timeout`] is due, ns.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match self.state {
+            State::Admitted { deadline } => Some(deadline),
+            State::Waiting { retry, .. } => Some(retry),
+            State::Open | State::Done => None,
+        }
+    }
+
+    fn fits(&self, pid: Pid, epoch: u64) -> bool {
+        pid == self.pid && epoch == self.epoch
+    }
+
+    fn decided(&mut self, epoch: u64, owner: (NodeId, BootId), poke: bool) {
+        let ours = epoch == self.epoch && owner == self.me;
+        match self.state {
+            State::Waiting { .. } if ours => {
+                self.state = State::Open;
+                let epoch = self.epoch;
+                self.actions
+                    .push_back(TargetAction::OpenEffects { epoch, poke });
+                self.conclude();
+            }
+            State::Waiting { .. } => self.reject(),
+            // A decision for this node in a newer epoch answers a later move away from here.
+            State::Open if owner != self.me => self.discard(),
+            // Before the image is here nothing was asked. That epoch is gone to somebody else.
+            State::Admitted { .. } if !ours => self.reject(),
+            State::Admitted { .. } | State::Open | State::Done => {}
+        }
+    }
+
+    /// Ends the move if all pages are here or the rest will never come.
+    fn conclude(&mut self) {
+        if !matches!(self.state, State::Open) || !(self.pushed || self.source_lost) {
+            return;
+        }
+        if !self.pushed {
+            self.actions.push_back(TargetAction::PagesLost);
+        }
+        self.finish();
+    }
+
+    fn ask(&mut self, ticket: Ticket) {
+        let request = Message::CommitRequest {
+            pid: self.pid,
+            // Home's epochs begin with 1, so an offer of epoch 0 is never granted.
+            old_epoch: self.epoch.saturating_sub(1),
+            source: self.source.0,
+            source_boot: self.source.1,
+            ticket,
+        };
+        self.send(self.home, request);
+    }
+
+    /// Drops the copy and tells the source.
+    fn reject(&mut self) {
+        let (pid, epoch) = (self.pid, self.epoch);
+        self.send(self.source.0, Message::Discarded { pid, epoch });
+        self.discard();
+    }
+
+    fn discard(&mut self) {
+        if !matches!(self.state, State::Done) {
+            self.actions.push_back(TargetAction::Discard);
+            self.finish();
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        self.actions.push_back(TargetAction::Send(to, message));
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Done;
+        self.actions.push_back(TargetAction::Finished);
+    }
+}

@@ -1,0 +1,97 @@
+//! Finding the other nodes: when to say Hello, and which answers wait to be sent.
+//!
+//! Law: a Hello to all at a constant rate, whatever happens; answers only to what was heard, from a
+//! bounded queue: an answer that finds no room is asked for again by the next Hello.
+
+use alloc::collections::VecDeque;
+use wire::{BootId, Header, Kind, NodeId};
+
+use crate::HELLO_EVERY_NS;
+
+/// The first broadcasts after boot come faster: ns after one another.
+const FIRST_GAPS_NS: [u64; 3] = [50_000_000, 50_000_000, 100_000_000];
+/// Answers that wait to be transmitted.
+const ANSWERS_MAX: usize = 1024;
+
+/// A Hello or HelloReply to one node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) kind: Kind,
+    pub(crate) to: NodeId,
+    pub(crate) boot: BootId,
+    pub(crate) mac: [u8; 6],
+    /// The time in the frame it answers, and when that came.
+    pub(crate) echo_ns: u64,
+    pub(crate) heard_at: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    answers: VecDeque<Answer>,
+    next_hello: u64,
+    hello_due: bool,
+    hellos: usize,
+    random: u64,
+}
+
+impl Discovery {
+    pub(crate) fn new(now: u64, seed: u64) -> Discovery {
+        Discovery {
+            answers: VecDeque::new(),
+            next_hello: now,
+            hello_due: false,
+            hellos: 0,
+            random: seed,
+        }
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> u64 {
+        self.next_hello
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: u64) {
+        if now < self.next_hello {
+            return;
+        }
+        self.hello_due = true;
+        let gap = match FIRST_GAPS_NS.get(self.hellos) {
+            Some(&gap) => gap,
+            None => HELLO_EVERY_NS * 9 / 10 + self.random() % (HELLO_EVERY_NS / 5),
+        };
+        self.hellos += 1;
+        self.next_hello = now + gap;
+    }
+
+    /// Whether a Hello to all is due; asking takes it.
+    pub(crate) fn take_hello(&mut self) -> bool {
+        core::mem::take(&mut self.hello_due)
+    }
+
+    pub(crate) fn answer(&mut self, now: u64, kind: Kind, heard: &Header) {
+        let same = |a: &Answer| a.boot == heard.source_boot() && a.kind == kind;
+        if self.answers.len() >= ANSWERS_MAX || self.answers.iter().rev().take(8).any(same) {
+            return;
+        }
+        self.answers.push_back(Answer {
+            kind,
+            to: heard.source(),
+            boot: heard.source_boot(),
+            mac: heard.source_mac,
+            echo_ns: heard.sent_ns.get(),
+            heard_at: now,
+        });
+    }
+
+    pub(crate) fn take_answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+}

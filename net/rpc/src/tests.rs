@@ -1,0 +1,106 @@
+//! The gate, call by call: each answer it can give, and that only one of them has an effect.
+
+use super::*;
+use wire::Pid;
+
+extern crate alloc;
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+const BOOT_A: BootId = BootId(10);
+const BOOT_B: BootId = BootId(20);
+
+fn reply(epoch: u64, seq: u64, value: i64) -> Reply {
+    Reply {
+        pid: Pid::new(A, 1),
+        epoch,
+        seq,
+        outcome: Outcome::Value(value),
+        poke: false,
+        data: alloc::vec![],
+    }
+}
+
+#[test]
+fn a_call_takes_effect_once_and_its_reply_is_repeated() {
+    let mut gate = Gate::new(A, BOOT_A);
+    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Execute);
+    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Running);
+    assert_eq!(gate.running(), Some(1));
+    assert!(gate.complete(1, reply(1, 1, 42)));
+    assert_eq!(
+        gate.admit(A, BOOT_A, 1, 1),
+        Admission::Repeat(reply(1, 1, 42))
+    );
+    assert_eq!(gate.next_seq(), 2);
+    assert!(!gate.complete(1, reply(1, 1, 43)), "completed once only");
+}
+
+#[test]
+fn numbers_out_of_order_are_dropped() {
+    let mut gate = Gate::new(A, BOOT_A);
+    assert_eq!(gate.admit(A, BOOT_A, 1, 0), Admission::Gap);
+    assert_eq!(gate.admit(A, BOOT_A, 1, 2), Admission::Gap);
+    assert_eq!(gate.admit(A, BOOT_A, 1, u64::MAX), Admission::Gap);
+    assert_eq!(gate.running(), None);
+}
+
+#[test]
+fn node_boot_and_epoch_must_all_fit() {
+    let mut gate = Gate::new(A, BOOT_A);
+    let refused = Admission::Refused {
+        epoch: 1,
+        owner: A,
+        owner_boot: BOOT_A,
+    };
+    assert_eq!(gate.admit(B, BOOT_A, 1, 1), refused);
+    assert_eq!(gate.admit(A, BOOT_B, 1, 1), refused);
+    assert_eq!(gate.admit(A, BOOT_A, 0, 1), refused);
+    assert_eq!(gate.admit(A, BOOT_A, 2, 1), refused);
+    assert!(refused.refusal().is_some());
+    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Execute);
+}
+
+#[test]
+fn a_cancelled_call_leaves_its_number_free() {
+    let mut gate = Gate::new(A, BOOT_A);
+    assert!(!gate.cancel(A, BOOT_A, 1, 1), "nothing runs");
+    gate.admit(A, BOOT_A, 1, 1);
+    assert!(!gate.cancel(B, BOOT_B, 1, 1), "a stranger cancels nothing");
+    assert!(gate.cancel(A, BOOT_A, 1, 1));
+    assert!(!gate.complete(1, reply(1, 1, 0)), "it must not complete");
+    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Execute);
+    gate.complete(1, reply(1, 1, 7));
+    assert!(!gate.cancel(A, BOOT_A, 1, 1), "too late");
+}
+
+#[test]
+fn the_sequence_goes_on_across_a_move() {
+    let mut gate = Gate::new(A, BOOT_A);
+    gate.admit(A, BOOT_A, 1, 1);
+    gate.complete(1, reply(1, 1, 5));
+    assert_eq!(gate.transfer(B, BOOT_B), 2);
+    assert!(matches!(
+        gate.admit(A, BOOT_A, 1, 2),
+        Admission::Refused { epoch: 2, .. }
+    ));
+    // The new owner did not see the reply: it asks again and gets it, stamped with its own epoch.
+    assert_eq!(
+        gate.admit(B, BOOT_B, 2, 1),
+        Admission::Repeat(reply(2, 1, 5))
+    );
+    assert_eq!(gate.admit(B, BOOT_B, 2, 2), Admission::Execute);
+}
+
+#[test]
+fn a_call_in_flight_across_a_move_is_joined_not_repeated() {
+    let mut gate = Gate::new(A, BOOT_A);
+    gate.admit(A, BOOT_A, 1, 1);
+    gate.transfer(B, BOOT_B);
+    assert_eq!(gate.admit(B, BOOT_B, 2, 1), Admission::Running);
+    assert!(gate.complete(1, reply(2, 1, 9)));
+    assert_eq!(
+        gate.admit(B, BOOT_B, 2, 1),
+        Admission::Repeat(reply(2, 1, 9))
+    );
+}

@@ -1,0 +1,345 @@
+//! The header in front of every frame: 136 bytes, one layout for all kinds.
+//!
+//! Law: one fixed length, no padding, no alignment, reserved bytes zero. [`Header::check`] accepts
+//! or refuses the whole of it; after that every accessor is total.
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 14 | Ethernet: target MAC, source MAC, EtherType 0x88B5 (big-endian) |
+//! | 14 | 1 | version |
+//! | 15 | 1 | kind |
+//! | 16 | 4 | cluster |
+//! | 20 | 2+2 | source node, target node (0: all) |
+//! | 24 | 8+8 | source boot, target boot (0: not known, Hello only) |
+//! | 40 | 1 | lane |
+//! | 41 | 1 | payload kind |
+//! | 42 | 2 | payload length |
+//! | 44 | 4 | sequence number in the lane (Echo, Blast: in the run) |
+//! | 48 | 4+4 | next sequence number expected, urgent and bulk lane |
+//! | 56 | 8+8 | packets received beyond that, bit i is number expected + 1 + i, per lane |
+//! | 72 | 8 | sender's clock at transmission, ns |
+//! | 80 | 8 | the target's clock in the newest frame the sender had from it, ns; 0: none |
+//! | 88 | 4 | how long the sender had held that frame, ns |
+//! | 92 | 4+8+8 | pid, epoch, page (Beacon: page is 1 for "started"; Hello: epoch is the uptime in ns; Blast, BlastReport: epoch is the run, page how many arrived) |
+//! | 112 | 8 | frame counter of the authentication, zero until keys come |
+//! | 120 | 16 | authentication tag, zero until keys come |
+//!
+//! The three times give the round trip and the clock offset from every frame: with t1 = echo,
+//! t2 = sent - held, t3 = sent and t4 = now, as in NTP (RFC 5905, section 8).
+
+use crate::{BootId, Invalid, NodeId, Pid};
+use serde::{Deserialize, Serialize};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bytes in front of every payload, Ethernet header included.
+pub const HEADER_LEN: usize = 136;
+/// The longest payload: one page.
+pub const PAYLOAD_MAX: usize = 4096;
+/// IEEE 802 local experimental EtherType 1.
+pub const ETHERTYPE: u16 = 0x88b5;
+/// The protocol's version; nodes of different versions do not hear each other.
+pub const VERSION: u8 = 1;
+/// The Ethernet address of all nodes.
+pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
+
+/// What a frame is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// "I am here"; sent to one node it also asks for a HelloReply.
+    Hello = 1,
+    /// The answer to a Hello that was sent to this node.
+    HelloReply = 2,
+    /// One packet of a lane.
+    Data = 3,
+    /// Acknowledgements only.
+    Ack = 4,
+    /// A minimal frame that wants to come back.
+    Echo = 5,
+    /// It came back.
+    EchoReply = 6,
+    /// A full frame of no content, to measure the link.
+    Blast = 7,
+    /// How many of them arrived so far, and the highest number among them.
+    BlastReport = 8,
+    /// A process stopped or started: unreliable, for observers.
+    Beacon = 9,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub fn from_u8(value: u8) -> Option<Kind> {
+        Some(match value {
+            1 => Kind::Hello,
+            2 => Kind::HelloReply,
+            3 => Kind::Data,
+            4 => Kind::Ack,
+            5 => Kind::Echo,
+            6 => Kind::EchoReply,
+            7 => Kind::Blast,
+            8 => Kind::BlastReport,
+            9 => Kind::Beacon,
+            _ => return None,
+        })
+    }
+}
+
+/// One of the two ordered streams between two nodes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Lane {
+    /// Calls, control and pages somebody waits for: always transmitted first.
+    Urgent = 0,
+    /// Pages pushed ahead of need.
+    Bulk = 1,
+}
+
+impl Lane {
+    /// Both, the one to be served first in front.
+    pub const ALL: [Lane; 2] = [Lane::Urgent, Lane::Bulk];
+}
+
+/// What lies behind the header.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum PayloadKind {
+    /// Nothing.
+    None = 0,
+    /// A whole message.
+    Whole = 1,
+    /// The beginning of a message: 4096 bytes.
+    First = 2,
+    /// A part of a message: 4096 bytes.
+    Middle = 3,
+    /// The end of a message that had a beginning.
+    Last = 4,
+    /// One page; the header carries its tag.
+    Page = 5,
+    /// A [`crate::NodeInfo`].
+    Info = 6,
+    /// Bytes without meaning.
+    Filler = 7,
+}
+
+impl PayloadKind {
+    /// The payload kind with this number.
+    pub fn from_u8(value: u8) -> Option<PayloadKind> {
+        Some(match value {
+            0 => PayloadKind::None,
+            1 => PayloadKind::Whole,
+            2 => PayloadKind::First,
+            3 => PayloadKind::Middle,
+            4 => PayloadKind::Last,
+            5 => PayloadKind::Page,
+            6 => PayloadKind::Info,
+            7 => PayloadKind::Filler,
+            _ => return None,
+        })
+    }
+}
+
+/// Which page of which process in which epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PageTag {
+    /// The process.
+    pub pid: Pid,
+    /// The epoch of its owner.
+    pub epoch: u64,
+    /// The page's user address, a multiple of 4096.
+    pub page: u64,
+}
+
+/// The header of every frame; see the table above.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+#[expect(
+    missing_docs,
+    reason = "the table at the top of this file says what each field is"
+)]
+pub struct Header {
+    pub target_mac: [u8; 6],
+    pub source_mac: [u8; 6],
+    pub ethertype: [u8; 2],
+    pub version: u8,
+    pub kind: u8,
+    pub cluster: U32,
+    pub source: U16,
+    pub target: U16,
+    pub source_boot: U64,
+    pub target_boot: U64,
+    pub lane: u8,
+    pub payload_kind: u8,
+    pub length: U16,
+    pub seq: U32,
+    pub ack: [U32; 2],
+    pub sack: [U64; 2],
+    pub sent_ns: U64,
+    pub echo_ns: U64,
+    pub held_ns: U32,
+    pub pid: U32,
+    pub epoch: U64,
+    pub page: U64,
+    pub counter: U64,
+    pub tag: [u8; 16],
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_LEN && align_of::<Header>() == 1);
+
+impl Header {
+    /// A header of this kind with EtherType and version set and zeros elsewhere.
+    pub fn new(kind: Kind) -> Header {
+        let mut header = Header::new_zeroed();
+        header.ethertype = ETHERTYPE.to_be_bytes();
+        header.version = VERSION;
+        header.kind = kind as u8;
+        header
+    }
+
+    /// The bytes as a checked header, in place.
+    ///
+    /// # Errors
+    /// Whatever [`Header::check`] finds.
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<&Header, Invalid> {
+        Header::ref_from_bytes(bytes)
+            .map_err(|_| Invalid::Length)?
+            .check()
+    }
+
+    /// The header as it travels.
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes.copy_from_slice(self.as_bytes());
+        bytes
+    }
+
+    /// Accepts or refuses the header as a whole. It does not know who "we" are: cluster, target and
+    /// boots are compared by the node.
+    ///
+    /// # Errors
+    /// The first reason found, in the order of the fields.
+    pub fn check(&self) -> Result<&Header, Invalid> {
+        if self.ethertype != ETHERTYPE.to_be_bytes() {
+            return Err(Invalid::EtherType);
+        }
+        if self.version != VERSION {
+            return Err(Invalid::Version);
+        }
+        let kind = Kind::from_u8(self.kind).ok_or(Invalid::Kind)?;
+        let broadcast = self.target.get() == 0;
+        if !self.source().is_valid()
+            || (broadcast && kind != Kind::Hello)
+            || (!broadcast && !self.target().is_valid())
+        {
+            return Err(Invalid::Node);
+        }
+        if self.source_boot.get() == 0 || (self.target_boot.get() == 0) != broadcast {
+            return Err(Invalid::Boot);
+        }
+        if self.lane > 1 || (self.lane == 1 && kind != Kind::Data) {
+            return Err(Invalid::Lane);
+        }
+        self.check_payload(kind)?;
+        if self.counter.get() != 0 || self.tag != [0; 16] {
+            return Err(Invalid::Reserved);
+        }
+        Ok(self)
+    }
+
+    fn check_payload(&self, kind: Kind) -> Result<(), Invalid> {
+        let payload = PayloadKind::from_u8(self.payload_kind).ok_or(Invalid::PayloadKind)?;
+        use PayloadKind as P;
+        let fits = match kind {
+            Kind::Hello | Kind::HelloReply => payload == P::Info,
+            Kind::Data => !matches!(payload, P::None | P::Info | P::Filler),
+            Kind::Blast => payload == P::Filler,
+            _ => payload == P::None,
+        };
+        if !fits {
+            return Err(Invalid::PayloadKind);
+        }
+        let length = usize::from(self.length.get());
+        let fits = match payload {
+            P::None => length == 0,
+            P::First | P::Middle | P::Page | P::Filler => length == PAYLOAD_MAX,
+            P::Whole | P::Last | P::Info => (1..=PAYLOAD_MAX).contains(&length),
+        };
+        if !fits {
+            return Err(Invalid::Length);
+        }
+        let (pid, epoch, page) = (self.pid.get(), self.epoch.get(), self.page.get());
+        let fits = match (kind, payload) {
+            (_, P::Page) => self.pid().home().is_valid() && pid >> 31 == 0 && page % 4096 == 0,
+            (Kind::Beacon, _) => self.pid().home().is_valid() && pid >> 31 == 0 && page <= 1,
+            (Kind::Hello | Kind::HelloReply, _) => pid == 0 && page == 0,
+            (Kind::Blast | Kind::BlastReport, _) => pid == 0,
+            _ => pid == 0 && epoch == 0 && page == 0,
+        };
+        if fits { Ok(()) } else { Err(Invalid::Tag) }
+    }
+
+    /// The frame's kind. A header that was not checked reads as an Ack.
+    pub fn kind(&self) -> Kind {
+        Kind::from_u8(self.kind).unwrap_or(Kind::Ack)
+    }
+
+    /// What lies behind the header. One that was not checked reads as nothing.
+    pub fn payload_kind(&self) -> PayloadKind {
+        PayloadKind::from_u8(self.payload_kind).unwrap_or(PayloadKind::None)
+    }
+
+    /// The lane of a Data frame.
+    pub fn lane(&self) -> Lane {
+        if self.lane == 0 {
+            Lane::Urgent
+        } else {
+            Lane::Bulk
+        }
+    }
+
+    /// Who sent the frame.
+    pub fn source(&self) -> NodeId {
+        NodeId(self.source.get())
+    }
+
+    /// Whom it is for.
+    pub fn target(&self) -> NodeId {
+        NodeId(self.target.get())
+    }
+
+    /// In which boot it was sent.
+    pub fn source_boot(&self) -> BootId {
+        BootId(self.source_boot.get())
+    }
+
+    /// For which boot it is.
+    pub fn target_boot(&self) -> BootId {
+        BootId(self.target_boot.get())
+    }
+
+    /// The process of a page or beacon.
+    pub fn pid(&self) -> Pid {
+        Pid(self.pid.get())
+    }
+
+    /// The tag of a page.
+    pub fn page_tag(&self) -> PageTag {
+        PageTag {
+            pid: self.pid(),
+            epoch: self.epoch.get(),
+            page: self.page.get(),
+        }
+    }
+
+    /// Writes the tag of a page.
+    pub fn set_page_tag(&mut self, tag: PageTag) {
+        self.pid = tag.pid.0.into();
+        self.epoch = tag.epoch.into();
+        self.page = tag.page.into();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The header: literal bytes, every reason for refusal, hostile bytes.
+
+use super::*;
+use alloc::string::ToString;
+
+/// A page of process 131077 in epoch 3, from node 2 to node 1 on the bulk lane.
+#[rustfmt::skip]
+const PAGE: [u8; HEADER_LEN] = [
+    0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02, 0x88, 0xb5, // Ethernet
+    1, 3,                                           // version, Data
+    0x44, 0x33, 0x22, 0x11,                         // cluster
+    2, 0, 1, 0,                                     // source, target
+    0x3a, 0x1f, 0, 0, 0, 0, 0, 0x80,                // source boot
+    0xc0, 0x77, 0, 0, 0, 0, 0, 0,                   // target boot
+    1, 5, 0, 0x10,                                  // bulk, page, 4096
+    17, 0, 0, 0,                                    // seq
+    4, 0, 0, 0, 0, 1, 0, 0,                         // ack
+    0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, // sack
+    0x00, 0xca, 0x9a, 0x3b, 0, 0, 0, 0,             // sent
+    9, 0, 0, 0, 0, 0, 0, 0,                         // echo
+    8, 0, 0, 0,                                     // held
+    5, 0, 2, 0,                                     // pid
+    3, 0, 0, 0, 0, 0, 0, 0,                         // epoch
+    0x00, 0x10, 0x40, 0, 0, 0, 0, 0,                // page
+    0, 0, 0, 0, 0, 0, 0, 0,                         // counter
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // tag
+];
+
+fn page_header() -> Header {
+    let mut header = Header::new(Kind::Data);
+    header.target_mac = [2, 0, 0, 0, 0, 1];
+    header.source_mac = [2, 0, 0, 0, 0, 2];
+    header.cluster = 0x1122_3344.into();
+    header.source = 2.into();
+    header.target = 1.into();
+    header.source_boot = 0x8000_0000_0000_1f3a.into();
+    header.target_boot = 0x77c0.into();
+    header.lane = Lane::Bulk as u8;
+    header.payload_kind = PayloadKind::Page as u8;
+    header.length = 4096.into();
+    header.seq = 17.into();
+    header.ack = [4.into(), 256.into()];
+    header.sack = [0.into(), 5.into()];
+    header.sent_ns = 1_000_000_000.into();
+    header.echo_ns = 9.into();
+    header.held_ns = 8.into();
+    header.set_page_tag(PageTag {
+        pid: Pid::new(NodeId(2), 5),
+        epoch: 3,
+        page: 0x40_1000,
+    });
+    header
+}
+
+#[test]
+fn a_page_is_these_bytes() {
+    assert_eq!(page_header().to_bytes(), PAGE);
+    let header = Header::parse(&PAGE).expect("valid");
+    assert_eq!(*header, page_header());
+    assert_eq!(header.lane(), Lane::Bulk);
+    assert_eq!(header.payload_kind(), PayloadKind::Page);
+    assert_eq!(header.page_tag().page, 0x40_1000);
+}
+
+#[test]
+fn prints_like_tcpdump() {
+    assert_eq!(
+        page_header().to_string(),
+        "2.1f3a > 1.77c0 data bulk seq 17 page 0x401000 of 131077 epoch 3 length 4096 \
+         ack 4,256 sack 0,5"
+    );
+    let mut header = page_header();
+    header.version = 9;
+    assert_eq!(header.to_string(), "invalid: another protocol version");
+}
+
+#[test]
+fn each_reason() {
+    let refused = |change: fn(&mut Header)| {
+        let mut header = page_header();
+        change(&mut header);
+        header.check().expect_err("refused")
+    };
+    assert_eq!(refused(|h| h.ethertype[0] = 8), Invalid::EtherType);
+    assert_eq!(refused(|h| h.version = 2), Invalid::Version);
+    assert_eq!(refused(|h| h.kind = 0), Invalid::Kind);
+    assert_eq!(refused(|h| h.kind = 10), Invalid::Kind);
+    assert_eq!(refused(|h| h.source = 0.into()), Invalid::Node);
+    assert_eq!(refused(|h| h.target = 0.into()), Invalid::Node);
+    assert_eq!(refused(|h| h.target = 32768.into()), Invalid::Node);
+    assert_eq!(refused(|h| h.source_boot = 0.into()), Invalid::Boot);
+    assert_eq!(refused(|h| h.target_boot = 0.into()), Invalid::Boot);
+    assert_eq!(refused(|h| h.lane = 2), Invalid::Lane);
+    assert_eq!(refused(|h| h.payload_kind = 8), Invalid::PayloadKind);
+    assert_eq!(refused(|h| h.payload_kind = 0), Invalid::PayloadKind);
+    assert_eq!(refused(|h| h.length = 4095.into()), Invalid::Length);
+    assert_eq!(refused(|h| h.payload_kind = 1), Invalid::Tag);
+    assert_eq!(refused(|h| h.page = 0x40_1001.into()), Invalid::Tag);
+    assert_eq!(refused(|h| h.pid = 5.into()), Invalid::Tag);
+    assert_eq!(refused(|h| h.pid = 0x8002_0005.into()), Invalid::Tag);
+    assert_eq!(refused(|h| h.counter = 1.into()), Invalid::Reserved);
+    assert_eq!(refused(|h| h.tag[15] = 1), Invalid::Reserved);
+}
+
+#[test]
+fn every_flipped_byte_is_harmless() {
+    for at in 0..HEADER_LEN {
+        for value in 0..=255 {
+            let mut bytes = PAGE;
+            bytes[at] = value;
+            if let Ok(header) = Header::parse(&bytes) {
+                assert!(usize::from(header.length.get()) <= PAYLOAD_MAX);
+            }
+        }
+    }
+}

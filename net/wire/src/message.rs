@@ -1,0 +1,369 @@
+//! The messages of calls and of the hand-over, and how they become bytes.
+//!
+//! Law: a message is data, never a promise: sender, boot and epoch are checked by whoever acts on
+//! it. Encoding is postcard; byte strings are copied whole, and decoding allocates no more than the
+//! bytes that are really there justify. HANDOFF.md names the sender and the moment of each message.
+
+use crate::{BootId, Features, Invalid, NodeId, Pid};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// The longest encoded message in bytes.
+pub const MESSAGE_MAX: usize = 4 << 20;
+
+/// The number of the empty call by which a process that arrived shows itself at home. Above all
+/// numbers of Linux.
+pub const CALL_ARRIVED: u32 = 0x4000_0000;
+
+/// A system call on its way home.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Call {
+    /// The caller.
+    pub pid: Pid,
+    /// The epoch in which it calls.
+    pub epoch: u64,
+    /// Counts the calls of the process, from 1.
+    pub seq: u64,
+    /// The number of the call (Linux x86-64), or [`CALL_ARRIVED`].
+    pub number: u32,
+    /// Its arguments as the program gave them.
+    pub args: [u64; 6],
+    /// How many bytes the out-buffer of each argument takes.
+    pub rooms: [u32; 6],
+    /// The in-buffers, each named by its argument.
+    #[serde(with = "bytes")]
+    pub data: Vec<u8>,
+}
+
+/// What became of a call.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Outcome {
+    /// Executed: the result as Linux returns it, errors as negative errno.
+    Value(i64),
+    /// Ended without effect because it was cancelled; its number may be used again.
+    Interrupted,
+    /// Not executed: the caller does not own the process.
+    Refused {
+        /// The epoch that holds.
+        epoch: u64,
+        /// Who owns the process in it.
+        owner: NodeId,
+        /// In which boot.
+        owner_boot: BootId,
+    },
+}
+
+/// The answer of home to a [`Call`].
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Reply {
+    /// The caller.
+    pub pid: Pid,
+    /// The epoch of the call.
+    pub epoch: u64,
+    /// The number of the call.
+    pub seq: u64,
+    /// The result.
+    pub outcome: Outcome,
+    /// Signals are pending at home.
+    pub poke: bool,
+    /// The out-buffers, one behind the other.
+    #[serde(with = "bytes")]
+    pub data: Vec<u8>,
+}
+
+/// Proof of permission to install an image; zeros until keys come.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Ticket(pub [u8; 16]);
+
+/// What the source asks the target to make room for.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Offer {
+    /// The process.
+    pub pid: Pid,
+    /// The epoch it would have at the target: the present one plus one.
+    pub epoch: u64,
+    /// Its home.
+    pub home: NodeId,
+    /// Pages of memory it may need.
+    pub pages: u64,
+    /// Bytes of its descriptor, roughly.
+    pub image_bytes: u64,
+    /// CPU features it may have seen.
+    pub features: Features,
+}
+
+/// A frozen process without its memory.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Image {
+    /// The process.
+    pub pid: Pid,
+    /// Its epoch at the target.
+    pub epoch: u64,
+    /// The boot of the source.
+    pub source_boot: BootId,
+    /// Permission.
+    pub ticket: Ticket,
+    /// Hash of the descriptor; zeros until keys come.
+    pub digest: [u8; 32],
+    /// When the last user instruction had run, source's clock, ns.
+    pub frozen_at_ns: u64,
+    /// The process descriptor: pages of fixed layout.
+    #[serde(with = "bytes")]
+    pub descriptor: Vec<u8>,
+}
+
+/// What only the node of the body knows of a process.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct BodyFacts {
+    /// As in proc(5): `R`, `S` or `T`.
+    pub state: u8,
+    /// CPU time, ns.
+    pub cpu_ns: u64,
+    /// Bytes in all areas.
+    pub virtual_bytes: u64,
+    /// Pages that are in memory.
+    pub resident_pages: u64,
+    /// Why it cannot move; empty if it can.
+    pub obstacle: String,
+    /// The text of `/proc/PID/maps`.
+    pub maps: String,
+}
+
+/// What a move cost. Times in ns.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MoveStats {
+    /// The source.
+    pub from: NodeId,
+    /// The target.
+    pub to: NodeId,
+    /// Pages that travelled.
+    pub pages_sent: u64,
+    /// Pages of zeros, named only.
+    pub pages_zero: u64,
+    /// Pages the target had already.
+    pub pages_present: u64,
+    /// Bytes of payload sent.
+    pub bytes: u64,
+    /// From the last user instruction at the source to the first at the target, by the two clocks
+    /// and their estimated offset.
+    pub freeze_ns: u64,
+    /// The same as an observer's one clock saw it; 0 where nobody observed.
+    pub observer_ns: u64,
+    /// From the request to the last page.
+    pub total_ns: u64,
+    /// The median round trip of the link at that time.
+    pub rtt_ns: u64,
+}
+
+/// Why a process did not move. It runs on where it was.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum MoveError {
+    /// No such node is known.
+    UnknownNode,
+    /// The node does not answer, or came up anew in between.
+    NodeDead,
+    /// The target has no room.
+    NodeFull,
+    /// The target's CPU lacks something the process may use.
+    Features,
+    /// The process holds something that binds it; the reason in words.
+    CantMove(String),
+    /// Another move of it is under way.
+    Busy,
+    /// The process ended.
+    Gone,
+    /// A step took too long.
+    TimedOut,
+    /// It was called off.
+    Aborted,
+}
+
+impl core::fmt::Display for MoveError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            MoveError::UnknownNode => f.write_str("no such node"),
+            MoveError::NodeDead => f.write_str("the node does not answer"),
+            MoveError::NodeFull => f.write_str("the node has no room"),
+            MoveError::Features => f.write_str("the node's CPU lacks a feature in use"),
+            MoveError::CantMove(reason) => f.write_str(reason),
+            MoveError::Busy => f.write_str("a move is under way"),
+            MoveError::Gone => f.write_str("the process has ended"),
+            MoveError::TimedOut => f.write_str("a step took too long"),
+            MoveError::Aborted => f.write_str("the move was called off"),
+        }
+    }
+}
+
+impl core::error::Error for MoveError {}
+
+/// Everything nodes say to each other over the lanes. H is the home of the process, S the source
+/// and D the target of a move.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
+#[expect(
+    missing_docs,
+    reason = "fields are named as in the structures above: pid, epoch, seq"
+)]
+pub enum Message {
+    /// Owner to H.
+    Call(Call),
+    /// H to owner.
+    Reply(Reply),
+    /// Owner to H: end the blocked call without effect, or give its result if it is too late.
+    Cancel { pid: Pid, epoch: u64, seq: u64 },
+    /// H to owner: signals are pending, look.
+    Poke { pid: Pid, epoch: u64 },
+    /// H to owner: move it there. A process that asks for its own move does not run on before it
+    /// is there or cannot go.
+    MoveRequest {
+        pid: Pid,
+        epoch: u64,
+        request: u64,
+        target: NodeId,
+        asker: Pid,
+    },
+    /// Owner to H: what became of the request.
+    MoveResult {
+        pid: Pid,
+        request: u64,
+        result: Result<MoveStats, MoveError>,
+    },
+    /// S to D.
+    Offer(Offer),
+    /// D to S: room is reserved.
+    Admit { pid: Pid, epoch: u64, boot: BootId },
+    /// D to S: no.
+    Refuse {
+        pid: Pid,
+        epoch: u64,
+        reason: MoveError,
+    },
+    /// S to D.
+    Image(Image),
+    /// D to H: I have the image.
+    CommitRequest {
+        pid: Pid,
+        old_epoch: u64,
+        source: NodeId,
+        source_boot: BootId,
+        ticket: Ticket,
+    },
+    /// H to D and S: this is the owner.
+    Decision {
+        pid: Pid,
+        epoch: u64,
+        owner: NodeId,
+        owner_boot: BootId,
+        poke: bool,
+    },
+    /// S to H: let me keep it.
+    AbortRequest { pid: Pid, old_epoch: u64 },
+    /// H to S after the first accepted effect in `epoch`: your copy is not needed any more.
+    Release { pid: Pid, epoch: u64 },
+    /// D to S, for statistics: target's clock at its first instruction, pages it did not need.
+    Running {
+        pid: Pid,
+        epoch: u64,
+        first_run_ns: u64,
+        present: u64,
+    },
+    /// D to S: a thread waits for the page with this user address.
+    PageRequest { pid: Pid, epoch: u64, page: u64 },
+    /// S to D: runs of (page address, count) that are all zeros.
+    PagesZero {
+        pid: Pid,
+        epoch: u64,
+        #[serde(deserialize_with = "runs")]
+        runs: Vec<(u64, u32)>,
+    },
+    /// S to D on the bulk lane behind the last page.
+    PushEnd { pid: Pid, epoch: u64 },
+    /// D to S: dropped a staged copy.
+    Discarded { pid: Pid, epoch: u64 },
+    /// H to whoever holds a copy: this process is over.
+    Lost { pid: Pid, epoch: u64 },
+    /// H to owner: what `/proc/PID` needs to know of the body.
+    Query { pid: Pid, epoch: u64 },
+    /// Owner to H: the answer.
+    Told { pid: Pid, facts: BodyFacts },
+    /// A third node to S: how long the process stood still, by one clock.
+    Observed { pid: Pid, epoch: u64, ns: u64 },
+}
+
+impl Message {
+    /// The message as bytes. Whoever queues it refuses more than [`MESSAGE_MAX`].
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("every message has an encoding")
+    }
+
+    /// The same, behind what `buffer` holds already.
+    pub fn encode_to(&self, buffer: Vec<u8>) -> Vec<u8> {
+        postcard::to_extend(self, buffer).expect("every message has an encoding")
+    }
+
+    /// Reads a message that must fill the bytes exactly.
+    ///
+    /// # Errors
+    /// [`Invalid::MessageSize`], [`Invalid::Message`] or [`Invalid::Trailing`].
+    pub fn decode(bytes: &[u8]) -> Result<Message, Invalid> {
+        if bytes.len() > MESSAGE_MAX {
+            return Err(Invalid::MessageSize);
+        }
+        match postcard::take_from_bytes(bytes) {
+            Ok((message, [])) => Ok(message),
+            Ok(_) => Err(Invalid::Trailing),
+            Err(_) => Err(Invalid::Message),
+        }
+    }
+}
+
+/// Byte strings as one copy instead of an element at a time.
+mod bytes {
+    use alloc::vec::Vec;
+    use core::fmt;
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        from.deserialize_bytes(Bytes)
+    }
+}
+
+/// Runs of zero pages; grows with what is read, not with the length that is claimed.
+fn runs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(u64, u32)>, D::Error> {
+    struct Runs;
+    impl<'de> serde::de::Visitor<'de> for Runs {
+        type Value = Vec<(u64, u32)>;
+        fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            f.write_str("runs of pages")
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut seq: A,
+        ) -> Result<Vec<(u64, u32)>, A::Error> {
+            let mut runs = Vec::new();
+            while let Some(run) = seq.next_element()? {
+                runs.push(run);
+            }
+            Ok(runs)
+        }
+    }
+    from.deserialize_seq(Runs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,437 @@
+//! The list of all scenarios that boot nodes.
+//!
+//! Law: every script is written so that each check prints exactly one `PASS name` or `FAIL name: why`
+//! line. The lab lets a script begin when all nodes have found each other.
+
+use crate::demo::{Story, judge_part, story};
+use crate::lab::{Action, Lab, LabError, Spec};
+use crate::scenario::Scenario;
+use crate::verdict::{Verdict, between, counted, ended_well};
+use std::fmt::Write;
+use switch::{Chance, Faults};
+
+/// Migrations of the long scenarios.
+const MANY: u32 = 2000;
+/// Frames of memory by which a node may differ from its baseline after the long scenarios: what the
+/// kernel heap and caches legitimately keep.
+const FRAMES_TOLERANCE: u64 = 64;
+/// Seconds a probe may take before it is killed.
+const PROBE_TIMEOUT_S: u32 = 45;
+/// A scenario by name, made only when it is wanted.
+pub struct Case {
+    /// What the filter of `cargo xtask test` is held against.
+    pub name: &'static str,
+    build: fn(&'static str, &dyn Lab) -> Result<Scenario, LabError>,
+}
+
+impl Case {
+    /// Makes the scenario.
+    ///
+    /// # Errors
+    /// When the lab cannot answer what the scenario asks of it beforehand.
+    pub fn scenario(&self, lab: &dyn Lab) -> Result<Scenario, LabError> {
+        (self.build)(self.name, lab)
+    }
+}
+
+/// All scenarios, quick ones first.
+pub fn all() -> Vec<Case> {
+    vec![
+        Case {
+            name: "selftest",
+            build: selftest,
+        },
+        Case {
+            name: "shell",
+            build: shell,
+        },
+        Case {
+            name: "probes-unmoved",
+            build: |name, lab| probes(name, lab, Moved::Not),
+        },
+        Case {
+            name: "probes-moved-once",
+            build: |name, lab| probes(name, lab, Moved::Itself(1)),
+        },
+        Case {
+            name: "probes-moved-20",
+            build: |name, lab| probes(name, lab, Moved::Itself(20)),
+        },
+        Case {
+            name: "probes-moved-by-others",
+            build: |name, lab| probes(name, lab, Moved::ByOthers(20)),
+        },
+        Case {
+            name: "errors",
+            build: errors,
+        },
+        Case {
+            name: "dead-node",
+            build: dead_node,
+        },
+        Case {
+            name: "late-node",
+            build: late_node,
+        },
+        Case {
+            name: "demo",
+            build: demo,
+        },
+        Case {
+            name: "many-migrations",
+            build: |name, lab| many(name, lab, Faults::default()),
+        },
+        Case {
+            name: "many-migrations-faults",
+            build: |name, lab| many(name, lab, bad_links()),
+        },
+    ]
+}
+
+/// 2 % loss, duplication and reordering, as the goals ask for.
+fn bad_links() -> Faults {
+    let chance = Chance::percent(2);
+    Faults {
+        loss: chance,
+        duplicate: chance,
+        reorder: chance,
+        ..Faults::default()
+    }
+}
+
+/// The kernel's own tests, inside one node: user-mode protection, traps, frames.
+fn selftest(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let spec = Spec::new(name, 1).append("selftest").timeout_s(60);
+    Ok(Scenario::new(spec, move |outcome| {
+        let mut verdict = Verdict {
+            passed: Vec::new(),
+            failures: ended_well(outcome),
+        };
+        verdict.check(name, kernel_checks(&outcome.console));
+        verdict
+    }))
+}
+
+/// The kernel logs `selftest: ok N checks` when all held; none counted is none passed.
+fn kernel_checks(console: &str) -> Result<(), String> {
+    let count = console.lines().find_map(|line| {
+        let (_, rest) = line.split_once("] selftest: ok ")?;
+        rest.strip_suffix(" checks")?.parse::<u32>().ok()
+    });
+    match count {
+        Some(1..) => Ok(()),
+        _ => Err("the kernel did not say that its checks held".to_owned()),
+    }
+}
+
+/// The shell's constructs, and an unmodified program of somebody else.
+fn shell(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = "\
+true && echo PASS and || echo FAIL and
+false || echo PASS or
+if test -e /bin/sh; then echo PASS if; else echo FAIL if; fi
+echo one two > /tmp/words; cat < /tmp/words | /bin/busybox grep two > /tmp/found && echo PASS pipe
+sleep 0.05 & wait $! && echo PASS wait
+sh -c 'exit 7'; if test $? -eq 7; then echo PASS status; else echo FAIL status; fi
+/bin/busybox echo PASS busybox
+/bin/busybox ls / > /tmp/root && /bin/busybox grep bin /tmp/root > /dev/null && echo PASS list
+";
+    let expected = [
+        "and", "or", "if", "pipe", "wait", "status", "busybox", "list",
+    ];
+    let expected: Vec<String> = expected.map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 1).script(script).timeout_s(60);
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// Who moves a probe.
+#[derive(Debug, Clone, Copy)]
+enum Moved {
+    /// Nobody.
+    Not,
+    /// The probe itself, at its move points, this often.
+    Itself(u32),
+    /// Another process, whenever it likes, this often at most.
+    ByOthers(u32),
+}
+
+/// Every probe on its own, under a watchdog, so that one that hangs hides no other. A probe reports
+/// `PASS name` or `FAIL name: why` itself; how it is moved is in its environment.
+fn probes(name: &'static str, lab: &dyn Lab, moved: Moved) -> Result<Scenario, LabError> {
+    let names = lab.probes()?;
+    let (nodes, environment, mover) = match moved {
+        Moved::Not => (1, "DUNLIN_MOVES=0".to_owned(), String::new()),
+        Moved::Itself(moves) => {
+            let targets = if moves == 1 { "2" } else { "2 3 1" };
+            (
+                3,
+                format!("DUNLIN_MOVES={moves} DUNLIN_NODES=\"{targets}\""),
+                String::new(),
+            )
+        }
+        Moved::ByOthers(moves) => (
+            3,
+            "DUNLIN_MOVES=external DUNLIN_SECONDS=1".to_owned(),
+            format!("mover --every 20 $probe {moves} 2 3 1\n"),
+        ),
+    };
+    let mut script = String::new();
+    for probe in &names {
+        let _ = write!(
+            script,
+            "{environment} /probes/{probe} & probe=$!
+sh -c \"sleep {PROBE_TIMEOUT_S}; echo {probe} hangs; kill -9 $probe\" & watchdog=$!
+{mover}wait $probe || echo {probe} ended with status $?
+kill -9 $watchdog
+"
+        );
+    }
+    script.push_str("true\n");
+    let spec = Spec::new(name, nodes).script(script).timeout_s(600);
+    Ok(Scenario::new(spec, move |outcome| counted(outcome, &names)))
+}
+
+/// Moves that must fail say so, and the process runs on.
+fn errors(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let mut script = String::new();
+    script.push_str("sleep 60 &\n");
+    let checks = [
+        ("unknown-node", "migrate $! 9"),
+        ("node-0", "migrate $! 0"),
+        ("no-number", "migrate $! elsewhere"),
+        ("no-process", "migrate 999999999 2"),
+        ("init-stays", "migrate 1 2"),
+    ];
+    for (check, command) in checks {
+        let _ = writeln!(
+            script,
+            "if {command} > /tmp/out; then echo FAIL {check}: it moved; else echo PASS {check}; fi"
+        );
+    }
+    script.push_str(
+        "if kill -0 $!; then echo PASS still-there; else echo FAIL still-there: gone; fi
+if migrate $! 2; then echo PASS moves-after-all; else echo FAIL moves-after-all: refused; fi
+if migrate $! home; then echo PASS comes-home; else echo FAIL comes-home: refused; fi
+kill -9 $!; wait $!
+",
+    );
+    let mut expected: Vec<String> = checks
+        .iter()
+        .map(|(check, _)| (*check).to_owned())
+        .collect();
+    expected.extend(["still-there", "moves-after-all", "comes-home"].map(str::to_owned));
+    let spec = Spec::new(name, 2).script(script).timeout_s(60);
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A move to a node that has died fails in bounded time, and the process runs on.
+fn dead_node(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = String::from(
+        "sleep 60 &
+echo lab: kill 3
+sleep 0.5
+if migrate $! 3 > /tmp/out; then echo FAIL dead: it moved; else echo PASS dead; fi
+if kill -0 $!; then echo PASS runs-on; else echo FAIL runs-on: gone; fi
+if migrate $! 2 && migrate $! home; then echo PASS others; else echo FAIL others: refused; fi
+kill -9 $!; wait $!
+true
+",
+    );
+    let expected = ["dead", "runs-on", "others"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: kill 3", Action::Kill(3));
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A node that boots later joins and takes a process.
+fn late_node(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = String::from(
+        "echo lab: start 3
+tries=0
+until test $(nodes | wc -l) -gt 3 || test $tries -gt 200; do tries=$((tries + 1)); sleep 0.1; done
+if test $(nodes | wc -l) -gt 3; then echo PASS joins; else echo FAIL joins: never came; fi
+sleep 60 &
+if migrate $! 3; then echo PASS takes; else echo FAIL takes: refused; fi
+kill -9 $!; wait $!
+true
+",
+    );
+    let expected = ["joins", "takes"].map(str::to_owned).to_vec();
+    let mut spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: start 3", Action::Start(3));
+    spec.later = vec![3];
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A program that is moved 2000 times in a row, and what is left of it on every node.
+fn many(name: &'static str, _: &dyn Lab, faults: Faults) -> Result<Scenario, LabError> {
+    let mut script = String::new();
+    let _ = write!(
+        script,
+        "DUNLIN_MOVES=3 DUNLIN_NODES=\"2 3 1\" /probes/pages > /tmp/warm
+sleep 1
+before=$(ps | wc -l)
+echo frames before; nodes; echo frames end
+DUNLIN_MOVES={MANY} DUNLIN_NODES=\"2 3 1\" /probes/pages
+sleep 1
+if test $(ps | wc -l) -eq $before; then echo PASS processes; else echo FAIL processes: $before before; ps; fi
+echo frames after; nodes; echo frames end
+"
+    );
+    let expected = ["pages", "processes"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .faults(faults)
+        .timeout_s(600);
+    Ok(Scenario::new(spec, move |outcome| {
+        let mut verdict = counted(outcome, &expected);
+        let result = frames_back(
+            between(outcome, "frames before", "frames end"),
+            between(outcome, "frames after", "frames end"),
+        );
+        verdict.check("frames", result);
+        verdict
+    }))
+}
+
+/// Compares two tables of nodes, `/proc/cluster/nodes`: each node must have its free frames back.
+fn frames_back(before: Option<Vec<&str>>, after: Option<Vec<&str>>) -> Result<(), String> {
+    let before = free_frames(before)?;
+    let after = free_frames(after)?;
+    if before.len() != 3 || after.len() != 3 {
+        let (before, after) = (before.len(), after.len());
+        return Err(format!(
+            "frame counts of {before} and {after} nodes instead of 3"
+        ));
+    }
+    for ((node, free_before), (other, free_after)) in before.iter().zip(&after) {
+        if node != other || free_before.abs_diff(*free_after) > FRAMES_TOLERANCE {
+            return Err(format!(
+                "node {node}: {free_before} frames free before, {free_after} after"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The columns `node` and `frames_free` of a tab-separated table with a header.
+fn free_frames(lines: Option<Vec<&str>>) -> Result<Vec<(u64, u64)>, String> {
+    let lines = lines.ok_or("the table of nodes was not printed")?;
+    let (header, rows) = lines.split_first().ok_or("the table of nodes is empty")?;
+    let column = |name: &str| {
+        let at = header.split('\t').position(|cell| cell == name);
+        at.ok_or_else(|| format!("the table of nodes has no column {name}: {header:?}"))
+    };
+    let (node, free) = (column("node")?, column("frames_free")?);
+    let read = |row: &&str| {
+        let cells: Vec<&str> = row.split('\t').collect();
+        let number = |at: usize| cells.get(at)?.parse().ok();
+        Some((number(node)?, number(free)?))
+    };
+    Ok(rows.iter().filter_map(read).collect())
+}
+
+fn demo(name: &'static str, lab: &dyn Lab) -> Result<Scenario, LabError> {
+    let Story { spec, parts } = story(name, lab)?;
+    Ok(Scenario::new(spec, move |outcome| {
+        let mut verdict = Verdict {
+            passed: Vec::new(),
+            failures: ended_well(outcome),
+        };
+        for (part, on_host) in parts {
+            verdict.check(part, judge_part(outcome, part, &on_host).map(|_| ()));
+        }
+        verdict
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::tests::PaperLab;
+
+    #[test]
+    fn every_case_can_be_made_and_none_passes_on_silence() {
+        for case in all() {
+            let lab = PaperLab::new("");
+            let scenario = case.scenario(&lab).expect("the paper lab answers");
+            let report = scenario.run(&lab);
+            // The self-test speaks by its status alone.
+            if case.name != "selftest" {
+                assert!(
+                    !report.verdict.failures.is_empty(),
+                    "{} passed on silence",
+                    case.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_cases_differ() {
+        let mut names: Vec<_> = all().iter().map(|case| case.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_kernel_counts_its_checks() {
+        assert_eq!(
+            kernel_checks("[  0.01] x\n[   0.088430] selftest: ok 83 checks\n"),
+            Ok(())
+        );
+        assert!(kernel_checks("[   0.088430] selftest: ok 0 checks\n").is_err());
+        assert!(kernel_checks("[   0.088430] selftest: broken\n").is_err());
+    }
+
+    #[test]
+    fn probes_are_all_counted() {
+        let lab = PaperLab::new("PASS memory\nPASS stack\n");
+        let report = probes("x", &lab, Moved::Itself(20))
+            .expect("made")
+            .run(&lab);
+        assert_eq!(report.verdict.passed, ["memory", "stack"]);
+        assert_eq!(report.verdict.failures, [""; 0]);
+        let asked = lab.asked.borrow();
+        assert!(
+            asked[0].script.as_deref().is_some_and(
+                |s| s.contains("DUNLIN_MOVES=20 DUNLIN_NODES=\"2 3 1\" /probes/stack &")
+            )
+        );
+    }
+
+    #[test]
+    fn frames_must_be_back() {
+        let table = |frees: &[u32]| {
+            let rows = frees.iter().enumerate();
+            let rows = rows.map(|(n, free)| format!("\n{}\talive\t{free}", n + 1));
+            "node\tstate\tframes_free".to_owned() + &rows.collect::<String>()
+        };
+        let compare = |before: &str, after: &str| {
+            frames_back(
+                Some(before.lines().collect()),
+                Some(after.lines().collect()),
+            )
+        };
+        let before = table(&[1000, 1000, 1000]);
+        assert_eq!(compare(&before, &table(&[990, 1000, 1000])), Ok(()));
+        assert!(compare(&before, &table(&[900, 1000, 1000])).is_err());
+        assert!(compare(&before, &table(&[1000, 1000])).is_err());
+        assert!(compare("node\tstate\n1\talive", &before).is_err());
+        assert!(frames_back(None, Some(before.lines().collect())).is_err());
+    }
+}

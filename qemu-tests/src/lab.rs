@@ -1,0 +1,235 @@
+//! What a scenario asks of the machinery that boots nodes, and what it gets back.
+
+use std::path::PathBuf;
+use switch::Faults;
+use thiserror::Error;
+
+/// A host file put into the root file system of every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Add {
+    /// The file on the host.
+    pub host: PathBuf,
+    /// Absolute path in the guest; `None` lets the archive choose by the kind of file.
+    pub guest: Option<String>,
+}
+
+/// What can be done to a running cluster. Nodes count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The node stops at once, without a word.
+    Kill(usize),
+    /// A node that was not started, or was killed, boots.
+    Start(usize),
+    /// Nothing passes from the first node to the second.
+    Cut(usize, usize),
+    /// Every cut is undone.
+    Heal,
+    /// Every link gets these faults.
+    Faults(Faults),
+}
+
+/// An action that is due when a line on the console of node 1 is exactly `line`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// The whole line.
+    pub line: String,
+    /// What happens then. Once.
+    pub action: Action,
+}
+
+/// One cluster to boot.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Names the log directory.
+    pub name: String,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// Nodes that are only booted by an [`Action::Start`].
+    pub later: Vec<usize>,
+    /// Memory of each node, in MiB.
+    pub memory_mib: u32,
+    /// CPUs of each node.
+    pub smp: u32,
+    /// Words added to the kernel command line.
+    pub append: String,
+    /// Run by the shell of node 1, which powers off with its status; `None` boots without one.
+    pub script: Option<String>,
+    /// Files for the root file system.
+    pub adds: Vec<Add>,
+    /// Seeds the switch.
+    pub seed: u64,
+    /// What every link does from the start.
+    pub faults: Faults,
+    /// Links cut from the start: from, to.
+    pub cuts: Vec<(usize, usize)>,
+    /// What happens on the way.
+    pub triggers: Vec<Trigger>,
+    /// The watchdog, in seconds.
+    pub timeout_s: u64,
+    /// Where the switch writes all frames.
+    pub pcap: Option<PathBuf>,
+}
+
+impl Spec {
+    /// A cluster of `nodes` perfect nodes.
+    pub fn new(name: &str, nodes: usize) -> Spec {
+        Spec {
+            name: name.to_owned(),
+            nodes,
+            later: Vec::new(),
+            memory_mib: 256,
+            smp: 1,
+            append: String::new(),
+            script: None,
+            adds: Vec::new(),
+            seed: 1,
+            faults: Faults::default(),
+            cuts: Vec::new(),
+            triggers: Vec::new(),
+            timeout_s: 120,
+            pcap: None,
+        }
+    }
+
+    /// The same with a script for node 1.
+    pub fn script(mut self, script: impl Into<String>) -> Spec {
+        self.script = Some(script.into());
+        self
+    }
+
+    /// The same with words added to the kernel command line.
+    pub fn append(mut self, words: &str) -> Spec {
+        self.append = words.to_owned();
+        self
+    }
+
+    /// The same with a longer or shorter watchdog.
+    pub fn timeout_s(mut self, seconds: u64) -> Spec {
+        self.timeout_s = seconds;
+        self
+    }
+
+    /// The same with faults on every link.
+    pub fn faults(mut self, faults: Faults) -> Spec {
+        self.faults = faults;
+        self
+    }
+
+    /// The same with a host file at `guest`.
+    pub fn add(mut self, host: impl Into<PathBuf>, guest: &str) -> Spec {
+        self.adds.push(Add {
+            host: host.into(),
+            guest: Some(guest.to_owned()),
+        });
+        self
+    }
+
+    /// The same with an action due when `line` appears on the console of node 1.
+    pub fn when(mut self, line: &str, action: Action) -> Spec {
+        self.triggers.push(Trigger {
+            line: line.to_owned(),
+            action,
+        });
+        self
+    }
+}
+
+/// How a cluster ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Node 1 powered off with this status.
+    Status(u8),
+    /// Node 1 ended without a status: reset, crash of the emulator. Says what is known.
+    Crashed(String),
+    /// The watchdog ended it.
+    TimedOut,
+    /// The user ended it.
+    Quit,
+}
+
+/// What a cluster left behind.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// All that node 1 wrote, without carriage returns.
+    pub console: String,
+    /// Other nodes that ended on their own, with what is known.
+    pub died: Vec<String>,
+    /// The console logs of all nodes.
+    pub logs: Vec<PathBuf>,
+}
+
+impl Outcome {
+    /// The lines that programs wrote: without the log lines of the kernel.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.console.lines().filter(|line| !is_kernel_log(line))
+    }
+}
+
+/// True for a line of the kernel's log, `[   0.123456] text`.
+pub fn is_kernel_log(line: &str) -> bool {
+    let Some(rest) = line.strip_prefix('[') else {
+        return false;
+    };
+    let Some((stamp, _)) = rest.split_once(']') else {
+        return false;
+    };
+    let stamp = stamp.trim_start();
+    stamp.contains('.')
+        && stamp
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// Why a cluster could not be booted at all.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct LabError(pub String);
+
+/// Boots clusters.
+pub trait Lab {
+    /// Boots one, lets it run to its end and returns what it left.
+    ///
+    /// # Errors
+    /// When it could not be started; a cluster that ran badly is an [`Outcome`].
+    fn boot(&self, spec: &Spec) -> Result<Outcome, LabError>;
+
+    /// Names of the probes in the root file system, from `probes --list`.
+    ///
+    /// # Errors
+    /// When the probes cannot be asked.
+    fn probes(&self) -> Result<Vec<String>, LabError>;
+
+    /// What the same probe prints on the host.
+    ///
+    /// # Errors
+    /// When it fails there.
+    fn probe_on_host(&self, arguments: &[&str]) -> Result<String, LabError>;
+
+    /// What busybox prints on the host for these arguments.
+    ///
+    /// # Errors
+    /// When it fails there.
+    fn busybox_on_host(&self, arguments: &[&str]) -> Result<String, LabError>;
+
+    /// A real file of this host with at least `bytes` bytes.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn large_file(&self, bytes: u64) -> Result<PathBuf, LabError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_kernel_log;
+
+    #[test]
+    fn kernel_log_lines_are_told_from_others() {
+        assert!(is_kernel_log("[   0.123456] memory: 256 MiB"));
+        assert!(is_kernel_log("[12.5] x"));
+        for other in ["", "[", "[]", "[ab.c] x", "[12] x", "PASS x", "PASS [0.1]"] {
+            assert!(!is_kernel_log(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A scenario that must be run.
+
+use crate::lab::{Lab, Outcome, Spec};
+use crate::verdict::Verdict;
+use std::path::PathBuf;
+
+type Judge = Box<dyn FnOnce(&Outcome) -> Verdict>;
+
+/// A cluster to boot and the judge of what it leaves. Panics when dropped without [`Scenario::run`],
+/// so that a test that was written and forgotten shows.
+#[must_use = "a scenario does nothing until it is run"]
+pub struct Scenario {
+    spec: Spec,
+    judge: Option<Judge>,
+}
+
+/// What became of one scenario.
+#[derive(Debug)]
+pub struct Report {
+    /// The name of the scenario.
+    pub name: String,
+    /// What was counted.
+    pub verdict: Verdict,
+    /// Logs of all nodes, when it came to booting.
+    pub logs: Vec<PathBuf>,
+    /// The seed that repeats it.
+    pub seed: u64,
+}
+
+impl Scenario {
+    /// Boots `spec` and lets `judge` look at the outcome.
+    pub fn new(spec: Spec, judge: impl FnOnce(&Outcome) -> Verdict + 'static) -> Scenario {
+        Scenario {
+            spec,
+            judge: Some(Box::new(judge)),
+        }
+    }
+
+    /// The cluster, to be changed before it is run (a seed given on the command line).
+    pub fn spec_mut(&mut self) -> &mut Spec {
+        &mut self.spec
+    }
+
+    /// Boots it and judges.
+    pub fn run(mut self, lab: &dyn Lab) -> Report {
+        let judge = self.judge.take();
+        let (verdict, logs) = match lab.boot(&self.spec) {
+            Err(error) => {
+                let failures = vec![format!("could not be booted: {error}")];
+                (
+                    Verdict {
+                        passed: Vec::new(),
+                        failures,
+                    },
+                    Vec::new(),
+                )
+            }
+            Ok(outcome) => {
+                let mut verdict = judge.map(|judge| judge(&outcome)).unwrap_or_default();
+                if verdict.passed.is_empty() && verdict.failures.is_empty() {
+                    verdict.failures.push("nothing was counted".to_owned());
+                }
+                (verdict, outcome.logs)
+            }
+        };
+        Report {
+            name: self.spec.name.clone(),
+            verdict,
+            logs,
+            seed: self.spec.seed,
+        }
+    }
+}
+
+impl Drop for Scenario {
+    fn drop(&mut self) {
+        if self.judge.is_some() && !std::thread::panicking() {
+            panic!("the scenario `{}` was never run", self.spec.name);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::lab::{Ended, LabError};
+    use crate::verdict::counted;
+    use std::cell::RefCell;
+
+    /// Answers every boot with one console text and remembers what was asked.
+    pub(crate) struct PaperLab {
+        pub(crate) console: String,
+        pub(crate) asked: RefCell<Vec<Spec>>,
+    }
+
+    impl PaperLab {
+        pub(crate) fn new(console: &str) -> PaperLab {
+            PaperLab {
+                console: console.to_owned(),
+                asked: RefCell::default(),
+            }
+        }
+    }
+
+    impl Lab for PaperLab {
+        fn boot(&self, spec: &Spec) -> Result<Outcome, LabError> {
+            self.asked.borrow_mut().push(spec.clone());
+            let console = self.console.clone();
+            Ok(Outcome {
+                ended: Ended::Status(0),
+                console,
+                died: Vec::new(),
+                logs: Vec::new(),
+            })
+        }
+
+        fn probes(&self) -> Result<Vec<String>, LabError> {
+            Ok(vec!["memory".into(), "stack".into()])
+        }
+
+        fn probe_on_host(&self, _: &[&str]) -> Result<String, LabError> {
+            Ok("sum 1\n".into())
+        }
+
+        fn busybox_on_host(&self, _: &[&str]) -> Result<String, LabError> {
+            Ok("0123  file\n".into())
+        }
+
+        fn large_file(&self, _: u64) -> Result<PathBuf, LabError> {
+            Ok("/usr/bin/large".into())
+        }
+    }
+
+    #[test]
+    fn a_scenario_that_ran_reports() {
+        let scenario = Scenario::new(Spec::new("x", 1), |outcome| counted(outcome, &["a".into()]));
+        let report = scenario.run(&PaperLab::new("PASS a\n"));
+        assert_eq!(report.verdict.passed, ["a"]);
+        assert!(report.verdict.failures.is_empty());
+    }
+
+    #[test]
+    fn counting_nothing_is_a_failure() {
+        let scenario = Scenario::new(Spec::new("x", 1), |_| Verdict::default());
+        let report = scenario.run(&PaperLab::new(""));
+        assert_eq!(report.verdict.failures, ["nothing was counted"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "never run")]
+    fn a_scenario_that_is_forgotten_panics() {
+        let _scenario = Scenario::new(Spec::new("x", 1), |_| Verdict::default());
+    }
+}

@@ -1,0 +1,329 @@
+//! The root file system given to every node at boot: a ustar archive.
+//!
+//! Law: the same contents give the same bytes. The first entry is `.dunlin/manifest`, one line
+//! `HASH PATH` for each regular file (BLAKE3, hexadecimal; absolute path), by which a node knows
+//! that another node has the same program image. Parents come before what is in them.
+//!
+//! Format: POSIX.1-2017, pax, section "ustar Interchange Format".
+
+use crate::error::Error;
+use crate::setup;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const MANIFEST: &str = ".dunlin/manifest";
+
+#[derive(Debug)]
+enum Entry {
+    Folder,
+    File { mode: u32, bytes: Vec<u8> },
+    Link { target: String },
+}
+
+/// An archive being put together. Paths are absolute guest paths.
+#[derive(Debug, Default)]
+pub(crate) struct Archive {
+    /// By path without the leading slash, so that a folder sorts before what is in it.
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Archive {
+    /// Adds an empty folder.
+    pub(crate) fn folder(&mut self, path: &str) -> Result<(), Error> {
+        let path = checked(path)?;
+        self.insert(path, Entry::Folder)
+    }
+
+    /// Adds a file with the permission bits `mode`.
+    pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: Vec<u8>) -> Result<(), Error> {
+        let path = checked(path)?;
+        self.insert(path, Entry::File { mode, bytes })
+    }
+
+    /// Adds a host file with its own permission bits.
+    pub(crate) fn host_file(&mut self, path: &str, host: &Path) -> Result<(), Error> {
+        let bytes = fs::read(host).map_err(Error::file("read", host))?;
+        let metadata = fs::metadata(host).map_err(Error::file("read", host))?;
+        self.file(path, metadata.permissions().mode() & 0o777, bytes)
+    }
+
+    /// Adds a symbolic link to `target`.
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<(), Error> {
+        let path = checked(path)?;
+        if target.len() > 100 {
+            return Err(refused(&path, "its target is longer than 100 bytes"));
+        }
+        self.insert(
+            path,
+            Entry::Link {
+                target: target.to_owned(),
+            },
+        )
+    }
+
+    fn insert(&mut self, path: String, entry: Entry) -> Result<(), Error> {
+        for (at, _) in path.match_indices('/') {
+            let parent = &path[..at];
+            match self.entries.get(parent) {
+                Some(Entry::Folder) => {}
+                Some(_) => return Err(refused(&path, &format!("/{parent} is not a folder"))),
+                None => {
+                    self.entries.insert(parent.to_owned(), Entry::Folder);
+                }
+            }
+        }
+        if matches!(self.entries.get(&path), Some(Entry::Folder)) {
+            if matches!(entry, Entry::Folder) {
+                return Ok(());
+            }
+            return Err(refused(&path, "there is a folder of that name"));
+        }
+        // A later file replaces an earlier one: that is how a user overrides what we bring.
+        self.entries.insert(path, entry);
+        Ok(())
+    }
+
+    fn manifest(&self) -> String {
+        let mut text = String::new();
+        for (path, entry) in &self.entries {
+            if let Entry::File { bytes, .. } = entry {
+                text.push_str(&format!("{} /{path}\n", blake3::hash(bytes).to_hex()));
+            }
+        }
+        text
+    }
+
+    /// Writes the archive.
+    pub(crate) fn write(&self, output: impl Write) -> Result<(), Error> {
+        let mut builder = tar::Builder::new(output);
+        let manifest = self.manifest();
+        append(
+            &mut builder,
+            MANIFEST,
+            tar::EntryType::Regular,
+            0o444,
+            manifest.as_bytes(),
+            "",
+        )?;
+        for (path, entry) in &self.entries {
+            match entry {
+                Entry::Folder => {
+                    let path = format!("{path}/");
+                    append(
+                        &mut builder,
+                        &path,
+                        tar::EntryType::Directory,
+                        0o755,
+                        &[],
+                        "",
+                    )?;
+                }
+                Entry::File { mode, bytes } => {
+                    append(
+                        &mut builder,
+                        path,
+                        tar::EntryType::Regular,
+                        *mode,
+                        bytes,
+                        "",
+                    )?;
+                }
+                Entry::Link { target } => {
+                    append(
+                        &mut builder,
+                        path,
+                        tar::EntryType::Symlink,
+                        0o777,
+                        &[],
+                        target,
+                    )?;
+                }
+            }
+        }
+        let mut output = builder
+            .into_inner()
+            .map_err(|e| refused(MANIFEST, &e.to_string()))?;
+        output
+            .flush()
+            .map_err(|e| refused(MANIFEST, &e.to_string()))
+    }
+}
+
+fn append(
+    builder: &mut tar::Builder<impl Write>,
+    path: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    bytes: &[u8],
+    target: &str,
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| refused(path, &error.to_string());
+    let mut header = tar::Header::new_ustar();
+    header.set_path(path).map_err(failed)?;
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(bytes.len() as u64);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    if !target.is_empty() {
+        header.set_link_name_literal(target).map_err(failed)?;
+    }
+    header.set_cksum();
+    builder.append(&header, bytes).map_err(failed)
+}
+
+/// The path without its leading slash, when a guest can have it.
+fn checked(path: &str) -> Result<String, Error> {
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(refused(path, "a guest path begins with `/`"));
+    };
+    let bad = |part: &str| part.is_empty() || part == "." || part == "..";
+    if rest.split('/').any(bad) {
+        return Err(refused(path, "a part of the path is empty, `.` or `..`"));
+    }
+    if rest.bytes().any(|byte| byte < b' ') {
+        return Err(refused(path, "it has control characters"));
+    }
+    if rest.split('/').next() == Some(".dunlin") {
+        return Err(refused(path, "/.dunlin is made by this tool"));
+    }
+    Ok(rest.to_owned())
+}
+
+fn refused(path: &str, why: &str) -> Error {
+    Error::Archive {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+/// Where an added host file goes when the user does not say: executable programs to `/bin`, all else
+/// to `/data`, under their own name.
+pub(crate) fn default_path(host: &Path) -> Result<String, Error> {
+    let name = host.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| refused(&host.display().to_string(), "it has no plain name"))?;
+    let mode = fs::metadata(host)
+        .map_err(Error::file("read", host))?
+        .permissions()
+        .mode();
+    let bytes = fs::read(host).map_err(Error::file("read", host))?;
+    let folder = if mode & 0o111 != 0 && setup::is_elf(&bytes) {
+        "bin"
+    } else {
+        "data"
+    };
+    Ok(format!("/{folder}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn written(archive: &Archive) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        archive.write(&mut bytes).expect("a Vec takes all");
+        bytes
+    }
+
+    #[test]
+    fn the_manifest_is_first_and_names_every_file() {
+        let mut archive = Archive::default();
+        archive
+            .file("/bin/sh", 0o755, b"abc".to_vec())
+            .expect("added");
+        archive.link("/bin/ps", "commands").expect("added");
+        archive.folder("/proc").expect("added");
+        let bytes = written(&archive);
+        assert_eq!(&bytes[..16], b".dunlin/manifest");
+        assert_eq!(&bytes[257..265], b"ustar\x0000");
+        let mut reader = tar::Archive::new(&bytes[..]);
+        let mut seen = Vec::new();
+        for entry in reader.entries().expect("readable") {
+            let mut entry = entry.expect("readable");
+            let mut text = String::new();
+            entry.read_to_string(&mut text).expect("text");
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let link = entry
+                .link_name_bytes()
+                .map(|n| String::from_utf8_lossy(&n).into_owned());
+            seen.push((path, entry.header().mode().expect("a mode"), text, link));
+        }
+        // BLAKE3 of "abc", from the test vectors of its specification.
+        let manifest = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85 /bin/sh\n";
+        let entry = |path: &str, mode, text: &str, link: Option<&str>| {
+            (
+                path.to_owned(),
+                mode,
+                text.to_owned(),
+                link.map(str::to_owned),
+            )
+        };
+        assert_eq!(
+            seen,
+            [
+                entry(".dunlin/manifest", 0o444, manifest, None),
+                entry("bin/", 0o755, "", None),
+                entry("bin/ps", 0o777, "", Some("commands")),
+                entry("bin/sh", 0o755, "abc", None),
+                entry("proc/", 0o755, "", None),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_contents_are_the_same_bytes() {
+        let build = |paths: [&str; 2]| {
+            let mut archive = Archive::default();
+            for path in paths {
+                archive
+                    .file(path, 0o644, path.as_bytes().to_vec())
+                    .expect("added");
+            }
+            written(&archive)
+        };
+        assert_eq!(build(["/a/x", "/b"]), build(["/b", "/a/x"]));
+    }
+
+    #[test]
+    fn bad_paths_are_refused() {
+        let mut archive = Archive::default();
+        for path in [
+            "x",
+            "/",
+            "/a//b",
+            "/a/../b",
+            "/./a",
+            "/a/",
+            "/a\nb",
+            "/.dunlin/x",
+        ] {
+            assert!(archive.file(path, 0o644, Vec::new()).is_err(), "{path:?}");
+        }
+        archive.file("/a", 0o644, Vec::new()).expect("added");
+        assert!(archive.file("/a/b", 0o644, Vec::new()).is_err());
+        archive.folder("/d").expect("added");
+        assert!(archive.file("/d", 0o644, Vec::new()).is_err());
+        let long = format!("/{}", "x".repeat(200));
+        archive
+            .file(&long, 0o644, Vec::new())
+            .expect("only found when written");
+        assert!(archive.write(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn added_files_go_where_they_belong() {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert_eq!(
+            default_path(&script).ok().as_deref(),
+            Some("/data/Cargo.toml")
+        );
+        let program = std::env::current_exe().expect("we run");
+        let path = default_path(&program).expect("readable");
+        assert!(path.starts_with("/bin/"), "{path}");
+    }
+}

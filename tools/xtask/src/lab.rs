@@ -1,0 +1,94 @@
+//! The laboratory made of QEMU: builds what is needed once, then boots clusters from it.
+
+use crate::cluster::{Boot, Cluster};
+use crate::compile::{self, Kernel, Userland};
+use crate::error::Error;
+use crate::places::RunDirectory;
+use crate::{program, root, setup};
+use qemu_tests::{Lab, LabError, Outcome, Spec};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Everything a cluster needs, found, installed or built.
+pub(crate) struct QemuLab {
+    qemu: PathBuf,
+    kernel: PathBuf,
+    userland: Userland,
+}
+
+impl QemuLab {
+    /// Prepares this machine and builds what has changed.
+    pub(crate) fn prepare(kernel: &Kernel) -> Result<QemuLab, Error> {
+        let qemu = setup::qemu()?;
+        let userland = Userland::build()?;
+        let kernel = compile::kernel(kernel)?;
+        Ok(QemuLab {
+            qemu,
+            kernel,
+            userland,
+        })
+    }
+
+    /// Starts a cluster whose logs lie in `run`, and lets `drive` bring it to its end.
+    pub(crate) fn with_cluster<T>(
+        &self,
+        spec: &Spec,
+        run: &RunDirectory,
+        drive: impl FnOnce(Cluster<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let archive = run.file("root.tar");
+        root::write(&self.userland, spec, &archive)?;
+        let (qemu, kernel) = (self.qemu.clone(), self.kernel.clone());
+        let boot = Boot {
+            qemu,
+            kernel,
+            archive,
+        };
+        drive(Cluster::start(spec, &boot, run)?)
+    }
+
+    /// Boots a cluster and shows node 1's console with `show`.
+    pub(crate) fn boot_shown(
+        &self,
+        spec: &Spec,
+        run: &RunDirectory,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Result<Outcome, Error> {
+        let deadline = Instant::now() + Duration::from_secs(spec.timeout_s);
+        self.with_cluster(spec, run, |cluster| {
+            cluster.run_to_end(Some(deadline), show)
+        })
+    }
+}
+
+fn lab_error(error: Error) -> LabError {
+    LabError(error.to_string())
+}
+
+impl Lab for QemuLab {
+    fn boot(&self, spec: &Spec) -> Result<Outcome, LabError> {
+        let run = RunDirectory::create(&spec.name).map_err(lab_error)?;
+        self.boot_shown(spec, &run, &mut |_| {}).map_err(lab_error)
+    }
+
+    fn probes(&self) -> Result<Vec<String>, LabError> {
+        self.userland.names("probes").map_err(lab_error)
+    }
+
+    fn probe_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {
+        // The program looks at its own name for which probe it is; as first argument it serves too.
+        let mut command = program::clean(self.userland.program("probes"));
+        program::output(command.args(arguments), "running the probe on the host").map_err(lab_error)
+    }
+
+    fn busybox_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {
+        let busybox = setup::busybox().map_err(lab_error)?;
+        let mut command = program::clean(busybox);
+        program::output(command.args(arguments), "running busybox on the host").map_err(lab_error)
+    }
+
+    fn large_file(&self, bytes: u64) -> Result<PathBuf, LabError> {
+        let found = root::large_file(bytes);
+        found.ok_or_else(|| LabError(format!("no program here has {bytes} bytes or more")))
+    }
+}

@@ -1,0 +1,283 @@
+//! The command line: what can be asked of `cargo xtask`.
+
+use crate::compile::Compiler;
+use crate::error::Error;
+use clap::{Args, Parser, Subcommand};
+use qemu_tests::{Add, Spec};
+use std::path::PathBuf;
+use switch::{Chance, Faults, PORTS_MAX};
+
+/// The one entry to Dunlin: boots clusters, runs programs on them, tests and measures.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+pub(crate) struct Options {
+    /// Which compiler builds the kernel.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "DUNLIN_COMPILER",
+        default_value = "auto"
+    )]
+    pub(crate) compiler: Compiler,
+    /// Boot this kernel image instead of building one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Boot 3 nodes and move two running programs between them.
+    Demo,
+    /// Run every test, or those whose name contains FILTER.
+    Test(TestOptions),
+    /// Boot a cluster, run a script on node 1 and end with its status.
+    Run(RunOptions),
+    /// Boot a cluster with this terminal as the console of node 1. Ctrl-A X leaves.
+    Cluster(ClusterOptions),
+    /// Measure.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Build the kernel and the user programs, and set up what they need.
+    Build,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Freeze, page stream and round trip of migrations at 1, 16, 64 and 256 MiB.
+    Migrate(BenchOptions),
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// Also write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Arguments for bench-migrate in the guest.
+    #[arg(value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: BenchCluster,
+}
+
+/// The cluster that is measured.
+#[derive(Debug, Args)]
+pub(crate) struct BenchCluster {
+    /// Memory of each node, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(crate) memory: u32,
+    /// Seconds after which a hung cluster is ended.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub(crate) timeout: u64,
+}
+
+/// Options of `test`.
+#[derive(Debug, Args)]
+pub(crate) struct TestOptions {
+    /// Only tests whose name contains this.
+    pub(crate) filter: Option<String>,
+    /// Only what runs on the host.
+    #[arg(long, conflicts_with = "qemu")]
+    pub(crate) host: bool,
+    /// Only what boots nodes.
+    #[arg(long)]
+    pub(crate) qemu: bool,
+    /// Seeds the switch, to repeat a failure.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Seconds after which a hung cluster is ended, instead of what each test says.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+    /// Print the names of the tests that boot nodes, and run none.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// A file whose lines the shell of node 1 runs.
+    #[arg(long, value_name = "FILE", required_unless_present = "commands")]
+    pub(crate) script: Option<PathBuf>,
+    /// Commands that the shell of node 1 runs.
+    #[arg(short = 'c', value_name = "COMMANDS", conflicts_with = "script")]
+    pub(crate) commands: Option<String>,
+    /// Seconds after which a hung cluster is ended with status 124.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) timeout: u64,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+}
+
+/// The cluster and the links between its nodes.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterOptions {
+    /// How many nodes boot.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) nodes: usize,
+    /// Memory of each node, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub(crate) memory: u32,
+    /// CPUs of each node.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) smp: u32,
+    /// Put a host file into the root file system. Without GUESTPATH, programs go to /bin and all
+    /// else to /data, under their own name.
+    #[arg(long, value_name = "HOSTFILE[:GUESTPATH]")]
+    pub(crate) add: Vec<String>,
+    /// Words added to the kernel command line of every node.
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    pub(crate) append: String,
+    /// Per cent of frames that each link loses.
+    #[arg(long, value_name = "PERCENT", default_value = "0")]
+    pub(crate) loss: Chance,
+    /// Per cent of frames that arrive twice.
+    #[arg(long, value_name = "PERCENT", default_value = "0")]
+    pub(crate) duplicate: Chance,
+    /// Per cent of frames that later ones overtake.
+    #[arg(long, value_name = "PERCENT", default_value = "0")]
+    pub(crate) reorder: Chance,
+    /// Lateness of every frame, in microseconds.
+    #[arg(long, value_name = "US", default_value_t = 0)]
+    pub(crate) delay: u32,
+    /// Random lateness up to this many microseconds more; frames may overtake.
+    #[arg(long, value_name = "US", default_value_t = 0)]
+    pub(crate) jitter: u32,
+    /// Rate of each link, in Mbit/s; 0 is no limit.
+    #[arg(long, value_name = "MBIT", default_value_t = 0)]
+    pub(crate) rate: u32,
+    /// Cut a link: `1-2` both ways, `1>2` one way.
+    #[arg(long, value_name = "A-B|A>B")]
+    pub(crate) cut: Vec<String>,
+    /// Seeds what the links do.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write every frame that enters the switch to this capture file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+}
+
+impl ClusterOptions {
+    /// The cluster that was asked for, its logs named `name`.
+    pub(crate) fn spec(&self, name: &str) -> Result<Spec, Error> {
+        if !(1..=PORTS_MAX).contains(&self.nodes) {
+            return Err(Error::Usage(format!("--nodes is from 1 to {PORTS_MAX}")));
+        }
+        if self.memory < 32 {
+            return Err(Error::Usage(
+                "--memory: a node needs at least 32 MiB".into(),
+            ));
+        }
+        if !(1..=64).contains(&self.smp) {
+            return Err(Error::Usage("--smp is from 1 to 64".into()));
+        }
+        let mut spec = Spec::new(name, self.nodes)
+            .append(&self.append)
+            .faults(Faults {
+                loss: self.loss,
+                duplicate: self.duplicate,
+                reorder: self.reorder,
+                delay_us: self.delay,
+                jitter_us: self.jitter,
+                rate_mbit: self.rate,
+            });
+        spec.memory_mib = self.memory;
+        spec.smp = self.smp;
+        spec.seed = self.seed;
+        spec.pcap = self.pcap.clone();
+        for cut in &self.cut {
+            spec.cuts.extend(parse_cut(cut, self.nodes)?);
+        }
+        spec.adds = self
+            .add
+            .iter()
+            .map(|text| parse_add(text))
+            .collect::<Result<_, _>>()?;
+        Ok(spec)
+    }
+}
+
+/// `1-2` or `1>2` as directed links.
+fn parse_cut(text: &str, nodes: usize) -> Result<Vec<(usize, usize)>, Error> {
+    let wrong = || {
+        Error::Usage(format!(
+            "--cut {text}: give two different nodes from 1 to {nodes} as A-B or A>B"
+        ))
+    };
+    let one_way = text.split_once('>');
+    let (from, to) = one_way.or_else(|| text.split_once('-')).ok_or_else(wrong)?;
+    let node = |text: &str| text.trim().parse().ok().filter(|n| (1..=nodes).contains(n));
+    let (from, to) = (node(from).ok_or_else(wrong)?, node(to).ok_or_else(wrong)?);
+    if from == to {
+        return Err(wrong());
+    }
+    Ok(if one_way.is_some() {
+        vec![(from, to)]
+    } else {
+        vec![(from, to), (to, from)]
+    })
+}
+
+/// `HOSTFILE[:GUESTPATH]`; a guest path begins with `/`, so a host name may hold a colon.
+fn parse_add(text: &str) -> Result<Add, Error> {
+    let (host, guest) = match text.rsplit_once(":/") {
+        Some((host, rest)) => (host, Some(format!("/{rest}"))),
+        None => (text, None),
+    };
+    let host = PathBuf::from(host);
+    if !host.is_file() {
+        return Err(Error::Usage(format!(
+            "--add {text}: there is no file {}",
+            host.display()
+        )));
+    }
+    Ok(Add { host, guest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn cuts_are_read_both_ways_and_one_way() {
+        assert_eq!(parse_cut("1-2", 3).ok(), Some(vec![(1, 2), (2, 1)]));
+        assert_eq!(parse_cut("3>1", 3).ok(), Some(vec![(3, 1)]));
+        for bad in ["", "1", "1-4", "0-1", "2-2", "a-b", "1-2-3"] {
+            assert!(parse_cut(bad, 3).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn added_files_may_say_where() {
+        let add = parse_add("/bin/sh:/bin/other").ok();
+        let expected = Add {
+            host: "/bin/sh".into(),
+            guest: Some("/bin/other".into()),
+        };
+        assert_eq!(add, Some(expected));
+        assert_eq!(parse_add("/bin/sh").ok().and_then(|add| add.guest), None);
+        assert!(parse_add("/nowhere/x").is_err());
+    }
+
+    #[test]
+    fn run_wants_a_script_or_commands() {
+        assert!(Options::try_parse_from(["xtask", "run"]).is_err());
+        assert!(Options::try_parse_from(["xtask", "run", "-c", "ps"]).is_ok());
+        let both = ["xtask", "run", "-c", "ps", "--script", "x"];
+        assert!(Options::try_parse_from(both).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! What is in the root file system: our programs, busybox where there is one, the script, added files.
+
+use crate::archive::{Archive, default_path};
+use crate::compile::Userland;
+use crate::error::Error;
+use crate::{program, setup};
+use qemu_tests::Spec;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
+/// Folders that programs expect, also when they are empty.
+const FOLDERS: [&str; 8] = [
+    "/bin", "/data", "/dev", "/etc", "/probes", "/proc", "/root", "/tmp",
+];
+
+/// The script that the user or a test wants run.
+const SCRIPT: &str = "/etc/script.main";
+/// How often the starter looks whether all nodes are there, every 50 ms.
+const LOOKS: u32 = 400;
+
+/// What init runs: waits until all nodes have found each other, then becomes the script.
+/// `nodes` prints a header and one line for each node.
+fn starter(spec: &Spec) -> String {
+    let expected = spec.nodes - spec.later.len();
+    let wait = format!(
+        "looks=0
+until test $(nodes | wc -l) -gt {expected} || test $looks -ge {LOOKS}; do
+    looks=$((looks + 1))
+    sleep 0.05
+done
+if test $looks -ge {LOOKS}; then echo \"the script begins without all {expected} nodes\" >&2; fi
+"
+    );
+    // Nodes that are cut off from the start are not waited for.
+    let wait = if expected > 1 && spec.cuts.is_empty() {
+        wait
+    } else {
+        String::new()
+    };
+    format!("{wait}exec /bin/sh {SCRIPT}\n")
+}
+
+/// Writes the archive for one cluster to `path`.
+pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(), Error> {
+    let mut archive = Archive::default();
+    for folder in FOLDERS {
+        archive.folder(folder)?;
+    }
+    archive.host_file("/init", &userland.program("init"))?;
+    archive.host_file("/bin/sh", &userland.shell())?;
+    archive.host_file("/bin/commands", &userland.program("commands"))?;
+    for name in userland.names("commands")? {
+        archive.link(&format!("/bin/{name}"), "commands")?;
+    }
+    archive.host_file("/bin/probes", &userland.program("probes"))?;
+    for name in userland.names("probes")? {
+        archive.link(&format!("/probes/{name}"), "../bin/probes")?;
+    }
+    if let Some(busybox) = setup::present_busybox() {
+        archive.host_file("/bin/busybox", &busybox)?;
+    }
+    if let Some(script) = &spec.script {
+        archive.file("/etc/script", 0o755, starter(spec).into_bytes())?;
+        archive.file(SCRIPT, 0o755, script.clone().into_bytes())?;
+    }
+    for add in &spec.adds {
+        let guest = match &add.guest {
+            Some(guest) => guest.clone(),
+            None => default_path(&add.host)?,
+        };
+        archive.host_file(&guest, &add.host)?;
+    }
+    let file = File::create(path).map_err(Error::file("create", path))?;
+    archive.write(BufWriter::with_capacity(1 << 20, file))
+}
+
+/// A real file of this machine with at least `bytes` bytes: the emulator, else something of the
+/// toolchain. The smallest that serves.
+pub(crate) fn large_file(bytes: u64) -> Option<std::path::PathBuf> {
+    let mut candidates: Vec<_> = [setup::QEMU, "cargo", "rustc", "ld.lld", "gdb"]
+        .iter()
+        .filter_map(|name| program::find(name))
+        .collect();
+    candidates.extend(std::env::var_os("CARGO").map(Into::into));
+    candidates.extend(std::env::current_exe());
+    let mut sized: Vec<_> = candidates
+        .into_iter()
+        .filter_map(|path| Some((path.metadata().ok()?.len(), path.canonicalize().ok()?)))
+        .filter(|(length, _)| *length >= bytes)
+        .collect();
+    sized.sort();
+    sized.into_iter().next().map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_on_several_nodes_waits_for_them() {
+        let mut spec = Spec::new("x", 3).script("true");
+        assert!(starter(&spec).starts_with("looks=0\nuntil test $(nodes | wc -l) -gt 3 "));
+        spec.later = vec![3];
+        assert!(starter(&spec).contains("-gt 2 "));
+        spec.cuts = vec![(1, 2)];
+        assert_eq!(starter(&spec), "exec /bin/sh /etc/script.main\n");
+    }
+}

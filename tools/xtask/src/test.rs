@@ -1,0 +1,222 @@
+//! `cargo xtask test`: everything that can be checked, one verdict.
+//!
+//! Law: every check is counted, the last line is `tests: N passed, M failed`, and the status is 0 only
+//! when M is 0 and N is not.
+
+use crate::cluster::logs_shown;
+use crate::compile::Kernel;
+use crate::error::{Error, Outcome};
+use crate::lab::QemuLab;
+use crate::options::TestOptions;
+use crate::{places, program, say, setup, tidy};
+use qemu_tests::Report;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Crates that exist only for the bare machine.
+const BARE: [&str; 2] = ["image", "drivers"];
+
+/// What was counted so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    passed: usize,
+    failed: usize,
+}
+
+impl Count {
+    fn add(&mut self, other: Count) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// Counts one check and says so when it failed.
+    fn check(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("{name}: ok");
+            }
+            Err(why) => {
+                self.failed += 1;
+                println!("{name}: FAILED: {why}");
+            }
+        }
+    }
+}
+
+/// Runs what `options` ask for.
+pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
+    if options.list {
+        qemu_tests::all()
+            .iter()
+            .for_each(|case| println!("{}", case.name));
+        return Ok(0);
+    }
+    let mut count = Count::default();
+    let filter = options.filter.as_deref();
+    if !options.qemu {
+        if filter.is_none() {
+            count.add(checks());
+        }
+        count.add(host_tests(filter)?);
+    }
+    if !options.host {
+        count.add(qemu_tests(options, kernel)?);
+    }
+    println!("tests: {} passed, {} failed", count.passed, count.failed);
+    Ok(if count.failed == 0 && count.passed > 0 {
+        0
+    } else {
+        1
+    })
+}
+
+/// Formatting, lints and the order of the workspace.
+fn checks() -> Count {
+    let mut count = Count::default();
+    let cargo = |words: &[&str]| {
+        let mut command = program::clean("cargo");
+        command.args(words).current_dir(places::root());
+        command
+    };
+    let mut run = |name: &str, command: &mut Command| {
+        say::step(name);
+        count.check(
+            name,
+            program::run(command, name).map_err(|error| error.to_string()),
+        );
+    };
+    run("formatting", &mut cargo(&["fmt", "--all", "--check"]));
+    let mut clippy = cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]);
+    run(
+        "lints",
+        without_bare(&mut clippy).args(["--", "--deny", "warnings"]),
+    );
+    for (name, result) in tidy::all(&places::root()) {
+        count.check(name, result);
+    }
+    count
+}
+
+fn without_bare(command: &mut Command) -> &mut Command {
+    for package in BARE {
+        command.args(["--exclude", package]);
+    }
+    command
+}
+
+/// `cargo test` for everything that runs on the host, shown as it comes and counted.
+fn host_tests(filter: Option<&str>) -> Result<Count, Error> {
+    say::step("host tests");
+    let mut command = program::clean("cargo");
+    command
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .current_dir(places::root());
+    without_bare(&mut command).args(filter);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(program::starting(&command))?;
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            count.add(result_line(&line));
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+    }
+    let status = child.wait().map_err(program::starting(&command))?;
+    if !status.success() && count.failed == 0 {
+        count.check("host tests", Err(format!("cargo test ended with {status}")));
+    }
+    Ok(count)
+}
+
+/// The counts of libtest's line `test result: ok. 3 passed; 0 failed; ...`.
+fn result_line(line: &str) -> Count {
+    let Some(rest) = line.strip_prefix("test result: ") else {
+        return Count::default();
+    };
+    let number = |what: &str| {
+        let words: Vec<&str> = rest.split([' ', ';']).collect();
+        let at = words.iter().position(|word| *word == what)?;
+        words.get(at.checked_sub(1)?)?.parse().ok()
+    };
+    let (passed, failed) = (number("passed"), number("failed"));
+    Count {
+        passed: passed.unwrap_or(0),
+        failed: failed.unwrap_or(0),
+    }
+}
+
+/// The scenarios whose name contains the filter.
+fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
+    let wanted = |name: &str| {
+        options
+            .filter
+            .as_deref()
+            .is_none_or(|filter| name.contains(filter))
+    };
+    let cases: Vec<_> = qemu_tests::all()
+        .into_iter()
+        .filter(|case| wanted(case.name))
+        .collect();
+    let mut count = Count::default();
+    if cases.is_empty() {
+        return Ok(count);
+    }
+    setup::busybox()?;
+    let lab = QemuLab::prepare(kernel)?;
+    for case in cases {
+        say::step(format!("{}: running", case.name));
+        let start = Instant::now();
+        match case.scenario(&lab) {
+            Ok(mut scenario) => {
+                scenario.spec_mut().seed = options.seed;
+                if let Some(seconds) = options.timeout {
+                    scenario.spec_mut().timeout_s = seconds;
+                }
+                count.add(report(&scenario.run(&lab), start.elapsed().as_secs_f64()));
+            }
+            Err(error) => count.check(case.name, Err(error.to_string())),
+        }
+    }
+    Ok(count)
+}
+
+/// Prints what became of a scenario and, when it failed, how to look at it again.
+fn report(report: &Report, seconds: f64) -> Count {
+    let (passed, failed) = (report.verdict.passed.len(), report.verdict.failures.len());
+    println!(
+        "{}: {passed} passed, {failed} failed ({seconds:.1} s)",
+        report.name
+    );
+    for failure in &report.verdict.failures {
+        println!("    FAILED: {failure}");
+    }
+    if failed > 0 {
+        println!("    consoles: {}", logs_shown(&report.logs));
+        println!(
+            "    repeat: cargo xtask test {} --qemu --seed {}",
+            report.name, report.seed
+        );
+    }
+    Count { passed, failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtest_lines_are_counted() {
+        let line =
+            "test result: FAILED. 22 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!(
+            result_line(line),
+            Count {
+                passed: 22,
+                failed: 1
+            }
+        );
+        assert_eq!(result_line("test x ... ok"), Count::default());
+    }
+}

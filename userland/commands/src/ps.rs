@@ -1,0 +1,44 @@
+//! `ps`: the processes whose home is this node, and where they run.
+//!
+//! Law: a process that ends while it is looked at is left out, not an error.
+
+use std::fs::{read_dir, read_to_string};
+
+use rt::system::proc_path;
+
+use crate::proc::{Stat, place};
+use crate::{Done, Failure, print};
+
+/// Prints the table PID PPID STATE WHERE NAME, by pid.
+pub(crate) fn run(arguments: &[String]) -> Done {
+    if !arguments.is_empty() {
+        return Err(Failure::Usage("ps"));
+    }
+    let root = proc_path("");
+    let entries = read_dir(&root)
+        .map_err(|error| Failure::io(format!("cannot list {}", root.display()), &error))?;
+    let mut pids: Vec<i32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    let mut table = row("PID", "PPID", "STATE", "WHERE", "NAME");
+    for pid in pids {
+        let Ok(text) = read_to_string(proc_path(&format!("{pid}/stat"))) else {
+            continue;
+        };
+        let stat = Stat::parse(&text)
+            .ok_or_else(|| format!("{pid}/stat has the line `{}`", text.trim_end()))?;
+        table += &row(
+            &stat.pid.to_string(),
+            &stat.parent.to_string(),
+            &stat.state.to_string(),
+            &place(pid),
+            &stat.name,
+        );
+    }
+    print(table.as_bytes())
+}
+
+fn row(pid: &str, parent: &str, state: &str, place: &str, name: &str) -> String {
+    format!("{pid:>10} {parent:>10} {state:<5} {place:<5} {name}\n")
+}

@@ -1,0 +1,181 @@
+//! The system: what it says about itself and the process, and how it takes nonsense.
+//!
+//! Law: these answers do not depend on where the process runs.
+
+use std::fs::read;
+use std::os::fd::AsRawFd;
+
+use rt::system::{BAD_ADDRESSES, BufferCall, Uname, call_with, uname, unknown_call};
+
+use crate::files::Scratch;
+use crate::moves::Moves;
+use crate::{Doing, Verdict, ensure};
+
+/// uname stays, and a call that does not exist is refused.
+pub(crate) fn names(moves: &mut Moves) -> Verdict {
+    let first: Uname = uname().doing("uname")?;
+    ensure!(
+        first.machine == "x86_64",
+        "the machine is {}",
+        first.machine
+    );
+    while moves.more() {
+        moves.point()?;
+        let now = uname().doing("uname")?;
+        ensure!(now == first, "uname went from {first:?} to {now:?}");
+        let errno = unknown_call();
+        ensure!(
+            errno == rt::ENOSYS,
+            "a call that does not exist gave errno {errno}"
+        );
+    }
+    Ok(())
+}
+
+/// Random bytes are different every time and everywhere.
+pub(crate) fn random(moves: &mut Moves) -> Verdict {
+    let mut seen: Vec<[u8; 32]> = Vec::new();
+    while moves.more() {
+        let mut bytes = [0; 32];
+        let count = rt::system::random(&mut bytes).doing("getrandom")?;
+        ensure!(count == 32, "getrandom gave {count} bytes");
+        ensure!(
+            !seen.contains(&bytes),
+            "getrandom gave the same bytes twice"
+        );
+        seen.push(bytes);
+        moves.point()?;
+        let mut many = vec![0; 100_000];
+        let count = rt::system::random(&mut many).doing("getrandom of much")?;
+        ensure!(count >= 256, "getrandom gave only {count} bytes");
+        let ones: u64 = many[..count]
+            .iter()
+            .map(|byte| u64::from(byte.count_ones()))
+            .sum();
+        let (bits, share) = (count as u64 * 8, 100 * ones / (count as u64 * 8));
+        ensure!(
+            (40..60).contains(&share),
+            "{ones} of {bits} random bits are set"
+        );
+    }
+    Ok(())
+}
+
+/// `/proc/self` speaks of this process.
+pub(crate) fn proc_self(moves: &mut Moves) -> Verdict {
+    let pid = std::process::id();
+    let heap = Box::new([1u8; 100]);
+    let stack = 0u8;
+    while moves.more() {
+        moves.point()?;
+        let get = |name: &str| {
+            let bytes = read(format!("/proc/self/{name}")).doing(name)?;
+            String::from_utf8(bytes).doing(name)
+        };
+        let stat = get("stat")?;
+        ensure!(stat.starts_with(&format!("{pid} (")), "stat says {stat}");
+        let parent = std::os::unix::process::parent_id();
+        let fields = stat.rsplit_once(") ").ok_or("stat has no name")?.1;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        ensure!(
+            fields.first() == Some(&"R"),
+            "stat says the process is {:?}",
+            fields.first()
+        );
+        ensure!(
+            fields.get(1) == Some(&parent.to_string().as_str()),
+            "stat says {stat}"
+        );
+        let status = get("status")?;
+        let line = |name: &str, value: &str| {
+            let found = status.lines().find_map(|line| line.strip_prefix(name));
+            found.is_some_and(|found| found.split_whitespace().next() == Some(value))
+        };
+        ensure!(
+            line("Pid:", &pid.to_string()),
+            "status does not know the pid: {status}"
+        );
+        ensure!(
+            line("PPid:", &parent.to_string()),
+            "status does not know the parent: {status}"
+        );
+        let expected: String = std::env::args().map(|word| word + "\0").collect();
+        let command = get("cmdline")?;
+        ensure!(
+            command == expected,
+            "cmdline is {command:?} instead of {expected:?}"
+        );
+        let maps = get("maps")?;
+        let code = proc_self as fn(&mut Moves) -> Verdict as *const () as u64;
+        check_maps(&maps, code, "r-x")?;
+        check_maps(&maps, (&raw const stack) as u64, "rw-")?;
+        check_maps(&maps, heap.as_ptr() as u64, "rw-")?;
+    }
+    Ok(())
+}
+
+/// Checks that exactly one line of `maps` covers `address`, with these rights (proc(5)).
+fn check_maps(maps: &str, address: u64, rights: &str) -> Verdict {
+    let mut count = 0;
+    let mut last_end = 0;
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let parsed = fields.next().and_then(|range| {
+            let (start, end) = range.split_once('-')?;
+            Some((
+                u64::from_str_radix(start, 16).ok()?,
+                u64::from_str_radix(end, 16).ok()?,
+            ))
+        });
+        let (start, end) = parsed.ok_or_else(|| format!("maps has the line `{line}`"))?;
+        ensure!(
+            start < end && start >= last_end,
+            "the areas of maps overlap at `{line}`"
+        );
+        last_end = end;
+        if (start..end).contains(&address) {
+            count += 1;
+            let found = fields.next().unwrap_or("");
+            ensure!(
+                found.starts_with(rights),
+                "{address:#x} should be {rights}: `{line}`"
+            );
+        }
+    }
+    ensure!(count == 1, "{count} lines of maps cover {address:#x}");
+    Ok(())
+}
+
+/// A buffer that is none is refused, and nothing else happens.
+pub(crate) fn bad_pointers(moves: &mut Moves) -> Verdict {
+    let scratch = Scratch::new("bad-pointers");
+    while moves.more() {
+        let file = scratch.create()?;
+        file.set_len(1000).doing("make the file long")?;
+        moves.point()?;
+        let fd = file.as_raw_fd();
+        let calls = [
+            BufferCall::Read(fd),
+            BufferCall::Write(fd),
+            BufferCall::Fstat(fd),
+            BufferCall::Open,
+            BufferCall::Uname,
+            BufferCall::Pipe,
+        ];
+        for call in calls {
+            for address in BAD_ADDRESSES {
+                let errno = call_with(call, address).doing("map a page")?;
+                ensure!(
+                    errno == rt::EFAULT,
+                    "{call:?} with {address:?} gave errno {errno}"
+                );
+            }
+        }
+        let length = file.metadata().doing("fstat")?.len();
+        ensure!(
+            length == 1000,
+            "a refused write changed the file to {length} bytes"
+        );
+    }
+    Ok(())
+}
