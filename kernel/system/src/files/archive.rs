@@ -36,6 +36,12 @@ pub(super) struct Entry {
     pub(super) kind: Kind,
 }
 
+/// A header and the contents behind it.
+struct Record {
+    header: &'static [u8],
+    contents: &'static [u8],
+}
+
 /// Reads entries one after the other.
 pub(super) struct Reader {
     rest: &'static [u8],
@@ -58,8 +64,8 @@ impl Reader {
         }
     }
 
-    /// The header, and the contents behind it; `None` at the end.
-    fn record(&mut self) -> Result<Option<(&'static [u8], &'static [u8])>, &'static str> {
+    /// The next record; `None` at the end.
+    fn record(&mut self) -> Result<Option<Record>, &'static str> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -83,12 +89,15 @@ impl Reader {
         let size = size as usize;
         let padded = size.next_multiple_of(BLOCK).min(behind.len());
         self.rest = &behind[padded..];
-        Ok(Some((header, &behind[..size])))
+        Ok(Some(Record {
+            header,
+            contents: &behind[..size],
+        }))
     }
 
     fn entry(&mut self) -> Result<Option<Entry>, &'static str> {
         loop {
-            let Some((header, contents)) = self.record()? else {
+            let Some(Record { header, contents }) = self.record()? else {
                 return Ok(None);
             };
             match header[156] {

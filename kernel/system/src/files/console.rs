@@ -421,10 +421,16 @@ impl Tty {
             }
         }
         if self.control(VEOF, byte) {
-            return self.end_line();
+            if self.has_room(MAX_INPUT) {
+                self.end_line();
+            }
+            return;
         }
         let ends = byte == b'\n' || self.control(VEOL, byte) || self.control(VEOL2, byte);
         if ends {
+            if !self.has_room(MAX_INPUT) {
+                return;
+            }
             if self.is(ECHO) || (byte == b'\n' && self.is(ECHONL)) {
                 self.echo_always(byte);
             }
@@ -439,10 +445,15 @@ impl Tty {
         self.lines.push_back(line);
     }
 
+    /// Whether fewer than `limit` bytes wait; an end of file counts as one.
+    fn has_room(&self, limit: usize) -> bool {
+        let held: usize = self.lines.iter().map(|line| line.len().max(1)).sum();
+        held + self.editing.len() < limit
+    }
+
     /// Adds one byte of data and echoes it, if there is room; one place is kept for the line's end.
     fn append(&mut self, byte: u8) {
-        let held: usize = self.lines.iter().map(|line| line.len().max(1)).sum();
-        if held + self.editing.len() >= MAX_INPUT - 1 {
+        if !self.has_room(MAX_INPUT - 1) {
             if self.has(IMAXBEL) {
                 self.put(0x07);
             }

@@ -12,6 +12,7 @@
 //! Not here: contents of /proc (see [`ProcView`]), record locks, named pipes, quotas per process.
 
 mod archive;
+mod boot;
 pub mod calls;
 mod console;
 mod inode;
@@ -27,13 +28,14 @@ mod walk;
 use crate::wait::Stop;
 use alloc::vec::Vec;
 
+pub use boot::BootReport;
 pub use console::{Console, ConsoleEvent};
 pub use inode::{Attributes, Device, Inode, InodeRef};
 pub use open::{Descriptor, FileState, OpenFile};
 pub use pipe::{PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
 pub use storage::PageError;
-pub use tree::{BootReport, FileSystem};
+pub use tree::FileSystem;
 pub use walk::Located;
 
 /// Longest path, without the NUL (`PATH_MAX` - 1).

@@ -216,14 +216,13 @@ fn transfer(
         true => 0,
         false => store(call, to, to_at, &bytes)?,
     };
-    for (file, at, arg) in [(Some(from), from_at, Some(from_arg)), (None, to_at, to_arg)] {
-        match (at, file, arg) {
-            (At::Offset(offset), _, Some(arg)) => {
-                call.output(arg, &(offset + written as u64).to_le_bytes());
-            }
-            (At::Cursor, Some(file), _) => advance(file, written),
-            _ => {}
-        }
+    match from_at {
+        At::Offset(offset) => call.output(from_arg, &(offset + written as u64).to_le_bytes()),
+        At::Cursor => advance(from, written),
+    }
+    // A cursor of the target moved with the writing.
+    if let (At::Offset(offset), Some(arg)) = (to_at, to_arg) {
+        call.output(arg, &(offset + written as u64).to_le_bytes());
     }
     Ok(written as u64)
 }

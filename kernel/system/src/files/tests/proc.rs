@@ -1,0 +1,103 @@
+//! The /proc tree.
+
+use super::*;
+
+#[test]
+fn the_tree_lists_what_exists() {
+    let mut node = Node::new(&[]);
+    let root = node.list("/proc", 200);
+    assert_eq!(root[..4], [".", "..", "self", "cluster"]);
+    assert_eq!(root[root.len() - 2..], ["7", "300"]);
+    let process = node.list("/proc/300", 10_000);
+    for name in &process[2..] {
+        node.path_call(calls::lstat, &format!("/proc/300/{name}"))
+            .ok();
+    }
+    assert!(process.contains(&"goto".to_string()));
+    assert_eq!(node.list("/proc/cluster", 10_000).len(), 9);
+    node.view.pids.pop();
+    assert_eq!(
+        node.path_call(calls::lstat, "/proc/300").errno(),
+        Errno::ENOENT
+    );
+    for path in ["/proc/007", "/proc/99999999999", "/proc/-1", "/proc/7/none"] {
+        assert_eq!(
+            node.path_call(calls::lstat, path).errno(),
+            Errno::ENOENT,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn modes_and_refusals() {
+    let mut node = Node::new(&[]);
+    assert_eq!(node.lstat("/proc").mode, 0o040_555);
+    assert_eq!(node.lstat("/proc/self").mode, 0o120_777);
+    assert_eq!(node.lstat("/proc/self/stat").mode, 0o100_444);
+    assert_eq!(node.lstat("/proc/7/goto").mode, 0o100_644);
+    assert_eq!(node.try_open("/proc/7/where", 1).errno(), Errno::EACCES);
+    assert_eq!(node.try_open("/proc/new", 0o101).errno(), Errno::EPERM);
+    assert_eq!(
+        node.path_call(calls::unlink, "/proc/stat").errno(),
+        Errno::EPERM
+    );
+    assert_eq!(
+        node.path_call(calls::mkdir, "/proc/x").errno(),
+        Errno::EPERM
+    );
+    assert_eq!(
+        node.path_call(calls::chmod, "/proc/stat").errno(),
+        Errno::EPERM
+    );
+    node.path_call(calls::chdir, "/proc/7/fd").ok();
+    let args = [Out(99), N(99)];
+    assert_eq!(node.call(calls::getcwd, &args).bytes(0), b"/proc/7/fd\0");
+    node.path_call(calls::chdir, "../../..").ok();
+    assert_eq!(node.call(calls::getcwd, &args).bytes(0), b"/\0");
+}
+
+#[test]
+fn contents_are_one_snapshot_until_the_start_is_read_again() {
+    let mut node = Node::new(&[]);
+    let fd = node.open("/proc/self/goto", 2);
+    assert_eq!(node.read(fd, 10).bytes(1), b"Process(7,");
+    assert_eq!(node.write(fd, b"3\n").ok(), 2);
+    let goto = ProcEntry::Process(7, ProcessFile::Goto);
+    assert_eq!(node.view.written, [(goto, PID, b"3\n".to_vec())]);
+    assert_eq!(node.read(fd, 100).bytes(1), b" Goto) 0\n");
+    assert_eq!(node.read(fd, 100).bytes(1), b"");
+    assert_eq!(node.call(calls::lseek, &[N(fd), N(0), N(0)]).ok(), 0);
+    assert_eq!(node.read(fd, 100).bytes(1), b"Process(7, Goto) 1\n");
+    let fd = node.open("/proc/cluster/self", 0);
+    assert_eq!(node.read(fd, 100).bytes(1), b"Cluster(SelfNode) 1\n");
+    let statfs = node.call(calls::fstatfs, &[N(fd), Out(120)]).bytes(1);
+    assert_eq!(statfs[..2], [0xa0, 0x9f]);
+}
+
+#[test]
+fn links_of_processes() {
+    let mut node = Node::new(&[]);
+    let readlink = |node: &mut Node, path: &str| {
+        let args = [In(path.as_bytes()), Out(99), N(99)];
+        node.call(calls::readlink, &args)
+    };
+    assert_eq!(readlink(&mut node, "/proc/self").bytes(1), b"7");
+    assert_eq!(readlink(&mut node, "/proc/self/exe").errno(), Errno::ENOENT);
+    node.view.links.insert(7, b"/tmp/program".to_vec());
+    assert_eq!(
+        readlink(&mut node, "/proc/self/exe").bytes(1),
+        b"/tmp/program"
+    );
+    node.put_file("/tmp/program", b"code");
+    let fd = node.open("/proc/7/exe", 0);
+    assert_eq!(node.read(fd, 9).bytes(1), b"code");
+    let link = format!("/proc/self/fd/{fd}");
+    assert_eq!(readlink(&mut node, &link).bytes(1), b"/tmp/program");
+    assert_eq!(node.list("/proc/self/fd", 999).len(), 4);
+    // The file itself, also when it has no name any more.
+    node.path_call(calls::unlink, "/tmp/program").ok();
+    let again = node.open(&link, 0);
+    assert_eq!(node.read(again, 9).bytes(1), b"code");
+    assert_eq!(readlink(&mut node, "/proc/300/fd/0").errno(), Errno::ENOENT);
+}
