@@ -84,6 +84,7 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
         if let Some(status) = system.power_off() {
             drop(guard);
             flush(card);
+            machine::log!("power off: status {status}");
             machine::power_off(status);
         }
         if let Some(mut body) = system.begin() {

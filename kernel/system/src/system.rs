@@ -33,6 +33,10 @@ impl node::Page for NetPage {
     fn read(&self, offset: usize, into: &mut [u8]) {
         self.0.read(offset, into);
     }
+
+    fn zeroed() -> Option<NetPage> {
+        Frame::zeroed(machine::FrameKind::Network).ok().map(NetPage)
+    }
 }
 
 /// What a node is told at boot.
@@ -141,6 +145,7 @@ impl System {
             fpu_owner: None,
         };
         system.refresh_info();
+        system.net.handle_timeout(now);
         system
     }
 

@@ -337,16 +337,15 @@ impl System {
         let mut text = String::new();
         match file {
             ClusterFile::Nodes => {
-                text.push_str("node\tstate\trtt_us\tmemory_mib\tfree_mib\tprocesses\tage_ms\n");
+                text.push_str("node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\n");
                 let frames = machine::frame_counts();
-                let mib = |pages: u64| pages * PAGE_SIZE as u64 >> 20;
                 let mut lines = alloc::vec![(
                     self.me.0,
                     format!(
                         "{}\tself\t0\t{}\t{}\t{}\t0\n",
                         self.me.0,
-                        mib(frames.total),
-                        mib(frames.free),
+                        frames.total,
+                        frames.free,
                         self.bodies.len()
                     )
                 )];
@@ -356,8 +355,8 @@ impl System {
                         "{}\t{state}\t{}\t{}\t{}\t{}\t{}\n",
                         peer.id.0,
                         peer.rtt_smoothed_ns.unwrap_or(0) / 1000,
-                        mib(peer.info.memory_frames),
-                        mib(peer.info.free_frames),
+                        peer.info.memory_frames,
+                        peer.info.free_frames,
                         peer.info.processes,
                         self.now.saturating_sub(peer.last_heard_ns) / 1_000_000,
                     );
