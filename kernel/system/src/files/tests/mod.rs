@@ -73,7 +73,7 @@ impl ProcView for View {
     fn exists(&self, pid: u32) -> bool {
         self.pids.contains(&pid)
     }
-    fn read(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno> {
+    fn read(&mut self, entry: ProcEntry, _reader: u32) -> Result<Vec<u8>, Stop> {
         Ok(format!("{entry:?} {}\n", self.written.len()).into_bytes())
     }
     fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop> {
