@@ -122,6 +122,7 @@ macro_rules! for_each_call {
             316 renameat2 File [Value, Path, Value, Path, Value];
             318 getrandom Local [Value, Value, Value];
             332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
+            334 rseq Local [Value, Value, Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
         }
     };

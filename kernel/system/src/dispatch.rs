@@ -237,7 +237,7 @@ impl System {
             Ok(value) => Ok(Answer { value: value as i64, buffers }),
             Err(Stop::Wait) if has_some => Ok(crate::home::plain(0)),
             Err(stop) => {
-                if stop == Stop::Errno(Errno::EPIPE) && request.number == CALL_WRITE {
+                if stop == Stop::Errno(Errno::EPIPE) && matches!(request.number, CALL_WRITE | CALL_SENDFILE) {
                     self.signal(pid, abi::signal::SIGPIPE);
                 }
                 Err(stop)
@@ -249,6 +249,7 @@ impl System {
 const CALL_READ: u32 = 0;
 const CALL_WRITE: u32 = 1;
 const CALL_POLL: u32 = 7;
+const CALL_SENDFILE: u32 = 40;
 const CALL_PREAD: u32 = 17;
 
 impl LocalCall<'_> {
@@ -363,9 +364,10 @@ impl LocalCall<'_> {
             Ok(Request { number: row.number, args, inputs, rooms: rooms(row, &args) })
         })?;
         for (arg, bytes) in answer.buffers.iter() {
-            let room = out_length(row, &args, arg).unwrap_or(0);
             // Home is believed about contents, not about lengths.
-            self.write(args[arg], &bytes[..bytes.len().min(room)])?;
+            if let Some(room) = out_length(row, &args, arg) {
+                self.write(args[arg], &bytes[..bytes.len().min(room)])?;
+            }
         }
         result_of(answer.value)
     }
@@ -406,6 +408,7 @@ impl LocalCall<'_> {
 
     fn stream_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
         let total = args[2].min(i32::MAX as u64 & !0xfff);
+        let writes = matches!(row.args[1], Arg::In(_));
         loop {
             let done = self.body().restart.progress;
             let piece = (total - done.min(total)).min(CHUNK);
@@ -415,7 +418,9 @@ impl LocalCall<'_> {
                 Ok(moved) => {
                     let done = done + moved.min(piece);
                     self.body().restart.progress = done;
-                    if moved < piece || done >= total {
+                    // A write goes on until it is told to wait; a short read is all there is.
+                    let short = moved == 0 || (moved < piece && !writes);
+                    if short || done >= total {
                         return Ok(done);
                     }
                 }
@@ -442,9 +447,10 @@ fn bytes_of(length: Length, args: &[u64; 6]) -> Result<usize, Stop> {
     Ok(bytes as usize)
 }
 
-/// How much an out-argument takes; `None` if the argument is not an out-buffer.
+/// How much an out-argument takes; `None` if the argument is not an out-buffer, or one not given.
 fn out_length(row: &Call, args: &[u64; 6], arg: usize) -> Option<usize> {
     match row.args.get(arg)? {
+        Arg::MaybeOut(_) | Arg::MaybeInOut(_) if args[arg] == 0 => None,
         Arg::Out(length) | Arg::MaybeOut(length) | Arg::InOut(length) | Arg::MaybeInOut(length) => {
             bytes_of(*length, args).ok()
         }

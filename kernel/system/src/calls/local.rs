@@ -282,6 +282,11 @@ pub fn getrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     prlimit64(call)
 }
 
+/// rseq(2): libraries cope without it, and ask every time a program starts.
+pub fn rseq(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Err(Errno::ENOSYS.into())
+}
+
 /// prlimit64(2), for the caller itself.
 pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [pid, resource, new, old, ..] = call.args;

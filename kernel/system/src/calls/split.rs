@@ -197,7 +197,7 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             Ok(moved) => {
                 let done = done + moved.min(length);
                 call.body().restart.progress = done;
-                if moved < length || length < CHUNK {
+                if moved == 0 {
                     return Ok(done);
                 }
             }
