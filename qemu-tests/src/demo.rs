@@ -41,7 +41,7 @@ pub fn story(name: &str, lab: &dyn Lab) -> Result<Story, LabError> {
     let mut script = String::new();
     for (part, command) in [
         ("sha256sum", format!("/bin/busybox sha256sum {path}")),
-        ("churn", format!("/probes/churn {mib} {rounds}")),
+        ("churn", format!("/bin/probes churn {mib} {rounds}")),
     ] {
         let _ = write!(
             script,
