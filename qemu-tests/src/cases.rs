@@ -202,7 +202,7 @@ fn errors(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
         ("node-0", "migrate $! 0"),
         ("no-number", "migrate $! elsewhere"),
         ("no-process", "migrate 999999999 2"),
-        ("init-stays", "migrate 1 2"),
+        ("init-stays", "migrate 65537 2"),
     ];
     for (check, command) in checks {
         let _ = writeln!(
@@ -215,6 +215,7 @@ fn errors(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
 if migrate $! 2; then echo PASS moves-after-all; else echo FAIL moves-after-all: refused; fi
 if migrate $! home; then echo PASS comes-home; else echo FAIL comes-home: refused; fi
 kill -9 $!; wait $!
+true
 ",
     );
     let mut expected: Vec<String> = checks

@@ -21,7 +21,8 @@ const NAP_NS: u64 = 1_000_000_000;
 
 /// What the command line says, by `name=value`.
 fn setting<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split_ascii_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    line.split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn features() -> Features {
@@ -37,7 +38,9 @@ fn features() -> Features {
 
 /// Brings the node up and runs it until somebody powers it off.
 pub(crate) fn run(info: &BootInfo) -> ! {
-    let number = setting(info.command_line, "node").and_then(|text| text.parse().ok()).unwrap_or(1);
+    let number = setting(info.command_line, "node")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
     if number == 0 || number > 0x7fff {
         panic!("node={number}: a node has a number from 1 to 32767");
     }
@@ -90,11 +93,19 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
         if let Some(mut body) = system.begin() {
             let now = machine::now_ns();
             let slice = now + SLICE_NS;
-            machine::set_timer(Some(system.poll_timeout().map_or(slice, |at| at.min(slice))));
+            machine::set_timer(Some(
+                system.poll_timeout().map_or(slice, |at| at.min(slice)),
+            ));
             drop(guard);
             // Packets that came while interrupts were awaited are taken after one more round.
-            let armed = card.as_mut().is_none_or(|card| more || !card.arm_interrupts());
-            let exit = if armed { body.run() } else { machine::Exit::Interrupt };
+            let armed = card
+                .as_mut()
+                .is_none_or(|card| more || !card.arm_interrupts());
+            let exit = if armed {
+                body.run()
+            } else {
+                machine::Exit::Interrupt
+            };
             let then = machine::now_ns();
             if let Some(system) = SYSTEM.lock().as_mut() {
                 system.end(body, exit, then.saturating_sub(now), then);
@@ -124,7 +135,12 @@ fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
     while received < RECEIVE_BURST
         && let Some(packet) = card.receive()
     {
-        system.packet(machine::now_ns(), &packet.header, packet.page, packet.length);
+        system.packet(
+            machine::now_ns(),
+            &packet.header,
+            packet.page,
+            packet.length,
+        );
         received += 1;
     }
     transmit(card, system);

@@ -5,8 +5,7 @@
 //! process (pid, files, parent, children) is not here but in its `Home`.
 
 use crate::buffers::Buffers;
-use crate::calls::home::ExecFile;
-use crate::exec::Loaded;
+use crate::exec::{Loaded, Opened};
 use crate::memory::Space;
 use abi::signal::{SIGNAL_MAX, UNBLOCKABLE, bit};
 use alloc::boxed::Box;
@@ -63,7 +62,11 @@ impl Default for Signals {
         Signals {
             actions: [SignalAction::default(); SIGNAL_MAX as usize],
             mask: 0,
-            alt_stack: AltStack { base: 0, size: 0, flags: SS_DISABLE },
+            alt_stack: AltStack {
+                base: 0,
+                size: 0,
+                flags: SS_DISABLE,
+            },
         }
     }
 }
@@ -77,10 +80,21 @@ impl Signals {
     /// What execve(2) does: handlers are gone, ignored stays ignored.
     pub fn reset_for_exec(&mut self) {
         for action in &mut self.actions {
-            let handler = if action.handler == HANDLER_IGNORE { HANDLER_IGNORE } else { HANDLER_DEFAULT };
-            *action = SignalAction { handler, ..SignalAction::default() };
+            let handler = if action.handler == HANDLER_IGNORE {
+                HANDLER_IGNORE
+            } else {
+                HANDLER_DEFAULT
+            };
+            *action = SignalAction {
+                handler,
+                ..SignalAction::default()
+            };
         }
-        self.alt_stack = AltStack { base: 0, size: 0, flags: SS_DISABLE };
+        self.alt_stack = AltStack {
+            base: 0,
+            size: 0,
+            flags: SS_DISABLE,
+        };
     }
 
     /// Blocks exactly these, except what cannot be blocked.
@@ -255,7 +269,7 @@ pub struct Body {
     /// The message to home.
     pub forward: Forward,
     /// Files that an execve under way has opened, scripts before their interpreters.
-    pub opened: Vec<(ExecFile, Vec<u8>)>,
+    pub opened: Vec<Opened>,
     /// A new program that only waits for home's consent.
     pub loaded: Option<Box<Loaded>>,
     /// Home says that signals are pending.
@@ -312,7 +326,11 @@ impl Body {
 
     /// The program name without padding.
     pub fn short_name(&self) -> &[u8] {
-        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        let end = self
+            .name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.name.len());
         &self.name[..end]
     }
 

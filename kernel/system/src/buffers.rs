@@ -23,12 +23,17 @@ impl Buffers {
 
     /// The bytes of an argument, if it has a buffer.
     pub fn get(&self, arg: usize) -> Option<&[u8]> {
-        self.0.iter().find(|(index, _)| usize::from(*index) == arg).map(|(_, bytes)| &bytes[..])
+        self.0
+            .iter()
+            .find(|(index, _)| usize::from(*index) == arg)
+            .map(|(_, bytes)| &bytes[..])
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.0.iter().map(|(index, bytes)| (usize::from(*index), &bytes[..]))
+        self.0
+            .iter()
+            .map(|(index, bytes)| (usize::from(*index), &bytes[..]))
     }
 
     /// The form that travels.
@@ -73,7 +78,12 @@ mod tests {
 
     #[test]
     fn malformed_bytes_are_refused() {
-        for bytes in [&b"\x01"[..], b"\x01\x05\0\0\0abc", b"\x06\0\0\0\0", b"\x01\0\0\0\0\x01\0\0\0\0"] {
+        for bytes in [
+            &b"\x01"[..],
+            b"\x01\x05\0\0\0abc",
+            b"\x06\0\0\0\0",
+            b"\x01\0\0\0\0\x01\0\0\0\0",
+        ] {
             assert_eq!(Buffers::decode(bytes), None);
         }
     }

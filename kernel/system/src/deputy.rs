@@ -45,17 +45,28 @@ impl System {
     pub(crate) fn send_cancel(&mut self, pid: u32, seq: u64) {
         let body = self.body(pid);
         let (home, epoch) = (body.home, body.epoch);
-        self.send(home, Message::Cancel { pid: wire_pid(pid), epoch, seq });
+        self.send(
+            home,
+            Message::Cancel {
+                pid: wire_pid(pid),
+                epoch,
+                seq,
+            },
+        );
     }
 
     /// An answer of home.
     pub(crate) fn reply(&mut self, from: NodeId, reply: Reply) {
         let pid = reply.pid.0;
-        let Some(body) = self.bodies.get_mut(&pid) else { return };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
         if body.home != from || body.epoch != reply.epoch {
             return;
         }
-        let Forward::Sent { seq, purpose } = body.forward else { return };
+        let Forward::Sent { seq, purpose } = body.forward else {
+            return;
+        };
         if seq != reply.seq {
             return;
         }
@@ -73,7 +84,11 @@ impl System {
                 self.answered(pid, purpose, value, &reply.data);
             }
         }
-        if self.bodies.get(&pid).is_some_and(|body| body.run != Run::Ready || body.freezing) {
+        if self
+            .bodies
+            .get(&pid)
+            .is_some_and(|body| body.run != Run::Ready || body.freezing)
+        {
             self.advance(pid);
         }
     }
@@ -94,7 +109,9 @@ impl System {
 
     /// Home says that signals are pending.
     pub(crate) fn poked(&mut self, from: NodeId, pid: Pid, epoch: u64) {
-        let Some(body) = self.bodies.get_mut(&pid.0) else { return };
+        let Some(body) = self.bodies.get_mut(&pid.0) else {
+            return;
+        };
         if body.home != from || body.epoch != epoch {
             return;
         }
@@ -113,7 +130,13 @@ impl System {
     }
 
     /// A file page that is not on this node: ask home, unless the process cannot ask just now.
-    pub(crate) fn request_file_page(&mut self, pid: u32, page: u64, backing: &FileBacking, offset: u64) -> Stop {
+    pub(crate) fn request_file_page(
+        &mut self,
+        pid: u32,
+        page: u64,
+        backing: &FileBacking,
+        offset: u64,
+    ) -> Stop {
         let me = self.me;
         let body = self.body(pid);
         if body.home == me {
@@ -154,7 +177,13 @@ impl System {
     pub(crate) fn remote_call(&mut self, from: NodeId, boot: BootId, call: Call) {
         let pid = call.pid.0;
         let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
-            self.send(from, Message::Lost { pid: call.pid, epoch: call.epoch });
+            self.send(
+                from,
+                Message::Lost {
+                    pid: call.pid,
+                    epoch: call.epoch,
+                },
+            );
             return;
         };
         let accepted = home.record.accept_effect(from, boot, call.epoch, call.seq);
@@ -174,14 +203,28 @@ impl System {
             Admission::Execute => match Buffers::decode(&call.data) {
                 Some(inputs) => {
                     let rooms = call.rooms.map(|room| room.min(CHUNK as u32));
-                    let request = Request { number: call.number, args: call.args, inputs, rooms };
-                    let remote = RemoteCall { from, epoch: call.epoch, seq: call.seq, request };
+                    let request = Request {
+                        number: call.number,
+                        args: call.args,
+                        inputs,
+                        rooms,
+                    };
+                    let remote = RemoteCall {
+                        from,
+                        epoch: call.epoch,
+                        seq: call.seq,
+                        request,
+                    };
                     if let Some(home) = self.homes.get_mut(&pid) {
                         home.remote = Some(remote);
                     }
                     self.run_remote(pid);
                 }
-                None => self.complete_remote(pid, call.seq, crate::home::plain(-i64::from(Errno::EINVAL.0))),
+                None => self.complete_remote(
+                    pid,
+                    call.seq,
+                    crate::home::plain(-i64::from(Errno::EINVAL.0)),
+                ),
             },
             Admission::Repeat(again) => self.send(from, Message::Reply(again)),
             Admission::Running => {}
@@ -190,19 +233,29 @@ impl System {
                     self.send(from, Message::Reply(reply(outcome)));
                 }
             }
-            Admission::Gap => machine::log!("process {pid}: call {} out of sequence from node {}", call.seq, from.0),
+            Admission::Gap => machine::log!(
+                "process {pid}: call {} out of sequence from node {}",
+                call.seq,
+                from.0
+            ),
         }
     }
 
     /// Executes the forwarded call of a process, again if it has waited.
     pub(crate) fn run_remote(&mut self, pid: u32) {
-        let Some(home) = self.homes.get_mut(&pid) else { return };
-        let Some(remote) = home.remote.take() else { return };
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
+        let Some(remote) = home.remote.take() else {
+            return;
+        };
         let answer = match self.execute(pid, &remote.request) {
             Ok(answer) => answer,
             Err(Stop::Errno(errno)) => crate::home::plain(-i64::from(errno.0)),
             Err(Stop::Wait) => {
-                let Some(home) = self.homes.get_mut(&pid) else { return };
+                let Some(home) = self.homes.get_mut(&pid) else {
+                    return;
+                };
                 let interrupted = home.signal_waits();
                 let seq = remote.seq;
                 home.remote = Some(remote);
@@ -217,7 +270,9 @@ impl System {
 
     /// Sends the answer to the owner and keeps it for a repetition.
     fn complete_remote(&mut self, pid: u32, seq: u64, answer: Answer) {
-        let Some(home) = self.homes.get_mut(&pid) else { return };
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
         let gate = home.record.gate();
         let (owner, epoch) = (gate.owner(), gate.epoch());
         let reply = Reply {
@@ -233,7 +288,14 @@ impl System {
     }
 
     /// The owner wants its waiting call back.
-    pub(crate) fn remote_cancel(&mut self, from: NodeId, boot: BootId, pid: Pid, epoch: u64, seq: u64) {
+    pub(crate) fn remote_cancel(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        pid: Pid,
+        epoch: u64,
+        seq: u64,
+    ) {
         let Some(home) = self.homes.get_mut(&pid.0) else {
             self.send(from, Message::Lost { pid, epoch });
             return;
@@ -248,7 +310,9 @@ impl System {
 
     /// A signal ends the call that waits; the body looks at the signal and begins the call again.
     pub(crate) fn interrupt_remote(&mut self, pid: u32, seq: u64) {
-        let Some(home) = self.homes.get_mut(&pid) else { return };
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
         let gate = home.record.gate();
         let (owner, boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if home.record.gate_mut().cancel(owner, boot, epoch, seq) {
@@ -257,7 +321,9 @@ impl System {
     }
 
     fn end_remote(&mut self, pid: u32, seq: u64) {
-        let Some(home) = self.homes.get_mut(&pid) else { return };
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
         home.remote = None;
         let gate = home.record.gate();
         let (owner, epoch) = (gate.owner(), gate.epoch());

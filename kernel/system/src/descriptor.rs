@@ -10,9 +10,7 @@
 //! page 2..  LayoutRecord, then area_count AreaRecords, then run_count RunRecords, zero padded
 //! ```
 
-use crate::body::{
-    AltStack, Body, Effects, Forward, Ids, LIMITS, Restart, Run, SignalAction,
-};
+use crate::body::{AltStack, Body, Effects, Forward, Ids, LIMITS, Restart, Run, SignalAction};
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -70,7 +68,28 @@ fn registers_to_words(r: &Registers) -> [u64; 20] {
 }
 
 fn words_to_registers(w: &[u64; 20]) -> Registers {
-    let [rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, flags, fs, gs] = *w;
+    let [
+        rax,
+        rbx,
+        rcx,
+        rdx,
+        rsi,
+        rdi,
+        rbp,
+        rsp,
+        r8,
+        r9,
+        r10,
+        r11,
+        r12,
+        r13,
+        r14,
+        r15,
+        rip,
+        flags,
+        fs,
+        gs,
+    ] = *w;
     Registers {
         rax,
         rbx,
@@ -98,7 +117,9 @@ fn words_to_registers(w: &[u64; 20]) -> Registers {
 /// The descriptor of a frozen body. Empty if its memory cannot be described, which the caller has
 /// ruled out by asking for obstacles.
 pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
-    let Some(Ok(records)) = body.space.as_ref().map(Space::export) else { return Vec::new() };
+    let Some(Ok(records)) = body.space.as_ref().map(Space::export) else {
+        return Vec::new();
+    };
     let fpu = body.fpu.bytes();
     let head = Head {
         magic: MAGIC,
@@ -127,7 +148,10 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
         robust_length: body.robust_list.1,
         name: body.name,
         limits: body.limits.map(|(soft, hard)| [soft, hard]),
-        actions: body.signals.actions.map(|a| [a.handler, a.flags, a.restorer, a.mask]),
+        actions: body
+            .signals
+            .actions
+            .map(|a| [a.handler, a.flags, a.restorer, a.mask]),
         reserved_end: [0; 1456],
     };
     let mut bytes = head.as_bytes().to_vec();
@@ -148,18 +172,28 @@ fn take<'a, T: FromBytes + KnownLayout + Immutable + 'a>(bytes: &mut &'a [u8]) -
 }
 
 /// Takes `count` records off the front. The bytes are there before anything is allocated.
-fn take_many<T: FromBytes + KnownLayout + Immutable + Clone>(bytes: &mut &[u8], count: u32) -> Option<Vec<T>> {
+fn take_many<T: FromBytes + KnownLayout + Immutable + Clone>(
+    bytes: &mut &[u8],
+    count: u32,
+) -> Option<Vec<T>> {
     let length = (count as usize).checked_mul(size_of::<T>())?;
     let (mine, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
-    mine.chunks_exact(size_of::<T>()).map(|chunk| T::read_from_bytes(chunk).ok()).collect()
+    mine.chunks_exact(size_of::<T>())
+        .map(|chunk| T::read_from_bytes(chunk).ok())
+        .collect()
 }
 
 /// A body from a descriptor, arrived at node time `now` after it stood still for `elapsed` ns.
 ///
 /// # Errors
 /// What is wrong, in words. Nothing was made then.
-pub(crate) fn decode(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<Box<Body>, &'static str> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    pid: u32,
+    now: u64,
+    elapsed: u64,
+) -> Result<Box<Body>, &'static str> {
     let mut rest = bytes;
     let head: Head = take(&mut rest).ok_or("descriptor is too short")?;
     if head.magic != MAGIC || head.version != VERSION {
@@ -173,17 +207,28 @@ pub(crate) fn decode(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<B
         return Err("reserved bits of the descriptor are set");
     }
     let registers = words_to_registers(&head.registers);
-    let in_user = [registers.rip, registers.rsp, registers.fs_base, registers.gs_base];
+    let in_user = [
+        registers.rip,
+        registers.rsp,
+        registers.fs_base,
+        registers.gs_base,
+    ];
     if in_user.iter().any(|address| *address > USER_END) {
         return Err("a register points outside of user space");
     }
-    let (fpu, memory) = rest.split_at_checked(PAGE_SIZE).ok_or("descriptor is too short")?;
-    let fpu = fpu.get(..head.fpu_bytes as usize).ok_or("extended state is too long")?;
+    let (fpu, memory) = rest
+        .split_at_checked(PAGE_SIZE)
+        .ok_or("descriptor is too short")?;
+    let fpu = fpu
+        .get(..head.fpu_bytes as usize)
+        .ok_or("extended state is too long")?;
     let fpu = FpuState::from_bytes(fpu).ok_or("extended state does not fit this processor")?;
     let mut memory = memory;
     let layout: LayoutRecord = take(&mut memory).ok_or("descriptor is too short")?;
-    let areas: Vec<AreaRecord> = take_many(&mut memory, head.area_count).ok_or("descriptor is too short")?;
-    let runs: Vec<RunRecord> = take_many(&mut memory, head.run_count).ok_or("descriptor is too short")?;
+    let areas: Vec<AreaRecord> =
+        take_many(&mut memory, head.area_count).ok_or("descriptor is too short")?;
+    let runs: Vec<RunRecord> =
+        take_many(&mut memory, head.run_count).ok_or("descriptor is too short")?;
     if memory.len() >= PAGE_SIZE || memory.iter().any(|byte| *byte != 0) {
         return Err("bytes behind the descriptor");
     }
@@ -199,21 +244,44 @@ pub(crate) fn decode(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<B
     body.fpu = Box::new(fpu);
     body.signals.set_mask(head.mask);
     body.held_back = head.held_back;
-    body.signals.alt_stack = AltStack { base: head.alt_base, size: head.alt_size, flags: head.alt_flags };
-    body.signals.actions =
-        head.actions.map(|[handler, flags, restorer, mask]| SignalAction { handler, flags, restorer, mask });
+    body.signals.alt_stack = AltStack {
+        base: head.alt_base,
+        size: head.alt_size,
+        flags: head.alt_flags,
+    };
+    body.signals.actions = head
+        .actions
+        .map(|[handler, flags, restorer, mask]| SignalAction {
+            handler,
+            flags,
+            restorer,
+            mask,
+        });
     let [uid, euid, gid, egid] = head.ids;
-    body.ids = Ids { uid, euid, gid, egid };
+    body.ids = Ids {
+        uid,
+        euid,
+        gid,
+        egid,
+    };
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
-    body.restart = Restart { progress: head.progress, deadline_ns: head.deadline_ns };
+    body.restart = Restart {
+        progress: head.progress,
+        deadline_ns: head.deadline_ns,
+    };
     let clock = head.clock_ns.saturating_add(elapsed);
-    body.clock_offset_ns = i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;
+    body.clock_offset_ns =
+        i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;
     body.wall_offset_ns = head.wall_offset_ns;
     body.cpu_ns = head.cpu_ns;
     body.clear_tid = head.clear_tid;
     body.robust_list = (head.robust_head, head.robust_length);
     body.name = head.name;
-    body.run = if head.flags & STOPPED != 0 { Run::Stopped } else { Run::Blocked };
+    body.run = if head.flags & STOPPED != 0 {
+        Run::Stopped
+    } else {
+        Run::Blocked
+    };
     Ok(Box::new(body))
 }
 
@@ -250,11 +318,16 @@ mod tests {
     fn every_truncation_and_the_wrong_process_are_refused() {
         let bytes = encode(&body(), 0);
         for length in (0..bytes.len()).step_by(61) {
-            assert!(decode(&bytes[..length], 0x0001_0007, 0, 0).is_err() || length > 2 * PAGE_SIZE + 64);
+            assert!(
+                decode(&bytes[..length], 0x0001_0007, 0, 0).is_err() || length > 2 * PAGE_SIZE + 64
+            );
         }
         assert!(decode(&bytes, 0x0001_0008, 0, 0).is_err());
         let mut kernel = bytes.clone();
         kernel[40 + 16 * 8 + 7] = 0xff;
-        assert_eq!(decode(&kernel, 0x0001_0007, 0, 0).err(), Some("a register points outside of user space"));
+        assert_eq!(
+            decode(&kernel, 0x0001_0007, 0, 0).err(),
+            Some("a register points outside of user space")
+        );
     }
 }

@@ -75,7 +75,10 @@ pub struct HomeCall<'a> {
 impl HomeCall<'_> {
     /// The caller's home part.
     pub fn home(&mut self) -> &mut Home {
-        self.system.homes.get_mut(&self.pid).expect("a call is executed only for a process that is here")
+        self.system
+            .homes
+            .get_mut(&self.pid)
+            .expect("a call is executed only for a process that is here")
     }
 
     /// An in-buffer, empty if it was not given.
@@ -168,16 +171,25 @@ for_each_call!(dispatchers);
 /// Whether the file part serves a call.
 fn served_by_files(number: u32) -> bool {
     let row = table::call(u64::from(number));
-    row.is_some_and(|row| matches!(row.place, Place::File | Place::Stream) || matches!(row.name, "poll" | "ioctl"))
+    row.is_some_and(|row| {
+        matches!(row.place, Place::File | Place::Stream) || matches!(row.name, "poll" | "ioctl")
+    })
 }
 
 impl System {
     /// Runs the call a body is in, from its beginning or from where its restart record says.
     pub(crate) fn perform(&mut self, pid: u32, pending: Pending) -> Flow {
         let row = table::call(u64::from(pending.number));
-        let mut call = LocalCall { system: self, pid, row, args: pending.args };
+        let mut call = LocalCall {
+            system: self,
+            pid,
+            row,
+            args: pending.args,
+        };
         let result = perform_local(pending.number, &mut call);
-        let Some(body) = self.bodies.get_mut(&pid) else { return Flow::Over };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return Flow::Over;
+        };
         let value = match result {
             Ok(value) => value as i64,
             Err(Stop::Errno(errno)) => -i64::from(errno.0),
@@ -200,10 +212,18 @@ impl System {
         if served_by_files(request.number) {
             return self.execute_file(pid, request);
         }
-        let mut call =
-            HomeCall { system: self, pid, args: request.args, inputs: &request.inputs, outputs: Buffers::new() };
+        let mut call = HomeCall {
+            system: self,
+            pid,
+            args: request.args,
+            inputs: &request.inputs,
+            outputs: Buffers::new(),
+        };
         let value = perform_home(request.number, &mut call)?;
-        Ok(Answer { value: value as i64, buffers: call.outputs })
+        Ok(Answer {
+            value: value as i64,
+            buffers: call.outputs,
+        })
     }
 
     fn execute_file(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
@@ -234,10 +254,15 @@ impl System {
         // A read that has already got something does not wait for more.
         let has_some = request.args[5] != 0 && matches!(request.number, CALL_READ | CALL_PREAD);
         match result {
-            Ok(value) => Ok(Answer { value: value as i64, buffers }),
+            Ok(value) => Ok(Answer {
+                value: value as i64,
+                buffers,
+            }),
             Err(Stop::Wait) if has_some => Ok(crate::home::plain(0)),
             Err(stop) => {
-                if stop == Stop::Errno(Errno::EPIPE) && matches!(request.number, CALL_WRITE | CALL_SENDFILE) {
+                if stop == Stop::Errno(Errno::EPIPE)
+                    && matches!(request.number, CALL_WRITE | CALL_SENDFILE)
+                {
                     self.signal(pid, abi::signal::SIGPIPE);
                 }
                 Err(stop)
@@ -270,19 +295,25 @@ impl LocalCall<'_> {
 
     /// As [`LocalCall::read`], into a buffer that is there.
     pub fn read_into(&mut self, address: u64, into: &mut [u8]) -> Result<(), Stop> {
-        let done = self.system.with_space(self.pid, |space, pages| space.read(address, into, pages));
+        let done = self
+            .system
+            .with_space(self.pid, |space, pages| space.read(address, into, pages));
         done.map_err(|trouble| self.system.trouble(self.pid, trouble))
     }
 
     /// Copies to user memory, all or nothing.
     pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Stop> {
-        let done = self.system.with_space(self.pid, |space, pages| space.write(address, bytes, pages));
+        let done = self
+            .system
+            .with_space(self.pid, |space, pages| space.write(address, bytes, pages));
         done.map_err(|trouble| self.system.trouble(self.pid, trouble))
     }
 
     /// Makes sure that [`LocalCall::write`] will succeed.
     pub fn make_writable(&mut self, address: u64, length: usize) -> Result<(), Stop> {
-        let done = self.system.with_space(self.pid, |space, pages| space.make_writable(address, length, pages));
+        let done = self.system.with_space(self.pid, |space, pages| {
+            space.make_writable(address, length, pages)
+        });
         done.map_err(|trouble| self.system.trouble(self.pid, trouble))
     }
 
@@ -321,7 +352,10 @@ impl LocalCall<'_> {
     ///
     /// Away, the first time sends what `make` makes and waits; when the caller is run again with
     /// the reply there, that is returned and `make` is not called.
-    pub fn home(&mut self, make: impl FnOnce(&mut Self) -> Result<Request, Stop>) -> Result<Answer, Stop> {
+    pub fn home(
+        &mut self,
+        make: impl FnOnce(&mut Self) -> Result<Request, Stop>,
+    ) -> Result<Answer, Stop> {
         match core::mem::replace(&mut self.body().forward, Forward::Idle) {
             Forward::Ready(answer) => return Ok(answer),
             sent @ Forward::Sent { .. } => {
@@ -361,7 +395,12 @@ impl LocalCall<'_> {
     pub fn forwarded_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
         let answer = self.home(|call| {
             let inputs = call.gather(row, args)?;
-            Ok(Request { number: row.number, args, inputs, rooms: rooms(row, &args) })
+            Ok(Request {
+                number: row.number,
+                args,
+                inputs,
+                rooms: rooms(row, &args),
+            })
         })?;
         for (arg, bytes) in answer.buffers.iter() {
             // Home is believed about contents, not about lengths.
@@ -379,7 +418,8 @@ impl LocalCall<'_> {
             let address = args[index];
             match *arg {
                 Arg::Value => {}
-                Arg::MaybePath | Arg::MaybeIn(_) | Arg::MaybeOut(_) | Arg::MaybeInOut(_) if address == 0 => {}
+                Arg::MaybePath | Arg::MaybeIn(_) | Arg::MaybeOut(_) | Arg::MaybeInOut(_)
+                    if address == 0 => {}
                 Arg::Path | Arg::MaybePath => inputs.set(index, self.string(address, PATH_MAX)?),
                 Arg::In(length) | Arg::MaybeIn(length) => {
                     let length = bytes_of(length, &args)?;
@@ -412,8 +452,19 @@ impl LocalCall<'_> {
         loop {
             let done = self.body().restart.progress;
             let piece = (total - done.min(total)).min(CHUNK);
-            let offset = if args[3] as i64 >= 0 { args[3].saturating_add(done) } else { args[3] };
-            let step = [args[0], args[1].wrapping_add(done), piece, offset, args[4], done];
+            let offset = if args[3] as i64 >= 0 {
+                args[3].saturating_add(done)
+            } else {
+                args[3]
+            };
+            let step = [
+                args[0],
+                args[1].wrapping_add(done),
+                piece,
+                offset,
+                args[4],
+                done,
+            ];
             match self.forwarded_row(row, step) {
                 Ok(moved) => {
                     let done = done + moved.min(piece);

@@ -35,11 +35,9 @@ pub struct Loaded {
     path: Vec<u8>,
 }
 
-/// What is under way between the questions to home: kept in the body, rebuilt after a move.
-struct Opened {
-    file: ExecFile,
-    first: Vec<u8>,
-}
+/// A file that was opened, and its first page. Kept in the body between the questions to home, and
+/// opened anew after a move.
+pub type Opened = (ExecFile, Vec<u8>);
 
 /// execve(2).
 pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
@@ -57,78 +55,126 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
     let mut room = ARGUMENTS_MAX;
     let mut argv = strings(call, argv, &mut room)?;
     let envp = strings(call, envp, &mut room)?;
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]).to_vec();
+    let name = path
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .unwrap_or(&[])
+        .to_vec();
     // The depth of scripts passed so far is the progress of the call.
     let mut scripts = 0;
-    let opened = loop {
-        let opened = open(call, &path, scripts)?;
-        let Some((interpreter, argument)) = script(&opened.first)? else { break opened };
+    let (opened, first) = loop {
+        let (opened, first) = open(call, &path, scripts)?;
+        let Some((interpreter, argument)) = script(&first)? else {
+            break (opened, first);
+        };
         scripts += 1;
         if scripts > SCRIPTS_MAX {
             return Err(Errno::ELOOP.into());
         }
         let rest = argv.split_off(argv.len().min(1));
-        argv = core::iter::once(interpreter.clone()).chain(argument).chain([path]).chain(rest).collect();
+        argv = core::iter::once(interpreter.clone())
+            .chain(argument)
+            .chain([path])
+            .chain(rest)
+            .collect();
         path = interpreter;
     };
-    let program = parse_program(&opened.first)?;
-    let file =
-        ProgramFile { hash: opened.file.hash, home_file: opened.file.home_file, size: opened.file.size };
-    let line = argv.iter().flat_map(|arg| arg.iter().copied().chain([0])).collect();
-    let names = Arguments { argv, envp, execfn: path.clone() };
+    let program = parse_program(&first)?;
+    let file = ProgramFile {
+        hash: opened.hash,
+        home_file: opened.home_file,
+        size: opened.size,
+    };
+    let line = argv
+        .iter()
+        .flat_map(|arg| arg.iter().copied().chain([0]))
+        .collect();
+    let names = Arguments {
+        argv,
+        envp,
+        execfn: path.clone(),
+    };
     let ids = call.body().ids;
-    let ids = Ids { uid: ids.uid, euid: ids.euid, gid: ids.gid, egid: ids.egid };
+    let ids = Ids {
+        uid: ids.uid,
+        euid: ids.euid,
+        gid: ids.gid,
+        egid: ids.egid,
+    };
     let program = load_program(&program, &file, &names, &ids, &start_values())?;
-    Ok(Loaded { program, home_file: file.home_file, name, line, path })
+    Ok(Loaded {
+        program,
+        home_file: file.home_file,
+        name,
+        line,
+        path,
+    })
 }
 
 /// Opens one file of the chain of scripts. What was opened before the last wait is remembered.
 fn open(call: &mut LocalCall<'_>, path: &[u8], depth: usize) -> Result<Opened, Stop> {
-    if let Some(first) = call.body().opened.get(depth) {
-        return Ok(Opened { file: first.0, first: first.1.clone() });
+    if let Some(opened) = call.body().opened.get(depth) {
+        return Ok(opened.clone());
     }
     let answer = call.home(|_| {
         let mut request = Request::plain(CALL_EXEC_OPEN, [0; 6]);
         request.inputs.set(0, path.to_vec());
         request.rooms = [64, machine::PAGE_SIZE as u32, 0, 0, 0, 0];
         Ok(request)
-    });
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(stop) => return Err(stop),
-    };
+    })?;
     if let Err(stop) = result_of(answer.value) {
         call.body().opened.clear();
         return Err(stop);
     }
-    let file = answer.buffers.get(0).and_then(ExecFile::from_bytes).ok_or(Errno::EIO)?;
+    let file = answer
+        .buffers
+        .get(0)
+        .and_then(ExecFile::from_bytes)
+        .ok_or(Errno::EIO)?;
     let first = answer.buffers.get(1).unwrap_or(&[]).to_vec();
     call.body().opened.push((file, first.clone()));
-    Ok(Opened { file, first })
+    Ok((file, first))
 }
 
+/// An interpreter and its argument.
+type Script = (Vec<u8>, Option<Vec<u8>>);
+
 /// The interpreter of a script and its one argument (execve(2), "Interpreter scripts").
-fn script(first: &[u8]) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, Stop> {
-    let Some(line) = first.strip_prefix(b"#!") else { return Ok(None) };
+fn script(first: &[u8]) -> Result<Option<Script>, Stop> {
+    let Some(line) = first.strip_prefix(b"#!") else {
+        return Ok(None);
+    };
     let line = &line[..line.len().min(254)];
-    let line = line.split(|byte| *byte == b'\n').next().unwrap_or(&[]).trim_ascii();
+    let line = line
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or(&[])
+        .trim_ascii();
     let mut words = line.splitn(2, |byte| *byte == b' ' || *byte == b'\t');
     let interpreter = words.next().unwrap_or(&[]).to_vec();
     if interpreter.is_empty() {
         return Err(Errno::ENOEXEC.into());
     }
-    let argument = words.next().map(<[u8]>::trim_ascii).filter(|word| !word.is_empty()).map(<[u8]>::to_vec);
+    let argument = words
+        .next()
+        .map(<[u8]>::trim_ascii)
+        .filter(|word| !word.is_empty())
+        .map(<[u8]>::to_vec);
     Ok(Some((interpreter, argument)))
 }
 
 /// Asks home, and then lets the new program take over.
 fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let Some(loaded) = call.body().loaded.take() else { return Err(Errno::EIO.into()) };
+    let Some(loaded) = call.body().loaded.take() else {
+        return Err(Errno::EIO.into());
+    };
     let answer = call.home(|_| {
         let args = [u64::from(loaded.home_file), 0, 0, 0, 0, 0];
         let mut request = Request::plain(CALL_EXEC_COMMIT, args);
         request.inputs.set(0, loaded.name.clone());
-        request.inputs.set(1, loaded.line[..loaded.line.len().min(PATH_MAX)].to_vec());
+        request
+            .inputs
+            .set(1, loaded.line[..loaded.line.len().min(PATH_MAX)].to_vec());
         request.inputs.set(2, loaded.path.clone());
         Ok(request)
     });
@@ -181,7 +227,11 @@ impl System {
         home.program = path.to_vec();
         let names = Arguments {
             argv: alloc::vec![path.to_vec()],
-            envp: alloc::vec![b"PATH=/bin:/probes".to_vec(), b"HOME=/".to_vec(), b"TERM=vt100".to_vec()],
+            envp: alloc::vec![
+                b"PATH=/bin:/probes".to_vec(),
+                b"HOME=/".to_vec(),
+                b"TERM=vt100".to_vec()
+            ],
             execfn: path.to_vec(),
         };
         let loaded = load_program(&program, &file, &names, &Ids::default(), &start_values())?;
@@ -207,8 +257,11 @@ impl Body {
             ..Registers::default()
         };
         self.space = Some(loaded.space);
-        self.fpu = Box::new(FpuState::initial());
-        self.signals = Signals { mask: self.signals.mask, ..reset(&self.signals) };
+        *self.fpu = FpuState::initial();
+        self.signals = Signals {
+            mask: self.signals.mask,
+            ..reset(&self.signals)
+        };
         self.name = [0; 16];
         self.name[..name.len().min(15)].copy_from_slice(&name[..name.len().min(15)]);
         self.clear_tid = 0;

@@ -85,12 +85,22 @@ impl System {
         let home = wire_pid(pid).home();
         let now = self.now;
         let result = match self.bodies.get_mut(&pid) {
-            None => Err(if self.outgoing.contains_key(&pid) { MoveError::Busy } else { MoveError::Gone }),
+            None => Err(if self.outgoing.contains_key(&pid) {
+                MoveError::Busy
+            } else {
+                MoveError::Gone
+            }),
             Some(body) if body.epoch != epoch => Err(MoveError::Busy),
             Some(body) if body.wish.is_some() => Err(MoveError::Busy),
             Some(_) if self.outgoing.contains_key(&pid) => Err(MoveError::Busy),
             Some(body) => {
-                body.wish = Some(MoveWish { target, request, hold, since_ns: now, deadline_ns: now + WISH_NS });
+                body.wish = Some(MoveWish {
+                    target,
+                    request,
+                    hold,
+                    since_ns: now,
+                    deadline_ns: now + WISH_NS,
+                });
                 body.held = hold == Hold::Waits;
                 Ok(())
             }
@@ -104,9 +114,13 @@ impl System {
     /// Begins a move that is wished for, if nothing stands in its way.
     pub(crate) fn try_move(&mut self, pid: u32) {
         let now = self.now;
-        let Some(body) = self.bodies.get_mut(&pid) else { return };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
         let Some(wish) = body.wish else { return };
-        let Some(space) = body.space.as_ref() else { return };
+        let Some(space) = body.space.as_ref() else {
+            return;
+        };
         let passing = body.lender.is_some()
             || space.absent_count() > 0
             || body.effects == Effects::Gated
@@ -141,8 +155,15 @@ impl System {
             image_bytes: PAGE_SIZE as u64 * 4,
             features: self.settings.features,
         };
-        let source =
-            Source::new(now, wire_pid(pid), epoch, (self.me, self.boot), home, wish.target, offer);
+        let source = Source::new(
+            now,
+            wire_pid(pid),
+            epoch,
+            (self.me, self.boot),
+            home,
+            wish.target,
+            offer,
+        );
         let stats = MoveStats {
             from: self.me,
             to: wish.target,
@@ -187,18 +208,35 @@ impl System {
     }
 
     /// Tells home what became of a request.
-    pub(crate) fn report(&mut self, home: NodeId, pid: u32, request: u64, result: Result<MoveStats, MoveError>) {
+    pub(crate) fn report(
+        &mut self,
+        home: NodeId,
+        pid: u32,
+        request: u64,
+        result: Result<MoveStats, MoveError>,
+    ) {
         if home == self.me {
             self.move_result(pid, request, result);
         } else {
-            self.send(home, Message::MoveResult { pid: wire_pid(pid), request, result });
+            self.send(
+                home,
+                Message::MoveResult {
+                    pid: wire_pid(pid),
+                    request,
+                    result,
+                },
+            );
         }
     }
 
     // ---- the source --------------------------------------------------------------------------
 
     pub(crate) fn pump_source(&mut self, pid: u32) {
-        while let Some(action) = self.outgoing.get_mut(&pid).and_then(|out| out.source.poll_action()) {
+        while let Some(action) = self
+            .outgoing
+            .get_mut(&pid)
+            .and_then(|out| out.source.poll_action())
+        {
             match action {
                 SourceAction::Send(to, message) => self.send(to, message),
                 SourceAction::Freeze => self.freeze(pid),
@@ -241,13 +279,19 @@ impl System {
         let reason = self.bodies.get(&pid).and_then(|body| {
             let space = body.space.as_ref()?;
             // Forked, lent or mapped since the offer: it moves another time.
-            space.obstacle().or(body.lender.map(|_| "a vfork child has its memory"))
+            space
+                .obstacle()
+                .or(body.lender.map(|_| "a vfork child has its memory"))
         });
-        let ready = self.outgoing.get(&pid).is_some_and(|out| out.source.freezing());
+        let ready = self
+            .outgoing
+            .get(&pid)
+            .is_some_and(|out| out.source.freezing());
         if !ready || reason.is_some() {
             self.body(pid).freezing = false;
             if let (Some(reason), Some(out)) = (reason, self.outgoing.get_mut(&pid)) {
-                out.source.freeze_failed(self.now, MoveError::CantMove(reason.to_string()));
+                out.source
+                    .freeze_failed(self.now, MoveError::CantMove(reason.to_string()));
                 self.pump_source(pid);
             }
             self.wakes.push(pid);
@@ -255,8 +299,12 @@ impl System {
         }
         self.save_fpu();
         let frozen_at_ns = machine::now_ns();
-        let Some(mut body) = self.bodies.remove(&pid) else { return };
-        let Some(out) = self.outgoing.get_mut(&pid) else { return };
+        let Some(mut body) = self.bodies.remove(&pid) else {
+            return;
+        };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(target, pid, epoch, node::Edge::Stopped);
@@ -291,7 +339,9 @@ impl System {
 
     /// Sends a page that must still be kept in case the process comes back.
     fn send_early(&mut self, pid: u32, target: NodeId, epoch: u64, page: u64, frame: Frame) {
-        let Some(out) = self.outgoing.get_mut(&pid) else { return };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
         if out.early.insert(page) {
             out.stats.pages_sent += 1;
             out.stats.bytes += PAGE_SIZE as u64;
@@ -305,7 +355,9 @@ impl System {
             self.forget_fpu(pid);
             self.bodies.insert(pid, body);
         }
-        let Some(body) = self.bodies.get_mut(&pid) else { return };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
         body.epoch = epoch;
         body.freezing = false;
         body.held = false;
@@ -322,7 +374,9 @@ impl System {
 
     /// The process has had an effect elsewhere: pages are dropped as they are sent.
     fn released(&mut self, pid: u32) {
-        let Some(out) = self.outgoing.get_mut(&pid) else { return };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
         out.released = true;
         if let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) {
             for page in core::mem::take(&mut out.early) {
@@ -332,7 +386,9 @@ impl System {
     }
 
     fn source_finished(&mut self, pid: u32, result: Result<(), MoveError>) {
-        let Some(mut out) = self.outgoing.remove(&pid) else { return };
+        let Some(mut out) = self.outgoing.remove(&pid) else {
+            return;
+        };
         if let Some(body) = self.bodies.get_mut(&pid)
             && body.held
             && out.hold == Hold::Waits
@@ -344,7 +400,10 @@ impl System {
         let peer = self.net.peer(target);
         if let Some(report) = out.source.running() {
             out.stats.pages_present = report.present;
-            let offset = peer.as_ref().and_then(|peer| peer.clock_offset).map_or(0, |(offset, _)| offset);
+            let offset = peer
+                .as_ref()
+                .and_then(|peer| peer.clock_offset)
+                .map_or(0, |(offset, _)| offset);
             let started = report.first_run_ns.saturating_add_signed(-offset);
             out.stats.freeze_ns = started.saturating_sub(out.frozen_at_ns);
         }
@@ -364,12 +423,16 @@ impl System {
 
     /// The target waits for a page.
     fn serve(&mut self, from: NodeId, pid: u32, epoch: u64, page: u64) {
-        let Some(out) = self.outgoing.get_mut(&pid) else { return };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
         if out.source.target() != from || out.source.target_epoch() != epoch {
             return;
         }
         let released = out.released;
-        let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else { return };
+        let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else {
+            return;
+        };
         if released {
             if let Some(frame) = space.take(page) {
                 out.stats.pages_sent += 1;
@@ -383,36 +446,56 @@ impl System {
 
     /// Sends pages that nobody has asked for yet, as far as the links take them.
     pub(crate) fn push(&mut self) {
-        let pids: Vec<u32> =
-            self.outgoing.iter().filter(|(_, out)| out.released && out.body.is_some()).map(|(pid, _)| *pid).collect();
+        let pids: Vec<u32> = self
+            .outgoing
+            .iter()
+            .filter(|(_, out)| out.released && out.body.is_some())
+            .map(|(pid, _)| *pid)
+            .collect();
         for pid in pids {
             self.push_one(pid);
         }
     }
 
     fn push_one(&mut self, pid: u32) {
-        let Some(out) = self.outgoing.get_mut(&pid) else { return };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         let mut room = self.net.bulk_room(target);
         while room > 0 {
-            let Some(out) = self.outgoing.get_mut(&pid) else { return };
-            let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else { return };
+            let Some(out) = self.outgoing.get_mut(&pid) else {
+                return;
+            };
+            let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else {
+                return;
+            };
             let next = space.next_present(out.cursor);
             let full = out.zeros.len() >= ZERO_RUNS;
             if !out.zeros.is_empty() && (next.is_none() || full) {
                 let runs = core::mem::take(&mut out.zeros);
-                let zeros = Message::PagesZero { pid: wire_pid(pid), epoch, runs };
+                let zeros = Message::PagesZero {
+                    pid: wire_pid(pid),
+                    epoch,
+                    runs,
+                };
                 let _ = self.net.send_bulk(self.now, target, zeros);
                 room -= 1;
                 continue;
             }
             let Some(page) = next else { break };
             out.cursor = page + PAGE_SIZE as u64;
-            let Some(frame) = space.take(page) else { continue };
+            let Some(frame) = space.take(page) else {
+                continue;
+            };
             if frame.is_zero() {
                 out.stats.pages_zero += 1;
                 match out.zeros.last_mut() {
-                    Some((start, count)) if *start + u64::from(*count) * PAGE_SIZE as u64 == page => *count += 1,
+                    Some((start, count))
+                        if *start + u64::from(*count) * PAGE_SIZE as u64 == page =>
+                    {
+                        *count += 1
+                    }
                     _ => out.zeros.push((page, 1)),
                 }
                 continue;
@@ -422,12 +505,23 @@ impl System {
             self.send_page(target, Lane::Bulk, pid, epoch, page, frame);
             room -= 1;
         }
-        let Some(out) = self.outgoing.get_mut(&pid) else { return };
-        let Some(space) = out.body.as_ref().and_then(|body| body.space.as_ref()) else { return };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        let Some(space) = out.body.as_ref().and_then(|body| body.space.as_ref()) else {
+            return;
+        };
         let all_sent = out.zeros.is_empty() && space.next_present(out.cursor).is_none();
         if all_sent && !out.end_sent {
             out.end_sent = true;
-            let _ = self.net.send_bulk(self.now, target, Message::PushEnd { pid: wire_pid(pid), epoch });
+            let _ = self.net.send_bulk(
+                self.now,
+                target,
+                Message::PushEnd {
+                    pid: wire_pid(pid),
+                    epoch,
+                },
+            );
         } else if out.end_sent && self.net.bulk_idle(target) {
             out.source.push_done(self.now);
             self.pump_source(pid);
@@ -446,41 +540,81 @@ impl System {
             out.source.push_done(self.now);
             self.pump_source(pid);
         }
-        let reserved: u64 = self.incoming.values().map(|incoming| incoming.offer.pages).sum();
+        let reserved: u64 = self
+            .incoming
+            .values()
+            .map(|incoming| incoming.offer.pages)
+            .sum();
         let free = machine::frame_counts().free;
         let features = self.settings.features;
         let busy = self.bodies.contains_key(&pid)
             || self.outgoing.contains_key(&pid)
-            || self.incoming.get(&pid).is_some_and(|incoming| !incoming.target.waits_for_image());
+            || self
+                .incoming
+                .get(&pid)
+                .is_some_and(|incoming| !incoming.target.waits_for_image());
         let reason = if !self.tombstones.allows(offer.pid, offer.epoch) || busy {
             Some(MoveError::Busy)
         } else if !features.cover(&offer.features) {
             Some(MoveError::Features)
-        } else if free < reserved.saturating_add(offer.pages).saturating_add(RESERVE_FRAMES) {
+        } else if free
+            < reserved
+                .saturating_add(offer.pages)
+                .saturating_add(RESERVE_FRAMES)
+        {
             Some(MoveError::NodeFull)
         } else {
             None
         };
         if let Some(reason) = reason {
-            self.send(from, Message::Refuse { pid: offer.pid, epoch: offer.epoch, reason });
+            self.send(
+                from,
+                Message::Refuse {
+                    pid: offer.pid,
+                    epoch: offer.epoch,
+                    reason,
+                },
+            );
             return;
         }
         let target = Target::new(self.now, (self.me, self.boot), from, boot, &offer);
-        self.incoming.insert(pid, Incoming { target, offer, staged: Vec::new() });
+        self.incoming.insert(
+            pid,
+            Incoming {
+                target,
+                offer,
+                staged: Vec::new(),
+            },
+        );
         self.pump_target(pid);
     }
 
     fn image(&mut self, from: NodeId, boot: BootId, image: &Image) {
         let pid = image.pid.0;
-        let Some(incoming) =
-            self.incoming.get_mut(&pid).filter(|incoming| incoming.target.expects(from, boot, image))
+        let Some(incoming) = self
+            .incoming
+            .get_mut(&pid)
+            .filter(|incoming| incoming.target.expects(from, boot, image))
         else {
-            self.send(from, Message::Discarded { pid: image.pid, epoch: image.epoch });
+            self.send(
+                from,
+                Message::Discarded {
+                    pid: image.pid,
+                    epoch: image.epoch,
+                },
+            );
             return;
         };
         let staged = core::mem::take(&mut incoming.staged);
-        let source_clock = self.net.peer(from).and_then(|peer| peer.clock_offset).map_or(0, |(offset, _)| offset);
-        let elapsed = self.now.saturating_add_signed(source_clock).saturating_sub(image.frozen_at_ns);
+        let source_clock = self
+            .net
+            .peer(from)
+            .and_then(|peer| peer.clock_offset)
+            .map_or(0, |(offset, _)| offset);
+        let elapsed = self
+            .now
+            .saturating_add_signed(source_clock)
+            .saturating_sub(image.frozen_at_ns);
         match descriptor::decode(&image.descriptor, pid, self.now, elapsed) {
             Ok(mut body) => {
                 body.epoch = image.epoch;
@@ -499,18 +633,28 @@ impl System {
             }
             Err(reason) => {
                 machine::log!("process {pid}: image refused: {reason}");
-                incoming.target.image_bad(self.now, MoveError::CantMove(reason.to_string()));
+                incoming
+                    .target
+                    .image_bad(self.now, MoveError::CantMove(reason.to_string()));
             }
         }
         self.pump_target(pid);
     }
 
     fn pump_target(&mut self, pid: u32) {
-        while let Some(action) = self.incoming.get_mut(&pid).and_then(|incoming| incoming.target.poll_action()) {
+        while let Some(action) = self
+            .incoming
+            .get_mut(&pid)
+            .and_then(|incoming| incoming.target.poll_action())
+        {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
-                    if self.bodies.get(&pid).is_some_and(|body| body.run != Run::Stopped) {
+                    if self
+                        .bodies
+                        .get(&pid)
+                        .is_some_and(|body| body.run != Run::Stopped)
+                    {
                         self.make_ready(pid);
                     }
                 }
@@ -532,7 +676,9 @@ impl System {
 
     /// Home has confirmed: the first effect says so back, and whatever waited goes on.
     fn open_effects(&mut self, pid: u32, epoch: u64, poke: bool) {
-        let Some(body) = self.bodies.get_mut(&pid) else { return };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
         body.epoch = epoch;
         body.effects = Effects::Open;
         body.poked |= poke;
@@ -544,8 +690,13 @@ impl System {
     /// The first instruction here is about to run.
     pub(crate) fn first_run(&mut self, body: &Body) {
         let pid = body.pid;
-        let Some(incoming) = self.incoming.get_mut(&pid) else { return };
-        let present = body.space.as_ref().map_or(0, |space| { let usage = space.usage(); usage.resident_pages - usage.private_pages.min(usage.resident_pages) });
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
+        let present = body.space.as_ref().map_or(0, |space| {
+            let usage = space.usage();
+            usage.resident_pages - usage.private_pages.min(usage.resident_pages)
+        });
         incoming.target.started(machine::now_ns(), present);
         let epoch = incoming.target.epoch();
         let (source, _) = incoming.target.source();
@@ -555,16 +706,27 @@ impl System {
 
     /// A thread waits for a page that its last source still has.
     pub(crate) fn request_page(&mut self, pid: u32, page: u64) {
-        let Some(incoming) = self.incoming.get(&pid) else { return };
+        let Some(incoming) = self.incoming.get(&pid) else {
+            return;
+        };
         let (source, _) = incoming.target.source();
         let epoch = incoming.target.epoch();
-        self.send(source, Message::PageRequest { pid: wire_pid(pid), epoch, page });
+        self.send(
+            source,
+            Message::PageRequest {
+                pid: wire_pid(pid),
+                epoch,
+                page,
+            },
+        );
     }
 
     /// A page came in.
     pub(crate) fn page(&mut self, from: NodeId, boot: BootId, tag: PageTag, frame: Frame) {
         let pid = tag.pid.0;
-        let Some(incoming) = self.incoming.get_mut(&pid) else { return };
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
         if incoming.target.source() != (from, boot) || incoming.target.epoch() != tag.epoch {
             return;
         }
@@ -575,7 +737,11 @@ impl System {
             return;
         }
         frame.set_kind(FrameKind::User);
-        if let Some(space) = self.bodies.get_mut(&pid).and_then(|body| body.space.as_mut()) {
+        if let Some(space) = self
+            .bodies
+            .get_mut(&pid)
+            .and_then(|body| body.space.as_mut())
+        {
             if space.install(tag.page, frame) == Installed::NoMemory {
                 self.out_of_memory(pid);
             }
@@ -584,12 +750,20 @@ impl System {
     }
 
     fn zero_pages(&mut self, from: NodeId, pid: u32, epoch: u64, runs: &[(u64, u32)]) {
-        let Some(incoming) = self.incoming.get(&pid) else { return };
+        let Some(incoming) = self.incoming.get(&pid) else {
+            return;
+        };
         if incoming.target.source().0 != from || incoming.target.epoch() != epoch {
             return;
         }
-        if let Some(space) = self.bodies.get_mut(&pid).and_then(|body| body.space.as_mut()) {
-            let short = runs.iter().any(|(page, count)| space.install_zero(*page, *count).is_err());
+        if let Some(space) = self
+            .bodies
+            .get_mut(&pid)
+            .and_then(|body| body.space.as_mut())
+        {
+            let short = runs
+                .iter()
+                .any(|(page, count)| space.install_zero(*page, *count).is_err());
             if short {
                 self.out_of_memory(pid);
             }
@@ -601,12 +775,29 @@ impl System {
 
     /// Home gives or refuses the epoch that the target asks for.
     fn commit_requested(&mut self, from: NodeId, boot: BootId, message: &Message) {
-        let Message::CommitRequest { pid, old_epoch, source, source_boot, .. } = *message else { return };
-        let Some(home) = self.homes.get_mut(&pid.0).filter(|home| home.lives()) else {
-            self.send(from, Message::Lost { pid, epoch: old_epoch });
+        let Message::CommitRequest {
+            pid,
+            old_epoch,
+            source,
+            source_boot,
+            ..
+        } = *message
+        else {
             return;
         };
-        let mut decision = home.record.commit(from, boot, old_epoch, source, source_boot);
+        let Some(home) = self.homes.get_mut(&pid.0).filter(|home| home.lives()) else {
+            self.send(
+                from,
+                Message::Lost {
+                    pid,
+                    epoch: old_epoch,
+                },
+            );
+            return;
+        };
+        let mut decision = home
+            .record
+            .commit(from, boot, old_epoch, source, source_boot);
         decision.poke = home.signal_waits();
         self.send(from, decision.message());
         if decision.granted {
@@ -616,7 +807,13 @@ impl System {
 
     fn abort_requested(&mut self, from: NodeId, boot: BootId, pid: wire::Pid, old_epoch: u64) {
         let Some(home) = self.homes.get_mut(&pid.0).filter(|home| home.lives()) else {
-            self.send(from, Message::Lost { pid, epoch: old_epoch });
+            self.send(
+                from,
+                Message::Lost {
+                    pid,
+                    epoch: old_epoch,
+                },
+            );
             return;
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
@@ -629,14 +826,28 @@ impl System {
     /// A message that concerns a move.
     pub(crate) fn hand_over_message(&mut self, from: NodeId, boot: BootId, message: Message) {
         let pid = match &message {
-            Message::MoveRequest { pid, epoch, request, target, asker } => {
+            Message::MoveRequest {
+                pid,
+                epoch,
+                request,
+                target,
+                asker,
+            } => {
                 if from == pid.home() {
-                    let hold = if asker == pid { Hold::Waits } else { Hold::Runs };
+                    let hold = if asker == pid {
+                        Hold::Waits
+                    } else {
+                        Hold::Runs
+                    };
                     self.wish(pid.0, *epoch, *request, *target, hold);
                 }
                 return;
             }
-            Message::MoveResult { pid, request, result } => {
+            Message::MoveResult {
+                pid,
+                request,
+                result,
+            } => {
                 return self.move_result(pid.0, *request, result.clone());
             }
             Message::Offer(offer) => return self.offered(from, boot, offer.clone()),
@@ -645,8 +856,12 @@ impl System {
             Message::AbortRequest { pid, old_epoch } => {
                 return self.abort_requested(from, boot, *pid, *old_epoch);
             }
-            Message::PageRequest { pid, epoch, page } => return self.serve(from, pid.0, *epoch, *page),
-            Message::PagesZero { pid, epoch, runs } => return self.zero_pages(from, pid.0, *epoch, runs),
+            Message::PageRequest { pid, epoch, page } => {
+                return self.serve(from, pid.0, *epoch, *page);
+            }
+            Message::PagesZero { pid, epoch, runs } => {
+                return self.zero_pages(from, pid.0, *epoch, runs);
+            }
             Message::Admit { pid, .. }
             | Message::Refuse { pid, .. }
             | Message::Decision { pid, .. }
@@ -670,15 +885,21 @@ impl System {
 
     /// What home says to the owner of a body outside of a move.
     fn owner_told(&mut self, from: NodeId, pid: u32, message: &Message) {
-        let Some(body) = self.bodies.get(&pid) else { return };
-        if body.home != from || self.outgoing.contains_key(&pid) || self.incoming.contains_key(&pid) {
+        let Some(body) = self.bodies.get(&pid) else {
+            return;
+        };
+        if body.home != from || self.outgoing.contains_key(&pid) || self.incoming.contains_key(&pid)
+        {
             return;
         }
         let stale = match *message {
             Message::Lost { epoch, .. } => epoch >= body.epoch,
-            Message::Decision { epoch, owner, owner_boot, .. } => {
-                epoch > body.epoch && (owner, owner_boot) != (self.me, self.boot)
-            }
+            Message::Decision {
+                epoch,
+                owner,
+                owner_boot,
+                ..
+            } => epoch > body.epoch && (owner, owner_boot) != (self.me, self.boot),
             _ => false,
         };
         if stale {
@@ -697,9 +918,18 @@ impl System {
 
     /// When a machine next wants to be looked at.
     pub(crate) fn hand_over_timeout(&self) -> Option<u64> {
-        let sources = self.outgoing.values().filter_map(|out| out.source.poll_timeout());
-        let targets = self.incoming.values().filter_map(|incoming| incoming.target.poll_timeout());
-        let wishes = self.bodies.values().filter_map(|body| body.wish.map(|wish| wish.deadline_ns));
+        let sources = self
+            .outgoing
+            .values()
+            .filter_map(|out| out.source.poll_timeout());
+        let targets = self
+            .incoming
+            .values()
+            .filter_map(|incoming| incoming.target.poll_timeout());
+        let wishes = self
+            .bodies
+            .values()
+            .filter_map(|body| body.wish.map(|wish| wish.deadline_ns));
         sources.chain(targets).chain(wishes).min()
     }
 
@@ -707,8 +937,12 @@ impl System {
     pub(crate) fn hand_over_timeouts(&mut self) {
         let now = self.now;
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
-        let sources: Vec<u32> =
-            self.outgoing.iter().filter(|(_, out)| due(out.source.poll_timeout())).map(|(pid, _)| *pid).collect();
+        let sources: Vec<u32> = self
+            .outgoing
+            .iter()
+            .filter(|(_, out)| due(out.source.poll_timeout()))
+            .map(|(pid, _)| *pid)
+            .collect();
         for pid in sources {
             if let Some(out) = self.outgoing.get_mut(&pid) {
                 out.source.on_timeout(now);
@@ -731,8 +965,12 @@ impl System {
 
     /// Tries the wishes that could not begin so far.
     pub(crate) fn try_moves(&mut self) {
-        let wishing: Vec<u32> =
-            self.bodies.values().filter(|body| body.wish.is_some()).map(|body| body.pid).collect();
+        let wishing: Vec<u32> = self
+            .bodies
+            .values()
+            .filter(|body| body.wish.is_some())
+            .map(|body| body.pid)
+            .collect();
         for pid in wishing {
             self.try_move(pid);
         }
@@ -749,7 +987,9 @@ impl System {
         }
         let pids: Vec<u32> = self.homes.keys().copied().collect();
         for pid in pids {
-            let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else { continue };
+            let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
+                continue;
+            };
             if let LostOutcome::HandBack(decision) = home.record.owner_suspected(node, boot) {
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
@@ -773,8 +1013,12 @@ impl System {
             }
             self.pump_target(pid);
         }
-        let guests: Vec<u32> =
-            self.bodies.values().filter(|body| body.home == node).map(|body| body.pid).collect();
+        let guests: Vec<u32> = self
+            .bodies
+            .values()
+            .filter(|body| body.home == node)
+            .map(|body| body.pid)
+            .collect();
         for pid in guests {
             machine::log!("process {pid}: its home is lost, and it with it");
             self.drop_body(pid);
@@ -782,7 +1026,9 @@ impl System {
         self.tombstones.home_lost(node);
         let pids: Vec<u32> = self.homes.keys().copied().collect();
         for pid in pids {
-            let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else { continue };
+            let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
+                continue;
+            };
             let outcome = home.record.owner_lost(node, boot);
             home.record.previous_lost(node, boot);
             match outcome {

@@ -44,7 +44,12 @@ pub struct Request {
 impl Request {
     /// A request without buffers.
     pub fn plain(number: u32, args: [u64; 6]) -> Request {
-        Request { number, args, inputs: Buffers::new(), rooms: [0; 6] }
+        Request {
+            number,
+            args,
+            inputs: Buffers::new(),
+            rooms: [0; 6],
+        }
     }
 
     /// How many bytes the out-buffer of an argument takes.
@@ -142,13 +147,21 @@ impl Home {
 
     /// The program's name without padding.
     pub fn short_name(&self) -> &[u8] {
-        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        let end = self
+            .name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.name.len());
         &self.name[..end]
     }
 
     /// A handle for a mapped file; the same file gets the same handle.
     pub fn map_file(&mut self, inode: InodeRef) -> u32 {
-        if let Some(handle) = self.mapped.iter().position(|known| alloc::sync::Arc::ptr_eq(known, &inode)) {
+        if let Some(handle) = self
+            .mapped
+            .iter()
+            .position(|known| alloc::sync::Arc::ptr_eq(known, &inode))
+        {
             return handle as u32;
         }
         self.mapped.push(inode);
@@ -158,5 +171,8 @@ impl Home {
 
 /// An answer without buffers.
 pub fn plain(value: i64) -> Answer {
-    Answer { value, buffers: Buffers::new() }
+    Answer {
+        value,
+        buffers: Buffers::new(),
+    }
 }

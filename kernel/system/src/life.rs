@@ -70,7 +70,11 @@ impl Body {
         let mut signals = parent.signals.clone();
         if space.is_some() && parent.space.is_none() {
             // With CLONE_VM the alternate stack is the parent's: the child has none.
-            signals.alt_stack = AltStack { base: 0, size: 0, flags: SS_DISABLE };
+            signals.alt_stack = AltStack {
+                base: 0,
+                size: 0,
+                flags: SS_DISABLE,
+            };
         }
         Body {
             space,
@@ -92,7 +96,9 @@ impl System {
     /// Gives borrowed memory back to its owner, who then goes on.
     pub(crate) fn leave_memory(&mut self, pid: u32) {
         let body = self.body(pid);
-        let Some(lender) = body.lender.take() else { return };
+        let Some(lender) = body.lender.take() else {
+            return;
+        };
         let space = body.space.take();
         if let Some(owner) = self.bodies.get_mut(&lender) {
             owner.space = space;
@@ -107,12 +113,23 @@ impl System {
         }
         self.forget_fpu(pid);
         self.leave_memory(pid);
-        let Some(body) = self.bodies.remove(&pid) else { return };
-        let arriving = body.space.as_ref().is_some_and(|space| space.absent_count() > 0);
+        let Some(body) = self.bodies.remove(&pid) else {
+            return;
+        };
+        let arriving = body
+            .space
+            .as_ref()
+            .is_some_and(|space| space.absent_count() > 0);
         if arriving && let Some(incoming) = self.incoming.get(&pid) {
             // The last source need not push any further.
             let (source, epoch) = incoming.source();
-            self.send(source, Message::Discarded { pid: crate::dispatch::wire_pid(pid), epoch });
+            self.send(
+                source,
+                Message::Discarded {
+                    pid: crate::dispatch::wire_pid(pid),
+                    epoch,
+                },
+            );
         }
         if let Some(wish) = body.wish {
             let result = Err(wire::MoveError::Gone);

@@ -51,18 +51,41 @@ impl System {
     /// An edge seen here, or the end of a measurement.
     pub(crate) fn observe(&mut self, event: Event<NetPage>) {
         match event {
-            Event::Beacon { from, pid, epoch, edge: Edge::Stopped, at } => {
+            Event::Beacon {
+                from,
+                pid,
+                epoch,
+                edge: Edge::Stopped,
+                at,
+            } => {
                 if self.observer.stops.len() >= STOPS_MAX {
                     self.observer.stops.pop_first();
                 }
                 self.observer.stops.insert((pid.0, epoch), (at, from));
             }
-            Event::Beacon { pid, epoch, edge: Edge::Started, at, .. } => {
+            Event::Beacon {
+                pid,
+                epoch,
+                edge: Edge::Started,
+                at,
+                ..
+            } => {
                 if let Some((stopped, source)) = self.observer.stops.remove(&(pid.0, epoch)) {
-                    self.send(source, Message::Observed { pid, epoch, ns: at.saturating_sub(stopped) });
+                    self.send(
+                        source,
+                        Message::Observed {
+                            pid,
+                            epoch,
+                            ns: at.saturating_sub(stopped),
+                        },
+                    );
                 }
             }
-            Event::Measured { peer, rtt_ns, blast_bytes_per_s } => {
+            Event::Measured {
+                peer,
+                rtt_ns,
+                blast_bytes_per_s,
+            } => {
                 if let Some((target, result)) = &mut self.observer.measured
                     && *target == peer
                 {
@@ -83,8 +106,16 @@ impl System {
     /// `NODE COUNT` written to `/proc/cluster/ping`: measures, and returns when that is done.
     pub(crate) fn measure(&mut self, waiter: u32, text: &str) -> Result<(), Stop> {
         let mut words = text.split_ascii_whitespace();
-        let node = words.next().and_then(|word| word.parse().ok()).map(NodeId).ok_or(Errno::EINVAL)?;
-        let count: u32 = words.next().unwrap_or("100").parse().map_err(|_| Errno::EINVAL)?;
+        let node = words
+            .next()
+            .and_then(|word| word.parse().ok())
+            .map(NodeId)
+            .ok_or(Errno::EINVAL)?;
+        let count: u32 = words
+            .next()
+            .unwrap_or("100")
+            .parse()
+            .map_err(|_| Errno::EINVAL)?;
         if node == self.me || !(1..=100_000).contains(&count) {
             return Err(Errno::EINVAL.into());
         }

@@ -9,7 +9,6 @@ use crate::dispatch::LocalCall;
 use crate::system::System;
 use crate::wait::Stop;
 use abi::{Errno, signal};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use machine::{FpuState, Registers, USER_END};
 
@@ -85,7 +84,8 @@ impl System {
         let stack = body.signals.alt_stack;
         let on_alternate =
             stack.flags & SS_DISABLE == 0 && registers.rsp.wrapping_sub(stack.base) < stack.size;
-        let switches = action.flags & SA_ONSTACK != 0 && stack.flags & SS_DISABLE == 0 && !on_alternate;
+        let switches =
+            action.flags & SA_ONSTACK != 0 && stack.flags & SS_DISABLE == 0 && !on_alternate;
         let top = if switches {
             stack.base.wrapping_add(stack.size)
         } else {
@@ -96,11 +96,22 @@ impl System {
         // The handler is entered as by a call: 16-byte aligned before the return address.
         let frame_at = (fpu_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mask = body.signals.mask;
-        let frame = frame(&registers, action.restorer, mask, fpu_at, (signal, code, address), stack);
+        let frame = frame(
+            &registers,
+            action.restorer,
+            mask,
+            fpu_at,
+            (signal, code, address),
+            stack,
+        );
         let area = xsave_area(&fpu);
         let fits = action.flags & SA_RESTORER != 0
-            && self.with_space(pid, |space, pages| space.write(fpu_at, &area, pages)).is_ok()
-            && self.with_space(pid, |space, pages| space.write(frame_at, &frame, pages)).is_ok();
+            && self
+                .with_space(pid, |space, pages| space.write(fpu_at, &area, pages))
+                .is_ok()
+            && self
+                .with_space(pid, |space, pages| space.write(frame_at, &frame, pages))
+                .is_ok();
         if !fits {
             // As Linux: a stack that cannot take the frame is a SIGSEGV that cannot be caught.
             let body = self.body(pid);
@@ -119,8 +130,12 @@ impl System {
             rflags: registers.rflags & !0x1_0500,
             ..registers
         };
-        body.fpu = Box::new(FpuState::initial());
-        let own = if action.flags & SA_NODEFER != 0 { 0 } else { signal::bit(signal) };
+        *body.fpu = FpuState::initial();
+        let own = if action.flags & SA_NODEFER != 0 {
+            0
+        } else {
+            signal::bit(signal)
+        };
         body.signals.set_mask(mask | action.mask | own);
         if action.flags & SA_RESETHAND != 0 {
             body.signals.actions[signal as usize - 1].handler = HANDLER_DEFAULT;
@@ -159,8 +174,22 @@ fn frame(
         u64::from(stack.flags),
         stack.size,
     ];
-    words.extend([r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx]);
-    words.extend([r.rax, r.rcx, r.rsp, r.rip, r.rflags, USER_CS | (USER_SS << 48), 0, 0, mask, address, fpu_at]);
+    words.extend([
+        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx,
+    ]);
+    words.extend([
+        r.rax,
+        r.rcx,
+        r.rsp,
+        r.rip,
+        r.rflags,
+        USER_CS | (USER_SS << 48),
+        0,
+        0,
+        mask,
+        address,
+        fpu_at,
+    ]);
     words.extend([0; 8]);
     words.push(mask);
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -178,7 +207,8 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     // The restorer was entered by `ret`, which took the return address off.
     let at = call.body().registers.rsp;
     let bytes = call.read(at, UCONTEXT)?;
-    let word = |index: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[index * 8 + byte]));
+    let word =
+        |index: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[index * 8 + byte]));
     // ucontext: flags, link, stack (3 words), sigcontext (32 words), mask.
     let context = |index: usize| word(5 + index);
     let registers = Registers {
@@ -220,7 +250,7 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     call.system.forget_fpu(pid);
     let body = call.body();
     body.registers = registers;
-    body.fpu = Box::new(fpu);
+    *body.fpu = fpu;
     body.signals.set_mask(mask);
     body.poked |= body.signals.mask & body.held_back != body.held_back;
     body.call = None;

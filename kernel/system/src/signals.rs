@@ -21,7 +21,11 @@ impl Home {
         self.blocked = mask & !signal::UNBLOCKABLE;
         let free = self.pending & !self.blocked;
         // A kill overtakes everything.
-        let taken = if free & bit(signal::SIGKILL) != 0 { signal::SIGKILL } else { free.trailing_zeros() + 1 };
+        let taken = if free & bit(signal::SIGKILL) != 0 {
+            signal::SIGKILL
+        } else {
+            free.trailing_zeros() + 1
+        };
         if free == 0 {
             return 0;
         }
@@ -34,8 +38,13 @@ impl System {
     /// Makes a signal pending for a process whose home this is.
     pub(crate) fn signal(&mut self, pid: u32, signal: u32) {
         let me = self.me;
-        let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else { return };
-        let stops = bit(signal::SIGSTOP) | bit(signal::SIGTSTP) | bit(signal::SIGTTIN) | bit(signal::SIGTTOU);
+        let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
+            return;
+        };
+        let stops = bit(signal::SIGSTOP)
+            | bit(signal::SIGTSTP)
+            | bit(signal::SIGTTIN)
+            | bit(signal::SIGTTOU);
         if signal == signal::SIGCONT {
             home.pending &= !stops;
             if matches!(home.life, Life::Stopped { .. }) {
@@ -57,7 +66,13 @@ impl System {
         }
         match waiting {
             Some(seq) => self.interrupt_remote(pid, seq),
-            None => self.send(owner, Message::Poke { pid: wire_pid(pid), epoch }),
+            None => self.send(
+                owner,
+                Message::Poke {
+                    pid: wire_pid(pid),
+                    epoch,
+                },
+            ),
         }
     }
 
@@ -82,7 +97,9 @@ impl System {
                 return true;
             }
             let mask = body.signals.mask;
-            let Some(home) = self.homes.get_mut(&pid) else { return true };
+            let Some(home) = self.homes.get_mut(&pid) else {
+                return true;
+            };
             let signal = home.take_signal(mask);
             if signal == 0 {
                 return true;
@@ -93,8 +110,14 @@ impl System {
 
     /// The answer to the question for a signal: its number, 0 for none.
     pub(crate) fn signal_came(&mut self, pid: u32, answer: &Answer) {
-        let Ok(signal) = u32::try_from(answer.value) else { return };
-        let pending = answer.buffers.get(0).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let Ok(signal) = u32::try_from(answer.value) else {
+            return;
+        };
+        let pending = answer
+            .buffers
+            .get(0)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u64::from_le_bytes);
         self.body(pid).held_back = pending;
         if (1..=signal::SIGNAL_MAX).contains(&signal) {
             self.act(pid, signal);
@@ -117,7 +140,10 @@ impl System {
                 Action::Ignore | Action::Continue => {}
                 Action::Stop => {
                     body.rewind_call();
-                    body.call = Some(Pending { number: CALL_STOPPED, args: [u64::from(signal), 0, 0, 0, 0, 0] });
+                    body.call = Some(Pending {
+                        number: CALL_STOPPED,
+                        args: [u64::from(signal), 0, 0, 0, 0, 0],
+                    });
                 }
             },
             _ => self.deliver(pid, signal),
@@ -133,8 +159,12 @@ impl System {
             self.deliver_fault(pid, signal, address);
         } else {
             let (rip, name) = (body.registers.rip, body.name);
-            let name = core::str::from_utf8(&name).unwrap_or("?").trim_end_matches('\0');
-            machine::log!("process {pid} ({name}): signal {signal} at {rip:#x}, address {address:#x}");
+            let name = core::str::from_utf8(&name)
+                .unwrap_or("?")
+                .trim_end_matches('\0');
+            machine::log!(
+                "process {pid} ({name}): signal {signal} at {rip:#x}, address {address:#x}"
+            );
             self.die(pid, signal);
         }
         self.advance(pid);
@@ -144,10 +174,16 @@ impl System {
     pub(crate) fn die(&mut self, pid: u32, signal: u32) {
         let body = self.body(pid);
         body.forward = match body.forward {
-            Forward::Sent { seq, .. } => Forward::Sent { seq, purpose: Purpose::Arrived },
+            Forward::Sent { seq, .. } => Forward::Sent {
+                seq,
+                purpose: Purpose::Arrived,
+            },
             _ => Forward::Idle,
         };
         body.run = Run::Blocked;
-        body.call = Some(Pending { number: CALL_END, args: [u64::from(signal), 0, 0, 0, 0, 0] });
+        body.call = Some(Pending {
+            number: CALL_END,
+            args: [u64::from(signal), 0, 0, 0, 0, 0],
+        });
     }
 }

@@ -93,18 +93,25 @@ pub(crate) struct Pages<'a> {
 
 impl PageSource for Pages<'_> {
     fn file_page(&mut self, backing: &FileBacking, offset: u64) -> Result<Frame, FetchStop> {
-        let by_hash = (backing.hash != [0; 32]).then(|| self.fs.by_hash(&backing.hash)).flatten();
+        let by_hash = (backing.hash != [0; 32])
+            .then(|| self.fs.by_hash(&backing.hash))
+            .flatten();
         let inode = match by_hash {
             Some(inode) => inode,
             None => {
                 let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
-                mapped.get(backing.home_file as usize).ok_or(FetchStop::Bus)?.clone()
+                mapped
+                    .get(backing.home_file as usize)
+                    .ok_or(FetchStop::Bus)?
+                    .clone()
             }
         };
-        inode.page(offset / machine::PAGE_SIZE as u64).map_err(|error| match error {
-            PageError::NoMemory => FetchStop::NoMemory,
-            _ => FetchStop::Bus,
-        })
+        inode
+            .page(offset / machine::PAGE_SIZE as u64)
+            .map_err(|error| match error {
+                PageError::NoMemory => FetchStop::NoMemory,
+                _ => FetchStop::Bus,
+            })
     }
 }
 
@@ -112,7 +119,11 @@ impl System {
     /// A node without processes; [`System::spawn_init`] gives it its first.
     pub fn new(settings: Settings, now: u64) -> System {
         let wakes = Wakes::new();
-        let fs = Arc::new(FileSystem::new(settings.archive, wakes.clone(), settings.boot_unix_ns));
+        let fs = Arc::new(FileSystem::new(
+            settings.archive,
+            wakes.clone(),
+            settings.boot_unix_ns,
+        ));
         let config = Config {
             node: settings.node,
             boot: settings.boot,
@@ -181,9 +192,16 @@ impl System {
     }
 
     /// Takes in one packet.
-    pub fn packet(&mut self, now: u64, header: &[u8; wire::HEADER_LEN], page: Frame, length: usize) {
+    pub fn packet(
+        &mut self,
+        now: u64,
+        header: &[u8; wire::HEADER_LEN],
+        page: Frame,
+        length: usize,
+    ) {
         self.now = self.now.max(now);
-        self.net.handle_frame(self.now, header, NetPage(page), length);
+        self.net
+            .handle_frame(self.now, header, NetPage(page), length);
         self.settle();
     }
 
@@ -198,8 +216,12 @@ impl System {
                 ConsoleEvent::WindowChanged => signal::SIGWINCH,
             };
             let group = self.fs.console().foreground();
-            let targets: Vec<u32> =
-                self.homes.values().filter(|home| home.lives() && home.group == group).map(|home| home.pid).collect();
+            let targets: Vec<u32> = self
+                .homes
+                .values()
+                .filter(|home| home.lives() && home.group == group)
+                .map(|home| home.pid)
+                .collect();
             for pid in targets {
                 self.signal(pid, signal);
             }
@@ -220,7 +242,10 @@ impl System {
     /// When [`System::tick`] is next due, node's clock.
     pub fn poll_timeout(&self) -> Option<u64> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        [self.net.poll_timeout(), alarm, self.hand_over_timeout()].into_iter().flatten().min()
+        [self.net.poll_timeout(), alarm, self.hand_over_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The status with which the node is to be powered off, once somebody asked for it.
@@ -273,8 +298,17 @@ impl System {
                 machine::log!("node {} is lost (boot {:x} is over)", id.0, boot.0);
                 self.peer_lost(id, boot);
             }
-            Event::Message { from, boot, message } => self.message(from, boot, message),
-            Event::Page { from, boot, tag, page } => self.page(from, boot, tag, page.0),
+            Event::Message {
+                from,
+                boot,
+                message,
+            } => self.message(from, boot, message),
+            Event::Page {
+                from,
+                boot,
+                tag,
+                page,
+            } => self.page(from, boot, tag, page.0),
             Event::Measured { .. } | Event::Beacon { .. } => self.observe(event),
             _ => {}
         }
@@ -294,13 +328,18 @@ impl System {
     }
 
     fn alarm(&mut self, pid: u32, at: u64) {
-        let Some(body) = self.bodies.get_mut(&pid) else { return };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
         if body.alarm_ns != at {
             return;
         }
         body.alarm_ns = 0;
         match body.forward {
-            Forward::Sent { seq, purpose: Purpose::Call } => self.send_cancel(pid, seq),
+            Forward::Sent {
+                seq,
+                purpose: Purpose::Call,
+            } => self.send_cancel(pid, seq),
             _ => self.wakes.push(pid),
         }
     }
@@ -310,7 +349,9 @@ impl System {
     /// The body to run next, taken out of the System while it is in user mode.
     pub fn begin(&mut self) -> Option<Box<Body>> {
         while let Some(pid) = self.ready.pop_front() {
-            let Some(body) = self.bodies.get_mut(&pid) else { continue };
+            let Some(body) = self.bodies.get_mut(&pid) else {
+                continue;
+            };
             body.queued = false;
             if body.run != Run::Ready || body.space.is_none() {
                 continue;
@@ -336,13 +377,29 @@ impl System {
         match exit {
             Exit::Interrupt => self.advance(pid),
             Exit::Syscall => {
-                let args = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+                let args = [
+                    registers.rdi,
+                    registers.rsi,
+                    registers.rdx,
+                    registers.r10,
+                    registers.r8,
+                    registers.r9,
+                ];
                 let number = u32::try_from(registers.rax).unwrap_or(u32::MAX);
-                let number = if number >= crate::dispatch::PSEUDO { u32::MAX } else { number };
+                let number = if number >= crate::dispatch::PSEUDO {
+                    u32::MAX
+                } else {
+                    number
+                };
                 self.body(pid).call = Some(Pending { number, args });
                 self.advance(pid);
             }
-            Exit::PageFault { address, write, execute, .. } => {
+            Exit::PageFault {
+                address,
+                write,
+                execute,
+                ..
+            } => {
                 let access = if write {
                     Access::WRITE
                 } else if execute {
@@ -352,7 +409,9 @@ impl System {
                 };
                 self.fault(pid, address, access);
             }
-            Exit::Exception { vector, address, .. } => self.exception(pid, vector, address),
+            Exit::Exception {
+                vector, address, ..
+            } => self.exception(pid, vector, address),
         }
         self.settle();
     }
@@ -399,7 +458,11 @@ impl System {
                 self.request_page(pid, page);
                 Stop::Wait
             }
-            Trouble::FileMissing { page, backing, offset } => self.request_file_page(pid, page, &backing, offset),
+            Trouble::FileMissing {
+                page,
+                backing,
+                offset,
+            } => self.request_file_page(pid, page, &backing, offset),
         }
     }
 
@@ -411,9 +474,17 @@ impl System {
         pid: u32,
         act: impl FnOnce(&mut Space, &mut dyn PageSource) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let System { bodies, homes, fs, .. } = self;
-        let space = bodies.get_mut(&pid).and_then(|body| body.space.as_mut()).ok_or(Trouble::Segv)?;
-        let mut pages = Pages { fs, home: homes.get(&pid) };
+        let System {
+            bodies, homes, fs, ..
+        } = self;
+        let space = bodies
+            .get_mut(&pid)
+            .and_then(|body| body.space.as_mut())
+            .ok_or(Trouble::Segv)?;
+        let mut pages = Pages {
+            fs,
+            home: homes.get(&pid),
+        };
         act(space, &mut pages)
     }
 
@@ -422,7 +493,9 @@ impl System {
     /// # Panics
     /// If it is not: only for callers that have just seen it.
     pub(crate) fn body(&mut self, pid: u32) -> &mut Body {
-        self.bodies.get_mut(&pid).expect("the caller has seen this body")
+        self.bodies
+            .get_mut(&pid)
+            .expect("the caller has seen this body")
     }
 
     /// Brings a body as far as it gets: to the run queue, or to the next thing it waits for.
@@ -431,7 +504,9 @@ impl System {
     /// taken if one is wanted; then signals; then the call it is in; and only then user mode.
     pub(crate) fn advance(&mut self, pid: u32) {
         loop {
-            let Some(body) = self.bodies.get_mut(&pid) else { return };
+            let Some(body) = self.bodies.get_mut(&pid) else {
+                return;
+            };
             if body.space.is_none() {
                 return;
             }
@@ -463,7 +538,9 @@ impl System {
             match self.perform(pid, call) {
                 Flow::Again => {}
                 Flow::Wait => {
-                    let Some(body) = self.bodies.get_mut(&pid) else { return };
+                    let Some(body) = self.bodies.get_mut(&pid) else {
+                        return;
+                    };
                     body.run = Run::Blocked;
                     if !(body.freezing && body.forward == Forward::Idle) {
                         return;
@@ -476,7 +553,9 @@ impl System {
 
     /// After a wait was registered outside of a call: block, unless a freeze was waiting for this.
     fn advance_or_block(&mut self, pid: u32) {
-        let Some(body) = self.bodies.get_mut(&pid) else { return };
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
         body.run = Run::Blocked;
         if body.freezing {
             self.advance(pid);
@@ -494,10 +573,18 @@ impl System {
 
     /// Something this process waited for may have happened.
     pub(crate) fn woken(&mut self, pid: u32) {
-        if self.homes.get(&pid).is_some_and(|home| home.remote.is_some()) {
+        if self
+            .homes
+            .get(&pid)
+            .is_some_and(|home| home.remote.is_some())
+        {
             self.run_remote(pid);
         }
-        if self.bodies.get(&pid).is_some_and(|body| matches!(body.run, Run::Blocked | Run::Stopped)) {
+        if self
+            .bodies
+            .get(&pid)
+            .is_some_and(|body| matches!(body.run, Run::Blocked | Run::Stopped))
+        {
             self.advance(pid);
         }
     }
@@ -548,16 +635,34 @@ impl System {
     }
 
     /// Sends a page behind everything that is already on the urgent lane.
-    pub(crate) fn send_page(&mut self, to: NodeId, lane: Lane, pid: u32, epoch: u64, page: u64, frame: Frame) {
-        let tag = node::PageTag { pid: Pid(pid), epoch, page };
-        if self.net.send_page(self.now, to, lane, tag, NetPage(frame)).is_err() {
+    pub(crate) fn send_page(
+        &mut self,
+        to: NodeId,
+        lane: Lane,
+        pid: u32,
+        epoch: u64,
+        page: u64,
+        frame: Frame,
+    ) {
+        let tag = node::PageTag {
+            pid: Pid(pid),
+            epoch,
+            page,
+        };
+        if self
+            .net
+            .send_page(self.now, to, lane, tag, NetPage(frame))
+            .is_err()
+        {
             machine::log!("no way to node {}", to.0);
         }
     }
 
     /// Whether effects of the body may leave.
     pub(crate) fn effects_open(&self, pid: u32) -> bool {
-        self.bodies.get(&pid).is_some_and(|body| body.effects == Effects::Open)
+        self.bodies
+            .get(&pid)
+            .is_some_and(|body| body.effects == Effects::Open)
     }
 }
 

@@ -42,7 +42,9 @@ impl ProcView for System {
     }
 
     fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop> {
-        let text = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?.trim();
+        let text = core::str::from_utf8(bytes)
+            .map_err(|_| Errno::EINVAL)?
+            .trim();
         match entry {
             ProcEntry::Process(pid, ProcessFile::Goto) => self.go(pid, text, writer)?,
             ProcEntry::Cluster(ClusterFile::Ping) => self.measure(writer, text)?,
@@ -72,7 +74,9 @@ impl ProcView for System {
 
     fn descriptors(&self, pid: u32) -> Vec<u32> {
         let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
-        files.map(crate::files::FileState::open_descriptors).unwrap_or_default()
+        files
+            .map(crate::files::FileState::open_descriptors)
+            .unwrap_or_default()
     }
 
     fn random(&mut self, into: &mut [u8]) {
@@ -85,9 +89,17 @@ impl ProcView for System {
 /// The text of `/proc/PID/maps`.
 fn maps(body: &Body) -> String {
     let mut text = String::new();
-    let Some(space) = body.space.as_ref() else { return text };
+    let Some(space) = body.space.as_ref() else {
+        return text;
+    };
     for area in space.areas() {
-        let flag = |access, letter| if area.access.contains(access) { letter } else { '-' };
+        let flag = |access, letter| {
+            if area.access.contains(access) {
+                letter
+            } else {
+                '-'
+            }
+        };
         let shared = if area.is_shared() { 's' } else { 'p' };
         let inode = area.home_file().map_or(0, |handle| u64::from(handle) + 1);
         let _ = write!(
@@ -115,7 +127,11 @@ fn maps(body: &Body) -> String {
 
 /// What the node of a body tells home.
 fn facts(body: &Body) -> BodyFacts {
-    let usage = body.space.as_ref().map(crate::memory::Space::usage).unwrap_or_default();
+    let usage = body
+        .space
+        .as_ref()
+        .map(crate::memory::Space::usage)
+        .unwrap_or_default();
     let obstacle = match (&body.space, body.lender) {
         (None, _) => Some("a vfork child has its memory"),
         (_, Some(_)) => Some("it runs in its parent's memory (vfork)"),
@@ -143,8 +159,18 @@ impl System {
         if from != pid.home() {
             return;
         }
-        let found = self.bodies.get(&pid.0).filter(|body| body.epoch == epoch).map(|body| facts(body));
-        self.send(from, Message::Told { pid, facts: found.unwrap_or_default() });
+        let found = self
+            .bodies
+            .get(&pid.0)
+            .filter(|body| body.epoch == epoch)
+            .map(|body| facts(body));
+        self.send(
+            from,
+            Message::Told {
+                pid,
+                facts: found.unwrap_or_default(),
+            },
+        );
     }
 
     /// The node of a body answers.
@@ -165,7 +191,10 @@ impl System {
         let me = self.me;
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
         if !home.lives() {
-            return Ok(BodyFacts { state: b'Z', ..BodyFacts::default() });
+            return Ok(BodyFacts {
+                state: b'Z',
+                ..BodyFacts::default()
+            });
         }
         if let Some(facts) = home.facts.take() {
             home.cpu_ns = home.cpu_ns.max(facts.cpu_ns);
@@ -174,12 +203,21 @@ impl System {
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
         if owner == me || self.reachable(owner).is_err() {
             // In the middle of a move, or out of reach: what home knows by itself.
-            return Ok(BodyFacts { state: b'S', ..BodyFacts::default() });
+            return Ok(BodyFacts {
+                state: b'S',
+                ..BodyFacts::default()
+            });
         }
         if let Some(home) = self.homes.get(&pid) {
             home.request_done.wait(reader);
         }
-        self.send(owner, Message::Query { pid: wire_pid(pid), epoch });
+        self.send(
+            owner,
+            Message::Query {
+                pid: wire_pid(pid),
+                epoch,
+            },
+        );
         Err(Stop::Wait)
     }
 
@@ -205,7 +243,11 @@ impl System {
             ProcessFile::CantMove => {
                 let facts = self.facts_of(pid, reader)?;
                 let last = self.homes.get(&pid).and_then(|home| home.obstacle.clone());
-                let reason = if facts.obstacle.is_empty() { last.unwrap_or_default() } else { facts.obstacle };
+                let reason = if facts.obstacle.is_empty() {
+                    last.unwrap_or_default()
+                } else {
+                    facts.obstacle
+                };
                 let mut text = reason.into_bytes();
                 if !text.is_empty() {
                     text.push(b'\n');
@@ -240,10 +282,21 @@ impl System {
             "home" => me,
             number => NodeId(number.parse().map_err(|_| Errno::EINVAL)?),
         };
-        let home = self.homes.get_mut(&pid).filter(|home| home.lives()).ok_or(Errno::ESRCH)?;
+        let home = self
+            .homes
+            .get_mut(&pid)
+            .filter(|home| home.lives())
+            .ok_or(Errno::ESRCH)?;
+        if pid == Pid::new(me, 1).0 {
+            let reason = MoveError::CantMove("the first process of a node stays there".to_string());
+            return Err(self.explain(pid, &reason).into());
+        }
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
         if let Some(request) = home.request.take() {
-            match (request.asker == writer && request.target == target, request.result.clone()) {
+            match (
+                request.asker == writer && request.target == target,
+                request.result.clone(),
+            ) {
                 (true, Some(result)) => return self.outcome(pid, result),
                 // A request under way is waited for, one's own as well as somebody else's.
                 (_, None) if request.asker != pid || writer != pid => {
@@ -257,11 +310,19 @@ impl System {
         if owner == target {
             return Ok(());
         }
-        self.reachable(target).map_err(|error| self.explain(pid, &error))?;
+        self.reachable(target)
+            .map_err(|error| self.explain(pid, &error))?;
         self.last_request += 1;
         let id = self.last_request;
-        let Some(home) = self.homes.get_mut(&pid) else { return Err(Errno::ESRCH.into()) };
-        home.request = Some(MoveRequest { id, target, asker: writer, result: None });
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return Err(Errno::ESRCH.into());
+        };
+        home.request = Some(MoveRequest {
+            id,
+            target,
+            asker: writer,
+            result: None,
+        });
         let own = writer == pid;
         if !own {
             home.request_done.wait(writer);
@@ -270,8 +331,13 @@ impl System {
             let hold = if own { Hold::Waits } else { Hold::Runs };
             self.wish(pid, epoch, id, target, hold);
         } else {
-            let request =
-                Message::MoveRequest { pid: wire_pid(pid), epoch, request: id, target, asker: wire_pid(writer) };
+            let request = Message::MoveRequest {
+                pid: wire_pid(pid),
+                epoch,
+                request: id,
+                target,
+                asker: wire_pid(writer),
+            };
             self.send(owner, request);
         }
         if own { Ok(()) } else { Err(Stop::Wait) }
@@ -279,7 +345,9 @@ impl System {
 
     /// The result of a request, from wherever the process was.
     pub(crate) fn move_result(&mut self, pid: u32, id: u64, result: Result<MoveStats, MoveError>) {
-        let Some(home) = self.homes.get_mut(&pid) else { return };
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
         if let Ok(stats) = &result {
             home.obstacle = None;
             home.move_count += 1;
@@ -298,7 +366,9 @@ impl System {
     }
 
     fn outcome(&mut self, pid: u32, result: Result<MoveStats, MoveError>) -> Result<(), Stop> {
-        result.map(|_| ()).map_err(|error| self.explain(pid, &error).into())
+        result
+            .map(|_| ())
+            .map_err(|error| self.explain(pid, &error).into())
     }
 
     /// The error number for a reason, which is kept in words for `cantmove`.
@@ -337,7 +407,9 @@ impl System {
         let mut text = String::new();
         match file {
             ClusterFile::Nodes => {
-                text.push_str("node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\n");
+                text.push_str(
+                    "node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\n",
+                );
                 let frames = machine::frame_counts();
                 let mut lines = alloc::vec![(
                     self.me.0,
@@ -350,7 +422,11 @@ impl System {
                     )
                 )];
                 for peer in self.net.peers() {
-                    let state = if peer.state == PeerState::Alive { "alive" } else { "silent" };
+                    let state = if peer.state == PeerState::Alive {
+                        "alive"
+                    } else {
+                        "silent"
+                    };
                     let line = format!(
                         "{}\t{state}\t{}\t{}\t{}\t{}\t{}\n",
                         peer.id.0,
@@ -368,13 +444,27 @@ impl System {
             ClusterFile::SelfNode => {
                 let frames = machine::frame_counts();
                 let _ = writeln!(text, "node {}\nboot {:x}", self.me.0, self.boot.0);
-                let _ = writeln!(text, "frames_total {}\nframes_free {}", frames.total, frames.free);
+                let _ = writeln!(
+                    text,
+                    "frames_total {}\nframes_free {}",
+                    frames.total, frames.free
+                );
                 let kinds = ["kernel", "pagetable", "user", "cache", "network", "device"];
                 for (kind, count) in kinds.iter().zip(frames.by_kind) {
                     let _ = writeln!(text, "frames_{kind} {count}");
                 }
-                let _ = writeln!(text, "homes {}\nbodies {}", self.homes.len(), self.bodies.len());
-                let _ = writeln!(text, "outgoing {}\nincoming {}", self.outgoing.len(), self.incoming.len());
+                let _ = writeln!(
+                    text,
+                    "homes {}\nbodies {}",
+                    self.homes.len(),
+                    self.bodies.len()
+                );
+                let _ = writeln!(
+                    text,
+                    "outgoing {}\nincoming {}",
+                    self.outgoing.len(),
+                    self.incoming.len()
+                );
                 for peer in self.net.peers() {
                     let counters = peer.counters;
                     let _ = writeln!(
@@ -428,7 +518,11 @@ impl System {
             ),
             GlobalFile::Loadavg => {
                 let running = self.ready.len();
-                format!("{running}.00 {running}.00 {running}.00 {running}/{} {}\n", self.homes.len(), self.last_serial)
+                format!(
+                    "{running}.00 {running}.00 {running}.00 {running}/{} {}\n",
+                    self.homes.len(),
+                    self.last_serial
+                )
             }
             GlobalFile::Mounts => "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\n".to_string(),
             GlobalFile::Cpuinfo => format!(

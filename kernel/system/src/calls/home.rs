@@ -36,11 +36,19 @@ pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     };
     let mut any = false;
     let mut found = None;
-    for child in call.system.homes.values().filter(|child| child.parent == me && wanted(child)) {
+    for child in call
+        .system
+        .homes
+        .values()
+        .filter(|child| child.parent == me && wanted(child))
+    {
         any = true;
         match child.life {
             Life::Zombie(status) => found = Some((child.pid, status)),
-            Life::Stopped { signal, told: false } if options & WUNTRACED != 0 => {
+            Life::Stopped {
+                signal,
+                told: false,
+            } if options & WUNTRACED != 0 => {
                 found = Some((child.pid, (signal << 8) | 0x7f));
             }
             _ => continue,
@@ -57,7 +65,9 @@ pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         call.home().children_changed.wait(me);
         return Err(Stop::Wait);
     };
-    let Some(child) = call.system.homes.get_mut(&pid) else { return Err(Errno::ECHILD.into()) };
+    let Some(child) = call.system.homes.get_mut(&pid) else {
+        return Err(Errno::ECHILD.into());
+    };
     let cpu_ns = child.cpu_ns + child.children_cpu_ns;
     if let Life::Stopped { told, .. } = &mut child.life {
         *told = true;
@@ -121,8 +131,13 @@ pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         pid if pid > 0 => home.pid == pid as u32,
         other => home.group == other.unsigned_abs(),
     };
-    let targets: Vec<u32> =
-        call.system.homes.values().filter(|home| wanted(home)).map(|home| home.pid).collect();
+    let targets: Vec<u32> = call
+        .system
+        .homes
+        .values()
+        .filter(|home| wanted(home))
+        .map(|home| home.pid)
+        .collect();
     if targets.is_empty() {
         return Err(Errno::ESRCH.into());
     }
@@ -169,8 +184,15 @@ pub fn getpgrp(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// The process that an argument names, 0 being the caller.
 fn named<'a>(call: &'a mut HomeCall<'_>, pid: u64) -> Result<&'a mut Home, Stop> {
-    let pid = if pid as i32 == 0 { call.pid } else { pid as u32 };
-    call.system.homes.get_mut(&pid).ok_or(Stop::Errno(Errno::ESRCH))
+    let pid = if pid as i32 == 0 {
+        call.pid
+    } else {
+        pid as u32
+    };
+    call.system
+        .homes
+        .get_mut(&pid)
+        .ok_or(Stop::Errno(Errno::ESRCH))
 }
 
 /// getpgid(2).
@@ -201,9 +223,16 @@ pub fn setpgid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EPERM.into());
     }
     let target = target.pid;
-    let group = if group as i32 == 0 { target } else { group as u32 };
-    let exists =
-        call.system.homes.values().any(|home| home.group == group && home.session == session);
+    let group = if group as i32 == 0 {
+        target
+    } else {
+        group as u32
+    };
+    let exists = call
+        .system
+        .homes
+        .values()
+        .any(|home| home.group == group && home.session == session);
     if group != target && !exists {
         return Err(Errno::EPERM.into());
     }
@@ -239,7 +268,10 @@ pub fn end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let signal = call.args[0] as u32;
     let home = call.home();
-    home.life = Life::Stopped { signal, told: false };
+    home.life = Life::Stopped {
+        signal,
+        told: false,
+    };
     let parent = home.parent;
     call.system.signal(parent, signal::SIGCHLD);
     call.system.children_changed(parent);
@@ -304,7 +336,11 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// The new program is about to run: name, command line and path in buffers 0 to 2.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let handle = call.args[0] as usize;
-    let (name, line, program) = (call.input(0).to_vec(), call.input(1).to_vec(), call.input(2).to_vec());
+    let (name, line, program) = (
+        call.input(0).to_vec(),
+        call.input(1).to_vec(),
+        call.input(2).to_vec(),
+    );
     let home = call.home();
     let mapped = home.mapped.get(handle).ok_or(Errno::EIO)?.clone();
     home.name = [0; 16];
@@ -331,8 +367,15 @@ pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
 pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, offset, ..] = call.args;
-    let inode = call.home().mapped.get(handle as usize).ok_or(Errno::EFAULT)?.clone();
-    let frame = inode.page(offset / PAGE_SIZE as u64).map_err(|_| Errno::EFAULT)?;
+    let inode = call
+        .home()
+        .mapped
+        .get(handle as usize)
+        .ok_or(Errno::EFAULT)?
+        .clone();
+    let frame = inode
+        .page(offset / PAGE_SIZE as u64)
+        .map_err(|_| Errno::EFAULT)?;
     let mut bytes = alloc::vec![0; PAGE_SIZE];
     frame.read(0, &mut bytes);
     call.outputs.set(0, bytes);
@@ -431,7 +474,10 @@ impl System {
             self.last_serial = self.last_serial.wrapping_add(1);
             let pid = Pid::new(self.me, self.last_serial).0;
             let in_group = |home: &Home| home.group == pid || home.session == pid;
-            if self.last_serial > 1 && !self.homes.contains_key(&pid) && !self.homes.values().any(in_group) {
+            if self.last_serial > 1
+                && !self.homes.contains_key(&pid)
+                && !self.homes.values().any(in_group)
+            {
                 return Some(pid);
             }
         }
@@ -441,7 +487,9 @@ impl System {
     /// A process is over: it becomes a zombie, its children get a new parent, its parent is told.
     pub(crate) fn ended(&mut self, pid: u32, status: u32) {
         let init = Pid::new(self.me, 1).0;
-        let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else { return };
+        let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
+            return;
+        };
         home.life = Life::Zombie(status);
         home.remote = None;
         home.pending = 0;
@@ -450,11 +498,22 @@ impl System {
         let files = home.files.take();
         let epoch = home.record.gate().epoch();
         let owner = home.record.gate().owner();
-        let copies: Vec<_> = home.record.copies().map(|(node, _)| node).filter(|node| *node != owner).collect();
+        let copies: Vec<_> = home
+            .record
+            .copies()
+            .map(|(node, _)| node)
+            .filter(|node| *node != owner)
+            .collect();
         home.request_done.wake();
         drop::<Option<FileState>>(files);
         for node in copies {
-            self.send(node, Message::Lost { pid: Pid(pid), epoch });
+            self.send(
+                node,
+                Message::Lost {
+                    pid: Pid(pid),
+                    epoch,
+                },
+            );
         }
         let mut orphans = false;
         for child in self.homes.values_mut().filter(|child| child.parent == pid) {

@@ -77,10 +77,15 @@ pub fn brk(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// mremap(2).
 pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [old, old_length, new_length, flags, place, _] = call.args;
-    match call.space()?.remap(old, old_length, new_length, flags, place) {
+    match call
+        .space()?
+        .remap(old, old_length, new_length, flags, place)
+    {
         Ok(address) => Ok(address),
         Err(MapStop::Errno(errno)) => Err(errno.into()),
-        Err(MapStop::Absent { page }) => Err(call.system.trouble(call.pid, Trouble::Absent { page })),
+        Err(MapStop::Absent { page }) => {
+            Err(call.system.trouble(call.pid, Trouble::Absent { page }))
+        }
     }
 }
 
@@ -112,8 +117,14 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         None
     } else {
         let bytes = call.read(new, 32)?;
-        let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-        Some(SignalAction { handler: word(0), flags: word(1), restorer: word(2), mask: word(3) })
+        let word =
+            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+        Some(SignalAction {
+            handler: word(0),
+            flags: word(1),
+            restorer: word(2),
+            mask: word(3),
+        })
     };
     if old != 0 {
         let now = call.body().signals.actions[index];
@@ -135,7 +146,11 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if set_bytes != SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
-    let set = if new == 0 { None } else { Some(call.read_u64(new)?) };
+    let set = if new == 0 {
+        None
+    } else {
+        Some(call.read_u64(new)?)
+    };
     let before = call.body().signals.mask;
     if old != 0 {
         call.write(old, &before.to_le_bytes())?;
@@ -162,7 +177,8 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         None
     } else {
         let bytes = call.read(new, 24)?;
-        let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+        let word =
+            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
         let (base, flags, size) = (word(0), word(1) as u32, word(2));
         // SS_AUTODISARM is a bit on top of the mode.
         if flags & !(SS_DISABLE | 1 | 0x8000_0000) != 0 {
@@ -171,7 +187,11 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         if flags & SS_DISABLE == 0 && size < 2048 {
             return Err(Errno::ENOMEM.into());
         }
-        Some(AltStack { base, size, flags: flags & !1 })
+        Some(AltStack {
+            base,
+            size,
+            flags: flags & !1,
+        })
     };
     if old != 0 {
         let rsp = call.body().registers.rsp;
@@ -228,7 +248,14 @@ pub fn getegid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// uname(2): the same on every node.
 pub fn uname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const FIELD: usize = 65;
-    let fields = ["Linux", HOST_NAME, "6.1.0-dunlin", "#1 Dunlin", "x86_64", "(none)"];
+    let fields = [
+        "Linux",
+        HOST_NAME,
+        "6.1.0-dunlin",
+        "#1 Dunlin",
+        "x86_64",
+        "(none)",
+    ];
     let mut bytes = alloc::vec![0; FIELD * fields.len()];
     for (index, field) in fields.iter().enumerate() {
         bytes[index * FIELD..][..field.len()].copy_from_slice(field.as_bytes());
@@ -352,7 +379,11 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             let mut span = timespec(call, timeout)?;
             let now = call.clock();
             if operation & 0x7f == 9 {
-                let base = if operation & 0x100 != 0 { call.wall() } else { now };
+                let base = if operation & 0x100 != 0 {
+                    call.wall()
+                } else {
+                    now
+                };
                 span = span.saturating_sub(base);
             }
             match call.body().restart.deadline_ns {
@@ -410,11 +441,17 @@ impl LocalCall<'_> {
 /// # Errors
 /// EINVAL for negative values or a second's worth of nanoseconds.
 pub(super) fn timespec(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> {
-    let (seconds, ns) = (call.read_u64(address)?, call.read_u64(address.wrapping_add(8))?);
+    let (seconds, ns) = (
+        call.read_u64(address)?,
+        call.read_u64(address.wrapping_add(8))?,
+    );
     if (seconds as i64) < 0 || ns >= NS_PER_S {
         return Err(Errno::EINVAL.into());
     }
-    Ok(seconds.saturating_mul(NS_PER_S).saturating_add(ns).min(i64::MAX as u64))
+    Ok(seconds
+        .saturating_mul(NS_PER_S)
+        .saturating_add(ns)
+        .min(i64::MAX as u64))
 }
 
 fn pair(seconds: u64, rest: u64) -> [u8; 16] {
@@ -478,7 +515,11 @@ pub fn clock_nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let base = call.read_clock(clock)?;
     let span = timespec(call, span)?;
     let now = call.clock();
-    let ahead = if flags & 1 != 0 { span.saturating_sub(base) } else { span };
+    let ahead = if flags & 1 != 0 {
+        span.saturating_sub(base)
+    } else {
+        span
+    };
     sleep_until(call, now.saturating_add(ahead))
 }
 
@@ -489,5 +530,9 @@ fn sleep_until(call: &mut LocalCall<'_>, end: u64) -> Result<u64, Stop> {
         0 => end.max(1),
         begun => begun,
     };
-    if now >= end { Ok(0) } else { Err(call.wait_until(end)) }
+    if now >= end {
+        Ok(0)
+    } else {
+        Err(call.wait_until(end))
+    }
 }

@@ -46,7 +46,10 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     };
     let backing = if flags & MAP_ANONYMOUS != 0 {
         if shared {
-            Backing::SharedAnonymous { object: SharedObject::new(), first_page: 0 }
+            Backing::SharedAnonymous {
+                object: SharedObject::new(),
+                first_page: 0,
+            }
         } else {
             Backing::Anonymous
         }
@@ -65,10 +68,18 @@ fn file_backing(
     access: machine::Access,
 ) -> Result<Backing, Stop> {
     let writes = shared && access.contains(machine::Access::WRITE);
-    let answer =
-        call.home(|_| Ok(Request::plain(CALL_MAP_FILE, [fd, u64::from(writes), 0, 0, 0, 0])))?;
+    let answer = call.home(|_| {
+        Ok(Request::plain(
+            CALL_MAP_FILE,
+            [fd, u64::from(writes), 0, 0, 0, 0],
+        ))
+    })?;
     result_of(answer.value)?;
-    let file = answer.buffers.get(0).and_then(ExecFile::from_bytes).ok_or(Errno::EIO)?;
+    let file = answer
+        .buffers
+        .get(0)
+        .and_then(ExecFile::from_bytes)
+        .ok_or(Errno::EIO)?;
     if writes {
         // The frames of the file itself: they are where the file is.
         let me = call.system.me;
@@ -77,9 +88,18 @@ fn file_backing(
         }
         let pid = call.pid;
         let home = call.system.homes.get(&pid).ok_or(Errno::ENODEV)?;
-        let inode = home.mapped.get(file.home_file as usize).ok_or(Errno::EIO)?.clone();
+        let inode = home
+            .mapped
+            .get(file.home_file as usize)
+            .ok_or(Errno::EIO)?
+            .clone();
         let first_page = offset / machine::PAGE_SIZE as u64;
-        return Ok(Backing::SharedFile { pages: inode, first_page, home_file: file.home_file, writable: true });
+        return Ok(Backing::SharedFile {
+            pages: inode,
+            first_page,
+            home_file: file.home_file,
+            writable: true,
+        });
     }
     Ok(Backing::File(FileBacking {
         hash: file.hash,
@@ -110,7 +130,12 @@ pub fn poll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 const fn ioctl_row(args: &'static [Arg]) -> Call {
-    Call { number: 16, name: "ioctl", place: Place::Split, args }
+    Call {
+        number: 16,
+        name: "ioctl",
+        place: Place::Split,
+        args,
+    }
 }
 static IOCTL_NONE: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Value]);
 static IOCTL_OUT_4: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Out(Length::Fixed(4))]);
@@ -148,9 +173,12 @@ fn pieces(call: &mut LocalCall<'_>) -> Result<Vec<(u64, u64)>, Stop> {
     }
     let bytes = call.read(vector, count as usize * 16)?;
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-    let pieces: Vec<(u64, u64)> =
-        (0..count as usize).map(|index| (word(2 * index), word(2 * index + 1))).collect();
-    let total = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
+    let pieces: Vec<(u64, u64)> = (0..count as usize)
+        .map(|index| (word(2 * index), word(2 * index + 1)))
+        .collect();
+    let total = pieces
+        .iter()
+        .try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
     if total.is_none_or(|total| total > i64::MAX as u64) {
         return Err(Errno::EINVAL.into());
     }
@@ -256,7 +284,12 @@ pub fn fork(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// vfork(2).
 pub fn vfork(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    spawn(call, CLONE_VM | CLONE_VFORK | u64::from(signal::SIGCHLD), 0, [0; 3])
+    spawn(
+        call,
+        CLONE_VM | CLONE_VFORK | u64::from(signal::SIGCHLD),
+        0,
+        [0; 3],
+    )
 }
 
 /// clone(2) as fork and vfork use it; threads are not there yet.
@@ -272,13 +305,20 @@ pub fn clone(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 /// A child: its home part first, then its body, on the node where the caller is.
-fn spawn(call: &mut LocalCall<'_>, flags: u64, stack: u64, pointers: [u64; 3]) -> Result<u64, Stop> {
+fn spawn(
+    call: &mut LocalCall<'_>,
+    flags: u64,
+    stack: u64,
+    pointers: [u64; 3],
+) -> Result<u64, Stop> {
     let [parent_tid, child_tid, tls] = pointers;
     let pid = call.pid;
     let shares = flags & CLONE_VM != 0;
     if !shares && let Some(page) = call.space()?.next_absent(0) {
         // A child of half a memory would need the rest twice: it is waited for.
-        return Err(call.system.trouble(pid, crate::memory::Trouble::Absent { page }));
+        return Err(call
+            .system
+            .trouble(pid, crate::memory::Trouble::Absent { page }));
     }
     if flags & CLONE_PARENT_SETTID != 0 {
         call.make_writable(parent_tid, 4)?;
@@ -306,11 +346,17 @@ fn spawn(call: &mut LocalCall<'_>, flags: u64, stack: u64, pointers: [u64; 3]) -
     if flags & CLONE_SETTLS != 0 {
         body.registers.fs_base = tls;
     }
-    body.clear_tid = if flags & CLONE_CHILD_CLEARTID != 0 { child_tid } else { 0 };
+    body.clear_tid = if flags & CLONE_CHILD_CLEARTID != 0 {
+        child_tid
+    } else {
+        0
+    };
     if shares {
         body.lender = Some(pid);
     }
-    call.system.bodies.insert(child, alloc::boxed::Box::new(body));
+    call.system
+        .bodies
+        .insert(child, alloc::boxed::Box::new(body));
     if !made {
         call.system.body(child).call = None;
         call.system.die_without_memory(child);
@@ -318,7 +364,9 @@ fn spawn(call: &mut LocalCall<'_>, flags: u64, stack: u64, pointers: [u64; 3]) -
     }
     if flags & CLONE_CHILD_SETTID != 0 {
         let word = child.to_le_bytes();
-        let _ = call.system.with_space(child, |space, pages| space.write(child_tid, &word, pages));
+        let _ = call
+            .system
+            .with_space(child, |space, pages| space.write(child_tid, &word, pages));
     }
     if shares {
         // The parent's registers carry the result already; it goes on when its memory is back.

@@ -79,6 +79,7 @@ impl World {
             seq,
             number,
             args: [body.done, 0, 0, 0, 0, 0],
+            rooms: [0; 6],
             data: vec![],
         };
         self.send(host, node(HOME), Message::Call(call));

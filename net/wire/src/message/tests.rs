@@ -26,6 +26,7 @@ fn samples() -> Vec<Message> {
             seq: 9,
             number: 1,
             args: [1, 0x7fff_0000, 3, 0, 0, u64::MAX],
+            rooms: [0; 6],
             data: b"abc".to_vec(),
         }),
         Message::Reply(Reply {
