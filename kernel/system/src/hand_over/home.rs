@@ -1,0 +1,62 @@
+//! A move as home judges it: who owns the process.
+//!
+//! Law: every answer is a compare-and-swap on the process's record, and says who owns it now.
+
+use crate::system::System;
+use wire::{BootId, Message, NodeId};
+
+impl System {
+    /// Home gives or refuses the epoch that the target asks for.
+    pub(super) fn commit_requested(&mut self, from: NodeId, boot: BootId, message: &Message) {
+        let Message::CommitRequest {
+            pid,
+            old_epoch,
+            source,
+            source_boot,
+            ..
+        } = *message
+        else {
+            return;
+        };
+        let Some(home) = self.homes.get_mut(&pid.0).filter(|home| home.lives()) else {
+            self.send(
+                from,
+                Message::Lost {
+                    pid,
+                    epoch: old_epoch,
+                },
+            );
+            return;
+        };
+        let mut decision = home
+            .record
+            .commit(from, boot, old_epoch, source, source_boot);
+        decision.poke = home.signal_waits();
+        self.send(from, decision.message());
+        if decision.granted {
+            self.send(source, decision.message());
+        }
+    }
+
+    pub(super) fn abort_requested(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        pid: wire::Pid,
+        old_epoch: u64,
+    ) {
+        let Some(home) = self.homes.get_mut(&pid.0).filter(|home| home.lives()) else {
+            self.send(
+                from,
+                Message::Lost {
+                    pid,
+                    epoch: old_epoch,
+                },
+            );
+            return;
+        };
+        let mut decision = home.record.abort(from, boot, old_epoch);
+        decision.poke = home.signal_waits();
+        self.send(from, decision.message());
+    }
+}

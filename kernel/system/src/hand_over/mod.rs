@@ -1,0 +1,244 @@
+//! A migration as the kernel does it: the glue around the three machines of `net/migrate`.
+//!
+//! Law: who owns a process is decided by the machines and by home's record; this file only does what
+//! they say, in their order. A body whose image is out is not among the bodies any more, so that
+//! nothing can run it; it comes back only by `Resume`.
+//!
+//! The way of a move: a wish ([`System::try_move`]) → `Offer` → `Freeze` ([`System::capture`]: the
+//! first pages and the image in one burst) → at the target [`System::image`] → `Compute` → home's
+//! decision → `OpenEffects` → `Release` → [`System::push`] until the source holds no page.
+
+mod home;
+mod source;
+mod target;
+mod wish;
+
+pub use source::Outgoing;
+pub use target::Incoming;
+
+use crate::body::Hold;
+use crate::system::System;
+use alloc::vec::Vec;
+use migrate::LostOutcome;
+use wire::{BootId, Message, NodeId};
+
+impl System {
+    /// A message that concerns a move.
+    pub(crate) fn hand_over_message(&mut self, from: NodeId, boot: BootId, message: Message) {
+        let pid = match &message {
+            Message::MoveRequest {
+                pid,
+                epoch,
+                request,
+                target,
+                asker,
+            } => {
+                if from == pid.home() {
+                    let hold = if asker == pid {
+                        Hold::Waits
+                    } else {
+                        Hold::Runs
+                    };
+                    self.wish(pid.0, *epoch, *request, *target, hold);
+                }
+                return;
+            }
+            Message::MoveResult {
+                pid,
+                request,
+                result,
+            } => {
+                return self.move_result(pid.0, *request, result.clone());
+            }
+            Message::Offer(offer) => return self.offered(from, boot, offer.clone()),
+            Message::Image(image) => return self.image(from, boot, image),
+            Message::CommitRequest { .. } => return self.commit_requested(from, boot, &message),
+            Message::AbortRequest { pid, old_epoch } => {
+                return self.abort_requested(from, boot, *pid, *old_epoch);
+            }
+            Message::PageRequest { pid, epoch, page } => {
+                return self.serve(from, pid.0, *epoch, *page);
+            }
+            Message::PagesZero { pid, epoch, runs } => {
+                return self.zero_pages(from, pid.0, *epoch, runs);
+            }
+            Message::Admit { pid, .. }
+            | Message::Refuse { pid, .. }
+            | Message::Decision { pid, .. }
+            | Message::Release { pid, .. }
+            | Message::Running { pid, .. }
+            | Message::PushEnd { pid, .. }
+            | Message::Discarded { pid, .. }
+            | Message::Lost { pid, .. } => pid.0,
+            _ => return,
+        };
+        if let Some(out) = self.outgoing.get_mut(&pid) {
+            out.source.on_message(self.now, from, boot, &message);
+            self.pump_source(pid);
+        }
+        if let Some(incoming) = self.incoming.get_mut(&pid) {
+            incoming.target.on_message(self.now, from, boot, &message);
+            self.pump_target(pid);
+        }
+        self.owner_told(from, pid, &message);
+    }
+
+    /// What home says to the owner of a body outside of a move.
+    fn owner_told(&mut self, from: NodeId, pid: u32, message: &Message) {
+        let Some(body) = self.bodies.get(&pid) else {
+            return;
+        };
+        if body.home != from || self.outgoing.contains_key(&pid) || self.incoming.contains_key(&pid)
+        {
+            return;
+        }
+        let stale = match *message {
+            Message::Lost { epoch, .. } => epoch >= body.epoch,
+            Message::Decision {
+                epoch,
+                owner,
+                owner_boot,
+                ..
+            } => epoch > body.epoch && (owner, owner_boot) != (self.me, self.boot),
+            _ => false,
+        };
+        if stale {
+            machine::log!("process {pid}: home says it is over here, dropped");
+            self.drop_stale(pid);
+        }
+    }
+
+    /// Tells a machine that waits for more that its copy is stale.
+    pub(crate) fn fence_target(&mut self, pid: u32) {
+        if let Some(incoming) = self.incoming.get_mut(&pid) {
+            incoming.target.fenced();
+            self.pump_target(pid);
+        }
+    }
+
+    /// When a machine next wants to be looked at.
+    pub(crate) fn hand_over_timeout(&self) -> Option<u64> {
+        let sources = self
+            .outgoing
+            .values()
+            .filter_map(|out| out.source.poll_timeout());
+        let targets = self
+            .incoming
+            .values()
+            .filter_map(|incoming| incoming.target.poll_timeout());
+        let wishes = self
+            .bodies
+            .values()
+            .filter_map(|body| body.wish.map(|wish| wish.deadline_ns));
+        sources.chain(targets).chain(wishes).min()
+    }
+
+    /// Lets the machines whose time has come act, and tries wishes that were in somebody's way.
+    pub(crate) fn hand_over_timeouts(&mut self) {
+        let now = self.now;
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        let sources: Vec<u32> = self
+            .outgoing
+            .iter()
+            .filter(|(_, out)| due(out.source.poll_timeout()))
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in sources {
+            if let Some(out) = self.outgoing.get_mut(&pid) {
+                out.source.on_timeout(now);
+            }
+            self.pump_source(pid);
+        }
+        let targets: Vec<u32> = self
+            .incoming
+            .iter()
+            .filter(|(_, incoming)| due(incoming.target.poll_timeout()))
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in targets {
+            if let Some(incoming) = self.incoming.get_mut(&pid) {
+                incoming.target.on_timeout(now);
+            }
+            self.pump_target(pid);
+        }
+    }
+
+    /// Tries the wishes that could not begin so far.
+    pub(crate) fn try_moves(&mut self) {
+        let wishing: Vec<u32> = self
+            .bodies
+            .values()
+            .filter(|body| body.wish.is_some())
+            .map(|body| body.pid)
+            .collect();
+        for pid in wishing {
+            self.try_move(pid);
+        }
+    }
+
+    /// A node does not answer. That proves nothing; but a move to it may be taken back.
+    pub(crate) fn peer_silent(&mut self, node: NodeId, boot: BootId) {
+        let pids: Vec<u32> = self.outgoing.keys().copied().collect();
+        for pid in pids {
+            if let Some(out) = self.outgoing.get_mut(&pid) {
+                out.source.on_peer_silent(self.now, node);
+            }
+            self.pump_source(pid);
+        }
+        let pids: Vec<u32> = self.homes.keys().copied().collect();
+        for pid in pids {
+            let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
+                continue;
+            };
+            if let LostOutcome::HandBack(decision) = home.record.owner_suspected(node, boot) {
+                self.send(decision.owner, decision.message());
+                self.send(node, decision.message());
+            }
+        }
+    }
+
+    /// A boot of a node is over for certain, and with it everything that lived there.
+    pub(crate) fn peer_lost(&mut self, node: NodeId, boot: BootId) {
+        let pids: Vec<u32> = self.outgoing.keys().copied().collect();
+        for pid in pids {
+            if let Some(out) = self.outgoing.get_mut(&pid) {
+                out.source.on_peer_lost(self.now, node, boot);
+            }
+            self.pump_source(pid);
+        }
+        let pids: Vec<u32> = self.incoming.keys().copied().collect();
+        for pid in pids {
+            if let Some(incoming) = self.incoming.get_mut(&pid) {
+                incoming.target.on_peer_lost(self.now, node, boot);
+            }
+            self.pump_target(pid);
+        }
+        let guests: Vec<u32> = self
+            .bodies
+            .values()
+            .filter(|body| body.home == node)
+            .map(|body| body.pid)
+            .collect();
+        for pid in guests {
+            machine::log!("process {pid}: its home is lost, and it with it");
+            self.drop_body(pid);
+        }
+        self.tombstones.home_lost(node);
+        let pids: Vec<u32> = self.homes.keys().copied().collect();
+        for pid in pids {
+            let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
+                continue;
+            };
+            let outcome = home.record.owner_lost(node, boot);
+            home.record.previous_lost(node, boot);
+            match outcome {
+                LostOutcome::Unaffected => {}
+                LostOutcome::HandBack(decision) => self.send(decision.owner, decision.message()),
+                LostOutcome::Ended => {
+                    machine::log!("process {pid}: lost with node {}", node.0);
+                    self.ended(pid, abi::signal::SIGKILL);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! A move at its source: freeze, image, push.
+//!
+//! Law: a page is sent once. Until home's `Release` it is also kept, because the process may come
+//! back; from then on it is dropped as it is sent, and at the end nothing is left.
+
+use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
+use crate::descriptor;
+use crate::dispatch::wire_pid;
+use crate::system::System;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use machine::{Frame, PAGE_SIZE};
+use migrate::{Source, SourceAction};
+use node::Lane;
+use wire::{Image, Message, MoveError, MoveStats, NodeId, Ticket};
+
+/// Pages that travel in the freeze, before the image.
+pub(super) const FIRST_PAGES: usize = 16;
+/// Zero pages are told in lists of at most this many runs.
+const ZERO_RUNS: usize = 256;
+
+/// A move as its source drives it.
+pub struct Outgoing {
+    pub(super) source: Source,
+    /// The frozen body, from the image on.
+    pub(super) body: Option<Box<Body>>,
+    /// Home's number of the request.
+    pub(super) request: u64,
+    pub(super) home: NodeId,
+    pub(super) hold: Hold,
+    pub(super) stats: MoveStats,
+    pub(super) since_ns: u64,
+    pub(super) frozen_at_ns: u64,
+    /// Sent before the pages may be dropped.
+    pub(super) early: BTreeSet<u64>,
+    /// Whether the pages may be dropped as they are sent.
+    pub(super) released: bool,
+    /// The push has come to this address.
+    pub(super) cursor: u64,
+    pub(super) zeros: Vec<(u64, u32)>,
+    pub(super) end_sent: bool,
+}
+
+impl Outgoing {
+    /// A move that was just offered.
+    pub(super) fn new(source: Source, wish: &MoveWish, me: NodeId, home: NodeId) -> Outgoing {
+        Outgoing {
+            source,
+            body: None,
+            request: wish.request,
+            home,
+            hold: wish.hold,
+            stats: MoveStats {
+                from: me,
+                to: wish.target,
+                pages_sent: 0,
+                pages_zero: 0,
+                pages_present: 0,
+                bytes: 0,
+                freeze_ns: 0,
+                observer_ns: 0,
+                total_ns: 0,
+                rtt_ns: 0,
+            },
+            since_ns: wish.since_ns,
+            frozen_at_ns: 0,
+            early: BTreeSet::new(),
+            released: false,
+            cursor: 0,
+            zeros: Vec::new(),
+            end_sent: false,
+        }
+    }
+
+    /// The process ended before it was frozen.
+    pub(crate) fn body_gone(&mut self, now: u64) {
+        self.source.body_gone(now);
+    }
+}
+
+impl System {
+    pub(crate) fn pump_source(&mut self, pid: u32) {
+        while let Some(action) = self
+            .outgoing
+            .get_mut(&pid)
+            .and_then(|out| out.source.poll_action())
+        {
+            match action {
+                SourceAction::Send(to, message) => self.send(to, message),
+                SourceAction::Freeze => self.freeze(pid),
+                SourceAction::Resume { epoch, poke } => self.resume(pid, epoch, poke),
+                // The push begins when the pages need not be kept: a trip later, at no page twice.
+                SourceAction::StartPush => {}
+                SourceAction::MayDrop => self.released(pid),
+                SourceAction::Forget => {
+                    if let Some(out) = self.outgoing.get_mut(&pid) {
+                        out.body = None;
+                    }
+                    if self.bodies.get(&pid).is_some_and(|body| body.freezing) {
+                        self.drop_body(pid);
+                    }
+                }
+                SourceAction::Finished(result) => self.source_finished(pid, result),
+            }
+        }
+    }
+
+    /// Stops a body at the user boundary, where it is already unless it asks home just now.
+    pub(super) fn freeze(&mut self, pid: u32) {
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            if let Some(out) = self.outgoing.get_mut(&pid) {
+                out.source.freeze_failed(self.now, MoveError::Gone);
+            }
+            return;
+        };
+        body.freezing = true;
+        if let Forward::Sent { seq, purpose } = body.forward
+            && purpose != Purpose::Arrived
+        {
+            self.send_cancel(pid, seq);
+        }
+        self.advance(pid);
+    }
+
+    /// Takes the final image of a body and sends it behind the first pages.
+    pub(crate) fn capture(&mut self, pid: u32) {
+        let reason = self.bodies.get(&pid).and_then(|body| {
+            let space = body.space.as_ref()?;
+            // Forked, lent or mapped since the offer: it moves another time.
+            space
+                .obstacle()
+                .or(body.lender.map(|_| "a vfork child has its memory"))
+        });
+        let ready = self
+            .outgoing
+            .get(&pid)
+            .is_some_and(|out| out.source.freezing());
+        if !ready || reason.is_some() {
+            self.body(pid).freezing = false;
+            if let (Some(reason), Some(out)) = (reason, self.outgoing.get_mut(&pid)) {
+                out.source
+                    .freeze_failed(self.now, MoveError::CantMove(reason.to_string()));
+                self.pump_source(pid);
+            }
+            self.wakes.push(pid);
+            return;
+        }
+        self.save_fpu();
+        let frozen_at_ns = machine::now_ns();
+        let Some(mut body) = self.bodies.remove(&pid) else {
+            return;
+        };
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        let (target, epoch) = (out.source.target(), out.source.target_epoch());
+        out.frozen_at_ns = frozen_at_ns;
+        self.beacon(target, pid, epoch, node::Edge::Stopped);
+        body.rewind_call();
+        body.alarm_ns = 0;
+        let descriptor = descriptor::encode(&body, frozen_at_ns);
+        let mut first = Vec::new();
+        if let Some(space) = body.space.as_ref() {
+            for page in space.first_pages(body.registers.rip, body.registers.rsp, FIRST_PAGES) {
+                first.extend(space.page(page).map(|frame| (page, frame)));
+            }
+        }
+        for (page, frame) in first {
+            self.send_early(pid, target, epoch, page, frame);
+        }
+        let image = Image {
+            pid: wire_pid(pid),
+            epoch,
+            source_boot: self.boot,
+            ticket: Ticket::default(),
+            digest: [0; 32],
+            frozen_at_ns,
+            descriptor,
+        };
+        self.send(target, Message::Image(image));
+        if let Some(out) = self.outgoing.get_mut(&pid) {
+            out.body = Some(body);
+            out.source.image_sent(self.now);
+        }
+        self.pump_source(pid);
+    }
+
+    /// Sends a page that must still be kept in case the process comes back.
+    pub(super) fn send_early(
+        &mut self,
+        pid: u32,
+        target: NodeId,
+        epoch: u64,
+        page: u64,
+        frame: Frame,
+    ) {
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        if out.early.insert(page) {
+            out.stats.pages_sent += 1;
+            out.stats.bytes += PAGE_SIZE as u64;
+            self.send_page(target, Lane::Urgent, pid, epoch, page, frame);
+        }
+    }
+
+    /// The process runs here again, in a new epoch.
+    pub(super) fn resume(&mut self, pid: u32, epoch: u64, poke: bool) {
+        if let Some(body) = self.outgoing.get_mut(&pid).and_then(|out| out.body.take()) {
+            self.forget_fpu(pid);
+            self.bodies.insert(pid, body);
+        }
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
+        body.epoch = epoch;
+        body.freezing = false;
+        body.held = false;
+        body.poked |= poke;
+        body.effects = Effects::Open;
+        body.arriving = false;
+        if body.run != Run::Stopped {
+            body.run = Run::Blocked;
+        }
+        body.queued = false;
+        self.tombstones.record(wire_pid(pid), epoch);
+        self.wakes.push(pid);
+    }
+
+    /// The process has had an effect elsewhere: pages are dropped as they are sent.
+    pub(super) fn released(&mut self, pid: u32) {
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        out.released = true;
+        if let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) {
+            for page in core::mem::take(&mut out.early) {
+                space.take(page);
+            }
+        }
+    }
+
+    pub(super) fn source_finished(&mut self, pid: u32, result: Result<(), MoveError>) {
+        let Some(mut out) = self.outgoing.remove(&pid) else {
+            return;
+        };
+        if let Some(body) = self.bodies.get_mut(&pid)
+            && body.held
+            && out.hold == Hold::Waits
+        {
+            body.held = false;
+            self.wakes.push(pid);
+        }
+        let target = out.source.target();
+        let peer = self.net.peer(target);
+        if let Some(report) = out.source.running() {
+            out.stats.pages_present = report.present;
+            let offset = peer
+                .as_ref()
+                .and_then(|peer| peer.clock_offset)
+                .map_or(0, |(offset, _)| offset);
+            let started = report.first_run_ns.saturating_add_signed(-offset);
+            out.stats.freeze_ns = started.saturating_sub(out.frozen_at_ns);
+        }
+        out.stats.rtt_ns = peer.and_then(|peer| peer.rtt_smoothed_ns).unwrap_or(0);
+        out.stats.total_ns = self.now.saturating_sub(out.since_ns);
+        self.report(out.home, pid, out.request, result.map(|()| out.stats));
+    }
+
+    /// A third node saw how long the process stood still.
+    pub(crate) fn observed(&mut self, pid: wire::Pid, epoch: u64, ns: u64) {
+        if let Some(out) = self.outgoing.get_mut(&pid.0)
+            && out.source.target_epoch() == epoch
+        {
+            out.stats.observer_ns = ns;
+        }
+    }
+
+    /// The target waits for a page.
+    pub(super) fn serve(&mut self, from: NodeId, pid: u32, epoch: u64, page: u64) {
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        if out.source.target() != from || out.source.target_epoch() != epoch {
+            return;
+        }
+        let released = out.released;
+        let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else {
+            return;
+        };
+        if released {
+            if let Some(frame) = space.take(page) {
+                out.stats.pages_sent += 1;
+                out.stats.bytes += PAGE_SIZE as u64;
+                self.send_page(from, Lane::Urgent, pid, epoch, page, frame);
+            }
+        } else if let Some(frame) = space.page(page) {
+            self.send_early(pid, from, epoch, page, frame);
+        }
+    }
+
+    /// Sends pages that nobody has asked for yet, as far as the links take them.
+    pub(crate) fn push(&mut self) {
+        let pids: Vec<u32> = self
+            .outgoing
+            .iter()
+            .filter(|(_, out)| out.released && out.body.is_some())
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in pids {
+            self.push_one(pid);
+        }
+    }
+
+    pub(super) fn push_one(&mut self, pid: u32) {
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        let (target, epoch) = (out.source.target(), out.source.target_epoch());
+        let mut room = self.net.bulk_room(target);
+        while room > 0 {
+            let Some(out) = self.outgoing.get_mut(&pid) else {
+                return;
+            };
+            let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else {
+                return;
+            };
+            let next = space.next_present(out.cursor);
+            let full = out.zeros.len() >= ZERO_RUNS;
+            if !out.zeros.is_empty() && (next.is_none() || full) {
+                let runs = core::mem::take(&mut out.zeros);
+                let zeros = Message::PagesZero {
+                    pid: wire_pid(pid),
+                    epoch,
+                    runs,
+                };
+                let _ = self.net.send_bulk(self.now, target, zeros);
+                room -= 1;
+                continue;
+            }
+            let Some(page) = next else { break };
+            out.cursor = page + PAGE_SIZE as u64;
+            let Some(frame) = space.take(page) else {
+                continue;
+            };
+            if frame.is_zero() {
+                out.stats.pages_zero += 1;
+                match out.zeros.last_mut() {
+                    Some((start, count))
+                        if *start + u64::from(*count) * PAGE_SIZE as u64 == page =>
+                    {
+                        *count += 1
+                    }
+                    _ => out.zeros.push((page, 1)),
+                }
+                continue;
+            }
+            out.stats.pages_sent += 1;
+            out.stats.bytes += PAGE_SIZE as u64;
+            self.send_page(target, Lane::Bulk, pid, epoch, page, frame);
+            room -= 1;
+        }
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        let Some(space) = out.body.as_ref().and_then(|body| body.space.as_ref()) else {
+            return;
+        };
+        let all_sent = out.zeros.is_empty() && space.next_present(out.cursor).is_none();
+        if all_sent && !out.end_sent {
+            out.end_sent = true;
+            let _ = self.net.send_bulk(
+                self.now,
+                target,
+                Message::PushEnd {
+                    pid: wire_pid(pid),
+                    epoch,
+                },
+            );
+        } else if out.end_sent && self.net.bulk_idle(target) {
+            out.source.push_done(self.now);
+            self.pump_source(pid);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! A move at its target: admission, installation, arrival.
+//!
+//! Law: the target reserves before anything is sent, installs only a whole and checked image, and
+//! lets no effect out before home has confirmed it.
+
+use crate::body::{Body, Effects, Purpose, Run};
+use crate::descriptor;
+use crate::dispatch::wire_pid;
+use crate::home::Request;
+use crate::memory::Installed;
+use crate::system::System;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use machine::{Frame, FrameKind};
+use migrate::{Target, TargetAction};
+use node::PageTag;
+use wire::{BootId, Image, Message, MoveError, NodeId, Offer};
+
+use super::source::FIRST_PAGES;
+
+/// Frames that a node keeps for itself when it admits a guest.
+const RESERVE_FRAMES: u64 = 1024;
+
+/// A move as its target drives it.
+pub struct Incoming {
+    pub(super) target: Target,
+    pub(super) offer: Offer,
+    /// Pages that came before the image.
+    pub(super) staged: Vec<(u64, Frame)>,
+}
+
+impl Incoming {
+    /// The node that still has pages, and the epoch of the move.
+    pub(crate) fn source(&self) -> (NodeId, u64) {
+        (self.target.source().0, self.target.epoch())
+    }
+}
+
+impl System {
+    pub(super) fn offered(&mut self, from: NodeId, boot: BootId, offer: Offer) {
+        let pid = offer.pid.0;
+        // Who offers a process back has all of it, so a push to there is over.
+        if let Some(out) = self.outgoing.get_mut(&pid)
+            && out.end_sent
+            && out.source.target_epoch() < offer.epoch
+        {
+            out.source.push_done(self.now);
+            self.pump_source(pid);
+        }
+        let reserved: u64 = self
+            .incoming
+            .values()
+            .map(|incoming| incoming.offer.pages)
+            .sum();
+        let free = machine::frame_counts().free;
+        let features = self.settings.features;
+        let busy = self.bodies.contains_key(&pid)
+            || self.outgoing.contains_key(&pid)
+            || self
+                .incoming
+                .get(&pid)
+                .is_some_and(|incoming| !incoming.target.waits_for_image());
+        let reason = if !self.tombstones.allows(offer.pid, offer.epoch) || busy {
+            Some(MoveError::Busy)
+        } else if !features.cover(&offer.features) {
+            Some(MoveError::Features)
+        } else if free
+            < reserved
+                .saturating_add(offer.pages)
+                .saturating_add(RESERVE_FRAMES)
+        {
+            Some(MoveError::NodeFull)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.send(
+                from,
+                Message::Refuse {
+                    pid: offer.pid,
+                    epoch: offer.epoch,
+                    reason,
+                },
+            );
+            return;
+        }
+        let target = Target::new(self.now, (self.me, self.boot), from, boot, &offer);
+        self.incoming.insert(
+            pid,
+            Incoming {
+                target,
+                offer,
+                staged: Vec::new(),
+            },
+        );
+        self.pump_target(pid);
+    }
+
+    pub(super) fn image(&mut self, from: NodeId, boot: BootId, image: &Image) {
+        let pid = image.pid.0;
+        let Some(incoming) = self
+            .incoming
+            .get_mut(&pid)
+            .filter(|incoming| incoming.target.expects(from, boot, image))
+        else {
+            self.send(
+                from,
+                Message::Discarded {
+                    pid: image.pid,
+                    epoch: image.epoch,
+                },
+            );
+            return;
+        };
+        let staged = core::mem::take(&mut incoming.staged);
+        let source_clock = self
+            .net
+            .peer(from)
+            .and_then(|peer| peer.clock_offset)
+            .map_or(0, |(offset, _)| offset);
+        let elapsed = self
+            .now
+            .saturating_add_signed(source_clock)
+            .saturating_sub(image.frozen_at_ns);
+        match descriptor::decode(&image.descriptor, pid, self.now, elapsed) {
+            Ok(mut body) => {
+                body.epoch = image.epoch;
+                if let Some(space) = body.space.as_mut() {
+                    for (page, frame) in staged {
+                        frame.set_kind(FrameKind::User);
+                        space.install(page, frame);
+                    }
+                }
+                self.tombstones.record(image.pid, image.epoch);
+                self.forget_fpu(pid);
+                self.bodies.insert(pid, body);
+                if let Some(incoming) = self.incoming.get_mut(&pid) {
+                    incoming.target.image_installed(self.now, image);
+                }
+            }
+            Err(reason) => {
+                machine::log!("process {pid}: image refused: {reason}");
+                incoming
+                    .target
+                    .image_bad(self.now, MoveError::CantMove(reason.to_string()));
+            }
+        }
+        self.pump_target(pid);
+    }
+
+    pub(super) fn pump_target(&mut self, pid: u32) {
+        while let Some(action) = self
+            .incoming
+            .get_mut(&pid)
+            .and_then(|incoming| incoming.target.poll_action())
+        {
+            match action {
+                TargetAction::Send(to, message) => self.send(to, message),
+                TargetAction::Compute => {
+                    if self
+                        .bodies
+                        .get(&pid)
+                        .is_some_and(|body| body.run != Run::Stopped)
+                    {
+                        self.make_ready(pid);
+                    }
+                }
+                TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
+                TargetAction::PagesLost => {
+                    if self.bodies.contains_key(&pid) {
+                        machine::log!("process {pid}: its last source is lost with pages of it");
+                        self.die(pid, abi::signal::SIGKILL);
+                        self.wakes.push(pid);
+                    }
+                }
+                TargetAction::Discard => self.drop_body(pid),
+                TargetAction::Finished => {
+                    self.incoming.remove(&pid);
+                }
+            }
+        }
+    }
+
+    /// Home has confirmed: the first effect says so back, and whatever waited goes on.
+    pub(super) fn open_effects(&mut self, pid: u32, epoch: u64, poke: bool) {
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
+        body.epoch = epoch;
+        body.effects = Effects::Open;
+        body.poked |= poke;
+        let request = Request::plain(wire::CALL_ARRIVED, [0; 6]);
+        self.forward(pid, Purpose::Arrived, request);
+        self.wakes.push(pid);
+    }
+
+    /// The first instruction here is about to run.
+    pub(crate) fn first_run(&mut self, body: &Body) {
+        let pid = body.pid;
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
+        let present = body.space.as_ref().map_or(0, |space| {
+            let usage = space.usage();
+            usage.resident_pages - usage.private_pages.min(usage.resident_pages)
+        });
+        incoming.target.started(machine::now_ns(), present);
+        let epoch = incoming.target.epoch();
+        let (source, _) = incoming.target.source();
+        self.beacon(source, pid, epoch, node::Edge::Started);
+        self.pump_target(pid);
+    }
+
+    /// A thread waits for a page that its last source still has.
+    pub(crate) fn request_page(&mut self, pid: u32, page: u64) {
+        let Some(incoming) = self.incoming.get(&pid) else {
+            return;
+        };
+        let (source, _) = incoming.target.source();
+        let epoch = incoming.target.epoch();
+        self.send(
+            source,
+            Message::PageRequest {
+                pid: wire_pid(pid),
+                epoch,
+                page,
+            },
+        );
+    }
+
+    /// A page came in.
+    pub(crate) fn page(&mut self, from: NodeId, boot: BootId, tag: PageTag, frame: Frame) {
+        let pid = tag.pid.0;
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
+        if incoming.target.source() != (from, boot) || incoming.target.epoch() != tag.epoch {
+            return;
+        }
+        if incoming.target.waits_for_image() {
+            if incoming.staged.len() <= FIRST_PAGES {
+                incoming.staged.push((tag.page, frame));
+            }
+            return;
+        }
+        frame.set_kind(FrameKind::User);
+        if let Some(space) = self
+            .bodies
+            .get_mut(&pid)
+            .and_then(|body| body.space.as_mut())
+        {
+            if space.install(tag.page, frame) == Installed::NoMemory {
+                self.out_of_memory(pid);
+            }
+            self.wakes.push(pid);
+        }
+    }
+
+    pub(super) fn zero_pages(&mut self, from: NodeId, pid: u32, epoch: u64, runs: &[(u64, u32)]) {
+        let Some(incoming) = self.incoming.get(&pid) else {
+            return;
+        };
+        if incoming.target.source().0 != from || incoming.target.epoch() != epoch {
+            return;
+        }
+        if let Some(space) = self
+            .bodies
+            .get_mut(&pid)
+            .and_then(|body| body.space.as_mut())
+        {
+            let short = runs
+                .iter()
+                .any(|(page, count)| space.install_zero(*page, *count).is_err());
+            if short {
+                self.out_of_memory(pid);
+            }
+            self.wakes.push(pid);
+        }
+    }
+}

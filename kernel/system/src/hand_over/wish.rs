@@ -1,0 +1,142 @@
+//! The wish to move a process, until its move begins.
+//!
+//! Law: a wish that cannot begin yet is kept and tried again after every event; one that cannot begin
+//! at all is answered with the reason, and the process runs on.
+
+use super::source::Outgoing;
+use crate::body::{Effects, Hold, MoveWish};
+use crate::dispatch::wire_pid;
+use crate::system::System;
+use alloc::string::ToString;
+use machine::PAGE_SIZE;
+use migrate::Source;
+use node::PeerState;
+use wire::{Message, MoveError, MoveStats, NodeId, Offer};
+
+/// How long a wish may wait for what stands in its way, ns.
+const WISH_NS: u64 = 60_000_000_000;
+
+impl System {
+    /// Home (or the process itself, by way of home) wants the process moved.
+    pub(crate) fn wish(&mut self, pid: u32, epoch: u64, request: u64, target: NodeId, hold: Hold) {
+        let home = wire_pid(pid).home();
+        let now = self.now;
+        let result = match self.bodies.get_mut(&pid) {
+            None => Err(if self.outgoing.contains_key(&pid) {
+                MoveError::Busy
+            } else {
+                MoveError::Gone
+            }),
+            Some(body) if body.epoch != epoch => Err(MoveError::Busy),
+            Some(body) if body.wish.is_some() => Err(MoveError::Busy),
+            Some(_) if self.outgoing.contains_key(&pid) => Err(MoveError::Busy),
+            Some(body) => {
+                body.wish = Some(MoveWish {
+                    target,
+                    request,
+                    hold,
+                    since_ns: now,
+                    deadline_ns: now + WISH_NS,
+                });
+                body.held = hold == Hold::Waits;
+                Ok(())
+            }
+        };
+        match result {
+            Ok(()) => self.try_move(pid),
+            Err(error) => self.report(home, pid, request, Err(error)),
+        }
+    }
+
+    /// Begins a move that is wished for, if nothing stands in its way.
+    pub(crate) fn try_move(&mut self, pid: u32) {
+        let now = self.now;
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
+        let Some(wish) = body.wish else { return };
+        let Some(space) = body.space.as_ref() else {
+            return;
+        };
+        let passing = body.lender.is_some()
+            || space.absent_count() > 0
+            || body.effects == Effects::Gated
+            || self.outgoing.contains_key(&pid)
+            || self.incoming.contains_key(&pid);
+        if passing && now < wish.deadline_ns {
+            return;
+        }
+        body.wish = None;
+        let obstacle = space.obstacle();
+        let (home, epoch, resident) = (body.home, body.epoch, space.usage().resident_pages);
+        let verdict = if passing {
+            Err(MoveError::TimedOut)
+        } else if let Some(reason) = obstacle {
+            Err(MoveError::CantMove(reason.to_string()))
+        } else if wish.target == self.me {
+            Ok(())
+        } else {
+            self.reachable(wish.target)
+        };
+        if let Err(error) = verdict {
+            self.body(pid).held = false;
+            self.report(home, pid, wish.request, Err(error));
+            self.wakes.push(pid);
+            return;
+        }
+        let offer = Offer {
+            pid: wire_pid(pid),
+            epoch: epoch + 1,
+            home,
+            pages: resident,
+            image_bytes: PAGE_SIZE as u64 * 4,
+            features: self.settings.features,
+        };
+        let source = Source::new(
+            now,
+            wire_pid(pid),
+            epoch,
+            (self.me, self.boot),
+            home,
+            wish.target,
+            offer,
+        );
+        let outgoing = Outgoing::new(source, &wish, self.me, home);
+        self.outgoing.insert(pid, outgoing);
+        self.pump_source(pid);
+    }
+
+    /// Whether a node can be moved to, as far as this node knows.
+    pub(crate) fn reachable(&self, target: NodeId) -> Result<(), MoveError> {
+        if target == self.me {
+            return Ok(());
+        }
+        match self.net.peer(target) {
+            None => Err(MoveError::UnknownNode),
+            Some(peer) if peer.state == PeerState::Silent => Err(MoveError::NodeDead),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Tells home what became of a request.
+    pub(crate) fn report(
+        &mut self,
+        home: NodeId,
+        pid: u32,
+        request: u64,
+        result: Result<MoveStats, MoveError>,
+    ) {
+        if home == self.me {
+            self.move_result(pid, request, result);
+        } else {
+            self.send(
+                home,
+                Message::MoveResult {
+                    pid: wire_pid(pid),
+                    request,
+                    result,
+                },
+            );
+        }
+    }
+}
