@@ -83,6 +83,9 @@ pub struct System {
     power_off: Option<u8>,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
+    /// A bug that a test has switched on.
+    #[cfg(test)]
+    pub(crate) canary: Option<crate::cluster_tests::Canary>,
 }
 
 /// Where file pages come from on this node: by content from the boot image, else from home's files.
@@ -154,6 +157,8 @@ impl System {
             ran_ns: 0,
             power_off: None,
             fpu_owner: None,
+            #[cfg(test)]
+            canary: None,
         };
         system.refresh_info();
         system.net.handle_timeout(now);

@@ -74,6 +74,26 @@ impl Outgoing {
         }
     }
 
+    /// The frozen body, if the image is out.
+    #[cfg(test)]
+    pub(crate) fn frozen(&self) -> Option<&Body> {
+        self.body.as_deref()
+    }
+
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "to {} epoch {}, {}, frozen {}, released {}, end sent {}",
+            self.source.target(),
+            self.source.target_epoch(),
+            self.source.state(),
+            self.body.is_some(),
+            self.released,
+            self.end_sent
+        )
+    }
+
     /// The process ended before it was frozen.
     pub(crate) fn body_gone(&mut self, now: u64) {
         self.source.body_gone(now);
@@ -183,6 +203,10 @@ impl System {
         if let Some(out) = self.outgoing.get_mut(&pid) {
             out.body = Some(body);
             out.source.image_sent(self.now);
+            #[cfg(test)]
+            if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
+                out.released = true;
+            }
         }
         self.pump_source(pid);
     }

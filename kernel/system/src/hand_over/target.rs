@@ -30,6 +30,17 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "from {} epoch {}, {}",
+            self.target.source().0,
+            self.target.epoch(),
+            self.target.state()
+        )
+    }
+
     /// The node that still has pages, and the epoch of the move.
     pub(crate) fn source(&self) -> (NodeId, u64) {
         (self.target.source().0, self.target.epoch())
@@ -157,6 +168,10 @@ impl System {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
+                    #[cfg(test)]
+                    if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
+                        self.body(pid).effects = Effects::Open;
+                    }
                     if self
                         .bodies
                         .get(&pid)
