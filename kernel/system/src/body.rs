@@ -284,6 +284,8 @@ pub struct Body {
     pub held: bool,
     /// Wakes it at this time, node's clock; 0 is never.
     pub alarm_ns: u64,
+    /// Its one entry among the node's alarms, which may be an older one; 0 is none.
+    pub alarm_queued_ns: u64,
     /// Program name as in prctl(PR_GET_NAME), NUL padded.
     pub name: [u8; 16],
     /// set_tid_address(2).

@@ -57,6 +57,7 @@ impl Body {
             wish: None,
             held: false,
             alarm_ns: 0,
+            alarm_queued_ns: 0,
             name: [0; 16],
             clear_tid: 0,
             robust_list: (0, 0),
@@ -112,6 +113,7 @@ impl System {
             return;
         }
         self.forget_fpu(pid);
+        self.remove_alarm(pid);
         self.leave_memory(pid);
         let Some(body) = self.bodies.remove(&pid) else {
             return;

@@ -287,6 +287,7 @@ impl System {
                 self.woken(pid);
             }
         }
+        self.conclude_arrivals();
         self.try_moves();
         self.push();
     }
@@ -336,6 +337,7 @@ impl System {
         let Some(body) = self.bodies.get_mut(&pid) else {
             return;
         };
+        body.alarm_queued_ns = 0;
         if body.alarm_ns != at {
             return;
         }
@@ -596,10 +598,21 @@ impl System {
 
     /// Wakes a body at a time of its own clock.
     pub(crate) fn set_alarm(&mut self, pid: u32, deadline_ns: u64) {
+        self.remove_alarm(pid);
         let body = self.body(pid);
         let at = body.node_time_ns(deadline_ns).max(1);
         body.alarm_ns = at;
+        body.alarm_queued_ns = at;
         self.alarms.insert((at, pid));
+    }
+
+    /// Takes a body's entry out of the alarms: at most one per body, none without a body.
+    pub(crate) fn remove_alarm(&mut self, pid: u32) {
+        if let Some(body) = self.bodies.get_mut(&pid) {
+            body.alarm_ns = 0;
+            let queued = core::mem::take(&mut body.alarm_queued_ns);
+            self.alarms.remove(&(queued, pid));
+        }
     }
 
     // ---- extended state ----------------------------------------------------------------------

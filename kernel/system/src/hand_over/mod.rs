@@ -62,12 +62,21 @@ impl System {
             Message::PagesZero { pid, epoch, runs } => {
                 return self.zero_pages(from, pid.0, *epoch, runs);
             }
+            Message::PushEnd { pid, epoch } => {
+                if let Some(incoming) = self.incoming.get_mut(&pid.0)
+                    && incoming.target.source() == (from, boot)
+                    && incoming.target.epoch() == *epoch
+                {
+                    incoming.push_end = Some((from, boot, message));
+                    self.conclude_arrivals();
+                }
+                return;
+            }
             Message::Admit { pid, .. }
             | Message::Refuse { pid, .. }
             | Message::Decision { pid, .. }
             | Message::Release { pid, .. }
             | Message::Running { pid, .. }
-            | Message::PushEnd { pid, .. }
             | Message::Discarded { pid, .. }
             | Message::Lost { pid, .. } => pid.0,
             _ => return,

@@ -168,6 +168,7 @@ impl System {
             return;
         }
         self.save_fpu();
+        self.remove_alarm(pid);
         let frozen_at_ns = machine::now_ns();
         let Some(mut body) = self.bodies.remove(&pid) else {
             return;
@@ -179,7 +180,6 @@ impl System {
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(target, pid, epoch, node::Edge::Stopped);
         body.rewind_call();
-        body.alarm_ns = 0;
         let descriptor = descriptor::encode(&body, frozen_at_ns);
         let mut first = Vec::new();
         if let Some(space) = body.space.as_ref() {

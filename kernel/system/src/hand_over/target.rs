@@ -27,6 +27,8 @@ pub struct Incoming {
     pub(super) offer: Offer,
     /// Pages that came before the image.
     pub(super) staged: Vec<(u64, Frame)>,
+    /// The end of the push, which has overtaken pages on the other lane: kept until they are here.
+    pub(super) push_end: Option<(NodeId, BootId, Message)>,
 }
 
 impl Incoming {
@@ -102,6 +104,7 @@ impl System {
                 target,
                 offer,
                 staged: Vec::new(),
+                push_end: None,
             },
         );
         self.pump_target(pid);
@@ -241,6 +244,30 @@ impl System {
                 page,
             },
         );
+    }
+
+    /// Ends the arrivals whose last page is here. A page that was asked for travels on the urgent
+    /// lane, and may come behind the end of the push on the bulk lane.
+    pub(crate) fn conclude_arrivals(&mut self) {
+        let bodies = &self.bodies;
+        let here = |pid: &u32| {
+            let space = bodies.get(pid).and_then(|body| body.space.as_ref());
+            space.is_none_or(|space| space.absent_count() == 0)
+        };
+        let over: Vec<u32> = self
+            .incoming
+            .iter()
+            .filter(|(pid, incoming)| incoming.push_end.is_some() && here(pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in over {
+            if let Some(incoming) = self.incoming.get_mut(&pid)
+                && let Some((from, boot, end)) = incoming.push_end.take()
+            {
+                incoming.target.on_message(self.now, from, boot, &end);
+                self.pump_target(pid);
+            }
+        }
     }
 
     /// A page came in.
