@@ -141,6 +141,8 @@ impl System {
             outgoing.body_gone(self.now);
             self.pump_source(pid);
         }
+        // Its source may be told of the end before that of its push: nothing more is awaited.
+        self.fence_target(pid);
     }
 
     /// A fork that found no memory for the child: the child never ran.

@@ -291,7 +291,8 @@ impl System {
             let reason = MoveError::CantMove("the first process of a node stays there".to_string());
             return Err(self.explain(pid, &reason).into());
         }
-        let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
+        let gate = home.record.gate();
+        let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
                 request.asker == writer && request.target == target,
@@ -321,6 +322,7 @@ impl System {
             id,
             target,
             asker: writer,
+            source: (owner, owner_boot),
             result: None,
         });
         let own = writer == pid;

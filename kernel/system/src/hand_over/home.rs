@@ -31,7 +31,7 @@ impl System {
         let mut decision = home
             .record
             .commit(from, boot, old_epoch, source, source_boot);
-        decision.poke = home.signal_waits();
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
@@ -56,7 +56,7 @@ impl System {
             return;
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
-        decision.poke = home.signal_waits();
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
     }
 }

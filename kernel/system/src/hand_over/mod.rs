@@ -20,7 +20,7 @@ use crate::body::Hold;
 use crate::system::System;
 use alloc::vec::Vec;
 use migrate::LostOutcome;
-use wire::{BootId, Message, NodeId};
+use wire::{BootId, Message, MoveError, NodeId};
 
 impl System {
     /// A message that concerns a move.
@@ -199,7 +199,9 @@ impl System {
             let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
                 continue;
             };
-            if let LostOutcome::HandBack(decision) = home.record.owner_suspected(node, boot) {
+            let poke = home.has_signals();
+            if let LostOutcome::HandBack(mut decision) = home.record.owner_suspected(node, boot) {
+                decision.poke = poke;
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
             }
@@ -240,9 +242,22 @@ impl System {
             };
             let outcome = home.record.owner_lost(node, boot);
             home.record.previous_lost(node, boot);
+            let poke = home.has_signals();
+            // Whoever was asked to move it cannot answer any more.
+            let request = home
+                .request
+                .as_ref()
+                .filter(|request| request.result.is_none() && request.source == (node, boot))
+                .map(|request| request.id);
+            if let Some(request) = request {
+                self.move_result(pid, request, Err(MoveError::NodeDead));
+            }
             match outcome {
                 LostOutcome::Unaffected => {}
-                LostOutcome::HandBack(decision) => self.send(decision.owner, decision.message()),
+                LostOutcome::HandBack(mut decision) => {
+                    decision.poke = poke;
+                    self.send(decision.owner, decision.message());
+                }
                 LostOutcome::Ended => {
                     machine::log!("process {pid}: lost with node {}", node.0);
                     self.ended(pid, abi::signal::SIGKILL);
