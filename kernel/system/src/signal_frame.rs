@@ -4,7 +4,7 @@
 //! its magic numbers (`arch/x86/include/uapi/asm/sigcontext.h`), because programs look into it. What
 //! comes back from it is user input and checked like any.
 
-use crate::body::{HANDLER_DEFAULT, Restart, SS_DISABLE, SignalAction};
+use crate::body::{HANDLER_DEFAULT, Pending, Restart, SS_DISABLE, SignalAction};
 use crate::dispatch::LocalCall;
 use crate::system::System;
 use crate::wait::Stop;
@@ -63,6 +63,16 @@ impl System {
     /// Ends or winds back the call that the signal interrupts.
     fn interrupt_call(&mut self, pid: u32, restart: bool) {
         let body = self.body(pid);
+        if body.call.is_none() && body.restart != Restart::default() {
+            // It was wound back in the middle, by a move or a stop: the handler's calls are not it.
+            body.registers.rip += crate::dispatch::SYSCALL_BYTES;
+            body.call = u32::try_from(body.registers.rax)
+                .ok()
+                .map(|number| Pending {
+                    number,
+                    args: [0; 6],
+                });
+        }
         let Some(call) = body.call else { return };
         let progress = body.restart.progress;
         if progress > 0 {
@@ -252,7 +262,7 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     body.registers = registers;
     *body.fpu = fpu;
     body.signals.set_mask(mask);
-    body.poked |= body.signals.mask & body.held_back != body.held_back;
+    body.poked |= body.signal_due();
     body.call = None;
     body.restart = Restart::default();
     Ok(0)

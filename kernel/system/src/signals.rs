@@ -94,12 +94,13 @@ impl System {
                 return true;
             }
             if body.home != me {
-                if body.poked && !body.freezing {
+                if (body.poked || body.signal_due()) && !body.freezing {
                     body.run = Run::Blocked;
                     return self.ask_for_signal(pid);
                 }
                 return true;
             }
+            body.held_back = 0;
             let mask = body.signals.mask;
             let Some(home) = self.homes.get_mut(&pid) else {
                 return true;

@@ -101,7 +101,12 @@ impl Checker {
     pub(super) fn log(&mut self, node: NodeId, bytes: &[u8]) -> Result<(), Failure> {
         let text = String::from_utf8_lossy(bytes);
         for line in text.lines() {
-            let bad = ["out of memory", "out of sequence", "image refused", "): signal "];
+            let bad = [
+                "out of memory",
+                "out of sequence",
+                "image refused",
+                "): signal ",
+            ];
             if bad.iter().any(|bad| line.contains(bad)) {
                 return Err(format!("node {node}: {line}"));
             }
@@ -195,8 +200,7 @@ impl Checker {
             return;
         };
         for machine in machines {
-            let Some(home_system) = machine.system.as_ref().filter(|other| other.me != dead)
-            else {
+            let Some(home_system) = machine.system.as_ref().filter(|other| other.me != dead) else {
                 continue;
             };
             for home in home_system.homes.values().filter(|home| home.lives()) {

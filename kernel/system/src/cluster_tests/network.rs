@@ -120,8 +120,8 @@ impl Network {
             }
         });
         for to in 0..self.cut.len() {
-            let meant = transmit.header[..6] == wire::BROADCAST_MAC
-                || transmit.header[..6] == address(to);
+            let meant =
+                transmit.header[..6] == wire::BROADCAST_MAC || transmit.header[..6] == address(to);
             if to == from || !meant || self.cut[from][to] {
                 continue;
             }

@@ -123,8 +123,7 @@ impl Author<'_> {
             starts.push(begin);
         }
         let (wait, done) = (self.asm.here(), self.asm.label());
-        self.asm
-            .call(61, &[Is(u64::MAX), Is(STATUS), Is(0), Is(0)]);
+        self.asm.call(61, &[Is(u64::MAX), Is(STATUS), Is(0), Is(0)]);
         self.asm.set(R9, EINTR);
         self.asm.jump_equal(RAX, R9, wait);
         self.asm.set(R9, ECHILD);
@@ -167,9 +166,7 @@ impl Author<'_> {
     }
 
     fn sleep(&mut self, ns: u64) {
-        let span = self
-            .asm
-            .longs(&[ns / 1_000_000_000, ns % 1_000_000_000]);
+        let span = self.asm.longs(&[ns / 1_000_000_000, ns % 1_000_000_000]);
         self.asm.call(35, &[Is(span), Is(0)]);
         self.asm.expect(RAX, 0, "nanosleep");
     }
@@ -249,7 +246,8 @@ impl Author<'_> {
             children: 0,
         };
         let title = self.asm.path(name);
-        self.asm.call(157, &[Is(15), Is(title), Is(0), Is(0), Is(0)]);
+        self.asm
+            .call(157, &[Is(15), Is(title), Is(0), Is(0), Is(0)]);
         self.asm.expect(RAX, 0, "prctl(PR_SET_NAME)");
         self.life(&mut role, self.work.steps, 0);
     }
@@ -397,7 +395,8 @@ impl Author<'_> {
         self.asm.jump_less(RBP, R8, bad);
         self.asm.jump(good);
         self.asm.place(bad);
-        self.asm.fail(RBP, "a sleep was too short, or a clock went back");
+        self.asm
+            .fail(RBP, "a sleep was too short, or a clock went back");
         self.asm.place(good);
     }
 
@@ -455,8 +454,7 @@ impl Author<'_> {
         self.asm.set_label(restorer, self.restorer);
         self.asm.set(R8, action + 16);
         self.asm.store(restorer, R8);
-        self.asm
-            .call(13, &[Is(SIGUSR1), Is(action), Is(0), Is(8)]);
+        self.asm.call(13, &[Is(SIGUSR1), Is(action), Is(0), Is(8)]);
         self.asm.expect(RAX, 0, "rt_sigaction");
         self.count_is(0, true);
         let blocks = self.random.below(2) == 0;
@@ -538,7 +536,8 @@ impl Author<'_> {
             self.asm.set(R9, 9);
             self.asm.jump_equal(RDX, R9, good);
         }
-        self.asm.fail(RDX, &format!("the child's status is {status:#x}"));
+        self.asm
+            .fail(RDX, &format!("the child's status is {status:#x}"));
         self.asm.place(good);
     }
 
@@ -592,11 +591,7 @@ impl Author<'_> {
             author.asm.set(RBP, BUFFER);
             author.asm.set(R12, BUFFER + 8 * count);
             author.asm.set(R15, 0);
-            let (again, over, fits) = (
-                author.asm.here(),
-                author.asm.label(),
-                author.asm.label(),
-            );
+            let (again, over, fits) = (author.asm.here(), author.asm.label(), author.asm.label());
             author.asm.jump_equal(RBP, R12, over);
             author.asm.two(op::MOV, RBX, R12);
             author.asm.two(op::SUB, RBX, RBP);

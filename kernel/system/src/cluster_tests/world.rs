@@ -260,9 +260,7 @@ impl World {
             let machine = &self.machines[index];
             if machine.system.is_none() && machine.on_at <= self.now {
                 self.switch_on(index)?;
-            } else if machine.system.is_some()
-                && machine.due.max(machine.still_until) <= self.now
-            {
+            } else if machine.system.is_some() && machine.due.max(machine.still_until) <= self.now {
                 self.turn(index)?;
             }
         }
@@ -319,7 +317,10 @@ impl World {
         machine.computer.enter();
         let clock = now - machine.zero;
         fake::set_now_ns(clock);
-        let mut system = machine.system.take().expect("only nodes that are on have a turn");
+        let mut system = machine
+            .system
+            .take()
+            .expect("only nodes that are on have a turn");
         system.tick(clock);
         let mut received = 0;
         while received < RECEIVE_BURST
@@ -344,7 +345,10 @@ impl World {
         let body = system.begin();
         let ran = body.is_some();
         if let Some(mut body) = body {
-            machine.panel.budget.set(budget.min(SLICE_NS / INSTRUCTION_NS));
+            machine
+                .panel
+                .budget
+                .set(budget.min(SLICE_NS / INSTRUCTION_NS));
             let exit = body.run();
             then = clock + (machine.panel.used.get().max(1)) * INSTRUCTION_NS;
             fake::set_now_ns(then);
@@ -452,7 +456,9 @@ impl World {
 
 fn fingerprint(header: &[u8; HEADER_LEN]) -> u64 {
     header.chunks(8).fold(0_u64, |hash, bytes| {
-        let word = bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let word = bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })
 }

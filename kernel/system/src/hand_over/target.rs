@@ -180,7 +180,7 @@ impl System {
                         .get(&pid)
                         .is_some_and(|body| body.run != Run::Stopped)
                     {
-                        self.make_ready(pid);
+                        self.advance(pid);
                     }
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
