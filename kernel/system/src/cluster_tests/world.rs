@@ -20,7 +20,7 @@ use wire::{BootId, Features, HEADER_LEN, NodeId};
 const MS: u64 = 1_000_000;
 /// How long the world is bad, how long work may take after that, how long the peace at the end is.
 const STORM_NS: u64 = 6_000 * MS;
-const PATIENCE_NS: u64 = 400_000 * MS;
+const PATIENCE_NS: u64 = 150_000 * MS;
 const PEACE_NS: u64 = 10_000 * MS;
 /// What one instruction takes.
 const INSTRUCTION_NS: u64 = 100;

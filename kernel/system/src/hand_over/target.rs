@@ -250,9 +250,13 @@ impl System {
     /// lane, and may come behind the end of the push on the bulk lane.
     pub(crate) fn conclude_arrivals(&mut self) {
         let bodies = &self.bodies;
+        #[cfg(test)]
+        let at_once = self.canary == Some(crate::cluster_tests::Canary::PushEndAtOnce);
+        #[cfg(not(test))]
+        let at_once = false;
         let here = |pid: &u32| {
             let space = bodies.get(pid).and_then(|body| body.space.as_ref());
-            space.is_none_or(|space| space.absent_count() == 0)
+            at_once || space.is_none_or(|space| space.absent_count() == 0)
         };
         let over: Vec<u32> = self
             .incoming
