@@ -135,6 +135,8 @@ impl System {
         }
         match body.signals.action(signal).handler {
             HANDLER_IGNORE => {}
+            // The end of the first process would be the node's: it gets only what it asked for.
+            HANDLER_DEFAULT if wire_pid(pid).serial() == 1 => {}
             HANDLER_DEFAULT => match default_action(signal) {
                 Action::Terminate | Action::Core => self.die(pid, signal),
                 Action::Ignore | Action::Continue => {}
