@@ -22,6 +22,8 @@ use wire::{BootId, Message, NodeId, Pid};
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
 
+/// How often what a node tells of itself is brought up to date, ns.
+const INFO_NS: u64 = 200_000_000;
 /// How many processes a node remembers to have held.
 const TOMBSTONES: usize = 65_536;
 
@@ -81,6 +83,8 @@ pub struct System {
     pub(crate) idle_ns: u64,
     pub(crate) ran_ns: u64,
     power_off: Option<u8>,
+    /// When the others are next told how this node is doing.
+    info_at: u64,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
 }
@@ -153,6 +157,7 @@ impl System {
             idle_ns: 0,
             ran_ns: 0,
             power_off: None,
+            info_at: 0,
             fpu_owner: None,
         };
         system.refresh_info();
@@ -162,6 +167,7 @@ impl System {
 
     /// Tells the other nodes, with the next greeting, how this one is doing.
     fn refresh_info(&mut self) {
+        self.info_at = self.now + INFO_NS;
         let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
             memory_frames: frames.total,
@@ -188,6 +194,9 @@ impl System {
             self.alarm(pid, at);
         }
         self.hand_over_timeouts();
+        if self.info_at <= self.now {
+            self.refresh_info();
+        }
         self.settle();
     }
 
