@@ -63,6 +63,7 @@ impl System {
     /// Ends or winds back the call that the signal interrupts.
     fn interrupt_call(&mut self, pid: u32, restart: bool) {
         let body = self.body(pid);
+        body.unwind_call();
         let Some(call) = body.call else { return };
         let progress = body.restart.progress;
         if progress > 0 {

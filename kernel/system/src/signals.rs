@@ -11,15 +11,17 @@ use abi::signal::{self, Default as Action, bit, default_action};
 use wire::Message;
 
 impl Home {
-    /// Whether a signal is pending that the body, as far as home knows, does not block.
+    /// Whether a signal is pending that the body does not know of, or does not block as far as home
+    /// knows.
     pub(crate) fn signal_waits(&self) -> bool {
-        self.pending & !self.blocked != 0
+        self.pending & !(self.blocked & self.held_back) != 0
     }
 
     /// The lowest pending signal outside `mask`, which is taken.
     pub(crate) fn take_signal(&mut self, mask: u64) -> u32 {
         self.blocked = mask & !signal::UNBLOCKABLE;
         let free = self.pending & !self.blocked;
+        self.held_back = self.pending & self.blocked;
         // A kill overtakes everything.
         let taken = if free & bit(signal::SIGKILL) != 0 {
             signal::SIGKILL
@@ -30,6 +32,9 @@ impl Home {
             return 0;
         }
         self.pending &= !bit(taken);
+        if taken == signal::SIGCONT && matches!(self.life, Life::Stopped { .. }) {
+            self.life = Life::Alive;
+        }
         taken
     }
 }
@@ -99,7 +104,7 @@ impl System {
         let me = self.me;
         loop {
             let body = self.body(pid);
-            if body.call.is_some_and(|call| call.number == CALL_END) {
+            if body.obeys_kernel() {
                 return true;
             }
             if body.effects == crate::body::Effects::Gated {
@@ -108,7 +113,7 @@ impl System {
             }
             if body.home != me {
                 if body.poked && !body.freezing {
-                    body.run = Run::Blocked;
+                    body.block();
                     return self.ask_for_signal(pid);
                 }
                 return true;
@@ -118,6 +123,9 @@ impl System {
                 return true;
             };
             let signal = home.take_signal(mask);
+            // Known to the body should it move.
+            let held_back = home.held_back;
+            self.body(pid).held_back = held_back;
             if signal == 0 {
                 return true;
             }
@@ -192,17 +200,31 @@ impl System {
     /// Ends the process as by a signal, as soon as home agrees.
     pub(crate) fn die(&mut self, pid: u32, signal: u32) {
         let body = self.body(pid);
-        body.forward = match body.forward {
-            Forward::Sent { seq, .. } => Forward::Sent {
-                seq,
-                purpose: Purpose::Arrived,
-            },
-            _ => Forward::Idle,
-        };
+        let forks = body
+            .call
+            .is_some_and(|call| matches!(call.number, CLONE | FORK | VFORK));
+        if let Forward::Sent { seq, purpose } = body.forward {
+            let purpose = match purpose {
+                Purpose::Call if forks => Purpose::Orphan,
+                Purpose::Orphan => Purpose::Orphan,
+                _ => Purpose::Arrived,
+            };
+            body.forward = Forward::Sent { seq, purpose };
+        } else {
+            body.forward = Forward::Idle;
+        }
         body.run = Run::Blocked;
         body.call = Some(Pending {
             number: CALL_END,
             args: [u64::from(signal), 0, 0, 0, 0, 0],
         });
+        // Nobody waits any more for what it waits for.
+        if let Forward::Sent { seq, .. } = body.forward {
+            self.send_cancel(pid, seq);
+        }
     }
 }
+
+const CLONE: u32 = 56;
+const FORK: u32 = 57;
+const VFORK: u32 = 58;

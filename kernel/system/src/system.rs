@@ -3,7 +3,7 @@
 //! Law: nothing here blocks or sleeps. Every event (an exit from user mode, a packet, the time) is
 //! handled to its end, including every wake it causes, before the next is looked at.
 
-use crate::body::{Body, Effects, Forward, Pending, Purpose, Run};
+use crate::body::{Body, Effects, Forward, Pending, Purpose, Restart, Run};
 use crate::files::{ConsoleEvent, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
@@ -73,6 +73,7 @@ pub struct System {
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
     pub(crate) ready: VecDeque<u32>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
+    pub(crate) alarm_of: BTreeMap<u32, u64>,
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
@@ -105,9 +106,8 @@ impl PageSource for Pages<'_> {
             None => {
                 let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
                 mapped
-                    .get(backing.home_file as usize)
+                    .get(u64::from(backing.home_file))
                     .ok_or(FetchStop::Bus)?
-                    .clone()
             }
         };
         inode
@@ -147,6 +147,7 @@ impl System {
             bodies: BTreeMap::new(),
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
+            alarm_of: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
@@ -190,7 +191,7 @@ impl System {
             if at > self.now {
                 break;
             }
-            self.alarms.pop_first();
+            self.cancel_alarm(pid);
             self.alarm(pid, at);
         }
         self.hand_over_timeouts();
@@ -293,6 +294,7 @@ impl System {
         }
         self.try_moves();
         self.push();
+        self.conclude_pushes();
     }
 
     fn event(&mut self, event: Event<NetPage>) {
@@ -323,7 +325,7 @@ impl System {
         }
     }
 
-    fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
+    pub(crate) fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
         match message {
             Message::Call(call) => self.remote_call(from, boot, call),
             Message::Reply(reply) => self.reply(from, reply),
@@ -378,7 +380,7 @@ impl System {
     /// Takes a body back from user mode and deals with why it came.
     pub fn end(&mut self, mut body: Box<Body>, exit: Exit, ran_ns: u64, now: u64) {
         self.now = self.now.max(now);
-        body.cpu_ns += ran_ns;
+        body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
         self.ran_ns += ran_ns;
         let pid = body.pid;
         let registers = body.registers;
@@ -394,13 +396,13 @@ impl System {
                     registers.r8,
                     registers.r9,
                 ];
-                let number = u32::try_from(registers.rax).unwrap_or(u32::MAX);
-                let number = if number >= crate::dispatch::PSEUDO {
-                    u32::MAX
-                } else {
-                    number
-                };
-                self.body(pid).call = Some(Pending { number, args });
+                let number = crate::dispatch::user_number(registers.rax);
+                let body = self.body(pid);
+                let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
+                if core::mem::take(&mut body.rewound_at) != begun {
+                    body.restart = Restart::default();
+                }
+                body.call = Some(Pending { number, args });
                 self.advance(pid);
             }
             Exit::PageFault {
@@ -516,16 +518,17 @@ impl System {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 return;
             };
-            if body.space.is_none() {
+            // Only to end needs no memory.
+            if body.space.is_none() && !body.obeys_kernel() {
                 return;
             }
             if let Forward::Sent { purpose, .. } = body.forward
                 && (purpose != Purpose::Arrived || body.freezing)
             {
-                body.run = Run::Blocked;
+                body.block();
                 return;
             }
-            if body.freezing && body.forward == Forward::Idle {
+            if body.freezing && body.forward == Forward::Idle && !body.obeys_kernel() {
                 self.capture(pid);
                 return;
             }
@@ -550,8 +553,9 @@ impl System {
                     let Some(body) = self.bodies.get_mut(&pid) else {
                         return;
                     };
-                    body.run = Run::Blocked;
-                    if !(body.freezing && body.forward == Forward::Idle) {
+                    body.block();
+                    let captured = body.freezing && body.forward == Forward::Idle;
+                    if !captured || body.obeys_kernel() {
                         return;
                     }
                 }
@@ -603,7 +607,16 @@ impl System {
         let body = self.body(pid);
         let at = body.node_time_ns(deadline_ns).max(1);
         body.alarm_ns = at;
+        self.cancel_alarm(pid);
+        self.alarm_of.insert(pid, at);
         self.alarms.insert((at, pid));
+    }
+
+    /// A process has one alarm at most, so that interrupted sleeps leave nothing behind.
+    pub(crate) fn cancel_alarm(&mut self, pid: u32) {
+        if let Some(at) = self.alarm_of.remove(&pid) {
+            self.alarms.remove(&(at, pid));
+        }
     }
 
     // ---- extended state ----------------------------------------------------------------------

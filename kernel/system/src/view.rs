@@ -177,6 +177,7 @@ impl System {
     pub(crate) fn told(&mut self, from: NodeId, pid: Pid, facts: BodyFacts) {
         if let Some(home) = self.homes.get_mut(&pid.0)
             && home.record.gate().owner() == from
+            && core::mem::take(&mut home.facts_asked)
         {
             home.facts = Some(facts);
             home.request_done.wake();
@@ -201,16 +202,17 @@ impl System {
             return Ok(facts);
         }
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
-        if owner == me || self.reachable(owner).is_err() {
+        let reachable = owner != me && self.reachable(owner).is_ok();
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        if !reachable {
             // In the middle of a move, or out of reach: what home knows by itself.
             return Ok(BodyFacts {
                 state: b'S',
                 ..BodyFacts::default()
             });
         }
-        if let Some(home) = self.homes.get(&pid) {
-            home.request_done.wait(reader);
-        }
+        home.facts_asked = true;
+        home.request_done.wait(reader);
         self.send(
             owner,
             Message::Query {
@@ -323,6 +325,7 @@ impl System {
             asker: writer,
             result: None,
         });
+        home.ask(id, owner);
         let own = writer == pid;
         if !own {
             home.request_done.wait(writer);
@@ -344,10 +347,20 @@ impl System {
     }
 
     /// The result of a request, from wherever the process was.
-    pub(crate) fn move_result(&mut self, pid: u32, id: u64, result: Result<MoveStats, MoveError>) {
+    pub(crate) fn move_result(
+        &mut self,
+        from: NodeId,
+        pid: u32,
+        id: u64,
+        result: Result<MoveStats, MoveError>,
+    ) {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
+        let Some(index) = home.asked.iter().position(|asked| *asked == (id, from)) else {
+            return;
+        };
+        home.asked.remove(index);
         if let Ok(stats) = &result {
             home.obstacle = None;
             home.move_count += 1;

@@ -118,6 +118,7 @@ impl System {
         body.freezing = true;
         if let Forward::Sent { seq, purpose } = body.forward
             && purpose != Purpose::Arrived
+            && !body.obeys_kernel()
         {
             self.send_cancel(pid, seq);
         }
@@ -158,6 +159,7 @@ impl System {
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(target, pid, epoch, node::Edge::Stopped);
+        self.cancel_alarm(pid);
         body.rewind_call();
         body.alarm_ns = 0;
         let descriptor = descriptor::encode(&body, frozen_at_ns);

@@ -1,0 +1,2 @@
+//! Events in an unlucky order around a move.
+

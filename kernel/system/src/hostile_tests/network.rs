@@ -1,0 +1,2 @@
+//! Nodes that lie: random and chosen messages to a node with processes that must not notice.
+
