@@ -91,8 +91,13 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             machine::power_off(status);
         }
         if let Some(mut body) = system.begin() {
-            let now = machine::now_ns();
-            let slice = now + SLICE_NS;
+            // Nobody knows how long it will run.
+            if let Some(card) = card.as_mut()
+                && system.is_urgent()
+            {
+                transmit(card, system);
+            }
+            let slice = machine::now_ns() + SLICE_NS;
             machine::set_timer(Some(
                 system.poll_timeout().map_or(slice, |at| at.min(slice)),
             ));
@@ -101,11 +106,14 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             let armed = card
                 .as_mut()
                 .is_none_or(|card| more || !card.arm_interrupts());
-            let exit = if armed {
-                body.run()
-            } else {
-                machine::Exit::Interrupt
-            };
+            if !armed {
+                if let Some(system) = SYSTEM.lock().as_mut() {
+                    system.put_back(body);
+                }
+                continue;
+            }
+            let now = machine::now_ns();
+            let exit = body.run();
             let then = machine::now_ns();
             if let Some(system) = SYSTEM.lock().as_mut() {
                 system.end(body, exit, then.saturating_sub(now), then);
@@ -142,6 +150,10 @@ fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
             packet.length,
         );
         received += 1;
+        // An answer does not wait until a burst of pages is over.
+        if system.is_urgent() {
+            transmit(card, system);
+        }
     }
     transmit(card, system);
     received == RECEIVE_BURST
@@ -149,7 +161,7 @@ fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
 
 fn transmit(card: &mut VirtioNet, system: &mut System) {
     while card.transmit_room() > 0
-        && let Some(packet) = system.poll_transmit()
+        && let Some(packet) = system.poll_transmit(machine::now_ns())
     {
         let payload = match &packet.payload {
             Payload::None => Outgoing::None,

@@ -25,7 +25,7 @@ pub use header::{
 pub use id::{BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
-    BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveStats, Offer,
+    BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MovePhases, MoveStats, Offer,
     Outcome, Reply, Ticket,
 };
 
