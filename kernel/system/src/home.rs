@@ -194,7 +194,10 @@ impl Mapped {
     /// A handle for a file; the same file gets the same handle. `None` if there are too many.
     pub fn add(&mut self, inode: &InodeRef) -> Option<u32> {
         let same = |known: &InodeRef| alloc::sync::Arc::ptr_eq(known, inode);
-        let known = self.0.iter().position(|slot| slot.as_ref().is_some_and(same));
+        let known = self
+            .0
+            .iter()
+            .position(|slot| slot.as_ref().is_some_and(same));
         let free = || self.0.iter().position(Option::is_none);
         let handle = known.or_else(free).unwrap_or(self.0.len());
         if handle == self.0.len() {

@@ -92,6 +92,9 @@ pub struct System {
     info_at: u64,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
+    /// A bug that a test has switched on.
+    #[cfg(test)]
+    pub(crate) canary: Option<crate::cluster_tests::Canary>,
 }
 
 /// Where file pages come from on this node: by content from the boot image, else from home's files.
@@ -166,6 +169,8 @@ impl System {
             power_off: None,
             info_at: 0,
             fpu_owner: None,
+            #[cfg(test)]
+            canary: None,
         };
         system.refresh_info();
         system.net.handle_timeout(now);

@@ -34,7 +34,9 @@ enum Small {
         edge: Edge,
         at: u64,
     },
-    EchoReply { seq: u32 },
+    EchoReply {
+        seq: u32,
+    },
 }
 
 /// One node's protocol stack. `P` is a page of memory.
@@ -666,7 +668,7 @@ impl<P: Page> Node<P> {
     /// Whether something waits that is to leave before anything else is done: an answer, a beacon
     /// or an urgent packet.
     pub fn is_urgent(&self) -> bool {
-        !self.mute && !(self.small.is_empty() && self.queues[0].is_empty())
+        !self.mute && (!self.small.is_empty() || !self.queues[0].is_empty())
     }
 
     // --- small helpers

@@ -288,6 +288,11 @@ pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let home = call.home();
     let signal = home.take_signal(mask);
     let held_back = home.held_back;
+    #[cfg(test)]
+    if signal != 0 && call.system.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
+        let bit = signal::bit(signal);
+        call.home().pending |= bit;
+    }
     call.outputs.set(0, held_back.to_le_bytes().to_vec());
     Ok(u64::from(signal))
 }
@@ -378,11 +383,7 @@ pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
 pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, offset, ..] = call.args;
-    let inode = call
-        .home()
-        .mapped
-        .get(handle)
-        .ok_or(Errno::EFAULT)?;
+    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
     let frame = inode
         .page(offset / PAGE_SIZE as u64)
         .map_err(|_| Errno::EFAULT)?;

@@ -86,6 +86,26 @@ impl Outgoing {
         }
     }
 
+    /// The frozen body, if the image is out.
+    #[cfg(test)]
+    pub(crate) fn frozen(&self) -> Option<&Body> {
+        self.body.as_deref()
+    }
+
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "to {} epoch {}, {}, frozen {}, released {}, end sent {}",
+            self.source.target(),
+            self.source.target_epoch(),
+            self.source.state(),
+            self.body.is_some(),
+            self.released,
+            self.end_sent
+        )
+    }
+
     /// The process ended before it was frozen.
     pub(crate) fn body_gone(&mut self, now: u64) {
         self.source.body_gone(now);
@@ -187,7 +207,6 @@ impl System {
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         self.cancel_alarm(pid);
         body.rewind_call();
-        body.alarm_ns = 0;
         let descriptor = descriptor::encode(&body, frozen_at_ns);
         let image_bytes = descriptor.len() as u64;
         let mut first: Vec<(u64, Frame)> = Vec::new();
@@ -218,6 +237,10 @@ impl System {
         if let Some(out) = self.outgoing.get_mut(&pid) {
             out.body = Some(body);
             out.source.image_sent(self.now);
+            #[cfg(test)]
+            if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
+                out.released = true;
+            }
             out.stats.bytes += image_bytes;
             out.stats.phases.capture_ns = machine::now_ns().saturating_sub(frozen_at_ns);
         }

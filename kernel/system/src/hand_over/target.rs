@@ -43,6 +43,17 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "from {} epoch {}, {}",
+            self.target.source().0,
+            self.target.epoch(),
+            self.target.state()
+        )
+    }
+
     /// Whether nothing has been installed yet.
     pub(crate) fn waits_for_image(&self) -> bool {
         self.target.waits_for_image()
@@ -80,7 +91,9 @@ impl System {
                 .is_none_or(|home| !home.record.gate().is_owner(from, boot, offer.epoch - 1));
         // An offer is small, and so is a lie: nobody has more of them here than a few.
         let others = |incoming: &&Incoming| {
-            incoming.waits_for_image() && incoming.source().0 == from && incoming.offer.pid != offer.pid
+            incoming.waits_for_image()
+                && incoming.source().0 == from
+                && incoming.offer.pid != offer.pid
         };
         let crowded = self.incoming.values().filter(others).count() >= OFFERS_MAX;
         let busy = self.bodies.contains_key(&pid)
@@ -199,6 +212,10 @@ impl System {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
+                    #[cfg(test)]
+                    if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
+                        self.body(pid).effects = Effects::Open;
+                    }
                     if self
                         .bodies
                         .get(&pid)

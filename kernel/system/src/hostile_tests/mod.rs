@@ -139,7 +139,7 @@ impl Cluster {
         for _ in 0..4 {
             for from in 0..self.nodes.len() {
                 self.nodes[from].tick(self.now);
-                while let Some(packet) = self.nodes[from].poll_transmit() {
+                while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
                     if self.cut.contains(&from) {
                         continue;
                     }
@@ -200,7 +200,11 @@ impl Cluster {
                 break;
             }
         }
-        assert!(act.is_none(), "process {pid:#x} does not run on node {}", node + 1);
+        assert!(
+            act.is_none(),
+            "process {pid:#x} does not run on node {}",
+            node + 1
+        );
     }
 
     /// Begins a system call.

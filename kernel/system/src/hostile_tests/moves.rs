@@ -1,2 +1,1 @@
 //! Events in an unlucky order around a move.
-
