@@ -73,7 +73,10 @@ impl System {
             && self
                 .homes
                 .get(&pid)
-                .is_none_or(|home| !home.record.gate().is_owner(from, boot, offer.epoch - 1));
+                .is_none_or(|home| {
+                    let epoch = offer.epoch.wrapping_sub(1);
+                    !home.record.gate().is_owner(from, boot, epoch)
+                });
         // An offer is small, and so is a lie: nobody has more of them here than a few.
         let others = |incoming: &&Incoming| {
             incoming.waits_for_image() && incoming.source().0 == from && incoming.offer.pid != offer.pid
