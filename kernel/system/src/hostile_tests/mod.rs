@@ -137,12 +137,16 @@ impl Cluster {
         self.now += ns;
         machine::fake::set_now_ns(self.now);
         for _ in 0..4 {
-            for from in 0..self.nodes.len() {
-                self.nodes[from].tick(self.now);
-                while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
-                    if self.cut.contains(&from) {
-                        continue;
-                    }
+            self.round();
+        }
+    }
+
+    /// Every node in turn sends what it has to send.
+    pub(super) fn round(&mut self) {
+        for from in 0..self.nodes.len() {
+            self.nodes[from].tick(self.now);
+            while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
+                if !self.cut.contains(&from) {
                     self.carry(from, &packet);
                 }
             }
@@ -200,11 +204,25 @@ impl Cluster {
                 break;
             }
         }
+        let state = self.nodes[node].bodies.get(&pid).map(|body| {
+            let wants = (body.freezing, body.held, body.effects, body.queued);
+            (body.run, body.call, body.forward.clone(), wants)
+        });
         assert!(
             act.is_none(),
-            "process {pid:#x} does not run on node {}",
+            "process {pid:#x} does not run on node {}: {state:x?}",
             node + 1
         );
+    }
+
+    /// Gives every process of a node that may run a turn in which it does nothing.
+    pub(super) fn idle_round(&mut self, node: usize) {
+        for _ in 0..self.nodes[node].bodies.len() {
+            if let Some(body) = self.nodes[node].begin() {
+                let now = self.now;
+                self.nodes[node].end(body, Exit::Interrupt, 1000, now);
+            }
+        }
     }
 
     /// Begins a system call.

@@ -146,6 +146,9 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
             cluster.nodes[0].signal(*pid, 9);
         }
         cluster.settle();
+        for node in 0..cluster.nodes.len() {
+            cluster.idle_round(node);
+        }
         if cluster.nodes[0].bodies.contains_key(&init) {
             cluster.call(0, init, 61, &[u64::MAX, 0, 1, 0]);
         }
