@@ -34,7 +34,9 @@ enum Small {
         edge: Edge,
         at: u64,
     },
-    EchoReply { seq: u32 },
+    EchoReply {
+        seq: u32,
+    },
 }
 
 /// One node's protocol stack. `P` is a page of memory.
@@ -608,6 +610,14 @@ impl<P: Page> Node<P> {
     pub fn bulk_idle(&self, to: NodeId) -> bool {
         self.index(to)
             .map_or(true, |index| self.peers[index].link.is_idle(Lane::Bulk))
+    }
+
+    /// Acknowledges at once what has come from a node: it waits for that.
+    pub fn acknowledge(&mut self, to: NodeId) {
+        if let Ok(index) = self.index(to) {
+            self.peers[index].link.acknowledge();
+            self.mark(index);
+        }
     }
 
     /// All peers in the order of their numbers.

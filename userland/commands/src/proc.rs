@@ -112,9 +112,7 @@ pub(crate) const PHASES: [&str; 7] = [
 /// Microseconds, which the system tells with a digit behind the point.
 fn microseconds(text: &str) -> Option<u64> {
     let value: f64 = text.parse().ok()?;
-    (0.0..1e15)
-        .contains(&value)
-        .then_some(value.round() as u64)
+    (0.0..1e15).contains(&value).then_some(value.round() as u64)
 }
 
 impl Move {
@@ -237,7 +235,10 @@ mod tests {
             (parsed.index, parsed.to.as_str(), parsed.rtt_us),
             (3, "2", 380)
         );
-        assert_eq!((parsed.freeze_us, parsed.phases), (410, [1, 2, 3, 4, 5, 6, 7]));
+        assert_eq!(
+            (parsed.freeze_us, parsed.phases),
+            (410, [1, 2, 3, 4, 5, 6, 7])
+        );
         assert_eq!(Move::parse("move\tfrom\tto\tmode\tpages_sent"), None);
         assert_eq!(Move::parse(&line.replace("410", "-")), None);
         assert_eq!(Move::parse(""), None);

@@ -62,12 +62,16 @@ impl System {
             Message::PagesZero { pid, epoch, runs } => {
                 return self.zero_pages(from, pid.0, *epoch, runs);
             }
+            Message::PushEnd { pid, .. } => {
+                // The move is over for the source once it knows that this has come.
+                self.net.acknowledge(from);
+                pid.0
+            }
             Message::Admit { pid, .. }
             | Message::Refuse { pid, .. }
             | Message::Decision { pid, .. }
             | Message::Release { pid, .. }
             | Message::Running { pid, .. }
-            | Message::PushEnd { pid, .. }
             | Message::Discarded { pid, .. }
             | Message::Lost { pid, .. } => pid.0,
             _ => return,
