@@ -84,6 +84,8 @@ pub struct System {
     pub(crate) wishing: BTreeSet<u32>,
     /// Who was in user mode last, and when its last instruction was.
     pub(crate) left: (u32, u64),
+    /// A guest has arrived and has not run yet.
+    pub(crate) arrived: bool,
     power_off: Option<u8>,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
@@ -158,6 +160,7 @@ impl System {
             ran_ns: 0,
             wishing: BTreeSet::new(),
             left: (0, 0),
+            arrived: false,
             power_off: None,
             fpu_owner: None,
         };
@@ -275,6 +278,11 @@ impl System {
         self.idle_ns += ns;
     }
 
+    /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
+    pub fn has_arrival(&self) -> bool {
+        self.arrived
+    }
+
     /// Whether another body waits for the CPU.
     pub fn crowded(&self) -> bool {
         !self.ready.is_empty()
@@ -360,6 +368,7 @@ impl System {
 
     /// The body to run next, taken out of the System while it is in user mode.
     pub fn begin(&mut self) -> Option<Box<Body>> {
+        self.arrived = false;
         while let Some(pid) = self.ready.pop_front() {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 continue;

@@ -170,6 +170,7 @@ impl System {
                         .is_some_and(|body| body.run != Run::Stopped)
                     {
                         self.make_ready(pid);
+                        self.hurry(pid);
                     }
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
@@ -185,6 +186,14 @@ impl System {
                     self.incoming.remove(&pid);
                 }
             }
+        }
+    }
+
+    /// Puts a body that has just arrived in front of the others, this once.
+    fn hurry(&mut self, pid: u32) {
+        if self.ready.back() == Some(&pid) {
+            self.ready.rotate_right(1);
+            self.arrived = true;
         }
     }
 
