@@ -16,6 +16,10 @@ use wire::{BootId, Features, NodeId};
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 /// Packets taken from the card before the System's own work has its turn.
 const RECEIVE_BURST: usize = 256;
+/// How long a process runs while packets wait for it to have had its turn, ns.
+const SHORT_SLICE_NS: u64 = 200_000;
+/// Packets queued between two notifications of the card.
+const KICK_EVERY: u32 = 4;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
@@ -97,21 +101,19 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             {
                 transmit(card, system);
             }
-            let slice = machine::now_ns() + SLICE_NS;
+            // Packets that came while interrupts were awaited are taken after one more round; in a
+            // flood of them, or to let a guest begin, the process has a short turn first.
+            let waiting = card.as_mut().is_some_and(VirtioNet::arm_interrupts);
+            if waiting && !more {
+                system.put_back(body);
+                continue;
+            }
+            let turn = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
+            let slice = machine::now_ns() + turn;
             machine::set_timer(Some(
                 system.poll_timeout().map_or(slice, |at| at.min(slice)),
             ));
             drop(guard);
-            // Packets that came while interrupts were awaited are taken after one more round.
-            let armed = card
-                .as_mut()
-                .is_none_or(|card| more || !card.arm_interrupts());
-            if !armed {
-                if let Some(system) = SYSTEM.lock().as_mut() {
-                    system.put_back(body);
-                }
-                continue;
-            }
             let now = machine::now_ns();
             let exit = body.run();
             let then = machine::now_ns();
@@ -141,6 +143,7 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
 fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
     let mut received = 0;
     while received < RECEIVE_BURST
+        && !system.has_arrival()
         && let Some(packet) = card.receive()
     {
         system.packet(
@@ -156,10 +159,11 @@ fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
         }
     }
     transmit(card, system);
-    received == RECEIVE_BURST
+    received == RECEIVE_BURST || system.has_arrival()
 }
 
 fn transmit(card: &mut VirtioNet, system: &mut System) {
+    let mut queued = 0u32;
     while card.transmit_room() > 0
         && let Some(packet) = system.poll_transmit(machine::now_ns())
     {
@@ -172,6 +176,11 @@ fn transmit(card: &mut VirtioNet, system: &mut System) {
             // There was room: the card is broken. The link sends it again.
             machine::log!("the card takes no packet");
             break;
+        }
+        // The card works on the first packets of an image while the others are queued.
+        queued += 1;
+        if queued.is_multiple_of(KICK_EVERY) {
+            card.kick();
         }
     }
     card.kick();

@@ -87,6 +87,8 @@ pub struct System {
     pub(crate) wishing: BTreeSet<u32>,
     /// Who was in user mode last, and when its last instruction was.
     pub(crate) left: (u32, u64),
+    /// A guest has arrived and has not run yet.
+    pub(crate) arrived: bool,
     power_off: Option<u8>,
     /// When the others are next told how this node is doing.
     info_at: u64,
@@ -166,6 +168,7 @@ impl System {
             ran_ns: 0,
             wishing: BTreeSet::new(),
             left: (0, 0),
+            arrived: false,
             power_off: None,
             info_at: 0,
             fpu_owner: None,
@@ -290,6 +293,11 @@ impl System {
         self.idle_ns += ns;
     }
 
+    /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
+    pub fn has_arrival(&self) -> bool {
+        self.arrived
+    }
+
     /// Whether another body waits for the CPU.
     pub fn crowded(&self) -> bool {
         !self.ready.is_empty()
@@ -376,6 +384,7 @@ impl System {
 
     /// The body to run next, taken out of the System while it is in user mode.
     pub fn begin(&mut self) -> Option<Box<Body>> {
+        self.arrived = false;
         while let Some(pid) = self.ready.pop_front() {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 continue;

@@ -612,6 +612,14 @@ impl<P: Page> Node<P> {
             .map_or(true, |index| self.peers[index].link.is_idle(Lane::Bulk))
     }
 
+    /// Acknowledges at once what has come from a node: it waits for that.
+    pub fn acknowledge(&mut self, to: NodeId) {
+        if let Ok(index) = self.index(to) {
+            self.peers[index].link.acknowledge();
+            self.mark(index);
+        }
+    }
+
     /// All peers in the order of their numbers.
     pub fn peers(&self) -> impl Iterator<Item = PeerView> {
         self.by_id

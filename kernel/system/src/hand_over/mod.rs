@@ -63,6 +63,8 @@ impl System {
                 return self.zero_pages(from, pid.0, *epoch, runs);
             }
             Message::PushEnd { pid, epoch } => {
+                // The move is over for the source once it knows that this has come.
+                self.net.acknowledge(from);
                 return self.push_ended(from, boot, pid.0, *epoch);
             }
             Message::Admit { pid, .. }

@@ -6,6 +6,7 @@
 use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
+use crate::memory::limits::FROZEN_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -211,7 +212,12 @@ impl System {
         let image_bytes = descriptor.len() as u64;
         let mut first: Vec<(u64, Frame)> = Vec::new();
         if let Some(space) = body.space.as_ref() {
-            let pages = space.first_pages(body.registers.rip, body.registers.rsp, FIRST_PAGES);
+            let pages = space.first_pages(
+                body.registers.rip,
+                body.registers.rsp,
+                FIRST_PAGES,
+                FROZEN_PAGES_LOOKED_AT,
+            );
             for page in pages.into_iter().chain(warm) {
                 first.extend(space.page(page).map(|frame| (page, frame)));
             }

@@ -222,6 +222,7 @@ impl System {
                         .is_some_and(|body| body.run != Run::Stopped)
                     {
                         self.make_ready(pid);
+                        self.hurry(pid);
                     }
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
@@ -285,6 +286,14 @@ impl System {
             && incoming.target.epoch() == epoch
         {
             incoming.end = Some((from, boot));
+        }
+    }
+
+    /// Puts a body that has just arrived in front of the others, this once.
+    fn hurry(&mut self, pid: u32) {
+        if self.ready.back() == Some(&pid) {
+            self.ready.rotate_right(1);
+            self.arrived = true;
         }
     }
 

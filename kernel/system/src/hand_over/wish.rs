@@ -7,6 +7,7 @@ use super::source::{FIRST_PAGES, Outgoing};
 use crate::body::{Effects, Hold, MoveWish};
 use crate::dispatch::wire_pid;
 use crate::memory::Space;
+use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::string::ToString;
 use machine::PAGE_SIZE;
@@ -109,7 +110,8 @@ impl System {
         let body = self.body(pid);
         let (instruction, stack) = (body.registers.rip, body.registers.rsp);
         if let Some(space) = body.space.as_mut() {
-            outgoing.warm = space.first_pages(instruction, stack, FIRST_PAGES);
+            outgoing.warm =
+                space.first_pages(instruction, stack, FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
             space.forget_accesses();
         }
         self.outgoing.insert(pid, outgoing);
