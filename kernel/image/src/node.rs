@@ -16,6 +16,10 @@ use wire::{BootId, Features, NodeId};
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 /// Packets taken from the card before the System's own work has its turn.
 const RECEIVE_BURST: usize = 256;
+/// A program that was given the processor has it for so long at least, unless a device calls, ns.
+const SLICE_MIN_NS: u64 = 50_000;
+/// How often in a row a program waits for packets that came in the meantime.
+const PASSED_OVER_MAX: u32 = 16;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
@@ -72,6 +76,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
 
 /// The loop of one processor. It leaves only by powering off.
 fn serve(mut card: Option<VirtioNet>) -> ! {
+    let mut passed_over = 0;
     loop {
         let mut guard = SYSTEM.lock();
         let system = guard.as_mut().expect("the node is up before its loop runs");
@@ -93,15 +98,22 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
         if let Some(mut body) = system.begin() {
             let now = machine::now_ns();
             let slice = now + SLICE_NS;
+            // However many timers are due, a program gets on.
+            let first = now + SLICE_MIN_NS;
             machine::set_timer(Some(
-                system.poll_timeout().map_or(slice, |at| at.min(slice)),
+                system
+                    .poll_timeout()
+                    .map_or(slice, |at| at.clamp(first, slice)),
             ));
             drop(guard);
             // Packets that came while interrupts were awaited are taken after one more round.
             let armed = card
                 .as_mut()
                 .is_none_or(|card| more || !card.arm_interrupts());
-            let exit = if armed {
+            // A flood of packets must not keep programs from running.
+            passed_over = if armed { 0 } else { passed_over + 1 };
+            let exit = if armed || passed_over > PASSED_OVER_MAX {
+                passed_over = 0;
                 body.run()
             } else {
                 machine::Exit::Interrupt

@@ -349,7 +349,10 @@ impl Body {
 
     /// Winds the registers back to before the system call, so that executing on begins it again.
     pub fn rewind_call(&mut self) {
-        if let Some(call) = self.call.take_if(|call| call.number < crate::dispatch::PSEUDO) {
+        if let Some(call) = self
+            .call
+            .take_if(|call| call.number < crate::dispatch::PSEUDO)
+        {
             self.registers.rip = self
                 .registers
                 .rip

@@ -378,11 +378,7 @@ pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
 pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, offset, ..] = call.args;
-    let inode = call
-        .home()
-        .mapped
-        .get(handle)
-        .ok_or(Errno::EFAULT)?;
+    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
     let frame = inode
         .page(offset / PAGE_SIZE as u64)
         .map_err(|_| Errno::EFAULT)?;

@@ -70,16 +70,15 @@ impl System {
         let features = self.settings.features;
         let unfit = offer.home != offer.pid.home() || offer.epoch > EPOCH_MAX;
         let forged = offer.home == self.me
-            && self
-                .homes
-                .get(&pid)
-                .is_none_or(|home| {
-                    let epoch = offer.epoch.wrapping_sub(1);
-                    !home.record.gate().is_owner(from, boot, epoch)
-                });
+            && self.homes.get(&pid).is_none_or(|home| {
+                let epoch = offer.epoch.wrapping_sub(1);
+                !home.record.gate().is_owner(from, boot, epoch)
+            });
         // An offer is small, and so is a lie: nobody has more of them here than a few.
         let others = |incoming: &&Incoming| {
-            incoming.waits_for_image() && incoming.source().0 == from && incoming.offer.pid != offer.pid
+            incoming.waits_for_image()
+                && incoming.source().0 == from
+                && incoming.offer.pid != offer.pid
         };
         let crowded = self.incoming.values().filter(others).count() >= OFFERS_MAX;
         let busy = self.bodies.contains_key(&pid)

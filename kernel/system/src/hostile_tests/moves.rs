@@ -32,7 +32,10 @@ impl Cluster {
     }
 
     fn alive(&self, node: usize, pid: u32) -> bool {
-        self.nodes[node].homes.get(&pid).is_some_and(crate::home::Home::lives)
+        self.nodes[node]
+            .homes
+            .get(&pid)
+            .is_some_and(crate::home::Home::lives)
     }
 
     /// Lets the bodies and the time run.
@@ -61,13 +64,21 @@ fn a_kill_taken_in_the_drain_of_a_freeze_is_carried_out() {
     cluster.signal(pid, signal::SIGKILL);
     cluster.nodes[1].body(pid).poked = true;
     cluster.run(1, pid, |_| Exit::Interrupt);
-    assert!(matches!(cluster.nodes[1].body(pid).forward, Forward::Sent { .. }));
+    assert!(matches!(
+        cluster.nodes[1].body(pid).forward,
+        Forward::Sent { .. }
+    ));
     cluster.start_move(pid, 1);
     cluster.nodes[1].body(pid).freezing = true;
     cluster.settle();
     cluster.live();
     assert!(!cluster.alive(0, pid), "it was killed");
-    assert!(cluster.nodes.iter().all(|node| !node.bodies.contains_key(&pid)));
+    assert!(
+        cluster
+            .nodes
+            .iter()
+            .all(|node| !node.bodies.contains_key(&pid))
+    );
     assert!(cluster.nodes[1].outgoing.is_empty());
 }
 
@@ -88,7 +99,10 @@ fn a_stop_taken_in_the_drain_of_a_freeze_does_not_bend_the_registers() {
     let body = cluster.nodes[node].body(pid);
     assert_eq!(body.run, Run::Stopped);
     assert_eq!(body.registers.rip, CODE + 0x40);
-    assert!(matches!(cluster.nodes[0].homes[&pid].life, Life::Stopped { .. }));
+    assert!(matches!(
+        cluster.nodes[0].homes[&pid].life,
+        Life::Stopped { .. }
+    ));
     cluster.signal(pid, signal::SIGCONT);
     cluster.settle();
     assert_eq!(cluster.nodes[0].homes[&pid].life, Life::Alive);
@@ -159,7 +173,12 @@ fn a_signal_behind_a_call_that_was_wound_back_interrupts_it() {
     let mut cluster = Cluster::new(2);
     let pid = cluster.fork(0);
     cluster.catch(0, pid, SIGUSR1);
-    cluster.poke(0, pid, DATA, &[60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    cluster.poke(
+        0,
+        pid,
+        DATA,
+        &[60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    );
     cluster.begin_call(0, pid, NANOSLEEP, &[DATA, 0]);
     cluster.start_move(pid, 2);
     for _ in 0..200 {
@@ -261,7 +280,12 @@ fn interrupted_sleeps_leave_no_alarm() {
     let pid = cluster.fork(0);
     cluster.catch(0, pid, SIGUSR1);
     for seconds in 1..50_u8 {
-        cluster.poke(0, pid, DATA, &[seconds, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        cluster.poke(
+            0,
+            pid,
+            DATA,
+            &[seconds, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        );
         cluster.begin_call(0, pid, NANOSLEEP, &[DATA, 0]);
         cluster.signal(pid, SIGUSR1);
         cluster.nodes[0].body(pid).signals.mask = 0;
@@ -279,7 +303,11 @@ fn a_wish_for_a_parent_in_vfork_ends_and_keeps_no_timer_in_the_past() {
         cluster.settle();
     }
     assert!(cluster.nodes[0].body(parent).wish.is_none());
-    assert!(cluster.nodes[0].poll_timeout().is_none_or(|at| at > cluster.now));
+    assert!(
+        cluster.nodes[0]
+            .poll_timeout()
+            .is_none_or(|at| at > cluster.now)
+    );
     let request = cluster.nodes[0].homes[&parent].request.as_ref();
     assert!(request.is_none_or(|request| request.result.is_some()));
 }
@@ -302,7 +330,14 @@ fn the_push_ends_when_the_last_page_is_here_and_not_before() {
     // The end overtakes a page that was asked for.
     let epoch = cluster.nodes[1].body(pid).epoch;
     let pid_on_wire = Pid(pid);
-    cluster.say(1, 1, Message::PushEnd { pid: pid_on_wire, epoch });
+    cluster.say(
+        1,
+        1,
+        Message::PushEnd {
+            pid: pid_on_wire,
+            epoch,
+        },
+    );
     assert!(cluster.nodes[1].incoming.contains_key(&pid));
     cluster.settle();
     let space = cluster.nodes[1].body(pid).space.as_ref().expect("memory");

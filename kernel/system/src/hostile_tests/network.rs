@@ -102,11 +102,19 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         7 => Message::MoveResult {
             pid,
             request: seq,
-            result: if dice.below(2) == 0 { Ok(stats()) } else { Err(MoveError::Gone) },
+            result: if dice.below(2) == 0 {
+                Ok(stats())
+            } else {
+                Err(MoveError::Gone)
+            },
         },
         8 => offer(id, epoch, dice.pick(&[0, 1, 1000, u64::MAX])),
         9 => Message::Admit { pid, epoch, boot },
-        10 => Message::Refuse { pid, epoch, reason: MoveError::Gone },
+        10 => Message::Refuse {
+            pid,
+            epoch,
+            reason: MoveError::Gone,
+        },
         11 => Message::CommitRequest {
             pid,
             old_epoch: epoch,
@@ -114,14 +122,31 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             source_boot: boot,
             ticket: Ticket::default(),
         },
-        12 => Message::Decision { pid, epoch, owner: node, owner_boot: boot, poke: true },
-        13 => Message::AbortRequest { pid, old_epoch: epoch },
+        12 => Message::Decision {
+            pid,
+            epoch,
+            owner: node,
+            owner_boot: boot,
+            poke: true,
+        },
+        13 => Message::AbortRequest {
+            pid,
+            old_epoch: epoch,
+        },
         14 => Message::Release { pid, epoch },
-        15 => Message::PageRequest { pid, epoch, page: dice.next() },
+        15 => Message::PageRequest {
+            pid,
+            epoch,
+            page: dice.next(),
+        },
         16 => Message::PagesZero {
             pid,
             epoch,
-            runs: vec![(dice.next(), u32::MAX), (DATA, dice.next() as u32), (u64::MAX, 1)],
+            runs: vec![
+                (dice.next(), u32::MAX),
+                (DATA, dice.next() as u32),
+                (u64::MAX, 1),
+            ],
         },
         17 => Message::PushEnd { pid, epoch },
         18 => Message::Discarded { pid, epoch },
@@ -129,7 +154,10 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         20 => Message::Query { pid, epoch },
         _ => Message::Told {
             pid,
-            facts: BodyFacts { cpu_ns: u64::MAX, ..BodyFacts::default() },
+            facts: BodyFacts {
+                cpu_ns: u64::MAX,
+                ..BodyFacts::default()
+            },
         },
     }
 }
@@ -158,9 +186,20 @@ fn unharmed(cluster: &mut Cluster, own: u32, away: u32, guest: u32) {
     for node in &cluster.nodes {
         assert!(node.incoming.is_empty() && node.outgoing.is_empty());
     }
-    assert_eq!((cluster.nodes[0].homes.len(), cluster.nodes[1].homes.len()), (3, 2));
-    assert_eq!((cluster.nodes[0].bodies.len(), cluster.nodes[1].bodies.len()), (3, 2));
-    assert!(cluster.nodes[0].homes.values().all(|home| home.move_count <= 1));
+    assert_eq!(
+        (cluster.nodes[0].homes.len(), cluster.nodes[1].homes.len()),
+        (3, 2)
+    );
+    assert_eq!(
+        (cluster.nodes[0].bodies.len(), cluster.nodes[1].bodies.len()),
+        (3, 2)
+    );
+    assert!(
+        cluster.nodes[0]
+            .homes
+            .values()
+            .all(|home| home.move_count <= 1)
+    );
 }
 
 #[test]
@@ -187,7 +226,10 @@ fn a_lying_node_harms_no_process_of_others() {
             }
         }
         unharmed(&mut cluster, own, away, guest);
-        assert!(machine::frame_counts().free + 64 > frames, "frames are kept");
+        assert!(
+            machine::frame_counts().free + 64 > frames,
+            "frames are kept"
+        );
     }
 }
 
@@ -228,7 +270,11 @@ fn offers_are_few_and_forget_themselves() {
         let pid = Pid::new(NodeId(9), serial).0;
         cluster.say(0, LIAR, offer(pid, 2, 0));
         for page in 0..20 {
-            let tag = PageTag { pid: Pid(pid), epoch: 2, page: page * 4096 };
+            let tag = PageTag {
+                pid: Pid(pid),
+                epoch: 2,
+                page: page * 4096,
+            };
             let frame = Frame::zeroed(FrameKind::Network).expect("frames");
             cluster.nodes[0].page(NodeId(LIAR), BootId(0x1003), tag, frame);
         }
@@ -254,7 +300,15 @@ fn an_offer_of_the_next_pid_does_not_end_the_child_that_gets_it() {
     cluster.say(0, LIAR, offer(next, 2, 0));
     let child = cluster.call(0, own, 57, &[]) as u32;
     assert_eq!(child, next);
-    cluster.say(0, LIAR, Message::Refuse { pid: Pid(next), epoch: 2, reason: MoveError::Gone });
+    cluster.say(
+        0,
+        LIAR,
+        Message::Refuse {
+            pid: Pid(next),
+            epoch: 2,
+            reason: MoveError::Gone,
+        },
+    );
     for _ in 0..6 {
         cluster.settle();
     }
@@ -318,7 +372,14 @@ fn mutated_descriptors_are_refused_or_harmless() {
                 }
             }
         }
-        cluster.say(0, LIAR, Message::PushEnd { pid: Pid(pid), epoch: 2 });
+        cluster.say(
+            0,
+            LIAR,
+            Message::PushEnd {
+                pid: Pid(pid),
+                epoch: 2,
+            },
+        );
         cluster.nodes[0].peer_lost(NodeId(9), BootId(9));
         assert!(!cluster.nodes[0].bodies.contains_key(&pid));
     }

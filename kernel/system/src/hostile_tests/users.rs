@@ -24,9 +24,21 @@ fn word(dice: &mut Dice, pids: &[u32]) -> u64 {
 /// Random bytes, words, and now and then a path, all over the data.
 fn scribble(cluster: &mut Cluster, node: usize, pid: u32, dice: &mut Dice, pids: &[u32]) {
     let paths: &[&[u8]] = &[
-        b"/init\0", b"/bad\0", b"/script\0", b"/tmp\0", b"/a\0", b"/proc/self/goto\0",
-        b"/proc/self/stat\0", b"/proc/cluster/self\0", b"/dev/zero\0", b"/proc\0", b"\0",
-        b"/proc/cluster/ping\0", b"/dev/console\0", b"../../x\0", b"2 99\0",
+        b"/init\0",
+        b"/bad\0",
+        b"/script\0",
+        b"/tmp\0",
+        b"/a\0",
+        b"/proc/self/goto\0",
+        b"/proc/self/stat\0",
+        b"/proc/cluster/self\0",
+        b"/dev/zero\0",
+        b"/proc\0",
+        b"\0",
+        b"/proc/cluster/ping\0",
+        b"/dev/console\0",
+        b"../../x\0",
+        b"2 99\0",
     ];
     for _ in 0..4 {
         let at = DATA + dice.below(DATA_BYTES - 512);
@@ -59,7 +71,11 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
         }
         let node = dice.below(u64::from(nodes)) as usize;
         let Some(mut body) = cluster.nodes[node].begin() else {
-            cluster.pass(if dice.below(50) == 0 { 3_000_000_000 } else { 1_000_000 });
+            cluster.pass(if dice.below(50) == 0 {
+                3_000_000_000
+            } else {
+                1_000_000
+            });
             if step % 7 == 0 {
                 for pid in pids.iter().filter(|pid| **pid != init) {
                     if dice.below(8) == 0 {
@@ -151,7 +167,18 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
         let bodies: Vec<_> = node
             .bodies
             .values()
-            .map(|body| (body.pid, body.run, body.call, body.forward.clone(), body.space.is_some(), body.freezing, body.held, body.lender))
+            .map(|body| {
+                (
+                    body.pid,
+                    body.run,
+                    body.call,
+                    body.forward.clone(),
+                    body.space.is_some(),
+                    body.freezing,
+                    body.held,
+                    body.lender,
+                )
+            })
             .collect();
         assert!(
             left.len() == 1 && bodies.len() == 1,
