@@ -87,6 +87,17 @@ pub struct MoveRequest {
     pub result: Option<Result<MoveStats, MoveError>>,
 }
 
+/// A node was asked to move a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The number of the request.
+    pub request: u64,
+    /// Which node was asked.
+    pub node: NodeId,
+    /// Where to.
+    pub target: NodeId,
+}
+
 /// The home part of a process.
 pub struct Home {
     /// The process.
@@ -133,8 +144,8 @@ pub struct Home {
     pub move_count: u64,
     /// The last request to move it.
     pub request: Option<MoveRequest>,
-    /// Requests whose results have not come, and which node was asked. Nobody else's result counts.
-    pub asked: Vec<(u64, NodeId)>,
+    /// Requests whose results have not come. Nobody else's result counts, and nobody else's image.
+    pub asked: Vec<Asked>,
     /// Why it cannot move, as of the last attempt.
     pub obstacle: Option<alloc::string::String>,
     /// What its body's node last told about it.
@@ -162,23 +173,32 @@ impl Home {
     }
 
     /// Notes that a node was asked to move it.
-    pub fn ask(&mut self, request: u64, node: NodeId) {
+    pub fn ask(&mut self, asked: Asked) {
         if self.asked.len() >= MOVES_KEPT {
             self.asked.remove(0);
         }
-        self.asked.push((request, node));
+        self.asked.push(asked);
+    }
+
+    /// Whether a node may say that it has the image from another: it was asked for, or it has the
+    /// process already. As long as there are no tickets, this keeps strangers from taking it.
+    pub fn expects(&self, from: NodeId, source: NodeId) -> bool {
+        let named = |asked: &Asked| (asked.node, asked.target) == (source, from);
+        self.record.gate().owner() == from || self.asked.iter().any(named)
     }
 
     /// A boot of a node is over, and no result comes from it: who waits for one looks again.
     pub fn asked_lost(&mut self, node: NodeId) {
-        let lost = |id: u64, asked: &[(u64, NodeId)]| asked.contains(&(id, node));
         if let Some(request) = &self.request
             && request.result.is_none()
-            && lost(request.id, &self.asked)
+            && self
+                .asked
+                .iter()
+                .any(|asked| (asked.request, asked.node) == (request.id, node))
         {
             self.request = None;
         }
-        self.asked.retain(|(_, asked)| *asked != node);
+        self.asked.retain(|asked| asked.node != node);
         self.request_done.wake();
     }
 }

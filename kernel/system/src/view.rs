@@ -7,7 +7,7 @@ use crate::body::{Body, Hold, Run};
 use crate::calls::local::HOST_NAME;
 use crate::dispatch::wire_pid;
 use crate::files::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
-use crate::home::{Home, Life, MOVES_KEPT, MoveRequest};
+use crate::home::{Asked, Home, Life, MOVES_KEPT, MoveRequest};
 use crate::memory::Backing;
 use crate::system::System;
 use crate::wait::Stop;
@@ -325,7 +325,11 @@ impl System {
             asker: writer,
             result: None,
         });
-        home.ask(id, owner);
+        home.ask(Asked {
+            request: id,
+            node: owner,
+            target,
+        });
         let own = writer == pid;
         if !own {
             home.request_done.wait(writer);
@@ -357,7 +361,8 @@ impl System {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
-        let Some(index) = home.asked.iter().position(|asked| *asked == (id, from)) else {
+        let mine = |asked: &Asked| (asked.request, asked.node) == (id, from);
+        let Some(index) = home.asked.iter().position(mine) else {
             return;
         };
         home.asked.remove(index);
