@@ -319,6 +319,12 @@ impl Body {
         }
     }
 
+    /// Whether a signal that home is known to keep is let through now: it is acted on before the
+    /// program goes on.
+    pub fn signal_due(&self) -> bool {
+        self.held_back & !self.signals.mask != 0
+    }
+
     /// The process's monotonic clock at node time `now`.
     pub fn clock_ns(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.clock_offset_ns)

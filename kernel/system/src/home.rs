@@ -10,7 +10,7 @@ use crate::wait::WaitQueue;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use migrate::HomeRecord;
-use wire::{BodyFacts, MoveError, MoveStats, NodeId};
+use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
 
 /// How many past moves are kept for `migstat`.
 pub const MOVES_KEPT: usize = 32;
@@ -83,6 +83,8 @@ pub struct MoveRequest {
     pub target: NodeId,
     /// Who asked and waits.
     pub asker: u32,
+    /// Which boot of which node was asked to do it.
+    pub source: (NodeId, BootId),
     /// What became of it.
     pub result: Option<Result<MoveStats, MoveError>>,
 }

@@ -253,7 +253,7 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     body.registers = registers;
     *body.fpu = fpu;
     body.signals.set_mask(mask);
-    body.poked |= body.signals.mask & body.held_back != body.held_back;
+    body.poked |= body.signal_due();
     body.call = None;
     body.restart = Restart::default();
     Ok(0)

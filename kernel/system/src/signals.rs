@@ -17,6 +17,12 @@ impl Home {
         self.pending & !(self.blocked & self.held_back) != 0
     }
 
+    /// Whether any signal is pending. A body that changes hands asks then, also for those that it
+    /// blocks: it has to know of them when it lets them through.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.pending != 0
+    }
+
     /// The lowest pending signal outside `mask`, which is taken.
     pub(crate) fn take_signal(&mut self, mask: u64) -> u32 {
         self.blocked = mask & !signal::UNBLOCKABLE;
@@ -83,12 +89,10 @@ impl System {
         let Some(home) = self.homes.get(&pid) else {
             return;
         };
-        if !home.signal_waits() {
-            return;
-        }
         match waiting {
-            Some(seq) => self.interrupt_remote(pid, seq),
-            None => self.send(
+            Some(seq) if home.signal_waits() => self.interrupt_remote(pid, seq),
+            // Also for a signal that is blocked as far as home knows: the body has to know of it.
+            _ => self.send(
                 owner,
                 Message::Poke {
                     pid: wire_pid(pid),
@@ -112,12 +116,13 @@ impl System {
                 return true;
             }
             if body.home != me {
-                if body.poked && !body.freezing {
+                if (body.poked || body.signal_due()) && !body.freezing {
                     body.block();
                     return self.ask_for_signal(pid);
                 }
                 return true;
             }
+            body.held_back = 0;
             let mask = body.signals.mask;
             let Some(home) = self.homes.get_mut(&pid) else {
                 return true;

@@ -578,7 +578,7 @@ impl System {
                 return;
             }
             let Some(call) = body.call else {
-                if body.held {
+                if body.held || body.signal_due() {
                     body.run = Run::Blocked;
                 } else {
                     self.make_ready(pid);

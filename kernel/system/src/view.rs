@@ -293,7 +293,8 @@ impl System {
             let reason = MoveError::CantMove("the first process of a node stays there".to_string());
             return Err(self.explain(pid, &reason).into());
         }
-        let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
+        let gate = home.record.gate();
+        let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
                 request.asker == writer && request.target == target,
@@ -323,6 +324,7 @@ impl System {
             id,
             target,
             asker: writer,
+            source: (owner, owner_boot),
             result: None,
         });
         home.ask(Asked {

@@ -34,7 +34,7 @@ impl System {
         } else {
             home.record.decision()
         };
-        decision.poke = home.signal_waits();
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
@@ -59,7 +59,7 @@ impl System {
             return;
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
-        decision.poke = home.signal_waits();
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
     }
 }

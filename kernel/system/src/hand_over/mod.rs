@@ -200,7 +200,7 @@ impl System {
                 home.request_done.wake();
             }
             if let LostOutcome::HandBack(mut decision) = home.record.owner_suspected(node, boot) {
-                decision.poke = home.signal_waits();
+                decision.poke = home.has_signals();
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
             }
@@ -241,7 +241,7 @@ impl System {
             };
             let outcome = home.record.owner_lost(node, boot);
             home.record.previous_lost(node, boot);
-            let poke = home.signal_waits();
+            let poke = home.has_signals();
             home.asked_lost(node);
             match outcome {
                 LostOutcome::Unaffected => {}

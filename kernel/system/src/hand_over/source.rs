@@ -5,7 +5,7 @@
 
 use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
 use crate::descriptor;
-use crate::dispatch::wire_pid;
+use crate::dispatch::{PSEUDO, wire_pid};
 use crate::memory::limits::FROZEN_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::boxed::Box;
@@ -170,10 +170,13 @@ impl System {
     pub(crate) fn capture(&mut self, pid: u32) {
         let reason = self.bodies.get(&pid).and_then(|body| {
             let space = body.space.as_ref()?;
-            // Forked, lent or mapped since the offer: it moves another time.
+            // Forked, lent or mapped since the offer: it moves another time. And a call of the
+            // kernel's own has no instruction that would begin it again.
+            let own = body.call.filter(|call| call.number >= PSEUDO);
             space
                 .obstacle()
                 .or(body.lender.map(|_| "a vfork child has its memory"))
+                .or(own.map(|_| "it is about to end or to stop"))
         });
         let ready = self
             .outgoing
@@ -208,6 +211,12 @@ impl System {
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         self.cancel_alarm(pid);
         body.rewind_call();
+        // What may be pending is fetched before the first instruction there that would notice.
+        body.held_back = match self.homes.get(&pid) {
+            Some(home) => home.pending,
+            None if body.poked => u64::MAX,
+            None => body.held_back,
+        };
         let descriptor = descriptor::encode(&body, frozen_at_ns);
         let image_bytes = descriptor.len() as u64;
         let mut first: Vec<(u64, Frame)> = Vec::new();

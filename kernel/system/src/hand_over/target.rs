@@ -221,7 +221,7 @@ impl System {
                         .get(&pid)
                         .is_some_and(|body| body.run != Run::Stopped)
                     {
-                        self.make_ready(pid);
+                        self.advance(pid);
                         self.hurry(pid);
                     }
                 }
