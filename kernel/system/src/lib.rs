@@ -28,4 +28,7 @@ pub mod system;
 pub mod view;
 pub mod wait;
 
+#[cfg(test)]
+mod hostile_tests;
+
 pub use system::{Settings, System};

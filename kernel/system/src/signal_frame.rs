@@ -4,7 +4,7 @@
 //! its magic numbers (`arch/x86/include/uapi/asm/sigcontext.h`), because programs look into it. What
 //! comes back from it is user input and checked like any.
 
-use crate::body::{HANDLER_DEFAULT, Pending, Restart, SS_DISABLE, SignalAction};
+use crate::body::{HANDLER_DEFAULT, Restart, SS_DISABLE, SignalAction};
 use crate::dispatch::LocalCall;
 use crate::system::System;
 use crate::wait::Stop;
@@ -63,16 +63,7 @@ impl System {
     /// Ends or winds back the call that the signal interrupts.
     fn interrupt_call(&mut self, pid: u32, restart: bool) {
         let body = self.body(pid);
-        if body.call.is_none() && body.restart != Restart::default() {
-            // It was wound back in the middle, by a move or a stop: the handler's calls are not it.
-            body.registers.rip += crate::dispatch::SYSCALL_BYTES;
-            body.call = u32::try_from(body.registers.rax)
-                .ok()
-                .map(|number| Pending {
-                    number,
-                    args: [0; 6],
-                });
-        }
+        body.unwind_call();
         let Some(call) = body.call else { return };
         let progress = body.restart.progress;
         if progress > 0 {

@@ -3,7 +3,7 @@
 //! Law: nothing here blocks or sleeps. Every event (an exit from user mode, a packet, the time) is
 //! handled to its end, including every wake it causes, before the next is looked at.
 
-use crate::body::{Body, Effects, Forward, Pending, Purpose, Run};
+use crate::body::{Body, Effects, Forward, Pending, Purpose, Restart, Run};
 use crate::files::{ConsoleEvent, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
@@ -22,6 +22,8 @@ use wire::{BootId, Message, NodeId, Pid};
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
 
+/// How often what a node tells of itself is brought up to date, ns.
+const INFO_NS: u64 = 200_000_000;
 /// How many processes a node remembers to have held.
 const TOMBSTONES: usize = 65_536;
 
@@ -71,6 +73,7 @@ pub struct System {
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
     pub(crate) ready: VecDeque<u32>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
+    pub(crate) alarm_of: BTreeMap<u32, u64>,
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
@@ -80,7 +83,15 @@ pub struct System {
     pub(crate) settings: Settings,
     pub(crate) idle_ns: u64,
     pub(crate) ran_ns: u64,
+    /// Those whose move has to wait for something.
+    pub(crate) wishing: BTreeSet<u32>,
+    /// Who was in user mode last, and when its last instruction was.
+    pub(crate) left: (u32, u64),
+    /// A guest has arrived and has not run yet.
+    pub(crate) arrived: bool,
     power_off: Option<u8>,
+    /// When the others are next told how this node is doing.
+    info_at: u64,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
     /// A bug that a test has switched on.
@@ -104,9 +115,8 @@ impl PageSource for Pages<'_> {
             None => {
                 let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
                 mapped
-                    .get(backing.home_file as usize)
+                    .get(u64::from(backing.home_file))
                     .ok_or(FetchStop::Bus)?
-                    .clone()
             }
         };
         inode
@@ -146,6 +156,7 @@ impl System {
             bodies: BTreeMap::new(),
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
+            alarm_of: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
@@ -155,7 +166,11 @@ impl System {
             settings,
             idle_ns: 0,
             ran_ns: 0,
+            wishing: BTreeSet::new(),
+            left: (0, 0),
+            arrived: false,
             power_off: None,
+            info_at: 0,
             fpu_owner: None,
             #[cfg(test)]
             canary: None,
@@ -167,6 +182,7 @@ impl System {
 
     /// Tells the other nodes, with the next greeting, how this one is doing.
     fn refresh_info(&mut self) {
+        self.info_at = self.now + INFO_NS;
         let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
             memory_frames: frames.total,
@@ -189,10 +205,13 @@ impl System {
             if at > self.now {
                 break;
             }
-            self.alarms.pop_first();
+            self.cancel_alarm(pid);
             self.alarm(pid, at);
         }
         self.hand_over_timeouts();
+        if self.info_at <= self.now {
+            self.refresh_info();
+        }
         self.settle();
     }
 
@@ -239,9 +258,15 @@ impl System {
         self.fs.console().take_output()
     }
 
-    /// The next packet to send.
-    pub fn poll_transmit(&mut self) -> Option<node::Transmit<NetPage>> {
+    /// The next packet to send, which leaves at `now`: the times in its header are as good as this.
+    pub fn poll_transmit(&mut self, now: u64) -> Option<node::Transmit<NetPage>> {
+        self.now = self.now.max(now);
         self.net.poll_transmit(self.now)
+    }
+
+    /// Whether a packet waits that is to leave before anything else is done.
+    pub fn is_urgent(&self) -> bool {
+        self.net.is_urgent()
     }
 
     /// When [`System::tick`] is next due, node's clock.
@@ -268,6 +293,11 @@ impl System {
         self.idle_ns += ns;
     }
 
+    /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
+    pub fn has_arrival(&self) -> bool {
+        self.arrived
+    }
+
     /// Whether another body waits for the CPU.
     pub fn crowded(&self) -> bool {
         !self.ready.is_empty()
@@ -287,9 +317,9 @@ impl System {
                 self.woken(pid);
             }
         }
-        self.conclude_arrivals();
         self.try_moves();
         self.push();
+        self.conclude_pushes();
     }
 
     fn event(&mut self, event: Event<NetPage>) {
@@ -320,7 +350,7 @@ impl System {
         }
     }
 
-    fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
+    pub(crate) fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
         match message {
             Message::Call(call) => self.remote_call(from, boot, call),
             Message::Reply(reply) => self.reply(from, reply),
@@ -337,7 +367,6 @@ impl System {
         let Some(body) = self.bodies.get_mut(&pid) else {
             return;
         };
-        body.alarm_queued_ns = 0;
         if body.alarm_ns != at {
             return;
         }
@@ -355,6 +384,7 @@ impl System {
 
     /// The body to run next, taken out of the System while it is in user mode.
     pub fn begin(&mut self) -> Option<Box<Body>> {
+        self.arrived = false;
         while let Some(pid) = self.ready.pop_front() {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 continue;
@@ -364,23 +394,35 @@ impl System {
                 continue;
             }
             self.load_fpu(pid);
-            let mut body = self.bodies.remove(&pid)?;
-            if core::mem::replace(&mut body.arriving, false) {
-                self.first_run(&body);
+            let body = self.bodies.remove(&pid)?;
+            if body.arriving {
+                self.about_to_run(pid);
             }
             return Some(body);
         }
         None
     }
 
+    /// Takes a body back that was not in user mode after all.
+    pub fn put_back(&mut self, body: Box<Body>) {
+        let pid = body.pid;
+        self.bodies.insert(pid, body);
+        self.advance(pid);
+    }
+
     /// Takes a body back from user mode and deals with why it came.
     pub fn end(&mut self, mut body: Box<Body>, exit: Exit, ran_ns: u64, now: u64) {
         self.now = self.now.max(now);
-        body.cpu_ns += ran_ns;
+        body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
         self.ran_ns += ran_ns;
         let pid = body.pid;
         let registers = body.registers;
+        let first = core::mem::replace(&mut body.arriving, false);
+        self.left = (pid, now);
         self.bodies.insert(pid, body);
+        if first {
+            self.first_run(pid, now.saturating_sub(ran_ns));
+        }
         match exit {
             Exit::Interrupt => self.advance(pid),
             Exit::Syscall => {
@@ -392,13 +434,13 @@ impl System {
                     registers.r8,
                     registers.r9,
                 ];
-                let number = u32::try_from(registers.rax).unwrap_or(u32::MAX);
-                let number = if number >= crate::dispatch::PSEUDO {
-                    u32::MAX
-                } else {
-                    number
-                };
-                self.body(pid).call = Some(Pending { number, args });
+                let number = crate::dispatch::user_number(registers.rax);
+                let body = self.body(pid);
+                let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
+                if core::mem::take(&mut body.rewound_at) != begun {
+                    body.restart = Restart::default();
+                }
+                body.call = Some(Pending { number, args });
                 self.advance(pid);
             }
             Exit::PageFault {
@@ -514,16 +556,17 @@ impl System {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 return;
             };
-            if body.space.is_none() {
+            // Only to end needs no memory.
+            if body.space.is_none() && !body.obeys_kernel() {
                 return;
             }
             if let Forward::Sent { purpose, .. } = body.forward
                 && (purpose != Purpose::Arrived || body.freezing)
             {
-                body.run = Run::Blocked;
+                body.block();
                 return;
             }
-            if body.freezing && body.forward == Forward::Idle {
+            if body.freezing && body.forward == Forward::Idle && !body.obeys_kernel() {
                 self.capture(pid);
                 return;
             }
@@ -548,8 +591,9 @@ impl System {
                     let Some(body) = self.bodies.get_mut(&pid) else {
                         return;
                     };
-                    body.run = Run::Blocked;
-                    if !(body.freezing && body.forward == Forward::Idle) {
+                    body.block();
+                    let captured = body.freezing && body.forward == Forward::Idle;
+                    if !captured || body.obeys_kernel() {
                         return;
                     }
                 }
@@ -571,10 +615,13 @@ impl System {
 
     pub(crate) fn make_ready(&mut self, pid: u32) {
         let body = self.body(pid);
-        body.run = Run::Ready;
+        let ran = core::mem::replace(&mut body.run, Run::Ready) == Run::Ready;
         if !body.queued {
             body.queued = true;
             self.ready.push_back(pid);
+        }
+        if !ran && self.left.0 == pid {
+            self.left.0 = 0;
         }
     }
 
@@ -598,20 +645,18 @@ impl System {
 
     /// Wakes a body at a time of its own clock.
     pub(crate) fn set_alarm(&mut self, pid: u32, deadline_ns: u64) {
-        self.remove_alarm(pid);
         let body = self.body(pid);
         let at = body.node_time_ns(deadline_ns).max(1);
         body.alarm_ns = at;
-        body.alarm_queued_ns = at;
+        self.cancel_alarm(pid);
+        self.alarm_of.insert(pid, at);
         self.alarms.insert((at, pid));
     }
 
-    /// Takes a body's entry out of the alarms: at most one per body, none without a body.
-    pub(crate) fn remove_alarm(&mut self, pid: u32) {
-        if let Some(body) = self.bodies.get_mut(&pid) {
-            body.alarm_ns = 0;
-            let queued = core::mem::take(&mut body.alarm_queued_ns);
-            self.alarms.remove(&(queued, pid));
+    /// A process has one alarm at most, so that interrupted sleeps leave nothing behind.
+    pub(crate) fn cancel_alarm(&mut self, pid: u32) {
+        if let Some(at) = self.alarm_of.remove(&pid) {
+            self.alarms.remove(&(at, pid));
         }
     }
 

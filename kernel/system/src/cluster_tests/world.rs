@@ -333,7 +333,7 @@ impl World {
         }
         machine.more = received == RECEIVE_BURST;
         let mut words = Vec::new();
-        while let Some(transmit) = system.poll_transmit() {
+        while let Some(transmit) = system.poll_transmit(clock) {
             words.push(fingerprint(&transmit.header) ^ now);
             self.network.transmit(now, index, &transmit);
         }

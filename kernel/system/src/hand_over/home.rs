@@ -28,9 +28,12 @@ impl System {
             );
             return;
         };
-        let mut decision = home
-            .record
-            .commit(from, boot, old_epoch, source, source_boot);
+        let mut decision = if home.expects(from, source) {
+            let record = &mut home.record;
+            record.commit(from, boot, old_epoch, source, source_boot)
+        } else {
+            home.record.decision()
+        };
         decision.poke = home.has_signals();
         self.send(from, decision.message());
         if decision.granted {

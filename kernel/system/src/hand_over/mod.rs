@@ -19,8 +19,8 @@ pub use target::Incoming;
 use crate::body::Hold;
 use crate::system::System;
 use alloc::vec::Vec;
-use migrate::LostOutcome;
-use wire::{BootId, Message, MoveError, NodeId};
+use migrate::{Decision, LostOutcome};
+use wire::{BootId, Message, NodeId};
 
 impl System {
     /// A message that concerns a move.
@@ -48,7 +48,7 @@ impl System {
                 request,
                 result,
             } => {
-                return self.move_result(pid.0, *request, result.clone());
+                return self.move_result(from, pid.0, *request, result.clone());
             }
             Message::Offer(offer) => return self.offered(from, boot, offer.clone()),
             Message::Image(image) => return self.image(from, boot, image),
@@ -63,14 +63,9 @@ impl System {
                 return self.zero_pages(from, pid.0, *epoch, runs);
             }
             Message::PushEnd { pid, epoch } => {
-                if let Some(incoming) = self.incoming.get_mut(&pid.0)
-                    && incoming.target.source() == (from, boot)
-                    && incoming.target.epoch() == *epoch
-                {
-                    incoming.push_end = Some((from, boot, message));
-                    self.conclude_arrivals();
-                }
-                return;
+                // The move is over for the source once it knows that this has come.
+                self.net.acknowledge(from);
+                return self.push_ended(from, boot, pid.0, *epoch);
             }
             Message::Admit { pid, .. }
             | Message::Refuse { pid, .. }
@@ -135,10 +130,10 @@ impl System {
             .incoming
             .values()
             .filter_map(|incoming| incoming.target.poll_timeout());
-        let wishes = self
-            .bodies
-            .values()
-            .filter_map(|body| body.wish.map(|wish| wish.deadline_ns));
+        let wishes = self.wishing.iter().filter_map(|pid| {
+            let wish = self.bodies.get(pid)?.wish?;
+            Some(wish.deadline_ns)
+        });
         sources.chain(targets).chain(wishes).min()
     }
 
@@ -174,14 +169,15 @@ impl System {
 
     /// Tries the wishes that could not begin so far.
     pub(crate) fn try_moves(&mut self) {
-        let wishing: Vec<u32> = self
-            .bodies
-            .values()
-            .filter(|body| body.wish.is_some())
-            .map(|body| body.pid)
-            .collect();
-        for pid in wishing {
+        for pid in core::mem::take(&mut self.wishing) {
             self.try_move(pid);
+            if self
+                .bodies
+                .get(&pid)
+                .is_some_and(|body| body.wish.is_some())
+            {
+                self.wishing.insert(pid);
+            }
         }
     }
 
@@ -199,9 +195,12 @@ impl System {
             let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
                 continue;
             };
-            let poke = home.has_signals();
+            if home.record.gate().owner() == node {
+                // Who waits for an answer from there looks again.
+                home.request_done.wake();
+            }
             if let LostOutcome::HandBack(mut decision) = home.record.owner_suspected(node, boot) {
-                decision.poke = poke;
+                decision.poke = home.has_signals();
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
             }
@@ -243,20 +242,11 @@ impl System {
             let outcome = home.record.owner_lost(node, boot);
             home.record.previous_lost(node, boot);
             let poke = home.has_signals();
-            // Whoever was asked to move it cannot answer any more.
-            let request = home
-                .request
-                .as_ref()
-                .filter(|request| request.result.is_none() && request.source == (node, boot))
-                .map(|request| request.id);
-            if let Some(request) = request {
-                self.move_result(pid, request, Err(MoveError::NodeDead));
-            }
+            home.asked_lost(node);
             match outcome {
                 LostOutcome::Unaffected => {}
-                LostOutcome::HandBack(mut decision) => {
-                    decision.poke = poke;
-                    self.send(decision.owner, decision.message());
+                LostOutcome::HandBack(decision) => {
+                    self.send(decision.owner, Decision { poke, ..decision }.message());
                 }
                 LostOutcome::Ended => {
                     machine::log!("process {pid}: lost with node {}", node.0);
