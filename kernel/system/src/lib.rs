@@ -10,6 +10,8 @@ extern crate alloc;
 pub mod body;
 pub mod buffers;
 pub mod calls;
+#[cfg(test)]
+mod cluster_tests;
 pub mod deputy;
 pub mod descriptor;
 pub mod dispatch;

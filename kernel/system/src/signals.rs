@@ -66,6 +66,23 @@ impl System {
             self.wakes.push(pid);
             return;
         }
+        if signal == signal::SIGKILL && self.reachable(owner).is_err() {
+            // An operator's word ends what a silent node cannot be asked to end: its copy has lost
+            // its home part, so nothing it does counts any more, and it is told when it is back.
+            machine::log!("process {pid}: killed out of reach, on node {}", owner.0);
+            self.ended(pid, signal::SIGKILL);
+            self.send(
+                owner,
+                Message::Lost {
+                    pid: wire_pid(pid),
+                    epoch,
+                },
+            );
+            return;
+        }
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
         if !home.signal_waits() {
             return;
         }

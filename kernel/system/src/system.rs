@@ -22,6 +22,8 @@ use wire::{BootId, Message, NodeId, Pid};
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
 
+/// How often what a node tells of itself is brought up to date, ns.
+const INFO_NS: u64 = 200_000_000;
 /// How many processes a node remembers to have held.
 const TOMBSTONES: usize = 65_536;
 
@@ -81,9 +83,18 @@ pub struct System {
     pub(crate) settings: Settings,
     pub(crate) idle_ns: u64,
     pub(crate) ran_ns: u64,
+    /// Those whose move has to wait for something.
+    pub(crate) wishing: BTreeSet<u32>,
+    /// Who was in user mode last, and when its last instruction was.
+    pub(crate) left: (u32, u64),
     power_off: Option<u8>,
+    /// When the others are next told how this node is doing.
+    info_at: u64,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
+    /// A bug that a test has switched on.
+    #[cfg(test)]
+    pub(crate) canary: Option<crate::cluster_tests::Canary>,
 }
 
 /// Where file pages come from on this node: by content from the boot image, else from home's files.
@@ -153,8 +164,13 @@ impl System {
             settings,
             idle_ns: 0,
             ran_ns: 0,
+            wishing: BTreeSet::new(),
+            left: (0, 0),
             power_off: None,
+            info_at: 0,
             fpu_owner: None,
+            #[cfg(test)]
+            canary: None,
         };
         system.refresh_info();
         system.net.handle_timeout(now);
@@ -163,6 +179,7 @@ impl System {
 
     /// Tells the other nodes, with the next greeting, how this one is doing.
     fn refresh_info(&mut self) {
+        self.info_at = self.now + INFO_NS;
         let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
             memory_frames: frames.total,
@@ -189,6 +206,9 @@ impl System {
             self.alarm(pid, at);
         }
         self.hand_over_timeouts();
+        if self.info_at <= self.now {
+            self.refresh_info();
+        }
         self.settle();
     }
 
@@ -235,9 +255,15 @@ impl System {
         self.fs.console().take_output()
     }
 
-    /// The next packet to send.
-    pub fn poll_transmit(&mut self) -> Option<node::Transmit<NetPage>> {
+    /// The next packet to send, which leaves at `now`: the times in its header are as good as this.
+    pub fn poll_transmit(&mut self, now: u64) -> Option<node::Transmit<NetPage>> {
+        self.now = self.now.max(now);
         self.net.poll_transmit(self.now)
+    }
+
+    /// Whether a packet waits that is to leave before anything else is done.
+    pub fn is_urgent(&self) -> bool {
+        self.net.is_urgent()
     }
 
     /// When [`System::tick`] is next due, node's clock.
@@ -359,13 +385,20 @@ impl System {
                 continue;
             }
             self.load_fpu(pid);
-            let mut body = self.bodies.remove(&pid)?;
-            if core::mem::replace(&mut body.arriving, false) {
-                self.first_run(&body);
+            let body = self.bodies.remove(&pid)?;
+            if body.arriving {
+                self.about_to_run(pid);
             }
             return Some(body);
         }
         None
+    }
+
+    /// Takes a body back that was not in user mode after all.
+    pub fn put_back(&mut self, body: Box<Body>) {
+        let pid = body.pid;
+        self.bodies.insert(pid, body);
+        self.advance(pid);
     }
 
     /// Takes a body back from user mode and deals with why it came.
@@ -375,7 +408,12 @@ impl System {
         self.ran_ns += ran_ns;
         let pid = body.pid;
         let registers = body.registers;
+        let first = core::mem::replace(&mut body.arriving, false);
+        self.left = (pid, now);
         self.bodies.insert(pid, body);
+        if first {
+            self.first_run(pid, now.saturating_sub(ran_ns));
+        }
         match exit {
             Exit::Interrupt => self.advance(pid),
             Exit::Syscall => {
@@ -568,10 +606,13 @@ impl System {
 
     pub(crate) fn make_ready(&mut self, pid: u32) {
         let body = self.body(pid);
-        body.run = Run::Ready;
+        let ran = core::mem::replace(&mut body.run, Run::Ready) == Run::Ready;
         if !body.queued {
             body.queued = true;
             self.ready.push_back(pid);
+        }
+        if !ran && self.left.0 == pid {
+            self.left.0 = 0;
         }
     }
 

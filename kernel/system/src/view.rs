@@ -555,13 +555,13 @@ impl System {
 /// The text of `/proc/PID/migstat`.
 fn migstat(home: &Home) -> String {
     let mut text = String::from(
-        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\n",
+        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\n",
     );
     let us = |ns: u64| ns as f64 / 1000.0;
     for (number, stats) in &home.moves {
         let _ = writeln!(
             text,
-            "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
+            "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
             stats.from.0,
             stats.to.0,
             stats.pages_sent,
@@ -571,7 +571,14 @@ fn migstat(home: &Home) -> String {
             us(stats.freeze_ns),
             us(stats.observer_ns),
             us(stats.total_ns),
-            us(stats.rtt_ns)
+            us(stats.rtt_ns),
+            us(stats.phases.wait_ns),
+            us(stats.phases.admit_ns),
+            us(stats.phases.capture_ns),
+            us(stats.phases.flight_ns),
+            us(stats.phases.start_ns),
+            us(stats.phases.release_ns),
+            us(stats.phases.push_ns)
         );
     }
     text

@@ -288,6 +288,11 @@ pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let home = call.home();
     let signal = home.take_signal(mask);
     let held_back = home.held_back;
+    #[cfg(test)]
+    if signal != 0 && call.system.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
+        let bit = signal::bit(signal);
+        call.home().pending |= bit;
+    }
     call.outputs.set(0, held_back.to_le_bytes().to_vec());
     Ok(u64::from(signal))
 }

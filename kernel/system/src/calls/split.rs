@@ -313,8 +313,9 @@ fn spawn(
     let [parent_tid, child_tid, tls] = pointers;
     let pid = call.pid;
     let shares = flags & CLONE_VM != 0;
-    if !shares && let Some(page) = call.space()?.next_absent(0) {
-        // A child of half a memory would need the rest twice: it is waited for.
+    if let Some(page) = call.space()?.next_absent(0) {
+        // A child of half a memory would need the rest twice, and pages that come for memory which
+        // is lent would find nobody: they are waited for.
         return Err(call
             .system
             .trouble(pid, crate::memory::Trouble::Absent { page }));

@@ -128,10 +128,10 @@ impl System {
             .incoming
             .values()
             .filter_map(|incoming| incoming.target.poll_timeout());
-        let wishes = self
-            .bodies
-            .values()
-            .filter_map(|body| body.wish.map(|wish| wish.deadline_ns));
+        let wishes = self.wishing.iter().filter_map(|pid| {
+            let wish = self.bodies.get(pid)?.wish?;
+            Some(wish.deadline_ns)
+        });
         sources.chain(targets).chain(wishes).min()
     }
 
@@ -167,14 +167,15 @@ impl System {
 
     /// Tries the wishes that could not begin so far.
     pub(crate) fn try_moves(&mut self) {
-        let wishing: Vec<u32> = self
-            .bodies
-            .values()
-            .filter(|body| body.wish.is_some())
-            .map(|body| body.pid)
-            .collect();
-        for pid in wishing {
+        for pid in core::mem::take(&mut self.wishing) {
             self.try_move(pid);
+            if self
+                .bodies
+                .get(&pid)
+                .is_some_and(|body| body.wish.is_some())
+            {
+                self.wishing.insert(pid);
+            }
         }
     }
 

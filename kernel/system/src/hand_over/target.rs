@@ -3,7 +3,7 @@
 //! Law: the target reserves before anything is sent, installs only a whole and checked image, and
 //! lets no effect out before home has confirmed it.
 
-use crate::body::{Body, Effects, Purpose, Run};
+use crate::body::{Effects, Purpose, Run};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::home::Request;
@@ -36,9 +36,24 @@ pub struct Incoming {
     pub(super) end: Option<(NodeId, BootId)>,
     /// The body is this move's.
     pub(super) installed: bool,
+    /// When the whole image was there, ns.
+    pub(super) image_ns: u64,
+    /// The page that its thread waits for. Every other page is installed without waking it.
+    pub(super) awaited: Option<u64>,
 }
 
 impl Incoming {
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "from {} epoch {}, {}",
+            self.target.source().0,
+            self.target.epoch(),
+            self.target.state()
+        )
+    }
+
     /// Whether nothing has been installed yet.
     pub(crate) fn waits_for_image(&self) -> bool {
         self.target.waits_for_image()
@@ -122,6 +137,8 @@ impl System {
                 staged: Vec::new(),
                 end: None,
                 installed: false,
+                image_ns: 0,
+                awaited: None,
             },
         );
         self.pump_target(pid);
@@ -149,6 +166,7 @@ impl System {
             return self.pump_target(pid);
         }
         let staged = core::mem::take(&mut incoming.staged);
+        incoming.image_ns = self.now;
         let source_clock = self
             .net
             .peer(from)
@@ -194,6 +212,10 @@ impl System {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
+                    #[cfg(test)]
+                    if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
+                        self.body(pid).effects = Effects::Open;
+                    }
                     if self
                         .bodies
                         .get(&pid)
@@ -279,30 +301,40 @@ impl System {
         self.wakes.push(pid);
     }
 
-    /// The first instruction here is about to run.
-    pub(crate) fn first_run(&mut self, body: &Body) {
-        let pid = body.pid;
+    /// The first instruction here is about to run: the observer is told.
+    pub(crate) fn about_to_run(&mut self, pid: u32) {
+        if let Some(incoming) = self.incoming.get(&pid) {
+            let (source, epoch) = incoming.source();
+            let now = machine::now_ns();
+            self.beacon(now, source, pid, epoch, node::Edge::Started);
+        }
+    }
+
+    /// The first instruction here was run at `first_run_ns`.
+    pub(crate) fn first_run(&mut self, pid: u32, first_run_ns: u64) {
+        let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
-        let present = body.space.as_ref().map_or(0, |space| {
+        let present = space.map_or(0, |space| {
             let usage = space.usage();
             usage.resident_pages - usage.private_pages.min(usage.resident_pages)
         });
-        incoming.target.started(machine::now_ns(), present);
-        let epoch = incoming.target.epoch();
-        let (source, _) = incoming.target.source();
-        self.beacon(source, pid, epoch, node::Edge::Started);
+        let image_ns = incoming.image_ns;
+        incoming.target.started(image_ns, first_run_ns, present);
         self.pump_target(pid);
     }
 
     /// A thread waits for a page that its last source still has.
     pub(crate) fn request_page(&mut self, pid: u32, page: u64) {
-        let Some(incoming) = self.incoming.get(&pid) else {
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
-        let (source, _) = incoming.target.source();
-        let epoch = incoming.target.epoch();
+        // The lane loses nothing: asking once is enough.
+        if incoming.awaited.replace(page) == Some(page) {
+            return;
+        }
+        let (source, epoch) = incoming.source();
         self.send(
             source,
             Message::PageRequest {
@@ -328,7 +360,10 @@ impl System {
             }
             return;
         }
-        frame.set_kind(FrameKind::User);
+        let awaited = incoming.awaited == Some(tag.page);
+        if awaited {
+            incoming.awaited = None;
+        }
         if let Some(space) = self
             .bodies
             .get_mut(&pid)
@@ -336,18 +371,22 @@ impl System {
         {
             if space.install(tag.page, frame) == Installed::NoMemory {
                 self.out_of_memory(pid);
+                self.wakes.push(pid);
             }
-            self.wakes.push(pid);
+            if awaited {
+                self.wakes.push(pid);
+            }
         }
     }
 
     pub(super) fn zero_pages(&mut self, from: NodeId, pid: u32, epoch: u64, runs: &[(u64, u32)]) {
-        let Some(incoming) = self.incoming.get(&pid) else {
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
         if incoming.target.source().0 != from || incoming.target.epoch() != epoch {
             return;
         }
+        incoming.awaited = None;
         if let Some(space) = self
             .bodies
             .get_mut(&pid)

@@ -3,7 +3,7 @@
 //! Law: a wish that cannot begin yet is kept and tried again after every event; one that cannot begin
 //! at all is answered with the reason, and the process runs on.
 
-use super::source::Outgoing;
+use super::source::{FIRST_PAGES, Outgoing};
 use crate::body::{Effects, Hold, MoveWish};
 use crate::dispatch::wire_pid;
 use crate::memory::Space;
@@ -44,7 +44,10 @@ impl System {
             }
         };
         match result {
-            Ok(()) => self.try_move(pid),
+            Ok(()) => {
+                self.wishing.insert(pid);
+                self.try_moves();
+            }
             Err(error) => self.report(home, pid, request, Err(error)),
         }
     }
@@ -101,7 +104,14 @@ impl System {
             wish.target,
             offer,
         );
-        let outgoing = Outgoing::new(source, &wish, self.me, home);
+        let mut outgoing = Outgoing::new(source, &wish, self.me, home);
+        outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
+        let body = self.body(pid);
+        let (instruction, stack) = (body.registers.rip, body.registers.rsp);
+        if let Some(space) = body.space.as_mut() {
+            outgoing.warm = space.first_pages(instruction, stack, FIRST_PAGES);
+            space.forget_accesses();
+        }
         self.outgoing.insert(pid, outgoing);
         self.pump_source(pid);
     }

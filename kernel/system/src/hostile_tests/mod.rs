@@ -145,7 +145,7 @@ impl Cluster {
     pub(super) fn round(&mut self) {
         for from in 0..self.nodes.len() {
             self.nodes[from].tick(self.now);
-            while let Some(packet) = self.nodes[from].poll_transmit() {
+            while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
                 if !self.cut.contains(&from) {
                     self.carry(from, &packet);
                 }

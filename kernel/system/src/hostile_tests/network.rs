@@ -34,6 +34,7 @@ fn stats() -> MoveStats {
         observer_ns: 0,
         total_ns: 0,
         rtt_ns: 0,
+        phases: wire::MovePhases::default(),
     }
 }
 
@@ -63,7 +64,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         data.extend(bytes);
     }
     match dice.below(22) {
-        0 | 1 | 2 => Message::Call(Call {
+        0..=2 => Message::Call(Call {
             pid,
             epoch,
             seq,
