@@ -116,10 +116,9 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             }
             passed_over = 0;
             let turn = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
-            let now = machine::now_ns();
-            let slice = now + turn;
             // However many timers are due, a program gets on.
-            let first = now + SLICE_MIN_NS;
+            let now = machine::now_ns();
+            let (first, slice) = (now + SLICE_MIN_NS, now + turn);
             machine::set_timer(Some(
                 system
                     .poll_timeout()
