@@ -20,6 +20,10 @@ const RECEIVE_BURST: usize = 256;
 const SHORT_SLICE_NS: u64 = 200_000;
 /// Packets queued between two notifications of the card.
 const KICK_EVERY: u32 = 4;
+/// A program that was given the processor has it for so long at least, unless a device calls, ns.
+const SLICE_MIN_NS: u64 = 50_000;
+/// How often in a row a program waits for packets that came in the meantime.
+const PASSED_OVER_MAX: u32 = 16;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
@@ -76,6 +80,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
 
 /// The loop of one processor. It leaves only by powering off.
 fn serve(mut card: Option<VirtioNet>) -> ! {
+    let mut passed_over = 0;
     loop {
         let mut guard = SYSTEM.lock();
         let system = guard.as_mut().expect("the node is up before its loop runs");
@@ -104,14 +109,21 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             // Packets that came while interrupts were awaited are taken after one more round; in a
             // flood of them, or to let a guest begin, the process has a short turn first.
             let waiting = card.as_mut().is_some_and(VirtioNet::arm_interrupts);
-            if waiting && !more {
+            if waiting && !more && passed_over < PASSED_OVER_MAX {
+                passed_over += 1;
                 system.put_back(body);
                 continue;
             }
+            passed_over = 0;
             let turn = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
-            let slice = machine::now_ns() + turn;
+            let now = machine::now_ns();
+            let slice = now + turn;
+            // However many timers are due, a program gets on.
+            let first = now + SLICE_MIN_NS;
             machine::set_timer(Some(
-                system.poll_timeout().map_or(slice, |at| at.min(slice)),
+                system
+                    .poll_timeout()
+                    .map_or(slice, |at| at.clamp(first, slice)),
             ));
             drop(guard);
             let now = machine::now_ns();

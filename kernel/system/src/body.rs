@@ -140,6 +140,8 @@ pub struct Pending {
 /// Why a message to home is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// A fork of a process that dies: a child that home has made dies with it.
+    Orphan,
     /// The pending call, or part of it.
     Call,
     /// The contents of a file page for this address.
@@ -266,6 +268,9 @@ pub struct Body {
     pub call: Option<Pending>,
     /// What that call has done.
     pub restart: Restart,
+    /// The address of the instruction to which a call was wound back that the process is still in;
+    /// 0 if there is none. What `restart` says then belongs to the call that begins there again.
+    pub rewound_at: u64,
     /// The message to home.
     pub forward: Forward,
     /// Files that an execve under way has opened, scripts before their interpreters.
@@ -314,6 +319,12 @@ impl Body {
         }
     }
 
+    /// Whether a signal that home is known to keep is let through now: it is acted on before the
+    /// program goes on.
+    pub fn signal_due(&self) -> bool {
+        self.held_back & !self.signals.mask != 0
+    }
+
     /// The process's monotonic clock at node time `now`.
     pub fn clock_ns(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.clock_offset_ns)
@@ -344,9 +355,44 @@ impl Body {
 
     /// Winds the registers back to before the system call, so that executing on begins it again.
     pub fn rewind_call(&mut self) {
-        if let Some(call) = self.call.take() {
-            self.registers.rip -= crate::dispatch::SYSCALL_BYTES;
+        if let Some(call) = self
+            .call
+            .take_if(|call| call.number < crate::dispatch::PSEUDO)
+        {
+            self.registers.rip = self
+                .registers
+                .rip
+                .wrapping_sub(crate::dispatch::SYSCALL_BYTES);
             self.registers.rax = u64::from(call.number);
+            self.rewound_at = self.registers.rip;
+        }
+    }
+
+    /// Undoes [`Body::rewind_call`] if the process has not been in user mode since: a signal that
+    /// comes now interrupts that call.
+    pub fn unwind_call(&mut self) {
+        let r = &mut self.registers;
+        let begun = self.call.is_none() && self.rewound_at != 0 && self.rewound_at == r.rip;
+        self.rewound_at = 0;
+        if begun {
+            r.rip = r.rip.wrapping_add(crate::dispatch::SYSCALL_BYTES);
+            let number = crate::dispatch::user_number(r.rax);
+            let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
+            self.call = Some(Pending { number, args });
+        }
+    }
+
+    /// Whether it is in a request of the kernel's own, which is carried out before it moves: the
+    /// signal behind it has been taken and would be lost.
+    pub fn obeys_kernel(&self) -> bool {
+        self.call
+            .is_some_and(|call| call.number >= crate::dispatch::PSEUDO)
+    }
+
+    /// Blocks it, unless it is stopped, which a blocked process is anyway.
+    pub fn block(&mut self) {
+        if self.run != Run::Stopped {
+            self.run = Run::Blocked;
         }
     }
 }

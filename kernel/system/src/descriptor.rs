@@ -24,6 +24,8 @@ const VERSION: u32 = 1;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
 const RFLAGS_USER: u64 = 0x24_0dd5;
 const STOPPED: u32 = 1;
+/// The process is at a call that was wound back.
+const REWOUND: u32 = 2;
 
 #[repr(C)]
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -114,6 +116,22 @@ fn words_to_registers(w: &[u64; 20]) -> Registers {
     }
 }
 
+/// No clock shows more, ns: some 73 years in a node's own time beyond 1970's.
+const NS_MAX: u64 = i64::MAX as u64 / 2;
+/// No process makes so many calls.
+const COUNT_MAX: u64 = u64::MAX / 2;
+
+fn flags(body: &Body) -> u32 {
+    let stopped = if body.run == Run::Stopped { STOPPED } else { 0 };
+    let at = body.rewound_at;
+    let rewound = if at != 0 && at == body.registers.rip {
+        REWOUND
+    } else {
+        0
+    };
+    stopped | rewound
+}
+
 /// The descriptor of a frozen body. Empty if its memory cannot be described, which the caller has
 /// ruled out by asking for obstacles.
 pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
@@ -124,7 +142,7 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
     let head = Head {
         magic: MAGIC,
         version: VERSION,
-        flags: if body.run == Run::Stopped { STOPPED } else { 0 },
+        flags: flags(body),
         pid: body.pid,
         fpu_bytes: fpu.len() as u32,
         area_count: records.areas.len() as u32,
@@ -214,7 +232,7 @@ pub(crate) fn decode(
         return Err("descriptor of another process");
     }
     let reserved_zero = head.reserved == 0 && all_zero(&head.reserved_end);
-    if !reserved_zero || head.flags & !STOPPED != 0 {
+    if !reserved_zero || head.flags & !(STOPPED | REWOUND) != 0 {
         return Err("reserved bits of the descriptor are set");
     }
     let registers = words_to_registers(&head.registers);
@@ -280,6 +298,13 @@ pub(crate) fn decode(
         progress: head.progress,
         deadline_ns: head.deadline_ns,
     };
+    if head.flags & REWOUND != 0 {
+        body.rewound_at = registers.rip;
+    }
+    let sane = [head.clock_ns, head.cpu_ns, head.wall_offset_ns, elapsed];
+    if sane.iter().any(|ns| *ns > NS_MAX) || head.next_seq > COUNT_MAX {
+        return Err("clock out of range");
+    }
     let clock = head.clock_ns.saturating_add(elapsed);
     body.clock_offset_ns =
         i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;

@@ -22,6 +22,11 @@ use wire::Pid;
 pub const SYSCALL_BYTES: u64 = 2;
 /// Numbers from here on are the kernel's own and cannot be called by programs.
 pub const PSEUDO: u32 = wire::CALL_ARRIVED;
+/// The number in `rax` as far as it can be one of a program's: those of the kernel's own calls and
+/// all above them become one that nobody has.
+pub(crate) fn user_number(rax: u64) -> u32 {
+    rax.min(u64::from(PSEUDO - 1)) as u32
+}
 /// The process ends with a wait status: `(status, cpu_ns)`.
 pub const CALL_END: u32 = PSEUDO + 1;
 /// A child is to be: `(flags)`; the value is its pid.
@@ -365,7 +370,8 @@ impl LocalCall<'_> {
             Forward::Idle => {}
         }
         let request = make(self)?;
-        if !self.system.effects_open(self.pid) || self.body().freezing {
+        let drains = self.body().freezing && !self.body().obeys_kernel();
+        if !self.system.effects_open(self.pid) || drains {
             return Err(Stop::Wait);
         }
         let me = self.system.me;

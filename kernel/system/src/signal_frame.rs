@@ -63,6 +63,7 @@ impl System {
     /// Ends or winds back the call that the signal interrupts.
     fn interrupt_call(&mut self, pid: u32, restart: bool) {
         let body = self.body(pid);
+        body.unwind_call();
         let Some(call) = body.call else { return };
         let progress = body.restart.progress;
         if progress > 0 {
@@ -252,7 +253,7 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     body.registers = registers;
     *body.fpu = fpu;
     body.signals.set_mask(mask);
-    body.poked |= body.signals.mask & body.held_back != body.held_back;
+    body.poked |= body.signal_due();
     body.call = None;
     body.restart = Restart::default();
     Ok(0)

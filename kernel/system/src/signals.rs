@@ -11,15 +11,23 @@ use abi::signal::{self, Default as Action, bit, default_action};
 use wire::Message;
 
 impl Home {
-    /// Whether a signal is pending that the body, as far as home knows, does not block.
+    /// Whether a signal is pending that the body does not know of, or does not block as far as home
+    /// knows.
     pub(crate) fn signal_waits(&self) -> bool {
-        self.pending & !self.blocked != 0
+        self.pending & !(self.blocked & self.held_back) != 0
+    }
+
+    /// Whether any signal is pending. A body that changes hands asks then, also for those that it
+    /// blocks: it has to know of them when it lets them through.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.pending != 0
     }
 
     /// The lowest pending signal outside `mask`, which is taken.
     pub(crate) fn take_signal(&mut self, mask: u64) -> u32 {
         self.blocked = mask & !signal::UNBLOCKABLE;
         let free = self.pending & !self.blocked;
+        self.held_back = self.pending & self.blocked;
         // A kill overtakes everything.
         let taken = if free & bit(signal::SIGKILL) != 0 {
             signal::SIGKILL
@@ -30,6 +38,9 @@ impl Home {
             return 0;
         }
         self.pending &= !bit(taken);
+        if taken == signal::SIGCONT && matches!(self.life, Life::Stopped { .. }) {
+            self.life = Life::Alive;
+        }
         taken
     }
 }
@@ -61,12 +72,27 @@ impl System {
             self.wakes.push(pid);
             return;
         }
-        if !home.signal_waits() {
+        if signal == signal::SIGKILL && self.reachable(owner).is_err() {
+            // An operator's word ends what a silent node cannot be asked to end: its copy has lost
+            // its home part, so nothing it does counts any more, and it is told when it is back.
+            machine::log!("process {pid}: killed out of reach, on node {}", owner.0);
+            self.ended(pid, signal::SIGKILL);
+            self.send(
+                owner,
+                Message::Lost {
+                    pid: wire_pid(pid),
+                    epoch,
+                },
+            );
             return;
         }
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
         match waiting {
-            Some(seq) => self.interrupt_remote(pid, seq),
-            None => self.send(
+            Some(seq) if home.signal_waits() => self.interrupt_remote(pid, seq),
+            // Also for a signal that is blocked as far as home knows: the body has to know of it.
+            _ => self.send(
                 owner,
                 Message::Poke {
                     pid: wire_pid(pid),
@@ -82,7 +108,7 @@ impl System {
         let me = self.me;
         loop {
             let body = self.body(pid);
-            if body.call.is_some_and(|call| call.number == CALL_END) {
+            if body.obeys_kernel() {
                 return true;
             }
             if body.effects == crate::body::Effects::Gated {
@@ -90,17 +116,21 @@ impl System {
                 return true;
             }
             if body.home != me {
-                if body.poked && !body.freezing {
-                    body.run = Run::Blocked;
+                if (body.poked || body.signal_due()) && !body.freezing {
+                    body.block();
                     return self.ask_for_signal(pid);
                 }
                 return true;
             }
+            body.held_back = 0;
             let mask = body.signals.mask;
             let Some(home) = self.homes.get_mut(&pid) else {
                 return true;
             };
             let signal = home.take_signal(mask);
+            // Known to the body should it move.
+            let held_back = home.held_back;
+            self.body(pid).held_back = held_back;
             if signal == 0 {
                 return true;
             }
@@ -175,17 +205,31 @@ impl System {
     /// Ends the process as by a signal, as soon as home agrees.
     pub(crate) fn die(&mut self, pid: u32, signal: u32) {
         let body = self.body(pid);
-        body.forward = match body.forward {
-            Forward::Sent { seq, .. } => Forward::Sent {
-                seq,
-                purpose: Purpose::Arrived,
-            },
-            _ => Forward::Idle,
-        };
+        let forks = body
+            .call
+            .is_some_and(|call| matches!(call.number, CLONE | FORK | VFORK));
+        if let Forward::Sent { seq, purpose } = body.forward {
+            let purpose = match purpose {
+                Purpose::Call if forks => Purpose::Orphan,
+                Purpose::Orphan => Purpose::Orphan,
+                _ => Purpose::Arrived,
+            };
+            body.forward = Forward::Sent { seq, purpose };
+        } else {
+            body.forward = Forward::Idle;
+        }
         body.run = Run::Blocked;
         body.call = Some(Pending {
             number: CALL_END,
             args: [u64::from(signal), 0, 0, 0, 0, 0],
         });
+        // Nobody waits any more for what it waits for.
+        if let Forward::Sent { seq, .. } = body.forward {
+            self.send_cancel(pid, seq);
+        }
     }
 }
+
+const CLONE: u32 = 56;
+const FORK: u32 = 57;
+const VFORK: u32 = 58;

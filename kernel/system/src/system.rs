@@ -3,7 +3,7 @@
 //! Law: nothing here blocks or sleeps. Every event (an exit from user mode, a packet, the time) is
 //! handled to its end, including every wake it causes, before the next is looked at.
 
-use crate::body::{Body, Effects, Forward, Pending, Purpose, Run};
+use crate::body::{Body, Effects, Forward, Pending, Purpose, Restart, Run};
 use crate::files::{ConsoleEvent, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
@@ -22,6 +22,8 @@ use wire::{BootId, Message, NodeId, Pid};
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
 
+/// How often what a node tells of itself is brought up to date, ns.
+const INFO_NS: u64 = 200_000_000;
 /// How many processes a node remembers to have held.
 const TOMBSTONES: usize = 65_536;
 
@@ -71,6 +73,7 @@ pub struct System {
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
     pub(crate) ready: VecDeque<u32>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
+    pub(crate) alarm_of: BTreeMap<u32, u64>,
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
@@ -87,8 +90,13 @@ pub struct System {
     /// A guest has arrived and has not run yet.
     pub(crate) arrived: bool,
     power_off: Option<u8>,
+    /// When the others are next told how this node is doing.
+    info_at: u64,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
+    /// A bug that a test has switched on.
+    #[cfg(test)]
+    pub(crate) canary: Option<crate::cluster_tests::Canary>,
 }
 
 /// Where file pages come from on this node: by content from the boot image, else from home's files.
@@ -107,9 +115,8 @@ impl PageSource for Pages<'_> {
             None => {
                 let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
                 mapped
-                    .get(backing.home_file as usize)
+                    .get(u64::from(backing.home_file))
                     .ok_or(FetchStop::Bus)?
-                    .clone()
             }
         };
         inode
@@ -149,6 +156,7 @@ impl System {
             bodies: BTreeMap::new(),
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
+            alarm_of: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
@@ -162,7 +170,10 @@ impl System {
             left: (0, 0),
             arrived: false,
             power_off: None,
+            info_at: 0,
             fpu_owner: None,
+            #[cfg(test)]
+            canary: None,
         };
         system.refresh_info();
         system.net.handle_timeout(now);
@@ -171,6 +182,7 @@ impl System {
 
     /// Tells the other nodes, with the next greeting, how this one is doing.
     fn refresh_info(&mut self) {
+        self.info_at = self.now + INFO_NS;
         let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
             memory_frames: frames.total,
@@ -193,10 +205,13 @@ impl System {
             if at > self.now {
                 break;
             }
-            self.alarms.pop_first();
+            self.cancel_alarm(pid);
             self.alarm(pid, at);
         }
         self.hand_over_timeouts();
+        if self.info_at <= self.now {
+            self.refresh_info();
+        }
         self.settle();
     }
 
@@ -304,6 +319,7 @@ impl System {
         }
         self.try_moves();
         self.push();
+        self.conclude_pushes();
     }
 
     fn event(&mut self, event: Event<NetPage>) {
@@ -334,7 +350,7 @@ impl System {
         }
     }
 
-    fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
+    pub(crate) fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
         match message {
             Message::Call(call) => self.remote_call(from, boot, call),
             Message::Reply(reply) => self.reply(from, reply),
@@ -397,7 +413,7 @@ impl System {
     /// Takes a body back from user mode and deals with why it came.
     pub fn end(&mut self, mut body: Box<Body>, exit: Exit, ran_ns: u64, now: u64) {
         self.now = self.now.max(now);
-        body.cpu_ns += ran_ns;
+        body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
         self.ran_ns += ran_ns;
         let pid = body.pid;
         let registers = body.registers;
@@ -418,13 +434,13 @@ impl System {
                     registers.r8,
                     registers.r9,
                 ];
-                let number = u32::try_from(registers.rax).unwrap_or(u32::MAX);
-                let number = if number >= crate::dispatch::PSEUDO {
-                    u32::MAX
-                } else {
-                    number
-                };
-                self.body(pid).call = Some(Pending { number, args });
+                let number = crate::dispatch::user_number(registers.rax);
+                let body = self.body(pid);
+                let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
+                if core::mem::take(&mut body.rewound_at) != begun {
+                    body.restart = Restart::default();
+                }
+                body.call = Some(Pending { number, args });
                 self.advance(pid);
             }
             Exit::PageFault {
@@ -540,16 +556,17 @@ impl System {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 return;
             };
-            if body.space.is_none() {
+            // Only to end needs no memory.
+            if body.space.is_none() && !body.obeys_kernel() {
                 return;
             }
             if let Forward::Sent { purpose, .. } = body.forward
                 && (purpose != Purpose::Arrived || body.freezing)
             {
-                body.run = Run::Blocked;
+                body.block();
                 return;
             }
-            if body.freezing && body.forward == Forward::Idle {
+            if body.freezing && body.forward == Forward::Idle && !body.obeys_kernel() {
                 self.capture(pid);
                 return;
             }
@@ -561,7 +578,7 @@ impl System {
                 return;
             }
             let Some(call) = body.call else {
-                if body.held {
+                if body.held || body.signal_due() {
                     body.run = Run::Blocked;
                 } else {
                     self.make_ready(pid);
@@ -574,8 +591,9 @@ impl System {
                     let Some(body) = self.bodies.get_mut(&pid) else {
                         return;
                     };
-                    body.run = Run::Blocked;
-                    if !(body.freezing && body.forward == Forward::Idle) {
+                    body.block();
+                    let captured = body.freezing && body.forward == Forward::Idle;
+                    if !captured || body.obeys_kernel() {
                         return;
                     }
                 }
@@ -630,7 +648,16 @@ impl System {
         let body = self.body(pid);
         let at = body.node_time_ns(deadline_ns).max(1);
         body.alarm_ns = at;
+        self.cancel_alarm(pid);
+        self.alarm_of.insert(pid, at);
         self.alarms.insert((at, pid));
+    }
+
+    /// A process has one alarm at most, so that interrupted sleeps leave nothing behind.
+    pub(crate) fn cancel_alarm(&mut self, pid: u32) {
+        if let Some(at) = self.alarm_of.remove(&pid) {
+            self.alarms.remove(&(at, pid));
+        }
     }
 
     // ---- extended state ----------------------------------------------------------------------

@@ -7,7 +7,7 @@ use crate::body::{Body, Hold, Run};
 use crate::calls::local::HOST_NAME;
 use crate::dispatch::wire_pid;
 use crate::files::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
-use crate::home::{Home, Life, MOVES_KEPT, MoveRequest};
+use crate::home::{Asked, Home, Life, MOVES_KEPT, MoveRequest};
 use crate::memory::Backing;
 use crate::system::System;
 use crate::wait::Stop;
@@ -177,6 +177,7 @@ impl System {
     pub(crate) fn told(&mut self, from: NodeId, pid: Pid, facts: BodyFacts) {
         if let Some(home) = self.homes.get_mut(&pid.0)
             && home.record.gate().owner() == from
+            && core::mem::take(&mut home.facts_asked)
         {
             home.facts = Some(facts);
             home.request_done.wake();
@@ -201,16 +202,17 @@ impl System {
             return Ok(facts);
         }
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
-        if owner == me || self.reachable(owner).is_err() {
+        let reachable = owner != me && self.reachable(owner).is_ok();
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        if !reachable {
             // In the middle of a move, or out of reach: what home knows by itself.
             return Ok(BodyFacts {
                 state: b'S',
                 ..BodyFacts::default()
             });
         }
-        if let Some(home) = self.homes.get(&pid) {
-            home.request_done.wait(reader);
-        }
+        home.facts_asked = true;
+        home.request_done.wait(reader);
         self.send(
             owner,
             Message::Query {
@@ -291,7 +293,8 @@ impl System {
             let reason = MoveError::CantMove("the first process of a node stays there".to_string());
             return Err(self.explain(pid, &reason).into());
         }
-        let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
+        let gate = home.record.gate();
+        let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
                 request.asker == writer && request.target == target,
@@ -321,7 +324,13 @@ impl System {
             id,
             target,
             asker: writer,
+            source: (owner, owner_boot),
             result: None,
+        });
+        home.ask(Asked {
+            request: id,
+            node: owner,
+            target,
         });
         let own = writer == pid;
         if !own {
@@ -344,10 +353,21 @@ impl System {
     }
 
     /// The result of a request, from wherever the process was.
-    pub(crate) fn move_result(&mut self, pid: u32, id: u64, result: Result<MoveStats, MoveError>) {
+    pub(crate) fn move_result(
+        &mut self,
+        from: NodeId,
+        pid: u32,
+        id: u64,
+        result: Result<MoveStats, MoveError>,
+    ) {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
+        let mine = |asked: &Asked| (asked.request, asked.node) == (id, from);
+        let Some(index) = home.asked.iter().position(mine) else {
+            return;
+        };
+        home.asked.remove(index);
         if let Ok(stats) = &result {
             home.obstacle = None;
             home.move_count += 1;

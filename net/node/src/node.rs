@@ -676,7 +676,7 @@ impl<P: Page> Node<P> {
     /// Whether something waits that is to leave before anything else is done: an answer, a beacon
     /// or an urgent packet.
     pub fn is_urgent(&self) -> bool {
-        !self.mute && !(self.small.is_empty() && self.queues[0].is_empty())
+        !self.mute && (!self.small.is_empty() || !self.queues[0].is_empty())
     }
 
     // --- small helpers

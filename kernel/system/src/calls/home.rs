@@ -2,7 +2,7 @@
 //!
 //! Law: nothing here sees memory or registers; a body may be anywhere.
 
-use crate::dispatch::HomeCall;
+use crate::dispatch::{HomeCall, PATH_MAX};
 use crate::files::FileState;
 use crate::home::{Home, Life};
 use crate::system::System;
@@ -20,6 +20,9 @@ const WCONTINUED: u64 = 8;
 /// `__WALL`, `__WCLONE` and `__WNOTHREAD` make no difference among single-threaded processes.
 const WAIT_FLAGS: u64 = WNOHANG | WUNTRACED | WCONTINUED | 0xe000_0000;
 const NS_PER_S: u64 = 1_000_000_000;
+/// Processes of one home at most (Linux' default `pid_max`), and the least memory for each.
+const PROCESSES_MAX: usize = 32_768;
+const FRAMES_PER_PROCESS: u64 = 16;
 
 /// wait4(2).
 pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
@@ -68,12 +71,13 @@ pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let Some(child) = call.system.homes.get_mut(&pid) else {
         return Err(Errno::ECHILD.into());
     };
-    let cpu_ns = child.cpu_ns + child.children_cpu_ns;
+    let cpu_ns = child.cpu_ns.saturating_add(child.children_cpu_ns);
     if let Life::Stopped { told, .. } = &mut child.life {
         *told = true;
     } else {
         call.system.homes.remove(&pid);
-        call.home().children_cpu_ns += cpu_ns;
+        let parent = call.home();
+        parent.children_cpu_ns = parent.children_cpu_ns.saturating_add(cpu_ns);
     }
     call.outputs.set(1, status.to_le_bytes().to_vec());
     call.outputs.set(3, rusage(cpu_ns));
@@ -283,13 +287,21 @@ pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let mask = call.args[0];
     let home = call.home();
     let signal = home.take_signal(mask);
-    let pending = home.pending;
-    call.outputs.set(0, pending.to_le_bytes().to_vec());
+    let held_back = home.held_back;
+    #[cfg(test)]
+    if signal != 0 && call.system.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
+        let bit = signal::bit(signal);
+        call.home().pending |= bit;
+    }
+    call.outputs.set(0, held_back.to_le_bytes().to_vec());
     Ok(u64::from(signal))
 }
 
 /// A child with a copy of everything at home; it belongs to the caller's node.
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    if call.system.homes.len() >= call.system.processes_max() {
+        return Err(Errno::EAGAIN.into());
+    }
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let parent = call.home();
@@ -325,7 +337,7 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     first.truncate(length);
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
-        home_file: home.map_file(inode.clone()),
+        home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
     };
     call.outputs.set(0, record.to_bytes());
@@ -335,19 +347,23 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// The new program is about to run: name, command line and path in buffers 0 to 2.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let handle = call.args[0] as usize;
+    let handle = call.args[0];
     let (name, line, program) = (
         call.input(0).to_vec(),
         call.input(1).to_vec(),
         call.input(2).to_vec(),
     );
     let home = call.home();
-    let mapped = home.mapped.get(handle).ok_or(Errno::EIO)?.clone();
+    let mapped = home.mapped.get(handle).ok_or(Errno::EIO)?;
     home.name = [0; 16];
     let length = name.len().min(15);
     home.name[..length].copy_from_slice(&name[..length]);
     home.command_line = line;
+    home.command_line.truncate(PATH_MAX);
     home.program = mapped.path().unwrap_or(program);
+    home.program.truncate(PATH_MAX);
+    // The files of the old program are held no longer; the handle of the new one stays.
+    home.mapped.keep_only(handle);
     if let Some(files) = home.files.as_mut() {
         files.close_on_exec();
     }
@@ -367,12 +383,7 @@ pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
 pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, offset, ..] = call.args;
-    let inode = call
-        .home()
-        .mapped
-        .get(handle as usize)
-        .ok_or(Errno::EFAULT)?
-        .clone();
+    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
     let frame = inode
         .page(offset / PAGE_SIZE as u64)
         .map_err(|_| Errno::EFAULT)?;
@@ -396,7 +407,7 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
-        home_file: home.map_file(inode.clone()),
+        home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
     };
     call.outputs.set(0, record.to_bytes());
@@ -445,10 +456,11 @@ impl Home {
             session: pid,
             record: HomeRecord::new(Pid(pid), Pid(pid).home(), wire::BootId(0)),
             files: None,
-            mapped: Vec::new(),
+            mapped: crate::home::Mapped::default(),
             life: Life::Alive,
             pending: 0,
             blocked: 0,
+            held_back: 0,
             children_changed: WaitQueue::new(wakes),
             remote: None,
             name: [0; 16],
@@ -463,11 +475,19 @@ impl Home {
             obstacle: None,
             request_done: WaitQueue::new(wakes),
             facts: None,
+            facts_asked: false,
+            asked: Vec::new(),
         }
     }
 }
 
 impl System {
+    /// How many processes a node is home of at most: what its memory has room for.
+    pub(crate) fn processes_max(&self) -> usize {
+        let frames = machine::frame_counts().total / FRAMES_PER_PROCESS;
+        usize::try_from(frames).map_or(PROCESSES_MAX, |frames| frames.min(PROCESSES_MAX))
+    }
+
     /// A pid that no process of this node has.
     pub(crate) fn new_pid(&mut self) -> Option<u32> {
         for _ in 0..=u16::MAX {
@@ -493,7 +513,7 @@ impl System {
         home.life = Life::Zombie(status);
         home.remote = None;
         home.pending = 0;
-        home.mapped.clear();
+        home.mapped = crate::home::Mapped::default();
         let parent = home.parent;
         let files = home.files.take();
         let epoch = home.record.gate().epoch();

@@ -165,7 +165,7 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         let body = call.body();
         body.signals.set_mask(mask);
         // What home holds back for a blocked signal may be due now.
-        body.poked |= body.signals.mask & body.held_back != body.held_back;
+        body.poked |= body.signal_due();
     }
     Ok(0)
 }
@@ -422,7 +422,8 @@ impl LocalCall<'_> {
 
     /// Realtime as the process sees it: home's.
     pub fn wall(&mut self) -> u64 {
-        self.clock() + self.body().wall_offset_ns
+        let clock = self.clock();
+        clock.saturating_add(self.body().wall_offset_ns)
     }
 
     /// A clock of clock_gettime(2).

@@ -90,9 +90,8 @@ fn file_backing(
         let home = call.system.homes.get(&pid).ok_or(Errno::ENODEV)?;
         let inode = home
             .mapped
-            .get(file.home_file as usize)
-            .ok_or(Errno::EIO)?
-            .clone();
+            .get(u64::from(file.home_file))
+            .ok_or(Errno::EIO)?;
         let first_page = offset / machine::PAGE_SIZE as u64;
         return Ok(Backing::SharedFile {
             pages: inode,
@@ -118,7 +117,7 @@ pub fn poll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let deadline = match (timeout as i32, call.body().restart.deadline_ns) {
         (timeout, _) if timeout < 0 => u64::MAX,
         (_, begun) if begun != 0 => begun,
-        (timeout, _) => (now + timeout as u64 * 1_000_000).max(1),
+        (timeout, _) => now.saturating_add(timeout as u64 * 1_000_000).max(1),
     };
     let waits = u64::from(now < deadline);
     let row = call.row.ok_or(Errno::ENOSYS)?;
@@ -314,8 +313,9 @@ fn spawn(
     let [parent_tid, child_tid, tls] = pointers;
     let pid = call.pid;
     let shares = flags & CLONE_VM != 0;
-    if !shares && let Some(page) = call.space()?.next_absent(0) {
-        // A child of half a memory would need the rest twice: it is waited for.
+    if let Some(page) = call.space()?.next_absent(0) {
+        // A child of half a memory would need the rest twice, and pages that come for memory which
+        // is lent would find nobody: they are waited for.
         return Err(call
             .system
             .trouble(pid, crate::memory::Trouble::Absent { page }));
@@ -323,7 +323,11 @@ fn spawn(
     if flags & CLONE_PARENT_SETTID != 0 {
         call.make_writable(parent_tid, 4)?;
     }
-    let child = call.ask_home(CALL_FORK, [flags, 0, 0, 0, 0, 0])? as u32;
+    let child = call.ask_home(CALL_FORK, [flags, 0, 0, 0, 0, 0])?;
+    let child = u32::try_from(child).unwrap_or(0);
+    if !call.system.may_be_child(pid, child) {
+        return Err(Errno::EAGAIN.into());
+    }
     if flags & CLONE_PARENT_SETTID != 0 {
         call.write(parent_tid, &child.to_le_bytes())?;
     }

@@ -28,10 +28,13 @@ impl System {
             );
             return;
         };
-        let mut decision = home
-            .record
-            .commit(from, boot, old_epoch, source, source_boot);
-        decision.poke = home.signal_waits();
+        let mut decision = if home.expects(from, source) {
+            let record = &mut home.record;
+            record.commit(from, boot, old_epoch, source, source_boot)
+        } else {
+            home.record.decision()
+        };
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
@@ -56,7 +59,7 @@ impl System {
             return;
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
-        decision.poke = home.signal_waits();
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
 use crate::descriptor;
-use crate::dispatch::wire_pid;
+use crate::dispatch::{PSEUDO, wire_pid};
 use crate::memory::limits::FROZEN_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::boxed::Box;
@@ -87,6 +87,26 @@ impl Outgoing {
         }
     }
 
+    /// The frozen body, if the image is out.
+    #[cfg(test)]
+    pub(crate) fn frozen(&self) -> Option<&Body> {
+        self.body.as_deref()
+    }
+
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "to {} epoch {}, {}, frozen {}, released {}, end sent {}",
+            self.source.target(),
+            self.source.target_epoch(),
+            self.source.state(),
+            self.body.is_some(),
+            self.released,
+            self.end_sent
+        )
+    }
+
     /// The process ended before it was frozen.
     pub(crate) fn body_gone(&mut self, now: u64) {
         self.source.body_gone(now);
@@ -139,6 +159,7 @@ impl System {
         }
         if let Forward::Sent { seq, purpose } = body.forward
             && purpose != Purpose::Arrived
+            && !body.obeys_kernel()
         {
             self.send_cancel(pid, seq);
         }
@@ -149,10 +170,13 @@ impl System {
     pub(crate) fn capture(&mut self, pid: u32) {
         let reason = self.bodies.get(&pid).and_then(|body| {
             let space = body.space.as_ref()?;
-            // Forked, lent or mapped since the offer: it moves another time.
+            // Forked, lent or mapped since the offer: it moves another time. And a call of the
+            // kernel's own has no instruction that would begin it again.
+            let own = body.call.filter(|call| call.number >= PSEUDO);
             space
                 .obstacle()
                 .or(body.lender.map(|_| "a vfork child has its memory"))
+                .or(own.map(|_| "it is about to end or to stop"))
         });
         let ready = self
             .outgoing
@@ -185,8 +209,14 @@ impl System {
         let warm = core::mem::take(&mut out.warm);
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
+        self.cancel_alarm(pid);
         body.rewind_call();
-        body.alarm_ns = 0;
+        // What may be pending is fetched before the first instruction there that would notice.
+        body.held_back = match self.homes.get(&pid) {
+            Some(home) => home.pending,
+            None if body.poked => u64::MAX,
+            None => body.held_back,
+        };
         let descriptor = descriptor::encode(&body, frozen_at_ns);
         let image_bytes = descriptor.len() as u64;
         let mut first: Vec<(u64, Frame)> = Vec::new();
@@ -222,6 +252,10 @@ impl System {
         if let Some(out) = self.outgoing.get_mut(&pid) {
             out.body = Some(body);
             out.source.image_sent(self.now);
+            #[cfg(test)]
+            if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
+                out.released = true;
+            }
             out.stats.bytes += image_bytes;
             out.stats.phases.capture_ns = machine::now_ns().saturating_sub(frozen_at_ns);
         }

@@ -20,6 +20,10 @@ use super::source::FIRST_PAGES;
 
 /// Frames that a node keeps for itself when it admits a guest.
 const RESERVE_FRAMES: u64 = 1024;
+/// Processes that one node may have announced and not sent yet.
+const OFFERS_MAX: usize = 64;
+/// No process moves so often.
+const EPOCH_MAX: u64 = u64::MAX / 2;
 
 /// A move as its target drives it.
 pub struct Incoming {
@@ -27,6 +31,11 @@ pub struct Incoming {
     pub(super) offer: Offer,
     /// Pages that came before the image.
     pub(super) staged: Vec<(u64, Frame)>,
+    /// The source has sent everything; told to the machine when everything is here, because pages
+    /// that were asked for come by another lane.
+    pub(super) end: Option<(NodeId, BootId)>,
+    /// The body is this move's.
+    pub(super) installed: bool,
     /// When the whole image was there, ns.
     pub(super) image_ns: u64,
     /// The page that its thread waits for. Every other page is installed without waking it.
@@ -34,6 +43,22 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "from {} epoch {}, {}",
+            self.target.source().0,
+            self.target.epoch(),
+            self.target.state()
+        )
+    }
+
+    /// Whether nothing has been installed yet.
+    pub(crate) fn waits_for_image(&self) -> bool {
+        self.target.waits_for_image()
+    }
+
     /// The node that still has pages, and the epoch of the move.
     pub(crate) fn source(&self) -> (NodeId, u64) {
         (self.target.source().0, self.target.epoch())
@@ -54,17 +79,32 @@ impl System {
         let reserved: u64 = self
             .incoming
             .values()
-            .map(|incoming| incoming.offer.pages)
+            .map(|incoming| incoming.offer.pages.saturating_add(FIRST_PAGES as u64 + 1))
             .sum();
         let free = machine::frame_counts().free;
         let features = self.settings.features;
+        let unfit = offer.home != offer.pid.home() || offer.epoch > EPOCH_MAX;
+        let forged = offer.home == self.me
+            && self.homes.get(&pid).is_none_or(|home| {
+                let epoch = offer.epoch.wrapping_sub(1);
+                !home.record.gate().is_owner(from, boot, epoch)
+            });
+        // An offer is small, and so is a lie: nobody has more of them here than a few.
+        let others = |incoming: &&Incoming| {
+            incoming.waits_for_image()
+                && incoming.source().0 == from
+                && incoming.offer.pid != offer.pid
+        };
+        let crowded = self.incoming.values().filter(others).count() >= OFFERS_MAX;
         let busy = self.bodies.contains_key(&pid)
             || self.outgoing.contains_key(&pid)
             || self
                 .incoming
                 .get(&pid)
                 .is_some_and(|incoming| !incoming.target.waits_for_image());
-        let reason = if !self.tombstones.allows(offer.pid, offer.epoch) || busy {
+        let reason = if unfit || forged {
+            Some(MoveError::Gone)
+        } else if !self.tombstones.allows(offer.pid, offer.epoch) || busy || crowded {
             Some(MoveError::Busy)
         } else if !features.cover(&offer.features) {
             Some(MoveError::Features)
@@ -95,6 +135,8 @@ impl System {
                 target,
                 offer,
                 staged: Vec::new(),
+                end: None,
+                installed: false,
                 image_ns: 0,
                 awaited: None,
             },
@@ -118,6 +160,11 @@ impl System {
             );
             return;
         };
+        if self.bodies.contains_key(&pid) || self.outgoing.contains_key(&pid) {
+            // Since the offer a process of this number came to be here by another way.
+            incoming.target.image_bad(self.now, MoveError::Busy);
+            return self.pump_target(pid);
+        }
         let staged = core::mem::take(&mut incoming.staged);
         incoming.image_ns = self.now;
         let source_clock = self
@@ -142,6 +189,7 @@ impl System {
                 self.forget_fpu(pid);
                 self.bodies.insert(pid, body);
                 if let Some(incoming) = self.incoming.get_mut(&pid) {
+                    incoming.installed = true;
                     incoming.target.image_installed(self.now, image);
                 }
             }
@@ -164,28 +212,80 @@ impl System {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
+                    #[cfg(test)]
+                    if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
+                        self.body(pid).effects = Effects::Open;
+                    }
                     if self
                         .bodies
                         .get(&pid)
                         .is_some_and(|body| body.run != Run::Stopped)
                     {
-                        self.make_ready(pid);
+                        self.advance(pid);
                         self.hurry(pid);
                     }
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
                 TargetAction::PagesLost => {
-                    if self.bodies.contains_key(&pid) {
+                    if self.lacks_pages(pid) {
                         machine::log!("process {pid}: its last source is lost with pages of it");
                         self.die(pid, abi::signal::SIGKILL);
                         self.wakes.push(pid);
                     }
                 }
-                TargetAction::Discard => self.drop_body(pid),
+                TargetAction::Discard => {
+                    // Another process of that number may be here, if no image ever came.
+                    if self
+                        .incoming
+                        .get(&pid)
+                        .is_some_and(|incoming| incoming.installed)
+                    {
+                        self.drop_body(pid);
+                    }
+                }
                 TargetAction::Finished => {
                     self.incoming.remove(&pid);
                 }
             }
+        }
+    }
+
+    fn lacks_pages(&self, pid: u32) -> bool {
+        let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
+        space.is_some_and(|space| space.absent_count() > 0)
+    }
+
+    /// Tells the machines whose last page is in that the push has ended.
+    pub(crate) fn conclude_pushes(&mut self) {
+        let complete: Vec<u32> = self
+            .incoming
+            .iter()
+            .filter(|(pid, incoming)| incoming.end.is_some() && !self.lacks_pages(**pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in complete {
+            let Some(incoming) = self.incoming.get_mut(&pid) else {
+                continue;
+            };
+            let Some((from, boot)) = incoming.end.take() else {
+                continue;
+            };
+            let end = Message::PushEnd {
+                pid: wire_pid(pid),
+                epoch: incoming.target.epoch(),
+            };
+            incoming.target.on_message(self.now, from, boot, &end);
+            self.pump_target(pid);
+        }
+    }
+
+    /// The source has sent everything.
+    pub(super) fn push_ended(&mut self, from: NodeId, boot: BootId, pid: u32, epoch: u64) {
+        if let Some(incoming) = self.incoming.get_mut(&pid)
+            && incoming.target.source() == (from, boot)
+            && incoming.target.epoch() == epoch
+        {
+            incoming.end = Some((from, boot));
         }
     }
 

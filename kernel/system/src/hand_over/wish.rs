@@ -6,6 +6,7 @@
 use super::source::{FIRST_PAGES, Outgoing};
 use crate::body::{Effects, Hold, MoveWish};
 use crate::dispatch::wire_pid;
+use crate::memory::Space;
 use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::string::ToString;
@@ -59,11 +60,9 @@ impl System {
             return;
         };
         let Some(wish) = body.wish else { return };
-        let Some(space) = body.space.as_ref() else {
-            return;
-        };
+        let space = body.space.as_ref();
         let passing = body.lender.is_some()
-            || space.absent_count() > 0
+            || space.is_none_or(|space| space.absent_count() > 0)
             || body.effects == Effects::Gated
             || self.outgoing.contains_key(&pid)
             || self.incoming.contains_key(&pid);
@@ -71,9 +70,10 @@ impl System {
             return;
         }
         body.wish = None;
-        let obstacle = space.obstacle();
-        let (home, epoch, resident) = (body.home, body.epoch, space.usage().resident_pages);
-        let verdict = if passing {
+        let obstacle = space.and_then(Space::obstacle);
+        let resident = space.map_or(0, |space| space.usage().resident_pages);
+        let (home, epoch) = (body.home, body.epoch);
+        let verdict = if passing || epoch == u64::MAX {
             Err(MoveError::TimedOut)
         } else if let Some(reason) = obstacle {
             Err(MoveError::CantMove(reason.to_string()))
@@ -139,7 +139,7 @@ impl System {
         result: Result<MoveStats, MoveError>,
     ) {
         if home == self.me {
-            self.move_result(pid, request, result);
+            self.move_result(home, pid, request, result);
         } else {
             self.send(
                 home,
