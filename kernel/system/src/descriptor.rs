@@ -172,7 +172,9 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
             .map(|a| [a.handler, a.flags, a.restorer, a.mask]),
         reserved_end: [0; 1456],
     };
-    let mut bytes = head.as_bytes().to_vec();
+    // Room for all but the most scattered memory: what grows is copied.
+    let mut bytes = Vec::with_capacity(4 * PAGE_SIZE);
+    bytes.extend_from_slice(head.as_bytes());
     bytes.extend_from_slice(fpu);
     bytes.resize(2 * PAGE_SIZE, 0);
     bytes.extend_from_slice(records.layout.as_bytes());
@@ -180,6 +182,15 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
     bytes.extend_from_slice(records.runs.as_bytes());
     bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
     bytes
+}
+
+/// Whether all bytes are zero, a word at a time.
+fn all_zero(bytes: &[u8]) -> bool {
+    let words = bytes.chunks_exact(8);
+    let rest = words.remainder().iter().all(|byte| *byte == 0);
+    rest && words.fold(0, |all, word| {
+        all | word.try_into().map_or(u64::MAX, u64::from_le_bytes)
+    }) == 0
 }
 
 /// Takes a record off the front.
@@ -220,7 +231,7 @@ pub(crate) fn decode(
     if head.pid != pid {
         return Err("descriptor of another process");
     }
-    let reserved_zero = head.reserved == 0 && head.reserved_end.iter().all(|byte| *byte == 0);
+    let reserved_zero = head.reserved == 0 && all_zero(&head.reserved_end);
     if !reserved_zero || head.flags & !(STOPPED | REWOUND) != 0 {
         return Err("reserved bits of the descriptor are set");
     }
@@ -247,7 +258,7 @@ pub(crate) fn decode(
         take_many(&mut memory, head.area_count).ok_or("descriptor is too short")?;
     let runs: Vec<RunRecord> =
         take_many(&mut memory, head.run_count).ok_or("descriptor is too short")?;
-    if memory.len() >= PAGE_SIZE || memory.iter().any(|byte| *byte != 0) {
+    if memory.len() >= PAGE_SIZE || !all_zero(memory) {
         return Err("bytes behind the descriptor");
     }
     let space = Space::import(&areas, &runs, &layout).map_err(Invalid::reason)?;

@@ -322,7 +322,8 @@ impl Message {
 
     /// The same, behind what `buffer` holds already.
     pub fn encode_to(&self, buffer: Vec<u8>) -> Vec<u8> {
-        postcard::to_extend(self, buffer).expect("every message has an encoding")
+        postcard::serialize_with_flavor(self, Buffer(buffer))
+            .expect("every message has an encoding")
     }
 
     /// Reads a message that must fill the bytes exactly.
@@ -338,6 +339,27 @@ impl Message {
             Ok(_) => Err(Invalid::Trailing),
             Err(_) => Err(Invalid::Message),
         }
+    }
+}
+
+/// Takes byte strings as one copy; `postcard::to_extend` adds them byte by byte.
+struct Buffer(Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Buffer {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
     }
 }
 

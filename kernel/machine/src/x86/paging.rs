@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::cpu;
 use super::frame::{self, Frame};
+use super::layout;
 use super::pages::{self, ACCESSED, ADDRESS, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
 use crate::{Access, FrameKind, OutOfMemory, PAGE_SIZE, USER_END};
 
@@ -135,13 +136,11 @@ impl PageTable {
     /// [`OutOfMemory`] when there is no frame for the root table.
     pub fn new() -> Result<PageTable, OutOfMemory> {
         let root = new_table()?;
-        for index in 256..512 {
-            // SAFETY: both tables are live; the kernel's half of the root is never changed again.
-            unsafe {
-                let kernel = pages::entry(pages::root(), index).load(Ordering::Relaxed);
-                pages::entry(root, index).store(kernel, Ordering::Relaxed);
-            }
-        }
+        let half = PAGE as usize / 2;
+        let upper = |table: u64| (layout::direct(table) as *mut u8).wrapping_add(half);
+        // SAFETY: both tables are live and mapped there; the new one is nobody else's yet, and the
+        // kernel's half of the root is never changed again.
+        unsafe { frame::copy(upper(root), upper(pages::root()), half) };
         Ok(PageTable {
             root,
             stamp: AtomicU64::new(fresh_stamp()),
