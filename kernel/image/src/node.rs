@@ -85,10 +85,11 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
         let mut guard = SYSTEM.lock();
         let system = guard.as_mut().expect("the node is up before its loop runs");
         system.tick(machine::now_ns());
-        let more = card.as_mut().is_some_and(|card| exchange(card, system));
+        // Before the exchange: what a key causes on another node is to leave now.
         while let Some(byte) = machine::console_read() {
             system.typed(byte);
         }
+        let more = card.as_mut().is_some_and(|card| exchange(card, system));
         let output = system.take_output();
         if !output.is_empty() {
             machine::console_write(&output);
