@@ -7,6 +7,7 @@
 use crate::buffers::Buffers;
 use crate::exec::{Loaded, Opened};
 use crate::memory::Space;
+use crate::signals::SignalInfo;
 use abi::signal::{SIGNAL_MAX, UNBLOCKABLE, bit};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -43,6 +44,14 @@ pub struct AltStack {
     pub flags: u32,
 }
 
+impl AltStack {
+    /// Whether a stack pointer is on it.
+    pub fn holds(&self, rsp: u64) -> bool {
+        let depth = rsp.wrapping_sub(self.base);
+        self.flags & SS_DISABLE == 0 && depth > 0 && depth <= self.size
+    }
+}
+
 /// `SS_DISABLE`.
 pub const SS_DISABLE: u32 = 2;
 
@@ -55,6 +64,19 @@ pub struct Signals {
     pub mask: u64,
     /// The alternate stack.
     pub alt_stack: AltStack,
+    /// The mask to come back when the call under way ends, if that call has put another in its place.
+    pub saved_mask: Option<u64>,
+    /// Taken from home and not acted on yet.
+    pub due: Option<Due>,
+}
+
+/// A signal between its being taken and its being acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which, and what a handler is told of it.
+    pub info: SignalInfo,
+    /// The process brought it on itself and cannot put it off.
+    pub forced: bool,
 }
 
 impl Default for Signals {
@@ -67,6 +89,8 @@ impl Default for Signals {
                 size: 0,
                 flags: SS_DISABLE,
             },
+            saved_mask: None,
+            due: None,
         }
     }
 }
@@ -126,6 +150,8 @@ pub struct Restart {
     pub progress: u64,
     /// When the wait ends, by the process's monotonic clock, ns; 0 is never set.
     pub deadline_ns: u64,
+    /// It has waited for something that may never come: a handler ends it instead of preceding it.
+    pub begun: bool,
 }
 
 /// A system call (or a pseudo-call of the kernel's own) that has begun and not ended.
@@ -189,14 +215,18 @@ pub enum Run {
 /// Who the process is for permissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
-    /// Real and effective user.
+    /// Real, effective and saved user.
     pub uid: u32,
     /// See `uid`.
     pub euid: u32,
-    /// Real and effective group.
+    /// See `uid`.
+    pub suid: u32,
+    /// Real, effective and saved group.
     pub gid: u32,
     /// See `gid`.
     pub egid: u32,
+    /// See `gid`.
+    pub sgid: u32,
 }
 
 /// Number of resource limits (getrlimit(2)).
@@ -266,6 +296,9 @@ pub struct Body {
     pub call: Option<Pending>,
     /// What that call has done.
     pub restart: Restart,
+    /// The address of the instruction to which a call was wound back that the process is still in;
+    /// 0 if there is none. What `restart` says then belongs to the call that begins there again.
+    pub rewound_at: u64,
     /// The message to home.
     pub forward: Forward,
     /// Files that an execve under way has opened, scripts before their interpreters.
@@ -340,13 +373,43 @@ impl Body {
         self.call = None;
         self.restart = Restart::default();
         self.alarm_ns = 0;
+        if let Some(mask) = self.signals.saved_mask.take() {
+            self.change_mask(mask);
+        }
+    }
+
+    /// Blocks exactly these signals; what home holds back and is free now is fetched.
+    pub fn change_mask(&mut self, mask: u64) {
+        self.signals.set_mask(mask);
+        self.poked |= self.signals.mask & self.held_back != self.held_back;
     }
 
     /// Winds the registers back to before the system call, so that executing on begins it again.
     pub fn rewind_call(&mut self) {
-        if let Some(call) = self.call.take() {
-            self.registers.rip -= crate::dispatch::SYSCALL_BYTES;
+        if let Some(call) = self
+            .call
+            .take_if(|call| call.number < crate::dispatch::PSEUDO)
+        {
+            self.registers.rip = self
+                .registers
+                .rip
+                .wrapping_sub(crate::dispatch::SYSCALL_BYTES);
             self.registers.rax = u64::from(call.number);
+            self.rewound_at = self.registers.rip;
+        }
+    }
+
+    /// Whether it is in a request of the kernel's own, which is carried out before it moves: the
+    /// signal behind it has been taken and would be lost.
+    pub fn obeys_kernel(&self) -> bool {
+        self.call
+            .is_some_and(|call| call.number >= crate::dispatch::PSEUDO)
+    }
+
+    /// Blocks it, unless it is stopped, which a blocked process is anyway.
+    pub fn block(&mut self) {
+        if self.run != Run::Stopped {
+            self.run = Run::Blocked;
         }
     }
 }

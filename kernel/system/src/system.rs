@@ -3,11 +3,12 @@
 //! Law: nothing here blocks or sleeps. Every event (an exit from user mode, a packet, the time) is
 //! handled to its end, including every wake it causes, before the next is looked at.
 
-use crate::body::{Body, Effects, Forward, Pending, Purpose, Run};
+use crate::body::{Body, Effects, Forward, Pending, Purpose, Restart, Run};
 use crate::files::{ConsoleEvent, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
+use crate::signals::SI_KERNEL;
 use crate::wait::{Stop, Wakes};
 use abi::{Errno, signal};
 use alloc::boxed::Box;
@@ -18,6 +19,10 @@ use alloc::vec::Vec;
 use machine::{Access, Exit, Frame};
 use node::{Config, Event, Lane, Node, NodeInfo};
 use wire::{BootId, Message, NodeId, Pid};
+
+/// `si_code` of SIGSEGV: nothing is there, or it does not allow that.
+const SEGV_MAPERR: i32 = 1;
+const SEGV_ACCERR: i32 = 2;
 
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -71,6 +76,8 @@ pub struct System {
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
     pub(crate) ready: VecDeque<u32>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
+    /// When the next SIGALRM of a process is due, at its home.
+    pub(crate) timers: BTreeSet<(u64, u32)>,
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
@@ -143,6 +150,7 @@ impl System {
             bodies: BTreeMap::new(),
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
+            timers: BTreeSet::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
@@ -186,6 +194,13 @@ impl System {
             }
             self.alarms.pop_first();
             self.alarm(pid, at);
+        }
+        while let Some((at, pid)) = self.timers.first().copied() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            self.timer(pid, at);
         }
         self.hand_over_timeouts();
         self.settle();
@@ -242,10 +257,16 @@ impl System {
     /// When [`System::tick`] is next due, node's clock.
     pub fn poll_timeout(&self) -> Option<u64> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        [self.net.poll_timeout(), alarm, self.hand_over_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [
+            self.net.poll_timeout(),
+            alarm,
+            timer,
+            self.hand_over_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The status with which the node is to be powered off, once somebody asked for it.
@@ -385,13 +406,13 @@ impl System {
                     registers.r8,
                     registers.r9,
                 ];
-                let number = u32::try_from(registers.rax).unwrap_or(u32::MAX);
-                let number = if number >= crate::dispatch::PSEUDO {
-                    u32::MAX
-                } else {
-                    number
-                };
-                self.body(pid).call = Some(Pending { number, args });
+                let number = crate::dispatch::user_number(registers.rax);
+                let body = self.body(pid);
+                let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
+                if core::mem::take(&mut body.rewound_at) != begun {
+                    body.restart = Restart::default();
+                }
+                body.call = Some(Pending { number, args });
                 self.advance(pid);
             }
             Exit::PageFault {
@@ -420,13 +441,21 @@ impl System {
     fn fault(&mut self, pid: u32, address: u64, access: Access) {
         match self.with_space(pid, |space, pages| space.fault(address, access, pages)) {
             Ok(()) => self.advance(pid),
+            Err(Trouble::Bus) => {
+                self.force_signal(pid, signal::SIGBUS, crate::deputy::BUS_ADRERR, address);
+            }
             Err(trouble) => match self.trouble(pid, trouble) {
                 Stop::Wait => self.advance_or_block(pid),
                 Stop::Errno(Errno::ENOMEM) => {
                     self.out_of_memory(pid);
                     self.advance(pid);
                 }
-                Stop::Errno(_) => self.force_signal(pid, signal::SIGSEGV, address),
+                Stop::Errno(_) => {
+                    let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
+                    let mapped = space.is_some_and(|space| space.is_mapped(address, 1));
+                    let code = if mapped { SEGV_ACCERR } else { SEGV_MAPERR };
+                    self.force_signal(pid, signal::SIGSEGV, code, address);
+                }
             },
         }
     }
@@ -439,14 +468,18 @@ impl System {
 
     /// An exception of user mode other than a page fault becomes the signal that Linux makes of it.
     fn exception(&mut self, pid: u32, vector: u8, address: u64) {
-        let signal = match vector {
-            0 | 16 | 19 => signal::SIGFPE,
-            1 | 3 => signal::SIGTRAP,
-            6 => signal::SIGILL,
-            17 => signal::SIGBUS,
-            _ => signal::SIGSEGV,
+        let rip = self.body(pid).registers.rip;
+        // `si_code` by sigaction(2): FPE_INTDIV, TRAP_TRACE, ILL_ILLOPN, BUS_ADRALN.
+        let (signal, code, address) = match vector {
+            0 => (signal::SIGFPE, 1, rip),
+            16 | 19 => (signal::SIGFPE, 0, rip),
+            1 => (signal::SIGTRAP, 2, rip),
+            3 => (signal::SIGTRAP, SI_KERNEL, 0),
+            6 => (signal::SIGILL, 2, rip),
+            17 => (signal::SIGBUS, 1, address),
+            _ => (signal::SIGSEGV, SI_KERNEL, 0),
         };
-        self.force_signal(pid, signal, address);
+        self.force_signal(pid, signal, code, address);
     }
 
     /// What is to be done about an access that did not succeed at once.
@@ -507,16 +540,17 @@ impl System {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 return;
             };
-            if body.space.is_none() {
+            // Only to end needs no memory.
+            if body.space.is_none() && !body.obeys_kernel() {
                 return;
             }
             if let Forward::Sent { purpose, .. } = body.forward
                 && (purpose != Purpose::Arrived || body.freezing)
             {
-                body.run = Run::Blocked;
+                body.block();
                 return;
             }
-            if body.freezing && body.forward == Forward::Idle {
+            if body.freezing && body.forward == Forward::Idle && !body.obeys_kernel() {
                 self.capture(pid);
                 return;
             }
@@ -541,8 +575,9 @@ impl System {
                     let Some(body) = self.bodies.get_mut(&pid) else {
                         return;
                     };
-                    body.run = Run::Blocked;
-                    if !(body.freezing && body.forward == Forward::Idle) {
+                    body.block();
+                    let captured = body.freezing && body.forward == Forward::Idle;
+                    if !captured || body.obeys_kernel() {
                         return;
                     }
                 }

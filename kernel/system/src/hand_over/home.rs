@@ -31,7 +31,8 @@ impl System {
         let mut decision = home
             .record
             .commit(from, boot, old_epoch, source, source_boot);
-        decision.poke = home.signal_waits();
+        // What the body blocks is not known here for sure.
+        decision.poke = home.pending != 0;
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
@@ -56,7 +57,8 @@ impl System {
             return;
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
-        decision.poke = home.signal_waits();
+        // What the body blocks is not known here for sure.
+        decision.poke = home.pending != 0;
         self.send(from, decision.message());
     }
 }
