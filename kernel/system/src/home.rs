@@ -112,6 +112,8 @@ pub struct Home {
     pub queue: VecDeque<SignalInfo>,
     /// What the body blocked when it last took a signal.
     pub blocked: u64,
+    /// What the body was told then to be pending and blocked.
+    pub held_back: u64,
     /// It went on after a stop, and wait4(WCONTINUED) has not reported it.
     pub continued: bool,
     /// Its children leave no zombies (SIGCHLD is ignored, or `SA_NOCLDWAIT`).

@@ -95,9 +95,10 @@ impl SignalInfo {
 pub(crate) const STOPS: u64 = 0xf << (signal::SIGSTOP - 1);
 
 impl Home {
-    /// Whether a signal is pending that the body, as far as home knows, does not block.
+    /// Whether a signal is pending that the body does not know of, or does not block as far as home
+    /// knows.
     pub(crate) fn signal_waits(&self) -> bool {
-        self.takable() & !self.blocked != 0
+        self.takable() & !(self.blocked & self.held_back) != 0
     }
 
     /// Pending signals, less those that a stopped process does not see.
@@ -111,6 +112,7 @@ impl Home {
     /// The lowest pending signal outside `mask`, which is taken.
     pub(crate) fn take_signal(&mut self, mask: u64) -> Option<SignalInfo> {
         self.blocked = mask & !signal::UNBLOCKABLE;
+        self.held_back = self.pending & self.blocked;
         self.take_of(self.takable() & !self.blocked)
     }
 
@@ -241,7 +243,10 @@ impl System {
             };
             let goes_on = home.life == Life::Alive;
             let info = home.take_signal(mask);
+            let held_back = home.held_back;
             let body = self.body(pid);
+            // Known to the body should it move.
+            body.held_back = held_back;
             if goes_on && body.run == Run::Stopped {
                 body.run = Run::Blocked;
             }
@@ -263,7 +268,7 @@ impl System {
             return Vec::new();
         };
         let info = home.take_signal(mask).unwrap_or_default();
-        let mut bytes = home.pending.to_le_bytes().to_vec();
+        let mut bytes = home.held_back.to_le_bytes().to_vec();
         bytes.extend_from_slice(&info.to_bytes());
         bytes.push(u8::from(home.life == Life::Alive));
         bytes
@@ -396,6 +401,16 @@ mod tests {
         assert_eq!(SignalInfo::from_bytes(&info.to_bytes()), Some(info));
         assert_eq!(SignalInfo::from_bytes(&[0; 24]), None);
         assert_eq!(SignalInfo::from_bytes(&[65; 24]), None);
+    }
+
+    #[test]
+    fn a_signal_that_the_body_was_not_told_of_waits_even_if_it_was_blocked() {
+        let mut home = Home::blank(65_537, 0, &crate::wait::Wakes::new());
+        assert_eq!(home.take_signal(bit(14)), None);
+        home.enqueue(SignalInfo::kernel(14));
+        assert!(home.signal_waits());
+        assert_eq!(home.take_signal(bit(14)), None);
+        assert!(!home.signal_waits());
     }
 
     #[test]

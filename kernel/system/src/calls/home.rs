@@ -240,6 +240,7 @@ impl Home {
             pending: 0,
             queue: VecDeque::new(),
             blocked: 0,
+            held_back: 0,
             continued: false,
             disowns: false,
             ids: Ids::default(),
