@@ -74,6 +74,18 @@ pub fn all() -> Vec<Case> {
             build: late_node,
         },
         Case {
+            name: "guest-lost",
+            build: guest_lost,
+        },
+        Case {
+            name: "unreachable",
+            build: unreachable,
+        },
+        Case {
+            name: "cut-and-healed",
+            build: cut_and_healed,
+        },
+        Case {
             name: "demo",
             build: demo,
         },
@@ -271,6 +283,96 @@ true
         .timeout_s(90)
         .when("lab: start 3", Action::Start(3));
     spec.later = vec![3];
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A node dies with a guest and boots again: the guest's parent is told, once, and the node can be
+/// moved to again.
+fn guest_lost(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = String::from(
+        "sleep 60 &
+migrate $! 3 || echo FAIL lost: it never moved
+echo lab: kill 3
+echo lab: start 3
+wait $!
+status=$?
+if test $status -eq 137; then echo PASS lost; else echo FAIL lost: status $status; fi
+if ps | busybox grep -q sleep; then echo FAIL gone: still listed; else echo PASS gone; fi
+sleep 60 &
+tries=0
+until migrate $! 3 2> /dev/null || test $tries -gt 100; do tries=$((tries + 1)); sleep 0.1; done
+if test $(cat /proc/$!/where) = 3; then echo PASS again; else echo FAIL again: refused; fi
+kill -9 $!; wait $!
+true
+",
+    );
+    let expected = ["lost", "gone", "again"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: kill 3", Action::Kill(3))
+        .when("lab: start 3", Action::Start(3));
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// An operator kills a process whose node cannot be reached: it is over at once, and when the node
+/// is back nothing of it is left there.
+fn unreachable(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = String::from(
+        "sleep 600 &
+migrate $! 3 || echo FAIL killed: it never moved
+echo lab: cut
+sleep 3
+kill -9 $!
+wait $!
+status=$?
+if test $status -eq 137; then echo PASS killed; else echo FAIL killed: status $status; fi
+echo lab: heal
+tries=0
+until test \"$(nodes | busybox awk '$1 == 3 && $2 == \"alive\" { print $6 }')\" = 1 || test $tries -gt 100; do tries=$((tries + 1)); sleep 0.1; done
+if test $tries -le 100; then echo PASS nothing-left; else echo FAIL nothing-left; nodes; fi
+",
+    );
+    let expected = ["killed", "nothing-left"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: cut", Action::Cut(1, 3))
+        .when("lab: cut", Action::Cut(3, 1))
+        .when("lab: heal", Action::Heal);
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A process that writes while its node is cut off goes on when the cut is healed, and each of its
+/// writes is there once and in order.
+fn cut_and_healed(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = String::from(
+        "i=0
+while test $i -lt 400; do i=$((i + 1)); echo $i; done > /tmp/right
+(i=0; while test $i -lt 400; do i=$((i + 1)); echo $i >> /tmp/written; done) &
+migrate $! 3 || echo FAIL written: it never moved
+echo lab: cut
+sleep 3
+lines=$(wc -l < /tmp/written)
+echo lab: heal
+wait $!
+if test $lines -lt 400; then echo PASS stood-still; else echo FAIL stood-still: $lines lines; fi
+if cmp /tmp/right /tmp/written; then echo PASS written; else echo FAIL written: differs; fi
+",
+    );
+    let expected = ["stood-still", "written"].map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(90)
+        .when("lab: cut", Action::Cut(1, 3))
+        .when("lab: cut", Action::Cut(3, 1))
+        .when("lab: heal", Action::Heal);
     Ok(Scenario::new(spec, move |outcome| {
         counted(outcome, &expected)
     }))

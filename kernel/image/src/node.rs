@@ -16,6 +16,14 @@ use wire::{BootId, Features, NodeId};
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 /// Packets taken from the card before the System's own work has its turn.
 const RECEIVE_BURST: usize = 256;
+/// How long a process runs while packets wait for it to have had its turn, ns.
+const SHORT_SLICE_NS: u64 = 200_000;
+/// Packets queued between two notifications of the card.
+const KICK_EVERY: u32 = 4;
+/// A program that was given the processor has it for so long at least, unless a device calls, ns.
+const SLICE_MIN_NS: u64 = 50_000;
+/// How often in a row a program waits for packets that came in the meantime.
+const PASSED_OVER_MAX: u32 = 16;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
@@ -72,6 +80,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
 
 /// The loop of one processor. It leaves only by powering off.
 fn serve(mut card: Option<VirtioNet>) -> ! {
+    let mut passed_over = 0;
     loop {
         let mut guard = SYSTEM.lock();
         let system = guard.as_mut().expect("the node is up before its loop runs");
@@ -91,21 +100,33 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             machine::power_off(status);
         }
         if let Some(mut body) = system.begin() {
+            // Nobody knows how long it will run.
+            if let Some(card) = card.as_mut()
+                && system.is_urgent()
+            {
+                transmit(card, system);
+            }
+            // Packets that came while interrupts were awaited are taken after one more round; in a
+            // flood of them, or to let a guest begin, the process has a short turn first.
+            let waiting = card.as_mut().is_some_and(VirtioNet::arm_interrupts);
+            if waiting && !more && passed_over < PASSED_OVER_MAX {
+                passed_over += 1;
+                system.put_back(body);
+                continue;
+            }
+            passed_over = 0;
+            let turn = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
+            // However many timers are due, a program gets on.
             let now = machine::now_ns();
-            let slice = now + SLICE_NS;
+            let (first, slice) = (now + SLICE_MIN_NS, now + turn);
             machine::set_timer(Some(
-                system.poll_timeout().map_or(slice, |at| at.min(slice)),
+                system
+                    .poll_timeout()
+                    .map_or(slice, |at| at.clamp(first, slice)),
             ));
             drop(guard);
-            // Packets that came while interrupts were awaited are taken after one more round.
-            let armed = card
-                .as_mut()
-                .is_none_or(|card| more || !card.arm_interrupts());
-            let exit = if armed {
-                body.run()
-            } else {
-                machine::Exit::Interrupt
-            };
+            let now = machine::now_ns();
+            let exit = body.run();
             let then = machine::now_ns();
             if let Some(system) = SYSTEM.lock().as_mut() {
                 system.end(body, exit, then.saturating_sub(now), then);
@@ -133,6 +154,7 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
 fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
     let mut received = 0;
     while received < RECEIVE_BURST
+        && !system.has_arrival()
         && let Some(packet) = card.receive()
     {
         system.packet(
@@ -142,14 +164,19 @@ fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
             packet.length,
         );
         received += 1;
+        // An answer does not wait until a burst of pages is over.
+        if system.is_urgent() {
+            transmit(card, system);
+        }
     }
     transmit(card, system);
-    received == RECEIVE_BURST
+    received == RECEIVE_BURST || system.has_arrival()
 }
 
 fn transmit(card: &mut VirtioNet, system: &mut System) {
+    let mut queued = 0u32;
     while card.transmit_room() > 0
-        && let Some(packet) = system.poll_transmit()
+        && let Some(packet) = system.poll_transmit(machine::now_ns())
     {
         let payload = match &packet.payload {
             Payload::None => Outgoing::None,
@@ -160,6 +187,11 @@ fn transmit(card: &mut VirtioNet, system: &mut System) {
             // There was room: the card is broken. The link sends it again.
             machine::log!("the card takes no packet");
             break;
+        }
+        // The card works on the first packets of an image while the others are queued.
+        queued += 1;
+        if queued.is_multiple_of(KICK_EVERY) {
+            card.kick();
         }
     }
     card.kick();

@@ -166,6 +166,8 @@ pub struct Pending {
 /// Why a message to home is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
+    /// A fork of a process that dies: a child that home has made dies with it.
+    Orphan,
     /// The pending call, or part of it.
     Call,
     /// The contents of a file page for this address.
@@ -347,6 +349,12 @@ impl Body {
         }
     }
 
+    /// Whether a signal that home is known to keep is let through now: it is acted on before the
+    /// program goes on.
+    pub fn signal_due(&self) -> bool {
+        self.held_back & !self.signals.mask != 0
+    }
+
     /// The process's monotonic clock at node time `now`.
     pub fn clock_ns(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.clock_offset_ns)
@@ -381,7 +389,7 @@ impl Body {
     /// Blocks exactly these signals; what home holds back and is free now is fetched.
     pub fn change_mask(&mut self, mask: u64) {
         self.signals.set_mask(mask);
-        self.poked |= self.signals.mask & self.held_back != self.held_back;
+        self.poked |= self.signal_due();
     }
 
     /// Winds the registers back to before the system call, so that executing on begins it again.

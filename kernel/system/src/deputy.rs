@@ -8,7 +8,7 @@
 //! [`System::run_remote`] → (wire) → [`System::reply`] → the body's call runs again and finds the
 //! answer.
 
-use crate::body::{Answer, Effects, Forward, Purpose, Run};
+use crate::body::{Answer, Body, Effects, Forward, Purpose, Run};
 use crate::buffers::Buffers;
 use crate::dispatch::{CALL_PAGE_IN, CALL_TAKE_SIGNAL, CHUNK, wire_pid};
 use crate::home::{RemoteCall, Request};
@@ -16,6 +16,7 @@ use crate::memory::FileBacking;
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::boxed::Box;
 use machine::{Frame, FrameKind, PAGE_SIZE};
 use rpc::Admission;
 use wire::{BootId, Call, Message, NodeId, Outcome, Pid, Reply};
@@ -83,7 +84,7 @@ impl System {
                 return;
             }
             Outcome::Value(value) => {
-                body.next_seq += 1;
+                body.next_seq = body.next_seq.saturating_add(1);
                 self.answered(pid, purpose, value, &reply.data);
             }
         }
@@ -107,6 +108,15 @@ impl System {
             Purpose::Page(page) => self.file_page_came(pid, page, &answer),
             Purpose::Signal => self.signal_came(pid, &answer),
             Purpose::Arrived => {}
+            Purpose::Orphan => {
+                // A child without memory ends at once.
+                let child = u32::try_from(value).unwrap_or(0);
+                if self.may_be_child(pid, child) {
+                    let body = Body::child_of(self.body(pid), child, None);
+                    self.bodies.insert(child, Box::new(body));
+                    self.die_without_memory(child);
+                }
+            }
         }
     }
 
@@ -252,6 +262,7 @@ impl System {
         let Some(remote) = home.remote.take() else {
             return;
         };
+        let (from, epoch) = (remote.from, remote.epoch);
         let answer = match self.execute(pid, &remote.request) {
             Ok(answer) => answer,
             Err(Stop::Errno(errno)) => crate::home::plain(-i64::from(errno.0)),
@@ -268,7 +279,13 @@ impl System {
                 return;
             }
         };
-        self.complete_remote(pid, remote.seq, answer);
+        if self.homes.contains_key(&pid) {
+            self.complete_remote(pid, remote.seq, answer);
+        } else {
+            // Its own end left nobody to reap it.
+            let pid = wire_pid(pid);
+            self.send(from, Message::Lost { pid, epoch });
+        }
     }
 
     /// Sends the answer to the owner and keeps it for a repetition.

@@ -126,6 +126,11 @@ fn words_to_registers(w: &[u64; 20]) -> Registers {
     }
 }
 
+/// No clock shows more, ns: some 73 years in a node's own time beyond 1970's.
+const NS_MAX: u64 = i64::MAX as u64 / 2;
+/// No process makes so many calls.
+const COUNT_MAX: u64 = u64::MAX / 2;
+
 fn flags(body: &Body) -> u32 {
     let forced = body.signals.due.is_some_and(|due| due.forced);
     let at = body.rewound_at;
@@ -325,6 +330,10 @@ pub(crate) fn decode(
     };
     if head.flags & REWOUND != 0 {
         body.rewound_at = registers.rip;
+    }
+    let sane = [head.clock_ns, head.cpu_ns, head.wall_offset_ns, elapsed];
+    if sane.iter().any(|ns| *ns > NS_MAX) || head.next_seq > COUNT_MAX {
+        return Err("clock out of range");
     }
     let clock = head.clock_ns.saturating_add(elapsed);
     body.clock_offset_ns =

@@ -42,8 +42,16 @@ pub type Opened = (ExecFile, Vec<u8>);
 /// execve(2).
 pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if call.body().loaded.is_none() {
-        let loaded = load(call)?;
-        call.body().loaded = Some(Box::new(loaded));
+        match load(call) {
+            Ok(loaded) => call.body().loaded = Some(Box::new(loaded)),
+            Err(stop) => {
+                if stop != Stop::Wait {
+                    // The next one may be of another file.
+                    call.body().opened.clear();
+                }
+                return Err(stop);
+            }
+        }
     }
     commit(call)
 }
@@ -218,7 +226,7 @@ impl System {
         home.files = Some(files);
         let file = ProgramFile {
             hash: inode.content_hash().unwrap_or([0; 32]),
-            home_file: home.map_file(inode.clone()),
+            home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
             size: inode.size(),
         };
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);

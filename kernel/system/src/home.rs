@@ -11,7 +11,7 @@ use crate::wait::WaitQueue;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use migrate::HomeRecord;
-use wire::{BodyFacts, MoveError, MoveStats, NodeId};
+use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
 
 /// How many past moves are kept for `migstat`.
 pub const MOVES_KEPT: usize = 32;
@@ -84,8 +84,21 @@ pub struct MoveRequest {
     pub target: NodeId,
     /// Who asked and waits.
     pub asker: u32,
+    /// Which boot of which node was asked to do it.
+    pub source: (NodeId, BootId),
     /// What became of it.
     pub result: Option<Result<MoveStats, MoveError>>,
+}
+
+/// A node was asked to move a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The number of the request.
+    pub request: u64,
+    /// Which node was asked.
+    pub node: NodeId,
+    /// Where to.
+    pub target: NodeId,
 }
 
 /// The home part of a process.
@@ -103,7 +116,7 @@ pub struct Home {
     /// Descriptors and directories; `None` only while one of its calls is executed.
     pub files: Option<FileState>,
     /// Files mapped by the body or being executed, by handle.
-    pub mapped: Vec<InodeRef>,
+    pub mapped: Mapped,
     /// Whether it lives.
     pub life: Life,
     /// Signals that have not been handed to the body.
@@ -148,10 +161,14 @@ pub struct Home {
     pub move_count: u64,
     /// The last request to move it.
     pub request: Option<MoveRequest>,
+    /// Requests whose results have not come. Nobody else's result counts, and nobody else's image.
+    pub asked: Vec<Asked>,
     /// Why it cannot move, as of the last attempt.
     pub obstacle: Option<alloc::string::String>,
     /// What its body's node last told about it.
     pub facts: Option<BodyFacts>,
+    /// The node was asked for them.
+    pub facts_asked: bool,
     /// Those who wait for that request or those facts.
     pub request_done: WaitQueue,
 }
@@ -172,17 +189,77 @@ impl Home {
         &self.name[..end]
     }
 
-    /// A handle for a mapped file; the same file gets the same handle.
-    pub fn map_file(&mut self, inode: InodeRef) -> u32 {
-        if let Some(handle) = self
-            .mapped
-            .iter()
-            .position(|known| alloc::sync::Arc::ptr_eq(known, &inode))
-        {
-            return handle as u32;
+    /// Notes that a node was asked to move it.
+    pub fn ask(&mut self, asked: Asked) {
+        if self.asked.len() >= MOVES_KEPT {
+            self.asked.remove(0);
         }
-        self.mapped.push(inode);
-        self.mapped.len() as u32 - 1
+        self.asked.push(asked);
+    }
+
+    /// Whether a node may say that it has the image from another: it was asked for, or it has the
+    /// process already. As long as there are no tickets, this keeps strangers from taking it.
+    pub fn expects(&self, from: NodeId, source: NodeId) -> bool {
+        let named = |asked: &Asked| (asked.node, asked.target) == (source, from);
+        self.record.gate().owner() == from || self.asked.iter().any(named)
+    }
+
+    /// A boot of a node is over, and no result comes from it: who waits for one looks again.
+    pub fn asked_lost(&mut self, node: NodeId) {
+        if let Some(request) = &self.request
+            && request.result.is_none()
+            && self
+                .asked
+                .iter()
+                .any(|asked| (asked.request, asked.node) == (request.id, node))
+        {
+            self.request = None;
+        }
+        self.asked.retain(|asked| asked.node != node);
+        self.request_done.wake();
+    }
+}
+
+/// How many files a process can have mapped in the life of one program.
+const MAPPED_MAX: usize = 4096;
+
+/// Files that a body maps or executes, by handle.
+#[derive(Clone, Default)]
+pub struct Mapped(Vec<Option<InodeRef>>);
+
+impl Mapped {
+    /// A handle for a file; the same file gets the same handle. `None` if there are too many.
+    pub fn add(&mut self, inode: &InodeRef) -> Option<u32> {
+        let same = |known: &InodeRef| alloc::sync::Arc::ptr_eq(known, inode);
+        let known = self
+            .0
+            .iter()
+            .position(|slot| slot.as_ref().is_some_and(same));
+        let free = || self.0.iter().position(Option::is_none);
+        let handle = known.or_else(free).unwrap_or(self.0.len());
+        if handle == self.0.len() {
+            if handle >= MAPPED_MAX {
+                return None;
+            }
+            self.0.push(None);
+        }
+        self.0[handle] = Some(inode.clone());
+        Some(handle as u32)
+    }
+
+    /// The file of a handle.
+    pub fn get(&self, handle: u64) -> Option<InodeRef> {
+        self.0.get(usize::try_from(handle).ok()?)?.clone()
+    }
+
+    /// Lets go of all files but one.
+    pub fn keep_only(&mut self, handle: u64) {
+        for (index, slot) in self.0.iter_mut().enumerate() {
+            if index as u64 != handle {
+                *slot = None;
+            }
+        }
+        self.0.truncate(handle as usize + 1);
     }
 }
 

@@ -10,6 +10,8 @@ extern crate alloc;
 pub mod body;
 pub mod buffers;
 pub mod calls;
+#[cfg(test)]
+mod cluster_tests;
 pub mod deputy;
 pub mod descriptor;
 pub mod dispatch;
@@ -25,5 +27,8 @@ pub mod signals;
 pub mod system;
 pub mod view;
 pub mod wait;
+
+#[cfg(test)]
+mod hostile_tests;
 
 pub use system::{Settings, System};

@@ -117,6 +117,7 @@ impl System {
             return;
         }
         self.forget_fpu(pid);
+        self.cancel_alarm(pid);
         self.leave_memory(pid);
         let Some(body) = self.bodies.remove(&pid) else {
             return;
@@ -144,13 +145,24 @@ impl System {
             outgoing.body_gone(self.now);
             self.pump_source(pid);
         }
+        // Nothing more is awaited from the last source, and the room is free.
+        self.fence_target(pid);
+    }
+
+    /// Whether a pid can be that of a new child of a body here. Home is not believed: the pid of
+    /// another process would put that one's body aside.
+    pub(crate) fn may_be_child(&self, parent: u32, child: u32) -> bool {
+        wire::Pid(child).home() == wire::Pid(parent).home()
+            && !self.bodies.contains_key(&child)
+            && !self.outgoing.contains_key(&child)
+            && self
+                .incoming
+                .get(&child)
+                .is_none_or(|incoming| incoming.waits_for_image())
     }
 
     /// A fork that found no memory for the child: the child never ran.
     pub(crate) fn die_without_memory(&mut self, pid: u32) {
-        if let Ok(space) = Space::new() {
-            self.body(pid).space = Some(space);
-        }
         self.die(pid, signal::SIGKILL);
         self.wakes.push(pid);
     }

@@ -35,7 +35,7 @@ struct Measured {
 
 impl System {
     /// Shows an edge of a move to the third node, if there is one.
-    pub(crate) fn beacon(&mut self, other: NodeId, pid: u32, epoch: u64, edge: Edge) {
+    pub(crate) fn beacon(&mut self, at: u64, other: NodeId, pid: u32, epoch: u64, edge: Edge) {
         let me = self.me;
         let third = self
             .net
@@ -44,7 +44,7 @@ impl System {
             .map(|peer| peer.id)
             .min();
         if let Some(third) = third {
-            self.net.beacon(third, wire_pid(pid), epoch, edge);
+            self.net.beacon(at, third, wire_pid(pid), epoch, edge);
         }
     }
 

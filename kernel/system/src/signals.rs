@@ -13,6 +13,9 @@ use abi::signal::{self, Default as Action, bit, default_action};
 use alloc::vec::Vec;
 use wire::Message;
 
+const CLONE: u32 = 56;
+const FORK: u32 = 57;
+const VFORK: u32 = 58;
 /// Signals from here on are queued one by one (signal(7), "Real-time signals").
 const QUEUED: u32 = 32;
 /// The most signals that wait for one process (`RLIMIT_SIGPENDING`).
@@ -109,6 +112,12 @@ impl Home {
         }
     }
 
+    /// Whether any signal is pending. A body that changes hands asks then, also for those that it
+    /// blocks: it has to know of them when it lets them through.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.pending != 0
+    }
+
     /// The lowest pending signal outside `mask`, which is taken.
     pub(crate) fn take_signal(&mut self, mask: u64) -> Option<SignalInfo> {
         self.blocked = mask & !signal::UNBLOCKABLE;
@@ -183,6 +192,15 @@ impl System {
                 && remote.request.args[0] & bit(info.signal) != 0
         });
         let waiting = home.remote.as_ref().map(|remote| remote.seq);
+        if owner != me && info.signal == signal::SIGKILL && self.reachable(owner).is_err() {
+            // An operator's word ends what a silent node cannot be asked to end: its copy has lost
+            // its home part, so nothing it does counts any more, and it is told when it is back.
+            machine::log!("process {pid}: killed out of reach, on node {}", owner.0);
+            self.ended(pid, signal::SIGKILL);
+            let pid = wire_pid(pid);
+            self.send(owner, Message::Lost { pid, epoch });
+            return;
+        }
         // What the body blocks may have changed since it last asked: it is always told.
         if owner == me || waited_for {
             self.wakes.push(pid);
@@ -227,16 +245,22 @@ impl System {
                 continue;
             }
             if body.effects == crate::body::Effects::Gated {
-                // What is pending is seen when home has confirmed.
-                return true;
+                // What is pending is seen when home has confirmed. A process that has sent itself a
+                // signal must not run on without it.
+                let waits = body.poked || body.signal_due();
+                if waits {
+                    body.block();
+                }
+                return !waits;
             }
             if body.home != me {
-                if body.poked && !body.freezing {
+                if (body.poked || body.signal_due()) && !body.freezing {
                     body.block();
                     return self.ask_for_signal(pid);
                 }
                 return true;
             }
+            body.held_back = 0;
             let mask = body.signals.mask;
             let Some(home) = self.homes.get_mut(&pid) else {
                 return true;
@@ -268,6 +292,10 @@ impl System {
             return Vec::new();
         };
         let info = home.take_signal(mask).unwrap_or_default();
+        #[cfg(test)]
+        if info.signal != 0 && self.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
+            home.pending |= bit(info.signal);
+        }
         let mut bytes = home.held_back.to_le_bytes().to_vec();
         bytes.extend_from_slice(&info.to_bytes());
         bytes.push(u8::from(home.life == Life::Alive));
@@ -365,19 +393,29 @@ impl System {
     /// Ends the process as by a signal, as soon as home agrees.
     pub(crate) fn die(&mut self, pid: u32, signal: u32) {
         let body = self.body(pid);
-        body.forward = match body.forward {
-            Forward::Sent { seq, .. } => Forward::Sent {
-                seq,
-                purpose: Purpose::Arrived,
-            },
-            _ => Forward::Idle,
-        };
+        let forks = body
+            .call
+            .is_some_and(|call| matches!(call.number, CLONE | FORK | VFORK));
+        if let Forward::Sent { seq, purpose } = body.forward {
+            let purpose = match purpose {
+                Purpose::Call if forks => Purpose::Orphan,
+                Purpose::Orphan => Purpose::Orphan,
+                _ => Purpose::Arrived,
+            };
+            body.forward = Forward::Sent { seq, purpose };
+        } else {
+            body.forward = Forward::Idle;
+        }
         body.run = Run::Blocked;
         body.signals.due = None;
         body.call = Some(Pending {
             number: CALL_END,
             args: [u64::from(signal), 0, 0, 0, 0, 0],
         });
+        // Nobody waits any more for what it waits for.
+        if let Forward::Sent { seq, .. } = body.forward {
+            self.send_cancel(pid, seq);
+        }
     }
 }
 

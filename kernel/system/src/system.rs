@@ -27,6 +27,8 @@ const SEGV_ACCERR: i32 = 2;
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
 
+/// How often what a node tells of itself is brought up to date, ns.
+const INFO_NS: u64 = 200_000_000;
 /// How many processes a node remembers to have held.
 const TOMBSTONES: usize = 65_536;
 
@@ -78,6 +80,7 @@ pub struct System {
     pub(crate) alarms: BTreeSet<(u64, u32)>,
     /// When the next SIGALRM of a process is due, at its home.
     pub(crate) timers: BTreeSet<(u64, u32)>,
+    pub(crate) alarm_of: BTreeMap<u32, u64>,
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
@@ -87,9 +90,20 @@ pub struct System {
     pub(crate) settings: Settings,
     pub(crate) idle_ns: u64,
     pub(crate) ran_ns: u64,
+    /// Those whose move has to wait for something.
+    pub(crate) wishing: BTreeSet<u32>,
+    /// Who was in user mode last, and when its last instruction was.
+    pub(crate) left: (u32, u64),
+    /// A guest has arrived and has not run yet.
+    pub(crate) arrived: bool,
     power_off: Option<u8>,
+    /// When the others are next told how this node is doing.
+    info_at: u64,
     /// Whose extended state the CPU holds.
     fpu_owner: Option<u32>,
+    /// A bug that a test has switched on.
+    #[cfg(test)]
+    pub(crate) canary: Option<crate::cluster_tests::Canary>,
 }
 
 /// Where file pages come from on this node: by content from the boot image, else from home's files.
@@ -108,9 +122,8 @@ impl PageSource for Pages<'_> {
             None => {
                 let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
                 mapped
-                    .get(backing.home_file as usize)
+                    .get(u64::from(backing.home_file))
                     .ok_or(FetchStop::Bus)?
-                    .clone()
             }
         };
         inode
@@ -151,6 +164,7 @@ impl System {
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
             timers: BTreeSet::new(),
+            alarm_of: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
@@ -160,8 +174,14 @@ impl System {
             settings,
             idle_ns: 0,
             ran_ns: 0,
+            wishing: BTreeSet::new(),
+            left: (0, 0),
+            arrived: false,
             power_off: None,
+            info_at: 0,
             fpu_owner: None,
+            #[cfg(test)]
+            canary: None,
         };
         system.refresh_info();
         system.net.handle_timeout(now);
@@ -170,6 +190,7 @@ impl System {
 
     /// Tells the other nodes, with the next greeting, how this one is doing.
     fn refresh_info(&mut self) {
+        self.info_at = self.now + INFO_NS;
         let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
             memory_frames: frames.total,
@@ -192,7 +213,7 @@ impl System {
             if at > self.now {
                 break;
             }
-            self.alarms.pop_first();
+            self.cancel_alarm(pid);
             self.alarm(pid, at);
         }
         while let Some((at, pid)) = self.timers.first().copied() {
@@ -203,6 +224,9 @@ impl System {
             self.timer(pid, at);
         }
         self.hand_over_timeouts();
+        if self.info_at <= self.now {
+            self.refresh_info();
+        }
         self.settle();
     }
 
@@ -249,9 +273,15 @@ impl System {
         self.fs.console().take_output()
     }
 
-    /// The next packet to send.
-    pub fn poll_transmit(&mut self) -> Option<node::Transmit<NetPage>> {
+    /// The next packet to send, which leaves at `now`: the times in its header are as good as this.
+    pub fn poll_transmit(&mut self, now: u64) -> Option<node::Transmit<NetPage>> {
+        self.now = self.now.max(now);
         self.net.poll_transmit(self.now)
+    }
+
+    /// Whether a packet waits that is to leave before anything else is done.
+    pub fn is_urgent(&self) -> bool {
+        self.net.is_urgent()
     }
 
     /// When [`System::tick`] is next due, node's clock.
@@ -284,6 +314,11 @@ impl System {
         self.idle_ns += ns;
     }
 
+    /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
+    pub fn has_arrival(&self) -> bool {
+        self.arrived
+    }
+
     /// Whether another body waits for the CPU.
     pub fn crowded(&self) -> bool {
         !self.ready.is_empty()
@@ -305,6 +340,7 @@ impl System {
         }
         self.try_moves();
         self.push();
+        self.conclude_pushes();
     }
 
     fn event(&mut self, event: Event<NetPage>) {
@@ -335,7 +371,7 @@ impl System {
         }
     }
 
-    fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
+    pub(crate) fn message(&mut self, from: NodeId, boot: BootId, message: Message) {
         match message {
             Message::Call(call) => self.remote_call(from, boot, call),
             Message::Reply(reply) => self.reply(from, reply),
@@ -369,6 +405,7 @@ impl System {
 
     /// The body to run next, taken out of the System while it is in user mode.
     pub fn begin(&mut self) -> Option<Box<Body>> {
+        self.arrived = false;
         while let Some(pid) = self.ready.pop_front() {
             let Some(body) = self.bodies.get_mut(&pid) else {
                 continue;
@@ -378,23 +415,35 @@ impl System {
                 continue;
             }
             self.load_fpu(pid);
-            let mut body = self.bodies.remove(&pid)?;
-            if core::mem::replace(&mut body.arriving, false) {
-                self.first_run(&body);
+            let body = self.bodies.remove(&pid)?;
+            if body.arriving {
+                self.about_to_run(pid);
             }
             return Some(body);
         }
         None
     }
 
+    /// Takes a body back that was not in user mode after all.
+    pub fn put_back(&mut self, body: Box<Body>) {
+        let pid = body.pid;
+        self.bodies.insert(pid, body);
+        self.advance(pid);
+    }
+
     /// Takes a body back from user mode and deals with why it came.
     pub fn end(&mut self, mut body: Box<Body>, exit: Exit, ran_ns: u64, now: u64) {
         self.now = self.now.max(now);
-        body.cpu_ns += ran_ns;
+        body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
         self.ran_ns += ran_ns;
         let pid = body.pid;
         let registers = body.registers;
+        let first = core::mem::replace(&mut body.arriving, false);
+        self.left = (pid, now);
         self.bodies.insert(pid, body);
+        if first {
+            self.first_run(pid, now.saturating_sub(ran_ns));
+        }
         match exit {
             Exit::Interrupt => self.advance(pid),
             Exit::Syscall => {
@@ -562,7 +611,7 @@ impl System {
                 return;
             }
             let Some(call) = body.call else {
-                if body.held {
+                if body.held || body.signal_due() {
                     body.run = Run::Blocked;
                 } else {
                     self.make_ready(pid);
@@ -599,10 +648,13 @@ impl System {
 
     pub(crate) fn make_ready(&mut self, pid: u32) {
         let body = self.body(pid);
-        body.run = Run::Ready;
+        let ran = core::mem::replace(&mut body.run, Run::Ready) == Run::Ready;
         if !body.queued {
             body.queued = true;
             self.ready.push_back(pid);
+        }
+        if !ran && self.left.0 == pid {
+            self.left.0 = 0;
         }
     }
 
@@ -629,7 +681,16 @@ impl System {
         let body = self.body(pid);
         let at = body.node_time_ns(deadline_ns).max(1);
         body.alarm_ns = at;
+        self.cancel_alarm(pid);
+        self.alarm_of.insert(pid, at);
         self.alarms.insert((at, pid));
+    }
+
+    /// A process has one alarm at most, so that interrupted sleeps leave nothing behind.
+    pub(crate) fn cancel_alarm(&mut self, pid: u32) {
+        if let Some(at) = self.alarm_of.remove(&pid) {
+            self.alarms.remove(&(at, pid));
+        }
     }
 
     // ---- extended state ----------------------------------------------------------------------

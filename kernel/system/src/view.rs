@@ -7,7 +7,7 @@ use crate::body::{Body, Hold, Run};
 use crate::calls::local::HOST_NAME;
 use crate::dispatch::wire_pid;
 use crate::files::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
-use crate::home::{Home, Life, MOVES_KEPT, MoveRequest};
+use crate::home::{Asked, Home, Life, MOVES_KEPT, MoveRequest};
 use crate::memory::Backing;
 use crate::system::System;
 use crate::wait::Stop;
@@ -183,6 +183,7 @@ impl System {
     pub(crate) fn told(&mut self, from: NodeId, pid: Pid, facts: BodyFacts) {
         if let Some(home) = self.homes.get_mut(&pid.0)
             && home.record.gate().owner() == from
+            && core::mem::take(&mut home.facts_asked)
         {
             home.facts = Some(facts);
             home.request_done.wake();
@@ -207,16 +208,17 @@ impl System {
             return Ok(facts);
         }
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
-        if owner == me || self.reachable(owner).is_err() {
+        let reachable = owner != me && self.reachable(owner).is_ok();
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        if !reachable {
             // In the middle of a move, or out of reach: what home knows by itself.
             return Ok(BodyFacts {
                 state: b'S',
                 ..BodyFacts::default()
             });
         }
-        if let Some(home) = self.homes.get(&pid) {
-            home.request_done.wait(reader);
-        }
+        home.facts_asked = true;
+        home.request_done.wait(reader);
         self.send(
             owner,
             Message::Query {
@@ -297,7 +299,8 @@ impl System {
             let reason = MoveError::CantMove("the first process of a node stays there".to_string());
             return Err(self.explain(pid, &reason).into());
         }
-        let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
+        let gate = home.record.gate();
+        let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
                 request.asker == writer && request.target == target,
@@ -327,7 +330,13 @@ impl System {
             id,
             target,
             asker: writer,
+            source: (owner, owner_boot),
             result: None,
+        });
+        home.ask(Asked {
+            request: id,
+            node: owner,
+            target,
         });
         let own = writer == pid;
         if !own {
@@ -350,10 +359,21 @@ impl System {
     }
 
     /// The result of a request, from wherever the process was.
-    pub(crate) fn move_result(&mut self, pid: u32, id: u64, result: Result<MoveStats, MoveError>) {
+    pub(crate) fn move_result(
+        &mut self,
+        from: NodeId,
+        pid: u32,
+        id: u64,
+        result: Result<MoveStats, MoveError>,
+    ) {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
+        let mine = |asked: &Asked| (asked.request, asked.node) == (id, from);
+        let Some(index) = home.asked.iter().position(mine) else {
+            return;
+        };
+        home.asked.remove(index);
         if let Ok(stats) = &result {
             home.obstacle = None;
             home.move_count += 1;
@@ -543,13 +563,13 @@ impl System {
 /// The text of `/proc/PID/migstat`.
 fn migstat(home: &Home) -> String {
     let mut text = String::from(
-        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\n",
+        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\n",
     );
     let us = |ns: u64| ns as f64 / 1000.0;
     for (number, stats) in &home.moves {
         let _ = writeln!(
             text,
-            "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
+            "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
             stats.from.0,
             stats.to.0,
             stats.pages_sent,
@@ -559,7 +579,14 @@ fn migstat(home: &Home) -> String {
             us(stats.freeze_ns),
             us(stats.observer_ns),
             us(stats.total_ns),
-            us(stats.rtt_ns)
+            us(stats.rtt_ns),
+            us(stats.phases.wait_ns),
+            us(stats.phases.admit_ns),
+            us(stats.phases.capture_ns),
+            us(stats.phases.flight_ns),
+            us(stats.phases.start_ns),
+            us(stats.phases.release_ns),
+            us(stats.phases.push_ns)
         );
     }
     text

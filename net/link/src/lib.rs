@@ -236,6 +236,11 @@ impl<P: Page> Link<P> {
         Some(packet.payload)
     }
 
+    /// The peer waits for the acknowledgement of what has come: it does not wait for company.
+    pub fn acknowledge(&mut self) {
+        self.ack_now |= self.owed > 0;
+    }
+
     /// Whether a frame must go out only to acknowledge: take any header, [`Link::fill`] it, send it.
     pub fn owes_ack(&self) -> bool {
         self.ack_now

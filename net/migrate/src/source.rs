@@ -85,6 +85,8 @@ struct Committed {
 /// What the target reported about its first run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunningReport {
+    /// When the whole image was there, target's clock, ns.
+    pub image_ns: u64,
     /// The first instruction there, target's clock, ns.
     pub first_run_ns: u64,
     /// Pages the target had already.
@@ -247,10 +249,12 @@ impl Source {
             Message::Running {
                 pid,
                 epoch,
+                image_ns,
                 first_run_ns,
                 present,
             } if self.fits(pid, epoch) && self.is_target(from, boot) => {
                 self.running = Some(RunningReport {
+                    image_ns,
                     first_run_ns,
                     present,
                 });

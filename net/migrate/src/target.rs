@@ -172,8 +172,8 @@ impl Target {
     }
 
     /// The copy has run its first instruction at `first_run_ns` of this node's clock, with `present`
-    /// pages that did not have to travel.
-    pub fn started(&mut self, first_run_ns: u64, present: u64) {
+    /// pages that did not have to travel; its image had come at `image_ns`.
+    pub fn started(&mut self, image_ns: u64, first_run_ns: u64, present: u64) {
         if matches!(self.state, State::Done) {
             return;
         }
@@ -181,6 +181,7 @@ impl Target {
         let report = Message::Running {
             pid,
             epoch,
+            image_ns,
             first_run_ns,
             present,
         };

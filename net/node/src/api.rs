@@ -180,6 +180,8 @@ pub struct PeerView {
     pub rtt_min_ns: Option<u64>,
     /// The smoothed round trip, ns.
     pub rtt_smoothed_ns: Option<u64>,
+    /// The round trip that the newest frame saw, ns.
+    pub rtt_latest_ns: Option<u64>,
     /// Peer clock minus our clock and its error bound, ns.
     pub clock_offset: Option<(i64, u64)>,
     /// What it said about itself last.

@@ -28,8 +28,15 @@ const SMALL_MAX: usize = 256;
 /// A frame without payload that goes to a peer unreliably.
 #[derive(Clone, Copy, Debug)]
 enum Small {
-    Beacon { pid: Pid, epoch: u64, edge: Edge },
-    EchoReply { seq: u32 },
+    Beacon {
+        pid: Pid,
+        epoch: u64,
+        edge: Edge,
+        at: u64,
+    },
+    EchoReply {
+        seq: u32,
+    },
 }
 
 /// One node's protocol stack. `P` is a page of memory.
@@ -295,7 +302,8 @@ impl<P: Page> Node<P> {
                 };
                 if !self.outbox.is_full() {
                     let (pid, epoch) = (header.pid(), header.epoch.get());
-                    self.push_beacon(now, from, pid, epoch, edge);
+                    let at = now.saturating_sub(u64::from(header.seq.get()));
+                    self.push_beacon(at, from, pid, epoch, edge);
                 }
             }
         }
@@ -452,7 +460,15 @@ impl<P: Page> Node<P> {
         };
         let mut header = Self::header_to(&self.config, peer, kind);
         match small {
-            Small::Beacon { pid, epoch, edge } => {
+            Small::Beacon {
+                pid,
+                epoch,
+                edge,
+                at,
+            } => {
+                header.seq = u32::try_from(now.saturating_sub(at))
+                    .unwrap_or(u32::MAX)
+                    .into();
                 header.pid = pid.0.into();
                 header.epoch = epoch.into();
                 header.page = u64::from(edge == Edge::Started).into();
@@ -596,6 +612,14 @@ impl<P: Page> Node<P> {
             .map_or(true, |index| self.peers[index].link.is_idle(Lane::Bulk))
     }
 
+    /// Acknowledges at once what has come from a node: it waits for that.
+    pub fn acknowledge(&mut self, to: NodeId) {
+        if let Ok(index) = self.index(to) {
+            self.peers[index].link.acknowledge();
+            self.mark(index);
+        }
+    }
+
     /// All peers in the order of their numbers.
     pub fn peers(&self) -> impl Iterator<Item = PeerView> {
         self.by_id
@@ -632,14 +656,27 @@ impl<P: Page> Node<P> {
         self.mark(index);
     }
 
-    /// Tells an observer, unreliably and before everything else, that a process stopped or started.
-    pub fn beacon(&mut self, to: NodeId, pid: Pid, epoch: u64, edge: Edge) {
+    /// Tells an observer, unreliably and before everything else, that a process stopped or started
+    /// at `at`. The frame carries how long ago that was when it leaves.
+    pub fn beacon(&mut self, at: u64, to: NodeId, pid: Pid, epoch: u64, edge: Edge) {
         if to == self.config.node {
-            return self.push_beacon(self.latest, to, pid, epoch, edge);
+            return self.push_beacon(at, to, pid, epoch, edge);
         }
         if let Ok(index) = self.index(to) {
-            self.push_small(index, Small::Beacon { pid, epoch, edge });
+            let beacon = Small::Beacon {
+                pid,
+                epoch,
+                edge,
+                at,
+            };
+            self.push_small(index, beacon);
         }
+    }
+
+    /// Whether something waits that is to leave before anything else is done: an answer, a beacon
+    /// or an urgent packet.
+    pub fn is_urgent(&self) -> bool {
+        !self.mute && (!self.small.is_empty() || !self.queues[0].is_empty())
     }
 
     // --- small helpers

@@ -115,6 +115,7 @@ impl<P: Page> Peer<P> {
             last_heard_ns: self.last_heard,
             rtt_min_ns: self.link.rtt().min_ns(),
             rtt_smoothed_ns: self.link.rtt().smoothed_ns(),
+            rtt_latest_ns: self.link.rtt().latest_ns(),
             clock_offset: self.link.clock().offset(now),
             info: self.info,
             counters: Counters {

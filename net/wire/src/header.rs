@@ -20,7 +20,7 @@
 //! | 72 | 8 | sender's clock at transmission, ns |
 //! | 80 | 8 | the target's clock in the newest frame the sender had from it, ns; 0: none |
 //! | 88 | 4 | how long the sender had held that frame, ns |
-//! | 92 | 4+8+8 | pid, epoch, page (Beacon: page is 1 for "started"; Hello: epoch is the uptime in ns; Blast, BlastReport: epoch is the run, page how many arrived) |
+//! | 92 | 4+8+8 | pid, epoch, page (Beacon: page is 1 for "started", the packet number how many ns ago that was; Hello: epoch is the uptime in ns; Blast, BlastReport: epoch is the run, page how many arrived) |
 //! | 112 | 8 | frame counter of the authentication, zero until keys come |
 //! | 120 | 16 | authentication tag, zero until keys come |
 //!

@@ -25,8 +25,8 @@ pub use header::{
 pub use id::{BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
-    BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveStats, Offer,
-    Outcome, Reply, Ticket,
+    BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MovePhases, MoveStats,
+    Offer, Outcome, Reply, Ticket,
 };
 
 /// Why bytes were refused. Each cause has its own variant; nothing was changed by refused bytes.

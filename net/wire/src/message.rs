@@ -143,7 +143,7 @@ pub struct MoveStats {
     pub pages_zero: u64,
     /// Pages the target had already.
     pub pages_present: u64,
-    /// Bytes of payload sent.
+    /// Bytes sent: the pages, the descriptor, and whatever the link had to send again meanwhile.
     pub bytes: u64,
     /// From the last user instruction at the source to the first at the target, by the two clocks
     /// and their estimated offset.
@@ -152,8 +152,30 @@ pub struct MoveStats {
     pub observer_ns: u64,
     /// From the request to the last page.
     pub total_ns: u64,
-    /// The median round trip of the link at that time.
+    /// The round trip of the link as the frame with the admission saw it: without the time that
+    /// either node held a frame.
     pub rtt_ns: u64,
+    /// Where the time went.
+    pub phases: MovePhases,
+}
+
+/// The parts of a move in their order, ns. By the source's clock, but `start_ns`: by the target's.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct MovePhases {
+    /// From the request to the offer: an earlier move had to end.
+    pub wait_ns: u64,
+    /// From the offer to the admission.
+    pub admit_ns: u64,
+    /// From the last user instruction until the image is on the lane.
+    pub capture_ns: u64,
+    /// Until the whole image has arrived, by the estimated offset of the clocks.
+    pub flight_ns: u64,
+    /// Until the first user instruction at the target.
+    pub start_ns: u64,
+    /// From the last user instruction until home's release came.
+    pub release_ns: u64,
+    /// From then until the target has all pages.
+    pub push_ns: u64,
 }
 
 /// Why a process did not move. It runs on where it was.
@@ -260,10 +282,12 @@ pub enum Message {
     AbortRequest { pid: Pid, old_epoch: u64 },
     /// H to S after the first accepted effect in `epoch`: your copy is not needed any more.
     Release { pid: Pid, epoch: u64 },
-    /// D to S, for statistics: target's clock at its first instruction, pages it did not need.
+    /// D to S, for statistics: target's clock when the image came and at the first instruction,
+    /// pages it did not need.
     Running {
         pid: Pid,
         epoch: u64,
+        image_ns: u64,
         first_run_ns: u64,
         present: u64,
     },

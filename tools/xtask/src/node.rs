@@ -223,7 +223,10 @@ pub(crate) fn power_off(status: Option<ExitStatus>, console: &str, qemu_said: &s
     match status.and_then(|status| status.code()) {
         Some(code) if code & 1 == 1 && !console.is_empty() => {
             let low = (code >> 1) as u8;
-            PowerOff::Status(announced(console, low).unwrap_or(low))
+            match (announced(console, low), panicked(console)) {
+                (None, Some(line)) => PowerOff::Crash(line.to_owned()),
+                (status, _) => PowerOff::Status(status.unwrap_or(low)),
+            }
         }
         Some(0) => PowerOff::Crash(format!("the machine was reset (triple fault?){said}")),
         Some(code) => PowerOff::Crash(format!("QEMU ended with status {code}{said}")),
@@ -244,6 +247,13 @@ fn announced(console: &str, low: u8) -> Option<u8> {
     (status & 0x7f == low & 0x7f).then_some(status)
 }
 
+/// The first line of a kernel's last words.
+fn panicked(console: &str) -> Option<&str> {
+    console
+        .lines()
+        .find(|line| line.starts_with("kernel panic: "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +268,10 @@ mod tests {
         assert_eq!(power_off(ended(1), "x", ""), PowerOff::Status(0));
         assert_eq!(power_off(ended(7), "x", ""), PowerOff::Status(3));
         assert_eq!(power_off(ended(249), "x", ""), PowerOff::Status(124));
+        assert_eq!(
+            power_off(ended(203), "a\n\nkernel panic: why\n  at b\n", ""),
+            PowerOff::Crash("kernel panic: why".to_owned())
+        );
         assert!(matches!(
             power_off(ended(1), "", "no such file"),
             PowerOff::Crash(_)

@@ -52,7 +52,25 @@ pub(crate) fn all(root: &Path) -> Vec<(&'static str, Result<(), String>)> {
         ("unsafe only where allowed", joined(unsafe_code(root))),
         ("file headers", joined(headers(root))),
         ("nothing unfinished", joined(unfinished(root))),
+        ("documented paths exist", joined(documented_paths(root))),
     ]
+}
+
+/// Paths in ARCHITECTURE.md, in backquotes, that are not there.
+fn documented_paths(root: &Path) -> Vec<String> {
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap_or_default();
+    let gone = named_paths(&text).filter(|path| !root.join(path).exists());
+    gone.map(|path| format!("ARCHITECTURE.md names {path}, which is not there"))
+        .collect()
+}
+
+/// What stands in backquotes and begins with a folder of the workspace.
+fn named_paths(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|name| {
+        let folder = name.split_once('/').map(|(folder, _)| folder);
+        folder.is_some_and(|folder| ["kernel", "net", "tools", "userland"].contains(&folder))
+    })
 }
 
 fn joined(wrong: Vec<String>) -> Result<(), String> {
@@ -235,6 +253,15 @@ mod tests {
         for (name, result) in all(&crate::places::root()) {
             assert_eq!(result, Ok(()), "{name}");
         }
+    }
+
+    #[test]
+    fn paths_are_found_in_backquotes_only() {
+        let text = "see `kernel/abi` and net/wire, `cargo`, `tools/x.rs`, ```\na/b\n```";
+        assert_eq!(
+            named_paths(text).collect::<Vec<_>>(),
+            ["kernel/abi", "tools/x.rs"]
+        );
     }
 
     #[test]

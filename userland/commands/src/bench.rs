@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rt::process::{kill, start, wait_for};
 
-use crate::proc::{Link, Move, last_move, ping, reason, send};
+use crate::proc::{Link, Move, PHASES, last_move, ping, reason, send};
 use crate::{Done, Failure, print};
 
 const USAGE: Failure = Failure::Usage("bench-migrate [--repeat R] [--sizes MIB,MIB...] [NODE...]");
@@ -21,6 +21,9 @@ const WORKING_SET: usize = 16;
 const LIFE: Duration = Duration::from_secs(600);
 /// Round trips in the measurement of a link.
 const PINGS: u32 = 200;
+/// Places in [`PHASES`].
+const RELEASE: usize = 5;
+const PUSH: usize = 6;
 
 struct Plan {
     /// Rounds per size; `None` for 20, or 5 from 256 MiB up.
@@ -83,14 +86,28 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
     let blast = median(links.iter().map(|link| link.blast_bytes_per_s).collect());
     let rtt = median(links.iter().map(|link| link.rtt_p50_us).collect());
+    let mut measured = Vec::new();
+    print(b"\n")?;
     print(
         b"size_mib\tmoves\tfreeze_p50_us\tfreeze_p99_us\tfreeze_p50_rtt\tfreeze_p99_rtt\t\
-          observer_p50_us\tobserver_p99_us\ttotal_p50_us\tgoodput_bytes_per_s\tgoodput_share\t\
-          bytes\tpages_sent\tpages_of_data\tbytes_per_page_sent\tbytes_per_byte_of_data\n",
+          observer_p50_us\tobserver_p99_us\tobserver_p50_rtt\tobserver_p99_rtt\tmove_rtt_p50_us\n",
     )?;
     for &size in &plan.sizes {
         let moves = measure(size, plan.rounds(size), &plan.nodes)?;
-        print(row(size, &moves, rtt, blast).as_bytes())?;
+        print(freeze_row(size, &moves, rtt).as_bytes())?;
+        measured.push((size, moves));
+    }
+    print(
+        b"\nsize_mib\ttotal_p50_us\tgoodput_bytes_per_s\tgoodput_share\tbytes\tpages_sent\t\
+          pages_of_data\tbytes_per_byte_of_pages\tpages_per_page_of_data\n",
+    )?;
+    for (size, moves) in &measured {
+        print(stream_row(*size, moves, blast).as_bytes())?;
+    }
+    let names: Vec<String> = PHASES.iter().map(|name| format!("{name}_p50_us")).collect();
+    print(format!("\nsize_mib\t{}\n", names.join("\t")).as_bytes())?;
+    for (size, moves) in &measured {
+        print(phases_row(*size, moves).as_bytes())?;
     }
     Ok(())
 }
@@ -187,50 +204,62 @@ fn rate(bytes: u64, microseconds: u64) -> u64 {
     u64::try_from(rate.unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-fn row(size: usize, moves: &[Move], link_rtt: u64, blast: u64) -> String {
+/// The freeze by the clocks of source and target, and by the one clock of a third node.
+fn freeze_row(size: usize, moves: &[Move], rtt: u64) -> String {
     let all = |field: fn(&Move) -> u64| moves.iter().map(field).collect::<Vec<_>>();
     let freezes = all(|one| one.freeze_us);
-    let observed = all(|one| one.observer_us);
-    // Moves that do not pass this node have their own link; their own round trip is the base.
-    let own = median(
-        all(|one| one.rtt_us)
-            .into_iter()
-            .filter(|&rtt| rtt > 0)
-            .collect(),
-    );
-    let rtt = if own > 0 { own } else { link_rtt };
-    let (p50, p99) = (median(freezes.clone()), percentile(freezes, 99));
+    let observed: Vec<u64> = all(|one| one.observer_us)
+        .into_iter()
+        .filter(|&us| us > 0)
+        .collect();
+    let mut cells = vec![size.to_string(), moves.len().to_string()];
+    for values in [freezes, observed] {
+        let (p50, p99) = (median(values.clone()), percentile(values, 99));
+        cells.extend([p50, p99].map(|us| us.to_string()));
+        cells.extend([p50, p99].map(|us| ratio(us, rtt)));
+    }
+    cells.push(median(all(|one| one.rtt_us)).to_string());
+    cells.join("\t") + "\n"
+}
+
+/// The pages, from the freeze until the last of them had arrived.
+fn stream_row(size: usize, moves: &[Move], blast: u64) -> String {
+    let all = |field: fn(&Move) -> u64| moves.iter().map(field).collect::<Vec<_>>();
+    let streaming = |one: &Move| one.phases[RELEASE] + one.phases[PUSH];
     let goodput = median(
         moves
             .iter()
-            .map(|one| rate(one.bytes, one.total_us))
+            .map(|one| rate(one.pages_sent * PAGE as u64, streaming(one)))
             .collect(),
     );
-    let sent: u64 = moves.iter().map(|one| one.bytes).sum();
+    let sent: u64 = all(|one| one.bytes).iter().sum();
     let pages: u64 = all(|one| one.pages_sent).iter().sum();
     // The data of the subject is random: non-zero, and no page is like another. What a move
     // sends beyond it is the program's own stack and heap, or waste.
     let data = (size * MIB / PAGE) as u64 * moves.len() as u64;
     [
         size.to_string(),
-        moves.len().to_string(),
-        p50.to_string(),
-        p99.to_string(),
-        ratio(p50, rtt),
-        ratio(p99, rtt),
-        median(observed.clone()).to_string(),
-        percentile(observed, 99).to_string(),
         median(all(|one| one.total_us)).to_string(),
         goodput.to_string(),
         ratio(goodput, blast),
         sent.to_string(),
         pages.to_string(),
         data.to_string(),
-        ratio(sent, pages),
-        ratio(sent, data * PAGE as u64),
+        ratio(sent, pages * PAGE as u64),
+        ratio(pages, data),
     ]
     .join("\t")
         + "\n"
+}
+
+/// Where the time of the moves went.
+fn phases_row(size: usize, moves: &[Move]) -> String {
+    let mut cells = vec![size.to_string()];
+    for phase in 0..PHASES.len() {
+        let times = moves.iter().map(|one| one.phases[phase]).collect();
+        cells.push(median(times).to_string());
+    }
+    cells.join("\t") + "\n"
 }
 
 #[cfg(test)]

@@ -100,6 +100,19 @@ pub(crate) struct Move {
     pub(crate) observer_us: u64,
     pub(crate) total_us: u64,
     pub(crate) rtt_us: u64,
+    /// Microseconds of each phase, in the order of [`PHASES`].
+    pub(crate) phases: [u64; PHASES.len()],
+}
+
+/// The phases of a move, as the last columns of `migstat` tell them.
+pub(crate) const PHASES: [&str; 7] = [
+    "wait", "admit", "capture", "flight", "start", "release", "push",
+];
+
+/// Microseconds, which the system tells with a digit behind the point.
+fn microseconds(text: &str) -> Option<u64> {
+    let value: f64 = text.parse().ok()?;
+    (0.0..1e15).contains(&value).then_some(value.round() as u64)
 }
 
 impl Move {
@@ -114,8 +127,8 @@ impl Move {
         };
         let index = text()?.parse().ok()?;
         let (from, to, mode) = (text()?, text()?, text()?);
-        let mut number = || text()?.parse().ok();
-        Some(Move {
+        let mut number = || microseconds(&text()?);
+        let mut one = Move {
             index,
             from,
             to,
@@ -128,7 +141,12 @@ impl Move {
             observer_us: number()?,
             total_us: number()?,
             rtt_us: number()?,
-        })
+            phases: [0; PHASES.len()],
+        };
+        for phase in &mut one.phases {
+            *phase = number()?;
+        }
+        Some(one)
     }
 }
 
@@ -168,12 +186,11 @@ impl Link {
     fn parse(line: &str) -> Option<Link> {
         let mut fields = line.split_ascii_whitespace();
         let node = fields.next()?.to_owned();
-        let mut number = || fields.next()?.parse().ok();
         Some(Link {
             node,
-            rtt_p50_us: number()?,
-            rtt_min_us: number()?,
-            blast_bytes_per_s: number()?,
+            rtt_p50_us: microseconds(fields.next()?)?,
+            rtt_min_us: microseconds(fields.next()?)?,
+            blast_bytes_per_s: fields.next()?.parse().ok()?,
         })
     }
 }
@@ -212,11 +229,15 @@ mod tests {
 
     #[test]
     fn parses_moves() {
-        let line = "3\t1\t2\tpost-copy\t256\t12\t40\t1048576\t410\t500\t9000\t380";
+        let line = "3\t1\t2\tpost-copy\t256\t12\t40\t1048576\t410.4\t500\t9000\t379.6\t1\t2.0\t3\t4\t5\t6\t7";
         let parsed = Move::parse(line).expect("it is right");
         assert_eq!(
             (parsed.index, parsed.to.as_str(), parsed.rtt_us),
             (3, "2", 380)
+        );
+        assert_eq!(
+            (parsed.freeze_us, parsed.phases),
+            (410, [1, 2, 3, 4, 5, 6, 7])
         );
         assert_eq!(Move::parse("move\tfrom\tto\tmode\tpages_sent"), None);
         assert_eq!(Move::parse(&line.replace("410", "-")), None);
@@ -226,7 +247,8 @@ mod tests {
     #[test]
     fn parses_links() {
         assert!(Link::parse("node rtt_p50_us rtt_min_us blast_bytes_per_s").is_none());
-        let link = Link::parse("2\t380\t301\t31000000").expect("it is right");
+        assert!(Link::parse("2\t-1.0\t301.5\t31000000").is_none());
+        let link = Link::parse("2\t379.6\t301.0\t31000000").expect("it is right");
         assert_eq!((link.rtt_p50_us, link.blast_bytes_per_s), (380, 31_000_000));
     }
 }

@@ -190,6 +190,12 @@ pub fn default_action(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Ignores a signal from now on.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN is a valid disposition and refers to no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// User ids and group ids: real and effective user, real and effective group.
 #[must_use]
 pub fn ids() -> [u32; 4] {

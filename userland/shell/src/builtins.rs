@@ -7,7 +7,6 @@ use std::ffi::OsStr;
 use std::fs::metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use rt::files::{Stream, read_byte, write_all};
 use rt::process::wait_for;
@@ -18,7 +17,7 @@ use crate::run::{Export, Jump, Shell, Variable};
 /// Runs in the shell; `words[0]` is its own name.
 pub(crate) type Builtin = fn(&mut Shell, &[Vec<u8>], u32) -> Result<i32, Jump>;
 
-const BUILTINS: [(&str, Builtin); 19] = [
+const BUILTINS: [(&str, Builtin); 18] = [
     (":", |_, _, _| Ok(0)),
     ("[", test),
     ("break", |shell, words, line| {
@@ -36,7 +35,6 @@ const BUILTINS: [(&str, Builtin); 19] = [
     ("read", read),
     ("set", set),
     ("shift", shift),
-    ("sleep", sleep),
     ("test", test),
     ("true", |_, _, _| Ok(0)),
     ("type", kind_of),
@@ -177,17 +175,6 @@ fn shift(shell: &mut Shell, words: &[Vec<u8>], line: u32) -> Result<i32, Jump> {
             Ok(0)
         }
         None => Ok(shell.complain(line, "shift: there are not so many arguments", 2)),
-    }
-}
-
-fn sleep(shell: &mut Shell, words: &[Vec<u8>], line: u32) -> Result<i32, Jump> {
-    let seconds = words.get(1).and_then(|word| number::<f64>(word));
-    match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-        Some(duration) => {
-            std::thread::sleep(duration);
-            Ok(0)
-        }
-        None => Ok(shell.complain(line, "sleep: wants a number of seconds", 2)),
     }
 }
 

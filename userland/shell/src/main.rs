@@ -106,6 +106,10 @@ fn ending(result: Result<i32, Jump>) -> i32 {
 /// Runs commands from standard input, each as soon as it is complete.
 fn from_input(shell: &mut Shell) -> i32 {
     shell.interactive = std::io::stdin().is_terminal();
+    if shell.interactive {
+        // Ctrl-C is for the program in front, not for the shell.
+        rt::process::ignore(rt::SIGINT);
+    }
     let (mut text, mut line, mut lines) = (Vec::new(), 1u32, 0u32);
     loop {
         if shell.interactive {

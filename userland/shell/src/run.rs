@@ -266,6 +266,9 @@ impl Shell {
                 (None, None)
             };
             let child = start(|| {
+                if place == Place::Foreground {
+                    self.in_front();
+                }
                 for (end, stream) in [(&input, Stream::Input), (&writer, Stream::Output)] {
                     if let Some(end) = end
                         && let Err(error) = redirect(end.as_fd(), stream)
@@ -281,6 +284,14 @@ impl Shell {
             input = reader;
         }
         Ok(children)
+    }
+
+    /// What only a child in front does: Ctrl-C, which an interactive shell and its background
+    /// processes ignore, is for it.
+    fn in_front(&self) {
+        if self.interactive {
+            rt::process::default_action(rt::SIGINT);
+        }
     }
 
     fn in_background(&mut self, item: &Item) -> Result<i32, Jump> {
@@ -366,7 +377,10 @@ impl Shell {
                 Kind::Group(list) => shell.list(list, guard),
                 Kind::Subshell(list) if process == Process::This => shell.list(list, guard),
                 Kind::Subshell(list) => {
-                    match start(|| shell.as_child(|shell| shell.list(list, guard))) {
+                    match start(|| {
+                        shell.in_front();
+                        shell.as_child(|shell| shell.list(list, guard))
+                    }) {
                         Ok(child) => Ok(shell.finish(child, command.line)),
                         Err(error) => {
                             Err(shell.abort(command.line, &format!("cannot start `( )`: {error}")))
@@ -485,6 +499,7 @@ impl Shell {
             return self.become_program(&command.redirects, line, &words, &values);
         }
         let child = start(|| {
+            self.in_front();
             self.as_child(|shell| shell.become_program(&command.redirects, line, &words, &values))
         });
         match child {

@@ -1,6 +1,6 @@
 //! The machine as heap memory: the same API for tests on the host.
 //!
-//! Law: every thread has its own machine, so tests that run side by side do not see each other's
+//! Law: every thread has its own machine (or several [`Computer`]s, one at a time), so tests that run side by side do not see each other's
 //! clock, console or frame counts. A frame belongs to the machine of the thread that made it and is
 //! counted there, wherever it is dropped. Time stands still unless a test moves it.
 
@@ -36,19 +36,53 @@ struct Machine {
     frames: Arc<frame::Pool>,
 }
 
+impl Machine {
+    fn new() -> Machine {
+        Machine {
+            now_ns: Cell::new(0),
+            boot_unix_ns: Cell::new(1_700_000_000_000_000_000),
+            timer: Cell::new(None),
+            random: Cell::new(0x9e37_79b9_7f4a_7c15),
+            output: RefCell::default(),
+            input: RefCell::default(),
+            program: RefCell::default(),
+            fpu: RefCell::new(user::initial_fpu()),
+            next_vector: Cell::new(0x40),
+            frames: Arc::new(frame::Pool::new()),
+        }
+    }
+}
+
 thread_local! {
-    static MACHINE: Machine = Machine {
-        now_ns: Cell::new(0),
-        boot_unix_ns: Cell::new(1_700_000_000_000_000_000),
-        timer: Cell::new(None),
-        random: Cell::new(0x9e37_79b9_7f4a_7c15),
-        output: RefCell::default(),
-        input: RefCell::default(),
-        program: RefCell::default(),
-        fpu: RefCell::new(user::initial_fpu()),
-        next_vector: Cell::new(0x40),
-        frames: Arc::new(frame::Pool::new()),
-    };
+    static ENTERED: RefCell<Rc<Machine>> = RefCell::new(Rc::new(Machine::new()));
+}
+
+/// The machine that this thread is in.
+struct Current;
+const MACHINE: Current = Current;
+
+impl Current {
+    fn with<T>(&self, act: impl FnOnce(&Machine) -> T) -> T {
+        let machine = ENTERED.with(|entered| entered.borrow().clone());
+        act(&machine)
+    }
+}
+
+/// One of several machines of a test: what it has (clock, frames, console, user program) is what
+/// the functions of this crate see on the thread that entered it last.
+pub struct Computer(Rc<Machine>);
+
+impl Default for Computer {
+    fn default() -> Computer {
+        Computer(Rc::new(Machine::new()))
+    }
+}
+
+impl Computer {
+    /// Makes it this thread's machine, until another is entered.
+    pub fn enter(&self) {
+        ENTERED.with(|entered| *entered.borrow_mut() = self.0.clone());
+    }
 }
 
 /// Sets this thread's clock. Tests may move it in any direction; the kernel never sees that happen.
@@ -141,6 +175,21 @@ mod tests {
         assert_eq!((now_ns(), timer()), (40, None));
         idle();
         assert_eq!(now_ns(), 40);
+    }
+
+    #[test]
+    fn computers_have_their_own_clocks_and_frames() {
+        let (one, two) = (Computer::default(), Computer::default());
+        one.enter();
+        set_now_ns(7);
+        let frame = crate::Frame::zeroed(crate::FrameKind::User).expect("memory");
+        two.enter();
+        assert_eq!(now_ns(), 0);
+        assert_eq!(crate::frame_counts().by_kind, [0; 6]);
+        drop(frame);
+        one.enter();
+        assert_eq!(now_ns(), 7);
+        assert_eq!(crate::frame_counts().by_kind, [0; 6]);
     }
 
     #[test]

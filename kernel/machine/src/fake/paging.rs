@@ -95,6 +95,14 @@ impl PageTable {
             .is_some_and(|mapping| std::mem::replace(&mut mapping.accessed, false))
     }
 
+    /// Whether a page is mapped and was used since the flag was cleared.
+    pub fn is_accessed(&self, page: u64) -> bool {
+        check(page);
+        self.pages
+            .get(&page)
+            .is_some_and(|mapping| mapping.accessed)
+    }
+
     /// The mapped pages in `[from, to)`, in order.
     pub fn pages(&self, from: u64, to: u64) -> PageIter<'_> {
         PageIter {

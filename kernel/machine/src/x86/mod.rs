@@ -14,6 +14,7 @@ mod device;
 mod frame;
 mod heap;
 mod layout;
+mod mem;
 mod pages;
 mod paging;
 mod panic;

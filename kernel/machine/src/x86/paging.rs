@@ -237,9 +237,18 @@ impl PageTable {
         };
         let old = slot(leaf, page, 1).fetch_and(!ACCESSED, Ordering::AcqRel);
         if old & ACCESSED != 0 {
-            self.invalidate(page, old);
+            // A stale translation does no harm, and many flags are cleared at once: the next
+            // `load` forgets them all.
+            self.stamp.store(fresh_stamp(), Ordering::Release);
         }
         old & ACCESSED != 0
+    }
+
+    /// Whether a page is mapped and was used since the flag was cleared.
+    pub fn is_accessed(&self, page: u64) -> bool {
+        check(page);
+        self.leaf(page)
+            .is_some_and(|leaf| slot(leaf, page, 1).load(Ordering::Acquire) & ACCESSED != 0)
     }
 
     /// The mapped pages in `[from, to)`, in order.

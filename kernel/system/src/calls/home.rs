@@ -15,7 +15,7 @@ pub use timers::*;
 pub use waiting::*;
 
 use crate::body::Ids;
-use crate::dispatch::HomeCall;
+use crate::dispatch::{HomeCall, PATH_MAX};
 use crate::files::FileState;
 use crate::home::{Home, Life};
 use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
@@ -29,6 +29,9 @@ use migrate::HomeRecord;
 use wire::{Message, Pid};
 
 const NS_PER_S: u64 = 1_000_000_000;
+/// Processes of one home at most (Linux' default `pid_max`), and the least memory for each.
+const PROCESSES_MAX: usize = 32_768;
+const FRAMES_PER_PROCESS: u64 = 16;
 
 /// sysinfo(2): of the home node.
 pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
@@ -76,6 +79,9 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// A child with a copy of everything at home; it belongs to the caller's node.
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    if call.system.homes.len() >= call.system.processes_max() {
+        return Err(Errno::EAGAIN.into());
+    }
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let parent = call.home();
@@ -115,7 +121,7 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     first.truncate(length);
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
-        home_file: home.map_file(inode.clone()),
+        home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
     };
     call.outputs.set(0, record.to_bytes());
@@ -125,19 +131,23 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// The new program is about to run: name, command line and path in buffers 0 to 2.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let handle = call.args[0] as usize;
+    let handle = call.args[0];
     let (name, line, program) = (
         call.input(0).to_vec(),
         call.input(1).to_vec(),
         call.input(2).to_vec(),
     );
     let home = call.home();
-    let mapped = home.mapped.get(handle).ok_or(Errno::EIO)?.clone();
+    let mapped = home.mapped.get(handle).ok_or(Errno::EIO)?;
     home.name = [0; 16];
     let length = name.len().min(15);
     home.name[..length].copy_from_slice(&name[..length]);
     home.command_line = line;
+    home.command_line.truncate(PATH_MAX);
     home.program = mapped.path().unwrap_or(program);
+    home.program.truncate(PATH_MAX);
+    // The files of the old program are held no longer; the handle of the new one stays.
+    home.mapped.keep_only(handle);
     if let Some(files) = home.files.as_mut() {
         files.close_on_exec();
     }
@@ -157,12 +167,7 @@ pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
 pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, offset, ..] = call.args;
-    let inode = call
-        .home()
-        .mapped
-        .get(handle as usize)
-        .ok_or(Errno::EFAULT)?
-        .clone();
+    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
     let frame = inode
         .page(offset / PAGE_SIZE as u64)
         .map_err(|_| Errno::EFAULT)?;
@@ -186,7 +191,7 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
-        home_file: home.map_file(inode.clone()),
+        home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
     };
     call.outputs.set(0, record.to_bytes());
@@ -235,7 +240,7 @@ impl Home {
             session: pid,
             record: HomeRecord::new(Pid(pid), Pid(pid).home(), wire::BootId(0)),
             files: None,
-            mapped: Vec::new(),
+            mapped: crate::home::Mapped::default(),
             life: Life::Alive,
             pending: 0,
             queue: VecDeque::new(),
@@ -261,11 +266,19 @@ impl Home {
             obstacle: None,
             request_done: WaitQueue::new(wakes),
             facts: None,
+            facts_asked: false,
+            asked: Vec::new(),
         }
     }
 }
 
 impl System {
+    /// How many processes a node is home of at most: what its memory has room for.
+    pub(crate) fn processes_max(&self) -> usize {
+        let frames = machine::frame_counts().total / FRAMES_PER_PROCESS;
+        usize::try_from(frames).map_or(PROCESSES_MAX, |frames| frames.min(PROCESSES_MAX))
+    }
+
     /// A pid that no process of this node has.
     pub(crate) fn new_pid(&mut self) -> Option<u32> {
         for _ in 0..=u16::MAX {
@@ -292,7 +305,7 @@ impl System {
         home.remote = None;
         home.forget_signals(u64::MAX);
         home.timer = (0, 0);
-        home.mapped.clear();
+        home.mapped = crate::home::Mapped::default();
         let parent = home.parent;
         let files = home.files.take();
         let epoch = home.record.gate().epoch();

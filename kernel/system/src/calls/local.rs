@@ -321,7 +321,8 @@ impl LocalCall<'_> {
 
     /// Realtime as the process sees it: home's.
     pub fn wall(&mut self) -> u64 {
-        self.clock() + self.body().wall_offset_ns
+        let clock = self.clock();
+        clock.saturating_add(self.body().wall_offset_ns)
     }
 
     /// A clock of clock_gettime(2).

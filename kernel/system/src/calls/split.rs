@@ -98,9 +98,8 @@ fn file_backing(
         let home = call.system.homes.get(&pid).ok_or(Errno::ENODEV)?;
         let inode = home
             .mapped
-            .get(file.home_file as usize)
-            .ok_or(Errno::EIO)?
-            .clone();
+            .get(u64::from(file.home_file))
+            .ok_or(Errno::EIO)?;
         let first_page = offset / machine::PAGE_SIZE as u64;
         return Ok(Backing::SharedFile {
             pages: inode,
@@ -305,8 +304,9 @@ fn spawn(
     let [parent_tid, child_tid, tls] = pointers;
     let pid = call.pid;
     let shares = flags & CLONE_VM != 0;
-    if !shares && let Some(page) = call.space()?.next_absent(0) {
-        // A child of half a memory would need the rest twice: it is waited for.
+    if let Some(page) = call.space()?.next_absent(0) {
+        // A child of half a memory would need the rest twice, and pages that come for memory which
+        // is lent would find nobody: they are waited for.
         return Err(call
             .system
             .trouble(pid, crate::memory::Trouble::Absent { page }));
@@ -314,7 +314,11 @@ fn spawn(
     if flags & CLONE_PARENT_SETTID != 0 {
         call.make_writable(parent_tid, 4)?;
     }
-    let child = call.ask_home(CALL_FORK, [flags, 0, 0, 0, 0, 0])? as u32;
+    let child = call.ask_home(CALL_FORK, [flags, 0, 0, 0, 0, 0])?;
+    let child = u32::try_from(child).unwrap_or(0);
+    if !call.system.may_be_child(pid, child) {
+        return Err(Errno::EAGAIN.into());
+    }
     if flags & CLONE_PARENT_SETTID != 0 {
         call.write(parent_tid, &child.to_le_bytes())?;
     }

@@ -28,11 +28,13 @@ impl System {
             );
             return;
         };
-        let mut decision = home
-            .record
-            .commit(from, boot, old_epoch, source, source_boot);
-        // What the body blocks is not known here for sure.
-        decision.poke = home.pending != 0;
+        let mut decision = if home.expects(from, source) {
+            let record = &mut home.record;
+            record.commit(from, boot, old_epoch, source, source_boot)
+        } else {
+            home.record.decision()
+        };
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
@@ -57,8 +59,7 @@ impl System {
             return;
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
-        // What the body blocks is not known here for sure.
-        decision.poke = home.pending != 0;
+        decision.poke = home.has_signals();
         self.send(from, decision.message());
     }
 }

@@ -19,7 +19,7 @@ pub use target::Incoming;
 use crate::body::Hold;
 use crate::system::System;
 use alloc::vec::Vec;
-use migrate::LostOutcome;
+use migrate::{Decision, LostOutcome};
 use wire::{BootId, Message, NodeId};
 
 impl System {
@@ -48,7 +48,7 @@ impl System {
                 request,
                 result,
             } => {
-                return self.move_result(pid.0, *request, result.clone());
+                return self.move_result(from, pid.0, *request, result.clone());
             }
             Message::Offer(offer) => return self.offered(from, boot, offer.clone()),
             Message::Image(image) => return self.image(from, boot, image),
@@ -62,12 +62,16 @@ impl System {
             Message::PagesZero { pid, epoch, runs } => {
                 return self.zero_pages(from, pid.0, *epoch, runs);
             }
+            Message::PushEnd { pid, epoch } => {
+                // The move is over for the source once it knows that this has come.
+                self.net.acknowledge(from);
+                return self.push_ended(from, boot, pid.0, *epoch);
+            }
             Message::Admit { pid, .. }
             | Message::Refuse { pid, .. }
             | Message::Decision { pid, .. }
             | Message::Release { pid, .. }
             | Message::Running { pid, .. }
-            | Message::PushEnd { pid, .. }
             | Message::Discarded { pid, .. }
             | Message::Lost { pid, .. } => pid.0,
             _ => return,
@@ -126,10 +130,10 @@ impl System {
             .incoming
             .values()
             .filter_map(|incoming| incoming.target.poll_timeout());
-        let wishes = self
-            .bodies
-            .values()
-            .filter_map(|body| body.wish.map(|wish| wish.deadline_ns));
+        let wishes = self.wishing.iter().filter_map(|pid| {
+            let wish = self.bodies.get(pid)?.wish?;
+            Some(wish.deadline_ns)
+        });
         sources.chain(targets).chain(wishes).min()
     }
 
@@ -165,14 +169,15 @@ impl System {
 
     /// Tries the wishes that could not begin so far.
     pub(crate) fn try_moves(&mut self) {
-        let wishing: Vec<u32> = self
-            .bodies
-            .values()
-            .filter(|body| body.wish.is_some())
-            .map(|body| body.pid)
-            .collect();
-        for pid in wishing {
+        for pid in core::mem::take(&mut self.wishing) {
             self.try_move(pid);
+            if self
+                .bodies
+                .get(&pid)
+                .is_some_and(|body| body.wish.is_some())
+            {
+                self.wishing.insert(pid);
+            }
         }
     }
 
@@ -190,7 +195,12 @@ impl System {
             let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
                 continue;
             };
-            if let LostOutcome::HandBack(decision) = home.record.owner_suspected(node, boot) {
+            if home.record.gate().owner() == node {
+                // Who waits for an answer from there looks again.
+                home.request_done.wake();
+            }
+            if let LostOutcome::HandBack(mut decision) = home.record.owner_suspected(node, boot) {
+                decision.poke = home.has_signals();
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
             }
@@ -231,9 +241,13 @@ impl System {
             };
             let outcome = home.record.owner_lost(node, boot);
             home.record.previous_lost(node, boot);
+            let poke = home.has_signals();
+            home.asked_lost(node);
             match outcome {
                 LostOutcome::Unaffected => {}
-                LostOutcome::HandBack(decision) => self.send(decision.owner, decision.message()),
+                LostOutcome::HandBack(decision) => {
+                    self.send(decision.owner, Decision { poke, ..decision }.message());
+                }
                 LostOutcome::Ended => {
                     machine::log!("process {pid}: lost with node {}", node.0);
                     self.ended(pid, abi::signal::SIGKILL);

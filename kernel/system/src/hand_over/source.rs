@@ -5,7 +5,8 @@
 
 use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
 use crate::descriptor;
-use crate::dispatch::wire_pid;
+use crate::dispatch::{PSEUDO, wire_pid};
+use crate::memory::limits::FROZEN_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -14,10 +15,13 @@ use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
 use migrate::{Source, SourceAction};
 use node::Lane;
-use wire::{Image, Message, MoveError, MoveStats, NodeId, Ticket};
+use wire::{Image, Message, MoveError, MovePhases, MoveStats, NodeId, Ticket};
 
-/// Pages that travel in the freeze, before the image.
+/// Pages that travel with the image.
 pub(super) const FIRST_PAGES: usize = 16;
+/// How many of them travel in front of it: without the stack and the next instruction a process
+/// does not get far. The others reach the target while it starts.
+const BEFORE_IMAGE: usize = 2;
 /// Zero pages are told in lists of at most this many runs.
 const ZERO_RUNS: usize = 256;
 
@@ -33,6 +37,11 @@ pub struct Outgoing {
     pub(super) stats: MoveStats,
     pub(super) since_ns: u64,
     pub(super) frozen_at_ns: u64,
+    pub(super) released_at_ns: u64,
+    /// Frames that the link had sent again when the image went out.
+    pub(super) sent_again: u64,
+    /// Used before the offer: sent behind what was used since.
+    pub(super) warm: Vec<u64>,
     /// Sent before the pages may be dropped.
     pub(super) early: BTreeSet<u64>,
     /// Whether the pages may be dropped as they are sent.
@@ -63,15 +72,39 @@ impl Outgoing {
                 observer_ns: 0,
                 total_ns: 0,
                 rtt_ns: 0,
+                phases: MovePhases::default(),
             },
             since_ns: wish.since_ns,
             frozen_at_ns: 0,
+            released_at_ns: 0,
+            sent_again: 0,
+            warm: Vec::new(),
             early: BTreeSet::new(),
             released: false,
             cursor: 0,
             zeros: Vec::new(),
             end_sent: false,
         }
+    }
+
+    /// The frozen body, if the image is out.
+    #[cfg(test)]
+    pub(crate) fn frozen(&self) -> Option<&Body> {
+        self.body.as_deref()
+    }
+
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "to {} epoch {}, {}, frozen {}, released {}, end sent {}",
+            self.source.target(),
+            self.source.target_epoch(),
+            self.source.state(),
+            self.body.is_some(),
+            self.released,
+            self.end_sent
+        )
     }
 
     /// The process ended before it was frozen.
@@ -116,8 +149,17 @@ impl System {
             return;
         };
         body.freezing = true;
+        if let Some(out) = self.outgoing.get_mut(&pid) {
+            let phases = &mut out.stats.phases;
+            phases.admit_ns = self.now.saturating_sub(out.since_ns + phases.wait_ns);
+            if let Some(target) = self.net.peer(out.source.target()) {
+                out.stats.rtt_ns = target.rtt_latest_ns.unwrap_or(0);
+                out.sent_again = target.counters.retransmitted;
+            }
+        }
         if let Forward::Sent { seq, purpose } = body.forward
             && purpose != Purpose::Arrived
+            && !body.obeys_kernel()
         {
             self.send_cancel(pid, seq);
         }
@@ -128,10 +170,13 @@ impl System {
     pub(crate) fn capture(&mut self, pid: u32) {
         let reason = self.bodies.get(&pid).and_then(|body| {
             let space = body.space.as_ref()?;
-            // Forked, lent or mapped since the offer: it moves another time.
+            // Forked, lent or mapped since the offer: it moves another time. And a call of the
+            // kernel's own has no instruction that would begin it again.
+            let own = body.call.filter(|call| call.number >= PSEUDO);
             space
                 .obstacle()
                 .or(body.lender.map(|_| "a vfork child has its memory"))
+                .or(own.map(|_| "it is about to end or to stop"))
         });
         let ready = self
             .outgoing
@@ -148,25 +193,46 @@ impl System {
             return;
         }
         self.save_fpu();
-        let frozen_at_ns = machine::now_ns();
+        let now = machine::now_ns();
         let Some(mut body) = self.bodies.remove(&pid) else {
             return;
         };
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
+        // Where it was interrupted for this; or it stood still anyway.
+        let frozen_at_ns = match self.left {
+            (left, at) if left == pid && body.run == Run::Ready => at,
+            _ => now,
+        };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
+        let warm = core::mem::take(&mut out.warm);
         out.frozen_at_ns = frozen_at_ns;
-        self.beacon(target, pid, epoch, node::Edge::Stopped);
+        self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
+        self.cancel_alarm(pid);
         body.rewind_call();
-        body.alarm_ns = 0;
+        // What may be pending is fetched before the first instruction there that would notice.
+        body.held_back = match self.homes.get(&pid) {
+            Some(home) => home.pending,
+            None if body.poked => u64::MAX,
+            None => body.held_back,
+        };
         let descriptor = descriptor::encode(&body, frozen_at_ns);
-        let mut first = Vec::new();
+        let image_bytes = descriptor.len() as u64;
+        let mut first: Vec<(u64, Frame)> = Vec::new();
         if let Some(space) = body.space.as_ref() {
-            for page in space.first_pages(body.registers.rip, body.registers.rsp, FIRST_PAGES) {
+            let pages = space.first_pages(
+                body.registers.rip,
+                body.registers.rsp,
+                FIRST_PAGES,
+                FROZEN_PAGES_LOOKED_AT,
+            );
+            for page in pages.into_iter().chain(warm) {
                 first.extend(space.page(page).map(|frame| (page, frame)));
             }
         }
+        first.truncate(FIRST_PAGES);
+        let behind = first.split_off(first.len().min(BEFORE_IMAGE));
         for (page, frame) in first {
             self.send_early(pid, target, epoch, page, frame);
         }
@@ -180,9 +246,18 @@ impl System {
             descriptor,
         };
         self.send(target, Message::Image(image));
+        for (page, frame) in behind {
+            self.send_early(pid, target, epoch, page, frame);
+        }
         if let Some(out) = self.outgoing.get_mut(&pid) {
             out.body = Some(body);
             out.source.image_sent(self.now);
+            #[cfg(test)]
+            if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
+                out.released = true;
+            }
+            out.stats.bytes += image_bytes;
+            out.stats.phases.capture_ns = machine::now_ns().saturating_sub(frozen_at_ns);
         }
         self.pump_source(pid);
     }
@@ -235,6 +310,7 @@ impl System {
             return;
         };
         out.released = true;
+        out.released_at_ns = self.now;
         if let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) {
             for page in core::mem::take(&mut out.early) {
                 space.take(page);
@@ -261,10 +337,24 @@ impl System {
                 .as_ref()
                 .and_then(|peer| peer.clock_offset)
                 .map_or(0, |(offset, _)| offset);
-            let started = report.first_run_ns.saturating_add_signed(-offset);
-            out.stats.freeze_ns = started.saturating_sub(out.frozen_at_ns);
+            let since_frozen = |target_ns: u64| {
+                let here = target_ns.saturating_add_signed(-offset);
+                here.saturating_sub(out.frozen_at_ns)
+            };
+            let phases = &mut out.stats.phases;
+            out.stats.freeze_ns = since_frozen(report.first_run_ns);
+            phases.flight_ns = since_frozen(report.image_ns).saturating_sub(phases.capture_ns);
+            phases.start_ns = report.first_run_ns.saturating_sub(report.image_ns);
         }
-        out.stats.rtt_ns = peer.and_then(|peer| peer.rtt_smoothed_ns).unwrap_or(0);
+        if let Some(peer) = &peer {
+            let again = peer.counters.retransmitted.saturating_sub(out.sent_again);
+            out.stats.bytes += again * PAGE_SIZE as u64;
+        }
+        if out.released {
+            let phases = &mut out.stats.phases;
+            phases.release_ns = out.released_at_ns.saturating_sub(out.frozen_at_ns);
+            phases.push_ns = self.now.saturating_sub(out.released_at_ns);
+        }
         out.stats.total_ns = self.now.saturating_sub(out.since_ns);
         self.report(out.home, pid, out.request, result.map(|()| out.stats));
     }

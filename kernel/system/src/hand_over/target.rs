@@ -3,7 +3,7 @@
 //! Law: the target reserves before anything is sent, installs only a whole and checked image, and
 //! lets no effect out before home has confirmed it.
 
-use crate::body::{Body, Effects, Purpose, Run};
+use crate::body::{Effects, Purpose, Run};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::home::Request;
@@ -20,6 +20,10 @@ use super::source::FIRST_PAGES;
 
 /// Frames that a node keeps for itself when it admits a guest.
 const RESERVE_FRAMES: u64 = 1024;
+/// Processes that one node may have announced and not sent yet.
+const OFFERS_MAX: usize = 64;
+/// No process moves so often.
+const EPOCH_MAX: u64 = u64::MAX / 2;
 
 /// A move as its target drives it.
 pub struct Incoming {
@@ -27,9 +31,34 @@ pub struct Incoming {
     pub(super) offer: Offer,
     /// Pages that came before the image.
     pub(super) staged: Vec<(u64, Frame)>,
+    /// The source has sent everything; told to the machine when everything is here, because pages
+    /// that were asked for come by another lane.
+    pub(super) end: Option<(NodeId, BootId)>,
+    /// The body is this move's.
+    pub(super) installed: bool,
+    /// When the whole image was there, ns.
+    pub(super) image_ns: u64,
+    /// The page that its thread waits for. Every other page is installed without waking it.
+    pub(super) awaited: Option<u64>,
 }
 
 impl Incoming {
+    /// Where the move stands, for a test that fails.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> alloc::string::String {
+        alloc::format!(
+            "from {} epoch {}, {}",
+            self.target.source().0,
+            self.target.epoch(),
+            self.target.state()
+        )
+    }
+
+    /// Whether nothing has been installed yet.
+    pub(crate) fn waits_for_image(&self) -> bool {
+        self.target.waits_for_image()
+    }
+
     /// The node that still has pages, and the epoch of the move.
     pub(crate) fn source(&self) -> (NodeId, u64) {
         (self.target.source().0, self.target.epoch())
@@ -50,17 +79,32 @@ impl System {
         let reserved: u64 = self
             .incoming
             .values()
-            .map(|incoming| incoming.offer.pages)
+            .map(|incoming| incoming.offer.pages.saturating_add(FIRST_PAGES as u64 + 1))
             .sum();
         let free = machine::frame_counts().free;
         let features = self.settings.features;
+        let unfit = offer.home != offer.pid.home() || offer.epoch > EPOCH_MAX;
+        let forged = offer.home == self.me
+            && self.homes.get(&pid).is_none_or(|home| {
+                let epoch = offer.epoch.wrapping_sub(1);
+                !home.record.gate().is_owner(from, boot, epoch)
+            });
+        // An offer is small, and so is a lie: nobody has more of them here than a few.
+        let others = |incoming: &&Incoming| {
+            incoming.waits_for_image()
+                && incoming.source().0 == from
+                && incoming.offer.pid != offer.pid
+        };
+        let crowded = self.incoming.values().filter(others).count() >= OFFERS_MAX;
         let busy = self.bodies.contains_key(&pid)
             || self.outgoing.contains_key(&pid)
             || self
                 .incoming
                 .get(&pid)
                 .is_some_and(|incoming| !incoming.target.waits_for_image());
-        let reason = if !self.tombstones.allows(offer.pid, offer.epoch) || busy {
+        let reason = if unfit || forged {
+            Some(MoveError::Gone)
+        } else if !self.tombstones.allows(offer.pid, offer.epoch) || busy || crowded {
             Some(MoveError::Busy)
         } else if !features.cover(&offer.features) {
             Some(MoveError::Features)
@@ -91,6 +135,10 @@ impl System {
                 target,
                 offer,
                 staged: Vec::new(),
+                end: None,
+                installed: false,
+                image_ns: 0,
+                awaited: None,
             },
         );
         self.pump_target(pid);
@@ -112,7 +160,13 @@ impl System {
             );
             return;
         };
+        if self.bodies.contains_key(&pid) || self.outgoing.contains_key(&pid) {
+            // Since the offer a process of this number came to be here by another way.
+            incoming.target.image_bad(self.now, MoveError::Busy);
+            return self.pump_target(pid);
+        }
         let staged = core::mem::take(&mut incoming.staged);
+        incoming.image_ns = self.now;
         let source_clock = self
             .net
             .peer(from)
@@ -135,6 +189,7 @@ impl System {
                 self.forget_fpu(pid);
                 self.bodies.insert(pid, body);
                 if let Some(incoming) = self.incoming.get_mut(&pid) {
+                    incoming.installed = true;
                     incoming.target.image_installed(self.now, image);
                 }
             }
@@ -157,27 +212,92 @@ impl System {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
+                    #[cfg(test)]
+                    if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
+                        self.body(pid).effects = Effects::Open;
+                    }
                     if self
                         .bodies
                         .get(&pid)
                         .is_some_and(|body| body.run != Run::Stopped)
                     {
-                        self.make_ready(pid);
+                        self.advance(pid);
+                        self.hurry(pid);
                     }
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
                 TargetAction::PagesLost => {
-                    if self.bodies.contains_key(&pid) {
+                    if self.lacks_pages(pid) {
                         machine::log!("process {pid}: its last source is lost with pages of it");
                         self.die(pid, abi::signal::SIGKILL);
                         self.wakes.push(pid);
                     }
                 }
-                TargetAction::Discard => self.drop_body(pid),
+                TargetAction::Discard => {
+                    // Another process of that number may be here, if no image ever came.
+                    if self
+                        .incoming
+                        .get(&pid)
+                        .is_some_and(|incoming| incoming.installed)
+                    {
+                        self.drop_body(pid);
+                    }
+                }
                 TargetAction::Finished => {
                     self.incoming.remove(&pid);
                 }
             }
+        }
+    }
+
+    fn lacks_pages(&self, pid: u32) -> bool {
+        #[cfg(test)]
+        if self.canary == Some(crate::cluster_tests::Canary::PushEndAtOnce) {
+            return false;
+        }
+        let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
+        space.is_some_and(|space| space.absent_count() > 0)
+    }
+
+    /// Tells the machines whose last page is in that the push has ended.
+    pub(crate) fn conclude_pushes(&mut self) {
+        let complete: Vec<u32> = self
+            .incoming
+            .iter()
+            .filter(|(pid, incoming)| incoming.end.is_some() && !self.lacks_pages(**pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in complete {
+            let Some(incoming) = self.incoming.get_mut(&pid) else {
+                continue;
+            };
+            let Some((from, boot)) = incoming.end.take() else {
+                continue;
+            };
+            let end = Message::PushEnd {
+                pid: wire_pid(pid),
+                epoch: incoming.target.epoch(),
+            };
+            incoming.target.on_message(self.now, from, boot, &end);
+            self.pump_target(pid);
+        }
+    }
+
+    /// The source has sent everything.
+    pub(super) fn push_ended(&mut self, from: NodeId, boot: BootId, pid: u32, epoch: u64) {
+        if let Some(incoming) = self.incoming.get_mut(&pid)
+            && incoming.target.source() == (from, boot)
+            && incoming.target.epoch() == epoch
+        {
+            incoming.end = Some((from, boot));
+        }
+    }
+
+    /// Puts a body that has just arrived in front of the others, this once.
+    fn hurry(&mut self, pid: u32) {
+        if self.ready.back() == Some(&pid) {
+            self.ready.rotate_right(1);
+            self.arrived = true;
         }
     }
 
@@ -194,30 +314,40 @@ impl System {
         self.wakes.push(pid);
     }
 
-    /// The first instruction here is about to run.
-    pub(crate) fn first_run(&mut self, body: &Body) {
-        let pid = body.pid;
+    /// The first instruction here is about to run: the observer is told.
+    pub(crate) fn about_to_run(&mut self, pid: u32) {
+        if let Some(incoming) = self.incoming.get(&pid) {
+            let (source, epoch) = incoming.source();
+            let now = machine::now_ns();
+            self.beacon(now, source, pid, epoch, node::Edge::Started);
+        }
+    }
+
+    /// The first instruction here was run at `first_run_ns`.
+    pub(crate) fn first_run(&mut self, pid: u32, first_run_ns: u64) {
+        let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
-        let present = body.space.as_ref().map_or(0, |space| {
+        let present = space.map_or(0, |space| {
             let usage = space.usage();
             usage.resident_pages - usage.private_pages.min(usage.resident_pages)
         });
-        incoming.target.started(machine::now_ns(), present);
-        let epoch = incoming.target.epoch();
-        let (source, _) = incoming.target.source();
-        self.beacon(source, pid, epoch, node::Edge::Started);
+        let image_ns = incoming.image_ns;
+        incoming.target.started(image_ns, first_run_ns, present);
         self.pump_target(pid);
     }
 
     /// A thread waits for a page that its last source still has.
     pub(crate) fn request_page(&mut self, pid: u32, page: u64) {
-        let Some(incoming) = self.incoming.get(&pid) else {
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
-        let (source, _) = incoming.target.source();
-        let epoch = incoming.target.epoch();
+        // The lane loses nothing: asking once is enough.
+        if incoming.awaited.replace(page) == Some(page) {
+            return;
+        }
+        let (source, epoch) = incoming.source();
         self.send(
             source,
             Message::PageRequest {
@@ -243,7 +373,10 @@ impl System {
             }
             return;
         }
-        frame.set_kind(FrameKind::User);
+        let awaited = incoming.awaited == Some(tag.page);
+        if awaited {
+            incoming.awaited = None;
+        }
         if let Some(space) = self
             .bodies
             .get_mut(&pid)
@@ -251,18 +384,22 @@ impl System {
         {
             if space.install(tag.page, frame) == Installed::NoMemory {
                 self.out_of_memory(pid);
+                self.wakes.push(pid);
             }
-            self.wakes.push(pid);
+            if awaited {
+                self.wakes.push(pid);
+            }
         }
     }
 
     pub(super) fn zero_pages(&mut self, from: NodeId, pid: u32, epoch: u64, runs: &[(u64, u32)]) {
-        let Some(incoming) = self.incoming.get(&pid) else {
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
         if incoming.target.source().0 != from || incoming.target.epoch() != epoch {
             return;
         }
+        incoming.awaited = None;
         if let Some(space) = self
             .bodies
             .get_mut(&pid)

@@ -3,9 +3,11 @@
 //! Law: a wish that cannot begin yet is kept and tried again after every event; one that cannot begin
 //! at all is answered with the reason, and the process runs on.
 
-use super::source::Outgoing;
+use super::source::{FIRST_PAGES, Outgoing};
 use crate::body::{Effects, Hold, MoveWish};
 use crate::dispatch::wire_pid;
+use crate::memory::Space;
+use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
 use alloc::string::ToString;
 use machine::PAGE_SIZE;
@@ -43,7 +45,10 @@ impl System {
             }
         };
         match result {
-            Ok(()) => self.try_move(pid),
+            Ok(()) => {
+                self.wishing.insert(pid);
+                self.try_moves();
+            }
             Err(error) => self.report(home, pid, request, Err(error)),
         }
     }
@@ -55,11 +60,9 @@ impl System {
             return;
         };
         let Some(wish) = body.wish else { return };
-        let Some(space) = body.space.as_ref() else {
-            return;
-        };
+        let space = body.space.as_ref();
         let passing = body.lender.is_some()
-            || space.absent_count() > 0
+            || space.is_none_or(|space| space.absent_count() > 0)
             || body.effects == Effects::Gated
             || self.outgoing.contains_key(&pid)
             || self.incoming.contains_key(&pid);
@@ -67,9 +70,10 @@ impl System {
             return;
         }
         body.wish = None;
-        let obstacle = space.obstacle();
-        let (home, epoch, resident) = (body.home, body.epoch, space.usage().resident_pages);
-        let verdict = if passing {
+        let obstacle = space.and_then(Space::obstacle);
+        let resident = space.map_or(0, |space| space.usage().resident_pages);
+        let (home, epoch) = (body.home, body.epoch);
+        let verdict = if passing || epoch == u64::MAX {
             Err(MoveError::TimedOut)
         } else if let Some(reason) = obstacle {
             Err(MoveError::CantMove(reason.to_string()))
@@ -101,7 +105,15 @@ impl System {
             wish.target,
             offer,
         );
-        let outgoing = Outgoing::new(source, &wish, self.me, home);
+        let mut outgoing = Outgoing::new(source, &wish, self.me, home);
+        outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
+        let body = self.body(pid);
+        let (instruction, stack) = (body.registers.rip, body.registers.rsp);
+        if let Some(space) = body.space.as_mut() {
+            outgoing.warm =
+                space.first_pages(instruction, stack, FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
+            space.forget_accesses();
+        }
         self.outgoing.insert(pid, outgoing);
         self.pump_source(pid);
     }
@@ -127,7 +139,7 @@ impl System {
         result: Result<MoveStats, MoveError>,
     ) {
         if home == self.me {
-            self.move_result(pid, request, result);
+            self.move_result(home, pid, request, result);
         } else {
             self.send(
                 home,

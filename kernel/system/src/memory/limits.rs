@@ -51,6 +51,9 @@ pub const ABSENT_PAGES_MAX: u64 = 1 << 22;
 /// Run records in one image; memory more scattered than this does not move.
 pub const RUNS_MAX: usize = 1 << 18;
 
-/// Mapped pages that are looked at to find the ones a moved process will need first. The search is
-/// part of the freeze and must not grow with the process.
+/// Mapped pages that are looked at, while the process runs, to find the ones it will need first
+/// after the move.
 pub const FIRST_PAGES_LOOKED_AT: usize = 1024;
+
+/// As many are looked at again in the freeze, which must not grow with the process.
+pub const FROZEN_PAGES_LOOKED_AT: usize = 64;

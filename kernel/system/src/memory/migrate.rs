@@ -214,8 +214,14 @@ impl Space {
 
     /// Up to `limit` pages that have to be sent and will be needed first, most useful first: the
     /// top of the stack, the page of the next instruction, then pages used since
-    /// [`Space::forget_accesses`]. Looks at a bounded number of pages.
-    pub fn first_pages(&self, instruction: u64, stack: u64, limit: usize) -> Vec<u64> {
+    /// [`Space::forget_accesses`]. Looks at `looks` pages at most.
+    pub fn first_pages(
+        &self,
+        instruction: u64,
+        stack: u64,
+        limit: usize,
+        looks: usize,
+    ) -> Vec<u64> {
         let mut first = Vec::new();
         let add = |first: &mut Vec<u64>, page: u64| {
             let fresh = first.len() < limit && !first.contains(&page);
@@ -234,7 +240,7 @@ impl Space {
         }
         let mut areas: Vec<&Area> = self.areas.iter().collect();
         areas.sort_by_key(|area| area.length());
-        let mut budget = FIRST_PAGES_LOOKED_AT;
+        let mut budget = looks;
         for area in areas {
             let mut next = area.start;
             while let Some(page) = self.private.next(next).filter(|&page| page < area.end) {
@@ -242,7 +248,7 @@ impl Space {
                     return first;
                 }
                 budget -= 1;
-                if self.table.get(page).is_some_and(|mapping| mapping.accessed) {
+                if self.table.is_accessed(page) {
                     add(&mut first, page);
                 }
                 next = page + PAGE;

@@ -241,7 +241,7 @@ fn a_move_to_where_it_is_does_nothing() {
 #[test]
 fn statistics_reach_the_source() {
     let mut target = open();
-    target.started(77, 3);
+    target.started(70, 77, 3);
     let Some(TargetAction::Send(to, report)) = target.poll_action() else {
         panic!("a report is sent");
     };

@@ -148,7 +148,7 @@ fn a_call_is_one_frame_each_way() {
 fn to_ourselves_and_to_nobody() {
     let mut node = stack(1, 0xa, MS);
     node.send(MS, NodeId(1), poke(1)).expect("ourselves");
-    node.beacon(NodeId(1), Pid(65537), 3, Edge::Started);
+    node.beacon(MS, NodeId(1), Pid(65537), 3, Edge::Started);
     let events = events(&mut node);
     assert!(matches!(
         events[0],
@@ -176,7 +176,7 @@ fn a_beacon_overtakes_everything() {
     let mut now = MS;
     let mut nodes = pair(&mut now);
     nodes[0].send(now, NodeId(2), poke(1)).expect("known");
-    nodes[0].beacon(NodeId(2), Pid(65537), 3, Edge::Stopped);
+    nodes[0].beacon(now, NodeId(2), Pid(65537), 3, Edge::Stopped);
     let (line, beacon) = poll(&mut nodes[0], now).expect("a frame");
     assert_eq!(line, "1.000a > 2.000b beacon 65537 stopped epoch 3");
     give(&mut nodes[1], now, &beacon);

@@ -178,10 +178,21 @@ impl System {
         let Some(home) = self.homes.get(&pid) else {
             return;
         };
-        if home.session != pid || self.fs.console().session() != pid {
+        let session = home.session;
+        if self.fs.console().session() != session {
             return;
         }
         let group = self.fs.console().foreground();
+        if session != pid {
+            // A foreground without anybody in it goes back to the session leader, so that a shell that
+            // knows nothing of job control can read on.
+            let mut homes = self.homes.values();
+            if !homes.any(|home| home.lives() && home.group == group) {
+                let leader = self.homes.get(&session).map_or(session, |home| home.group);
+                self.fs.console().set_foreground(leader);
+            }
+            return;
+        }
         self.fs.console().set_session(0);
         self.fs.console().set_foreground(0);
         if group != 0 && group != pid {

@@ -64,7 +64,7 @@ fn change_of(child: &Home, options: u64) -> Option<Change> {
         user: child.ids.uid,
         code,
         status,
-        cpu_ns: child.cpu_ns + child.children_cpu_ns,
+        cpu_ns: child.cpu_ns.saturating_add(child.children_cpu_ns),
     })
 }
 
@@ -109,7 +109,8 @@ fn next_change(
         Life::Alive => child.continued = false,
         Life::Zombie(_) => {
             call.system.homes.remove(&change.pid);
-            call.home().children_cpu_ns += change.cpu_ns;
+            let parent = call.home();
+            parent.children_cpu_ns = parent.children_cpu_ns.saturating_add(change.cpu_ns);
         }
     }
     Ok(Some(change))

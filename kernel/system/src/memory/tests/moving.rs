@@ -140,13 +140,13 @@ fn the_most_useful_pages_come_first() {
         touch(&mut space.table, BASE + page * PAGE, Access::READ);
     }
     let pages = |limit| -> Vec<u64> {
-        let first = space.first_pages(BASE + 9 * PAGE + 1, BASE + 40 * PAGE + 8, limit);
+        let first = space.first_pages(BASE + 9 * PAGE + 1, BASE + 40 * PAGE + 8, limit, 1024);
         first.iter().map(|page| (page - BASE) / PAGE).collect()
     };
     assert_eq!(pages(10), [40, 9, 41, 39, 3, 30]);
     assert_eq!(pages(2), [40, 9]);
     space.forget_accesses();
-    let quiet = space.first_pages(0, u64::MAX, 10);
+    let quiet = space.first_pages(0, u64::MAX, 10, 1024);
     assert!(quiet.is_empty());
 }
 

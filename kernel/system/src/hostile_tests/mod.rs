@@ -1,0 +1,295 @@
+//! Tests of what a node survives: lying nodes, hostile programs, and events in the wrong order.
+//!
+//! Law: the nodes here are whole Systems joined by a cable; a program is a list of registers that
+//! the test makes up, since what a node must survive does not depend on code that means well.
+
+mod moves;
+mod network;
+mod users;
+
+use crate::body::Body;
+use crate::{Settings, System};
+use machine::{Exit, Frame, FrameKind};
+use wire::{BootId, Message, NodeId, Pid};
+
+/// Where the test program has its code.
+const CODE: u64 = 0x40_1000;
+/// Memory of the test program to read and write.
+const DATA: u64 = 0x60_0000;
+const DATA_BYTES: u64 = 0x2_0000;
+
+/// A small generator for randomised tests (xorshift64).
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// A program with a page of code and some zeroed data.
+fn program() -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend(62_u16.to_le_bytes());
+    bytes.extend(1_u32.to_le_bytes());
+    for word in [CODE, 64, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    for half in [64_u16, 56, 2, 64, 0, 0] {
+        bytes.extend(half.to_le_bytes());
+    }
+    for (flags, address, file_bytes, memory_bytes) in [
+        (5_u32, CODE - 0x1000, 0x2000_u64, 0x2000),
+        (6, DATA, 0, DATA_BYTES),
+    ] {
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+        for word in [0, address, address, file_bytes, memory_bytes, 0x1000] {
+            bytes.extend(word.to_le_bytes());
+        }
+    }
+    bytes.resize(0x2000, 0x90);
+    bytes
+}
+
+fn archive() -> &'static [u8] {
+    let mut archive = Vec::new();
+    for (name, contents) in [
+        ("init", program()),
+        ("tool", program()),
+        ("bad", b"\x7fELF nonsense".to_vec()),
+        ("script", b"#!/nowhere\n".to_vec()),
+    ] {
+        let mut header = [0_u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..107].copy_from_slice(b"0000755");
+        header[108..115].copy_from_slice(b"0000000");
+        header[116..123].copy_from_slice(b"0000000");
+        header[124..135].copy_from_slice(format!("{:011o}", contents.len()).as_bytes());
+        header[136..147].copy_from_slice(b"00000001234");
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        archive.extend(header);
+        archive.extend(contents);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive.leak()
+}
+
+/// Nodes 1, 2, ... on one cable without loss, unless it is cut.
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<System>,
+    pub(super) now: u64,
+    /// Nodes (by index) whose packets are lost.
+    pub(super) cut: Vec<usize>,
+}
+
+impl Cluster {
+    pub(super) fn new(count: u16) -> Cluster {
+        let archive = archive();
+        let nodes = (1..=count)
+            .map(|number| {
+                let settings = Settings {
+                    node: NodeId(number),
+                    mac: [2, 0, 0, 0, 0, number as u8],
+                    boot: BootId(0x1000 + u64::from(number)),
+                    seed: u64::from(number) * 77,
+                    command_line: String::new(),
+                    archive,
+                    boot_unix_ns: 1_700_000_000_000_000_000,
+                    features: wire::Features::default(),
+                };
+                let mut system = System::new(settings, 0);
+                system.spawn_init(b"/init").expect("init starts");
+                system
+            })
+            .collect();
+        let mut cluster = Cluster {
+            nodes,
+            now: 1,
+            cut: Vec::new(),
+        };
+        for _ in 0..300 {
+            cluster.pass(10_000_000);
+        }
+        cluster
+    }
+
+    /// Lets time go on and carries what the nodes say.
+    pub(super) fn pass(&mut self, ns: u64) {
+        self.now += ns;
+        machine::fake::set_now_ns(self.now);
+        for _ in 0..4 {
+            self.round();
+        }
+    }
+
+    /// Every node in turn sends what it has to send.
+    pub(super) fn round(&mut self) {
+        for from in 0..self.nodes.len() {
+            self.nodes[from].tick(self.now);
+            while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
+                if !self.cut.contains(&from) {
+                    self.carry(from, &packet);
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize, packet: &node::Transmit<crate::system::NetPage>) {
+        for to in (0..self.nodes.len()).filter(|to| *to != from) {
+            if self.cut.contains(&to) {
+                continue;
+            }
+            let frame = Frame::zeroed(FrameKind::Network).expect("frames");
+            let length = packet.payload.len();
+            match &packet.payload {
+                node::Payload::None => {}
+                node::Payload::Bytes(bytes, range) => frame.write(0, &bytes[range.clone()]),
+                node::Payload::Page(page) => {
+                    let mut bytes = [0; machine::PAGE_SIZE];
+                    page.0.read(0, &mut bytes);
+                    frame.write(0, &bytes);
+                }
+            }
+            let mac = &packet.header[..6];
+            if mac == [0xff; 6] || mac == [2, 0, 0, 0, 0, to as u8 + 1] {
+                self.nodes[to].packet(self.now, &packet.header, frame, length);
+            }
+        }
+    }
+
+    /// Lets a second pass in small steps.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100 {
+            self.pass(10_000_000);
+        }
+    }
+
+    pub(super) fn init(node: u16) -> u32 {
+        Pid::new(NodeId(node), 1).0
+    }
+
+    /// Takes a body that may run to user mode and brings it back as `act` says.
+    pub(super) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Body) -> Exit) {
+        let mut others = Vec::new();
+        let mut act = Some(act);
+        while let Some(mut body) = self.nodes[node].begin() {
+            let mine = body.pid == pid;
+            let exit = match act.take_if(|_| mine) {
+                Some(act) => act(&mut body),
+                None => Exit::Interrupt,
+            };
+            let now = self.now;
+            self.nodes[node].end(body, exit, 1000, now);
+            others.push(pid);
+            if mine || others.len() > 200 {
+                break;
+            }
+        }
+        let state = self.nodes[node].bodies.get(&pid).map(|body| {
+            let wants = (body.freezing, body.held, body.effects, body.queued);
+            (body.run, body.call, body.forward.clone(), wants)
+        });
+        assert!(
+            act.is_none(),
+            "process {pid:#x} does not run on node {}: {state:x?}",
+            node + 1
+        );
+    }
+
+    /// Gives every process of a node that may run a turn in which it does nothing.
+    pub(super) fn idle_round(&mut self, node: usize) {
+        for _ in 0..self.nodes[node].bodies.len() {
+            if let Some(body) = self.nodes[node].begin() {
+                let now = self.now;
+                self.nodes[node].end(body, Exit::Interrupt, 1000, now);
+            }
+        }
+    }
+
+    /// Begins a system call.
+    pub(super) fn begin_call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) {
+        let args: Vec<u64> = args.to_vec();
+        self.run(node, pid, move |body| {
+            let word = |index: usize| args.get(index).copied().unwrap_or(0);
+            let r = &mut body.registers;
+            r.rax = number;
+            [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] =
+                [word(0), word(1), word(2), word(3), word(4), word(5)];
+            r.rip = CODE + 2;
+            Exit::Syscall
+        });
+    }
+
+    /// Makes a system call and waits for its end.
+    pub(super) fn call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) -> i64 {
+        self.begin_call(node, pid, number, args);
+        for _ in 0..1000 {
+            match self.nodes[node].bodies.get(&pid) {
+                Some(body) if body.call.is_none() => return body.registers.rax as i64,
+                _ => self.pass(1_000_000),
+            }
+        }
+        panic!("call {number} does not end");
+    }
+
+    /// Writes into the memory of a process.
+    pub(super) fn poke(&mut self, node: usize, pid: u32, address: u64, bytes: &[u8]) {
+        self.nodes[node]
+            .with_space(pid, |space, pages| space.write(address, bytes, pages))
+            .expect("test memory");
+    }
+
+    /// A child of init of a node.
+    pub(super) fn fork(&mut self, node: usize) -> u32 {
+        self.call(node, Cluster::init(node as u16 + 1), 57, &[]) as u32
+    }
+
+    /// Asks for a move without waiting for it.
+    pub(super) fn start_move(&mut self, pid: u32, target: u16) {
+        let home = usize::from(Pid(pid).home().0) - 1;
+        let text = target.to_string();
+        let _ = crate::files::ProcView::write(
+            &mut self.nodes[home],
+            crate::files::ProcEntry::Process(pid, crate::files::ProcessFile::Goto),
+            Cluster::init(home as u16 + 1),
+            text.as_bytes(),
+        );
+    }
+
+    /// Moves a process and waits until it is there.
+    pub(super) fn move_to(&mut self, pid: u32, target: u16) {
+        self.start_move(pid, target);
+        self.settle();
+        let at = usize::from(target) - 1;
+        assert!(self.nodes[at].bodies.contains_key(&pid), "it is there");
+        for node in &self.nodes {
+            assert!(node.outgoing.is_empty() && node.incoming.is_empty());
+        }
+    }
+
+    /// A message as if it came from a node, without the cable.
+    pub(super) fn say(&mut self, to: usize, from: u16, message: Message) {
+        let boot = BootId(0x1000 + u64::from(from));
+        self.nodes[to].message(NodeId(from), boot, message);
+        self.nodes[to].settle();
+    }
+}

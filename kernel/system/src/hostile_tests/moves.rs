@@ -1,0 +1,347 @@
+//! Events in an unlucky order around a move.
+
+use super::{CODE, Cluster, DATA};
+use crate::body::{Forward, HANDLER_DEFAULT, Run};
+use crate::home::Life;
+use abi::signal::{self, bit};
+use machine::Exit;
+use wire::{Message, NodeId, Pid};
+
+const READ: u64 = 0;
+const NANOSLEEP: u64 = 35;
+const GETPID: u64 = 39;
+const RT_SIGPROCMASK: u64 = 14;
+const SIGUSR1: u32 = 10;
+const HANDLER: u64 = CODE + 0x100;
+const RESTORER: u64 = CODE + 0x200;
+
+impl Cluster {
+    /// Catches a signal.
+    fn catch(&mut self, node: usize, pid: u32, signal: u32) {
+        let body = self.nodes[node].body(pid);
+        let action = &mut body.signals.actions[signal as usize - 1];
+        action.handler = HANDLER;
+        action.flags = 0x0400_0000;
+        action.restorer = RESTORER;
+    }
+
+    fn signal(&mut self, pid: u32, signal: u32) {
+        let home = usize::from(Pid(pid).home().0) - 1;
+        self.nodes[home].signal(pid, signal);
+        self.nodes[home].settle();
+    }
+
+    fn alive(&self, node: usize, pid: u32) -> bool {
+        self.nodes[node]
+            .homes
+            .get(&pid)
+            .is_some_and(crate::home::Home::lives)
+    }
+
+    /// Lets the bodies and the time run.
+    fn live(&mut self) {
+        for _ in 0..10 {
+            for node in 0..self.nodes.len() {
+                self.idle_round(node);
+            }
+            self.pass(10_000_000);
+        }
+    }
+}
+
+/// A guest of node 2 from node 1.
+fn guest() -> (Cluster, u32) {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    (cluster, pid)
+}
+
+#[test]
+fn a_kill_taken_in_the_drain_of_a_freeze_is_carried_out() {
+    let (mut cluster, pid) = guest();
+    // The question for the signal is on its way when the freeze begins.
+    cluster.signal(pid, signal::SIGKILL);
+    cluster.nodes[1].body(pid).poked = true;
+    cluster.run(1, pid, |_| Exit::Interrupt);
+    assert!(matches!(
+        cluster.nodes[1].body(pid).forward,
+        Forward::Sent { .. }
+    ));
+    cluster.start_move(pid, 1);
+    cluster.nodes[1].body(pid).freezing = true;
+    cluster.settle();
+    cluster.live();
+    assert!(!cluster.alive(0, pid), "it was killed");
+    assert!(
+        cluster
+            .nodes
+            .iter()
+            .all(|node| !node.bodies.contains_key(&pid))
+    );
+    assert!(cluster.nodes[1].outgoing.is_empty());
+}
+
+#[test]
+fn a_stop_taken_in_the_drain_of_a_freeze_does_not_bend_the_registers() {
+    let (mut cluster, pid) = guest();
+    cluster.run(1, pid, |body| {
+        body.registers.rip = CODE + 0x40;
+        Exit::Interrupt
+    });
+    cluster.signal(pid, signal::SIGSTOP);
+    cluster.nodes[1].body(pid).poked = true;
+    cluster.run(1, pid, |_| Exit::Interrupt);
+    cluster.start_move(pid, 1);
+    cluster.nodes[1].body(pid).freezing = true;
+    cluster.settle();
+    let node = usize::from(cluster.nodes[1].bodies.contains_key(&pid));
+    let body = cluster.nodes[node].body(pid);
+    assert_eq!(body.run, Run::Stopped);
+    assert_eq!(body.registers.rip, CODE + 0x40);
+    assert!(matches!(
+        cluster.nodes[0].homes[&pid].life,
+        Life::Stopped { .. }
+    ));
+    cluster.signal(pid, signal::SIGCONT);
+    cluster.settle();
+    assert_eq!(cluster.nodes[0].homes[&pid].life, Life::Alive);
+    let node = usize::from(cluster.nodes[1].bodies.contains_key(&pid));
+    assert_eq!(cluster.nodes[node].body(pid).run, Run::Ready);
+}
+
+#[test]
+fn a_stopped_guest_stays_stopped_when_another_signal_comes() {
+    let (mut cluster, pid) = guest();
+    cluster.catch(1, pid, SIGUSR1);
+    cluster.signal(pid, signal::SIGSTOP);
+    cluster.live();
+    assert_eq!(cluster.nodes[1].body(pid).run, Run::Stopped);
+    cluster.signal(pid, SIGUSR1);
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].body(pid).run, Run::Stopped);
+    cluster.signal(pid, signal::SIGCONT);
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].body(pid).run, Run::Ready);
+    assert_eq!(cluster.nodes[1].body(pid).registers.rip, HANDLER);
+}
+
+#[test]
+fn a_continue_that_overtakes_the_stop_leaves_a_process_that_runs() {
+    let (mut cluster, pid) = guest();
+    cluster.signal(pid, signal::SIGSTOP);
+    // The body takes the stop; the continue comes home before its report.
+    cluster.nodes[1].body(pid).poked = true;
+    cluster.run(1, pid, |_| Exit::Interrupt);
+    cluster.pass(1);
+    cluster.signal(pid, signal::SIGCONT);
+    cluster.live();
+    assert_eq!(cluster.nodes[0].homes[&pid].life, Life::Alive);
+    assert_eq!(cluster.nodes[1].body(pid).run, Run::Ready);
+}
+
+#[test]
+fn a_blocked_signal_is_delivered_when_it_is_unblocked_after_a_move() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.catch(0, pid, SIGUSR1);
+    let unblock = |cluster: &mut Cluster| {
+        cluster.poke(1, pid, DATA, &bit(SIGUSR1).to_le_bytes());
+        cluster.begin_call(1, pid, RT_SIGPROCMASK, &[1, DATA, 0, 8]);
+        cluster.settle();
+        assert_eq!(cluster.nodes[1].body(pid).registers.rip, HANDLER);
+    };
+    // Pending and blocked before the move.
+    cluster.nodes[0].body(pid).signals.mask = bit(SIGUSR1);
+    cluster.signal(pid, SIGUSR1);
+    cluster.run(0, pid, |_| Exit::Interrupt);
+    cluster.move_to(pid, 2);
+    unblock(&mut cluster);
+    // Blocked as far as home knows when it comes.
+    cluster.nodes[1].body(pid).signals.mask = bit(SIGUSR1);
+    cluster.catch(1, pid, signal::SIGCHLD);
+    cluster.signal(pid, signal::SIGCHLD);
+    cluster.live();
+    cluster.signal(pid, SIGUSR1);
+    cluster.live();
+    cluster.nodes[1].body(pid).registers.rip = CODE;
+    unblock(&mut cluster);
+}
+
+#[test]
+fn a_signal_behind_a_call_that_was_wound_back_interrupts_it() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.catch(0, pid, SIGUSR1);
+    cluster.poke(
+        0,
+        pid,
+        DATA,
+        &[60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    );
+    cluster.begin_call(0, pid, NANOSLEEP, &[DATA, 0]);
+    cluster.start_move(pid, 2);
+    for _ in 0..200 {
+        cluster.pass(10_000);
+        if cluster.nodes[0].homes[&pid].record.gate().owner() == NodeId(2) {
+            break;
+        }
+    }
+    cluster.signal(pid, SIGUSR1);
+    cluster.live();
+    let body = cluster.nodes[1].body(pid);
+    assert_eq!(body.registers.rip, HANDLER);
+    assert_eq!(body.restart, crate::body::Restart::default());
+    // What the handler returns to is behind the call, with EINTR.
+    let frame = body.registers.rdx + 40;
+    let mut context = [0; 18 * 8];
+    cluster.nodes[1]
+        .with_space(pid, |space, pages| space.read(frame, &mut context, pages))
+        .expect("the frame");
+    let word = |at: usize| u64::from_le_bytes(context[at * 8..][..8].try_into().expect("8"));
+    assert_eq!((word(16), word(13) as i64), (CODE + 2, -4));
+}
+
+#[test]
+fn a_guest_that_ends_during_the_push_leaves_no_move_behind() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for page in 0..32 {
+        cluster.poke(0, pid, DATA + page * 4096, &[1]);
+    }
+    cluster.start_move(pid, 2);
+    for _ in 0..400 {
+        cluster.now += 1_000;
+        cluster.round();
+        if cluster.nodes[1].bodies.contains_key(&pid) {
+            break;
+        }
+    }
+    cluster.begin_call(1, pid, 231, &[0]);
+    cluster.settle();
+    assert!(!cluster.alive(0, pid));
+    for node in &cluster.nodes {
+        assert!(node.incoming.is_empty() && node.outgoing.is_empty());
+        assert!(!node.bodies.contains_key(&pid));
+    }
+}
+
+#[test]
+fn pending_signals_are_told_when_a_process_is_given_back() {
+    let mut cluster = Cluster::new(3);
+    let pid = cluster.fork(0);
+    cluster.catch(0, pid, SIGUSR1);
+    cluster.move_to(pid, 2);
+    cluster.start_move(pid, 3);
+    // Home decides for node 3, which falls silent before its first effect.
+    for _ in 0..400 {
+        cluster.now += 1_000;
+        cluster.round();
+        if cluster.nodes[2].bodies.contains_key(&pid) {
+            break;
+        }
+    }
+    cluster.cut.push(2);
+    cluster.signal(pid, SIGUSR1);
+    for _ in 0..5 {
+        cluster.settle();
+    }
+    assert!(cluster.nodes[1].bodies.contains_key(&pid), "given back");
+    assert_eq!(cluster.nodes[1].body(pid).registers.rip, HANDLER);
+}
+
+#[test]
+fn an_unknown_number_above_the_kernel_s_own_is_enosys() {
+    let mut cluster = Cluster::new(1);
+    let pid = cluster.fork(0);
+    for number in [u64::from(crate::dispatch::PSEUDO), 0x7fff_ffff, u64::MAX] {
+        assert_eq!(cluster.call(0, pid, number, &[]), -38);
+    }
+    assert_eq!(cluster.call(0, pid, GETPID, &[]), i64::from(pid));
+    assert_eq!(HANDLER_DEFAULT, 0);
+}
+
+#[test]
+fn an_exec_that_fails_is_forgotten() {
+    let mut cluster = Cluster::new(1);
+    let pid = cluster.fork(0);
+    cluster.poke(0, pid, DATA, b"/bad\0");
+    cluster.poke(0, pid, DATA + 64, b"/tool\0");
+    assert_eq!(cluster.call(0, pid, 59, &[DATA, 0, 0]), -8);
+    cluster.begin_call(0, pid, 59, &[DATA + 64, 0, 0]);
+    cluster.settle();
+    assert_eq!(cluster.nodes[0].body(pid).registers.rip, CODE);
+    assert_eq!(cluster.nodes[0].homes[&pid].program, b"/tool");
+}
+
+#[test]
+fn interrupted_sleeps_leave_no_alarm() {
+    let mut cluster = Cluster::new(1);
+    let pid = cluster.fork(0);
+    cluster.catch(0, pid, SIGUSR1);
+    for seconds in 1..50_u8 {
+        cluster.poke(
+            0,
+            pid,
+            DATA,
+            &[seconds, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        );
+        cluster.begin_call(0, pid, NANOSLEEP, &[DATA, 0]);
+        cluster.signal(pid, SIGUSR1);
+        cluster.nodes[0].body(pid).signals.mask = 0;
+    }
+    assert!(cluster.nodes[0].alarms.len() <= 1);
+}
+
+#[test]
+fn a_wish_for_a_parent_in_vfork_ends_and_keeps_no_timer_in_the_past() {
+    let mut cluster = Cluster::new(2);
+    let parent = cluster.fork(0);
+    cluster.begin_call(0, parent, 58, &[]);
+    cluster.start_move(parent, 2);
+    for _ in 0..70 {
+        cluster.settle();
+    }
+    assert!(cluster.nodes[0].body(parent).wish.is_none());
+    assert!(
+        cluster.nodes[0]
+            .poll_timeout()
+            .is_none_or(|at| at > cluster.now)
+    );
+    let request = cluster.nodes[0].homes[&parent].request.as_ref();
+    assert!(request.is_none_or(|request| request.result.is_some()));
+}
+
+#[test]
+fn the_push_ends_when_the_last_page_is_here_and_not_before() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for page in 0..32 {
+        cluster.poke(0, pid, DATA + page * 4096, &[1]);
+    }
+    cluster.start_move(pid, 2);
+    for _ in 0..400 {
+        cluster.now += 1_000;
+        cluster.round();
+        if cluster.nodes[1].bodies.contains_key(&pid) {
+            break;
+        }
+    }
+    // The end overtakes a page that was asked for.
+    let epoch = cluster.nodes[1].body(pid).epoch;
+    let pid_on_wire = Pid(pid);
+    cluster.say(
+        1,
+        1,
+        Message::PushEnd {
+            pid: pid_on_wire,
+            epoch,
+        },
+    );
+    assert!(cluster.nodes[1].incoming.contains_key(&pid));
+    cluster.settle();
+    let space = cluster.nodes[1].body(pid).space.as_ref().expect("memory");
+    assert_eq!(space.absent_count(), 0);
+    assert!(cluster.nodes[1].incoming.is_empty());
+    assert_eq!(cluster.call(1, pid, READ, &[99, DATA, 1]), -9);
+}

@@ -1,0 +1,390 @@
+//! Nodes that lie: random and chosen messages to a node with processes that must not notice.
+
+use super::{CODE, Cluster, DATA, Dice};
+use crate::descriptor;
+use machine::{Frame, FrameKind};
+use node::PageTag;
+use wire::{
+    BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveStats, NodeId, Offer,
+    Outcome, Pid, Reply, Ticket,
+};
+
+const LIAR: u16 = 3;
+
+fn offer(pid: u32, epoch: u64, pages: u64) -> Message {
+    Message::Offer(Offer {
+        pid: Pid(pid),
+        epoch,
+        home: Pid(pid).home(),
+        pages,
+        image_bytes: 0,
+        features: Features::default(),
+    })
+}
+
+fn stats() -> MoveStats {
+    MoveStats {
+        from: NodeId(LIAR),
+        to: NodeId(LIAR),
+        pages_sent: u64::MAX,
+        pages_zero: 0,
+        pages_present: 0,
+        bytes: 0,
+        freeze_ns: u64::MAX,
+        observer_ns: 0,
+        total_ns: 0,
+        rtt_ns: 0,
+        phases: wire::MovePhases::default(),
+    }
+}
+
+/// Any message at all, about pids and epochs that may exist.
+fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
+    let id = match dice.below(8) {
+        0 => dice.next() as u32,
+        1 => dice.pick(pids) + 1,
+        _ => dice.pick(pids),
+    };
+    let pid = Pid(id);
+    let epoch = dice.pick(&[0, 1, 1, 2, 2, 3, 4, u64::MAX - 1, u64::MAX]);
+    let node = NodeId(dice.below(5) as u16);
+    let boot = BootId(0x1000 + u64::from(node.0));
+    let seq = dice.pick(&[0, 1, 2, 3, u64::MAX]);
+    let number = dice.pick(&[0, 1, 5, 7, 16, 17, 20, 40, 61, 62, 79, 217, 257, 332]);
+    let number = match dice.below(4) {
+        0 => wire::CALL_ARRIVED + dice.below(12) as u32,
+        1 => dice.below(450) as u32,
+        _ => number,
+    };
+    let mut data = Vec::new();
+    for arg in 0..dice.below(4) as u8 {
+        let bytes: Vec<u8> = (0..dice.below(64)).map(|_| dice.next() as u8).collect();
+        data.push(arg);
+        data.extend((bytes.len() as u32).to_le_bytes());
+        data.extend(bytes);
+    }
+    match dice.below(22) {
+        0..=2 => Message::Call(Call {
+            pid,
+            epoch,
+            seq,
+            number,
+            args: core::array::from_fn(|_| dice.next() >> dice.below(64)),
+            rooms: core::array::from_fn(|_| dice.next() as u32),
+            data,
+        }),
+        3 => Message::Reply(Reply {
+            pid,
+            epoch,
+            seq,
+            outcome: dice.pick(&[
+                Outcome::Value(0),
+                Outcome::Value(i64::MIN),
+                Outcome::Value(i64::from(id)),
+                Outcome::Interrupted,
+                Outcome::Refused {
+                    epoch: u64::MAX,
+                    owner: node,
+                    owner_boot: boot,
+                },
+            ]),
+            poke: true,
+            data,
+        }),
+        4 => Message::Cancel { pid, epoch, seq },
+        5 => Message::Poke { pid, epoch },
+        6 => Message::MoveRequest {
+            pid,
+            epoch,
+            request: seq,
+            target: node,
+            asker: pid,
+        },
+        7 => Message::MoveResult {
+            pid,
+            request: seq,
+            result: if dice.below(2) == 0 {
+                Ok(stats())
+            } else {
+                Err(MoveError::Gone)
+            },
+        },
+        8 => offer(id, epoch, dice.pick(&[0, 1, 1000, u64::MAX])),
+        9 => Message::Admit { pid, epoch, boot },
+        10 => Message::Refuse {
+            pid,
+            epoch,
+            reason: MoveError::Gone,
+        },
+        11 => Message::CommitRequest {
+            pid,
+            old_epoch: epoch,
+            source: node,
+            source_boot: boot,
+            ticket: Ticket::default(),
+        },
+        12 => Message::Decision {
+            pid,
+            epoch,
+            owner: node,
+            owner_boot: boot,
+            poke: true,
+        },
+        13 => Message::AbortRequest {
+            pid,
+            old_epoch: epoch,
+        },
+        14 => Message::Release { pid, epoch },
+        15 => Message::PageRequest {
+            pid,
+            epoch,
+            page: dice.next(),
+        },
+        16 => Message::PagesZero {
+            pid,
+            epoch,
+            runs: vec![
+                (dice.next(), u32::MAX),
+                (DATA, dice.next() as u32),
+                (u64::MAX, 1),
+            ],
+        },
+        17 => Message::PushEnd { pid, epoch },
+        18 => Message::Discarded { pid, epoch },
+        19 => Message::Lost { pid, epoch },
+        20 => Message::Query { pid, epoch },
+        _ => Message::Told {
+            pid,
+            facts: BodyFacts {
+                cpu_ns: u64::MAX,
+                ..BodyFacts::default()
+            },
+        },
+    }
+}
+
+/// Node 1 with a process of its own, its guest on node 2 and a guest from there.
+fn scene() -> (Cluster, u32, u32, u32) {
+    let mut cluster = Cluster::new(3);
+    let own = cluster.fork(0);
+    let away = cluster.fork(0);
+    let guest = cluster.fork(1);
+    cluster.move_to(away, 2);
+    cluster.move_to(guest, 1);
+    (cluster, own, away, guest)
+}
+
+fn unharmed(cluster: &mut Cluster, own: u32, away: u32, guest: u32) {
+    for (node, pid) in [(0, own), (1, away), (0, guest)] {
+        // sysinfo goes home; getpid stays.
+        assert_eq!(cluster.call(node, pid, 99, &[DATA]), 0);
+        assert_eq!(cluster.call(node, pid, 39, &[]), i64::from(pid));
+        assert_eq!(cluster.nodes[node].body(pid).registers.rip, CODE + 2);
+    }
+    for _ in 0..10 {
+        cluster.settle();
+    }
+    for node in &cluster.nodes {
+        assert!(node.incoming.is_empty() && node.outgoing.is_empty());
+    }
+    assert_eq!(
+        (cluster.nodes[0].homes.len(), cluster.nodes[1].homes.len()),
+        (3, 2)
+    );
+    assert_eq!(
+        (cluster.nodes[0].bodies.len(), cluster.nodes[1].bodies.len()),
+        (3, 2)
+    );
+    assert!(
+        cluster.nodes[0]
+            .homes
+            .values()
+            .all(|home| home.move_count <= 1)
+    );
+}
+
+#[test]
+fn a_lying_node_harms_no_process_of_others() {
+    for seed in 1..=3 {
+        let mut dice = Dice(seed);
+        let (mut cluster, own, away, guest) = scene();
+        let pids = [own, away, guest, Cluster::init(1)];
+        let frames = machine::frame_counts().free;
+        for _ in 0..3_000 {
+            let message = lie(&mut dice, &pids);
+            cluster.say(0, LIAR, message);
+            if dice.below(4) == 0 {
+                let tag = PageTag {
+                    pid: Pid(dice.pick(&pids)),
+                    epoch: dice.below(4),
+                    page: dice.next() & !0xfff,
+                };
+                let frame = Frame::zeroed(FrameKind::Network).expect("frames");
+                cluster.nodes[0].page(NodeId(LIAR), BootId(0x1003), tag, frame);
+            }
+            if dice.below(50) == 0 {
+                cluster.pass(10_000_000);
+            }
+        }
+        unharmed(&mut cluster, own, away, guest);
+        assert!(
+            machine::frame_counts().free + 64 > frames,
+            "frames are kept"
+        );
+    }
+}
+
+#[test]
+fn lying_homes_and_owners_harm_only_their_own() {
+    for seed in 1..=3 {
+        let mut dice = Dice(seed);
+        let (mut cluster, own, away, guest) = scene();
+        // Node 2 is home of the guest and host of the one that is away: it may end both.
+        for _ in 0..3_000 {
+            let message = lie(&mut dice, &[away, guest, own]);
+            cluster.say(0, 2, message);
+            if dice.below(8) == 0
+                && let Some(mut body) = cluster.nodes[0].begin()
+            {
+                body.registers.rax = dice.pick(&[57, 0, 1, 99, 39, 228, 35]);
+                body.registers.rdi = DATA;
+                let (exit, now) = (machine::Exit::Syscall, cluster.now);
+                if body.pid == guest {
+                    cluster.nodes[0].end(body, exit, 1000, now);
+                } else {
+                    cluster.nodes[0].end(body, machine::Exit::Interrupt, 1000, now);
+                }
+            }
+            if dice.below(50) == 0 {
+                cluster.pass(10_000_000);
+            }
+        }
+        assert_eq!(cluster.call(0, own, 39, &[]), i64::from(own));
+        assert!(cluster.nodes[0].power_off().is_none());
+    }
+}
+
+#[test]
+fn offers_are_few_and_forget_themselves() {
+    let (mut cluster, own, away, guest) = scene();
+    for serial in 100..2_000 {
+        let pid = Pid::new(NodeId(9), serial).0;
+        cluster.say(0, LIAR, offer(pid, 2, 0));
+        for page in 0..20 {
+            let tag = PageTag {
+                pid: Pid(pid),
+                epoch: 2,
+                page: page * 4096,
+            };
+            let frame = Frame::zeroed(FrameKind::Network).expect("frames");
+            cluster.nodes[0].page(NodeId(LIAR), BootId(0x1003), tag, frame);
+        }
+    }
+    assert!(cluster.nodes[0].incoming.len() <= 64);
+    // Nobody else's way in is closed by that.
+    let other = cluster.fork(1);
+    cluster.start_move(other, 1);
+    cluster.settle();
+    assert!(cluster.nodes[0].bodies.contains_key(&other));
+    cluster.nodes[1].signal(other, 9);
+    cluster.settle();
+    cluster.idle_round(0);
+    cluster.settle();
+    cluster.call(1, Cluster::init(2), 61, &[u64::MAX, 0, 1, 0]);
+    unharmed(&mut cluster, own, away, guest);
+}
+
+#[test]
+fn an_offer_of_the_next_pid_does_not_end_the_child_that_gets_it() {
+    let (mut cluster, own, ..) = scene();
+    let next = Pid::new(NodeId(1), cluster.nodes[0].last_serial + 1).0;
+    cluster.say(0, LIAR, offer(next, 2, 0));
+    let child = cluster.call(0, own, 57, &[]) as u32;
+    assert_eq!(child, next);
+    cluster.say(
+        0,
+        LIAR,
+        Message::Refuse {
+            pid: Pid(next),
+            epoch: 2,
+            reason: MoveError::Gone,
+        },
+    );
+    for _ in 0..6 {
+        cluster.settle();
+    }
+    assert_eq!(cluster.call(0, child, 39, &[]), i64::from(child));
+}
+
+#[test]
+fn mutated_descriptors_are_refused_or_harmless() {
+    let mut dice = Dice(5);
+    let (mut cluster, _, _, guest) = scene();
+    let now = cluster.now;
+    let good = descriptor::encode(cluster.nodes[0].body(guest), now);
+    let source = BootId(0x1003);
+    for round in 0..3_000_u32 {
+        let pid = Pid::new(NodeId(9), 100 + (round % 50_000) as u16).0;
+        let mut bytes = good.clone();
+        bytes[16..20].copy_from_slice(&pid.to_le_bytes());
+        for _ in 0..dice.below(4) {
+            let end = dice.pick(&[400, 4096, bytes.len() as u64]);
+            let at = dice.below(end) as usize;
+            match dice.below(3) {
+                0 => bytes[at] = dice.next() as u8,
+                1 => bytes[at] ^= 1 << dice.below(8),
+                _ => {
+                    let at = at & !7;
+                    let word = dice.pick(&[u64::MAX, u64::MAX / 2, 1 << 63, 0]);
+                    bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+                }
+            }
+        }
+        if dice.below(10) == 0 {
+            bytes.truncate(dice.below(bytes.len() as u64) as usize);
+        }
+        cluster.say(0, LIAR, offer(pid, 2, 0));
+        let image = Image {
+            pid: Pid(pid),
+            epoch: 2,
+            source_boot: source,
+            ticket: Ticket::default(),
+            digest: [0; 32],
+            frozen_at_ns: dice.pick(&[0, now, u64::MAX]),
+            descriptor: bytes,
+        };
+        cluster.say(0, LIAR, Message::Image(image));
+        // It computes; what it reads of its clocks and what it does must not hurt.
+        for number in [228, 35, 39, 99, 15] {
+            while let Some(mut body) = cluster.nodes[0].begin() {
+                let pid_here = body.pid;
+                body.registers.rax = number;
+                body.registers.rdi = if number == 228 { 0 } else { DATA };
+                body.registers.rsi = DATA;
+                let exit = if pid_here == pid {
+                    machine::Exit::Syscall
+                } else {
+                    machine::Exit::Interrupt
+                };
+                let now = cluster.now;
+                cluster.nodes[0].end(body, exit, 1 << 40, now);
+                if pid_here != guest && pid_here != pid {
+                    break;
+                }
+            }
+        }
+        cluster.say(
+            0,
+            LIAR,
+            Message::PushEnd {
+                pid: Pid(pid),
+                epoch: 2,
+            },
+        );
+        cluster.nodes[0].peer_lost(NodeId(9), BootId(9));
+        assert!(!cluster.nodes[0].bodies.contains_key(&pid));
+    }
+    cluster.settle();
+    assert!(cluster.nodes[0].incoming.len() <= 64);
+    assert_eq!(cluster.call(0, guest, 39, &[]), i64::from(guest));
+}
