@@ -7,6 +7,7 @@
 use crate::buffers::Buffers;
 use crate::exec::{Loaded, Opened};
 use crate::memory::Space;
+use crate::signals::SignalInfo;
 use abi::signal::{SIGNAL_MAX, UNBLOCKABLE, bit};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -43,6 +44,14 @@ pub struct AltStack {
     pub flags: u32,
 }
 
+impl AltStack {
+    /// Whether a stack pointer is on it.
+    pub fn holds(&self, rsp: u64) -> bool {
+        let depth = rsp.wrapping_sub(self.base);
+        self.flags & SS_DISABLE == 0 && depth > 0 && depth <= self.size
+    }
+}
+
 /// `SS_DISABLE`.
 pub const SS_DISABLE: u32 = 2;
 
@@ -55,6 +64,19 @@ pub struct Signals {
     pub mask: u64,
     /// The alternate stack.
     pub alt_stack: AltStack,
+    /// The mask to come back when the call under way ends, if that call has put another in its place.
+    pub saved_mask: Option<u64>,
+    /// Taken from home and not acted on yet.
+    pub due: Option<Due>,
+}
+
+/// A signal between its being taken and its being acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which, and what a handler is told of it.
+    pub info: SignalInfo,
+    /// The process brought it on itself and cannot put it off.
+    pub forced: bool,
 }
 
 impl Default for Signals {
@@ -67,6 +89,8 @@ impl Default for Signals {
                 size: 0,
                 flags: SS_DISABLE,
             },
+            saved_mask: None,
+            due: None,
         }
     }
 }
@@ -126,6 +150,8 @@ pub struct Restart {
     pub progress: u64,
     /// When the wait ends, by the process's monotonic clock, ns; 0 is never set.
     pub deadline_ns: u64,
+    /// It has waited for something that may never come: a handler ends it instead of preceding it.
+    pub begun: bool,
 }
 
 /// A system call (or a pseudo-call of the kernel's own) that has begun and not ended.
@@ -191,14 +217,18 @@ pub enum Run {
 /// Who the process is for permissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
-    /// Real and effective user.
+    /// Real, effective and saved user.
     pub uid: u32,
     /// See `uid`.
     pub euid: u32,
-    /// Real and effective group.
+    /// See `uid`.
+    pub suid: u32,
+    /// Real, effective and saved group.
     pub gid: u32,
     /// See `gid`.
     pub egid: u32,
+    /// See `gid`.
+    pub sgid: u32,
 }
 
 /// Number of resource limits (getrlimit(2)).
@@ -351,6 +381,15 @@ impl Body {
         self.call = None;
         self.restart = Restart::default();
         self.alarm_ns = 0;
+        if let Some(mask) = self.signals.saved_mask.take() {
+            self.change_mask(mask);
+        }
+    }
+
+    /// Blocks exactly these signals; what home holds back and is free now is fetched.
+    pub fn change_mask(&mut self, mask: u64) {
+        self.signals.set_mask(mask);
+        self.poked |= self.signal_due();
     }
 
     /// Winds the registers back to before the system call, so that executing on begins it again.
@@ -365,20 +404,6 @@ impl Body {
                 .wrapping_sub(crate::dispatch::SYSCALL_BYTES);
             self.registers.rax = u64::from(call.number);
             self.rewound_at = self.registers.rip;
-        }
-    }
-
-    /// Undoes [`Body::rewind_call`] if the process has not been in user mode since: a signal that
-    /// comes now interrupts that call.
-    pub fn unwind_call(&mut self) {
-        let r = &mut self.registers;
-        let begun = self.call.is_none() && self.rewound_at != 0 && self.rewound_at == r.rip;
-        self.rewound_at = 0;
-        if begun {
-            r.rip = r.rip.wrapping_add(crate::dispatch::SYSCALL_BYTES);
-            let number = crate::dispatch::user_number(r.rax);
-            let args = [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9];
-            self.call = Some(Pending { number, args });
         }
     }
 

@@ -21,6 +21,9 @@ use machine::{Frame, FrameKind, PAGE_SIZE};
 use rpc::Admission;
 use wire::{BootId, Call, Message, NodeId, Outcome, Pid, Reply};
 
+/// `si_code` of a page that its file does not have.
+pub(crate) const BUS_ADRERR: i32 = 2;
+
 impl System {
     // ---- the body's side ---------------------------------------------------------------------
 
@@ -74,7 +77,7 @@ impl System {
         body.forward = Forward::Idle;
         body.poked |= reply.poke;
         match reply.outcome {
-            Outcome::Interrupted => {}
+            Outcome::Interrupted => body.restart.begun |= purpose == Purpose::Call,
             Outcome::Refused { epoch, .. } => {
                 machine::log!("process {pid}: this copy is stale (epoch {epoch} holds), dropped");
                 self.drop_stale(pid);
@@ -163,7 +166,7 @@ impl System {
     fn file_page_came(&mut self, pid: u32, page: u64, answer: &Answer) {
         let bytes = answer.buffers.get(0).unwrap_or(&[]);
         if answer.value < 0 || bytes.len() != PAGE_SIZE {
-            self.force_signal(pid, abi::signal::SIGBUS, page);
+            self.force_signal(pid, abi::signal::SIGBUS, BUS_ADRERR, page);
             return;
         }
         let Ok(frame) = Frame::zeroed(FrameKind::User) else {

@@ -10,8 +10,9 @@
 //! page 2..  LayoutRecord, then area_count AreaRecords, then run_count RunRecords, zero padded
 //! ```
 
-use crate::body::{AltStack, Body, Effects, Forward, Ids, LIMITS, Restart, Run, SignalAction};
+use crate::body::{AltStack, Body, Due, Effects, Forward, Ids, LIMITS, Restart, Run, SignalAction};
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
+use crate::signals::SignalInfo;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use machine::{FpuState, PAGE_SIZE, Registers, USER_END};
@@ -20,12 +21,17 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
 const RFLAGS_USER: u64 = 0x24_0dd5;
+// Bits of `Head::flags`.
 const STOPPED: u32 = 1;
 /// The process is at a call that was wound back.
 const REWOUND: u32 = 2;
+const BEGUN: u32 = 4;
+const SAVED_MASK: u32 = 8;
+const FORCED: u32 = 16;
+const FLAGS: u32 = STOPPED | REWOUND | BEGUN | SAVED_MASK | FORCED;
 
 #[repr(C)]
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -44,8 +50,12 @@ struct Head {
     alt_base: u64,
     alt_size: u64,
     alt_flags: u32,
-    ids: [u32; 4],
+    ids: [u32; 6],
+    due_signal: u32,
+    due_code: i32,
     reserved: u32,
+    due_words: [u64; 2],
+    saved_mask: u64,
     progress: u64,
     deadline_ns: u64,
     clock_ns: u64,
@@ -57,7 +67,7 @@ struct Head {
     name: [u8; 16],
     limits: [[u64; 2]; LIMITS],
     actions: [[u64; 4]; 64],
-    reserved_end: [u8; 1456],
+    reserved_end: [u8; 1416],
 }
 
 const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
@@ -122,14 +132,18 @@ const NS_MAX: u64 = i64::MAX as u64 / 2;
 const COUNT_MAX: u64 = u64::MAX / 2;
 
 fn flags(body: &Body) -> u32 {
-    let stopped = if body.run == Run::Stopped { STOPPED } else { 0 };
+    let forced = body.signals.due.is_some_and(|due| due.forced);
     let at = body.rewound_at;
-    let rewound = if at != 0 && at == body.registers.rip {
-        REWOUND
-    } else {
-        0
-    };
-    stopped | rewound
+    [
+        (body.run == Run::Stopped, STOPPED),
+        (at != 0 && at == body.registers.rip, REWOUND),
+        (body.restart.begun, BEGUN),
+        (body.signals.saved_mask.is_some(), SAVED_MASK),
+        (forced, FORCED),
+    ]
+    .into_iter()
+    .map(|(set, flag)| if set { flag } else { 0 })
+    .sum()
 }
 
 /// The descriptor of a frozen body. Empty if its memory cannot be described, which the caller has
@@ -139,6 +153,7 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
         return Vec::new();
     };
     let fpu = body.fpu.bytes();
+    let due = body.signals.due.map(|due| due.info).unwrap_or_default();
     let head = Head {
         magic: MAGIC,
         version: VERSION,
@@ -154,8 +169,19 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
         alt_base: body.signals.alt_stack.base,
         alt_size: body.signals.alt_stack.size,
         alt_flags: body.signals.alt_stack.flags,
-        ids: [body.ids.uid, body.ids.euid, body.ids.gid, body.ids.egid],
+        ids: [
+            body.ids.uid,
+            body.ids.euid,
+            body.ids.suid,
+            body.ids.gid,
+            body.ids.egid,
+            body.ids.sgid,
+        ],
+        due_signal: due.signal,
+        due_code: due.code,
         reserved: 0,
+        due_words: due.words,
+        saved_mask: body.signals.saved_mask.unwrap_or(0),
         progress: body.restart.progress,
         deadline_ns: body.restart.deadline_ns,
         clock_ns: body.clock_ns(now),
@@ -170,7 +196,7 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
             .signals
             .actions
             .map(|a| [a.handler, a.flags, a.restorer, a.mask]),
-        reserved_end: [0; 1456],
+        reserved_end: [0; 1416],
     };
     // Room for all but the most scattered memory: what grows is copied.
     let mut bytes = Vec::with_capacity(4 * PAGE_SIZE);
@@ -232,8 +258,11 @@ pub(crate) fn decode(
         return Err("descriptor of another process");
     }
     let reserved_zero = head.reserved == 0 && all_zero(&head.reserved_end);
-    if !reserved_zero || head.flags & !(STOPPED | REWOUND) != 0 {
+    if !reserved_zero || head.flags & !FLAGS != 0 {
         return Err("reserved bits of the descriptor are set");
+    }
+    if head.due_signal > abi::signal::SIGNAL_MAX {
+        return Err("a signal that does not exist");
     }
     let registers = words_to_registers(&head.registers);
     let in_user = [
@@ -286,17 +315,29 @@ pub(crate) fn decode(
             restorer,
             mask,
         });
-    let [uid, euid, gid, egid] = head.ids;
+    let [uid, euid, suid, gid, egid, sgid] = head.ids;
     body.ids = Ids {
         uid,
         euid,
+        suid,
         gid,
         egid,
+        sgid,
     };
+    body.signals.saved_mask = (head.flags & SAVED_MASK != 0).then_some(head.saved_mask);
+    body.signals.due = (head.due_signal != 0).then_some(Due {
+        info: SignalInfo {
+            signal: head.due_signal,
+            code: head.due_code,
+            words: head.due_words,
+        },
+        forced: head.flags & FORCED != 0,
+    });
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
     body.restart = Restart {
         progress: head.progress,
         deadline_ns: head.deadline_ns,
+        begun: head.flags & BEGUN != 0,
     };
     if head.flags & REWOUND != 0 {
         body.rewound_at = registers.rip;
@@ -325,6 +366,15 @@ pub(crate) fn decode(
 mod tests {
     use super::*;
 
+    const DUE: Due = Due {
+        info: SignalInfo {
+            signal: 14,
+            code: -1,
+            words: [5, 6],
+        },
+        forced: true,
+    };
+
     fn body() -> Body {
         let mut body = Body::new(0x0001_0007, wire::NodeId(1));
         body.space = Some(Space::new().expect("frames"));
@@ -334,6 +384,10 @@ mod tests {
         body.next_seq = 9;
         body.signals.actions[9].handler = 0x40_2000;
         body.restart.progress = 77;
+        body.restart.begun = true;
+        body.rewound_at = 0x40_1000;
+        body.signals.saved_mask = Some(0);
+        body.signals.due = Some(DUE);
         body.name[..3].copy_from_slice(b"abc");
         body
     }
@@ -346,6 +400,9 @@ mod tests {
         assert_eq!(back.registers, body().registers);
         assert_eq!(back.signals.actions[9].handler, 0x40_2000);
         assert_eq!((back.next_seq, back.restart.progress), (9, 77));
+        assert_eq!(back.restart, body().restart);
+        assert_eq!(back.signals.saved_mask, Some(0));
+        assert_eq!(back.signals.due, Some(DUE));
         assert_eq!(back.clock_ns(5_000_000), 1_010);
         assert_eq!(back.short_name(), b"abc");
     }

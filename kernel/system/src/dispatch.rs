@@ -8,7 +8,7 @@
 use crate::body::{Answer, Body, Forward, Pending, Purpose};
 use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
-use crate::files::{FileCall, calls as file_calls};
+use crate::files::{FileCall, Job, calls as file_calls};
 use crate::home::{Home, Request};
 use crate::memory::StringStop;
 use crate::system::{Flow, System};
@@ -45,6 +45,14 @@ pub const CALL_TAKE_SIGNAL: u32 = PSEUDO + 7;
 pub const CALL_STOPPED: u32 = PSEUDO + 8;
 /// The program's name changes: name in buffer 0.
 pub const CALL_RENAME: u32 = PSEUDO + 9;
+/// Takes a signal of a set, which is waited for: `(set, whether to wait)`.
+pub const CALL_WAIT_SIGNAL: u32 = PSEUDO + 10;
+/// What is pending: the value is the set.
+pub const CALL_PENDING: u32 = PSEUDO + 11;
+/// Who the process is: three ids for users, three for groups.
+pub const CALL_SET_IDS: u32 = PSEUDO + 12;
+/// Whether the process does not want to wait for its children: `(0 or 1)`.
+pub const CALL_DISOWN: u32 = PSEUDO + 13;
 
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
@@ -158,6 +166,10 @@ macro_rules! dispatchers {
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),
                 CALL_STOPPED => home_calls::stopped(call),
                 CALL_RENAME => home_calls::rename(call),
+                CALL_WAIT_SIGNAL => home_calls::wait_signal(call),
+                CALL_PENDING => home_calls::pending(call),
+                CALL_SET_IDS => home_calls::set_ids(call),
+                CALL_DISOWN => home_calls::disown(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -231,7 +243,23 @@ impl System {
         })
     }
 
+    /// The caller's place in job control, as far as the call has to do with it.
+    fn job(&self, pid: u32, request: &Request) -> Job {
+        match self.homes.get(&pid) {
+            Some(home) if matches!(request.number, CALL_READ | CALL_IOCTL) => Job {
+                group: home.group,
+                session: home.session,
+                orphaned: self.is_orphaned(home.group),
+                shielded_from_ttin: request.args[SHIELDS] & SHIELD_TTIN != 0,
+                shielded_from_ttou: request.args[SHIELDS] & SHIELD_TTOU != 0,
+                signal: None,
+            },
+            _ => Job::default(),
+        }
+    }
+
     fn execute_file(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
+        let job = self.job(pid, request);
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
         let mut files = home.files.take().ok_or(Errno::ESRCH)?;
         let fs = self.fs.clone();
@@ -246,7 +274,9 @@ impl System {
         if request.number == CALL_POLL && request.args[2] == 0 {
             call.deadline_ns = Some(now);
         }
+        call.job = job;
         let result = perform_file(request.number, &mut call);
+        let job = call.job;
         let mut buffers = Buffers::new();
         for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
             if !bytes.is_empty() {
@@ -255,6 +285,9 @@ impl System {
         }
         if let Some(home) = self.homes.get_mut(&pid) {
             home.files = Some(files);
+        }
+        if let Some(signal) = job.signal {
+            self.signal_group(job.group, signal);
         }
         // A read that has already got something does not wait for more.
         let has_some = request.args[5] != 0 && matches!(request.number, CALL_READ | CALL_PREAD);
@@ -276,6 +309,13 @@ impl System {
     }
 }
 
+/// In which argument of read(2) and ioctl(2) the body tells which signals of job control it blocks or
+/// ignores: an argument that those calls do not have.
+const SHIELDS: usize = 4;
+const SHIELD_TTIN: u64 = 1;
+const SHIELD_TTOU: u64 = 2;
+
+const CALL_IOCTL: u32 = 16;
 const CALL_READ: u32 = 0;
 const CALL_WRITE: u32 = 1;
 const CALL_POLL: u32 = 7;
@@ -348,7 +388,9 @@ impl LocalCall<'_> {
 
     /// Waits until the process's clock shows this, or until something else wakes it.
     pub fn wait_until(&mut self, deadline_ns: u64) -> Stop {
-        self.body().restart.deadline_ns = deadline_ns;
+        let restart = &mut self.body().restart;
+        restart.deadline_ns = deadline_ns;
+        restart.begun = true;
         self.system.set_alarm(self.pid, deadline_ns);
         Stop::Wait
     }
@@ -378,7 +420,11 @@ impl LocalCall<'_> {
         if self.body().home == me {
             return match self.system.execute(self.pid, &request) {
                 Err(Stop::Errno(errno)) => Ok(crate::home::plain(-i64::from(errno.0))),
-                other => other,
+                Err(Stop::Wait) => {
+                    self.body().restart.begun = true;
+                    Err(Stop::Wait)
+                }
+                done => done,
             };
         }
         self.system.forward(self.pid, Purpose::Call, request);
@@ -397,8 +443,21 @@ impl LocalCall<'_> {
         self.forwarded_row(row, args)
     }
 
+    /// See [`SHIELDS`].
+    pub(crate) fn shields(&mut self) -> u64 {
+        let signals = &self.body().signals;
+        let shield = |signal, shield| {
+            let shielded = signals.ignores(signal) || !signals.lets_through(signal);
+            if shielded { shield } else { 0 }
+        };
+        shield(abi::signal::SIGTTIN, SHIELD_TTIN) | shield(abi::signal::SIGTTOU, SHIELD_TTOU)
+    }
+
     /// As [`LocalCall::forwarded`] for a row other than the caller's own.
-    pub fn forwarded_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
+    pub fn forwarded_row(&mut self, row: &'static Call, mut args: [u64; 6]) -> Result<u64, Stop> {
+        if matches!(row.number, CALL_READ | CALL_IOCTL) {
+            args[SHIELDS] = self.shields();
+        }
         let answer = self.home(|call| {
             let inputs = call.gather(row, args)?;
             Ok(Request {

@@ -3,9 +3,10 @@
 //! Law: this is what the world sees of the process, wherever its body runs. It exists on the home
 //! node from fork until the parent has waited for it, and only calls executed there change it.
 
-use crate::body::Answer;
+use crate::body::{Answer, Ids};
 use crate::buffers::Buffers;
 use crate::files::{FileState, InodeRef};
+use crate::signals::SignalInfo;
 use crate::wait::WaitQueue;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -120,10 +121,24 @@ pub struct Home {
     pub life: Life,
     /// Signals that have not been handed to the body.
     pub pending: u64,
+    /// What is known of them, oldest first.
+    pub queue: VecDeque<SignalInfo>,
     /// What the body blocked when it last took a signal.
     pub blocked: u64,
     /// What the body was told then to be pending and blocked.
     pub held_back: u64,
+    /// It went on after a stop, and wait4(WCONTINUED) has not reported it.
+    pub continued: bool,
+    /// Its children leave no zombies (SIGCHLD is ignored, or `SA_NOCLDWAIT`).
+    pub disowns: bool,
+    /// Who it is.
+    pub ids: Ids,
+    /// Its nice value (getpriority(2)); everybody has a turn of the same length all the same.
+    pub nice: i32,
+    /// Its supplementary groups.
+    pub groups: Vec<u32>,
+    /// The next SIGALRM, node's clock, and the interval after it, ns; 0 is never.
+    pub timer: (u64, u64),
     /// Those who wait for a child to change.
     pub children_changed: WaitQueue,
     /// The forwarded call that is being executed.

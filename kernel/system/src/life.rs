@@ -69,6 +69,10 @@ impl Body {
     /// The body of a forked child, with the given memory, just behind the parent's call.
     pub fn child_of(parent: &Body, pid: u32, space: Option<Space>) -> Body {
         let mut signals = parent.signals.clone();
+        signals.due = None;
+        if let Some(mask) = signals.saved_mask.take() {
+            signals.set_mask(mask);
+        }
         if space.is_some() && parent.space.is_none() {
             // With CLONE_VM the alternate stack is the parent's: the child has none.
             signals.alt_stack = AltStack {

@@ -4,8 +4,9 @@
 //! its magic numbers (`arch/x86/include/uapi/asm/sigcontext.h`), because programs look into it. What
 //! comes back from it is user input and checked like any.
 
-use crate::body::{HANDLER_DEFAULT, Restart, SS_DISABLE, SignalAction};
-use crate::dispatch::LocalCall;
+use crate::body::{AltStack, Body, HANDLER_DEFAULT, Restart, SS_DISABLE, SignalAction};
+use crate::dispatch::{LocalCall, SYSCALL_BYTES};
+use crate::signals::SignalInfo;
 use crate::system::System;
 use crate::wait::Stop;
 use abi::{Errno, signal};
@@ -32,8 +33,10 @@ const USER_CS: u64 = 0x33;
 const USER_SS: u64 = 0x2b;
 /// Bits of RFLAGS a handler may bring back: CF PF AF ZF SF TF DF OF AC (`FIX_EFLAGS`).
 const RFLAGS_RESTORED: u64 = 0x4_0dd5;
-const SI_USER: i32 = 0;
-const SEGV_MAPERR: i32 = 1;
+const NANOSLEEP: u64 = 35;
+const CLOCK_NANOSLEEP: u64 = 230;
+const TIMER_ABSTIME: u64 = 1;
+const NS_PER_S: u64 = 1_000_000_000;
 
 /// Bytes of a frame with the whole processor state (`AT_MINSIGSTKSZ`).
 pub(crate) fn frame_bytes() -> usize {
@@ -41,50 +44,84 @@ pub(crate) fn frame_bytes() -> usize {
 }
 
 /// Calls that a handler with SA_RESTART lets go on; others end with EINTR (signal(7)).
-fn restartable(number: u32) -> bool {
-    // read write readv writev wait4 ioctl futex open openat
-    matches!(number, 0 | 1 | 2 | 16 | 19 | 20 | 61 | 202 | 257)
+fn restartable(number: u64) -> bool {
+    // read write open ioctl pread64 pwrite64 readv writev sendfile wait4 fcntl flock futex waitid
+    // openat getrandom
+    matches!(
+        number,
+        0 | 1 | 2 | 16 | 17 | 18 | 19 | 20 | 40 | 61 | 72 | 73 | 202 | 247 | 257 | 318
+    )
+}
+
+/// How a call ends that a handler comes in between of.
+struct Interrupted {
+    registers: Registers,
+    /// Where the rest of a sleep is to be written, and that rest, ns.
+    rest: Option<(u64, u64)>,
+}
+
+/// The registers behind, or again before, the call that the body is in.
+///
+/// A call that has not begun to wait comes after the handler. One that has ends, with what it has
+/// done or with EINTR, or begins anew after the handler; the same holds when a move has wound the
+/// registers back to before it.
+fn interrupted(body: &Body, now: u64, restart: bool) -> Interrupted {
+    let mut registers = body.registers;
+    let (number, at) = match body.call {
+        Some(call) => (
+            u64::from(call.number),
+            registers.rip.wrapping_sub(SYSCALL_BYTES),
+        ),
+        None if body.rewound_at != 0 && body.rewound_at == registers.rip => {
+            (registers.rax, registers.rip)
+        }
+        None => {
+            return Interrupted {
+                registers,
+                rest: None,
+            };
+        }
+    };
+    let state = body.restart;
+    let mut rest = None;
+    if state.progress > 0 {
+        registers.rip = at.wrapping_add(SYSCALL_BYTES);
+        registers.rax = state.progress;
+    } else if !state.begun || (restart && restartable(number)) {
+        registers.rip = at;
+        registers.rax = number;
+    } else {
+        registers.rip = at.wrapping_add(SYSCALL_BYTES);
+        registers.rax = -i64::from(Errno::EINTR.0) as u64;
+        let into = match number {
+            NANOSLEEP => registers.rsi,
+            CLOCK_NANOSLEEP if registers.rsi & TIMER_ABSTIME == 0 => registers.r10,
+            _ => 0,
+        };
+        let left = state.deadline_ns.saturating_sub(body.clock_ns(now));
+        rest = (into != 0).then_some((into, left));
+    }
+    Interrupted { registers, rest }
 }
 
 impl System {
-    /// Runs a handler for a signal that came from outside.
-    pub(crate) fn deliver(&mut self, pid: u32, signal: u32) {
-        let action = self.body(pid).signals.action(signal);
-        self.interrupt_call(pid, action.flags & SA_RESTART != 0);
-        self.enter(pid, signal, action, SI_USER, 0);
-    }
-
-    /// Runs a handler for what the process has just done itself.
-    pub(crate) fn deliver_fault(&mut self, pid: u32, signal: u32, address: u64) {
-        let action = self.body(pid).signals.action(signal);
-        self.enter(pid, signal, action, SEGV_MAPERR, address);
-    }
-
-    /// Ends or winds back the call that the signal interrupts.
-    fn interrupt_call(&mut self, pid: u32, restart: bool) {
-        let body = self.body(pid);
-        body.unwind_call();
-        let Some(call) = body.call else { return };
-        let progress = body.restart.progress;
-        if progress > 0 {
-            body.finish_call(progress as i64);
-        } else if restart && restartable(call.number) {
-            body.rewind_call();
-            body.restart = Restart::default();
-        } else {
-            body.finish_call(-i64::from(Errno::EINTR.0));
-        }
-        body.opened.clear();
-        body.loaded = None;
-    }
-
-    fn enter(&mut self, pid: u32, signal: u32, action: SignalAction, code: i32, address: u64) {
+    /// Lets a handler run.
+    ///
+    /// # Errors
+    /// `Wait`, without an effect, for memory that is on its way; EFAULT if the stack does not take the frame.
+    pub(crate) fn deliver(
+        &mut self,
+        pid: u32,
+        info: SignalInfo,
+        action: SignalAction,
+    ) -> Result<(), Stop> {
         self.save_fpu();
+        let now = self.now;
         let body = self.body(pid);
-        let registers = body.registers;
+        let Interrupted { registers, rest } =
+            interrupted(body, now, action.flags & SA_RESTART != 0);
         let stack = body.signals.alt_stack;
-        let on_alternate =
-            stack.flags & SS_DISABLE == 0 && registers.rsp.wrapping_sub(stack.base) < stack.size;
+        let on_alternate = stack.holds(registers.rsp);
         let switches =
             action.flags & SA_ONSTACK != 0 && stack.flags & SS_DISABLE == 0 && !on_alternate;
         let top = if switches {
@@ -92,39 +129,31 @@ impl System {
         } else {
             registers.rsp.wrapping_sub(RED_ZONE)
         };
-        let fpu = body.fpu.bytes().to_vec();
-        let fpu_at = top.wrapping_sub(fpu.len() as u64 + 4) & !63;
+        let area = xsave_area(body.fpu.bytes());
+        let fpu_at = top.wrapping_sub(area.len() as u64) & !63;
         // The handler is entered as by a call: 16-byte aligned before the return address.
         let frame_at = (fpu_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mask = body.signals.mask;
-        let frame = frame(
-            &registers,
-            action.restorer,
-            mask,
-            fpu_at,
-            (signal, code, address),
-            stack,
-        );
-        let area = xsave_area(&fpu);
-        let fits = action.flags & SA_RESTORER != 0
-            && self
-                .with_space(pid, |space, pages| space.write(fpu_at, &area, pages))
-                .is_ok()
-            && self
-                .with_space(pid, |space, pages| space.write(frame_at, &frame, pages))
-                .is_ok();
-        if !fits {
-            // As Linux: a stack that cannot take the frame is a SIGSEGV that cannot be caught.
-            let body = self.body(pid);
-            body.signals.actions[signal::SIGSEGV as usize - 1].handler = HANDLER_DEFAULT;
-            self.die(pid, signal::SIGSEGV);
-            return;
+        let mask_after = body.signals.saved_mask.unwrap_or(mask);
+        let frame = frame(&registers, action.restorer, mask_after, fpu_at, info, stack);
+        if action.flags & SA_RESTORER == 0 {
+            return Err(Errno::EFAULT.into());
         }
+        if let Some((into, left)) = rest {
+            let pair = [left / NS_PER_S, left % NS_PER_S];
+            let bytes: Vec<u8> = pair.iter().flat_map(|word| word.to_le_bytes()).collect();
+            // A program that gave a bad address loses the rest, and nothing else.
+            if self.put(pid, into, &bytes) == Err(Stop::Wait) {
+                return Err(Stop::Wait);
+            }
+        }
+        self.put(pid, fpu_at, &area)?;
+        self.put(pid, frame_at, &frame)?;
         let body = self.body(pid);
         body.registers = Registers {
             rip: action.handler,
             rsp: frame_at,
-            rdi: u64::from(signal),
+            rdi: u64::from(info.signal),
             rsi: frame_at + 8 + UCONTEXT as u64,
             rdx: frame_at + 8,
             rax: 0,
@@ -132,15 +161,29 @@ impl System {
             ..registers
         };
         *body.fpu = FpuState::initial();
+        body.call = None;
+        body.restart = Restart::default();
+        body.rewound_at = 0;
+        body.alarm_ns = 0;
+        body.opened.clear();
+        body.loaded = None;
         let own = if action.flags & SA_NODEFER != 0 {
             0
         } else {
-            signal::bit(signal)
+            signal::bit(info.signal)
         };
+        body.signals.due = None;
+        body.signals.saved_mask = None;
         body.signals.set_mask(mask | action.mask | own);
         if action.flags & SA_RESETHAND != 0 {
-            body.signals.actions[signal as usize - 1].handler = HANDLER_DEFAULT;
+            body.signals.actions[info.signal as usize - 1].handler = HANDLER_DEFAULT;
         }
+        Ok(())
+    }
+
+    fn put(&mut self, pid: u32, address: u64, bytes: &[u8]) -> Result<(), Stop> {
+        self.with_space(pid, |space, pages| space.write(address, bytes, pages))
+            .map_err(|trouble| self.trouble(pid, trouble))
     }
 }
 
@@ -164,7 +207,7 @@ fn frame(
     restorer: u64,
     mask: u64,
     fpu_at: u64,
-    (signal, code, address): (u32, i32, u64),
+    info: SignalInfo,
     stack: crate::body::AltStack,
 ) -> Vec<u8> {
     let mut words: Vec<u64> = alloc::vec![
@@ -188,23 +231,30 @@ fn frame(
         0,
         0,
         mask,
-        address,
+        info.words[0],
         fpu_at,
     ]);
     words.extend([0; 8]);
     words.push(mask);
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    bytes.extend_from_slice(&signal.to_le_bytes());
-    bytes.extend_from_slice(&0_i32.to_le_bytes());
-    bytes.extend_from_slice(&code.to_le_bytes());
-    bytes.extend_from_slice(&0_i32.to_le_bytes());
-    bytes.extend_from_slice(&address.to_le_bytes());
-    bytes.resize(FRAME, 0);
+    bytes.extend_from_slice(&info.to_user());
     bytes
 }
 
-/// rt_sigreturn(2): back to where the signal came in between.
+/// rt_sigreturn(2): back to where the signal came in between. A frame that cannot be is a SIGSEGV.
 pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    match restore(call) {
+        Err(Stop::Errno(_)) => {
+            call.system.die(call.pid, signal::SIGSEGV);
+            // The end is the call that the body is in now.
+            call.system.wakes.push(call.pid);
+            Err(Stop::Wait)
+        }
+        other => other,
+    }
+}
+
+fn restore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     // The restorer was entered by `ret`, which took the return address off.
     let at = call.body().registers.rsp;
     let bytes = call.read(at, UCONTEXT)?;
@@ -235,6 +285,7 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         gs_base: call.body().registers.gs_base,
     };
     let fpu_at = context(23);
+    let (stack_base, stack_flags, stack_size) = (word(2), word(3) as u32, word(4));
     let mask = word(37);
     let fpu = if fpu_at == 0 {
         FpuState::initial()
@@ -252,8 +303,14 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let body = call.body();
     body.registers = registers;
     *body.fpu = fpu;
-    body.signals.set_mask(mask);
-    body.poked |= body.signal_due();
+    if stack_flags & !SS_DISABLE == 0 {
+        body.signals.alt_stack = AltStack {
+            base: stack_base,
+            size: stack_size,
+            flags: stack_flags,
+        };
+    }
+    body.change_mask(mask);
     body.call = None;
     body.restart = Restart::default();
     Ok(0)

@@ -8,6 +8,7 @@ use crate::files::{ConsoleEvent, FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
+use crate::signals::SI_KERNEL;
 use crate::wait::{Stop, Wakes};
 use abi::{Errno, signal};
 use alloc::boxed::Box;
@@ -18,6 +19,10 @@ use alloc::vec::Vec;
 use machine::{Access, Exit, Frame};
 use node::{Config, Event, Lane, Node, NodeInfo};
 use wire::{BootId, Message, NodeId, Pid};
+
+/// `si_code` of SIGSEGV: nothing is there, or it does not allow that.
+const SEGV_MAPERR: i32 = 1;
+const SEGV_ACCERR: i32 = 2;
 
 /// How long a thread runs before another has its turn, ns.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -73,6 +78,8 @@ pub struct System {
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
     pub(crate) ready: VecDeque<u32>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
+    /// When the next SIGALRM of a process is due, at its home.
+    pub(crate) timers: BTreeSet<(u64, u32)>,
     pub(crate) alarm_of: BTreeMap<u32, u64>,
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
@@ -156,6 +163,7 @@ impl System {
             bodies: BTreeMap::new(),
             ready: VecDeque::new(),
             alarms: BTreeSet::new(),
+            timers: BTreeSet::new(),
             alarm_of: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -207,6 +215,13 @@ impl System {
             }
             self.cancel_alarm(pid);
             self.alarm(pid, at);
+        }
+        while let Some((at, pid)) = self.timers.first().copied() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            self.timer(pid, at);
         }
         self.hand_over_timeouts();
         if self.info_at <= self.now {
@@ -272,10 +287,16 @@ impl System {
     /// When [`System::tick`] is next due, node's clock.
     pub fn poll_timeout(&self) -> Option<u64> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        [self.net.poll_timeout(), alarm, self.hand_over_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [
+            self.net.poll_timeout(),
+            alarm,
+            timer,
+            self.hand_over_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The status with which the node is to be powered off, once somebody asked for it.
@@ -469,13 +490,21 @@ impl System {
     fn fault(&mut self, pid: u32, address: u64, access: Access) {
         match self.with_space(pid, |space, pages| space.fault(address, access, pages)) {
             Ok(()) => self.advance(pid),
+            Err(Trouble::Bus) => {
+                self.force_signal(pid, signal::SIGBUS, crate::deputy::BUS_ADRERR, address);
+            }
             Err(trouble) => match self.trouble(pid, trouble) {
                 Stop::Wait => self.advance_or_block(pid),
                 Stop::Errno(Errno::ENOMEM) => {
                     self.out_of_memory(pid);
                     self.advance(pid);
                 }
-                Stop::Errno(_) => self.force_signal(pid, signal::SIGSEGV, address),
+                Stop::Errno(_) => {
+                    let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
+                    let mapped = space.is_some_and(|space| space.is_mapped(address, 1));
+                    let code = if mapped { SEGV_ACCERR } else { SEGV_MAPERR };
+                    self.force_signal(pid, signal::SIGSEGV, code, address);
+                }
             },
         }
     }
@@ -488,14 +517,18 @@ impl System {
 
     /// An exception of user mode other than a page fault becomes the signal that Linux makes of it.
     fn exception(&mut self, pid: u32, vector: u8, address: u64) {
-        let signal = match vector {
-            0 | 16 | 19 => signal::SIGFPE,
-            1 | 3 => signal::SIGTRAP,
-            6 => signal::SIGILL,
-            17 => signal::SIGBUS,
-            _ => signal::SIGSEGV,
+        let rip = self.body(pid).registers.rip;
+        // `si_code` by sigaction(2): FPE_INTDIV, TRAP_TRACE, ILL_ILLOPN, BUS_ADRALN.
+        let (signal, code, address) = match vector {
+            0 => (signal::SIGFPE, 1, rip),
+            16 | 19 => (signal::SIGFPE, 0, rip),
+            1 => (signal::SIGTRAP, 2, rip),
+            3 => (signal::SIGTRAP, SI_KERNEL, 0),
+            6 => (signal::SIGILL, 2, rip),
+            17 => (signal::SIGBUS, 1, address),
+            _ => (signal::SIGSEGV, SI_KERNEL, 0),
         };
-        self.force_signal(pid, signal, address);
+        self.force_signal(pid, signal, code, address);
     }
 
     /// What is to be done about an access that did not succeed at once.

@@ -29,6 +29,12 @@ impl ProcView for System {
         self.homes.keys().copied().collect()
     }
 
+    fn session_of_group(&self, group: u32) -> Option<u32> {
+        let mut homes = self.homes.values();
+        let member = homes.find(|home| home.group == group)?;
+        Some(member.session)
+    }
+
     fn exists(&self, pid: u32) -> bool {
         self.homes.contains_key(&pid)
     }

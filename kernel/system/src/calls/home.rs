@@ -2,9 +2,23 @@
 //!
 //! Law: nothing here sees memory or registers; a body may be anywhere.
 
+mod ids;
+mod jobs;
+mod signals;
+mod timers;
+mod waiting;
+
+pub use ids::*;
+pub use jobs::*;
+pub use signals::*;
+pub use timers::*;
+pub use waiting::*;
+
+use crate::body::Ids;
 use crate::dispatch::{HomeCall, PATH_MAX};
 use crate::files::FileState;
 use crate::home::{Home, Life};
+use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
 use crate::system::System;
 use crate::wait::{Stop, WaitQueue};
 use abi::{Errno, signal};
@@ -14,98 +28,10 @@ use machine::PAGE_SIZE;
 use migrate::HomeRecord;
 use wire::{Message, Pid};
 
-const WNOHANG: u64 = 1;
-const WUNTRACED: u64 = 2;
-const WCONTINUED: u64 = 8;
-/// `__WALL`, `__WCLONE` and `__WNOTHREAD` make no difference among single-threaded processes.
-const WAIT_FLAGS: u64 = WNOHANG | WUNTRACED | WCONTINUED | 0xe000_0000;
 const NS_PER_S: u64 = 1_000_000_000;
 /// Processes of one home at most (Linux' default `pid_max`), and the least memory for each.
 const PROCESSES_MAX: usize = 32_768;
 const FRAMES_PER_PROCESS: u64 = 16;
-
-/// wait4(2).
-pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [which, _, options, _, _, _] = call.args;
-    if options & !WAIT_FLAGS != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let (me, group) = (call.pid, call.home().group);
-    let wanted = |child: &Home| match which as i32 {
-        -1 => true,
-        0 => child.group == group,
-        pid if pid > 0 => child.pid == pid as u32,
-        other => child.group == other.unsigned_abs(),
-    };
-    let mut any = false;
-    let mut found = None;
-    for child in call
-        .system
-        .homes
-        .values()
-        .filter(|child| child.parent == me && wanted(child))
-    {
-        any = true;
-        match child.life {
-            Life::Zombie(status) => found = Some((child.pid, status)),
-            Life::Stopped {
-                signal,
-                told: false,
-            } if options & WUNTRACED != 0 => {
-                found = Some((child.pid, (signal << 8) | 0x7f));
-            }
-            _ => continue,
-        }
-        break;
-    }
-    let Some((pid, status)) = found else {
-        if !any {
-            return Err(Errno::ECHILD.into());
-        }
-        if options & WNOHANG != 0 {
-            return Ok(0);
-        }
-        call.home().children_changed.wait(me);
-        return Err(Stop::Wait);
-    };
-    let Some(child) = call.system.homes.get_mut(&pid) else {
-        return Err(Errno::ECHILD.into());
-    };
-    let cpu_ns = child.cpu_ns.saturating_add(child.children_cpu_ns);
-    if let Life::Stopped { told, .. } = &mut child.life {
-        *told = true;
-    } else {
-        call.system.homes.remove(&pid);
-        let parent = call.home();
-        parent.children_cpu_ns = parent.children_cpu_ns.saturating_add(cpu_ns);
-    }
-    call.outputs.set(1, status.to_le_bytes().to_vec());
-    call.outputs.set(3, rusage(cpu_ns));
-    Ok(u64::from(pid))
-}
-
-/// `struct rusage` with the CPU time as user time.
-fn rusage(cpu_ns: u64) -> Vec<u8> {
-    let mut bytes = alloc::vec![0; 144];
-    bytes[..8].copy_from_slice(&(cpu_ns / NS_PER_S).to_le_bytes());
-    bytes[8..16].copy_from_slice(&(cpu_ns % NS_PER_S / 1000).to_le_bytes());
-    bytes
-}
-
-/// getrusage(2).
-pub fn getrusage(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pid = call.pid;
-    let own = call.system.bodies.get(&pid).map(|body| body.cpu_ns);
-    let who = call.args[0] as i32;
-    let home = call.home();
-    let cpu_ns = match who {
-        0 | 1 => own.unwrap_or(home.cpu_ns),
-        -1 => home.children_cpu_ns,
-        _ => return Err(Errno::EINVAL.into()),
-    };
-    call.outputs.set(1, rusage(cpu_ns));
-    Ok(0)
-}
 
 /// sysinfo(2): of the home node.
 pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
@@ -121,143 +47,6 @@ pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// kill(2).
-pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [which, signal, ..] = call.args;
-    if signal > u64::from(signal::SIGNAL_MAX) {
-        return Err(Errno::EINVAL.into());
-    }
-    let (me, group) = (call.pid, call.home().group);
-    let init = Pid::new(call.system.me, 1).0;
-    let wanted = |home: &Home| match which as i32 {
-        -1 => home.pid != me && home.pid != init,
-        0 => home.group == group,
-        pid if pid > 0 => home.pid == pid as u32,
-        other => home.group == other.unsigned_abs(),
-    };
-    let targets: Vec<u32> = call
-        .system
-        .homes
-        .values()
-        .filter(|home| wanted(home))
-        .map(|home| home.pid)
-        .collect();
-    if targets.is_empty() {
-        return Err(Errno::ESRCH.into());
-    }
-    for pid in targets {
-        // The first process of a node has no default actions: its end would be the node's.
-        let spared = pid == init && signal == u64::from(signal::SIGKILL);
-        if signal != 0 && !spared {
-            call.system.signal(pid, signal as u32);
-        }
-    }
-    Ok(0)
-}
-
-/// tkill(2): threads and processes are the same here.
-pub fn tkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    if call.args[0] as i32 <= 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    kill(call)
-}
-
-/// tgkill(2).
-pub fn tgkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [group, thread, signal, ..] = call.args;
-    if group as i32 <= 0 || thread as i32 <= 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    if group != thread {
-        return Err(Errno::ESRCH.into());
-    }
-    call.args = [thread, signal, 0, 0, 0, 0];
-    kill(call)
-}
-
-/// getppid(2).
-pub fn getppid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.home().parent))
-}
-
-/// getpgrp(2).
-pub fn getpgrp(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.home().group))
-}
-
-/// The process that an argument names, 0 being the caller.
-fn named<'a>(call: &'a mut HomeCall<'_>, pid: u64) -> Result<&'a mut Home, Stop> {
-    let pid = if pid as i32 == 0 {
-        call.pid
-    } else {
-        pid as u32
-    };
-    call.system
-        .homes
-        .get_mut(&pid)
-        .ok_or(Stop::Errno(Errno::ESRCH))
-}
-
-/// getpgid(2).
-pub fn getpgid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pid = call.args[0];
-    Ok(u64::from(named(call, pid)?.group))
-}
-
-/// getsid(2).
-pub fn getsid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pid = call.args[0];
-    Ok(u64::from(named(call, pid)?.session))
-}
-
-/// setpgid(2).
-pub fn setpgid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [pid, group, ..] = call.args;
-    if (group as i32) < 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let me = call.pid;
-    let session = call.home().session;
-    let target = named(call, pid)?;
-    if target.pid != me && target.parent != me {
-        return Err(Errno::ESRCH.into());
-    }
-    if target.session != session || target.pid == target.session {
-        return Err(Errno::EPERM.into());
-    }
-    let target = target.pid;
-    let group = if group as i32 == 0 {
-        target
-    } else {
-        group as u32
-    };
-    let exists = call
-        .system
-        .homes
-        .values()
-        .any(|home| home.group == group && home.session == session);
-    if group != target && !exists {
-        return Err(Errno::EPERM.into());
-    }
-    if let Some(home) = call.system.homes.get_mut(&target) {
-        home.group = group;
-    }
-    Ok(0)
-}
-
-/// setsid(2).
-pub fn setsid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pid = call.pid;
-    if call.system.homes.values().any(|home| home.group == pid) {
-        return Err(Errno::EPERM.into());
-    }
-    let home = call.home();
-    home.group = pid;
-    home.session = pid;
-    Ok(u64::from(pid))
-}
-
 // ---- the kernel's own requests -------------------------------------------------------------------
 
 /// The process ends: `(wait status, cpu_ns)`.
@@ -271,30 +60,21 @@ pub fn end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// The process stopped: the parent is told, and a SIGCONT that came meanwhile is not lost.
 pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let signal = call.args[0] as u32;
+    let (pid, group) = (call.pid, call.home().group);
+    // Nobody could continue a group that no shell knows; only SIGSTOP stops it.
+    let orphaned = signal != signal::SIGSTOP && call.system.is_orphaned(group);
     let home = call.home();
+    if orphaned || home.pending & signal::bit(signal::SIGCONT) != 0 {
+        return Ok(1);
+    }
     home.life = Life::Stopped {
         signal,
         told: false,
     };
+    home.continued = false;
     let parent = home.parent;
-    call.system.signal(parent, signal::SIGCHLD);
-    call.system.children_changed(parent);
+    call.system.child_changed(parent, pid, CLD_STOPPED, signal);
     Ok(0)
-}
-
-/// The next signal for the body, given what it blocks; buffer 0 is the set that stays pending.
-pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let mask = call.args[0];
-    let home = call.home();
-    let signal = home.take_signal(mask);
-    let held_back = home.held_back;
-    #[cfg(test)]
-    if signal != 0 && call.system.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
-        let bit = signal::bit(signal);
-        call.home().pending |= bit;
-    }
-    call.outputs.set(0, held_back.to_le_bytes().to_vec());
-    Ok(u64::from(signal))
 }
 
 /// A child with a copy of everything at home; it belongs to the caller's node.
@@ -318,6 +98,10 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         program: parent.program.clone(),
         command_line: parent.command_line.clone(),
         name: parent.name,
+        disowns: parent.disowns,
+        ids: parent.ids,
+        nice: parent.nice,
+        groups: parent.groups.clone(),
         ..Home::blank(child, now, &wakes)
     };
     call.system.homes.insert(child, home);
@@ -459,8 +243,15 @@ impl Home {
             mapped: crate::home::Mapped::default(),
             life: Life::Alive,
             pending: 0,
+            queue: VecDeque::new(),
             blocked: 0,
             held_back: 0,
+            continued: false,
+            disowns: false,
+            ids: Ids::default(),
+            nice: 0,
+            groups: Vec::new(),
+            timer: (0, 0),
             children_changed: WaitQueue::new(wakes),
             remote: None,
             name: [0; 16],
@@ -512,7 +303,8 @@ impl System {
         };
         home.life = Life::Zombie(status);
         home.remote = None;
-        home.pending = 0;
+        home.forget_signals(u64::MAX);
+        home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
         let parent = home.parent;
         let files = home.files.take();
@@ -547,9 +339,17 @@ impl System {
             machine::log!("init has ended with status {status:#x}");
             self.request_power_off(1);
         }
-        self.signal(parent, signal::SIGCHLD);
-        self.children_changed(parent);
-        if self.homes.get(&parent).is_none_or(|home| !home.lives()) {
+        self.left_terminal(pid);
+        let (code, status) = match status & 0x7f {
+            0 => (CLD_EXITED, status >> 8),
+            signal => (CLD_KILLED, signal),
+        };
+        self.child_changed(parent, pid, code, status);
+        if self
+            .homes
+            .get(&parent)
+            .is_none_or(|home| !home.lives() || home.disowns)
+        {
             self.homes.remove(&pid);
         }
     }

@@ -2,11 +2,16 @@
 //!
 //! Law: no message leaves the node for these, wherever the process is.
 
-use crate::body::{AltStack, SS_DISABLE, SignalAction};
+mod misc;
+mod signals;
+
+pub use misc::*;
+pub use signals::*;
+
 use crate::dispatch::LocalCall;
 use crate::memory::{MapStop, Trouble};
 use crate::wait::Stop;
-use abi::{Errno, signal};
+use abi::Errno;
 use alloc::vec::Vec;
 use machine::Access;
 
@@ -94,123 +99,6 @@ pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, advice, ..] = call.args;
     call.space()?.advise(address, length, advice)?;
     Ok(0)
-}
-
-// ---- signals -------------------------------------------------------------------------------------
-
-/// `sizeof(sigset_t)` in the kernel.
-const SET_BYTES: u64 = 8;
-
-/// rt_sigaction(2).
-pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [number, new, old, set_bytes, ..] = call.args;
-    let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);
-    if set_bytes != SET_BYTES
-        || number == 0
-        || number > u64::from(signal::SIGNAL_MAX)
-        || (new != 0 && unchangeable)
-    {
-        return Err(Errno::EINVAL.into());
-    }
-    let index = number as usize - 1;
-    let action = if new == 0 {
-        None
-    } else {
-        let bytes = call.read(new, 32)?;
-        let word =
-            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-        Some(SignalAction {
-            handler: word(0),
-            flags: word(1),
-            restorer: word(2),
-            mask: word(3),
-        })
-    };
-    if old != 0 {
-        let now = call.body().signals.actions[index];
-        let bytes: Vec<u8> = [now.handler, now.flags, now.restorer, now.mask]
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
-        call.write(old, &bytes)?;
-    }
-    if let Some(action) = action {
-        call.body().signals.actions[index] = action;
-    }
-    Ok(0)
-}
-
-/// rt_sigprocmask(2).
-pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [how, new, old, set_bytes, ..] = call.args;
-    if set_bytes != SET_BYTES {
-        return Err(Errno::EINVAL.into());
-    }
-    let set = if new == 0 {
-        None
-    } else {
-        Some(call.read_u64(new)?)
-    };
-    let before = call.body().signals.mask;
-    if old != 0 {
-        call.write(old, &before.to_le_bytes())?;
-    }
-    if let Some(set) = set {
-        let mask = match how {
-            0 => before | set,
-            1 => before & !set,
-            2 => set,
-            _ => return Err(Errno::EINVAL.into()),
-        };
-        let body = call.body();
-        body.signals.set_mask(mask);
-        // What home holds back for a blocked signal may be due now.
-        body.poked |= body.signal_due();
-    }
-    Ok(0)
-}
-
-/// sigaltstack(2).
-pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [new, old, ..] = call.args;
-    let stack = if new == 0 {
-        None
-    } else {
-        let bytes = call.read(new, 24)?;
-        let word =
-            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-        let (base, flags, size) = (word(0), word(1) as u32, word(2));
-        // SS_AUTODISARM is a bit on top of the mode.
-        if flags & !(SS_DISABLE | 1 | 0x8000_0000) != 0 {
-            return Err(Errno::EINVAL.into());
-        }
-        if flags & SS_DISABLE == 0 && size < 2048 {
-            return Err(Errno::ENOMEM.into());
-        }
-        Some(AltStack {
-            base,
-            size,
-            flags: flags & !1,
-        })
-    };
-    if old != 0 {
-        let rsp = call.body().registers.rsp;
-        let now = call.body().signals.alt_stack;
-        let on_it = now.flags & SS_DISABLE == 0 && rsp.wrapping_sub(now.base) < now.size;
-        let flags = now.flags | u32::from(on_it);
-        let words = [now.base, u64::from(flags), now.size];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        call.write(old, &bytes)?;
-    }
-    if let Some(stack) = stack {
-        call.body().signals.alt_stack = stack;
-    }
-    Ok(0)
-}
-
-/// rt_sigreturn(2).
-pub fn rt_sigreturn(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    crate::signal_frame::leave(call)
 }
 
 // ---- who and what --------------------------------------------------------------------------------
@@ -309,6 +197,16 @@ pub fn getrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     prlimit64(call)
 }
 
+/// setrlimit(2).
+pub fn setrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [resource, address, ..] = call.args;
+    if address == 0 {
+        return Err(Errno::EFAULT.into());
+    }
+    call.args = [0, resource, address, 0, 0, 0];
+    prlimit64(call)
+}
+
 /// rseq(2): libraries cope without it, and ask every time a program starts.
 pub fn rseq(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Err(Errno::ENOSYS.into())
@@ -374,6 +272,7 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
                 return Err(Errno::EAGAIN.into());
             }
             if timeout == 0 {
+                call.body().restart.begun = true;
                 return Err(Stop::Wait);
             }
             let mut span = timespec(call, timeout)?;

@@ -3,6 +3,14 @@
 //! Law: whatever is asked of home comes before anything is changed here, so that the call can be run
 //! again after every wait.
 
+mod ids;
+mod polling;
+mod signals;
+
+pub use ids::*;
+pub use polling::*;
+pub use signals::*;
+
 use super::home::ExecFile;
 use super::local::access_of;
 use crate::body::{Body, Run};
@@ -109,24 +117,6 @@ fn file_backing(
 }
 
 // ---- files ---------------------------------------------------------------------------------------
-
-/// poll(2): the end of the wait is kept here, the rest is home's.
-pub fn poll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [fds, count, timeout, ..] = call.args;
-    let now = call.clock();
-    let deadline = match (timeout as i32, call.body().restart.deadline_ns) {
-        (timeout, _) if timeout < 0 => u64::MAX,
-        (_, begun) if begun != 0 => begun,
-        (timeout, _) => now.saturating_add(timeout as u64 * 1_000_000).max(1),
-    };
-    let waits = u64::from(now < deadline);
-    let row = call.row.ok_or(Errno::ENOSYS)?;
-    let result = call.forwarded_row(row, [fds, count, waits, 0, 0, 0]);
-    if result == Err(Stop::Wait) && deadline != u64::MAX && waits != 0 {
-        return Err(call.wait_until(deadline));
-    }
-    result
-}
 
 const fn ioctl_row(args: &'static [Arg]) -> Call {
     Call {
@@ -240,11 +230,12 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let pieces = pieces(call)?;
     let into = rest(&pieces, 0);
     let length: u64 = into.iter().map(|piece| piece.1).sum();
+    let shields = call.shields();
     let answer = call.home(|call| {
         for (address, length) in &into {
             call.make_writable(*address, *length as usize)?;
         }
-        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, 0, 0, 0]);
+        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, 0, shields, 0]);
         request.rooms[1] = length as u32;
         Ok(request)
     })?;
@@ -407,8 +398,10 @@ pub fn end(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// The process stops: home is told before it does.
 pub fn stopped(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let signal = call.args[0];
-    call.ask_home(CALL_STOPPED, [signal, 0, 0, 0, 0, 0])?;
-    call.body().run = Run::Stopped;
+    let refused = call.ask_home(CALL_STOPPED, [signal, 0, 0, 0, 0, 0])?;
+    if refused == 0 {
+        call.body().run = Run::Stopped;
+    }
     Ok(0)
 }
 

@@ -4,7 +4,7 @@
 //! output that the caller fetches and prints; signals are events that the caller delivers. Behaviour
 //! follows POSIX chapter 11 and Linux' `drivers/tty/n_tty.c` as seen from outside.
 //!
-//! Not here: several terminals, sessions and the stopping of background processes (`SIGTTIN`).
+//! Not here: several terminals. Who may use the terminal is decided by the calls, with `Job`.
 
 use super::pipe::Patience;
 use crate::wait::{Stop, WaitQueue, Wakes};
@@ -75,6 +75,7 @@ struct Tty {
     /// Rows, columns, width and height in pixels: `struct winsize`.
     window: [u8; 8],
     foreground: u32,
+    session: u32,
     /// What readers may have: in canonical mode one line each, an empty one for end of file.
     lines: VecDeque<Vec<u8>>,
     /// The line being typed; in raw mode more of what readers may have.
@@ -111,6 +112,7 @@ impl Console {
                 },
                 window: [24, 0, 80, 0, 0, 0, 0, 0],
                 foreground: 0,
+                session: 0,
                 lines: VecDeque::new(),
                 editing: Vec::new(),
                 literal_next: false,
@@ -156,6 +158,16 @@ impl Console {
     /// Puts a process group into the foreground.
     pub fn set_foreground(&self, group: u32) {
         self.tty.lock().foreground = group;
+    }
+
+    /// The session whose controlling terminal this is; 0 if it is nobody's.
+    pub fn session(&self) -> u32 {
+        self.tty.lock().session
+    }
+
+    /// Gives the terminal to a session.
+    pub fn set_session(&self, session: u32) {
+        self.tty.lock().session = session;
     }
 
     /// `struct winsize`: rows, columns, width and height in pixels, 16 bits each.

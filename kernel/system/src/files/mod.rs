@@ -47,6 +47,23 @@ pub const MAX_TRANSFER: usize = 65_536;
 /// Descriptors of a process unless its limit is set lower (`RLIMIT_NOFILE`).
 pub const MAX_DESCRIPTORS: u32 = 1024;
 
+/// What job control wants to know of a caller. All zero, it is not subject to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Its process group.
+    pub group: u32,
+    /// Its session.
+    pub session: u32,
+    /// Nobody could continue its group.
+    pub orphaned: bool,
+    /// It blocks or ignores SIGTTIN.
+    pub shielded_from_ttin: bool,
+    /// It blocks or ignores SIGTTOU.
+    pub shielded_from_ttou: bool,
+    /// The signal that the call sends to its group, and with which it waits.
+    pub signal: Option<u32>,
+}
+
 /// One system call on files: who calls, with what, and what goes back.
 ///
 /// Arguments are numbered from 0 in Linux order. A buffer argument is named by its number.
@@ -59,8 +76,8 @@ pub struct FileCall<'a> {
     pub view: &'a mut dyn ProcView,
     /// The caller; also the waiter.
     pub pid: u32,
-    /// The caller's process group, for `TIOCSCTTY`; 0 if it does not matter.
-    pub group: u32,
+    /// The caller's place in job control.
+    pub job: Job,
     /// Monotonic time.
     pub now_ns: u64,
     /// When a wait ends: set by the caller for `poll`; set by a terminal read with `VTIME` before it
@@ -91,7 +108,7 @@ impl<'a> FileCall<'a> {
             fs,
             view,
             pid,
-            group: 0,
+            job: Job::default(),
             now_ns,
             deadline_ns: None,
             args,

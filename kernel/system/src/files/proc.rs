@@ -106,6 +106,10 @@ pub trait ProcView {
     fn descriptors(&self, _pid: u32) -> Vec<u32> {
         Vec::new()
     }
+    /// The session that a process group is in; `None` if there is no such group.
+    fn session_of_group(&self, _group: u32) -> Option<u32> {
+        None
+    }
     /// Fills `into` with random bytes.
     fn random(&mut self, into: &mut [u8]);
 }

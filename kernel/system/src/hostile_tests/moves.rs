@@ -89,7 +89,7 @@ fn a_stop_taken_in_the_drain_of_a_freeze_does_not_bend_the_registers() {
         body.registers.rip = CODE + 0x40;
         Exit::Interrupt
     });
-    cluster.signal(pid, signal::SIGTSTP);
+    cluster.signal(pid, signal::SIGSTOP);
     cluster.nodes[1].body(pid).poked = true;
     cluster.run(1, pid, |_| Exit::Interrupt);
     cluster.start_move(pid, 1);

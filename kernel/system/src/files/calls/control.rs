@@ -24,6 +24,7 @@ const TIOCSWINSZ: u32 = 0x5414;
 const FIONREAD: u32 = 0x541b;
 const FIONBIO: u32 = 0x5421;
 const TIOCNOTTY: u32 = 0x5422;
+const TIOCGSID: u32 = 0x5429;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
@@ -43,7 +44,7 @@ pub fn ioctl_shape(request: u64) -> IoctlShape {
     match request as u32 {
         TCGETS => IoctlShape::Out(TERMIOS_SIZE),
         TCSETS | TCSETSW | TCSETSF => IoctlShape::In(TERMIOS_SIZE),
-        TIOCGPGRP | FIONREAD => IoctlShape::Out(4),
+        TIOCGPGRP | TIOCGSID | FIONREAD => IoctlShape::Out(4),
         TIOCSPGRP | FIONBIO => IoctlShape::In(4),
         TIOCGWINSZ => IoctlShape::Out(8),
         TIOCSWINSZ => IoctlShape::In(8),
@@ -88,7 +89,80 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
     Ok(0)
 }
 
+/// Whether the caller is in the background of its terminal.
+fn in_background(call: &FileCall) -> bool {
+    let console = call.fs.console();
+    let job = call.job;
+    job.session != 0 && console.session() == job.session && console.foreground() != job.group
+}
+
+/// A background process must not read the terminal: its group is stopped, or it gets EIO if that
+/// could not help.
+pub(super) fn check_reader(call: &mut FileCall) -> Result<(), Stop> {
+    if !in_background(call) {
+        return Ok(());
+    }
+    if call.job.shielded_from_ttin || call.job.orphaned {
+        return Err(Errno::EIO.into());
+    }
+    call.job.signal = Some(abi::signal::SIGTTIN);
+    Err(Stop::Wait)
+}
+
+/// Nor change it, unless it does not want to hear of that.
+fn check_changer(call: &mut FileCall) -> Result<(), Stop> {
+    if !in_background(call) || call.job.shielded_from_ttou {
+        return Ok(());
+    }
+    if call.job.orphaned {
+        return Err(Errno::EIO.into());
+    }
+    call.job.signal = Some(abi::signal::SIGTTOU);
+    Err(Stop::Wait)
+}
+
+/// Puts a group of the caller's session into the foreground.
+fn set_foreground(call: &mut FileCall) -> CallResult {
+    let group = i32::from_le_bytes(fixed(call)?);
+    let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
+    let console = call.fs.console();
+    if call.job.session != 0 {
+        if console.session() != call.job.session {
+            return Err(Errno::ENOTTY.into());
+        }
+        match call.view.session_of_group(group) {
+            None => return Err(Errno::ESRCH.into()),
+            Some(session) if session != call.job.session => return Err(Errno::EPERM.into()),
+            Some(_) => {}
+        }
+    }
+    console.set_foreground(group);
+    Ok(0)
+}
+
+/// A session leader without a terminal gets this one, if nobody has it.
+fn take_terminal(call: &mut FileCall) -> CallResult {
+    let (console, job) = (call.fs.console(), call.job);
+    let mine = console.session() == job.session;
+    if job.session == 0 || (mine && console.session() != 0) {
+        return Ok(0);
+    }
+    let steals = call.args[2] == 1;
+    if job.session != call.pid || (console.session() != 0 && !steals) {
+        return Err(Errno::EPERM.into());
+    }
+    console.set_session(job.session);
+    console.set_foreground(job.group);
+    Ok(0)
+}
+
 fn terminal(call: &mut FileCall, request: u32) -> CallResult {
+    if matches!(
+        request,
+        TCSETS | TCSETSW | TCSETSF | TCSBRK | TCFLSH | TIOCSPGRP
+    ) {
+        check_changer(call)?;
+    }
     let console = call.fs.console();
     match request {
         TCGETS => call.output(2, &console.termios().to_bytes()),
@@ -107,14 +181,9 @@ fn terminal(call: &mut FileCall, request: u32) -> CallResult {
             _ => return Err(Errno::EINVAL.into()),
         },
         TIOCGPGRP => call.output(2, &console.foreground().to_le_bytes()),
-        TIOCSPGRP => {
-            let group = i32::from_le_bytes(fixed(call)?);
-            let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
-            console.set_foreground(group);
-        }
-        // There is one terminal, and every session has it.
-        TIOCSCTTY if call.group == 0 => {}
-        TIOCSCTTY => console.set_foreground(call.group),
+        TIOCGSID => call.output(2, &console.session().to_le_bytes()),
+        TIOCSPGRP => return set_foreground(call),
+        TIOCSCTTY => return take_terminal(call),
         TIOCNOTTY => {}
         TIOCGWINSZ => call.output(2, &console.window()),
         TIOCSWINSZ => console.set_window(fixed(call)?),

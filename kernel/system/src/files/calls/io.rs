@@ -58,6 +58,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             Ok(bytes)
         }
         Node::Device(Device::Tty | Device::Console) => {
+            super::control::check_reader(call)?;
             let patience = file.patience(call.pid);
             let console = call.fs.console();
             console.read(count, patience, call.now_ns, &mut call.deadline_ns)

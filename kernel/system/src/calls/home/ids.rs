@@ -1,0 +1,58 @@
+//! Who a process is, as its home knows it.
+//!
+//! Law: home's word on credentials is the one that counts; the body has a copy for the calls that
+//! only ask. The rules are those of credentials(7), with user 0 as the one with all capabilities.
+
+use crate::body::Ids;
+use crate::dispatch::HomeCall;
+use crate::wait::Stop;
+use abi::Errno;
+
+/// `NGROUPS_MAX`.
+const GROUPS_MAX: u64 = 65_536;
+/// Groups that fit into one call.
+const GROUPS_CARRIED: u64 = crate::dispatch::CHUNK / 4;
+
+/// getgroups(2).
+pub fn getgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let room = call.args[0] as i32;
+    let count = call.home().groups.len();
+    if room < 0 || (room > 0 && (room as usize) < count) {
+        return Err(Errno::EINVAL.into());
+    }
+    if room > 0 {
+        let bytes = call.home().groups.iter().flat_map(|id| id.to_le_bytes());
+        let bytes = bytes.collect();
+        call.outputs.set(1, bytes);
+    }
+    Ok(count as u64)
+}
+
+/// setgroups(2).
+pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let count = call.args[0];
+    if call.home().ids.euid != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    if count > GROUPS_MAX.min(GROUPS_CARRIED) {
+        return Err(Errno::EINVAL.into());
+    }
+    let (groups, _) = call.input(1).as_chunks::<4>();
+    let groups = groups.iter().map(|id| u32::from_le_bytes(*id)).collect();
+    call.home().groups = groups;
+    Ok(0)
+}
+
+/// The ids after set*id(2): users in the first three arguments, groups in the next.
+pub fn set_ids(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [uid, euid, suid, gid, egid, sgid] = call.args.map(|id| id as u32);
+    call.home().ids = Ids {
+        uid,
+        euid,
+        suid,
+        gid,
+        egid,
+        sgid,
+    };
+    Ok(0)
+}

@@ -1,0 +1,148 @@
+//! Sending signals, and taking those that are pending.
+//!
+//! Law: who may send is decided here, by the credentials that home keeps (kill(2)).
+
+use crate::dispatch::HomeCall;
+use crate::home::Home;
+use crate::signals::{SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
+use crate::wait::Stop;
+use abi::{Errno, signal};
+use alloc::vec::Vec;
+use wire::Pid;
+
+/// Sends a signal to all processes that are wanted and may be sent it.
+fn send(
+    call: &mut HomeCall<'_>,
+    info: SignalInfo,
+    wanted: impl Fn(&Home) -> bool,
+) -> Result<u64, Stop> {
+    let init = Pid::new(call.system.me, 1).0;
+    let me = call.home();
+    let (own, session) = (me.ids, me.session);
+    let allowed = |home: &Home| {
+        own.euid == 0
+            || [own.uid, own.euid].contains(&home.ids.uid)
+            || [own.uid, own.euid].contains(&home.ids.suid)
+            || (info.signal == signal::SIGCONT && home.session == session)
+    };
+    let (mut any, mut targets) = (false, Vec::new());
+    for home in call.system.homes.values().filter(|home| wanted(home)) {
+        any = true;
+        if allowed(home) {
+            targets.push(home.pid);
+        }
+    }
+    if targets.is_empty() {
+        let errno = if any { Errno::EPERM } else { Errno::ESRCH };
+        return Err(errno.into());
+    }
+    for pid in targets {
+        // The first process of a node has no default actions: its end would be the node's.
+        let spared = pid == init && info.signal == signal::SIGKILL;
+        if info.signal != 0 && !spared {
+            call.system.signal_with(pid, info);
+        }
+    }
+    Ok(0)
+}
+
+fn info(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result<SignalInfo, Stop> {
+    if signal > u64::from(signal::SIGNAL_MAX) {
+        return Err(Errno::EINVAL.into());
+    }
+    let sender = u64::from(call.pid) | u64::from(call.home().ids.uid) << 32;
+    Ok(SignalInfo {
+        signal: signal as u32,
+        code,
+        words: [sender, 0],
+    })
+}
+
+/// kill(2).
+pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [which, signal, ..] = call.args;
+    let info = info(call, signal, SI_USER)?;
+    let (me, group) = (call.pid, call.home().group);
+    let init = Pid::new(call.system.me, 1).0;
+    send(call, info, |home| match which as i32 {
+        -1 => home.pid != me && home.pid != init,
+        0 => home.group == group,
+        pid if pid > 0 => home.pid == pid as u32,
+        other => home.group == other.unsigned_abs(),
+    })
+}
+
+/// tkill(2): threads and processes are the same here.
+pub fn tkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [thread, signal, ..] = call.args;
+    if thread as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let info = info(call, signal, SI_TKILL)?;
+    send(call, info, |home| home.pid == thread as u32)
+}
+
+/// tgkill(2).
+pub fn tgkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [group, thread, signal, ..] = call.args;
+    if group as i32 <= 0 || thread as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if group != thread {
+        return Err(Errno::ESRCH.into());
+    }
+    call.args = [thread, signal, 0, 0, 0, 0];
+    tkill(call)
+}
+
+/// rt_sigqueueinfo(2).
+pub fn rt_sigqueueinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [which, signal, ..] = call.args;
+    let mut info = info(call, signal, SI_QUEUE)?;
+    let Some(given) = call.input(2).first_chunk::<128>() else {
+        return Err(Errno::EFAULT.into());
+    };
+    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| given[at + byte]));
+    info.code = word(8) as i32;
+    // What only the kernel and kill(2) say cannot be said to others.
+    if (info.code >= 0 || info.code == SI_TKILL) && which as u32 != call.pid {
+        return Err(Errno::EPERM.into());
+    }
+    info.words = [word(16), word(24)];
+    send(call, info, |home| home.pid == which as u32)
+}
+
+// ---- the kernel's own requests -------------------------------------------------------------------
+
+/// The next signal for the body, given what it blocks; buffer 0 is the answer.
+pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let answer = call.system.signal_answer(call.pid, call.args[0]);
+    call.outputs.set(0, answer);
+    Ok(0)
+}
+
+/// A signal of a set: `(set, whether to wait)`; buffer 0 is the record of [`SignalInfo`].
+pub fn wait_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [set, waits, ..] = call.args;
+    match call.home().take_of(set & !signal::UNBLOCKABLE) {
+        Some(info) => {
+            call.outputs.set(0, info.to_bytes().to_vec());
+            Ok(u64::from(info.signal))
+        }
+        None if waits != 0 => Err(Stop::Wait),
+        None => Err(Errno::EAGAIN.into()),
+    }
+}
+
+/// The set that is pending, in buffer 0.
+pub fn pending(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let pending = call.home().pending;
+    call.outputs.set(0, pending.to_le_bytes().to_vec());
+    Ok(0)
+}
+
+/// The process does, or does not, want to wait for its children: `(0 or 1)`.
+pub fn disown(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    call.home().disowns = call.args[0] != 0;
+    Ok(0)
+}

@@ -1,0 +1,218 @@
+//! Waiting for children, and the time they took.
+//!
+//! Law: a child's change is reported once, by whichever of the calls asks first; looking with
+//! `WNOWAIT` leaves it for the next.
+
+use crate::dispatch::HomeCall;
+use crate::home::{Home, Life};
+use crate::signals::{CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SignalInfo};
+use crate::wait::Stop;
+use abi::{Errno, signal};
+use alloc::vec::Vec;
+
+const WNOHANG: u64 = 1;
+const WUNTRACED: u64 = 2;
+const WEXITED: u64 = 4;
+const WCONTINUED: u64 = 8;
+const WNOWAIT: u64 = 0x0100_0000;
+/// `__WALL`, `__WCLONE` and `__WNOTHREAD` make no difference among single-threaded processes.
+const WAIT_KINDS: u64 = 0xe000_0000;
+const NS_PER_S: u64 = 1_000_000_000;
+/// A tick of times(2): `sysconf(_SC_CLK_TCK)` is 100.
+const TICK_NS: u64 = 10_000_000;
+
+/// What became of a child.
+struct Change {
+    pid: u32,
+    user: u32,
+    code: i32,
+    /// Exit status or signal.
+    status: u32,
+    cpu_ns: u64,
+}
+
+impl Change {
+    /// The status of wait4(2).
+    fn wait_status(&self) -> u32 {
+        match self.code {
+            CLD_EXITED => self.status << 8,
+            CLD_STOPPED => (self.status << 8) | 0x7f,
+            CLD_CONTINUED => 0xffff,
+            _ => self.status,
+        }
+    }
+}
+
+/// What there is to say about a child to somebody with these options.
+fn change_of(child: &Home, options: u64) -> Option<Change> {
+    let (code, status) = match child.life {
+        Life::Zombie(status) if options & WEXITED != 0 => match status & 0x7f {
+            0 => (CLD_EXITED, status >> 8),
+            killed => (CLD_KILLED, killed),
+        },
+        Life::Stopped {
+            signal,
+            told: false,
+        } if options & WUNTRACED != 0 => (CLD_STOPPED, signal),
+        Life::Alive if child.continued && options & WCONTINUED != 0 => {
+            (CLD_CONTINUED, signal::SIGCONT)
+        }
+        _ => return None,
+    };
+    Some(Change {
+        pid: child.pid,
+        user: child.ids.uid,
+        code,
+        status,
+        cpu_ns: child.cpu_ns.saturating_add(child.children_cpu_ns),
+    })
+}
+
+/// The next change of a wanted child, which is thereby reported; `None` if there is none and the
+/// caller does not wait.
+fn next_change(
+    call: &mut HomeCall<'_>,
+    options: u64,
+    wanted: impl Fn(&Home) -> bool,
+) -> Result<Option<Change>, Stop> {
+    let me = call.pid;
+    let mut any = false;
+    let mut found = None;
+    for child in call.system.homes.values() {
+        if child.parent != me || !wanted(child) {
+            continue;
+        }
+        any = true;
+        found = change_of(child, options);
+        if found.is_some() {
+            break;
+        }
+    }
+    let Some(change) = found else {
+        if !any {
+            return Err(Errno::ECHILD.into());
+        }
+        if options & WNOHANG != 0 {
+            return Ok(None);
+        }
+        call.home().children_changed.wait(me);
+        return Err(Stop::Wait);
+    };
+    if options & WNOWAIT != 0 {
+        return Ok(Some(change));
+    }
+    let Some(child) = call.system.homes.get_mut(&change.pid) else {
+        return Err(Errno::ECHILD.into());
+    };
+    match &mut child.life {
+        Life::Stopped { told, .. } => *told = true,
+        Life::Alive => child.continued = false,
+        Life::Zombie(_) => {
+            call.system.homes.remove(&change.pid);
+            let parent = call.home();
+            parent.children_cpu_ns = parent.children_cpu_ns.saturating_add(change.cpu_ns);
+        }
+    }
+    Ok(Some(change))
+}
+
+/// wait4(2).
+pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [which, _, options, _, _, _] = call.args;
+    if options & !(WNOHANG | WUNTRACED | WCONTINUED | WAIT_KINDS) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if which as i32 == i32::MIN {
+        return Err(Errno::ESRCH.into());
+    }
+    let group = call.home().group;
+    let change = next_change(call, options | WEXITED, |child| match which as i32 {
+        -1 => true,
+        0 => child.group == group,
+        pid if pid > 0 => child.pid == pid as u32,
+        other => child.group == other.unsigned_abs(),
+    })?;
+    let Some(change) = change else {
+        return Ok(0);
+    };
+    call.outputs
+        .set(1, change.wait_status().to_le_bytes().to_vec());
+    call.outputs.set(3, rusage(change.cpu_ns));
+    Ok(u64::from(change.pid))
+}
+
+/// waitid(2).
+pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    const P_ALL: u64 = 0;
+    const P_PID: u64 = 1;
+    const P_PGID: u64 = 2;
+    let [kind, id, _, options, _, _] = call.args;
+    let states = WEXITED | WUNTRACED | WCONTINUED;
+    if options & !(states | WNOHANG | WNOWAIT | WAIT_KINDS) != 0 || options & states == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let own = call.home().group;
+    let group = if id == 0 { own } else { id as u32 };
+    if kind > P_PGID || (kind == P_PID && id as i32 <= 0) {
+        return Err(Errno::EINVAL.into());
+    }
+    let change = next_change(call, options, |child| match kind {
+        P_ALL => true,
+        P_PID => child.pid == id as u32,
+        _ => child.group == group,
+    })?;
+    let info = change.as_ref().map_or([0; 128], |change| {
+        SignalInfo {
+            signal: signal::SIGCHLD,
+            code: change.code,
+            words: [
+                u64::from(change.pid) | u64::from(change.user) << 32,
+                u64::from(change.status),
+            ],
+        }
+        .to_user()
+    });
+    call.outputs.set(2, info.to_vec());
+    call.outputs
+        .set(4, rusage(change.map_or(0, |change| change.cpu_ns)));
+    Ok(0)
+}
+
+/// `struct rusage` with the CPU time as user time.
+fn rusage(cpu_ns: u64) -> Vec<u8> {
+    let mut bytes = alloc::vec![0; 144];
+    bytes[..8].copy_from_slice(&(cpu_ns / NS_PER_S).to_le_bytes());
+    bytes[8..16].copy_from_slice(&(cpu_ns % NS_PER_S / 1000).to_le_bytes());
+    bytes
+}
+
+/// getrusage(2).
+pub fn getrusage(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let pid = call.pid;
+    let own = call.system.bodies.get(&pid).map(|body| body.cpu_ns);
+    let who = call.args[0] as i32;
+    let home = call.home();
+    let cpu_ns = match who {
+        0 | 1 => own.unwrap_or(home.cpu_ns),
+        -1 => home.children_cpu_ns,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    call.outputs.set(1, rusage(cpu_ns));
+    Ok(0)
+}
+
+/// times(2).
+pub fn times(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let (pid, now) = (call.pid, call.system.now);
+    let own = call.system.bodies.get(&pid).map(|body| body.cpu_ns);
+    let home = call.home();
+    let ticks = [
+        own.unwrap_or(home.cpu_ns) / TICK_NS,
+        0,
+        home.children_cpu_ns / TICK_NS,
+        0,
+    ];
+    let bytes = ticks.iter().flat_map(|ticks| ticks.to_le_bytes()).collect();
+    call.outputs.set(0, bytes);
+    Ok(now / TICK_NS)
+}

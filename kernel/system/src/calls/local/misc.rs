@@ -1,0 +1,288 @@
+//! Calls that answer a constant, or check their arguments and have nothing to do.
+//!
+//! Law: what a node has only one of (processors, schedulers, personalities) is said to be so, and what
+//! Linux would refuse is refused with the same error.
+
+use crate::dispatch::LocalCall;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+use machine::PAGE_SIZE;
+
+fn put_ids(call: &mut LocalCall<'_>, ids: [u32; 3]) -> Result<u64, Stop> {
+    for at in 0..3 {
+        call.make_writable(call.args[at], 4)?;
+    }
+    for (at, id) in ids.into_iter().enumerate() {
+        call.write(call.args[at], &id.to_le_bytes())?;
+    }
+    Ok(0)
+}
+
+/// getresuid(2).
+pub fn getresuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let ids = call.body().ids;
+    put_ids(call, [ids.uid, ids.euid, ids.suid])
+}
+
+/// getresgid(2).
+pub fn getresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let ids = call.body().ids;
+    put_ids(call, [ids.gid, ids.egid, ids.sgid])
+}
+
+/// setfsuid(2): files are accessed as the effective user, which is the answer.
+pub fn setfsuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.body().ids.euid))
+}
+
+/// setfsgid(2): see [`setfsuid`].
+pub fn setfsgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(u64::from(call.body().ids.egid))
+}
+
+/// personality(2): Linux, and no other.
+pub fn personality(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    match call.args[0] as u32 {
+        0 | u32::MAX => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// capget(2): user 0 has all capabilities, others none.
+pub fn capget(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [header, data, ..] = call.args;
+    let mut word = [0; 4];
+    call.read_into(header, &mut word)?;
+    if u32::from_le_bytes(word) != CAPABILITY_VERSION_3 {
+        call.write(header, &CAPABILITY_VERSION_3.to_le_bytes())?;
+        let asks = data == 0;
+        return if asks {
+            Ok(0)
+        } else {
+            Err(Errno::EINVAL.into())
+        };
+    }
+    if data == 0 {
+        return Ok(0);
+    }
+    // CAP_LAST_CAP is 40; effective, permitted and inheritable, low words first.
+    let (low, high) = match call.body().ids.euid {
+        0 => (u32::MAX, 0x1ff),
+        _ => (0, 0),
+    };
+    let words = [low, low, 0, high, high, 0_u32];
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    call.write(data, &bytes)?;
+    Ok(0)
+}
+
+/// capset(2): capabilities come and go with user 0 only.
+pub fn capset(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let privileged = call.body().ids.euid == 0;
+    if privileged {
+        Ok(0)
+    } else {
+        Err(Errno::EPERM.into())
+    }
+}
+
+/// sethostname(2): the name belongs to the cluster.
+pub fn sethostname(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Err(Errno::EPERM.into())
+}
+
+/// setdomainname(2): see [`sethostname`].
+pub fn setdomainname(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Err(Errno::EPERM.into())
+}
+
+/// getcpu(2): there is one.
+pub fn getcpu(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [cpu, node, ..] = call.args;
+    for address in [cpu, node] {
+        if address != 0 {
+            call.write(address, &[0; 4])?;
+        }
+    }
+    Ok(0)
+}
+
+// ---- memory --------------------------------------------------------------------------------------
+
+/// A range in whole pages.
+///
+/// # Errors
+/// EINVAL if it does not begin at a page; ENOMEM if it is not all mapped.
+fn mapped(call: &mut LocalCall<'_>, address: u64, length: u64) -> Result<u64, Stop> {
+    let page = PAGE_SIZE as u64;
+    if address % page != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let length = length
+        .checked_next_multiple_of(page)
+        .filter(|length| address.checked_add(*length).is_some())
+        .ok_or(Errno::ENOMEM)?;
+    if length > 0 && !call.space()?.is_mapped(address, length) {
+        return Err(Errno::ENOMEM.into());
+    }
+    Ok(length)
+}
+
+/// msync(2): pages of files are the file's own, so there is nothing to be written.
+pub fn msync(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const MS_ASYNC: u64 = 1;
+    const MS_INVALIDATE: u64 = 2;
+    const MS_SYNC: u64 = 4;
+    let [address, length, flags, ..] = call.args;
+    let both = MS_ASYNC | MS_SYNC;
+    if flags & !(both | MS_INVALIDATE) != 0 || flags & both == both {
+        return Err(Errno::EINVAL.into());
+    }
+    mapped(call, address, length)?;
+    Ok(0)
+}
+
+/// mincore(2): of what is mapped, which pages are here.
+pub fn mincore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, into, ..] = call.args;
+    let length = mapped(call, address, length)?;
+    let pages = length / PAGE_SIZE as u64;
+    if pages > crate::dispatch::CHUNK {
+        return Err(Errno::ENOMEM.into());
+    }
+    let space = call.space()?;
+    let here: Vec<u8> = (0..pages)
+        .map(|page| u8::from(space.is_resident(address + page * PAGE_SIZE as u64)))
+        .collect();
+    call.write(into, &here)?;
+    Ok(0)
+}
+
+/// mlock(2): nothing is ever swapped out.
+pub fn mlock(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, ..] = call.args;
+    let begin = address & !(PAGE_SIZE as u64 - 1);
+    mapped(call, begin, length.saturating_add(address - begin))?;
+    Ok(0)
+}
+
+/// munlock(2).
+pub fn munlock(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    mlock(call)
+}
+
+/// mlock2(2).
+pub fn mlock2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    if call.args[2] & !1 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    mlock(call)
+}
+
+/// mlockall(2).
+pub fn mlockall(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let flags = call.args[0];
+    if flags == 0 || flags & !7 != 0 || flags == 4 {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(0)
+}
+
+/// munlockall(2).
+pub fn munlockall(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(0)
+}
+
+// ---- scheduling: one processor, everybody in turn ------------------------------------------------
+
+const SCHED_FIFO: u64 = 1;
+const SCHED_RR: u64 = 2;
+const SCHED_BATCH: u64 = 3;
+const SCHED_IDLE: u64 = 5;
+
+/// Whether an argument means the caller, the only one whose scheduling is known here.
+fn own(call: &LocalCall<'_>) -> Result<(), Stop> {
+    match call.args[0] as i32 {
+        0 => Ok(()),
+        pid if pid < 0 => Err(Errno::EINVAL.into()),
+        pid if pid as u32 == call.pid => Ok(()),
+        _ => Err(Errno::ESRCH.into()),
+    }
+}
+
+/// The range of `sched_priority` for a policy.
+fn priorities(policy: u64) -> Result<(u64, u64), Stop> {
+    match policy {
+        SCHED_FIFO | SCHED_RR => Ok((1, 99)),
+        0 | SCHED_BATCH | SCHED_IDLE => Ok((0, 0)),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// sched_get_priority_max(2).
+pub fn sched_get_priority_max(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(priorities(call.args[0])?.1)
+}
+
+/// sched_get_priority_min(2).
+pub fn sched_get_priority_min(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Ok(priorities(call.args[0])?.0)
+}
+
+/// sched_getscheduler(2): `SCHED_OTHER`.
+pub fn sched_getscheduler(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    own(call)?;
+    Ok(0)
+}
+
+/// sched_setscheduler(2): `SCHED_OTHER` is what there is.
+pub fn sched_setscheduler(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    own(call)?;
+    let [_, policy, parameter, ..] = call.args;
+    let mut word = [0; 4];
+    call.read_into(parameter, &mut word)?;
+    let (low, high) = priorities(policy)?;
+    if !(low..=high).contains(&u64::from(u32::from_le_bytes(word))) {
+        return Err(Errno::EINVAL.into());
+    }
+    if high > 0 {
+        return Err(Errno::EPERM.into());
+    }
+    Ok(0)
+}
+
+/// sched_getparam(2).
+pub fn sched_getparam(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    own(call)?;
+    call.write(call.args[1], &[0; 4])?;
+    Ok(0)
+}
+
+/// sched_setparam(2).
+pub fn sched_setparam(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    call.args = [call.args[0], 0, call.args[1], 0, 0, 0];
+    sched_setscheduler(call)
+}
+
+/// sched_rr_get_interval(2).
+pub fn sched_rr_get_interval(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    own(call)?;
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&crate::system::SLICE_NS.to_le_bytes());
+    call.write(call.args[1], &bytes)?;
+    Ok(0)
+}
+
+/// sched_setaffinity(2): the one processor must be in the set.
+pub fn sched_setaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    own(call)?;
+    let [_, length, address, ..] = call.args;
+    let bytes = call.read(address, length.min(128) as usize)?;
+    match bytes.first() {
+        Some(first) if first & 1 != 0 => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}

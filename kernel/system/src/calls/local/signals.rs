@@ -1,0 +1,125 @@
+//! What a process blocks, the stack its handlers run on, and waiting for any signal.
+//!
+//! Law: a mask that a call puts in place for its own time is saved in the signal state, travels with
+//! the body, and comes back when the call ends or in the frame of the handler that ends it.
+
+use crate::body::{AltStack, SS_DISABLE};
+use crate::dispatch::LocalCall;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+
+/// `sizeof(sigset_t)` in the kernel.
+pub(crate) const SET_BYTES: u64 = 8;
+
+/// rt_sigprocmask(2).
+pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [how, new, old, set_bytes, ..] = call.args;
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    let set = if new == 0 {
+        None
+    } else {
+        Some(call.read_u64(new)?)
+    };
+    let before = call.body().signals.mask;
+    if old != 0 {
+        call.write(old, &before.to_le_bytes())?;
+    }
+    if let Some(set) = set {
+        let mask = match how {
+            0 => before | set,
+            1 => before & !set,
+            2 => set,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        call.body().change_mask(mask);
+    }
+    Ok(0)
+}
+
+/// sigaltstack(2).
+pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [new, old, ..] = call.args;
+    let stack = if new == 0 {
+        None
+    } else {
+        let bytes = call.read(new, 24)?;
+        let word =
+            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+        let (base, flags, size) = (word(0), word(1) as u32, word(2));
+        // SS_AUTODISARM is a bit on top of the mode.
+        if flags & !(SS_DISABLE | 1 | 0x8000_0000) != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        if flags & SS_DISABLE == 0 && size < 2048 {
+            return Err(Errno::ENOMEM.into());
+        }
+        Some(AltStack {
+            base,
+            size,
+            flags: flags & !1,
+        })
+    };
+    if old != 0 {
+        let rsp = call.body().registers.rsp;
+        let now = call.body().signals.alt_stack;
+        let flags = now.flags | u32::from(now.holds(rsp));
+        let words = [now.base, u64::from(flags), now.size];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        call.write(old, &bytes)?;
+    }
+    if let Some(stack) = stack {
+        let rsp = call.body().registers.rsp;
+        if call.body().signals.alt_stack.holds(rsp) {
+            return Err(Errno::EPERM.into());
+        }
+        call.body().signals.alt_stack = stack;
+    }
+    Ok(0)
+}
+
+/// rt_sigreturn(2).
+pub fn rt_sigreturn(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    crate::signal_frame::leave(call)
+}
+
+impl LocalCall<'_> {
+    /// Blocks other signals for the time of this call. The first time the call begins anew, so that a
+    /// signal that is free now comes first.
+    ///
+    /// # Errors
+    /// `Wait`, once.
+    pub(crate) fn mask_for_now(&mut self, mask: u64) -> Result<(), Stop> {
+        let pid = self.pid;
+        let body = self.body();
+        if body.signals.saved_mask.is_some() {
+            return Ok(());
+        }
+        body.signals.saved_mask = Some(body.signals.mask);
+        body.change_mask(mask);
+        body.restart.begun = true;
+        self.system.wakes.push(pid);
+        Err(Stop::Wait)
+    }
+}
+
+/// rt_sigsuspend(2).
+pub fn rt_sigsuspend(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [set, set_bytes, ..] = call.args;
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    if call.body().signals.saved_mask.is_none() {
+        let mask = call.read_u64(set)?;
+        call.mask_for_now(mask)?;
+    }
+    Err(Stop::Wait)
+}
+
+/// pause(2).
+pub fn pause(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    call.body().restart.begun = true;
+    Err(Stop::Wait)
+}

@@ -1,0 +1,134 @@
+//! Signal calls that home has a part in.
+//!
+//! Law: a signal that is waited for is taken from home exactly once, with the answer.
+
+use super::super::local::{SET_BYTES, timespec};
+use crate::body::{HANDLER_IGNORE, SignalAction};
+use crate::dispatch::{CALL_DISOWN, CALL_PENDING, CALL_WAIT_SIGNAL, LocalCall, result_of};
+use crate::home::Request;
+use crate::signals::SignalInfo;
+use crate::wait::Stop;
+use abi::{Errno, signal};
+use alloc::vec::Vec;
+
+const SA_NOCLDWAIT: u64 = 2;
+
+/// rt_sigaction(2).
+pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [number, new, old, set_bytes, ..] = call.args;
+    let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);
+    if set_bytes != SET_BYTES
+        || number == 0
+        || number > u64::from(signal::SIGNAL_MAX)
+        || (new != 0 && unchangeable)
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    let index = number as usize - 1;
+    let action = if new == 0 {
+        None
+    } else {
+        let bytes = call.read(new, 32)?;
+        let word =
+            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+        Some(SignalAction {
+            handler: word(0),
+            flags: word(1),
+            restorer: word(2),
+            mask: word(3),
+        })
+    };
+    if old != 0 {
+        let now = call.body().signals.actions[index];
+        let bytes: Vec<u8> = [now.handler, now.flags, now.restorer, now.mask]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        call.write(old, &bytes)?;
+    }
+    if let Some(action) = action {
+        if number == u64::from(signal::SIGCHLD) {
+            // Who does not want to know of its children leaves no zombies, and those are at home.
+            let disowns = action.handler == HANDLER_IGNORE || action.flags & SA_NOCLDWAIT != 0;
+            call.ask_home(CALL_DISOWN, [u64::from(disowns), 0, 0, 0, 0, 0])?;
+        }
+        call.body().signals.actions[index] = action;
+    }
+    Ok(0)
+}
+
+/// rt_sigpending(2).
+pub fn rt_sigpending(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, set_bytes, ..] = call.args;
+    if set_bytes > SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    let answer = call.home(|call| {
+        call.make_writable(address, set_bytes as usize)?;
+        Ok(Request::plain(CALL_PENDING, [0; 6]))
+    })?;
+    result_of(answer.value)?;
+    let pending = answer
+        .buffers
+        .get(0)
+        .and_then(|bytes| bytes.try_into().ok());
+    let blocked = pending.map_or(0, u64::from_le_bytes) & call.body().signals.mask;
+    call.write(address, &blocked.to_le_bytes()[..set_bytes as usize])?;
+    Ok(0)
+}
+
+/// rt_sigtimedwait(2).
+pub fn rt_sigtimedwait(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [set, info, timeout, set_bytes, ..] = call.args;
+    if set_bytes != SET_BYTES {
+        return Err(Errno::EINVAL.into());
+    }
+    let set = call.read_u64(set)?;
+    let deadline = call.deadline(timeout, timespec)?;
+    let waits = u64::from(call.clock() < deadline);
+    let result = call.home(|call| {
+        if info != 0 {
+            call.make_writable(info, 128)?;
+        }
+        Ok(Request::plain(CALL_WAIT_SIGNAL, [set, waits, 0, 0, 0, 0]))
+    });
+    let answer = match result {
+        Err(Stop::Wait) if waits != 0 && deadline != u64::MAX => {
+            return Err(call.wait_until(deadline));
+        }
+        other => other?,
+    };
+    let signal = result_of(answer.value)?;
+    let record = answer
+        .buffers
+        .get(0)
+        .and_then(|bytes| bytes.try_into().ok());
+    if let Some(record) = record.and_then(SignalInfo::from_bytes)
+        && info != 0
+    {
+        call.write(info, &record.to_user())?;
+    }
+    Ok(signal)
+}
+
+impl LocalCall<'_> {
+    /// When a wait ends, by the process's clock: fixed when the wait begins, `u64::MAX` for one
+    /// without a limit (a null address).
+    pub(crate) fn deadline(
+        &mut self,
+        address: u64,
+        span: impl FnOnce(&mut Self, u64) -> Result<u64, Stop>,
+    ) -> Result<u64, Stop> {
+        if address == 0 {
+            return Ok(u64::MAX);
+        }
+        match self.body().restart.deadline_ns {
+            0 => {
+                let span = span(self, address)?;
+                let now = self.clock();
+                Ok(now.saturating_add(span).max(1))
+            }
+            begun => Ok(begun),
+        }
+    }
+}
