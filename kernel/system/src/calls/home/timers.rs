@@ -108,9 +108,8 @@ impl System {
         }
         let interval = home.timer.1;
         home.timer.0 = 0;
-        if interval > 0 {
+        if let Some(missed) = now.saturating_sub(at).checked_div(interval) {
             // What was missed is missed.
-            let missed = now.saturating_sub(at) / interval;
             let next = at.saturating_add(interval.saturating_mul(missed + 1));
             home.timer.0 = next;
             self.timers.insert((next, pid));

@@ -118,7 +118,7 @@ pub fn getcpu(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// EINVAL if it does not begin at a page; ENOMEM if it is not all mapped.
 fn mapped(call: &mut LocalCall<'_>, address: u64, length: u64) -> Result<u64, Stop> {
     let page = PAGE_SIZE as u64;
-    if address % page != 0 {
+    if !address.is_multiple_of(page) {
         return Err(Errno::EINVAL.into());
     }
     let length = length

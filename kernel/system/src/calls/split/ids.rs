@@ -58,7 +58,8 @@ fn set_one(now: Three, privileged: bool, id: u32) -> Result<Three, Errno> {
 fn set_two(now: Three, privileged: bool, real: u32, effective: u32) -> Result<Three, Errno> {
     let real_allowed = real == SAME || real == now[0] || real == now[1];
     let effective_allowed = effective == SAME || now.contains(&effective);
-    if !privileged && !(real_allowed && effective_allowed) {
+    let allowed = privileged || (real_allowed && effective_allowed);
+    if !allowed {
         return Err(Errno::EPERM);
     }
     let pick = |new: u32, old: u32| if new == SAME { old } else { new };
