@@ -4,6 +4,7 @@
 //! line. The lab lets a script begin when all nodes have found each other.
 
 use crate::demo::{Story, judge_part, story};
+use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
 use crate::verdict::{Verdict, between, counted, ended_well};
@@ -84,6 +85,10 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "cut-and-healed",
             build: cut_and_healed,
+        },
+        Case {
+            name: "foreign",
+            build: foreign,
         },
         Case {
             name: "demo",

@@ -9,6 +9,7 @@
 
 pub mod cases;
 pub mod demo;
+mod foreign;
 pub mod lab;
 pub mod scenario;
 pub mod verdict;

@@ -33,7 +33,7 @@ pub const CALL_END: u32 = PSEUDO + 1;
 pub const CALL_FORK: u32 = PSEUDO + 2;
 /// Opens a program for execve: path in buffer 0.
 pub const CALL_EXEC_OPEN: u32 = PSEUDO + 3;
-/// The new program runs: name, command line and path in buffers 0 to 2.
+/// The new program runs: name and command line in buffers 0 and 1.
 pub const CALL_EXEC_COMMIT: u32 = PSEUDO + 4;
 /// A page of a mapped file: `(handle, offset)`.
 pub const CALL_PAGE_IN: u32 = PSEUDO + 5;

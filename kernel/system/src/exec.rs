@@ -32,7 +32,6 @@ pub struct Loaded {
     home_file: u32,
     name: Vec<u8>,
     line: Vec<u8>,
-    path: Vec<u8>,
 }
 
 /// A file that was opened, and its first page. Kept in the body between the questions to home, and
@@ -115,7 +114,6 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
         home_file: file.home_file,
         name,
         line,
-        path,
     })
 }
 
@@ -183,7 +181,6 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         request
             .inputs
             .set(1, loaded.line[..loaded.line.len().min(PATH_MAX)].to_vec());
-        request.inputs.set(2, loaded.path.clone());
         Ok(request)
     });
     let answer = match answer {

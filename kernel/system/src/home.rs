@@ -147,7 +147,9 @@ pub struct Home {
     pub name: [u8; 16],
     /// Its arguments, each ended by NUL.
     pub command_line: Vec<u8>,
-    /// The path of its program.
+    /// The path of the program that its execve under way has opened last.
+    pub opening: Vec<u8>,
+    /// The path of its program, from the root, without links.
     pub program: Vec<u8>,
     /// When it began, node's clock, ns.
     pub started_ns: u64,

@@ -114,8 +114,10 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let path = call.input(0).to_vec();
     let (fs, pid) = (call.system.fs.clone(), call.pid);
     let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
-    let inode = fs.open_program(&files, call.system, pid, &path)?.inode;
+    let located = fs.open_program(&files, call.system, pid, &path)?;
+    let inode = located.inode;
     let home = call.home();
+    home.opening = located.path;
     let mut first = alloc::vec![0; PAGE_SIZE];
     let length = inode.read_at(0, &mut first)?;
     first.truncate(length);
@@ -129,23 +131,18 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// The new program is about to run: name, command line and path in buffers 0 to 2.
+/// The new program is about to run: name and command line in buffers 0 and 1.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let handle = call.args[0];
-    let (name, line, program) = (
-        call.input(0).to_vec(),
-        call.input(1).to_vec(),
-        call.input(2).to_vec(),
-    );
+    let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
     let home = call.home();
-    let mapped = home.mapped.get(handle).ok_or(Errno::EIO)?;
+    home.mapped.get(handle).ok_or(Errno::EIO)?;
     home.name = [0; 16];
     let length = name.len().min(15);
     home.name[..length].copy_from_slice(&name[..length]);
     home.command_line = line;
     home.command_line.truncate(PATH_MAX);
-    home.program = mapped.path().unwrap_or(program);
-    home.program.truncate(PATH_MAX);
+    home.program = core::mem::take(&mut home.opening);
     // The files of the old program are held no longer; the handle of the new one stays.
     home.mapped.keep_only(handle);
     if let Some(files) = home.files.as_mut() {
@@ -256,6 +253,7 @@ impl Home {
             remote: None,
             name: [0; 16],
             command_line: Vec::new(),
+            opening: Vec::new(),
             program: Vec::new(),
             started_ns: now,
             children_cpu_ns: 0,
