@@ -36,19 +36,23 @@ pub fn story(name: &str, lab: &dyn Lab) -> Result<Story, LabError> {
     })?;
     let mib = CHURN_MIB.to_string();
     let rounds = CHURN_ROUNDS.to_string();
-    let hashed = lab.busybox_on_host(&["sha256sum", path])?;
+    // Several times over, so that a fast machine is still at it when the last move comes.
+    let hashed = lab.busybox_on_host(&["sha256sum", path, path, path, path, path, path])?;
     let churned = lab.probe_on_host(&["churn", &mib, &rounds])?;
     let mut script = String::new();
     for (part, command) in [
-        ("sha256sum", format!("/bin/busybox sha256sum {path}")),
+        (
+            "sha256sum",
+            format!("/bin/busybox sha256sum {path} {path} {path} {path} {path} {path}"),
+        ),
         ("churn", format!("/bin/probes churn {mib} {rounds}")),
     ] {
         let _ = write!(
             script,
             "{command} > /tmp/{part} &
-sleep 0.2; migrate $! 2
-sleep 0.2; migrate $! 3
-sleep 0.2; migrate $! home
+sleep 0.1; migrate $! 2
+sleep 0.1; migrate $! 3
+sleep 0.1; migrate $! home
 echo {part} moves; cat /proc/$!/migstat; echo {part} end
 wait $!
 echo {part} status $?
