@@ -340,6 +340,20 @@ pub enum Effects {
     Open,
 }
 
+/// A program's name as prctl(PR_GET_NAME) gives it: at most 15 bytes, NUL padded.
+pub fn padded_name(name: &[u8]) -> [u8; 16] {
+    let mut padded = [0; 16];
+    let length = name.len().min(15);
+    padded[..length].copy_from_slice(&name[..length]);
+    padded
+}
+
+/// A name without its padding.
+pub fn unpadded(name: &[u8; 16]) -> &[u8] {
+    let end = name.iter().position(|byte| *byte == 0);
+    &name[..end.unwrap_or(name.len())]
+}
+
 impl Body {
     /// Runs it in user mode until it traps. A body without memory is interrupted at once.
     pub fn run(&mut self) -> machine::Exit {
@@ -367,12 +381,7 @@ impl Body {
 
     /// The program name without padding.
     pub fn short_name(&self) -> &[u8] {
-        let end = self
-            .name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(self.name.len());
-        &self.name[..end]
+        unpadded(&self.name)
     }
 
     /// Ends the pending call with a result in `rax`.

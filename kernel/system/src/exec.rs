@@ -4,7 +4,7 @@
 //! once. Home opens the file and sends its first page; segments are read lazily, by content from
 //! this node's boot image where that has the file, else from home.
 
-use crate::body::{Body, Restart, Signals};
+use crate::body::{Body, Restart, Signals, padded_name};
 use crate::calls::home::ExecFile;
 use crate::dispatch::{CALL_EXEC_COMMIT, CALL_EXEC_OPEN, LocalCall, PATH_MAX, result_of};
 use crate::home::{Home, Request};
@@ -227,7 +227,7 @@ impl System {
             size: inode.size(),
         };
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
-        home.name[..name.len().min(15)].copy_from_slice(&name[..name.len().min(15)]);
+        home.name = padded_name(name);
         home.command_line = path.iter().copied().chain([0]).collect();
         home.program = path.to_vec();
         let names = Arguments {
@@ -268,8 +268,7 @@ impl Body {
             mask: self.signals.mask,
             ..reset(&self.signals)
         };
-        self.name = [0; 16];
-        self.name[..name.len().min(15)].copy_from_slice(&name[..name.len().min(15)]);
+        self.name = padded_name(name);
         self.clear_tid = 0;
         self.robust_list = (0, 0);
         self.missing.clear();

@@ -183,12 +183,7 @@ impl Home {
 
     /// The program's name without padding.
     pub fn short_name(&self) -> &[u8] {
-        let end = self
-            .name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(self.name.len());
-        &self.name[..end]
+        crate::body::unpadded(&self.name)
     }
 
     /// Notes that a node was asked to move it.

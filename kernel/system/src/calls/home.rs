@@ -14,7 +14,7 @@ pub use signals::*;
 pub use timers::*;
 pub use waiting::*;
 
-use crate::body::Ids;
+use crate::body::{Ids, padded_name};
 use crate::dispatch::{HomeCall, PATH_MAX};
 use crate::files::FileState;
 use crate::home::{Home, Life};
@@ -137,9 +137,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
     let home = call.home();
     home.mapped.get(handle).ok_or(Errno::EIO)?;
-    home.name = [0; 16];
-    let length = name.len().min(15);
-    home.name[..length].copy_from_slice(&name[..length]);
+    home.name = padded_name(&name);
     home.command_line = line;
     home.command_line.truncate(PATH_MAX);
     home.program = core::mem::take(&mut home.opening);
@@ -155,9 +153,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let name = call.input(0).to_vec();
     let home = call.home();
-    home.name = [0; 16];
-    let length = name.len().min(15);
-    home.name[..length].copy_from_slice(&name[..length]);
+    home.name = padded_name(&name);
     Ok(0)
 }
 

@@ -13,7 +13,7 @@ pub use signals::*;
 
 use super::home::ExecFile;
 use super::local::access_of;
-use crate::body::{Body, Run};
+use crate::body::{Body, Run, padded_name};
 use crate::dispatch::{
     CALL_END, CALL_FORK, CALL_MAP_FILE, CALL_STOPPED, CHUNK, LocalCall, result_of,
 };
@@ -433,8 +433,7 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             })?;
             result_of(answer.value)?;
             let body = call.body();
-            body.name = [0; 16];
-            body.name[..name.len().min(15)].copy_from_slice(&name[..name.len().min(15)]);
+            body.name = padded_name(&name);
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),
