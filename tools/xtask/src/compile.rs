@@ -190,7 +190,10 @@ fn ensure_distribution() -> Result<(), Error> {
     if linker_folder().is_none() {
         packages.push("lld");
     }
-    setup::install("the distribution's Rust compiler", &packages)?;
+    // Debian renews this compiler within a release: lists from the time of the machine's image name
+    // one that is too old.
+    let what = "the distribution's Rust compiler";
+    setup::install_from(what, &packages, setup::Lists::Refreshed)?;
     if distribution_is_complete() {
         return Ok(());
     }

@@ -42,6 +42,20 @@ pub(crate) fn present_busybox() -> Option<PathBuf> {
 
 /// Installs Debian packages. `what` is named in messages.
 pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
+    install_from(what, packages, Lists::AsTheyAre)
+}
+
+/// Whether the package lists of this machine are good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lists {
+    /// Any version of the packages serves.
+    AsTheyAre,
+    /// Old lists name versions that do not serve.
+    Refreshed,
+}
+
+/// Installs Debian packages, or newer versions of them.
+pub(crate) fn install_from(what: &str, packages: &[&str], lists: Lists) -> Result<(), Error> {
     let list = packages.join(" ");
     let sudo = format!("sudo apt-get install -y --no-install-recommends {list}");
     let missing = |why: &str| Error::Missing {
@@ -61,23 +75,14 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
     let folder = places::target();
     std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
     let log = folder.join("setup.log");
-    // The package lists of a new machine are empty or old: refresh them only when they do not serve.
-    if apt(
-        &["install", "-y", "--no-install-recommends"],
-        packages,
-        &log,
-    )
-    .is_err()
-    {
-        say::step("refreshing the package lists: apt-get update");
-        apt(&["update"], &[], &log)?;
-        apt(
-            &["install", "-y", "--no-install-recommends"],
-            packages,
-            &log,
-        )?;
+    // The package lists of a new machine are empty or old.
+    let words = ["install", "-y", "--no-install-recommends"];
+    if lists == Lists::AsTheyAre && apt(&words, packages, &log).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    say::step("refreshing the package lists: apt-get update");
+    apt(&["update"], &[], &log)?;
+    apt(&words, packages, &log)
 }
 
 fn apt(words: &[&str], packages: &[&str], log: &Path) -> Result<(), Error> {
