@@ -1,0 +1,150 @@
+//! What only the body's node knows: home asks there, and here it is answered.
+//!
+//! Law: an answer is used once; a body that cannot be asked is told of as far as home knows it.
+
+use crate::body::{Body, Run};
+use crate::dispatch::wire_pid;
+use crate::memory::Backing;
+use crate::system::System;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::string::{String, ToString};
+use core::fmt::Write as _;
+use machine::Access;
+use wire::{BodyFacts, Message, NodeId, Pid};
+
+/// The text of `/proc/PID/maps`.
+fn maps(body: &Body) -> String {
+    let mut text = String::new();
+    let Some(space) = body.space.as_ref() else {
+        return text;
+    };
+    for area in space.areas() {
+        let flag = |access, letter| {
+            if area.access.contains(access) {
+                letter
+            } else {
+                '-'
+            }
+        };
+        let shared = if area.is_shared() { 's' } else { 'p' };
+        let inode = area.home_file().map_or(0, |handle| u64::from(handle) + 1);
+        let _ = write!(
+            text,
+            "{:08x}-{:08x} {}{}{}{shared} {:08x} 00:01 {inode}",
+            area.start,
+            area.end,
+            flag(Access::READ, 'r'),
+            flag(Access::WRITE, 'w'),
+            flag(Access::EXECUTE, 'x'),
+            area.file_offset(),
+        );
+        match (&area.backing, area.label()) {
+            (_, Some(label)) => {
+                let _ = writeln!(text, " {label:>20}");
+            }
+            (Backing::File(_), None) => {
+                let _ = writeln!(text, " file:{inode}");
+            }
+            _ => text.push('\n'),
+        }
+    }
+    text
+}
+
+/// What the node of a body tells home.
+fn facts(body: &Body) -> BodyFacts {
+    let usage = body
+        .space
+        .as_ref()
+        .map(crate::memory::Space::usage)
+        .unwrap_or_default();
+    let obstacle = match (&body.space, body.lender) {
+        (None, _) => Some("a vfork child has its memory"),
+        (_, Some(_)) => Some("it runs in its parent's memory (vfork)"),
+        (Some(space), None) => space.obstacle(),
+    };
+    BodyFacts {
+        state: match body.run {
+            Run::Ready => b'R',
+            Run::Blocked => b'S',
+            Run::Stopped => b'T',
+        },
+        cpu_ns: body.cpu_ns,
+        virtual_bytes: usage.virtual_bytes,
+        resident_pages: usage.resident_pages,
+        obstacle: obstacle.unwrap_or("").to_string(),
+        maps: maps(body),
+    }
+}
+
+impl System {
+    /// Home asks about a body that is here.
+    pub(crate) fn query(&mut self, from: NodeId, pid: Pid, epoch: u64) {
+        if from != pid.home() {
+            return;
+        }
+        let found = self
+            .bodies
+            .get(&pid.0)
+            .filter(|body| body.epoch == epoch)
+            .map(|body| facts(body));
+        self.send(
+            from,
+            Message::Told {
+                pid,
+                facts: found.unwrap_or_default(),
+            },
+        );
+    }
+
+    /// The node of a body answers.
+    pub(crate) fn told(&mut self, from: NodeId, pid: Pid, facts: BodyFacts) {
+        if let Some(home) = self.homes.get_mut(&pid.0)
+            && home.record.gate().owner() == from
+            && core::mem::take(&mut home.facts_asked)
+        {
+            home.facts = Some(facts);
+            home.request_done.wake();
+        }
+    }
+
+    /// What is known of a body: at once if it is here, else by a question to its node.
+    pub(super) fn facts_of(&mut self, pid: u32, reader: u32) -> Result<BodyFacts, Stop> {
+        if let Some(body) = self.bodies.get(&pid) {
+            return Ok(facts(body));
+        }
+        let me = self.me;
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        if !home.lives() {
+            return Ok(BodyFacts {
+                state: b'Z',
+                ..BodyFacts::default()
+            });
+        }
+        if let Some(facts) = home.facts.take() {
+            home.cpu_ns = home.cpu_ns.max(facts.cpu_ns);
+            return Ok(facts);
+        }
+        let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
+        let reachable = owner != me && self.reachable(owner).is_ok();
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        if !reachable {
+            // In the middle of a move, or out of reach: what home knows by itself.
+            return Ok(BodyFacts {
+                state: b'S',
+                ..BodyFacts::default()
+            });
+        }
+        home.facts_asked = true;
+        home.request_done.wait(reader);
+        self.send(
+            owner,
+            Message::Query {
+                pid: wire_pid(pid),
+                epoch,
+            },
+        );
+        Err(Stop::Wait)
+    }
+}

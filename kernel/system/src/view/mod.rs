@@ -1,0 +1,87 @@
+//! What /proc shows, and what writing there does.
+//!
+//! Law: home answers for its processes wherever they are; what only the body's node knows is asked
+//! for there. Formats are those of proc(5) where Linux has the file.
+
+mod bodies;
+mod moving;
+mod node;
+mod process;
+
+use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile};
+use crate::system::System;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+
+/// Clock ticks per second in proc(5).
+const TICK_NS: u64 = 10_000_000;
+const NS_PER_S: u64 = 1_000_000_000;
+
+impl ProcView for System {
+    fn pids(&self) -> Vec<u32> {
+        self.homes.keys().copied().collect()
+    }
+
+    fn session_of_group(&self, group: u32) -> Option<u32> {
+        let mut homes = self.homes.values();
+        let member = homes.find(|home| home.group == group)?;
+        Some(member.session)
+    }
+
+    fn exists(&self, pid: u32) -> bool {
+        self.homes.contains_key(&pid)
+    }
+
+    fn read(&mut self, entry: ProcEntry, reader: u32) -> Result<Vec<u8>, Stop> {
+        Ok(match entry {
+            ProcEntry::Global(file) => self.global(file).into_bytes(),
+            ProcEntry::Cluster(file) => self.cluster(file).into_bytes(),
+            ProcEntry::Process(pid, file) => self.process_file(pid, file, reader)?,
+        })
+    }
+
+    fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop> {
+        let text = core::str::from_utf8(bytes)
+            .map_err(|_| Errno::EINVAL)?
+            .trim();
+        match entry {
+            ProcEntry::Process(pid, ProcessFile::Goto) => self.go(pid, text, writer)?,
+            ProcEntry::Cluster(ClusterFile::Ping) => self.measure(writer, text)?,
+            ProcEntry::Cluster(ClusterFile::Control) => self.control(text)?,
+            _ => return Err(Errno::EACCES.into()),
+        }
+        Ok(bytes.len())
+    }
+
+    fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno> {
+        match entry {
+            ProcEntry::Process(pid, ProcessFile::Exe) => {
+                let home = self.homes.get(&pid).ok_or(Errno::ENOENT)?;
+                Ok(home.program.clone())
+            }
+            ProcEntry::Process(pid, ProcessFile::Fd(fd)) => {
+                let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
+                files.ok_or(Errno::ENOENT)?.describe(fd)
+            }
+            ProcEntry::Process(pid, ProcessFile::Cwd) => {
+                let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
+                files.ok_or(Errno::ENOENT)?.directory()
+            }
+            _ => Err(Errno::ENOENT),
+        }
+    }
+
+    fn descriptors(&self, pid: u32) -> Vec<u32> {
+        let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
+        files
+            .map(crate::files::FileState::open_descriptors)
+            .unwrap_or_default()
+    }
+
+    fn random(&mut self, into: &mut [u8]) {
+        for chunk in into.chunks_mut(8) {
+            chunk.copy_from_slice(&machine::random_u64().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Moving processes by writing to `goto`, and what became of it.
+//!
+//! Law: a request is answered once, to who asked; everybody who waits looks again.
+
+use crate::body::Hold;
+use crate::dispatch::wire_pid;
+use crate::home::{Asked, MOVES_KEPT, MoveRequest};
+use crate::system::System;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::string::ToString;
+use wire::{Message, MoveError, MoveStats, NodeId, Pid};
+
+impl System {
+    /// `goto`: moves a process and returns when it is there; a process that moves itself returns
+    /// there.
+    pub(super) fn go(&mut self, pid: u32, text: &str, writer: u32) -> Result<(), Stop> {
+        let me = self.me;
+        let target = match text {
+            "home" => me,
+            number => NodeId(number.parse().map_err(|_| Errno::EINVAL)?),
+        };
+        let home = self
+            .homes
+            .get_mut(&pid)
+            .filter(|home| home.lives())
+            .ok_or(Errno::ESRCH)?;
+        if pid == Pid::new(me, 1).0 {
+            let reason = MoveError::CantMove("the first process of a node stays there".to_string());
+            return Err(self.explain(pid, &reason).into());
+        }
+        let gate = home.record.gate();
+        let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
+        if let Some(request) = home.request.take() {
+            match (
+                request.asker == writer && request.target == target,
+                request.result.clone(),
+            ) {
+                (true, Some(result)) => return self.outcome(pid, result),
+                // A request under way is waited for, one's own as well as somebody else's.
+                (_, None) if request.asker != pid || writer != pid => {
+                    home.request_done.wait(writer);
+                    home.request = Some(request);
+                    return Err(Stop::Wait);
+                }
+                _ => {}
+            }
+        }
+        if owner == target {
+            return Ok(());
+        }
+        self.reachable(target)
+            .map_err(|error| self.explain(pid, &error))?;
+        self.last_request += 1;
+        let id = self.last_request;
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return Err(Errno::ESRCH.into());
+        };
+        home.request = Some(MoveRequest {
+            id,
+            target,
+            asker: writer,
+            source: (owner, owner_boot),
+            result: None,
+        });
+        home.ask(Asked {
+            request: id,
+            node: owner,
+            target,
+        });
+        let own = writer == pid;
+        if !own {
+            home.request_done.wait(writer);
+        }
+        if owner == me {
+            let hold = if own { Hold::Waits } else { Hold::Runs };
+            self.wish(pid, epoch, id, target, hold);
+        } else {
+            let request = Message::MoveRequest {
+                pid: wire_pid(pid),
+                epoch,
+                request: id,
+                target,
+                asker: wire_pid(writer),
+            };
+            self.send(owner, request);
+        }
+        if own { Ok(()) } else { Err(Stop::Wait) }
+    }
+
+    /// The result of a request, from wherever the process was.
+    pub(crate) fn move_result(
+        &mut self,
+        from: NodeId,
+        pid: u32,
+        id: u64,
+        result: Result<MoveStats, MoveError>,
+    ) {
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
+        let mine = |asked: &Asked| (asked.request, asked.node) == (id, from);
+        let Some(index) = home.asked.iter().position(mine) else {
+            return;
+        };
+        home.asked.remove(index);
+        if let Ok(stats) = &result {
+            home.obstacle = None;
+            home.move_count += 1;
+            home.moves.push_back((home.move_count, *stats));
+            if home.moves.len() > MOVES_KEPT {
+                home.moves.pop_front();
+            }
+        }
+        if let Some(request) = home.request.as_mut().filter(|request| request.id == id) {
+            request.result = Some(result);
+            if request.asker == pid {
+                home.request = None;
+            }
+        }
+        home.request_done.wake();
+    }
+
+    fn outcome(&mut self, pid: u32, result: Result<MoveStats, MoveError>) -> Result<(), Stop> {
+        result
+            .map(|_| ())
+            .map_err(|error| self.explain(pid, &error).into())
+    }
+
+    /// The error number for a reason, which is kept in words for `cantmove`.
+    fn explain(&mut self, pid: u32, error: &MoveError) -> Errno {
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.obstacle = Some(error.to_string());
+        }
+        match error {
+            MoveError::UnknownNode => Errno::ENXIO,
+            MoveError::NodeDead => Errno::EHOSTDOWN,
+            MoveError::NodeFull => Errno::ENOMEM,
+            MoveError::Features => Errno::EOPNOTSUPP,
+            MoveError::CantMove(_) | MoveError::Busy => Errno::EBUSY,
+            MoveError::Gone => Errno::ESRCH,
+            MoveError::TimedOut => Errno::ETIMEDOUT,
+            MoveError::Aborted => Errno::EAGAIN,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The files of a process in /proc.
+//!
+//! Law: home answers for its processes wherever they are. Formats are those of proc(5) where Linux
+//! has the file.
+
+use super::TICK_NS;
+use crate::files::ProcessFile;
+use crate::home::{Home, Life};
+use crate::system::System;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+use machine::PAGE_SIZE;
+use wire::BodyFacts;
+
+impl System {
+    pub(super) fn process_file(
+        &mut self,
+        pid: u32,
+        file: ProcessFile,
+        reader: u32,
+    ) -> Result<Vec<u8>, Stop> {
+        let me = self.me;
+        let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let owner = home.record.gate().owner();
+        Ok(match file {
+            ProcessFile::Home => format!("{}\n", me.0).into_bytes(),
+            ProcessFile::Where if owner == me => b"home\n".to_vec(),
+            ProcessFile::Where => format!("{}\n", owner.0).into_bytes(),
+            ProcessFile::Nmigs => format!("{}\n", home.move_count).into_bytes(),
+            ProcessFile::Migstat => migstat(home).into_bytes(),
+            ProcessFile::Cmdline => home.command_line.clone(),
+            ProcessFile::Comm => {
+                let mut name = home.short_name().to_vec();
+                name.push(b'\n');
+                name
+            }
+            ProcessFile::Maps => self.facts_of(pid, reader)?.maps.into_bytes(),
+            ProcessFile::CantMove => {
+                let facts = self.facts_of(pid, reader)?;
+                let last = self.homes.get(&pid).and_then(|home| home.obstacle.clone());
+                let reason = if facts.obstacle.is_empty() {
+                    last.unwrap_or_default()
+                } else {
+                    facts.obstacle
+                };
+                let mut text = reason.into_bytes();
+                if !text.is_empty() {
+                    text.push(b'\n');
+                }
+                text
+            }
+            ProcessFile::Stat | ProcessFile::Statm | ProcessFile::Status => {
+                let mut facts = self.facts_of(pid, reader)?;
+                if reader == pid {
+                    // Who reads this runs, whatever its call waits for.
+                    facts.state = b'R';
+                }
+                let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+                match file {
+                    ProcessFile::Stat => stat(home, &facts),
+                    ProcessFile::Statm => statm(&facts),
+                    _ => status(home, &facts),
+                }
+                .into_bytes()
+            }
+            _ => return Err(Errno::ENOENT.into()),
+        })
+    }
+}
+
+/// The text of `/proc/PID/migstat`.
+fn migstat(home: &Home) -> String {
+    let mut text = String::from(
+        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\n",
+    );
+    let us = |ns: u64| ns as f64 / 1000.0;
+    for (number, stats) in &home.moves {
+        let _ = writeln!(
+            text,
+            "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
+            stats.from.0,
+            stats.to.0,
+            stats.pages_sent,
+            stats.pages_zero,
+            stats.pages_present,
+            stats.bytes,
+            us(stats.freeze_ns),
+            us(stats.observer_ns),
+            us(stats.total_ns),
+            us(stats.rtt_ns),
+            us(stats.phases.wait_ns),
+            us(stats.phases.admit_ns),
+            us(stats.phases.capture_ns),
+            us(stats.phases.flight_ns),
+            us(stats.phases.start_ns),
+            us(stats.phases.release_ns),
+            us(stats.phases.push_ns)
+        );
+    }
+    text
+}
+
+fn state_letter(home: &Home, facts: &BodyFacts) -> char {
+    match home.life {
+        Life::Zombie(_) => 'Z',
+        Life::Stopped { .. } => 'T',
+        Life::Alive => char::from(if facts.state == 0 { b'S' } else { facts.state }),
+    }
+}
+
+/// `/proc/PID/stat`, proc(5): 52 fields.
+fn stat(home: &Home, facts: &BodyFacts) -> String {
+    let name = String::from_utf8_lossy(home.short_name()).into_owned();
+    let cpu = facts.cpu_ns.max(home.cpu_ns) / TICK_NS;
+    let state = state_letter(home, facts);
+    format!(
+        "{} ({name}) {state} {} {} {} 1025 {} 0 0 0 0 0 {cpu} 0 {} 0 20 0 1 0 {} {} {} \
+         18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+        home.pid,
+        home.parent,
+        home.group,
+        home.session,
+        home.group,
+        home.children_cpu_ns / TICK_NS,
+        home.started_ns / TICK_NS,
+        facts.virtual_bytes,
+        facts.resident_pages,
+    )
+}
+
+fn statm(facts: &BodyFacts) -> String {
+    let pages = facts.virtual_bytes / PAGE_SIZE as u64;
+    format!("{pages} {} 0 0 0 {pages} 0\n", facts.resident_pages)
+}
+
+/// `/proc/PID/status`, the lines that programs read.
+fn status(home: &Home, facts: &BodyFacts) -> String {
+    let letter = state_letter(home, facts);
+    let word = match letter {
+        'R' => "running",
+        'T' => "stopped",
+        'Z' => "zombie",
+        _ => "sleeping",
+    };
+    let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
+    format!(
+        "Name:\t{}\nUmask:\t0022\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{}\n\
+         TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t{} kB\nVmRSS:\t{} kB\nThreads:\t1\n\
+         SigPnd:\t{:016x}\nSigBlk:\t{:016x}\n",
+        String::from_utf8_lossy(home.short_name()),
+        home.parent,
+        facts.virtual_bytes >> 10,
+        kib(facts.resident_pages),
+        home.pending,
+        home.blocked,
+        pid = home.pid,
+    )
+}
