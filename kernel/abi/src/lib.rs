@@ -6,8 +6,10 @@
 mod errno;
 pub mod layout;
 mod names;
+mod notes;
 pub mod signal;
 pub mod table;
 
 pub use errno::Errno;
-pub use names::call_name;
+pub use names::{all_names, call_name};
+pub use notes::{NOTES, note};

@@ -10,6 +10,11 @@ pub fn call_name(number: u64) -> Option<&'static str> {
     Some(NAMES[index].1)
 }
 
+/// Every call of Linux: number and name, by ascending number.
+pub fn all_names() -> &'static [(u16, &'static str)] {
+    NAMES
+}
+
 const NAMES: &[(u16, &str)] = &[
     (0, "read"),
     (1, "write"),

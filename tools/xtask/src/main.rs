@@ -19,6 +19,7 @@ mod root;
 mod run;
 mod say;
 mod setup;
+mod syscalls;
 mod table;
 mod terminal;
 mod test;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Migrate(options),
         } => bench::migrate(options, kernel),
+        Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
     };
     match outcome {

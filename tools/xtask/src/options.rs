@@ -44,6 +44,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Write SYSCALLS.md anew from the table of calls.
+    Syscalls,
     /// Build the kernel and the user programs, and set up what they need.
     Build,
 }

@@ -53,6 +53,7 @@ pub(crate) fn all(root: &Path) -> Vec<(&'static str, Result<(), String>)> {
         ("file headers", joined(headers(root))),
         ("nothing unfinished", joined(unfinished(root))),
         ("documented paths exist", joined(documented_paths(root))),
+        ("SYSCALLS.md is true", crate::syscalls::check(root)),
     ]
 }
 

@@ -1,0 +1,112 @@
+//! What a call's row cannot say: which flags, commands and limits it knows.
+//!
+//! Law: one line for each call of the table that takes less than Linux does, or that answers a
+//! constant. A call without a note takes what its manual page says. `SYSCALLS.md` is made of the table
+//! and of this by `cargo xtask syscalls`.
+
+/// By name, in alphabetical order.
+pub const NOTES: &[(&str, &str)] = &[
+    (
+        "arch_prctl",
+        "ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS",
+    ),
+    (
+        "capget",
+        "version 3; user 0 has all capabilities, others none",
+    ),
+    ("capset", "accepted from user 0 and without effect"),
+    (
+        "clone",
+        "fork and vfork forms; CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
+    ),
+    ("fadvise64", "checked, without effect"),
+    (
+        "fallocate",
+        "no flags, FALLOC_FL_KEEP_SIZE; holes are not punched",
+    ),
+    (
+        "fcntl",
+        "F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL (O_APPEND, O_NONBLOCK), F_GETPIPE_SZ",
+    ),
+    ("futex", "what a process of one thread can ask"),
+    ("getcpu", "one processor"),
+    ("getrandom", "up to 64 KiB a call"),
+    (
+        "ioctl",
+        "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; on a terminal TCGETS, TCSETS*, TCSBRK, TCXONC, TCFLSH, TIOC[GS]PGRP, TIOCGSID, TIOCSCTTY, TIOCNOTTY, TIOC[GS]WINSZ",
+    ),
+    (
+        "madvise",
+        "MADV_DONTNEED, MADV_FREE, MADV_DOFORK, MADV_DONTFORK, MADV_WIPEONFORK, MADV_KEEPONFORK; other advice is checked, without effect",
+    ),
+    ("mlock", "checked; nothing is ever swapped out"),
+    ("mlock2", "checked; nothing is ever swapped out"),
+    ("mlockall", "checked; nothing is ever swapped out"),
+    (
+        "mmap",
+        "MAP_SHARED, MAP_SHARED_VALIDATE, MAP_PRIVATE, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS; others are hints; no huge pages",
+    ),
+    (
+        "mprotect",
+        "PROT_READ, PROT_WRITE, PROT_EXEC, PROT_NONE; writable is readable",
+    ),
+    ("mremap", "MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP"),
+    ("msync", "checked; pages of files are the file's own"),
+    ("munlock", "checked; nothing is ever swapped out"),
+    ("open", "no O_TMPFILE, O_DIRECT and O_ASYNC without effect"),
+    (
+        "openat",
+        "no O_TMPFILE, O_DIRECT and O_ASYNC without effect",
+    ),
+    ("personality", "PER_LINUX"),
+    ("prctl", "PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE"),
+    ("prlimit64", "of the caller itself"),
+    ("rseq", "always ENOSYS: libraries cope"),
+    ("sched_getaffinity", "one processor"),
+    ("sched_getscheduler", "of the caller itself; SCHED_OTHER"),
+    (
+        "sched_setaffinity",
+        "of the caller itself; the one processor must be in the set",
+    ),
+    (
+        "sched_setscheduler",
+        "of the caller itself; SCHED_OTHER, SCHED_BATCH, SCHED_IDLE; EPERM for real-time policies",
+    ),
+    (
+        "setdomainname",
+        "always EPERM: the name belongs to the cluster",
+    ),
+    (
+        "setfsgid",
+        "answers the effective group; files are accessed as that",
+    ),
+    (
+        "setfsuid",
+        "answers the effective user; files are accessed as that",
+    ),
+    (
+        "sethostname",
+        "always EPERM: the name belongs to the cluster",
+    ),
+];
+
+/// The note of a call, by its name.
+pub fn note(name: &str) -> Option<&'static str> {
+    let index = NOTES.binary_search_by(|row| row.0.cmp(name)).ok()?;
+    Some(NOTES[index].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::CALLS;
+
+    #[test]
+    fn notes_are_in_order_and_of_calls_that_exist() {
+        assert!(NOTES.is_sorted_by(|left, right| left.0 < right.0));
+        for (name, text) in NOTES {
+            assert!(CALLS.iter().any(|call| call.name == *name), "{name}");
+            assert!(!text.contains(['|', '\n']), "{name}");
+        }
+    }
+}
