@@ -19,7 +19,7 @@ pub mod symbols;
 mod types;
 
 pub use types::{
-    Access, BootInfo, CpuFeatures, Exit, FRAME_KINDS, FrameCounts, FrameKind, MsiVector,
+    Access, BootInfo, CpuFeatures, Exit, FRAME_KINDS, FrameCounts, FrameKind, MAX_CPUS, MsiVector,
     OutOfMemory, PAGE_SIZE, Registers, USER_END,
 };
 
@@ -27,9 +27,10 @@ pub use types::{
 mod x86;
 #[cfg(target_os = "none")]
 pub use x86::{
-    Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, allocate_vector, boot_unix_ns,
-    console_read, console_write, cpu_features, fence, frame_counts, idle, log_line, now_ns,
-    pci_read32, pci_write32, power_off, random_u64, run_user, self_test, set_timer,
+    Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, TableHandle, allocate_vector,
+    boot_unix_ns, console_read, console_write, cpu_count, cpu_features, fence, frame_counts, idle,
+    kick, log_line, now_ns, pci_read32, pci_write32, power_off, random_u64, run_user, self_test,
+    set_timer, this_cpu,
 };
 
 #[cfg(not(target_os = "none"))]
@@ -38,11 +39,12 @@ pub mod fake;
 pub use fake::{
     boot_unix_ns,
     console::{console_read, console_write, log_line},
+    cpu_count,
     device::{Dma, Mmio, allocate_vector, fence, pci_read32, pci_write32},
     frame::{Frame, frame_counts},
-    idle, now_ns,
-    paging::{Mapping, PageIter, PageTable},
-    power_off, random_u64, self_test, set_timer,
+    idle, kick, now_ns,
+    paging::{Mapping, PageIter, PageTable, TableHandle},
+    power_off, random_u64, self_test, set_timer, this_cpu,
     user::{FpuState, cpu_features, run_user},
 };
 

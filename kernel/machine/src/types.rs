@@ -13,6 +13,9 @@ pub const PAGE_SIZE: usize = 4096;
 /// space cannot leave a non-canonical return address behind.
 pub const USER_END: u64 = 0x0000_7fff_ffff_f000;
 
+/// The most processors of a machine that are used.
+pub const MAX_CPUS: usize = 64;
+
 /// No free page frame is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfMemory;

@@ -358,7 +358,7 @@ impl Body {
     /// Runs it in user mode until it traps. A body without memory is interrupted at once.
     pub fn run(&mut self) -> machine::Exit {
         match &self.space {
-            Some(space) => machine::run_user(&mut self.registers, space.table()),
+            Some(space) => machine::run_user(&mut self.registers, &space.table().handle()),
             None => machine::Exit::Interrupt,
         }
     }

@@ -9,6 +9,7 @@ const STACK_TOP: u64 = 0x7fff_ffff_e000;
 
 pub(super) fn run(checks: &mut Checks) {
     user_mode(checks);
+    handles(checks);
     preemption(checks);
     fpu(checks);
 }
@@ -41,7 +42,7 @@ impl Thread {
     }
 
     pub(super) fn run(&mut self) -> Exit {
-        machine::run_user(&mut self.registers, &self.table)
+        machine::run_user(&mut self.registers, &self.table.handle())
     }
 }
 
@@ -189,6 +190,30 @@ fn user_mode(checks: &mut Checks) {
     );
     single_step(checks);
     hostile_flags(checks);
+}
+
+/// A handle outlives its table: nothing runs on it then, and it frees what is left.
+fn handles(checks: &mut Checks) {
+    let before = machine::frame_counts().by_kind;
+    let user = FrameKind::User as usize;
+    let mut thread = Thread::new(&[0x0f, 0x05]); // syscall
+    checks.check(thread.run() == Exit::Syscall, "a thread runs on a handle");
+    let handle = thread.table.handle();
+    let Thread {
+        table,
+        mut registers,
+    } = thread;
+    drop(table);
+    let during = machine::frame_counts().by_kind;
+    checks.check(during[user] == before[user], "frames go with their owner");
+    registers.rip = CODE;
+    checks.check(
+        machine::run_user(&mut registers, &handle) == Exit::Interrupt && registers.rip == CODE,
+        "nothing runs in an address space that is gone",
+    );
+    drop(handle);
+    let after = machine::frame_counts().by_kind;
+    checks.check(after[1..] == before[1..], "tables go with the last handle");
 }
 
 /// TF makes every instruction a debug exception.

@@ -21,7 +21,7 @@ pub use paging::touch;
 pub use user::set_user;
 
 /// A scripted user program; see [`set_user`].
-type Program = Box<dyn FnMut(&mut crate::Registers, &crate::PageTable) -> crate::Exit>;
+type Program = Box<dyn FnMut(&mut crate::Registers, &crate::TableHandle) -> crate::Exit>;
 
 struct Machine {
     now_ns: Cell<u64>,
@@ -33,6 +33,9 @@ struct Machine {
     program: RefCell<Option<Rc<RefCell<Program>>>>,
     fpu: RefCell<Vec<u8>>,
     next_vector: Cell<u8>,
+    cpus: Cell<usize>,
+    cpu: Cell<usize>,
+    kicked: Cell<u64>,
     frames: Arc<frame::Pool>,
 }
 
@@ -48,6 +51,9 @@ impl Machine {
             program: RefCell::default(),
             fpu: RefCell::new(user::initial_fpu()),
             next_vector: Cell::new(0x40),
+            cpus: Cell::new(1),
+            cpu: Cell::new(0),
+            kicked: Cell::new(0),
             frames: Arc::new(frame::Pool::new()),
         }
     }
@@ -138,6 +144,42 @@ pub fn idle() {
     });
 }
 
+/// Sets how many processors this thread's machine has, and makes the first the current one.
+pub fn set_cpu_count(count: usize) {
+    assert!((1..=crate::MAX_CPUS).contains(&count), "no such machine");
+    MACHINE.with(|machine| {
+        machine.cpus.set(count);
+        machine.cpu.set(0);
+    });
+}
+
+/// Sets what [`this_cpu`] answers on this thread.
+pub fn set_this_cpu(cpu: usize) {
+    assert!(cpu < cpu_count(), "no such processor");
+    MACHINE.with(|machine| machine.cpu.set(cpu));
+}
+
+/// The processors that were kicked since the last call: bit `n` is number `n`.
+pub fn take_kicked() -> u64 {
+    MACHINE.with(|machine| machine.kicked.take())
+}
+
+/// How many processors run.
+pub fn cpu_count() -> usize {
+    MACHINE.with(|machine| machine.cpus.get())
+}
+
+/// The number of the processor this runs on: below [`cpu_count`].
+pub fn this_cpu() -> usize {
+    MACHINE.with(|machine| machine.cpu.get())
+}
+
+/// Makes a processor leave user mode or wake from [`idle`]; the fake only remembers it.
+pub fn kick(cpu: usize) {
+    assert!(cpu < cpu_count(), "no such processor");
+    MACHINE.with(|machine| machine.kicked.set(machine.kicked.get() | 1 << cpu));
+}
+
 /// A number from this thread's seeded generator (SplitMix64).
 pub fn random_u64() -> u64 {
     MACHINE.with(|machine| {
@@ -190,6 +232,16 @@ mod tests {
         one.enter();
         assert_eq!(now_ns(), 7);
         assert_eq!(crate::frame_counts().by_kind, [0; 6]);
+    }
+
+    #[test]
+    fn processors_are_numbered_and_kicked() {
+        assert_eq!((cpu_count(), this_cpu()), (1, 0));
+        set_cpu_count(3);
+        set_this_cpu(2);
+        kick(1);
+        kick(0);
+        assert_eq!((this_cpu(), take_kicked(), take_kicked()), (2, 3, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A user address space as a sorted map.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::{Access, Frame, OutOfMemory, PAGE_SIZE, USER_END};
 
@@ -28,10 +28,37 @@ impl Mapping {
     }
 }
 
+/// The pages of an address space; `None` once its owner is gone.
+type Pages = Option<BTreeMap<u64, Mapping>>;
+
+/// What a processor needs to run user mode in an address space. Cheap to clone; the [`PageTable`]
+/// may change, or go, while user mode runs on the handle.
+#[derive(Debug, Clone)]
+pub struct TableHandle(Arc<Mutex<Pages>>);
+
+impl TableHandle {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0
+            .lock()
+            .expect("nothing panics while it has the pages")
+    }
+
+    /// What is mapped at a page, as user mode sees it: for scripted programs.
+    pub fn get(&self, page: u64) -> Option<Mapping> {
+        check(page);
+        self.pages().as_ref()?.get(&page).cloned()
+    }
+
+    /// Whether the owner of the address space is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.pages().is_none()
+    }
+}
+
 /// The user half of an address space.
 #[derive(Debug)]
 pub struct PageTable {
-    pages: BTreeMap<u64, Mapping>,
+    handle: TableHandle,
 }
 
 impl PageTable {
@@ -41,8 +68,21 @@ impl PageTable {
     /// [`OutOfMemory`] when there is no frame for the root table.
     pub fn new() -> Result<PageTable, OutOfMemory> {
         Ok(PageTable {
-            pages: BTreeMap::new(),
+            handle: TableHandle(Arc::new(Mutex::new(Some(BTreeMap::new())))),
         })
+    }
+
+    /// What processors run on.
+    pub fn handle(&self) -> TableHandle {
+        self.handle.clone()
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<u64, Mapping>) -> T) -> T {
+        act(self
+            .handle
+            .pages()
+            .as_mut()
+            .expect("the pages go with the page table"))
     }
 
     /// Maps a page, giving back what was mapped there. Panics unless `page` is a page-aligned
@@ -63,90 +103,104 @@ impl PageTable {
             accessed: false,
             dirty: false,
         };
-        Ok(self.pages.insert(page, mapping).map(|old| old.frame))
+        Ok(self.with(|pages| pages.insert(page, mapping).map(|old| old.frame)))
     }
 
     /// Takes a page out, giving back its frame.
     pub fn unmap(&mut self, page: u64) -> Option<Frame> {
         check(page);
-        self.pages.remove(&page).map(|old| old.frame)
+        self.with(|pages| pages.remove(&page).map(|old| old.frame))
     }
 
     /// Changes what user mode may do with a page. False: nothing is mapped there.
     pub fn protect(&mut self, page: u64, access: Access) -> bool {
         check(page);
-        self.pages
-            .get_mut(&page)
-            .map(|mapping| mapping.access = access)
-            .is_some()
+        self.with(|pages| {
+            pages
+                .get_mut(&page)
+                .map(|mapping| mapping.access = access)
+                .is_some()
+        })
     }
 
     /// What is mapped at a page.
     pub fn get(&self, page: u64) -> Option<Mapping> {
-        check(page);
-        self.pages.get(&page).cloned()
+        self.handle.get(page)
     }
 
     /// Clears the accessed flag of a page and says what it was.
     pub fn clear_accessed(&mut self, page: u64) -> bool {
         check(page);
-        self.pages
-            .get_mut(&page)
-            .is_some_and(|mapping| std::mem::replace(&mut mapping.accessed, false))
+        self.with(|pages| {
+            pages
+                .get_mut(&page)
+                .is_some_and(|mapping| std::mem::replace(&mut mapping.accessed, false))
+        })
     }
 
     /// Whether a page is mapped and was used since the flag was cleared.
     pub fn is_accessed(&self, page: u64) -> bool {
         check(page);
-        self.pages
-            .get(&page)
-            .is_some_and(|mapping| mapping.accessed)
+        self.with(|pages| pages.get(&page).is_some_and(|mapping| mapping.accessed))
     }
 
     /// The mapped pages in `[from, to)`, in order.
     pub fn pages(&self, from: u64, to: u64) -> PageIter<'_> {
         PageIter {
-            range: self.pages.range(from..to.max(from)),
+            table: self,
+            next: from,
+            to,
         }
     }
 
     /// The first mapped page in `[from, to)`.
     pub fn next_mapped(&self, from: u64, to: u64) -> Option<u64> {
-        self.pages
-            .range(from..to.max(from))
-            .next()
-            .map(|(&page, _)| page)
+        self.with(|pages| Some(*pages.range(from..to.max(from)).next()?.0))
     }
 
     /// How many pages are mapped.
     pub fn mapped_count(&self) -> u64 {
-        self.pages.len() as u64
+        self.with(|pages| pages.len() as u64)
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        let pages = self.handle.pages().take();
+        drop(pages);
     }
 }
 
 /// The mapped pages of a range, in order; see [`PageTable::pages`].
 #[derive(Debug)]
 pub struct PageIter<'a> {
-    range: Range<'a, u64, Mapping>,
+    table: &'a PageTable,
+    next: u64,
+    to: u64,
 }
 
 impl Iterator for PageIter<'_> {
     type Item = (u64, Mapping);
 
     fn next(&mut self) -> Option<(u64, Mapping)> {
-        self.range
-            .next()
-            .map(|(&page, mapping)| (page, mapping.clone()))
+        let found = self.table.with(|pages| {
+            let (&page, mapping) = pages.range(self.next..self.to.max(self.next)).next()?;
+            Some((page, mapping.clone()))
+        });
+        self.next = found.as_ref()?.0 + PAGE_SIZE as u64;
+        found
     }
 }
 
 /// Does to the flags of a page what an access by user mode would do. Panics if nothing is mapped
 /// there or the access is forbidden.
 pub fn touch(table: &mut PageTable, page: u64, access: Access) {
-    let mapping = table.pages.get_mut(&page).expect("a mapped page");
-    assert!(mapping.access.contains(access), "the access would fault");
-    mapping.accessed = true;
-    mapping.dirty |= access.contains(Access::WRITE);
+    table.with(|pages| {
+        let mapping = pages.get_mut(&page).expect("a mapped page");
+        assert!(mapping.access.contains(access), "the access would fault");
+        mapping.accessed = true;
+        mapping.dirty |= access.contains(Access::WRITE);
+    });
 }
 
 fn check(page: u64) {

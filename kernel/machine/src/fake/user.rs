@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::MACHINE;
-use crate::{CpuFeatures, Exit, PageTable, Registers};
+use crate::{CpuFeatures, Exit, Registers, TableHandle};
 
 /// Bytes of the XSAVE area with x87, SSE and AVX: 512 legacy, 64 header, 256 upper halves.
 const FPU_SIZE: usize = 832;
@@ -12,14 +12,17 @@ const FPU_SIZE: usize = 832;
 const XCR0: u64 = 7;
 
 /// Says what user mode does on this thread: `program` is called by every [`run_user`].
-pub fn set_user(program: impl FnMut(&mut Registers, &PageTable) -> Exit + 'static) {
+pub fn set_user(program: impl FnMut(&mut Registers, &TableHandle) -> Exit + 'static) {
     let program: super::Program = Box::new(program);
     MACHINE.with(|machine| *machine.program.borrow_mut() = Some(Rc::new(RefCell::new(program))));
 }
 
 /// Runs the thread until it traps: calls the program given to [`set_user`]; without one, user mode
-/// is interrupted at once.
-pub fn run_user(registers: &mut Registers, table: &PageTable) -> Exit {
+/// is interrupted at once, and so it is in an address space that is gone.
+pub fn run_user(registers: &mut Registers, table: &TableHandle) -> Exit {
+    if table.is_gone() {
+        return Exit::Interrupt;
+    }
     let program = MACHINE.with(|machine| machine.program.borrow().clone());
     match program {
         Some(program) => (program.borrow_mut())(registers, table),
@@ -104,7 +107,8 @@ mod tests {
 
     #[test]
     fn the_script_sees_the_registers() {
-        let table = PageTable::new().expect("memory");
+        let owner = crate::PageTable::new().expect("memory");
+        let table = owner.handle();
         let mut registers = Registers::default();
         assert_eq!(run_user(&mut registers, &table), Exit::Interrupt);
         set_user(|registers, _| {
@@ -113,6 +117,9 @@ mod tests {
         });
         assert_eq!(run_user(&mut registers, &table), Exit::Syscall);
         assert_eq!(registers.rax, 1);
+        drop(owner);
+        assert_eq!(run_user(&mut registers, &table), Exit::Interrupt);
+        assert_eq!(registers.rax, 1, "nothing ran in memory that is gone");
     }
 
     #[test]

@@ -7,11 +7,12 @@
 //! 0x20-0x2f  the masked 8259s: spurious only
 //! 0x30       timer
 //! 0x31       COM1
+//! 0x32       another CPU wants this one in the kernel
 //! 0x40-0xef  message-signalled interrupts of devices
 //! 0xff       spurious
 //! ```
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use spin::Once;
 use x86_64::instructions::port::Port;
@@ -19,12 +20,13 @@ use x86_64::registers::model_specific::Msr;
 
 use super::acpi::{SerialInterrupt, Tables};
 use super::{console, pages};
-use crate::MsiVector;
+use crate::{MAX_CPUS, MsiVector};
 
 const PIC_BASE: u8 = 0x20;
 /// The timer's vector.
 const TIMER: u8 = 0x30;
 const SERIAL: u8 = 0x31;
+const KICK: u8 = 0x32;
 const FIRST_MSI: u8 = 0x40;
 const LAST_MSI: u8 = 0xef;
 const SPURIOUS: u8 = 0xff;
@@ -34,6 +36,9 @@ const ID: u64 = 0x20;
 const TASK_PRIORITY: u64 = 0x80;
 const END_OF_INTERRUPT: u64 = 0xb0;
 const SPURIOUS_VECTOR: u64 = 0xf0;
+/// The interrupt command: SDM volume 3, section 11.6.1.
+const COMMAND_LOW: u64 = 0x300;
+const COMMAND_HIGH: u64 = 0x310;
 const LVT_TIMER: u64 = 0x320;
 const LVT_LINT0: u64 = 0x350;
 const LVT_LINT1: u64 = 0x360;
@@ -43,9 +48,13 @@ const CURRENT_COUNT: u64 = 0x390;
 const DIVIDE: u64 = 0x3e0;
 const MASKED: u32 = 1 << 16;
 const TSC_DEADLINE: u32 = 2 << 17;
+/// In the interrupt command: the last one is still on its way.
+const SENDING: u32 = 1 << 12;
 
 /// Virtual address of the local APIC.
 static LOCAL: Once<u64> = Once::new();
+/// The id of each CPU's local APIC.
+static IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
 static NEXT_MSI: AtomicU8 = AtomicU8::new(FIRST_MSI);
 /// One bit per vector: came since it was last asked for.
 static PENDING: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
@@ -80,6 +89,7 @@ pub(crate) fn init(tables: &Tables) {
     };
     let mapped = pages::device_window(base..base + 4096).expect("no room to map the local APIC");
     LOCAL.call_once(|| mapped);
+    IDS[0].store(id(), Ordering::Relaxed);
     write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
     write(TASK_PRIORITY, 0);
     write(LVT_LINT0, MASKED);
@@ -151,6 +161,22 @@ pub(crate) fn serial_is_routed() -> bool {
 
 fn id() -> u32 {
     read(ID) >> 24
+}
+
+/// Sends a command to a local APIC, when the last one has left.
+fn command(destination: u32, command: u32) {
+    while read(COMMAND_LOW) & SENDING != 0 {
+        core::hint::spin_loop();
+    }
+    write(COMMAND_HIGH, destination << 24);
+    write(COMMAND_LOW, command);
+}
+
+/// Makes a processor leave user mode or wake from [`idle`](crate::idle), now or as soon as it is in
+/// either. Panics unless it is one of [`cpu_count`](crate::cpu_count).
+pub fn kick(cpu: usize) {
+    assert!(cpu < super::peers::cpu_count(), "no such processor: {cpu}");
+    command(IDS[cpu].load(Ordering::Relaxed), u32::from(KICK));
 }
 
 /// Serves an interrupt, with interrupts off.

@@ -24,6 +24,7 @@ use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::SegmentSelector;
 
+use super::paging::TableHandle;
 use super::{layout, user};
 use crate::{CpuFeatures, Registers};
 
@@ -69,8 +70,12 @@ pub(crate) struct Cpu {
     pub(crate) kernel_rsp: Cell<u64>,
     /// The user's stack pointer for two instructions of the system call entry.
     pub(crate) scratch: Cell<u64>,
+    /// Its number: 0 is the boot CPU.
+    pub(crate) index: Cell<usize>,
     /// The stamp of the address space in CR3; 0 for the kernel's own.
     pub(crate) loaded_stamp: Cell<u64>,
+    /// Keeps the tables in CR3 alive.
+    pub(crate) loaded: Cell<Option<TableHandle>>,
     task_state: Cell<TaskState>,
     descriptors: Cell<[u64; 10]>,
     ist: [Cell<Stack>; IST_STACKS],
@@ -94,7 +99,9 @@ impl Cpu {
             user_registers: Cell::new(core::ptr::null_mut()),
             kernel_rsp: Cell::new(0),
             scratch: Cell::new(0),
+            index: Cell::new(0),
             loaded_stamp: Cell::new(0),
+            loaded: Cell::new(None),
             task_state: Cell::new(NO_TASK_STATE),
             descriptors: Cell::new([0; 10]),
             ist: [const { Cell::new(Stack([0; IST_SIZE])) }; IST_STACKS],

@@ -1,17 +1,23 @@
 //! User address spaces: the lower half of a four-level page table.
 //!
 //! Law: a leaf entry that is not zero owns one reference of its frame, also when it is not present
-//! (`PROT_NONE`). A table without entries is freed. What the processor may have cached is flushed
-//! before a frame taken out of the table can be dropped: on this CPU by INVLPG, on every other by
-//! the stamp. Each change that could leave a stale translation gives the table a new stamp, and
-//! `run_user` reloads CR3 where the CPU's stamp is not the table's (SDM volume 3, section 4.10).
+//! (`PROT_NONE`). A table without entries is unlinked, and freed as soon as no CPU can be walking it.
+//! What a processor may have cached is flushed before a frame taken out of the table can be
+//! dropped. Each change that takes something away gives the table a new stamp, expels the other CPUs
+//! that are in user mode with it, and flushes this CPU by INVLPG; `run_user` reloads CR3 where the
+//! CPU's stamp is not the table's (SDM volume 3, section 4.10). A change that only adds needs none
+//! of that: at worst a stale translation gives a page fault, which flushes it.
+//!
+//! The [`PageTable`] is who changes it; CPUs run on [`TableHandle`]s. The tables themselves live as
+//! long as either, and as long as a CPU has them in CR3; the frames they map belong to the
+//! `PageTable`.
 
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::cpu;
 use super::frame::{self, Frame};
-use super::layout;
 use super::pages::{self, ACCESSED, ADDRESS, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE};
+use super::{cpu, layout, peers};
 use crate::{Access, FrameKind, OutOfMemory, PAGE_SIZE, USER_END};
 
 /// Software bit: the entry owns a frame.
@@ -46,14 +52,34 @@ impl Mapping {
     }
 }
 
+/// The tables of an address space, shared by its owner and the CPUs.
+#[derive(Debug)]
+struct Tables {
+    /// Physical address of the top-level table.
+    root: u64,
+    /// Unique in the machine and growing; changes whenever a translation that a CPU may have cached
+    /// goes. [`GONE`] once the owner has.
+    stamp: AtomicU64,
+    /// Tables that were unlinked but may still be walked: the physical address of the latest, whose
+    /// first entry has that of the one before (bit 0 is clear, so it maps nothing).
+    unlinked: AtomicU64,
+}
+
+/// The stamp of an address space without owner.
+const GONE: u64 = 0;
+
+/// What a CPU needs to run user mode in an address space. Cheap to clone; the [`PageTable`] may
+/// change, or go, while user mode runs on the handle.
+#[derive(Debug, Clone)]
+pub struct TableHandle(Arc<Tables>);
+
 /// The user half of an address space.
 #[derive(Debug)]
 pub struct PageTable {
-    /// Physical address of the top-level table.
-    root: u64,
-    /// Unique in the machine; changes whenever a translation that a CPU may have cached goes.
-    stamp: AtomicU64,
+    tables: Arc<Tables>,
     mapped: u64,
+    /// The stamp when the latest of the unlinked tables was.
+    unlinked_at: u64,
 }
 
 fn fresh_stamp() -> u64 {
@@ -141,11 +167,21 @@ impl PageTable {
         // SAFETY: both tables are live and mapped there; the new one is nobody else's yet, and the
         // kernel's half of the root is never changed again.
         unsafe { frame::copy(upper(root), upper(pages::root()), half) };
-        Ok(PageTable {
+        let tables = Tables {
             root,
             stamp: AtomicU64::new(fresh_stamp()),
+            unlinked: AtomicU64::new(0),
+        };
+        Ok(PageTable {
+            tables: Arc::new(tables),
             mapped: 0,
+            unlinked_at: 0,
         })
+    }
+
+    /// What CPUs run on.
+    pub fn handle(&self) -> TableHandle {
+        TableHandle(self.tables.clone())
     }
 
     /// Maps a page, giving back what was mapped there. Panics unless `page` is a page-aligned
@@ -160,7 +196,7 @@ impl PageTable {
         access: Access,
     ) -> Result<Option<Frame>, OutOfMemory> {
         check(page);
-        let mut table = self.root;
+        let mut table = self.tables.root;
         for level in (2..=4).rev() {
             let above = slot(table, page, level);
             let value = above.load(Ordering::Relaxed);
@@ -180,7 +216,7 @@ impl PageTable {
             self.mapped += 1;
             return Ok(None);
         }
-        self.invalidate(page, old);
+        self.invalidate(page, old, new);
         // SAFETY: the old entry owned a reference, which is ours now.
         Ok(Some(unsafe { Frame::from_number((old & ADDRESS) / PAGE) }))
     }
@@ -195,7 +231,7 @@ impl PageTable {
         }
         self.mapped -= 1;
         frame::table_entries(leaf / PAGE).fetch_sub(1, Ordering::Relaxed);
-        self.invalidate(page, old);
+        self.invalidate(page, old, 0);
         self.prune(page);
         // SAFETY: the old entry owned a reference, which is ours now.
         Some(unsafe { Frame::from_number((old & ADDRESS) / PAGE) })
@@ -214,7 +250,7 @@ impl PageTable {
             });
         match changed {
             Ok(old) => {
-                self.invalidate(page, old);
+                self.invalidate(page, old, keep(old));
                 true
             }
             Err(_) => false,
@@ -237,8 +273,8 @@ impl PageTable {
         let old = slot(leaf, page, 1).fetch_and(!ACCESSED, Ordering::AcqRel);
         if old & ACCESSED != 0 {
             // A stale translation does no harm, and many flags are cleared at once: the next
-            // `load` forgets them all.
-            self.stamp.store(fresh_stamp(), Ordering::Release);
+            // entry of each CPU forgets them all.
+            self.tables.stamp.store(fresh_stamp(), Ordering::SeqCst);
         }
         old & ACCESSED != 0
     }
@@ -264,7 +300,7 @@ impl PageTable {
         let to = to.min(USER_END);
         let mut page = from.checked_next_multiple_of(PAGE)?;
         'search: while page < to {
-            let mut table = self.root;
+            let mut table = self.tables.root;
             for level in (1..=4).rev() {
                 let value = slot(table, page, level).load(Ordering::Acquire);
                 if value == 0 {
@@ -284,20 +320,9 @@ impl PageTable {
         self.mapped
     }
 
-    /// Makes this the CPU's address space.
-    pub(crate) fn load(&self) {
-        let cpu = cpu::current();
-        let stamp = self.stamp.load(Ordering::Acquire);
-        if cpu.loaded_stamp.get() != stamp {
-            // SAFETY: the upper half is the kernel's, copied in `new`.
-            unsafe { pages::load(self.root) };
-            cpu.loaded_stamp.set(stamp);
-        }
-    }
-
     /// The leaf table for a page.
     fn leaf(&self, page: u64) -> Option<u64> {
-        let mut table = self.root;
+        let mut table = self.tables.root;
         for level in (2..=4).rev() {
             let value = slot(table, page, level).load(Ordering::Acquire);
             if value == 0 {
@@ -308,36 +333,59 @@ impl PageTable {
         Some(table)
     }
 
-    /// Forgets cached translations of a page whose entry was `old`.
-    fn invalidate(&self, page: u64, old: u64) {
+    /// Forgets cached translations of a page whose entry was `old` and is `new`.
+    fn invalidate(&self, page: u64, old: u64, new: u64) {
         if old & PRESENT == 0 {
             return;
         }
-        let cpu = cpu::current();
-        let loaded = cpu.loaded_stamp.get() == self.stamp.load(Ordering::Relaxed);
-        let stamp = fresh_stamp();
-        self.stamp.store(stamp, Ordering::Release);
+        let loaded = cpu::current().loaded_stamp.get() == self.stamp();
+        let same_frame = new & PRESENT != 0 && (old ^ new) & ADDRESS == 0;
+        let taken = old & !new & WRITABLE | new & !old & NO_EXECUTE;
+        if !same_frame || taken != 0 {
+            self.renew_stamp(loaded);
+            peers::expel(self.tables.root);
+        }
         if loaded {
             x86_64::instructions::tlb::flush(x86_64::VirtAddr::new(page));
-            cpu.loaded_stamp.set(stamp);
         }
     }
 
-    /// Frees the tables on the way to `page` that have no entries.
+    fn stamp(&self) -> u64 {
+        self.tables.stamp.load(Ordering::Relaxed)
+    }
+
+    /// Gives the address space a new stamp. This CPU, if it has it loaded, flushes by itself.
+    fn renew_stamp(&self, loaded: bool) {
+        let stamp = fresh_stamp();
+        self.tables.stamp.store(stamp, Ordering::SeqCst);
+        if loaded {
+            cpu::current().loaded_stamp.set(stamp);
+        }
+    }
+
+    /// Unlinks the tables on the way to `page` that have no entries.
     fn prune(&mut self, page: u64) {
         while let Some((above, level)) = self.empty_table(page) {
             let table = slot(above, page, level).swap(0, Ordering::AcqRel) & ADDRESS;
             frame::table_entries(above / PAGE).fetch_sub(1, Ordering::Relaxed);
             // The processor may cache the pointer to a table; INVLPG forgets that too.
-            self.invalidate(page, PRESENT);
-            // SAFETY: unlinked just now, and flushed.
-            unsafe { free_table(table) };
+            self.invalidate(page, PRESENT, 0);
+            let before = self.tables.unlinked.swap(table, Ordering::Relaxed);
+            // SAFETY: the table is live; an entry that is not present may have any value.
+            unsafe { pages::entry(table, 0) }.store(before, Ordering::Relaxed);
+            self.unlinked_at = self.stamp();
+        }
+        if self.tables.unlinked.load(Ordering::Relaxed) != 0
+            && !peers::may_walk(self.tables.root, self.unlinked_at)
+        {
+            // SAFETY: `may_walk` knows every CPU.
+            unsafe { self.tables.free_unlinked() };
         }
     }
 
     /// The deepest table towards `page`, if it is empty: the table above it and that one's level.
     fn empty_table(&self, page: u64) -> Option<(u64, u32)> {
-        let (mut table, mut found) = (self.root, None);
+        let (mut table, mut found) = (self.tables.root, None);
         for level in (2..=4).rev() {
             let value = slot(table, page, level).load(Ordering::Acquire);
             if value == 0 {
@@ -349,34 +397,114 @@ impl PageTable {
         found.filter(|_| frame::table_entries(table / PAGE).load(Ordering::Relaxed) == 0)
     }
 
-    /// Frees a table of `level` with all below it, dropping the frames.
-    fn free_tree(table: u64, level: u32) {
+    /// Drops the frames that the tables from `table` of `level` down map.
+    fn release_leaves(table: u64, level: u32) {
         let slots = if level == 4 { 256 } else { 512 };
         for index in 0..slots {
-            // SAFETY: `drop` owns all tables; each is visited once.
-            let value = unsafe { pages::entry(table, index) }.swap(0, Ordering::AcqRel);
-            if value == 0 {
-                continue;
-            }
+            // SAFETY: the tables live until `Tables` is dropped.
+            let entry = unsafe { pages::entry(table, index) };
             if level > 1 {
-                PageTable::free_tree(value & ADDRESS, level - 1);
+                match entry.load(Ordering::Acquire) {
+                    0 => {}
+                    below => PageTable::release_leaves(below & ADDRESS, level - 1),
+                }
             } else {
-                // SAFETY: the entry owned a reference.
-                drop(unsafe { Frame::from_number((value & ADDRESS) / PAGE) });
+                match entry.swap(0, Ordering::AcqRel) {
+                    0 => {}
+                    // SAFETY: the entry owned a reference, which is ours now.
+                    old => drop(unsafe { Frame::from_number((old & ADDRESS) / PAGE) }),
+                }
             }
         }
-        // SAFETY: no CPU has this address space loaded (`drop`), and nothing links to the table.
-        unsafe { free_table(table) };
     }
 }
 
 impl Drop for PageTable {
     fn drop(&mut self) {
-        // CR3 may hold this table even where the stamps differ, so always leave it.
-        // SAFETY: the kernel's own table maps the kernel.
-        unsafe { pages::load(pages::root()) };
-        cpu::current().loaded_stamp.set(0);
-        PageTable::free_tree(self.root, 4);
+        self.tables.stamp.store(GONE, Ordering::SeqCst);
+        peers::expel(self.tables.root);
+        // No user mode runs on these tables any more, and none will. This CPU leaves them; others
+        // may have them in CR3 for a while.
+        let cpu = cpu::current();
+        if let Some(handle) = cpu.loaded.take() {
+            if Arc::ptr_eq(&handle.0, &self.tables) {
+                load_kernel();
+            } else {
+                cpu.loaded.set(Some(handle));
+            }
+        }
+        PageTable::release_leaves(self.tables.root, 4);
+    }
+}
+
+/// Leaves the user's address space that this CPU has loaded.
+pub(crate) fn load_kernel() {
+    let cpu = cpu::current();
+    // SAFETY: the kernel's own table maps the kernel.
+    peers::switch(0, 0, || unsafe { pages::load(pages::root()) });
+    cpu.loaded_stamp.set(0);
+    drop(cpu.loaded.take());
+}
+
+impl TableHandle {
+    /// Makes this the CPU's address space, and the CPU one that is in user mode in it until
+    /// [`peers::deactivate`]. False: its owner is gone.
+    pub(crate) fn enter(&self) -> bool {
+        let (cpu, root) = (cpu::current(), self.0.root);
+        peers::activate(root);
+        let stamp = self.0.stamp.load(Ordering::SeqCst);
+        if stamp == GONE {
+            peers::deactivate();
+            return false;
+        }
+        if cpu.loaded_stamp.get() != stamp {
+            // SAFETY: the upper half is the kernel's, copied in `PageTable::new`; the CPU keeps a
+            // handle as long as it has the tables in CR3.
+            peers::switch(root, stamp, || unsafe { pages::load(root) });
+            cpu.loaded_stamp.set(stamp);
+            drop(cpu.loaded.replace(Some(self.clone())));
+        }
+        true
+    }
+}
+
+impl Tables {
+    /// Frees the tables that were unlinked.
+    ///
+    /// # Safety
+    /// No CPU walks them any more.
+    unsafe fn free_unlinked(&self) {
+        let mut table = self.unlinked.swap(0, Ordering::Relaxed);
+        while table != 0 {
+            // SAFETY: live until the next line.
+            let before = unsafe { pages::entry(table, 0) }.load(Ordering::Relaxed);
+            // SAFETY: linked nowhere, and walked by nobody as the caller promises.
+            unsafe { free_table(table) };
+            table = before;
+        }
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        /// Frees a table of `level` with all below it.
+        fn free_tree(table: u64, level: u32) {
+            if level > 1 {
+                let slots = if level == 4 { 256 } else { 512 };
+                for index in 0..slots {
+                    // SAFETY: each table is live until it is freed below.
+                    let value = unsafe { pages::entry(table, index) }.load(Ordering::Acquire);
+                    if value != 0 {
+                        free_tree(value & ADDRESS, level - 1);
+                    }
+                }
+            }
+            // SAFETY: neither the owner nor a CPU has these tables any more; each is visited once.
+            unsafe { free_table(table) };
+        }
+        free_tree(self.root, 4);
+        // SAFETY: as above: no CPU has the root in CR3.
+        unsafe { self.free_unlinked() };
     }
 }
 

@@ -12,7 +12,7 @@ use x86_64::registers::rflags::{self, RFlags};
 use super::paging::PageTable;
 use super::trap::TrapFrame;
 use super::user::run_user;
-use super::{cpu, layout, pages};
+use super::{cpu, layout, pages, peers};
 use crate::{Access, Exit, Frame, FrameKind, Registers};
 
 global_asm!(
@@ -184,7 +184,9 @@ fn user_pages_and_instructions() -> Result<(), &'static str> {
     table
         .map(CODE_PAGE + 0x1000, stack, Access::READ | Access::WRITE)
         .map_err(out_of_memory)?;
-    table.load();
+    let handle = table.handle();
+    expect(handle.enter(), "an address space is gone too early")?;
+    peers::deactivate();
     let offered = cpu::offered_protections();
     if offered.contains(x86_64::registers::control::Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION) {
         let read = fault_of(probe_read, CODE_PAGE);
@@ -211,7 +213,7 @@ fn user_pages_and_instructions() -> Result<(), &'static str> {
         rsp: CODE_PAGE + 0x1800,
         ..Registers::default()
     };
-    let exit = run_user(&mut registers, &table);
+    let exit = run_user(&mut registers, &handle);
     if offered.contains(x86_64::registers::control::Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION) {
         let refused = matches!(exit, Exit::Exception { vector: 13, .. });
         expect(
@@ -221,7 +223,7 @@ fn user_pages_and_instructions() -> Result<(), &'static str> {
     }
     // User mode must not reach the kernel's half.
     registers.rip = layout::text_start();
-    let exit = run_user(&mut registers, &table);
+    let exit = run_user(&mut registers, &handle);
     let refused = matches!(
         exit,
         Exit::PageFault {

@@ -14,8 +14,8 @@ use x86_64::VirtAddr;
 use x86_64::registers::control::Cr2;
 use x86_64::registers::model_specific::{FsBase, KernelGsBase};
 
-use super::paging::PageTable;
-use super::{apic, cpu};
+use super::paging::TableHandle;
+use super::{apic, cpu, peers};
 use crate::{Exit, Registers};
 
 /// The number `enter_user` gives for a system call: above all vectors.
@@ -51,8 +51,9 @@ fn is_canonical(address: u64) -> bool {
 ///
 /// Interrupts are on while user mode runs and off again on return. Flags that a user may not set
 /// are cleared. A non-canonical instruction pointer or segment base is refused as the general
-/// protection fault that it is, without running anything.
-pub fn run_user(registers: &mut Registers, table: &PageTable) -> Exit {
+/// protection fault that it is, without running anything. Where the address space is gone, user mode
+/// is interrupted at once.
+pub fn run_user(registers: &mut Registers, table: &TableHandle) -> Exit {
     for address in [registers.rip, registers.fs_base, registers.gs_base] {
         if !is_canonical(address) {
             return Exit::Exception {
@@ -63,12 +64,15 @@ pub fn run_user(registers: &mut Registers, table: &PageTable) -> Exit {
         }
     }
     registers.rflags = registers.rflags & USER_FLAGS | FIXED_FLAGS;
-    table.load();
     let fsgsbase = cpu::has_fsgsbase();
     load_bases(registers, fsgsbase);
+    if !table.enter() {
+        return Exit::Interrupt;
+    }
     // SAFETY: the registers are exclusive until the trap; flags, rip and bases were checked above;
     // the table's upper half maps the kernel. All callee-saved registers come back.
     let exit = unsafe { enter_user(registers) };
+    peers::deactivate();
     if fsgsbase {
         save_bases(registers);
     }

@@ -3,7 +3,7 @@
 //! Law: all state of a program is in its registers and its memory, so that whatever a move forgets
 //! is missed. It touches memory as the page table allows, and faults like the real one.
 
-use machine::{Access, Exit, FrameKind, PAGE_SIZE, PageTable, Registers};
+use machine::{Access, Exit, FrameKind, PAGE_SIZE, Registers, TableHandle};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -62,7 +62,7 @@ pub(super) fn plug_in(panel: &Rc<Panel>) {
 
 struct Cpu<'a> {
     registers: &'a mut Registers,
-    table: &'a PageTable,
+    table: &'a TableHandle,
 }
 
 impl Cpu<'_> {
