@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use switch::Faults;
 use thiserror::Error;
 
-/// A host file put into the root file system of every node.
+/// A host file or folder put into the root file system of every node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Add {
     /// The file on the host.
@@ -56,6 +56,10 @@ pub struct Spec {
     pub script: Option<String>,
     /// Files for the root file system.
     pub adds: Vec<Add>,
+    /// Whether the libraries that added programs link to are added too.
+    pub libraries: bool,
+    /// Debian packages for the root file system, with what they depend on.
+    pub packages: Vec<String>,
     /// Seeds the switch.
     pub seed: u64,
     /// What every link does from the start.
@@ -82,6 +86,8 @@ impl Spec {
             append: String::new(),
             script: None,
             adds: Vec::new(),
+            libraries: false,
+            packages: Vec::new(),
             seed: 1,
             faults: Faults::default(),
             cuts: Vec::new(),
@@ -121,6 +127,12 @@ impl Spec {
             host: host.into(),
             guest: Some(guest.to_owned()),
         });
+        self
+    }
+
+    /// The same with a Debian package and what it depends on.
+    pub fn package(mut self, name: &str) -> Spec {
+        self.packages.push(name.to_owned());
         self
     }
 

@@ -61,6 +61,7 @@ errnos! {
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many levels of symbolic links.";
     EOVERFLOW = 75, "Value too large for defined data type.";
+    ELIBBAD = 80, "Accessing a corrupted shared library.";
     EOPNOTSUPP = 95, "Operation not supported.";
     ETIMEDOUT = 110, "Connection timed out.";
     EHOSTDOWN = 112, "Host is down.";

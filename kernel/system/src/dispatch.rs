@@ -53,6 +53,8 @@ pub const CALL_PENDING: u32 = PSEUDO + 11;
 pub const CALL_SET_IDS: u32 = PSEUDO + 12;
 /// Whether the process does not want to wait for its children: `(0 or 1)`.
 pub const CALL_DISOWN: u32 = PSEUDO + 13;
+/// Bytes of a file that execve has opened: `(handle, offset, length)`; in buffer 1 of the answer.
+pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
 
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
@@ -161,6 +163,7 @@ macro_rules! dispatchers {
                 CALL_FORK => home_calls::fork(call),
                 CALL_EXEC_OPEN => home_calls::exec_open(call),
                 CALL_EXEC_COMMIT => home_calls::exec_commit(call),
+                CALL_EXEC_READ => home_calls::exec_read(call),
                 CALL_PAGE_IN => home_calls::page_in(call),
                 CALL_MAP_FILE => home_calls::map_file(call),
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),

@@ -1,15 +1,18 @@
 //! execve(2): a new program in an old process.
 //!
 //! Law: until home has agreed, nothing of the old program is lost; then the new one replaces it at
-//! once. Home opens the file and sends its first page; segments are read lazily, by content from
-//! this node's boot image where that has the file, else from home.
+//! once. Home opens the files (scripts, the program, its interpreter) and sends the first page of
+//! each; segments are read lazily, by content from this node's boot image where that has the file,
+//! else from home.
 
 use crate::body::{Body, Restart, Signals, padded_name};
-use crate::calls::home::ExecFile;
-use crate::dispatch::{CALL_EXEC_COMMIT, CALL_EXEC_OPEN, LocalCall, PATH_MAX, result_of};
+use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_PROGRAM};
+use crate::dispatch::{
+    CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, LocalCall, PATH_MAX, result_of,
+};
 use crate::home::{Home, Request};
-use crate::memory::elf::parse_program;
-use crate::memory::{self, Arguments, Ids, ProgramFile, StartValues, load_program};
+use crate::memory::elf::{Part, parse_header};
+use crate::memory::{self, Arguments, Ids, Image, ProgramFile, StartValues, load_program};
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
@@ -30,12 +33,14 @@ const SCRIPTS_MAX: usize = 4;
 pub struct Loaded {
     program: memory::Loaded,
     home_file: u32,
+    /// The file of its interpreter; its own without one.
+    interpreter_file: u32,
     name: Vec<u8>,
     line: Vec<u8>,
 }
 
-/// A file that was opened, and its first page. Kept in the body between the questions to home, and
-/// opened anew after a move.
+/// A file that was opened, and its first page or another part of it: one answer of home. Kept in the
+/// body between the questions, and asked for anew after a move.
 pub type Opened = (ExecFile, Vec<u8>);
 
 /// execve(2).
@@ -55,22 +60,23 @@ pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     commit(call)
 }
 
-/// Reads the arguments, opens the file and builds the new memory.
+/// Reads the arguments, opens the files and builds the new memory.
 fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
     let [path, argv, envp, ..] = call.args;
     let mut path = call.string(path, PATH_MAX)?;
     let mut room = ARGUMENTS_MAX;
     let mut argv = strings(call, argv, &mut room)?;
     let envp = strings(call, envp, &mut room)?;
+    let execfn = path.clone();
     let name = path
         .rsplit(|byte| *byte == b'/')
         .next()
         .unwrap_or(&[])
         .to_vec();
-    // The depth of scripts passed so far is the progress of the call.
+    let mut reader = Reader { call, questions: 0 };
     let mut scripts = 0;
     let (opened, first) = loop {
-        let (opened, first) = open(call, &path, scripts)?;
+        let (opened, first) = reader.open(&path, OPENS_PROGRAM)?;
         let Some((interpreter, argument)) = script(&first)? else {
             break (opened, first);
         };
@@ -86,21 +92,16 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
             .collect();
         path = interpreter;
     };
-    let program = parse_program(&first)?;
-    let file = ProgramFile {
-        hash: opened.hash,
-        home_file: opened.home_file,
-        size: opened.size,
+    let image = reader.image(&opened, &first)?;
+    let interpreter = match image.program.interpreter {
+        Some(path) => Some(reader.interpreter(&opened, &first, path)?),
+        None => None,
     };
     let line = argv
         .iter()
         .flat_map(|arg| arg.iter().copied().chain([0]))
         .collect();
-    let names = Arguments {
-        argv,
-        envp,
-        execfn: path.clone(),
-    };
+    let names = Arguments { argv, envp, execfn };
     let ids = call.body().ids;
     let ids = Ids {
         uid: ids.uid,
@@ -108,38 +109,98 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
         gid: ids.gid,
         egid: ids.egid,
     };
-    let program = load_program(&program, &file, &names, &ids, &start_values())?;
+    let start = start_values();
+    let program = load_program(&image, interpreter.as_ref(), &names, &ids, &start)?;
     Ok(Loaded {
         program,
-        home_file: file.home_file,
+        home_file: image.file.home_file,
+        interpreter_file: interpreter.map_or(image.file.home_file, |image| image.file.home_file),
         name,
         line,
     })
 }
 
-/// Opens one file of the chain of scripts. What was opened before the last wait is remembered.
-fn open(call: &mut LocalCall<'_>, path: &[u8], depth: usize) -> Result<Opened, Stop> {
-    if let Some(opened) = call.body().opened.get(depth) {
-        return Ok(opened.clone());
+/// Asks home for files and parts of them, one question after the other. What was answered before the
+/// last wait is remembered.
+struct Reader<'a, 'b> {
+    call: &'a mut LocalCall<'b>,
+    /// How many questions were asked in this run of the call.
+    questions: usize,
+}
+
+impl Reader<'_, '_> {
+    /// Asks the next question: answer buffer 0 is an [`ExecFile`] (for an opening), buffer 1 bytes.
+    fn ask(&mut self, request: Request, known: Option<&ExecFile>) -> Result<Opened, Stop> {
+        let question = self.questions;
+        self.questions += 1;
+        if let Some(opened) = self.call.body().opened.get(question) {
+            return Ok(opened.clone());
+        }
+        let answer = self.call.home(|_| Ok(request))?;
+        if let Err(stop) = result_of(answer.value) {
+            self.call.body().opened.clear();
+            return Err(stop);
+        }
+        let told = answer.buffers.get(0).and_then(ExecFile::from_bytes);
+        let file = known.copied().or(told).ok_or(Errno::EIO)?;
+        let opened = (file, answer.buffers.get(1).unwrap_or(&[]).to_vec());
+        self.call.body().opened.push(opened.clone());
+        Ok(opened)
     }
-    let answer = call.home(|_| {
-        let mut request = Request::plain(CALL_EXEC_OPEN, [0; 6]);
+
+    /// Opens a script, a program or an interpreter.
+    fn open(&mut self, path: &[u8], kind: u64) -> Result<Opened, Stop> {
+        let mut request = Request::plain(CALL_EXEC_OPEN, [kind, 0, 0, 0, 0, 0]);
         request.inputs.set(0, path.to_vec());
         request.rooms = [64, machine::PAGE_SIZE as u32, 0, 0, 0, 0];
-        Ok(request)
-    })?;
-    if let Err(stop) = result_of(answer.value) {
-        call.body().opened.clear();
-        return Err(stop);
+        self.ask(request, None)
     }
-    let file = answer
-        .buffers
-        .get(0)
-        .and_then(ExecFile::from_bytes)
-        .ok_or(Errno::EIO)?;
-    let first = answer.buffers.get(1).unwrap_or(&[]).to_vec();
-    call.body().opened.push((file, first.clone()));
-    Ok((file, first))
+
+    /// A part of an open file of which `first` is the beginning. Short at the end of the file.
+    fn part(&mut self, file: &ExecFile, first: &[u8], part: Part) -> Result<Vec<u8>, Stop> {
+        if let Some(bytes) = part.within(first) {
+            return Ok(bytes.to_vec());
+        }
+        let args = [u64::from(file.home_file), part.offset, part.length, 0, 0, 0];
+        let mut request = Request::plain(CALL_EXEC_READ, args);
+        request.rooms[1] = u32::try_from(part.length).map_err(|_| Errno::ENOEXEC)?;
+        Ok(self.ask(request, Some(file))?.1)
+    }
+
+    /// Reads the headers of a program.
+    fn image(&mut self, file: &ExecFile, first: &[u8]) -> Result<Image, Stop> {
+        let header = parse_header(first)?;
+        let table = self.part(file, first, header.table)?;
+        Ok(Image {
+            program: header.parse(&table)?,
+            file: ProgramFile {
+                hash: file.hash,
+                home_file: file.home_file,
+                size: file.size,
+            },
+        })
+    }
+
+    /// Opens the interpreter whose path is this part of the program's file. The errors are those of
+    /// `load_elf_binary` in Linux.
+    fn interpreter(&mut self, file: &ExecFile, first: &[u8], path: Part) -> Result<Image, Stop> {
+        let path_bytes = self.part(file, first, path)?;
+        if (path_bytes.len() as u64) < path.length {
+            return Err(Errno::EIO.into());
+        }
+        let Some((0, path)) = path_bytes.split_last() else {
+            return Err(Errno::ENOEXEC.into());
+        };
+        let path = path.split(|byte| *byte == 0).next().unwrap_or(path);
+        let (opened, first) = self.open(path, OPENS_INTERPRETER)?;
+        if first.len() < memory::elf::FILE_HEADER_BYTES {
+            return Err(Errno::EIO.into());
+        }
+        self.image(&opened, &first).map_err(|stop| match stop {
+            Stop::Errno(Errno::ENOEXEC) => Errno::ELIBBAD.into(),
+            other => other,
+        })
+    }
 }
 
 /// An interpreter and its argument.
@@ -175,7 +236,8 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EIO.into());
     };
     let answer = call.home(|_| {
-        let args = [u64::from(loaded.home_file), 0, 0, 0, 0, 0];
+        let files = (loaded.home_file, loaded.interpreter_file);
+        let args = [u64::from(files.0), u64::from(files.1), 0, 0, 0, 0];
         let mut request = Request::plain(CALL_EXEC_COMMIT, args);
         request.inputs.set(0, loaded.name.clone());
         request
@@ -217,13 +279,19 @@ impl System {
         let inode = self.fs.open_program(&files, self, pid, path)?.inode;
         let mut first = alloc::vec![0; machine::PAGE_SIZE];
         let length = inode.read_at(0, &mut first)?;
-        let program = parse_program(&first[..length])?;
+        let header = parse_header(&first[..length])?;
+        let table = header.table.within(&first[..length]);
+        let program = header.parse(table.ok_or(Errno::ENOEXEC)?)?;
+        if program.interpreter.is_some() {
+            // The first process is part of the boot image, and static.
+            return Err(Errno::ENOEXEC);
+        }
         let mut home = Home::blank(pid, self.now, &self.wakes);
         home.record = migrate::HomeRecord::new(wire::Pid(pid), self.me, self.boot);
         home.files = Some(files);
         let file = ProgramFile {
             hash: inode.content_hash().unwrap_or([0; 32]),
-            home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
+            home_file: home.mapped.add(&inode, path).ok_or(Errno::ENOMEM)?,
             size: inode.size(),
         };
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
@@ -233,13 +301,14 @@ impl System {
         let names = Arguments {
             argv: alloc::vec![path.to_vec()],
             envp: alloc::vec![
-                b"PATH=/bin:/probes".to_vec(),
+                b"PATH=/bin:/usr/bin:/sbin:/usr/sbin:/probes".to_vec(),
                 b"HOME=/".to_vec(),
                 b"TERM=vt100".to_vec()
             ],
             execfn: path.to_vec(),
         };
-        let loaded = load_program(&program, &file, &names, &Ids::default(), &start_values())?;
+        let image = Image { program, file };
+        let loaded = load_program(&image, None, &names, &Ids::default(), &start_values())?;
         let mut body = Body::new(pid, self.me);
         body.wall_offset_ns = self.settings.boot_unix_ns;
         body.start(loaded, name);

@@ -5,10 +5,11 @@
 
 use crate::body::{Answer, Ids};
 use crate::buffers::Buffers;
-use crate::files::{FileState, InodeRef};
+use crate::files::{Executing, FileState, InodeRef};
 use crate::signals::SignalInfo;
 use crate::wait::WaitQueue;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use migrate::HomeRecord;
 use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
@@ -151,6 +152,8 @@ pub struct Home {
     pub opening: Vec<u8>,
     /// The path of its program, from the root, without links.
     pub program: Vec<u8>,
+    /// Keeps the file of its program from being written.
+    pub executing: Option<Executing>,
     /// When it began, node's clock, ns.
     pub started_ns: u64,
     /// CPU time of its children that were waited for, ns.
@@ -220,14 +223,22 @@ impl Home {
 /// How many files a process can have mapped in the life of one program.
 const MAPPED_MAX: usize = 4096;
 
+/// A file that a body maps or executes.
+struct MappedFile {
+    inode: InodeRef,
+    /// By which path it was opened.
+    path: Vec<u8>,
+}
+
 /// Files that a body maps or executes, by handle.
 #[derive(Clone, Default)]
-pub struct Mapped(Vec<Option<InodeRef>>);
+pub struct Mapped(Vec<Option<Arc<MappedFile>>>);
 
 impl Mapped {
-    /// A handle for a file; the same file gets the same handle. `None` if there are too many.
-    pub fn add(&mut self, inode: &InodeRef) -> Option<u32> {
-        let same = |known: &InodeRef| alloc::sync::Arc::ptr_eq(known, inode);
+    /// A handle for a file that was opened by a path; the same file gets the same handle. `None` if
+    /// there are too many.
+    pub fn add(&mut self, inode: &InodeRef, path: &[u8]) -> Option<u32> {
+        let same = |known: &Arc<MappedFile>| Arc::ptr_eq(&known.inode, inode);
         let known = self
             .0
             .iter()
@@ -240,23 +251,41 @@ impl Mapped {
             }
             self.0.push(None);
         }
-        self.0[handle] = Some(inode.clone());
+        self.0[handle].get_or_insert_with(|| {
+            Arc::new(MappedFile {
+                inode: inode.clone(),
+                path: path.to_vec(),
+            })
+        });
         Some(handle as u32)
+    }
+
+    fn slot(&self, handle: u64) -> Option<&MappedFile> {
+        self.0.get(usize::try_from(handle).ok()?)?.as_deref()
     }
 
     /// The file of a handle.
     pub fn get(&self, handle: u64) -> Option<InodeRef> {
-        self.0.get(usize::try_from(handle).ok()?)?.clone()
+        Some(self.slot(handle)?.inode.clone())
     }
 
-    /// Lets go of all files but one.
-    pub fn keep_only(&mut self, handle: u64) {
+    /// The number of the file of a handle, and its path as `/proc/PID/maps` shows it.
+    pub fn name(&self, handle: u64) -> Option<(u64, Vec<u8>)> {
+        let MappedFile { inode, path } = self.slot(handle)?;
+        let mut path = path.clone();
+        if inode.attributes().links == 0 && !path.ends_with(b" (deleted)") {
+            path.extend_from_slice(b" (deleted)");
+        }
+        Some((inode.number(), path))
+    }
+
+    /// Lets go of all files but these.
+    pub fn keep_only(&mut self, handles: &[u64]) {
         for (index, slot) in self.0.iter_mut().enumerate() {
-            if index as u64 != handle {
+            if !handles.contains(&(index as u64)) {
                 *slot = None;
             }
         }
-        self.0.truncate(handle as usize + 1);
     }
 }
 

@@ -11,16 +11,27 @@ use crate::setup;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
 
 const MANIFEST: &str = ".dunlin/manifest";
+/// How many links in a row are followed.
+const LINKS_MAX: u32 = 40;
+/// The longest path or link.
+const PATH_MAX: usize = 4000;
 
 #[derive(Debug)]
 enum Entry {
     Folder,
-    File { mode: u32, bytes: Vec<u8> },
-    Link { target: String },
+    File {
+        mode: u32,
+        /// Seconds since 1970; caches of compiled scripts compare it.
+        modified: u64,
+        bytes: Vec<u8>,
+    },
+    Link {
+        target: String,
+    },
 }
 
 /// An archive being put together. Paths are absolute guest paths.
@@ -40,21 +51,90 @@ impl Archive {
     /// Adds a file with the permission bits `mode`.
     pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: Vec<u8>) -> Result<(), Error> {
         let path = checked(path)?;
-        self.insert(path, Entry::File { mode, bytes })
+        let modified = 0;
+        self.insert(
+            path,
+            Entry::File {
+                mode,
+                modified,
+                bytes,
+            },
+        )
     }
 
-    /// Adds a host file with its own permission bits.
+    /// Adds a host file with its own permission bits and time.
     pub(crate) fn host_file(&mut self, path: &str, host: &Path) -> Result<(), Error> {
+        let path = checked(path)?;
         let bytes = fs::read(host).map_err(Error::file("read", host))?;
         let metadata = fs::metadata(host).map_err(Error::file("read", host))?;
-        self.file(path, metadata.permissions().mode() & 0o777, bytes)
+        self.insert(
+            path,
+            Entry::File {
+                mode: metadata.mode() & 0o7777,
+                modified: u64::try_from(metadata.mtime()).unwrap_or(0),
+                bytes,
+            },
+        )
+    }
+
+    /// Adds a host file at its own path. A link stays one, and what it leads to is added too.
+    pub(crate) fn host_path(&mut self, host: &Path) -> Result<(), Error> {
+        // A folder of the host may be a link itself; the guest has folders of these very names.
+        let (mut guest, mut at) = (host.to_owned(), host.to_owned());
+        for _ in 0..LINKS_MAX {
+            let name = guest.display().to_string();
+            let Ok(target) = fs::read_link(&at) else {
+                return self.host_file(&name, &at);
+            };
+            self.link(&name, &target.display().to_string())?;
+            let beside = |path: &Path| path.parent().unwrap_or(Path::new("/")).join(&target);
+            (guest, at) = (without_steps(&beside(&guest)), beside(&at));
+        }
+        Err(refused(
+            &host.display().to_string(),
+            "it is a loop of links",
+        ))
+    }
+
+    /// Adds all files, links and folders below the host folder, which becomes the guest folder
+    /// `path` (`/` for the root), but for those that `is_left_out` names by their path in it.
+    pub(crate) fn host_tree(
+        &mut self,
+        path: &str,
+        host: &Path,
+        is_left_out: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), Error> {
+        let mut waiting = vec![host.to_owned()];
+        while let Some(folder) = waiting.pop() {
+            let entries = fs::read_dir(&folder).map_err(Error::file("read", &folder))?;
+            for entry in entries {
+                let entry = entry.map_err(Error::file("read", &folder))?;
+                let (file, kind) = (entry.path(), entry.file_type());
+                let kind = kind.map_err(Error::file("read", &file))?;
+                let inner = file.strip_prefix(host).unwrap_or(&file);
+                if is_left_out(inner) {
+                    continue;
+                }
+                let guest = format!("{}/{}", path.trim_end_matches('/'), inner.display());
+                if kind.is_dir() {
+                    self.folder(&guest)?;
+                    waiting.push(file);
+                } else if kind.is_symlink() {
+                    let target = fs::read_link(&file).map_err(Error::file("read", &file))?;
+                    self.link(&guest, &target.display().to_string())?;
+                } else if kind.is_file() {
+                    self.host_file(&guest, &file)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds a symbolic link to `target`.
     pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<(), Error> {
         let path = checked(path)?;
-        if target.len() > 100 {
-            return Err(refused(&path, "its target is longer than 100 bytes"));
+        if target.is_empty() || target.len() > PATH_MAX {
+            return Err(refused(&path, "its target is empty or too long"));
         }
         self.insert(
             path,
@@ -100,47 +180,29 @@ impl Archive {
     pub(crate) fn write(&self, output: impl Write) -> Result<(), Error> {
         let mut builder = tar::Builder::new(output);
         let manifest = self.manifest();
+        let kind = tar::EntryType::Regular;
         append(
             &mut builder,
             MANIFEST,
-            tar::EntryType::Regular,
-            0o444,
+            kind,
+            (0o444, 0),
             manifest.as_bytes(),
-            "",
         )?;
         for (path, entry) in &self.entries {
             match entry {
                 Entry::Folder => {
-                    let path = format!("{path}/");
-                    append(
-                        &mut builder,
-                        &path,
-                        tar::EntryType::Directory,
-                        0o755,
-                        &[],
-                        "",
-                    )?;
+                    let (path, kind) = (format!("{path}/"), tar::EntryType::Directory);
+                    append(&mut builder, &path, kind, (0o755, 0), &[])?;
                 }
-                Entry::File { mode, bytes } => {
-                    append(
-                        &mut builder,
-                        path,
-                        tar::EntryType::Regular,
-                        *mode,
-                        bytes,
-                        "",
-                    )?;
+                Entry::File {
+                    mode,
+                    modified,
+                    bytes,
+                } => {
+                    let kind = tar::EntryType::Regular;
+                    append(&mut builder, path, kind, (*mode, *modified), bytes)?;
                 }
-                Entry::Link { target } => {
-                    append(
-                        &mut builder,
-                        path,
-                        tar::EntryType::Symlink,
-                        0o777,
-                        &[],
-                        target,
-                    )?;
-                }
+                Entry::Link { target } => append_link(&mut builder, path, target)?,
             }
         }
         let mut output = builder
@@ -152,28 +214,92 @@ impl Archive {
     }
 }
 
-fn append(
-    builder: &mut tar::Builder<impl Write>,
-    path: &str,
-    kind: tar::EntryType,
-    mode: u32,
-    bytes: &[u8],
-    target: &str,
-) -> Result<(), Error> {
-    let failed = |error: std::io::Error| refused(path, &error.to_string());
+fn header(kind: tar::EntryType, (mode, modified): (u32, u64), bytes: &[u8]) -> tar::Header {
     let mut header = tar::Header::new_ustar();
-    header.set_path(path).map_err(failed)?;
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_size(bytes.len() as u64);
     header.set_uid(0);
     header.set_gid(0);
-    header.set_mtime(0);
-    if !target.is_empty() {
-        header.set_link_name_literal(target).map_err(failed)?;
+    header.set_mtime(modified);
+    header
+}
+
+fn append(
+    builder: &mut tar::Builder<impl Write>,
+    path: &str,
+    kind: tar::EntryType,
+    about: (u32, u64),
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| refused(path, &error.to_string());
+    let mut header = header(kind, about, bytes);
+    if header.set_path(path).is_err() {
+        append_long(builder, path, b'L', path)?;
+        // Only so that there is something: the long name counts.
+        let end = path.char_indices().rev().nth(LONG_TAIL);
+        let tail = end.map_or(path, |(at, _)| &path[at..]);
+        header.set_path(tail.trim_matches('/')).map_err(failed)?;
     }
     header.set_cksum();
     builder.append(&header, bytes).map_err(failed)
+}
+
+/// How many characters of a long name are in its own header.
+const LONG_TAIL: usize = 20;
+
+/// The entry of GNU tar that gives the next one a long name (`L`) or a long target (`K`).
+fn append_long(
+    builder: &mut tar::Builder<impl Write>,
+    path: &str,
+    kind: u8,
+    text: &str,
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| refused(path, &error.to_string());
+    if text.len() > PATH_MAX {
+        return Err(refused(path, "it is too long"));
+    }
+    let bytes = format!("{text}\0").into_bytes();
+    let mut header = header(tar::EntryType::new(kind), (0o644, 0), &bytes);
+    header.set_path("././@LongLink").map_err(failed)?;
+    header.set_cksum();
+    builder.append(&header, bytes.as_slice()).map_err(failed)
+}
+
+fn append_link(
+    builder: &mut tar::Builder<impl Write>,
+    path: &str,
+    target: &str,
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| refused(path, &error.to_string());
+    let mut header = header(tar::EntryType::Symlink, (0o777, 0), &[]);
+    if header.set_path(path).is_err() {
+        append_long(builder, path, b'L', path)?;
+        header.set_path("long-name").map_err(failed)?;
+    }
+    if header.set_link_name_literal(target).is_err() {
+        append_long(builder, path, b'K', target)?;
+        header
+            .set_link_name_literal("long-target")
+            .map_err(failed)?;
+    }
+    header.set_cksum();
+    builder.append(&header, &[] as &[u8]).map_err(failed)
+}
+
+/// The path with `.` and `..` taken as if no folder in it were a link.
+fn without_steps(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// The path without its leading slash, when a guest can have it.
@@ -308,11 +434,35 @@ mod tests {
         assert!(archive.file("/a/b", 0o644, Vec::new()).is_err());
         archive.folder("/d").expect("added");
         assert!(archive.file("/d", 0o644, Vec::new()).is_err());
-        let long = format!("/{}", "x".repeat(200));
+        let long = format!("/{}", "x".repeat(PATH_MAX + 1));
         archive
             .file(&long, 0o644, Vec::new())
             .expect("only found when written");
         assert!(archive.write(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn long_names_and_targets_are_kept() {
+        let (long, target) = ("x".repeat(180), "../y".repeat(60));
+        let mut archive = Archive::default();
+        let (file, link) = (format!("/{long}/file"), format!("/{long}/link"));
+        archive.file(&file, 0o644, b"abc".to_vec()).expect("added");
+        archive.link(&link, &target).expect("added");
+        let bytes = written(&archive);
+        let mut reader = tar::Archive::new(&bytes[..]);
+        let entries = reader.entries().expect("readable").flatten();
+        let seen: Vec<(String, Option<String>)> = entries
+            .map(|entry| {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let link = entry.link_name_bytes().map(|name| text(&name));
+                (text(&entry.path_bytes()), link)
+            })
+            .collect();
+        assert!(seen.contains(&(file[1..].to_owned(), None)), "{seen:?}");
+        assert!(
+            seen.contains(&(link[1..].to_owned(), Some(target))),
+            "{seen:?}"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::compile::Compiler;
 use crate::error::Error;
+use crate::program;
 use clap::{Args, Parser, Subcommand};
 use qemu_tests::{Add, Spec};
 use std::path::PathBuf;
@@ -131,10 +132,17 @@ pub(crate) struct ClusterOptions {
     /// CPUs of each node.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) smp: u32,
-    /// Put a host file into the root file system. Without GUESTPATH, programs go to /bin and all
-    /// else to /data, under their own name.
+    /// Put a host file or a whole folder into the root file system. Without GUESTPATH, programs
+    /// go to /bin and all else to /data, under their own name. A name without a slash may be that
+    /// of a program on PATH.
     #[arg(long, value_name = "HOSTFILE[:GUESTPATH]")]
     pub(crate) add: Vec<String>,
+    /// Put in what the added programs link to: their interpreters and libraries.
+    #[arg(long)]
+    pub(crate) with_libs: bool,
+    /// Put a Debian package with what it depends on into the root file system.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) package: Vec<String>,
     /// Words added to the kernel command line of every node.
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub(crate) append: String,
@@ -203,6 +211,8 @@ impl ClusterOptions {
             .iter()
             .map(|text| parse_add(text))
             .collect::<Result<_, _>>()?;
+        spec.libraries = self.with_libs;
+        spec.packages = self.package.clone();
         Ok(spec)
     }
 }
@@ -234,10 +244,16 @@ fn parse_add(text: &str) -> Result<Add, Error> {
         Some((host, rest)) => (host, Some(format!("/{rest}"))),
         None => (text, None),
     };
-    let host = PathBuf::from(host);
-    if !host.is_file() {
+    let plain = PathBuf::from(host);
+    let on_path = || program::find(host).filter(|_| !host.contains('/'));
+    let host = if plain.exists() {
+        plain
+    } else {
+        on_path().unwrap_or(plain)
+    };
+    if !host.is_file() && !host.is_dir() {
         return Err(Error::Usage(format!(
-            "--add {text}: there is no file {}",
+            "--add {text}: there is no file or folder {}",
             host.display()
         )));
     }

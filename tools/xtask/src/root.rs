@@ -3,11 +3,12 @@
 use crate::archive::{Archive, default_path};
 use crate::compile::Userland;
 use crate::error::Error;
-use crate::{program, setup};
-use qemu_tests::Spec;
-use std::fs::File;
+use crate::libraries::Finder;
+use crate::{package, program, setup};
+use qemu_tests::{Add, Spec};
+use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Folders that programs expect, also when they are empty.
 const FOLDERS: [&str; 8] = [
@@ -64,15 +65,57 @@ pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(),
         archive.file("/etc/script", 0o755, starter(spec).into_bytes())?;
         archive.file(SCRIPT, 0o755, script.clone().into_bytes())?;
     }
+    let packages = package::unpacked(&spec.packages)?;
+    for folder in &packages {
+        archive.host_tree("/", folder, &package::is_left_out)?;
+    }
+    let finder = Finder::new(&packages);
     for add in &spec.adds {
-        let guest = match &add.guest {
-            Some(guest) => guest.clone(),
-            None => default_path(&add.host)?,
-        };
-        archive.host_file(&guest, &add.host)?;
+        put(&mut archive, add, spec.libraries.then_some(&finder))?;
     }
     let file = File::create(path).map_err(Error::file("create", path))?;
     archive.write(BufWriter::with_capacity(1 << 20, file))
+}
+
+/// Adds a file or folder, and with a finder what its programs link to.
+fn put(archive: &mut Archive, add: &Add, finder: Option<&Finder>) -> Result<(), Error> {
+    let guest = match &add.guest {
+        Some(guest) => guest.clone(),
+        None => default_path(&add.host)?,
+    };
+    let mut programs = vec![add.host.clone()];
+    if add.host.is_dir() {
+        archive.host_tree(&guest, &add.host, &|_| false)?;
+        programs = files_below(&add.host)?;
+    } else {
+        archive.host_file(&guest, &add.host)?;
+    }
+    let Some(finder) = finder else { return Ok(()) };
+    for program in programs {
+        // What lies in an unpacked package is in the archive already.
+        let closure = finder.closure(&program)?;
+        for library in closure.iter().filter(|path| !package::holds(path)) {
+            archive.host_path(library)?;
+        }
+    }
+    Ok(())
+}
+
+/// All regular files below a folder.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(&folder).map_err(Error::file("read", &folder))? {
+            let entry = entry.map_err(Error::file("read", &folder))?;
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
+                Ok(kind) if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// A real file of this machine with at least `bytes` bytes: the emulator, else something of the

@@ -100,6 +100,14 @@ fn apt(words: &[&str], packages: &[&str], log: &Path) -> Result<(), Error> {
     )
 }
 
+/// Brings the package lists of this machine up to date.
+pub(crate) fn refresh_lists() -> Result<(), Error> {
+    let folder = places::target();
+    std::fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+    say::step("refreshing the package lists: apt-get update");
+    apt(&["update"], &[], &folder.join("setup.log"))
+}
+
 fn vanished(program: &str) -> Error {
     Error::Usage(format!(
         "{program} was installed and is still not to be found: look at PATH"

@@ -15,7 +15,12 @@ use rt::process::{Patience, Whom, exec, start, wait};
 use rt::system::proc_path;
 
 const SHELL: &str = "/bin/sh";
-const ENVIRONMENT: [&str; 4] = ["PATH=/bin:/probes", "HOME=/", "TERM=vt100", "USER=root"];
+const ENVIRONMENT: [&str; 4] = [
+    "PATH=/bin:/usr/bin:/sbin:/usr/sbin:/probes",
+    "HOME=/",
+    "TERM=vt100",
+    "USER=root",
+];
 
 /// What the kernel's command line says that init has to know.
 #[derive(Debug, Default, PartialEq, Eq)]

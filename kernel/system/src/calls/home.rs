@@ -3,19 +3,21 @@
 //! Law: nothing here sees memory or registers; a body may be anywhere.
 
 mod ids;
+mod images;
 mod jobs;
 mod signals;
 mod timers;
 mod waiting;
 
 pub use ids::*;
+pub use images::*;
 pub use jobs::*;
 pub use signals::*;
 pub use timers::*;
 pub use waiting::*;
 
 use crate::body::{Ids, padded_name};
-use crate::dispatch::{HomeCall, PATH_MAX};
+use crate::dispatch::HomeCall;
 use crate::files::FileState;
 use crate::home::{Home, Life};
 use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
@@ -96,6 +98,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         files: parent.files.clone(),
         mapped: parent.mapped.clone(),
         program: parent.program.clone(),
+        executing: parent.executing.clone(),
         command_line: parent.command_line.clone(),
         name: parent.name,
         disowns: parent.disowns,
@@ -108,119 +111,12 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(u64::from(child))
 }
 
-/// Opens a program: path in buffer 0. Buffer 0 of the answer is the [`ExecFile`] record, buffer 1
-/// its first page.
-pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let path = call.input(0).to_vec();
-    let (fs, pid) = (call.system.fs.clone(), call.pid);
-    let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
-    let located = fs.open_program(&files, call.system, pid, &path)?;
-    let inode = located.inode;
-    let home = call.home();
-    home.opening = located.path;
-    let mut first = alloc::vec![0; PAGE_SIZE];
-    let length = inode.read_at(0, &mut first)?;
-    first.truncate(length);
-    let record = ExecFile {
-        hash: inode.content_hash().unwrap_or([0; 32]),
-        home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
-        size: inode.size(),
-    };
-    call.outputs.set(0, record.to_bytes());
-    call.outputs.set(1, first);
-    Ok(0)
-}
-
-/// The new program is about to run: name and command line in buffers 0 and 1.
-pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let handle = call.args[0];
-    let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
-    let home = call.home();
-    home.mapped.get(handle).ok_or(Errno::EIO)?;
-    home.name = padded_name(&name);
-    home.command_line = line;
-    home.command_line.truncate(PATH_MAX);
-    home.program = core::mem::take(&mut home.opening);
-    // The files of the old program are held no longer; the handle of the new one stays.
-    home.mapped.keep_only(handle);
-    if let Some(files) = home.files.as_mut() {
-        files.close_on_exec();
-    }
-    Ok(0)
-}
-
 /// prctl(PR_SET_NAME): the name in buffer 0.
 pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let name = call.input(0).to_vec();
     let home = call.home();
     home.name = padded_name(&name);
     Ok(0)
-}
-
-/// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
-pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [handle, offset, ..] = call.args;
-    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
-    let frame = inode
-        .page(offset / PAGE_SIZE as u64)
-        .map_err(|_| Errno::EFAULT)?;
-    let mut bytes = alloc::vec![0; PAGE_SIZE];
-    frame.read(0, &mut bytes);
-    call.outputs.set(0, bytes);
-    Ok(0)
-}
-
-/// A descriptor is to be mapped: `(fd, needs writing)`. Buffer 0 of the answer is an [`ExecFile`].
-pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [fd, writes, ..] = call.args;
-    let home = call.home();
-    let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
-    let (inode, readable, writable) = files.inode(fd as u32)?;
-    if !readable || (writes != 0 && !writable) {
-        return Err(Errno::EACCES.into());
-    }
-    if !inode.is_file() {
-        return Err(Errno::ENODEV.into());
-    }
-    let record = ExecFile {
-        hash: inode.content_hash().unwrap_or([0; 32]),
-        home_file: home.mapped.add(&inode).ok_or(Errno::ENOMEM)?,
-        size: inode.size(),
-    };
-    call.outputs.set(0, record.to_bytes());
-    Ok(0)
-}
-
-/// What a body has to know of a file to map it: 48 bytes, little endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExecFile {
-    /// Content hash, or zero.
-    pub hash: [u8; 32],
-    /// Handle at home.
-    pub home_file: u32,
-    /// Bytes.
-    pub size: u64,
-}
-
-impl ExecFile {
-    fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = self.hash.to_vec();
-        bytes.extend_from_slice(&self.size.to_le_bytes());
-        bytes.extend_from_slice(&u64::from(self.home_file).to_le_bytes());
-        bytes
-    }
-
-    /// Reads what [`exec_open`] or [`map_file`] has written.
-    pub fn from_bytes(bytes: &[u8]) -> Option<ExecFile> {
-        let (hash, rest) = bytes.split_first_chunk::<32>()?;
-        let (size, rest) = rest.split_first_chunk::<8>()?;
-        let home_file = u64::from_le_bytes(rest.try_into().ok()?);
-        Some(ExecFile {
-            hash: *hash,
-            home_file: u32::try_from(home_file).ok()?,
-            size: u64::from_le_bytes(*size),
-        })
-    }
 }
 
 impl Home {
@@ -251,6 +147,7 @@ impl Home {
             command_line: Vec::new(),
             opening: Vec::new(),
             program: Vec::new(),
+            executing: None,
             started_ns: now,
             children_cpu_ns: 0,
             cpu_ns: 0,
@@ -300,6 +197,7 @@ impl System {
         home.forget_signals(u64::MAX);
         home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
+        home.executing = None;
         let parent = home.parent;
         let files = home.files.take();
         let epoch = home.record.gate().epoch();

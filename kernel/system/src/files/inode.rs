@@ -15,7 +15,7 @@ use abi::layout::{
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use machine::Frame;
 use spin::{Mutex, MutexGuard};
 
@@ -204,6 +204,7 @@ impl InodeCounts {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             attributes: Mutex::new(attributes),
             node,
+            users: AtomicI64::new(0),
             counts: Some(self.clone()),
         }))
     }
@@ -214,6 +215,9 @@ pub struct Inode {
     number: u64,
     attributes: Mutex<Attributes>,
     node: Node,
+    /// Open files that may write (positive), or programs that run from it (negative): never both,
+    /// as in Linux (`i_writecount`).
+    users: AtomicI64,
     counts: Option<Arc<InodeCounts>>,
 }
 
@@ -233,6 +237,7 @@ impl Inode {
             number: counts.next.fetch_add(1, Ordering::Relaxed),
             attributes: Mutex::new(attributes),
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
+            users: AtomicI64::new(0),
             counts: Some(counts.clone()),
         })
     }
@@ -243,12 +248,23 @@ impl Inode {
             number: node.inode_number(),
             attributes: Mutex::new(Attributes::new(node.mode(), now)),
             node: Node::Proc(node),
+            users: AtomicI64::new(0),
             counts: None,
         })
     }
 
     pub(super) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Whether somebody has it open for writing.
+    pub fn has_writers(&self) -> bool {
+        self.users.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a program runs from it, so that it may not be written.
+    pub fn is_executing(&self) -> bool {
+        self.users.load(Ordering::Relaxed) < 0
     }
 
     /// Unique in its file system while the inode lives.
@@ -456,6 +472,62 @@ impl Inode {
             path.push(b'/');
         }
         Ok(path)
+    }
+}
+
+/// One user of an inode who excludes users of the other kind; see `ETXTBSY` in open(2) and execve(2).
+struct Use {
+    inode: InodeRef,
+    step: i64,
+}
+
+impl Use {
+    fn new(inode: &InodeRef, step: i64) -> Option<Use> {
+        let join = |users: i64| (users.signum() != -step).then_some(users + step);
+        let joined = inode
+            .users
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, join);
+        joined.ok().map(|_| Use {
+            inode: inode.clone(),
+            step,
+        })
+    }
+}
+
+impl Clone for Use {
+    fn clone(&self) -> Use {
+        self.inode.users.fetch_add(self.step, Ordering::Relaxed);
+        Use {
+            inode: self.inode.clone(),
+            step: self.step,
+        }
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.inode.users.fetch_sub(self.step, Ordering::Relaxed);
+    }
+}
+
+/// A program runs from a file: as long as this lives nobody opens it for writing.
+#[derive(Clone)]
+pub struct Executing(#[expect(dead_code, reason = "held for its drop")] Use);
+
+impl Executing {
+    /// `None` while somebody has the file open for writing.
+    pub fn new(inode: &InodeRef) -> Option<Executing> {
+        Use::new(inode, -1).map(Executing)
+    }
+}
+
+/// An open file may write: as long as this lives nobody executes it.
+pub(super) struct Writing(#[expect(dead_code, reason = "held for its drop")] Use);
+
+impl Writing {
+    /// `None` while a program runs from the file.
+    pub(super) fn new(inode: &InodeRef) -> Option<Writing> {
+        Use::new(inode, 1).map(Writing)
     }
 }
 

@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 
 pub use boot::BootReport;
 pub use console::{Console, ConsoleEvent};
-pub use inode::{Attributes, Device, Inode, InodeRef};
+pub use inode::{Attributes, Device, Executing, Inode, InodeRef};
 pub use open::{Descriptor, FileState, OpenFile};
 pub use pipe::{PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};

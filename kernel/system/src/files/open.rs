@@ -3,7 +3,7 @@
 //! Law: a descriptor is a counted handle of an open file; duplicates and children share its offset and
 //! flags. Closing is dropping: the last handle gives back the end of a pipe, which wakes the others.
 
-use super::inode::{Inode, InodeRef, Node};
+use super::inode::{Inode, InodeRef, Node, Writing};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::tree::FileSystem;
 use super::{Console, MAX_DESCRIPTORS};
@@ -33,6 +33,8 @@ pub struct OpenFile {
     place: Option<(InodeRef, Vec<u8>)>,
     access: u32,
     ends: [Option<PipeEnd>; 2],
+    /// Keeps a regular file from being executed while it may be written.
+    writing: Option<Writing>,
     cursor: Mutex<Cursor>,
 }
 
@@ -48,6 +50,7 @@ impl OpenFile {
             place,
             access: flags & (O_ACCMODE | O_PATH),
             ends: [None, None],
+            writing: None,
             cursor: Mutex::new(Cursor {
                 offset: 0,
                 flags: flags & !(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC),
@@ -59,6 +62,10 @@ impl OpenFile {
         }
         if file.writable() {
             file.ends[1] = PipeEnd::new(&file.inode, Side::Write);
+            if file.inode.is_file() {
+                // What runs was refused before with ETXTBSY.
+                file.writing = Writing::new(&file.inode);
+            }
         }
         Arc::new(file)
     }

@@ -1,9 +1,7 @@
-//! ELF programs: static `ET_EXEC` and static-PIE `ET_DYN`, x86-64.
+//! ELF programs and their interpreters: `ET_EXEC` and `ET_DYN`, x86-64.
 //!
 //! Law: the file says anything it likes; a [`Program`] only what can be mapped. Field names and
 //! values are those of the System V ABI (gABI chapters 4 and 5, x86-64 psABI).
-//!
-//! Not here: programs with an interpreter (`PT_INTERP`); they are refused with `ENOEXEC`.
 
 use alloc::vec::Vec;
 
@@ -11,7 +9,9 @@ use abi::Errno;
 use machine::{Access, USER_END};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::limits::{LOWEST_ADDRESS, PAGE, PROGRAM_HEADERS_MAX, SEGMENT_ALIGN_MAX};
+use super::limits::{
+    INTERPRETER_PATH_MAX, LOWEST_ADDRESS, PAGE, PROGRAM_HEADER_BYTES_MAX, SEGMENT_ALIGN_MAX,
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, KnownLayout, Immutable)]
@@ -61,6 +61,9 @@ const PF_R: u32 = 4;
 /// Bytes of one program header, as `AT_PHENT` says.
 pub const PROGRAM_HEADER_BYTES: u64 = size_of::<ProgramHeader>() as u64;
 
+/// Bytes of the header at the beginning of a file.
+pub const FILE_HEADER_BYTES: usize = size_of::<FileHeader>();
+
 /// A part of the file that is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
@@ -81,7 +84,7 @@ pub struct Segment {
 pub struct Program {
     /// First instruction, before a position independent program is placed.
     pub entry: u64,
-    /// Whether it runs anywhere (static-PIE).
+    /// Whether it runs anywhere (`ET_DYN`).
     pub position_independent: bool,
     /// What is mapped, in the order of the file; at least one, none empty.
     pub segments: Vec<Segment>,
@@ -93,6 +96,26 @@ pub struct Program {
     pub headers: u64,
     /// Whether the program asks for an executable stack.
     pub executable_stack: bool,
+    /// Where in the file the path of its interpreter is, with its NUL.
+    pub interpreter: Option<Part>,
+}
+
+/// A range of bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Offset of the first byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub length: u64,
+}
+
+impl Part {
+    /// The bytes, if all of them are within the first ones of the file.
+    pub fn within<'f>(&self, first: &'f [u8]) -> Option<&'f [u8]> {
+        let from = usize::try_from(self.offset).ok()?;
+        let to = from.checked_add(usize::try_from(self.length).ok()?)?;
+        first.get(from..to)
+    }
 }
 
 impl Program {
@@ -108,52 +131,105 @@ impl Program {
     }
 }
 
-/// Reads the headers of a program. `first` is the beginning of the file, a page or more; program
-/// headers behind it are not read.
+/// The header of a file that can be a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Where the program headers are; not more than can be read at once.
+    pub table: Part,
+    entry: u64,
+    position_independent: bool,
+    count: u16,
+}
+
+/// Reads the header at the beginning of a file.
 ///
 /// # Errors
-/// `ENOEXEC`: not a static x86-64 program that could be mapped.
-pub fn parse_program(first: &[u8]) -> Result<Program, Errno> {
+/// `ENOEXEC`: it is none of an x86-64 program.
+pub fn parse_header(first: &[u8]) -> Result<Header, Errno> {
     let (header, _) = FileHeader::read_from_prefix(first).map_err(|_| Errno::ENOEXEC)?;
+    let length = u64::from(header.e_phnum) * PROGRAM_HEADER_BYTES;
     let right_kind = header.e_ident.starts_with(&IDENT)
         && matches!(header.e_type, ET_EXEC | ET_DYN)
         && header.e_machine == EM_X86_64
         && header.e_version == 1
         && usize::from(header.e_phentsize) == size_of::<ProgramHeader>()
-        && usize::from(header.e_phnum) <= PROGRAM_HEADERS_MAX;
-    if !right_kind || header.e_entry >= USER_END {
+        && (1..=PROGRAM_HEADER_BYTES_MAX).contains(&length);
+    if !right_kind || header.e_entry >= USER_END || header.e_phoff > i64::MAX as u64 {
         return Err(Errno::ENOEXEC);
     }
-    let mut program = Program {
+    Ok(Header {
+        table: Part {
+            offset: header.e_phoff,
+            length,
+        },
         entry: header.e_entry,
         position_independent: header.e_type == ET_DYN,
-        segments: Vec::new(),
-        align: PAGE,
-        headers_address: None,
-        headers: u64::from(header.e_phnum),
-        executable_stack: false,
-    };
-    let mut rest = usize::try_from(header.e_phoff)
-        .ok()
-        .and_then(|offset| first.get(offset..))
-        .ok_or(Errno::ENOEXEC)?;
-    let mut stated_address = None;
-    for _ in 0..header.e_phnum {
-        let (part, behind) = ProgramHeader::read_from_prefix(rest).map_err(|_| Errno::ENOEXEC)?;
-        rest = behind;
-        match part.p_type {
-            PT_LOAD => add_segment(&mut program, &part, header.e_phoff)?,
-            PT_INTERP => return Err(Errno::ENOEXEC),
-            PT_PHDR if part.p_vaddr < USER_END => stated_address = Some(part.p_vaddr),
-            PT_GNU_STACK => program.executable_stack = part.p_flags & PF_X != 0,
-            _ => {}
+        count: header.e_phnum,
+    })
+}
+
+/// Reads a program all of whose headers are in the first bytes of its file.
+///
+/// # Errors
+/// `ENOEXEC`: not an x86-64 program that could be mapped.
+#[cfg(test)]
+pub fn parse_program(first: &[u8]) -> Result<Program, Errno> {
+    let header = parse_header(first)?;
+    let table = header.table.within(first).ok_or(Errno::ENOEXEC)?;
+    header.parse(table)
+}
+
+impl Header {
+    /// Reads the program headers, which are the bytes of [`Header::table`].
+    ///
+    /// # Errors
+    /// `ENOEXEC`: not a program that could be mapped.
+    pub fn parse(&self, table: &[u8]) -> Result<Program, Errno> {
+        let mut program = Program {
+            entry: self.entry,
+            position_independent: self.position_independent,
+            segments: Vec::new(),
+            align: PAGE,
+            headers_address: None,
+            headers: u64::from(self.count),
+            executable_stack: false,
+            interpreter: None,
+        };
+        let mut rest = table;
+        let mut stated_address = None;
+        for _ in 0..self.count {
+            let (part, behind) =
+                ProgramHeader::read_from_prefix(rest).map_err(|_| Errno::ENOEXEC)?;
+            rest = behind;
+            match part.p_type {
+                PT_LOAD => add_segment(&mut program, &part, self.table.offset)?,
+                PT_INTERP if program.interpreter.is_none() => {
+                    program.interpreter = Some(interpreter(&part)?);
+                }
+                PT_PHDR if part.p_vaddr < USER_END => stated_address = Some(part.p_vaddr),
+                PT_GNU_STACK => program.executable_stack = part.p_flags & PF_X != 0,
+                _ => {}
+            }
         }
+        if program.segments.is_empty() {
+            return Err(Errno::ENOEXEC);
+        }
+        program.headers_address = stated_address.or(program.headers_address);
+        Ok(program)
     }
-    if program.segments.is_empty() {
+}
+
+/// Where the path of the interpreter is.
+fn interpreter(part: &ProgramHeader) -> Result<Part, Errno> {
+    let possible =
+        (2..=INTERPRETER_PATH_MAX).contains(&part.p_filesz) && part.p_offset <= i64::MAX as u64;
+    if !possible {
         return Err(Errno::ENOEXEC);
     }
-    program.headers_address = stated_address.or(program.headers_address);
-    Ok(program)
+    Ok(Part {
+        offset: part.p_offset,
+        length: part.p_filesz,
+    })
 }
 
 fn add_segment(

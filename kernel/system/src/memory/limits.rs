@@ -39,8 +39,11 @@ pub const PIE_BASE: u64 = 0x5555_5555_4000;
 /// Pages by which a position independent program may lie higher (a power of two).
 pub const PIE_RANDOM_PAGES: u64 = 1 << 22;
 
-/// Program headers that are read.
-pub const PROGRAM_HEADERS_MAX: usize = 64;
+/// Bytes of program headers that are read (as in Linux).
+pub const PROGRAM_HEADER_BYTES_MAX: u64 = 1 << 16;
+
+/// Bytes of the path of an interpreter with its NUL (Linux' `PATH_MAX`).
+pub const INTERPRETER_PATH_MAX: u64 = 4096;
 
 /// Largest alignment of a segment that is honoured.
 pub const SEGMENT_ALIGN_MAX: u64 = 1 << 30;

@@ -36,7 +36,7 @@ use limits::{PAGE, STACK_BYTES, STACK_GAP, STACK_TOP};
 pub use map::MapHow;
 pub use migrate::{Installed, SpaceRecords};
 use page_set::PageSet;
-pub use program::{Arguments, Ids, Loaded, ProgramFile, StartValues, load_program};
+pub use program::{Arguments, Ids, Image, Loaded, ProgramFile, StartValues, load_program};
 pub use record::{AreaRecord, Invalid, LayoutRecord, RunRecord};
 pub use remap::{MapStop, RemapFlags};
 

@@ -65,6 +65,15 @@ pub struct StartValues {
     pub minimum_signal_stack: u64,
 }
 
+/// A program with the file it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// What its headers say.
+    pub program: Program,
+    /// The file.
+    pub file: ProgramFile,
+}
+
 /// A program ready to run.
 #[derive(Debug)]
 pub struct Loaded {
@@ -76,18 +85,19 @@ pub struct Loaded {
     pub stack_pointer: u64,
 }
 
-/// Makes the memory of a program.
+/// Makes the memory of a program, and of the interpreter that is to load it if it wants one.
 ///
 /// # Errors
 /// `E2BIG`: too long arguments. `ENOEXEC`: the segments do not fit the file or user space.
 /// `ENOMEM`: no memory for tables and stack.
 pub fn load_program(
-    program: &Program,
-    file: &ProgramFile,
+    image: &Image,
+    interpreter: Option<&Image>,
     names: &Arguments,
     ids: &Ids,
     start: &StartValues,
 ) -> Result<Loaded, Errno> {
+    let program = &image.program;
     let mut space = Space::new().map_err(|_| Errno::ENOMEM)?;
     let mut seed = start.seed;
     let mut random = |pages: u64| {
@@ -99,17 +109,8 @@ pub fn load_program(
     let stack_start = stack_top - STACK_BYTES;
     space.layout.map_top = stack_start - STACK_GAP - random(STACK_RANDOM_PAGES);
     let bias = place(program, random(PIE_RANDOM_PAGES), space.layout.map_top)?;
-
-    let placed = Placed {
-        headers_address: program
-            .headers_address
-            .map_or(0, |address| address.wrapping_add(bias)),
-        headers: program.headers,
-        entry: program.entry.wrapping_add(bias),
-    };
-    let initial = stack::build(stack_top, names, ids, start, &placed)?;
     for segment in &program.segments {
-        map_segment(&mut space, segment, file, bias)?;
+        map_segment(&mut space, segment, &image.file, bias)?;
     }
     let program_end = program.bounds().1.wrapping_add(bias);
     let break_start = round_up(program_end).ok_or(Errno::ENOEXEC)?;
@@ -122,6 +123,20 @@ pub fn load_program(
     space
         .map_flagged(stack_start, STACK_BYTES, rights, Backing::Anonymous, how)
         .map_err(impossible)?;
+
+    let entry = program.entry.wrapping_add(bias);
+    let loader = interpreter
+        .map(|loader| map_interpreter(&mut space, loader))
+        .transpose()?;
+    let placed = Placed {
+        headers_address: program
+            .headers_address
+            .map_or(0, |address| address.wrapping_add(bias)),
+        headers: program.headers,
+        entry,
+        interpreter_base: loader.map_or(0, |(base, _)| base),
+    };
+    let initial = stack::build(stack_top, names, ids, start, &placed)?;
     space
         .write(initial.pointer, &initial.bytes, &mut NoFiles)
         .map_err(|trouble| match trouble {
@@ -133,9 +148,33 @@ pub fn load_program(
     space.layout.environment_end = initial.environment_end;
     Ok(Loaded {
         space,
-        entry: placed.entry,
+        entry: loader.map_or(entry, |(_, entry)| entry),
         stack_pointer: initial.pointer,
     })
+}
+
+/// Maps an interpreter beside the program: its base, which is what was added to its addresses, and
+/// its first instruction.
+fn map_interpreter(space: &mut Space, image: &Image) -> Result<(u64, u64), Errno> {
+    let program = &image.program;
+    let (low, high) = program.bounds();
+    let bias = if program.position_independent {
+        let low = low / program.align * program.align;
+        let room = high - low + program.align - PAGE;
+        let base = space.place(0, round_up(room).ok_or(Errno::ENOEXEC)?, MapHow::Anywhere)?;
+        let base = base.next_multiple_of(program.align);
+        base.wrapping_sub(low)
+    } else {
+        let length = round_up(high - low).ok_or(Errno::ENOEXEC)?;
+        space
+            .place(low, length, MapHow::FixedNoReplace)
+            .map_err(impossible)?;
+        0
+    };
+    for segment in &program.segments {
+        map_segment(space, segment, &image.file, bias)?;
+    }
+    Ok((bias, program.entry.wrapping_add(bias)))
 }
 
 /// What has to be added to the addresses of the program (modulo 2^64).

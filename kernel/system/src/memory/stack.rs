@@ -41,6 +41,8 @@ pub(super) struct Placed {
     pub(super) headers_address: u64,
     pub(super) headers: u64,
     pub(super) entry: u64,
+    /// What was added to the addresses of the interpreter; zero without one.
+    pub(super) interpreter_base: u64,
 }
 
 /// The bytes of an initial stack and where they go.
@@ -126,7 +128,7 @@ pub(super) fn build(
         (AT_PHDR, program.headers_address),
         (AT_PHENT, super::elf::PROGRAM_HEADER_BYTES),
         (AT_PHNUM, program.headers),
-        (AT_BASE, 0),
+        (AT_BASE, program.interpreter_base),
         (AT_FLAGS, 0),
         (AT_ENTRY, program.entry),
         (AT_UID, u64::from(ids.uid)),

@@ -4,16 +4,18 @@
 
 use crate::body::{Body, Run};
 use crate::dispatch::wire_pid;
-use crate::memory::Backing;
+use crate::home::Home;
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 use machine::Access;
 use wire::{BodyFacts, Message, NodeId, Pid};
 
-/// The text of `/proc/PID/maps`.
+/// `/proc/PID/maps` as the body's node knows it: a file is a `@` and its handle at home.
 fn maps(body: &Body) -> String {
     let mut text = String::new();
     let Some(space) = body.space.as_ref() else {
@@ -28,10 +30,9 @@ fn maps(body: &Body) -> String {
             }
         };
         let shared = if area.is_shared() { 's' } else { 'p' };
-        let inode = area.home_file().map_or(0, |handle| u64::from(handle) + 1);
         let _ = write!(
             text,
-            "{:08x}-{:08x} {}{}{}{shared} {:08x} 00:01 {inode}",
+            "{:08x}-{:08x} {}{}{}{shared} {:08x} ",
             area.start,
             area.end,
             flag(Access::READ, 'r'),
@@ -39,15 +40,45 @@ fn maps(body: &Body) -> String {
             flag(Access::EXECUTE, 'x'),
             area.file_offset(),
         );
-        match (&area.backing, area.label()) {
-            (_, Some(label)) => {
-                let _ = writeln!(text, " {label:>20}");
-            }
-            (Backing::File(_), None) => {
-                let _ = writeln!(text, " file:{inode}");
-            }
-            _ => text.push('\n'),
+        let _ = match (area.home_file(), area.label()) {
+            (Some(handle), _) => writeln!(text, "@{handle}"),
+            (None, label) => writeln!(text, "{}", label.unwrap_or("")),
+        };
+    }
+    text
+}
+
+/// The column in which proc(5) has the name of a mapping.
+const MAPS_NAME_COLUMN: usize = 73;
+
+/// `/proc/PID/maps` with the files' own names in the place of handles.
+pub(super) fn named_maps(home: &Home, maps: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in maps.lines() {
+        // Address, rights and offset are the first three words.
+        let end = line.match_indices(' ').nth(2).map_or(line.len(), |at| at.0);
+        let (range, name) = line.split_at(end);
+        let name = name.trim_ascii();
+        let file = name.strip_prefix('@').map(|handle| {
+            let known = handle
+                .parse()
+                .ok()
+                .and_then(|handle| home.mapped.name(handle));
+            known.unwrap_or((0, b"(deleted)".to_vec()))
+        });
+        let (line, name) = match file {
+            Some((inode, path)) => (format!("{range} 00:14 {inode} "), path),
+            None => (format!("{range} 00:00 0 "), name.as_bytes().to_vec()),
+        };
+        text.extend_from_slice(line.as_bytes());
+        if !name.is_empty() {
+            text.resize(
+                text.len() + MAPS_NAME_COLUMN.saturating_sub(line.len()),
+                b' ',
+            );
+            text.extend_from_slice(&name);
         }
+        text.push(b'\n');
     }
     text
 }

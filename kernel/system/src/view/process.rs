@@ -4,6 +4,7 @@
 //! has the file.
 
 use super::TICK_NS;
+use super::bodies::named_maps;
 use crate::files::ProcessFile;
 use crate::home::{Home, Life};
 use crate::system::System;
@@ -38,7 +39,11 @@ impl System {
                 name.push(b'\n');
                 name
             }
-            ProcessFile::Maps => self.facts_of(pid, reader)?.maps.into_bytes(),
+            ProcessFile::Maps => {
+                let facts = self.facts_of(pid, reader)?;
+                let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+                named_maps(home, &facts.maps)
+            }
             ProcessFile::CantMove => {
                 let facts = self.facts_of(pid, reader)?;
                 let last = self.homes.get(&pid).and_then(|home| home.obstacle.clone());

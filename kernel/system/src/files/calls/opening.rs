@@ -87,6 +87,9 @@ fn check_open(inode: &super::super::Inode, flags: u32) -> Result<(), Errno> {
     if is_directory && (writes || flags & O_CREAT != 0) {
         return Err(Errno::EISDIR);
     }
+    if writes && inode.is_executing() {
+        return Err(Errno::ETXTBSY);
+    }
     if matches!(inode.node(), Node::Proc(_)) && writes && inode.mode() & 0o222 == 0 {
         return Err(Errno::EACCES);
     }

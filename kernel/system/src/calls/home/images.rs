@@ -1,0 +1,148 @@
+//! Files that a body executes or maps: opened, named and read at home.
+//!
+//! Law: a handle in a process's table of mapped files is good until its next execve, whatever
+//! becomes of the descriptor or the name; so a page of a mapping can be had as long as it is mapped.
+
+use crate::body::padded_name;
+use crate::dispatch::{CHUNK, HomeCall, PATH_MAX};
+use crate::files::Executing;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+use machine::PAGE_SIZE;
+
+/// Kind of an opening by execve: a program or a script, which `/proc/PID/exe` may name.
+pub const OPENS_PROGRAM: u64 = 0;
+/// Kind of an opening by execve: what a program names as its interpreter.
+pub const OPENS_INTERPRETER: u64 = 1;
+
+/// Opens a program: path in buffer 0, kind as argument. Buffer 0 of the answer is the [`ExecFile`]
+/// record, buffer 1 its first page.
+pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let kind = call.args[0];
+    let path = call.input(0).to_vec();
+    let (fs, pid) = (call.system.fs.clone(), call.pid);
+    let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
+    let located = fs.open_program(&files, call.system, pid, &path)?;
+    let inode = located.inode;
+    if inode.has_writers() {
+        return Err(Errno::ETXTBSY.into());
+    }
+    let mut first = alloc::vec![0; PAGE_SIZE];
+    let length = inode.read_at(0, &mut first)?;
+    first.truncate(length);
+    let home = call.home();
+    let handle = home.mapped.add(&inode, &located.path);
+    let record = ExecFile {
+        hash: inode.content_hash().unwrap_or([0; 32]),
+        home_file: handle.ok_or(Errno::ENOMEM)?,
+        size: inode.size(),
+    };
+    if kind == OPENS_PROGRAM {
+        home.opening = located.path;
+    }
+    call.outputs.set(0, record.to_bytes());
+    call.outputs.set(1, first);
+    Ok(0)
+}
+
+/// A part of a file that [`exec_open`] has opened: `(handle, offset, length)`. Buffer 1 of the answer
+/// is what there is of it.
+pub fn exec_read(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [handle, offset, length, ..] = call.args;
+    let inode = call.home().mapped.get(handle).ok_or(Errno::EIO)?;
+    let mut bytes = alloc::vec![0; length.min(CHUNK) as usize];
+    let length = inode.read_at(offset, &mut bytes)?;
+    bytes.truncate(length);
+    call.outputs.set(1, bytes);
+    Ok(0)
+}
+
+/// The new program is about to run: the handles of its file and of its interpreter's (the same
+/// without one); name and command line in buffers 0 and 1.
+pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [handle, interpreter, ..] = call.args;
+    let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
+    let home = call.home();
+    let inode = home.mapped.get(handle).ok_or(Errno::EIO)?;
+    // Somebody may have opened it for writing since.
+    let executing = Executing::new(&inode).ok_or(Errno::ETXTBSY)?;
+    home.executing = Some(executing);
+    home.name = padded_name(&name);
+    home.command_line = line;
+    home.command_line.truncate(PATH_MAX);
+    home.program = core::mem::take(&mut home.opening);
+    // The files of the old program are held no longer; the handles of the new one stay.
+    home.mapped.keep_only(&[handle, interpreter]);
+    if let Some(files) = home.files.as_mut() {
+        files.close_on_exec();
+    }
+    Ok(0)
+}
+
+/// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
+pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [handle, offset, ..] = call.args;
+    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
+    let frame = inode
+        .page(offset / PAGE_SIZE as u64)
+        .map_err(|_| Errno::EFAULT)?;
+    let mut bytes = alloc::vec![0; PAGE_SIZE];
+    frame.read(0, &mut bytes);
+    call.outputs.set(0, bytes);
+    Ok(0)
+}
+
+/// A descriptor is to be mapped: `(fd, needs writing)`. Buffer 0 of the answer is an [`ExecFile`].
+pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [fd, writes, ..] = call.args;
+    let home = call.home();
+    let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
+    let (inode, readable, writable) = files.inode(fd as u32)?;
+    if !readable || (writes != 0 && !writable) {
+        return Err(Errno::EACCES.into());
+    }
+    if !inode.is_file() {
+        return Err(Errno::ENODEV.into());
+    }
+    let path = files.describe(fd as u32)?;
+    let record = ExecFile {
+        hash: inode.content_hash().unwrap_or([0; 32]),
+        home_file: home.mapped.add(&inode, &path).ok_or(Errno::ENOMEM)?,
+        size: inode.size(),
+    };
+    call.outputs.set(0, record.to_bytes());
+    Ok(0)
+}
+
+/// What a body has to know of a file to map it: 48 bytes, little endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecFile {
+    /// Content hash, or zero.
+    pub hash: [u8; 32],
+    /// Handle at home.
+    pub home_file: u32,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl ExecFile {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.hash.to_vec();
+        bytes.extend_from_slice(&self.size.to_le_bytes());
+        bytes.extend_from_slice(&u64::from(self.home_file).to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`exec_open`] or [`map_file`] has written.
+    pub fn from_bytes(bytes: &[u8]) -> Option<ExecFile> {
+        let (hash, rest) = bytes.split_first_chunk::<32>()?;
+        let (size, rest) = rest.split_first_chunk::<8>()?;
+        let home_file = u64::from_le_bytes(rest.try_into().ok()?);
+        Some(ExecFile {
+            hash: *hash,
+            home_file: u32::try_from(home_file).ok()?,
+            size: u64::from_le_bytes(*size),
+        })
+    }
+}
