@@ -20,6 +20,8 @@ pub const O_RDWR: u32 = 2;
 pub const O_CREAT: u32 = 0o100;
 /// With `O_CREAT`: fail if it exists.
 pub const O_EXCL: u32 = 0o200;
+/// A terminal does not become the controlling one.
+pub const O_NOCTTY: u32 = 0o400;
 /// Cut a regular file to length 0.
 pub const O_TRUNC: u32 = 0o1000;
 /// Every write goes to the end.

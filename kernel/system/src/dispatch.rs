@@ -12,6 +12,7 @@ use crate::files::{FileCall, Job, calls as file_calls};
 use crate::home::{Home, Request};
 use crate::memory::StringStop;
 use crate::system::{Flow, System};
+use crate::terminals::GOES_ON;
 use crate::wait::Stop;
 use abi::table::{self, Arg, Call, Length, Place};
 use abi::{Errno, for_each_call};
@@ -246,23 +247,30 @@ impl System {
         })
     }
 
-    /// The caller's place in job control, as far as the call has to do with it.
+    /// The caller's place in job control.
     fn job(&self, pid: u32, request: &Request) -> Job {
-        match self.homes.get(&pid) {
-            Some(home) if matches!(request.number, CALL_READ | CALL_IOCTL) => Job {
-                group: home.group,
-                session: home.session,
-                orphaned: self.is_orphaned(home.group),
-                shielded_from_ttin: request.args[SHIELDS] & SHIELD_TTIN != 0,
-                shielded_from_ttou: request.args[SHIELDS] & SHIELD_TTOU != 0,
-                signal: None,
-            },
-            _ => Job::default(),
+        let Some(home) = self.homes.get(&pid) else {
+            return Job::default();
+        };
+        let shields = match request.number {
+            CALL_READ | CALL_WRITE | CALL_IOCTL => request.args[SHIELDS],
+            _ => 0,
+        };
+        Job {
+            group: home.group,
+            session: home.session,
+            detached: home.detached,
+            privileged: home.ids.euid == 0,
+            user: home.ids.euid,
+            shielded_from_ttin: shields & SHIELD_TTIN != 0,
+            shielded_from_ttou: shields & SHIELD_TTOU != 0,
+            signal: None,
         }
     }
 
     fn execute_file(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
         let job = self.job(pid, request);
+        let read_until = self.read_deadline(pid, request);
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
         let mut files = home.files.take().ok_or(Errno::ESRCH)?;
         let fs = self.fs.clone();
@@ -274,12 +282,13 @@ impl System {
         for (arg, capacity) in call.capacities.iter_mut().enumerate() {
             *capacity = request.room(arg);
         }
-        if request.number == CALL_POLL && request.args[2] == 0 {
-            call.deadline_ns = Some(now);
-        }
+        call.deadline_ns = match request.number {
+            CALL_POLL if request.args[2] == 0 => Some(now),
+            _ => read_until,
+        };
         call.job = job;
         let result = perform_file(request.number, &mut call);
-        let job = call.job;
+        let (job, deadline) = (call.job, call.deadline_ns);
         let mut buffers = Buffers::new();
         for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
             if !bytes.is_empty() {
@@ -289,9 +298,13 @@ impl System {
         if let Some(home) = self.homes.get_mut(&pid) {
             home.files = Some(files);
         }
+        if request.number == CALL_READ {
+            self.keep_read_deadline(pid, result == Err(Stop::Wait), deadline);
+        }
         if let Some(signal) = job.signal {
             self.signal_group(job.group, signal);
         }
+        self.terminal_notices();
         // A read that has already got something does not wait for more.
         let has_some = request.args[5] != 0 && matches!(request.number, CALL_READ | CALL_PREAD);
         match result {
@@ -312,7 +325,7 @@ impl System {
     }
 }
 
-/// In which argument of read(2) and ioctl(2) the body tells which signals of job control it blocks or
+/// In which argument of read(2), write(2) and ioctl(2) the body tells which signals of job control it blocks or
 /// ignores: an argument that those calls do not have.
 const SHIELDS: usize = 4;
 const SHIELD_TTIN: u64 = 1;
@@ -458,8 +471,11 @@ impl LocalCall<'_> {
 
     /// As [`LocalCall::forwarded`] for a row other than the caller's own.
     pub fn forwarded_row(&mut self, row: &'static Call, mut args: [u64; 6]) -> Result<u64, Stop> {
-        if matches!(row.number, CALL_READ | CALL_IOCTL) {
+        if matches!(row.number, CALL_READ | CALL_WRITE | CALL_IOCTL) {
             args[SHIELDS] = self.shields();
+        }
+        if row.number == CALL_READ {
+            args[GOES_ON] = u64::from(self.body().restart.begun);
         }
         let answer = self.home(|call| {
             let inputs = call.gather(row, args)?;

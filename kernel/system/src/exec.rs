@@ -314,8 +314,7 @@ impl System {
         body.start(loaded, name);
         self.homes.insert(pid, home);
         self.bodies.insert(pid, Box::new(body));
-        self.fs.console().set_session(pid);
-        self.fs.console().set_foreground(pid);
+        self.fs.console().set_session(pid, pid);
         self.last_serial = self.last_serial.max(1);
         self.make_ready(pid);
         Ok(pid)

@@ -112,6 +112,12 @@ pub struct Home {
     pub group: u32,
     /// Its session.
     pub session: u32,
+    /// It has given up the terminal that controls its session (`TIOCNOTTY`).
+    pub detached: bool,
+    /// The group that was in the foreground when the terminal of the session that it leads hung up.
+    pub lost_foreground: u32,
+    /// It has become another program than its parent's.
+    pub executed: bool,
     /// Owner, epoch, sequence.
     pub record: HomeRecord,
     /// Descriptors and directories; `None` only while one of its calls is executed.

@@ -25,6 +25,7 @@ pub mod observe;
 pub mod signal_frame;
 pub mod signals;
 pub mod system;
+mod terminals;
 pub mod view;
 pub mod wait;
 

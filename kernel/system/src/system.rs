@@ -4,7 +4,7 @@
 //! handled to its end, including every wake it causes, before the next is looked at.
 
 use crate::body::{Body, Effects, Forward, Pending, Purpose, Restart, Run};
-use crate::files::{ConsoleEvent, FileSystem, PageError};
+use crate::files::{FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
@@ -85,6 +85,8 @@ pub struct System {
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
     pub(crate) observer: crate::observe::Observer,
+    /// Reads of terminals that are limited in time, by waiter.
+    pub(crate) timed_reads: BTreeMap<u32, crate::terminals::TimedRead>,
     pub(crate) last_serial: u16,
     pub(crate) last_request: u64,
     pub(crate) settings: Settings,
@@ -169,6 +171,7 @@ impl System {
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
             observer: crate::observe::Observer::default(),
+            timed_reads: BTreeMap::new(),
             last_serial: 0,
             last_request: 0,
             settings,
@@ -223,6 +226,7 @@ impl System {
             self.timers.pop_first();
             self.timer(pid, at);
         }
+        self.fs.terminals().ring(self.now);
         self.hand_over_timeouts();
         if self.info_at <= self.now {
             self.refresh_info();
@@ -246,25 +250,7 @@ impl System {
 
     /// Takes in what was typed.
     pub fn typed(&mut self, byte: u8) {
-        self.fs.console().input(byte);
-        for event in self.fs.console().take_events() {
-            let signal = match event {
-                ConsoleEvent::Interrupt => signal::SIGINT,
-                ConsoleEvent::Quit => signal::SIGQUIT,
-                ConsoleEvent::Suspend => signal::SIGTSTP,
-                ConsoleEvent::WindowChanged => signal::SIGWINCH,
-            };
-            let group = self.fs.console().foreground();
-            let targets: Vec<u32> = self
-                .homes
-                .values()
-                .filter(|home| home.lives() && home.group == group)
-                .map(|home| home.pid)
-                .collect();
-            for pid in targets {
-                self.signal(pid, signal);
-            }
-        }
+        self.fs.console().input(&[byte], self.now);
         self.settle();
     }
 
@@ -292,6 +278,7 @@ impl System {
             self.net.poll_timeout(),
             alarm,
             timer,
+            self.fs.terminals().next_alarm(),
             self.hand_over_timeout(),
         ]
         .into_iter()
@@ -330,8 +317,9 @@ impl System {
             while let Some(event) = self.net.poll_event() {
                 self.event(event);
             }
+            let noticed = self.terminal_notices();
             let woken = self.wakes.take();
-            if woken.is_empty() {
+            if woken.is_empty() && !noticed {
                 break;
             }
             for pid in woken {

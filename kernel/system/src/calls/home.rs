@@ -64,7 +64,7 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let signal = call.args[0] as u32;
     let (pid, group) = (call.pid, call.home().group);
     // Nobody could continue a group that no shell knows; only SIGSTOP stops it.
-    let orphaned = signal != signal::SIGSTOP && call.system.is_orphaned(group);
+    let orphaned = signal != signal::SIGSTOP && call.system.is_orphaned_group(group);
     let home = call.home();
     if orphaned || home.pending & signal::bit(signal::SIGCONT) != 0 {
         return Ok(1);
@@ -94,6 +94,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         parent: parent.pid,
         group: parent.group,
         session: parent.session,
+        detached: parent.detached,
         record,
         files: parent.files.clone(),
         mapped: parent.mapped.clone(),
@@ -127,6 +128,9 @@ impl Home {
             parent: 0,
             group: pid,
             session: pid,
+            detached: false,
+            lost_foreground: 0,
+            executed: false,
             record: HomeRecord::new(Pid(pid), Pid(pid).home(), wire::BootId(0)),
             files: None,
             mapped: crate::home::Mapped::default(),
@@ -219,6 +223,7 @@ impl System {
                 },
             );
         }
+        let guarded = self.groups_it_guards(pid);
         let mut orphans = false;
         for child in self.homes.values_mut().filter(|child| child.parent == pid) {
             child.parent = init;
@@ -231,7 +236,9 @@ impl System {
             machine::log!("init has ended with status {status:#x}");
             self.request_power_off(1);
         }
+        self.timed_reads.remove(&pid);
         self.left_terminal(pid);
+        self.release_orphans(&guarded);
         let (code, status) = match status & 0x7f {
             0 => (CLD_EXITED, status >> 8),
             signal => (CLD_KILLED, signal),

@@ -17,6 +17,7 @@ use crate::body::{Body, Run, padded_name};
 use crate::dispatch::{
     CALL_END, CALL_FORK, CALL_MAP_FILE, CALL_STOPPED, CHUNK, LocalCall, result_of,
 };
+use crate::files::calls::{Argument, ioctl_argument};
 use crate::home::Request;
 use crate::memory::{Backing, FileBacking, MapHow, SharedObject};
 use crate::wait::Stop;
@@ -118,6 +119,23 @@ fn file_backing(
 
 // ---- files ---------------------------------------------------------------------------------------
 
+/// A row for each length that the argument of a request has, by [`ioctl_argument`].
+macro_rules! ioctl_rows {
+    ($way:ident, $bytes:expr, [$($length:literal),*]) => {
+        match $bytes {
+            $($length => {
+                static ROW: Call = ioctl_row(&[
+                    Arg::Value,
+                    Arg::Value,
+                    Arg::$way(Length::Fixed($length)),
+                ]);
+                Some(&ROW)
+            })*
+            _ => None,
+        }
+    };
+}
+
 const fn ioctl_row(args: &'static [Arg]) -> Call {
     Call {
         number: 16,
@@ -127,24 +145,15 @@ const fn ioctl_row(args: &'static [Arg]) -> Call {
     }
 }
 static IOCTL_NONE: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Value]);
-static IOCTL_OUT_4: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Out(Length::Fixed(4))]);
-static IOCTL_IN_4: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::In(Length::Fixed(4))]);
-static IOCTL_OUT_8: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Out(Length::Fixed(8))]);
-static IOCTL_IN_8: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::In(Length::Fixed(8))]);
-static IOCTL_OUT_36: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Out(Length::Fixed(36))]);
-static IOCTL_IN_36: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::In(Length::Fixed(36))]);
 
 /// ioctl(2): which way the third argument goes depends on the second.
 pub fn ioctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let row = match call.args[1] as u32 {
-        0x5401 => &IOCTL_OUT_36,
-        0x5402..=0x5404 => &IOCTL_IN_36,
-        0x540f | 0x541b | 0x5429 => &IOCTL_OUT_4,
-        0x5410 | 0x5421 => &IOCTL_IN_4,
-        0x5413 => &IOCTL_OUT_8,
-        0x5414 => &IOCTL_IN_8,
-        _ => &IOCTL_NONE,
+    let row: Option<&'static Call> = match ioctl_argument(call.args[1] as u32) {
+        Argument::Value => Some(&IOCTL_NONE),
+        Argument::In(bytes) => ioctl_rows!(In, bytes, [1, 4, 8, 18, 36, 44]),
+        Argument::Out(bytes) => ioctl_rows!(Out, bytes, [4, 8, 18, 36, 44]),
     };
+    let row = row.ok_or(Errno::ENOTTY)?;
     let args = call.args;
     call.forwarded_row(row, args)
 }
@@ -194,6 +203,7 @@ fn rest(pieces: &[(u64, u64)], mut done: u64) -> Vec<(u64, u64)> {
 pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let pieces = pieces(call)?;
+    let shields = call.shields();
     loop {
         let done = call.body().restart.progress;
         let now = rest(&pieces, done);
@@ -206,7 +216,7 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             for (address, length) in &now {
                 bytes.extend(call.read(*address, *length as usize)?);
             }
-            let mut request = Request::plain(WRITE_KERNEL, [fd, 0, length, 0, 0, done]);
+            let mut request = Request::plain(WRITE_KERNEL, [fd, 0, length, 0, shields, done]);
             request.inputs.set(1, bytes);
             Ok(request)
         })?;
@@ -230,12 +240,12 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let pieces = pieces(call)?;
     let into = rest(&pieces, 0);
     let length: u64 = into.iter().map(|piece| piece.1).sum();
-    let shields = call.shields();
+    let (shields, begun) = (call.shields(), u64::from(call.body().restart.begun));
     let answer = call.home(|call| {
         for (address, length) in &into {
             call.make_writable(*address, *length as usize)?;
         }
-        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, 0, shields, 0]);
+        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields, 0]);
         request.rooms[1] = length as u32;
         Ok(request)
     })?;

@@ -177,6 +177,21 @@ impl FileSystem {
         if let Some(mut root) = self.root.directory() {
             root.set(b"proc", self.proc_root().clone());
         }
+        self.add_pts();
+    }
+
+    /// /dev/pts, and the link by which some programs find what makes pseudo-terminals.
+    fn add_pts(&mut self) {
+        let pts = self.make_directories(&[b"dev".to_vec(), b"pts".to_vec()]);
+        let ptmx = Attributes::new(S_IFCHR | 0o666, self.boot_time());
+        let ptmx = self.counts.create(Node::Device(Device::Ptmx), ptmx);
+        if let Some(pts) = pts {
+            if let (Some(mut names), Ok(ptmx)) = (pts.directory(), ptmx) {
+                names.set(b"ptmx", ptmx);
+                names.is_closed = true;
+            }
+            self.pts = Some(pts);
+        }
     }
 
     pub(super) fn read_manifest(&mut self) {

@@ -35,14 +35,20 @@ pub enum Device {
     Random,
     /// Random bytes; the same here.
     Urandom,
-    /// The terminal of the caller, which is the console.
+    /// The terminal that controls the caller.
     Tty,
     /// The console of this node.
     Console,
+    /// The serial line that the console is.
+    Serial,
+    /// Makes pseudo-terminals: every open is the master of a new one.
+    Ptmx,
+    /// The line of the pseudo-terminal of this number.
+    Pts(u32),
 }
 
 /// The devices with their names in /dev, numbers and permission bits (`Documentation/admin-guide/devices.txt`).
-pub(super) const DEVICES: [(&str, Device, u32, u32, u32); 7] = [
+pub(super) const DEVICES: [(&str, Device, u32, u32, u32); 9] = [
     ("null", Device::Null, 1, 3, 0o666),
     ("zero", Device::Zero, 1, 5, 0o666),
     ("full", Device::Full, 1, 7, 0o666),
@@ -50,19 +56,27 @@ pub(super) const DEVICES: [(&str, Device, u32, u32, u32); 7] = [
     ("urandom", Device::Urandom, 1, 9, 0o666),
     ("tty", Device::Tty, 5, 0, 0o666),
     ("console", Device::Console, 5, 1, 0o600),
+    ("ttyS0", Device::Serial, 4, 64, 0o620),
+    ("ptmx", Device::Ptmx, 5, 2, 0o666),
 ];
+/// Major number of the lines of pseudo-terminals, 256 of them to each.
+const PTS_MAJOR: u32 = 136;
 
 impl Device {
-    fn number(self) -> u64 {
+    pub(super) fn number(self) -> u64 {
+        if let Device::Pts(number) = self {
+            return device_number(PTS_MAJOR + number / 256, number % 256);
+        }
         DEVICES
             .iter()
             .find(|row| row.1 == self)
             .map_or(0, |row| device_number(row.2, row.3))
     }
 
-    /// Whether it is the terminal.
+    /// Whether opening it opens a terminal.
     pub fn is_terminal(self) -> bool {
-        matches!(self, Device::Tty | Device::Console)
+        use Device::{Console, Ptmx, Pts, Serial, Tty};
+        matches!(self, Tty | Console | Serial | Ptmx | Pts(_))
     }
 }
 
@@ -116,6 +130,8 @@ pub(super) struct Directory {
     pub(super) parent: Weak<Inode>,
     /// Set by `rmdir`: nothing may be created in it any more.
     pub(super) removed: bool,
+    /// Only the kernel makes names in it: /dev/pts.
+    pub(super) is_closed: bool,
     names: BTreeMap<Vec<u8>, u64>,
     entries: BTreeMap<u64, (Vec<u8>, InodeRef)>,
     next_cookie: u64,
@@ -126,6 +142,7 @@ impl Directory {
         Directory {
             parent,
             removed: false,
+            is_closed: false,
             names: BTreeMap::new(),
             entries: BTreeMap::new(),
             next_cookie: 3,
@@ -301,11 +318,6 @@ impl Inode {
     /// Whether it is a regular file of the memory file system.
     pub fn is_file(&self) -> bool {
         matches!(self.node, Node::File(_))
-    }
-
-    /// Whether it is the terminal.
-    pub fn is_terminal(&self) -> bool {
-        matches!(self.node, Node::Device(device) if device.is_terminal())
     }
 
     /// The device it is, if it is one.

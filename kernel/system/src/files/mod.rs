@@ -14,7 +14,6 @@
 mod archive;
 mod boot;
 pub mod calls;
-mod console;
 mod inode;
 mod open;
 mod pipe;
@@ -23,19 +22,20 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod tty;
 mod walk;
 
 use crate::wait::Stop;
 use alloc::vec::Vec;
 
 pub use boot::BootReport;
-pub use console::{Console, ConsoleEvent};
 pub use inode::{Attributes, Device, Executing, Inode, InodeRef};
 pub use open::{Descriptor, FileState, OpenFile};
 pub use pipe::{PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
 pub use storage::PageError;
 pub use tree::FileSystem;
+pub use tty::{Notice, Terminals, Tty};
 pub use walk::Located;
 
 /// Longest path, without the NUL (`PATH_MAX` - 1).
@@ -54,8 +54,12 @@ pub struct Job {
     pub group: u32,
     /// Its session.
     pub session: u32,
-    /// Nobody could continue its group.
-    pub orphaned: bool,
+    /// It has given up the terminal that controls its session.
+    pub detached: bool,
+    /// It may do what only root may.
+    pub privileged: bool,
+    /// Who it is.
+    pub user: u32,
     /// It blocks or ignores SIGTTIN.
     pub shielded_from_ttin: bool,
     /// It blocks or ignores SIGTTOU.

@@ -3,14 +3,15 @@
 //! Law: a descriptor is a counted handle of an open file; duplicates and children share its offset and
 //! flags. Closing is dropping: the last handle gives back the end of a pipe, which wakes the others.
 
+use super::MAX_DESCRIPTORS;
 use super::inode::{Inode, InodeRef, Node, Writing};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::tree::FileSystem;
-use super::{Console, MAX_DESCRIPTORS};
+use super::tty::End;
 use abi::Errno;
 use abi::layout::{
-    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC,
-    O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM,
+    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY,
+    O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM,
 };
 use alloc::format;
 use alloc::sync::Arc;
@@ -35,6 +36,7 @@ pub struct OpenFile {
     ends: [Option<PipeEnd>; 2],
     /// Keeps a regular file from being executed while it may be written.
     writing: Option<Writing>,
+    terminal: Option<End>,
     cursor: Mutex<Cursor>,
 }
 
@@ -45,15 +47,26 @@ impl OpenFile {
         flags: u32,
         place: Option<(InodeRef, Vec<u8>)>,
     ) -> Arc<OpenFile> {
+        OpenFile::with_terminal(inode, flags, place, None)
+    }
+
+    /// As [`OpenFile::new`], as an end of a terminal if there is one.
+    pub(super) fn with_terminal(
+        inode: InodeRef,
+        flags: u32,
+        place: Option<(InodeRef, Vec<u8>)>,
+        terminal: Option<End>,
+    ) -> Arc<OpenFile> {
         let mut file = OpenFile {
             inode,
             place,
             access: flags & (O_ACCMODE | O_PATH),
             ends: [None, None],
             writing: None,
+            terminal,
             cursor: Mutex::new(Cursor {
                 offset: 0,
-                flags: flags & !(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC),
+                flags: flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
                 snapshot: Vec::new(),
             }),
         };
@@ -111,30 +124,30 @@ impl OpenFile {
         self.flags() & O_APPEND != 0
     }
 
-    /// The console if this is the terminal.
-    pub(super) fn console<'f>(&self, fs: &'f FileSystem) -> Option<&'f Arc<Console>> {
-        self.inode.is_terminal().then(|| fs.console())
+    /// The end of a terminal that this is.
+    pub(super) fn terminal(&self) -> Option<&End> {
+        self.terminal.as_ref()
     }
 
     /// What is the case, as `POLL*` bits.
-    pub fn ready(&self, fs: &FileSystem) -> i16 {
+    pub fn ready(&self, _fs: &FileSystem) -> i16 {
         if let Some(pipe) = self.inode.pipe() {
             let read = self.readable().then(|| pipe.ready(Side::Read));
             let write = self.writable().then(|| pipe.ready(Side::Write));
             return read.unwrap_or(0) | write.unwrap_or(0);
         }
-        match self.console(fs) {
-            Some(console) => console.ready(),
+        match &self.terminal {
+            Some(end) => end.ready(),
             None => POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM,
         }
     }
 
     /// Registers `waiter` for every change of [`OpenFile::ready`].
-    pub fn watch(&self, fs: &FileSystem, waiter: u32) {
+    pub fn watch(&self, _fs: &FileSystem, waiter: u32) {
         if let Some(pipe) = self.inode.pipe() {
             pipe.watch(waiter);
-        } else if let Some(console) = self.console(fs) {
-            console.watch(waiter);
+        } else if let Some(end) = &self.terminal {
+            end.watch(waiter);
         }
     }
 

@@ -110,6 +110,12 @@ pub trait ProcView {
     fn session_of_group(&self, _group: u32) -> Option<u32> {
         None
     }
+    /// Whether nobody could continue a process group if it stopped.
+    fn is_orphaned(&self, _group: u32) -> bool {
+        false
+    }
+    /// The caller gives up the terminal that controls its session, for itself.
+    fn leave_terminal(&mut self, _pid: u32) {}
     /// Fills `into` with random bytes.
     fn random(&mut self, into: &mut [u8]);
 }

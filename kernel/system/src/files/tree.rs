@@ -2,14 +2,15 @@
 //!
 //! Law: a change checks everything first and then cannot fail.
 
+use super::MAX_NAME;
 use super::boot::BootReport;
 use super::inode::{Attributes, Device, Directory, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
 use super::open::{FileState, OpenFile};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
 use super::storage::{FileData, share};
+use super::tty::{End, Terminals, Tty};
 use super::walk::{Follow, Found, Located, Walker};
-use super::{Console, MAX_NAME};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
 use abi::layout::{
@@ -25,7 +26,9 @@ pub struct FileSystem {
     pub(super) root: InodeRef,
     proc_root: InodeRef,
     pub(super) console_inode: InodeRef,
-    console: Arc<Console>,
+    terminals: Terminals,
+    /// /dev/pts.
+    pub(super) pts: Option<InodeRef>,
     wakes: Wakes,
     boot_unix_ns: u64,
     pub(super) counts: Arc<InodeCounts>,
@@ -49,7 +52,8 @@ impl FileSystem {
             proc_root: Inode::proc(ProcNode::Root, boot),
             console_inode: device(Device::Console, 0o600),
             root,
-            console: Arc::new(Console::new(&wakes)),
+            terminals: Terminals::new(&wakes),
+            pts: None,
             wakes,
             boot_unix_ns,
             counts: counts.clone(),
@@ -86,16 +90,22 @@ impl FileSystem {
         &self.proc_root
     }
 
-    /// The terminal.
-    pub fn console(&self) -> &Arc<Console> {
-        &self.console
+    /// The console of the node.
+    pub fn console(&self) -> &Arc<Tty> {
+        self.terminals.console()
+    }
+
+    /// All terminals.
+    pub fn terminals(&self) -> &Terminals {
+        &self.terminals
     }
 
     /// The console opened for reading and writing.
     pub fn open_console(&self) -> Arc<OpenFile> {
         let dev = self.plain_walk(&[b"dev".to_vec()]);
         let place = dev.map(|dev| (dev, b"console".to_vec()));
-        OpenFile::new(self.console_inode.clone(), O_RDWR, place)
+        let end = End::line(self.console(), true).ok();
+        OpenFile::with_terminal(self.console_inode.clone(), O_RDWR, place, end)
     }
 
     /// The two ends of a new pipe: for reading, and for writing. `flags` may have `O_NONBLOCK`.
@@ -217,6 +227,7 @@ impl FileSystem {
             return Err(Errno::ENAMETOOLONG);
         }
         match found.parent.directory() {
+            Some(directory) if directory.is_closed => Err(Errno::EPERM),
             Some(directory) if !directory.removed => Ok(()),
             Some(_) => Err(Errno::ENOENT),
             None => Err(Errno::EPERM),

@@ -29,6 +29,16 @@ impl ProcView for System {
         Some(member.session)
     }
 
+    fn is_orphaned(&self, group: u32) -> bool {
+        self.is_orphaned_group(group)
+    }
+
+    fn leave_terminal(&mut self, pid: u32) {
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.detached = true;
+        }
+    }
+
     fn exists(&self, pid: u32) -> bool {
         self.homes.contains_key(&pid)
     }

@@ -66,7 +66,7 @@ impl System {
                 }
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 match file {
-                    ProcessFile::Stat => stat(home, &facts),
+                    ProcessFile::Stat => stat(home, self.terminal_of(home), &facts),
                     ProcessFile::Statm => statm(&facts),
                     _ => status(home, &facts),
                 }
@@ -118,18 +118,17 @@ fn state_letter(home: &Home, facts: &BodyFacts) -> char {
 }
 
 /// `/proc/PID/stat`, proc(5): 52 fields.
-fn stat(home: &Home, facts: &BodyFacts) -> String {
+fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts) -> String {
     let name = String::from_utf8_lossy(home.short_name()).into_owned();
     let cpu = facts.cpu_ns.max(home.cpu_ns) / TICK_NS;
     let state = state_letter(home, facts);
     format!(
-        "{} ({name}) {state} {} {} {} 1025 {} 0 0 0 0 0 {cpu} 0 {} 0 20 0 1 0 {} {} {} \
+        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 20 0 1 0 {} {} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         home.pid,
         home.parent,
         home.group,
         home.session,
-        home.group,
         home.children_cpu_ns / TICK_NS,
         home.started_ns / TICK_NS,
         facts.virtual_bytes,

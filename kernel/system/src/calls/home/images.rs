@@ -72,6 +72,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.command_line = line;
     home.command_line.truncate(PATH_MAX);
     home.program = core::mem::take(&mut home.opening);
+    home.executed = true;
     // The files of the old program are held no longer; the handles of the new one stay.
     home.mapped.keep_only(&[handle, interpreter]);
     if let Some(files) = home.files.as_mut() {

@@ -1,13 +1,12 @@
-//! Process groups and sessions, and who may use the terminal.
+//! Parents, process groups, sessions and priorities.
 //!
-//! Law: groups and sessions are home's alone; a terminal belongs to one session, and of that to one
-//! group in the foreground (POSIX, "Job Control"). Background use of it stops the group.
+//! Law: groups and sessions are home's alone (setpgid(2), setsid(2)). What they mean to terminals is
+//! in `terminals` and in the calls on files.
 
 use crate::dispatch::HomeCall;
 use crate::home::Home;
-use crate::system::System;
 use crate::wait::Stop;
-use abi::{Errno, signal};
+use abi::Errno;
 use alloc::vec::Vec;
 
 /// getppid(2).
@@ -57,7 +56,14 @@ pub fn setpgid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if target.pid != me && target.parent != me {
         return Err(Errno::ESRCH.into());
     }
-    if target.session != session || target.pid == target.session {
+    if target.session != session {
+        return Err(Errno::EPERM.into());
+    }
+    // A child that has become another program arranges its groups itself.
+    if target.pid != me && target.executed {
+        return Err(Errno::EACCES.into());
+    }
+    if target.pid == target.session {
         return Err(Errno::EPERM.into());
     }
     let target = target.pid;
@@ -89,6 +95,8 @@ pub fn setsid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let home = call.home();
     home.group = pid;
     home.session = pid;
+    home.detached = false;
+    home.lost_foreground = 0;
     Ok(u64::from(pid))
 }
 
@@ -142,62 +150,4 @@ pub fn setpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         }
     }
     Ok(0)
-}
-
-impl System {
-    /// Whether no member of a group has a parent in the same session outside of the group: nobody is
-    /// left who could continue it.
-    pub(crate) fn is_orphaned(&self, group: u32) -> bool {
-        let mut members = self
-            .homes
-            .values()
-            .filter(|home| home.group == group && home.lives());
-        !members.any(|home| {
-            self.homes.get(&home.parent).is_some_and(|parent| {
-                parent.lives() && parent.session == home.session && parent.group != group
-            })
-        })
-    }
-
-    /// Sends a signal to a whole group.
-    pub(crate) fn signal_group(&mut self, group: u32, signal: u32) {
-        let members: Vec<u32> = self
-            .homes
-            .values()
-            .filter(|home| home.lives() && home.group == group)
-            .map(|home| home.pid)
-            .collect();
-        for pid in members {
-            self.signal(pid, signal);
-        }
-    }
-
-    /// A process has ended: the terminal of a session leader is nobody's then, and whoever is in the
-    /// foreground learns it.
-    pub(crate) fn left_terminal(&mut self, pid: u32) {
-        let Some(home) = self.homes.get(&pid) else {
-            return;
-        };
-        let session = home.session;
-        if self.fs.console().session() != session {
-            return;
-        }
-        let group = self.fs.console().foreground();
-        if session != pid {
-            // A foreground without anybody in it goes back to the session leader, so that a shell that
-            // knows nothing of job control can read on.
-            let mut homes = self.homes.values();
-            if !homes.any(|home| home.lives() && home.group == group) {
-                let leader = self.homes.get(&session).map_or(session, |home| home.group);
-                self.fs.console().set_foreground(leader);
-            }
-            return;
-        }
-        self.fs.console().set_session(0);
-        self.fs.console().set_foreground(0);
-        if group != 0 && group != pid {
-            self.signal_group(group, signal::SIGHUP);
-            self.signal_group(group, signal::SIGCONT);
-        }
-    }
 }

@@ -4,6 +4,7 @@ use super::super::inode::{Node, buffer};
 use super::super::open::OpenFile;
 use super::super::proc::ProcNode;
 use super::super::storage::MAX_SIZE;
+use super::super::tty::ReadClock;
 use super::super::walk::Follow;
 use super::super::{Device, MAX_TRANSFER};
 use super::{Base, CallResult, FileCall, file, now, readable, walk, writable};
@@ -57,11 +58,19 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             call.view.random(&mut bytes);
             Ok(bytes)
         }
-        Node::Device(Device::Tty | Device::Console) => {
-            super::control::check_reader(call)?;
+        Node::Device(_) => {
+            let end = file.terminal().ok_or(Errno::EIO)?;
+            super::terminals::check_reader(call, end)?;
             let patience = file.patience(call.pid);
-            let console = call.fs.console();
-            console.read(count, patience, call.now_ns, &mut call.deadline_ns)
+            let (now_ns, deadline_ns) = (call.now_ns, &mut call.deadline_ns);
+            end.read(
+                count,
+                patience,
+                ReadClock {
+                    now_ns,
+                    deadline_ns,
+                },
+            )
         }
         Node::Pipe(pipe) => pipe.read(count, file.patience(call.pid)),
         Node::Proc(ProcNode::Entry(entry)) => {
@@ -97,8 +106,10 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
             Ok(written)
         }
         Node::Device(Device::Full) => Err(Errno::ENOSPC.into()),
-        Node::Device(Device::Tty | Device::Console) => {
-            call.fs.console().write(bytes, file.patience(call.pid))
+        Node::Device(device) if device.is_terminal() => {
+            let end = file.terminal().ok_or(Errno::EIO)?;
+            super::terminals::check_writer(call, end)?;
+            end.write(bytes, file.patience(call.pid), call.now_ns)
         }
         Node::Device(_) => Ok(bytes.len()),
         Node::Pipe(pipe) => pipe.write(bytes, file.patience(call.pid)),
@@ -113,7 +124,7 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
 
 /// Whether it is read and written as a stream, without offsets.
 fn is_stream(file: &OpenFile) -> bool {
-    file.inode().pipe().is_some() || file.inode().is_terminal()
+    file.inode().pipe().is_some() || file.terminal().is_some()
 }
 
 fn advance(file: &OpenFile, count: usize) {

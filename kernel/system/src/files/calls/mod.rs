@@ -10,12 +10,13 @@ mod descriptors;
 mod io;
 mod names;
 mod opening;
+mod terminals;
 
 pub use attributes::{
     chmod, chown, fchmod, fchmodat, fchown, fchownat, fstat, fstatfs, lchown, lstat, newfstatat,
     stat, statfs, statx, umask, utimensat,
 };
-pub use control::{IoctlShape, ioctl, ioctl_shape, poll};
+pub use control::{ioctl, ioctl_argument, poll};
 pub use descriptors::{close, dup, dup2, dup3, fcntl, getdents64, pipe, pipe2};
 pub use io::{
     copy_file_range, fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, pread64, pwrite64,
@@ -26,6 +27,7 @@ pub use names::{
     readlinkat, rename, renameat, renameat2, rmdir, symlink, symlinkat, unlink, unlinkat,
 };
 pub use opening::{creat, open, openat};
+pub use terminals::Argument;
 
 use super::inode::InodeRef;
 use super::open::OpenFile;

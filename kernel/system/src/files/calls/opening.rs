@@ -66,7 +66,9 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
             .fs
             .make_file(&found, mode & !call.state.umask, now(call))?,
     };
-    let file = OpenFile::new(inode, flags, Some((found.parent, found.name)));
+    let terminal = super::terminals::open(call, &inode, flags)?;
+    let place = Some((found.parent, found.name));
+    let file = OpenFile::with_terminal(inode, flags, place, terminal);
     call.state.put(fd, file, flags & O_CLOEXEC != 0);
     Ok(u64::from(fd))
 }

@@ -10,9 +10,7 @@ fn node() -> Node {
 }
 
 fn type_in(node: &Node, bytes: &[u8]) {
-    for &byte in bytes {
-        node.fs.console().input(byte);
-    }
+    node.fs.console().input(bytes, node.now_ns);
 }
 
 #[track_caller]
@@ -84,15 +82,12 @@ fn editing() {
     assert_eq!(node.read(0, 100).bytes(1), b"\n");
     // A tab takes as many columns as it moved.
     type_in(&node, b"ab\t\x7f");
-    screen(
-        &node,
-        b"ab\t\x08 \x08\x08 \x08\x08 \x08\x08 \x08\x08 \x08\x08 \x08",
-    );
+    screen(&node, b"ab\t\x08\x08\x08\x08\x08\x08");
     // A literal control character, and the line shown again.
     type_in(&node, b"\x16\x03\x12\n");
     screen(&node, b"^\x08^C^R\r\nab^C\r\n");
     assert_eq!(node.read(0, 100).bytes(1), b"ab\x03\n");
-    assert!(node.fs.console().take_events().is_empty());
+    assert!(node.fs.terminals().take_notices().is_empty());
 }
 
 #[test]
@@ -116,31 +111,33 @@ fn end_of_file() {
 }
 
 #[test]
-fn signals_are_events_and_flush() {
+fn signals_are_notices_and_flush() {
     let mut node = node();
-    type_in(&node, b"line\nhalf\x03");
-    screen(&node, b"line\r\nhalf^C");
-    type_in(&node, b"\x1c\x1a");
-    let events = node.fs.console().take_events();
-    use ConsoleEvent::{Interrupt, Quit, Suspend};
-    assert_eq!(events, [Interrupt, Quit, Suspend]);
-    assert_eq!(node.read(0, 100).result, Err(Stop::Wait));
-    let group = 77u32.to_le_bytes();
+    let group = 77_u32.to_le_bytes();
     node.call(calls::ioctl, &[N(0), N(0x5410), In(&group)]).ok();
     assert_eq!(node.fs.console().foreground(), 77);
+    node.write(1, b"not seen yet").ok();
+    type_in(&node, b"line\nhalf\x03");
+    // What had not left is thrown away too, and the key is shown.
+    screen(&node, b"^C");
+    type_in(&node, b"\x1c\x1a");
+    let sent = |signal| Notice::Signal { group: 77, signal };
+    assert_eq!(
+        node.fs.terminals().take_notices(),
+        [sent(2), sent(3), sent(20)]
+    );
+    assert_eq!(node.read(0, 100).result, Err(Stop::Wait));
     let back = node.call(calls::ioctl, &[N(0), N(0x540f), Out(4)]).bytes(2);
     assert_eq!(back, group);
     let negative = node.call(calls::ioctl, &[N(0), N(0x5410), In(&[0xff; 4])]);
     assert_eq!(negative.errno(), Errno::EINVAL);
-    node.call(
-        calls::ioctl,
-        &[N(0), N(0x5414), In(&[50, 0, 99, 0, 0, 0, 0, 0])],
-    )
-    .ok();
-    assert_eq!(
-        node.fs.console().take_events(),
-        [ConsoleEvent::WindowChanged]
-    );
+    let window = [50, 0, 99, 0, 0, 0, 0, 0];
+    for _ in 0..2 {
+        node.call(calls::ioctl, &[N(0), N(0x5414), In(&window)])
+            .ok();
+    }
+    // The second time changed nothing.
+    assert_eq!(node.fs.terminals().take_notices(), [sent(28)]);
 }
 
 #[test]
@@ -163,6 +160,13 @@ fn raw_mode_gives_every_byte() {
     // Nothing to wait for.
     set(&mut node, 0, 0, 0, 0, 0);
     assert_eq!(node.read(0, 2).bytes(1), b"");
+    // Without patience, what there is.
+    set(&mut node, 0, 0, 0, 3, 0);
+    type_in(&node, b"c");
+    node.call(calls::fcntl, &[N(0), N(4), N(0o4000)]).ok();
+    assert_eq!(node.read(0, 9).bytes(1), b"c");
+    assert_eq!(node.read(0, 9).errno(), Errno::EAGAIN);
+    node.call(calls::fcntl, &[N(0), N(4), N(2)]).ok();
     // At most 0.2 s.
     set(&mut node, 0, 0, 0, 0, 2);
     node.now_ns = 1000;
@@ -170,8 +174,34 @@ fn raw_mode_gives_every_byte() {
     assert_eq!(node.deadline_ns, Some(200_001_000));
     node.now_ns = 200_000_999;
     assert_eq!(node.read(0, 2).result, Err(Stop::Wait));
+    assert_eq!(node.fs.terminals().next_alarm(), Some(200_001_000));
+    node.wakes.take();
+    node.fs.terminals().ring(200_001_000);
+    assert_eq!(node.wakes.take(), [PID]);
     node.now_ns = 200_001_000;
     assert_eq!(node.read(0, 2).bytes(1), b"");
+}
+
+#[test]
+fn the_time_between_bytes() {
+    let mut node = node();
+    // Three bytes, or 0.1 s without one after the first.
+    set(&mut node, 0, 0, 0, 3, 1);
+    assert_eq!(node.read(0, 9).result, Err(Stop::Wait));
+    assert_eq!(node.deadline_ns, None);
+    node.now_ns = 1_000_000_000;
+    type_in(&node, b"a");
+    assert_eq!(node.wakes.take(), [PID]);
+    assert_eq!(node.read(0, 9).result, Err(Stop::Wait));
+    assert_eq!(node.deadline_ns, Some(1_100_000_000));
+    node.now_ns = 1_090_000_000;
+    type_in(&node, b"b");
+    assert_eq!(node.read(0, 9).result, Err(Stop::Wait));
+    assert_eq!(node.deadline_ns, Some(1_190_000_000));
+    node.now_ns = 1_150_000_000;
+    assert_eq!(node.read(0, 9).result, Err(Stop::Wait));
+    node.now_ns = 1_190_000_000;
+    assert_eq!(node.read(0, 9).bytes(1), b"ab");
 }
 
 #[test]
@@ -180,9 +210,14 @@ fn what_was_typed_survives_a_change_of_mode() {
     type_in(&node, b"line\nhalf");
     set(&mut node, 0, 0, 0, 1, 0);
     assert_eq!(node.read(0, 100).bytes(1), b"line\nhalf");
-    type_in(&node, b"more");
+    // An end of file is a byte 0 to raw mode.
+    type_in(&node, b"more\n");
     set(&mut node, 0o400, 5, 0o105_073, 1, 0);
-    assert_eq!(node.read(0, 100).bytes(1), b"more");
+    assert_eq!(node.read(0, 100).bytes(1), b"more\n");
+    type_in(&node, b"one\x04");
+    set(&mut node, 0, 0, 0, 1, 0);
+    assert_eq!(node.read(0, 100).bytes(1), b"one\0");
+    set(&mut node, 0o400, 5, 0o105_073, 1, 0);
     type_in(&node, b"gone\n");
     let modes = node
         .call(calls::ioctl, &[N(0), N(0x5401), Out(36)])
@@ -207,11 +242,29 @@ fn flow_control() {
 }
 
 #[test]
+fn echoes_wait_while_the_output_is_stopped() {
+    let node = node();
+    type_in(&node, b"\x13ab");
+    screen(&node, b"");
+    type_in(&node, b"\x11");
+    screen(&node, b"ab");
+}
+
+#[test]
 fn input_is_bounded() {
     let mut node = node();
+    // The last byte of an overlong line is replaced until its end comes.
     type_in(&node, &[b'x'; 10_000]);
-    type_in(&node, b"\n");
-    assert_eq!(node.read(0, 20_000).bytes(1).len(), 4096);
-    type_in(&node, &[b'\n'; 10_000]);
+    type_in(&node, b"y\n");
+    let line = node.read(0, 20_000).bytes(1);
+    assert_eq!(line.len(), 4096);
+    assert_eq!(&line[4093..], b"xx\n");
+    // What comes faster than it is read waits, up to a limit.
+    type_in(&node, &[b'\n'; 200_000]);
     assert!(node.fs.console().available() <= 4096);
+    let mut lines = 0;
+    while let Ok(1) = node.read(0, 100).result {
+        lines += 1;
+    }
+    assert!((60_000..80_000).contains(&lines), "{lines}");
 }

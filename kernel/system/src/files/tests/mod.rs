@@ -2,10 +2,12 @@
 
 mod archive;
 mod console;
+
 mod data;
 mod names;
 mod pipes;
 mod proc;
+mod ptys;
 
 use super::*;
 use crate::wait::Wakes;
@@ -64,6 +66,7 @@ struct View {
     pids: Vec<u32>,
     written: Vec<(ProcEntry, u32, Vec<u8>)>,
     links: BTreeMap<u32, Vec<u8>>,
+    orphaned: bool,
 }
 
 impl ProcView for View {
@@ -86,6 +89,9 @@ impl ProcView for View {
             _ => Err(Errno::ENOENT),
         }
     }
+    fn is_orphaned(&self, _group: u32) -> bool {
+        self.orphaned
+    }
     fn random(&mut self, into: &mut [u8]) {
         into.fill(0x55);
     }
@@ -99,6 +105,9 @@ struct Node {
     wakes: Wakes,
     now_ns: u64,
     deadline_ns: Option<u64>,
+    job: Job,
+    /// The signal of job control that a call sent to its group.
+    stopped_by: Option<u32>,
 }
 
 const PID: u32 = 7;
@@ -117,6 +126,8 @@ impl Node {
             wakes,
             now_ns: 0,
             deadline_ns: None,
+            job: Job::default(),
+            stopped_by: None,
         }
     }
 
@@ -130,6 +141,7 @@ impl Node {
             [0; 6],
         );
         call.deadline_ns = self.deadline_ns;
+        call.job = self.job;
         for (at, arg) in args.iter().enumerate() {
             let (number, input, capacity) = match arg {
                 N(number) => (*number, None, 0),
@@ -145,6 +157,7 @@ impl Node {
         let result = function(&mut call);
         let outputs = std::mem::take(&mut call.outputs);
         self.deadline_ns = call.deadline_ns;
+        self.stopped_by = call.job.signal.or(self.stopped_by);
         Reply { result, outputs }
     }
 
