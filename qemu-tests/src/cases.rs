@@ -40,7 +40,11 @@ pub fn all() -> Vec<Case> {
     vec![
         Case {
             name: "selftest",
-            build: selftest,
+            build: |name, _| Ok(selftest(name, 1)),
+        },
+        Case {
+            name: "selftest-processors",
+            build: |name, _| Ok(selftest(name, 2)),
         },
         Case {
             name: "shell",
@@ -116,17 +120,21 @@ fn bad_links() -> Faults {
     }
 }
 
-/// The kernel's own tests, inside one node: user-mode protection, traps, frames.
-fn selftest(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let spec = Spec::new(name, 1).append("selftest").timeout_s(60);
-    Ok(Scenario::new(spec, move |outcome| {
+/// The kernel's own tests, inside one node: user-mode protection, traps, frames, and what
+/// processors do to each other.
+fn selftest(name: &'static str, processors: u32) -> Scenario {
+    let spec = Spec::new(name, 1)
+        .smp(processors)
+        .append("selftest")
+        .timeout_s(120);
+    Scenario::new(spec, move |outcome| {
         let mut verdict = Verdict {
             passed: Vec::new(),
             failures: ended_well(outcome),
         };
         verdict.check(name, kernel_checks(&outcome.console));
         verdict
-    }))
+    })
 }
 
 /// The kernel logs `selftest: ok N checks` when all held; none counted is none passed.
@@ -477,7 +485,7 @@ mod tests {
             let scenario = case.scenario(&lab).expect("the paper lab answers");
             let report = scenario.run(&lab);
             // The self-test speaks by its status alone.
-            if case.name != "selftest" {
+            if !case.name.starts_with("selftest") {
                 assert!(
                     !report.verdict.failures.is_empty(),
                     "{} passed on silence",

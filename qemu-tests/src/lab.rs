@@ -103,6 +103,12 @@ impl Spec {
         self
     }
 
+    /// The same with so many processors in each node.
+    pub fn smp(mut self, processors: u32) -> Spec {
+        self.smp = processors;
+        self
+    }
+
     /// The same with words added to the kernel command line.
     pub fn append(mut self, words: &str) -> Spec {
         self.append = words.to_owned();

@@ -25,6 +25,8 @@ pub struct Report {
     pub logs: Vec<PathBuf>,
     /// The seed that repeats it.
     pub seed: u64,
+    /// How many processors each node had.
+    pub smp: u32,
 }
 
 impl Scenario {
@@ -68,6 +70,7 @@ impl Scenario {
             verdict,
             logs,
             seed: self.spec.seed,
+            smp: self.spec.smp,
         }
     }
 }

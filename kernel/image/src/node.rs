@@ -52,6 +52,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     if number == 0 || number > 0x7fff {
         panic!("node={number}: a node has a number from 1 to 32767");
     }
+    machine::start_cpus(join);
     let card = match VirtioNet::probe() {
         Ok(card) => Some(card),
         Err(reason) => {
@@ -76,6 +77,16 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     machine::log!("node {number} ready");
     *SYSTEM.lock() = Some(system);
     serve(card)
+}
+
+/// Another processor of this node.
+fn join(cpu: usize) -> ! {
+    if let Err(broken) = machine::self_test() {
+        panic!("processor {cpu} does not protect itself: {broken}");
+    }
+    loop {
+        machine::idle();
+    }
 }
 
 /// The loop of one processor. It leaves only by powering off.

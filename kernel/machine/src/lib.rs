@@ -30,7 +30,7 @@ pub use x86::{
     Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, TableHandle, allocate_vector,
     boot_unix_ns, console_read, console_write, cpu_count, cpu_features, fence, frame_counts, idle,
     kick, log_line, now_ns, pci_read32, pci_write32, power_off, random_u64, run_user, self_test,
-    set_timer, this_cpu,
+    set_timer, start_cpus, this_cpu,
 };
 
 #[cfg(not(target_os = "none"))]
@@ -44,7 +44,7 @@ pub use fake::{
     frame::{Frame, frame_counts},
     idle, kick, now_ns,
     paging::{Mapping, PageIter, PageTable, TableHandle},
-    power_off, random_u64, self_test, set_timer, this_cpu,
+    power_off, random_u64, self_test, set_timer, start_cpus, this_cpu,
     user::{FpuState, cpu_features, run_user},
 };
 

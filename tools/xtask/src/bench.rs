@@ -33,6 +33,7 @@ exit $status
         .script(script)
         .timeout_s(options.cluster.timeout);
     spec.memory_mib = options.cluster.memory;
+    spec.smp = options.cluster.processors.smp;
     let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("bench")?;
     say_logs(&spec, &directory);

@@ -302,6 +302,9 @@ impl<'a> Cluster<'a> {
 /// The kernel command line of one node.
 fn command_line(spec: &Spec, number: usize) -> String {
     let mut line = format!("node={number} nodes={}", spec.nodes);
+    if spec.smp > 1 {
+        line.push_str(&format!(" cpus={}", spec.smp));
+    }
     if spec.script.is_some() {
         line.push_str(" script=/etc/script");
     }
@@ -380,5 +383,7 @@ mod tests {
         assert_eq!(command_line(&spec, 2), "node=2 nodes=3 selftest");
         let spec = Spec::new("x", 1).script("true");
         assert_eq!(command_line(&spec, 1), "node=1 nodes=1 script=/etc/script");
+        let spec = Spec::new("x", 1).smp(2);
+        assert_eq!(command_line(&spec, 1), "node=1 nodes=1 cpus=2");
     }
 }

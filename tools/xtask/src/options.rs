@@ -32,7 +32,7 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Boot 3 nodes and move two running programs between them.
-    Demo,
+    Demo(Processors),
     /// Run every test, or those whose name contains FILTER.
     Test(TestOptions),
     /// Boot a cluster, run a script on node 1 and end with its status.
@@ -58,6 +58,14 @@ pub(crate) enum Bench {
     Migrate(BenchOptions),
 }
 
+/// How many processors each node has.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Processors {
+    /// Processors of each node.
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) smp: u32,
+}
+
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
@@ -80,6 +88,8 @@ pub(crate) struct BenchCluster {
     /// Seconds after which a hung cluster is ended.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub(crate) timeout: u64,
+    #[command(flatten)]
+    pub(crate) processors: Processors,
 }
 
 /// Options of `test`.
@@ -102,6 +112,8 @@ pub(crate) struct TestOptions {
     /// Print the names of the tests that boot nodes, and run none.
     #[arg(long)]
     pub(crate) list: bool,
+    #[command(flatten)]
+    pub(crate) processors: Processors,
 }
 
 /// Options of `run`.
@@ -129,9 +141,8 @@ pub(crate) struct ClusterOptions {
     /// Memory of each node, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub(crate) memory: u32,
-    /// CPUs of each node.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) smp: u32,
+    #[command(flatten)]
+    pub(crate) processors: Processors,
     /// Put a host file or a whole folder into the root file system. Without GUESTPATH, programs
     /// go to /bin and all else to /data, under their own name. A name without a slash may be that
     /// of a program on PATH.
@@ -186,9 +197,6 @@ impl ClusterOptions {
                 "--memory: a node needs at least 32 MiB".into(),
             ));
         }
-        if !(1..=64).contains(&self.smp) {
-            return Err(Error::Usage("--smp is from 1 to 64".into()));
-        }
         let mut spec = Spec::new(name, self.nodes)
             .append(&self.append)
             .faults(Faults {
@@ -200,7 +208,7 @@ impl ClusterOptions {
                 rate_mbit: self.rate,
             });
         spec.memory_mib = self.memory;
-        spec.smp = self.smp;
+        spec.smp = self.processors.smp;
         spec.seed = self.seed;
         spec.pcap = self.pcap.clone();
         for cut in &self.cut {
@@ -289,6 +297,14 @@ mod tests {
         assert_eq!(add, Some(expected));
         assert_eq!(parse_add("/bin/sh").ok().and_then(|add| add.guest), None);
         assert!(parse_add("/nowhere/x").is_err());
+    }
+
+    #[test]
+    fn a_node_has_from_1_to_64_processors() {
+        for (count, allowed) in [("0", false), ("1", true), ("64", true), ("65", false)] {
+            let words = ["xtask", "run", "--smp", count, "-c", "ps"];
+            assert_eq!(Options::try_parse_from(words).is_ok(), allowed, "{count}");
+        }
     }
 
     #[test]

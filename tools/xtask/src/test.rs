@@ -170,10 +170,10 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
         let start = Instant::now();
         match case.scenario(&lab) {
             Ok(mut scenario) => {
-                scenario.spec_mut().seed = options.seed;
-                if let Some(seconds) = options.timeout {
-                    scenario.spec_mut().timeout_s = seconds;
-                }
+                let spec = scenario.spec_mut();
+                spec.seed = options.seed;
+                spec.smp = spec.smp.max(options.processors.smp);
+                spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
                 count.add(report(&scenario.run(&lab), start.elapsed().as_secs_f64()));
             }
             Err(error) => count.check(case.name, Err(error.to_string())),
@@ -195,8 +195,8 @@ fn report(report: &Report, seconds: f64) -> Count {
     if failed > 0 {
         println!("    consoles: {}", logs_shown(&report.logs));
         println!(
-            "    repeat: cargo xtask test {} --qemu --seed {}",
-            report.name, report.seed
+            "    repeat: cargo xtask test {} --qemu --seed {} --smp {}",
+            report.name, report.seed, report.smp
         );
     }
     Count { passed, failed }

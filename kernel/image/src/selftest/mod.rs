@@ -4,6 +4,7 @@
 //! status tells. The user programs are a few bytes of machine code, written out beside their source.
 
 mod memory;
+mod smp;
 mod user;
 
 use alloc::vec;
@@ -37,6 +38,11 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     time(&mut checks);
     devices(&mut checks);
     archive(&mut checks, info);
+    let cpus = info
+        .command_line
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("cpus=")?.parse().ok());
+    smp::run(&mut checks, cpus);
     if info
         .command_line
         .split_ascii_whitespace()

@@ -1,10 +1,10 @@
 //! User mode: every way out of it, preemption, and the FPU.
 
-use machine::{Access, Exit, FpuState, FrameKind, PageTable, Registers};
+use machine::{Access, Exit, FpuState, Frame, FrameKind, PageTable, Registers};
 
 use super::{Checks, DATA, zeroed};
 
-const CODE: u64 = 0x40_0000;
+pub(super) const CODE: u64 = 0x40_0000;
 const STACK_TOP: u64 = 0x7fff_ffff_e000;
 
 pub(super) fn run(checks: &mut Checks) {
@@ -17,7 +17,7 @@ pub(super) fn run(checks: &mut Checks) {
 /// A thread with one page of code and one of stack.
 pub(super) struct Thread {
     pub(super) table: PageTable,
-    registers: Registers,
+    pub(super) registers: Registers,
 }
 
 impl Thread {
@@ -39,6 +39,10 @@ impl Thread {
             ..Registers::default()
         };
         Thread { table, registers }
+    }
+
+    pub(super) fn map(&mut self, page: u64, frame: Frame, access: Access) {
+        self.table.map(page, frame, access).expect("memory");
     }
 
     pub(super) fn run(&mut self) -> Exit {

@@ -174,6 +174,9 @@ pub fn this_cpu() -> usize {
     MACHINE.with(|machine| machine.cpu.get())
 }
 
+/// The fake's processors do nothing by themselves: no `entry` runs.
+pub fn start_cpus(_entry: fn(usize) -> !) {}
+
 /// Makes a processor leave user mode or wake from [`idle`]; the fake only remembers it.
 pub fn kick(cpu: usize) {
     assert!(cpu < cpu_count(), "no such processor");

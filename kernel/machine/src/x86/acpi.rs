@@ -1,4 +1,4 @@
-//! The few facts the kernel takes from ACPI: interrupt controllers and the PM timer.
+//! The few facts the kernel takes from ACPI: processors, interrupt controllers, the PM timer.
 //!
 //! Law: firmware tables are input. Each is checked for signature, length and checksum before it is
 //! used, and a machine without them still boots on the standard addresses. Source: ACPI 6.5,
@@ -6,6 +6,7 @@
 
 use super::boot::is_used_ram;
 use super::{layout, pages};
+use crate::MAX_CPUS;
 
 /// Longest table that is looked at.
 const MAX_TABLE: u64 = 1 << 20;
@@ -22,12 +23,39 @@ pub(crate) struct SerialInterrupt {
     pub(crate) flags: u32,
 }
 
+/// The processors that may be started, by the ids of their local APICs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Processors {
+    ids: [u32; MAX_CPUS],
+    count: usize,
+}
+
+impl Processors {
+    const NONE: Processors = Processors {
+        ids: [0; MAX_CPUS],
+        count: 0,
+    };
+
+    /// Those that fit, in the order of the table.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids[..self.count]
+    }
+
+    fn push(&mut self, id: u32) {
+        if self.count < MAX_CPUS && !self.ids().contains(&id) {
+            self.ids[self.count] = id;
+            self.count += 1;
+        }
+    }
+}
+
 /// What the tables said, or the standard values of a PC.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tables {
     pub(crate) serial: SerialInterrupt,
     /// I/O port of the 3.579545 MHz timer.
     pub(crate) pm_timer: Option<u16>,
+    pub(crate) processors: Processors,
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -110,11 +138,15 @@ pub(crate) fn read(rsdp: u64) -> Tables {
             flags: 0,
         },
         pm_timer: None,
+        processors: Processors::NONE,
     };
     let root = if rsdp == 0 { search_rsdp() } else { Some(rsdp) };
     for table in root.and_then(all_tables).into_iter().flatten() {
         match &table[..4] {
-            b"APIC" => found.serial = serial_interrupt(table).unwrap_or(found.serial),
+            b"APIC" => {
+                found.serial = serial_interrupt(table).unwrap_or(found.serial);
+                found.processors = processors(table);
+            }
             b"FACP" => found.pm_timer = pm_timer(table),
             _ => {}
         }
@@ -132,30 +164,49 @@ fn pm_timer(fadt: &[u8]) -> Option<u16> {
     u16::try_from(port).ok()
 }
 
+/// The entries of a MADT, as far as they have a length.
+fn madt_entries(madt: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = madt.get(44..).unwrap_or_default();
+    core::iter::from_fn(move || {
+        let length = usize::from(*rest.get(1)?);
+        let entry = rest.get(..length).filter(|entry| entry.len() >= 2)?;
+        rest = &rest[length..];
+        Some(entry)
+    })
+}
+
+/// MADT: the local APICs of processors that are enabled. An id of more than 8 bits would need
+/// x2APIC mode.
+fn processors(madt: &[u8]) -> Processors {
+    let mut found = Processors::NONE;
+    for entry in madt_entries(madt).filter(|entry| entry[0] == 0) {
+        if let (Some(&id), Some(flags)) = (entry.get(3), u32_at(entry, 4))
+            && flags & 1 != 0
+            && id != 0xff
+        {
+            found.push(u32::from(id));
+        }
+    }
+    found
+}
+
 /// MADT: which input of which I/O APIC is ISA interrupt 4.
 fn serial_interrupt(madt: &[u8]) -> Option<SerialInterrupt> {
     const COM1: u8 = 4;
     let (mut interrupt, mut flags) = (u32::from(COM1), 0);
     let mut controller: Option<(u32, u64)> = None;
-    for pass in 0..2 {
-        let mut at = 44;
-        while let (Some(&kind), Some(&length)) = (madt.get(at), madt.get(at + 1)) {
-            let entry = madt
-                .get(at..at + usize::from(length))
-                .filter(|entry| entry.len() >= 2)?;
-            if pass == 0 && kind == 2 && entry.get(3) == Some(&COM1) {
-                interrupt = u32_at(entry, 4)?;
-                let mode = u16_at(entry, 8)?;
-                flags = if mode & 3 == 3 { 1 << 13 } else { 0 }
-                    | if mode >> 2 & 3 == 3 { 1 << 15 } else { 0 };
-            }
-            if pass == 1 && kind == 1 {
-                let base = u32_at(entry, 8)?;
-                if base <= interrupt && controller.is_none_or(|(best, _)| base >= best) {
-                    controller = Some((base, u64::from(u32_at(entry, 4)?)));
-                }
-            }
-            at += usize::from(length);
+    for entry in madt_entries(madt) {
+        if entry[0] == 2 && entry.get(3) == Some(&COM1) {
+            interrupt = u32_at(entry, 4)?;
+            let mode = u16_at(entry, 8)?;
+            flags = if mode & 3 == 3 { 1 << 13 } else { 0 }
+                | if mode >> 2 & 3 == 3 { 1 << 15 } else { 0 };
+        }
+    }
+    for entry in madt_entries(madt).filter(|entry| entry[0] == 1) {
+        let base = u32_at(entry, 8)?;
+        if base <= interrupt && controller.is_none_or(|(best, _)| base >= best) {
+            controller = Some((base, u64::from(u32_at(entry, 4)?)));
         }
     }
     controller.map(|(base, io_apic)| SerialInterrupt {

@@ -50,6 +50,7 @@ const MASKED: u32 = 1 << 16;
 const TSC_DEADLINE: u32 = 2 << 17;
 /// In the interrupt command: the last one is still on its way.
 const SENDING: u32 = 1 << 12;
+const ASSERT: u32 = 1 << 14;
 
 /// Virtual address of the local APIC.
 static LOCAL: Once<u64> = Once::new();
@@ -72,11 +73,27 @@ fn write(register: u64, value: u32) {
     unsafe { ((base + register) as *mut u32).write_volatile(value) }
 }
 
-/// Sets up this CPU's local APIC and masks everything older.
+/// Sets up the boot CPU's local APIC and masks everything older.
 pub(crate) fn init(tables: &Tables) {
     mask_8259();
+    let base = enable();
+    let mapped = pages::device_window(base..base + 4096).expect("no room to map the local APIC");
+    LOCAL.call_once(|| mapped);
+    set_id(0, id());
+    init_registers();
+    SERIAL_ROUTED.store(route_serial(&tables.serial).is_some(), Ordering::Relaxed);
+}
+
+/// Sets up the local APIC of another CPU.
+pub(crate) fn init_local() {
+    enable();
+    init_registers();
+}
+
+/// Turns this CPU's local APIC on; gives its physical address.
+fn enable() -> u64 {
     // SAFETY: IA32_APIC_BASE exists where there is an APIC; the value only gets the enable bit.
-    let base = unsafe {
+    unsafe {
         let mut register = Msr::new(0x1b);
         let value = register.read();
         assert_eq!(
@@ -86,10 +103,10 @@ pub(crate) fn init(tables: &Tables) {
         );
         register.write(value | 1 << 11);
         value & pages::ADDRESS
-    };
-    let mapped = pages::device_window(base..base + 4096).expect("no room to map the local APIC");
-    LOCAL.call_once(|| mapped);
-    IDS[0].store(id(), Ordering::Relaxed);
+    }
+}
+
+fn init_registers() {
     write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
     write(TASK_PRIORITY, 0);
     write(LVT_LINT0, MASKED);
@@ -98,7 +115,6 @@ pub(crate) fn init(tables: &Tables) {
     write(LVT_TIMER, MASKED | u32::from(TIMER));
     write(DIVIDE, 0b1011);
     write(END_OF_INTERRUPT, 0);
-    SERIAL_ROUTED.store(route_serial(&tables.serial).is_some(), Ordering::Relaxed);
 }
 
 /// Moves the 8259s' vectors out of the exceptions' way and masks them (Intel 8259A data sheet).
@@ -159,8 +175,14 @@ pub(crate) fn serial_is_routed() -> bool {
     SERIAL_ROUTED.load(Ordering::Relaxed)
 }
 
-fn id() -> u32 {
-    read(ID) >> 24
+/// The id of this CPU's local APIC; 0 before it is set up.
+pub(crate) fn id() -> u32 {
+    LOCAL.get().map_or(0, |_| read(ID) >> 24)
+}
+
+/// Notes the id of a CPU's local APIC.
+pub(crate) fn set_id(cpu: usize, id: u32) {
+    IDS[cpu].store(id, Ordering::Relaxed);
 }
 
 /// Sends a command to a local APIC, when the last one has left.
@@ -179,12 +201,30 @@ pub fn kick(cpu: usize) {
     command(IDS[cpu].load(Ordering::Relaxed), u32::from(KICK));
 }
 
+/// Resets a CPU; it waits for its start-up then.
+pub(crate) fn send_init(id: u32) {
+    command(id, ASSERT | 5 << 8);
+}
+
+/// Lets a CPU that waits for it run real-mode code at the start of a page below 1 MiB.
+pub(crate) fn send_startup(id: u32, page: u8) {
+    command(id, ASSERT | 6 << 8 | u32::from(page));
+}
+
+/// Interrupts all other CPUs whatever they do. Does nothing before the local APIC is set up.
+pub(crate) fn send_nmi_to_others() {
+    if LOCAL.get().is_some() {
+        command(0, 3 << 18 | ASSERT | 4 << 8);
+    }
+}
+
 /// Serves an interrupt, with interrupts off.
 pub(crate) fn interrupt(vector: u8) {
     match vector {
         // The 8259s and the APIC raise these without waiting for an end of interrupt.
         0..=0x2f | SPURIOUS => return,
         SERIAL => console::receive(),
+        KICK => {}
         _ => {
             PENDING[usize::from(vector / 64)].fetch_or(1 << (vector % 64), Ordering::Release);
         }

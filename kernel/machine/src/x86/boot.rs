@@ -12,7 +12,7 @@ use core::ops::Range;
 
 use spin::Once;
 
-use super::{acpi, apic, console, cpu, frame, layout, pages, time, trap, user};
+use super::{acpi, apic, console, cpu, frame, layout, pages, smp, time, trap, user};
 use crate::{BootInfo, PAGE_SIZE};
 
 global_asm!(
@@ -87,11 +87,15 @@ pvh_start_64:
     jmp rax
 
     .balign 8
+    .global boot_gdt
+    .global boot_pml4
 boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff    // 64-bit code
+    .quad 0x00cf9b000000ffff    // 32-bit code and data, for the other processors (`smp`)
+    .quad 0x00cf93000000ffff
 boot_gdt_pointer:
-    .word 15
+    .word 31
     .long boot_gdt
 
     .balign 4096
@@ -213,8 +217,25 @@ pub(crate) fn touches_ram(physical: Range<u64>) -> bool {
     physical.start < layout::LOW_MEMORY || is_used_ram(physical)
 }
 
+/// A page of RAM below 1 MiB that nobody uses, for the first code of other processors.
+pub(crate) fn trampoline_page() -> Option<u64> {
+    TRAMPOLINE.get().copied().flatten()
+}
+
+static TRAMPOLINE: Once<Option<u64>> = Once::new();
+/// The trampoline lies below this: above may be data of the firmware.
+const TRAMPOLINE_LIMIT: u64 = 0x9_0000;
+
+/// The last page of a range of RAM that can be the trampoline.
+fn page_for_trampoline(ram: Range<u64>) -> Option<u64> {
+    let page = PAGE_SIZE as u64;
+    let last = (ram.end.min(TRAMPOLINE_LIMIT) & !(page - 1)).checked_sub(page)?;
+    (last >= ram.start.max(page)).then_some(last)
+}
+
 /// What the start info said, copied.
 struct Start {
+    trampoline: Option<u64>,
     ram: Regions,
     memory_bytes: u64,
     module: Range<u64>,
@@ -259,7 +280,7 @@ fn parse(info: u64) -> Option<Start> {
         return None;
     }
     let page = PAGE_SIZE as u64;
-    let (mut ram, mut memory_bytes) = (Regions::new(), 0);
+    let (mut ram, mut memory_bytes, mut trampoline) = (Regions::new(), 0, None);
     let map = boot_bytes(u64_at(info, 40), u64::from(u32_at(info, 48)) * 24)?;
     for entry in map
         .chunks_exact(24)
@@ -268,6 +289,7 @@ fn parse(info: u64) -> Option<Start> {
         let (start, length) = (u64_at(entry, 0), u64_at(entry, 8));
         let end = start.saturating_add(length).min(layout::DIRECT_LIMIT) & !(page - 1);
         memory_bytes += length;
+        trampoline = trampoline.or(page_for_trampoline(start..end));
         ram.push(start.max(layout::LOW_MEMORY).next_multiple_of(page)..end);
     }
     let module = match u32_at(info, 12) {
@@ -282,6 +304,7 @@ fn parse(info: u64) -> Option<Start> {
         }
     };
     Some(Start {
+        trampoline,
         ram,
         memory_bytes,
         module,
@@ -333,11 +356,13 @@ extern "C" fn start(info: u64) -> ! {
     pages::init(&ram, &mut free);
     frame::init(free);
     RAM_REGIONS.call_once(|| start.ram.clone());
+    TRAMPOLINE.call_once(|| start.trampoline);
     user::init();
     let tables = acpi::read(start.rsdp);
     apic::init(&tables);
     time::init(&tables);
     console::enable_input(&tables);
+    smp::init(tables.processors);
     let length = usize::try_from(start.module.end - start.module.start).expect("64-bit");
     let archive = if length == 0 {
         &[]

@@ -107,8 +107,17 @@ pub fn console_read() -> Option<u8> {
     Some(byte)
 }
 
-/// Writes bytes to the console as they are, waiting for the port.
+/// Whose turn it is to write; a panic does not ask.
+static WRITER: Mutex<()> = Mutex::new(());
+
+/// Writes bytes to the console as they are, waiting for the port. What one call writes stays in one
+/// piece.
 pub fn console_write(bytes: &[u8]) {
+    let _one_at_a_time = WRITER.lock();
+    write_out(bytes);
+}
+
+fn write_out(bytes: &[u8]) {
     if !PRESENT.load(Ordering::Relaxed) {
         return;
     }
@@ -132,7 +141,7 @@ struct Line {
 
 impl Line {
     fn flush(&mut self) {
-        console_write(&self.bytes[..self.length]);
+        write_out(&self.bytes[..self.length]);
         self.length = 0;
     }
 }
@@ -150,7 +159,7 @@ impl Write for Line {
     }
 }
 
-/// Writes formatted text.
+/// Writes formatted text, whoever else is writing.
 pub(crate) fn print(text: fmt::Arguments<'_>) {
     let mut line = Line {
         bytes: [0; 128],
@@ -164,6 +173,7 @@ pub(crate) fn print(text: fmt::Arguments<'_>) {
 /// What [`crate::log!`] calls.
 pub fn log_line(text: fmt::Arguments<'_>) {
     let micros = time::now_ns() / 1000;
+    let _one_at_a_time = WRITER.lock();
     print(format_args!(
         "[{:4}.{:06}] {text}\n",
         micros / 1_000_000,

@@ -11,7 +11,10 @@
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::cell::Cell;
 use core::mem::offset_of;
+use core::ops::Range;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
+use alloc::boxed::Box;
 use spin::Once;
 use x86_64::PrivilegeLevel;
 use x86_64::VirtAddr;
@@ -26,7 +29,7 @@ use x86_64::structures::gdt::SegmentSelector;
 
 use super::paging::TableHandle;
 use super::{layout, user};
-use crate::{CpuFeatures, Registers};
+use crate::{CpuFeatures, MAX_CPUS, Registers};
 
 pub(crate) const KERNEL_CODE: u16 = 0x10;
 const KERNEL_DATA: u16 = 0x18;
@@ -76,6 +79,10 @@ pub(crate) struct Cpu {
     pub(crate) loaded_stamp: Cell<u64>,
     /// Keeps the tables in CR3 alive.
     pub(crate) loaded: Cell<Option<TableHandle>>,
+    /// What to add to its time stamp counter to get the boot CPU's.
+    pub(crate) tsc_offset: Cell<u64>,
+    /// Its stack: first address and end.
+    stack: Cell<(u64, u64)>,
     task_state: Cell<TaskState>,
     descriptors: Cell<[u64; 10]>,
     ist: [Cell<Stack>; IST_STACKS],
@@ -102,19 +109,30 @@ impl Cpu {
             index: Cell::new(0),
             loaded_stamp: Cell::new(0),
             loaded: Cell::new(None),
+            tsc_offset: Cell::new(0),
+            stack: Cell::new((0, 0)),
             task_state: Cell::new(NO_TASK_STATE),
             descriptors: Cell::new([0; 10]),
             ist: [const { Cell::new(Stack([0; IST_SIZE])) }; IST_STACKS],
         }
     }
 
+    /// That of another CPU, for ever.
+    pub(crate) fn boxed(index: usize, stack: Range<u64>) -> &'static Cpu {
+        let cpu = Box::leak(Box::new(Cpu::new()));
+        cpu.index.set(index);
+        cpu.stack.set((stack.start, stack.end));
+        cpu
+    }
+
     /// Makes this the running CPU's own: descriptor tables, task state, GS.
-    fn install(&'static self) {
+    pub(crate) fn install(&'static self) {
+        ALL[self.index.get()].store(core::ptr::from_ref(self).cast_mut(), Ordering::Release);
         let mut task_state = NO_TASK_STATE;
         for (slot, stack) in self.ist.iter().enumerate() {
             task_state.ist[slot] = (stack.as_ptr() as u64) + IST_SIZE as u64;
         }
-        task_state.rsp[0] = layout::stack_top();
+        task_state.rsp[0] = self.stack.get().1;
         self.task_state.set(task_state);
         self.this.set(self);
         let task = self.task_state.as_ptr() as u64;
@@ -149,8 +167,13 @@ impl Cpu {
         KernelGsBase::write(VirtAddr::zero());
     }
 
+    /// The range of this CPU's stack.
+    pub(crate) fn stack(&self) -> Range<u64> {
+        self.stack.get().0..self.stack.get().1
+    }
+
     /// The ranges of this CPU's extra stacks.
-    pub(crate) fn extra_stacks(&self) -> impl Iterator<Item = core::ops::Range<u64>> + '_ {
+    pub(crate) fn extra_stacks(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.ist.iter().map(|stack| {
             let bottom = stack.as_ptr() as u64;
             bottom..bottom + IST_SIZE as u64
@@ -180,13 +203,27 @@ pub(crate) fn current() -> &'static Cpu {
     }
 }
 
-/// The boot CPU's extra stacks, for backtraces (GS may be the user's there).
-pub(crate) fn boot_cpu() -> &'static Cpu {
-    &BOOT_CPU.0
+/// Every CPU's, by number; null where there is none.
+static ALL: [AtomicPtr<Cpu>; MAX_CPUS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+
+/// The ranges of all stacks, for backtraces (GS may be the user's there).
+pub(crate) fn all_stacks() -> impl Iterator<Item = Range<u64>> {
+    ALL.iter().flat_map(|cpu| {
+        // SAFETY: null or one that lives for ever; of the fields of another CPU's `Cpu` only those
+        // are looked at that do not change after `install`.
+        let cpu = unsafe { cpu.load(Ordering::Acquire).as_ref() };
+        let one = |cpu: &'static Cpu| core::iter::once(cpu.stack()).chain(cpu.extra_stacks());
+        cpu.into_iter().flat_map(one)
+    })
 }
 
 /// Installs the boot CPU's tables.
 pub(crate) fn init_boot_cpu() {
+    BOOT_CPU
+        .0
+        .stack
+        .set((layout::stack_bottom(), layout::stack_top()));
     BOOT_CPU.0.install();
 }
 
@@ -241,8 +278,9 @@ pub(crate) fn offered_protections() -> Cr4Flags {
     flags
 }
 
-/// Turns on everything this CPU has to protect itself with, XSAVE, and SYSCALL.
-pub(crate) fn enable_features() {
+/// Turns on everything this CPU has to protect itself with, XSAVE, and SYSCALL. The first to do so
+/// says what [`cpu_features`] are.
+pub(crate) fn enable_features() -> CpuFeatures {
     let [_, _, leaf1_ecx, leaf1_edx] = cpuid(1, 0);
     let [_, leaf7_ebx, leaf7_ecx, _] = cpuid(7, 0);
     assert!(leaf1_ecx & 1 << 26 != 0, "this processor has no XSAVE");
@@ -294,11 +332,13 @@ pub(crate) fn enable_features() {
             | RFlags::IOPL_HIGH,
     );
     debug_assert_eq!(CS::get_reg().rpl(), PrivilegeLevel::Ring0);
-    FEATURES.call_once(|| CpuFeatures {
+    let features = CpuFeatures {
         xcr0: xcr0.bits(),
         leaf1_ecx,
         leaf1_edx,
         leaf7_ebx,
         leaf7_ecx,
-    });
+    };
+    FEATURES.call_once(|| features);
+    features
 }

@@ -2,8 +2,8 @@
 //!
 //! Law: `unsafe` is here and nowhere else in the kernel, and each block says why it is sound. The
 //! kernel runs with interrupts off, except in user mode and in [`idle`], so that no lock here can be
-//! taken twice by one CPU. Only the boot CPU is started; what belongs to a CPU is kept in
-//! `cpu::Cpu`, so that others can follow.
+//! taken twice by one CPU. What belongs to a CPU is kept in `cpu::Cpu`, what the others see of it in
+//! `peers`.
 
 mod acpi;
 mod apic;
@@ -20,6 +20,7 @@ mod paging;
 mod panic;
 mod peers;
 mod self_test;
+mod smp;
 mod time;
 mod trap;
 mod user;
@@ -33,5 +34,6 @@ pub use paging::{Mapping, PageIter, PageTable, TableHandle};
 pub use panic::power_off;
 pub use peers::{cpu_count, this_cpu};
 pub use self_test::self_test;
+pub use smp::start_cpus;
 pub use time::{boot_unix_ns, idle, now_ns, random_u64, set_timer};
 pub use user::{FpuState, run_user};

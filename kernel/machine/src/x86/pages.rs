@@ -37,7 +37,7 @@ const CODE: u64 = PRESENT | GLOBAL;
 const DEVICE: u64 = DATA | UNCACHED | WRITE_THROUGH;
 
 /// Physical address of the kernel's top-level table.
-static ROOT: AtomicU64 = AtomicU64::new(0);
+pub(crate) static ROOT: AtomicU64 = AtomicU64::new(0);
 /// What to add to a table's physical address to reach it: the boot map, later the direct map.
 static TABLES: AtomicU64 = AtomicU64::new(layout::IMAGE);
 /// Held while kernel tables change; the next free address of the window.
@@ -223,6 +223,30 @@ fn window(physical: Range<u64>, flags: u64) -> Option<u64> {
 /// Maps device registers. The caller has checked that the range is not RAM.
 pub(crate) fn device_window(physical: Range<u64>) -> Option<u64> {
     window(physical, DEVICE)
+}
+
+/// Maps a page of low memory for writing. The caller knows that nobody else uses it.
+pub(crate) fn low_window(physical: u64) -> Option<u64> {
+    debug_assert!(physical < layout::LOW_MEMORY);
+    window(physical..physical + PAGE_SIZE as u64, DATA)
+}
+
+/// Maps a stack of fresh frames that stays for ever; gives its end. There are unmapped pages on both
+/// sides of it.
+pub(crate) fn kernel_stack(bytes: u64) -> Option<u64> {
+    let page = PAGE_SIZE as u64;
+    let mut next = WINDOW_NEXT.lock();
+    let at = *next;
+    let end = at.checked_add(bytes)?;
+    if end + page > layout::WINDOW + layout::WINDOW_LIMIT {
+        return None;
+    }
+    *next = end + page;
+    for address in (at..end).step_by(PAGE_SIZE) {
+        let physical = frame_source().ok()?;
+        map_range(address, physical, page, DATA, &mut frame_source).ok()?;
+    }
+    Some(end)
 }
 
 /// Maps firmware tables for reading.

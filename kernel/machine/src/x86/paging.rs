@@ -365,6 +365,7 @@ impl PageTable {
 
     /// Unlinks the tables on the way to `page` that have no entries.
     fn prune(&mut self, page: u64) {
+        self.sweep();
         while let Some((above, level)) = self.empty_table(page) {
             let table = slot(above, page, level).swap(0, Ordering::AcqRel) & ADDRESS;
             frame::table_entries(above / PAGE).fetch_sub(1, Ordering::Relaxed);
@@ -375,6 +376,12 @@ impl PageTable {
             unsafe { pages::entry(table, 0) }.store(before, Ordering::Relaxed);
             self.unlinked_at = self.stamp();
         }
+        self.sweep();
+    }
+
+    /// Frees the unlinked tables if no CPU can be walking them. The latest makes the others wait, so
+    /// this is done before there are new ones, too.
+    fn sweep(&self) {
         if self.tables.unlinked.load(Ordering::Relaxed) != 0
             && !peers::may_walk(self.tables.root, self.unlinked_at)
         {
@@ -440,6 +447,9 @@ impl Drop for PageTable {
 /// Leaves the user's address space that this CPU has loaded.
 pub(crate) fn load_kernel() {
     let cpu = cpu::current();
+    if cpu.loaded_stamp.get() == 0 {
+        return;
+    }
     // SAFETY: the kernel's own table maps the kernel.
     peers::switch(0, 0, || unsafe { pages::load(pages::root()) });
     cpu.loaded_stamp.set(0);

@@ -1,14 +1,15 @@
 //! The end: what went wrong, where, and the exit status of the machine.
 //!
-//! Law: works without heap, without locks and with GS of anybody; a panic while panicking halts.
+//! Law: works without heap, without locks and with GS of anybody; a panic while panicking halts. The
+//! first CPU that panics stops all others, whatever they are doing.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use x86_64::instructions::port::Port;
 use x86_64::instructions::{hlt, interrupts};
 
-use super::trap::TrapFrame;
-use super::{console, cpu, layout};
+use super::trap::{self, TrapFrame};
+use super::{apic, console, cpu, layout};
 use crate::symbols;
 
 /// Status of a machine that panicked; by QEMU's rule the process exits with 203.
@@ -20,6 +21,11 @@ const MAX_DEPTH: usize = 40;
 pub fn power_off(status: u8) -> ! {
     // SAFETY: the port of isa-debug-exit, or of nothing.
     unsafe { Port::<u8>::new(0xf4).write(status) };
+    halt()
+}
+
+/// Stops this CPU for good.
+fn halt() -> ! {
     interrupts::disable();
     loop {
         hlt();
@@ -43,11 +49,8 @@ fn print_code(address: u64) {
 }
 
 fn is_on_a_stack(address: u64) -> bool {
-    let main = layout::stack_bottom()..layout::stack_top() - 16;
-    let mut stacks = cpu::boot_cpu().extra_stacks();
     address.is_multiple_of(8)
-        && (main.contains(&address)
-            || stacks.any(|stack| (stack.start..stack.end - 16).contains(&address)))
+        && cpu::all_stacks().any(|stack| (stack.start..stack.end - 16).contains(&address))
 }
 
 /// Follows the frame pointers from `frame` on.
@@ -103,10 +106,14 @@ pub(crate) fn trapped(frame: &TrapFrame, cr2: u64) -> ! {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    static PANICKING: AtomicBool = AtomicBool::new(false);
+    /// The APIC id of the CPU that panics, plus one.
+    static PANICKING: AtomicU32 = AtomicU32::new(0);
     interrupts::disable();
-    if PANICKING.swap(true, Ordering::SeqCst) {
-        power_off(FAILED);
+    let this = apic::id() + 1;
+    match PANICKING.compare_exchange(0, this, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => trap::stop_others(),
+        Err(first) if first == this => power_off(FAILED),
+        Err(_) => halt(),
     }
     console::print(format_args!("\nkernel panic: {}\n", info.message()));
     if let Some(location) = info.location() {

@@ -34,12 +34,17 @@ static PEERS: [Peer; MAX_CPUS] = [const {
         stamp: AtomicU64::new(0),
     }
 }; MAX_CPUS];
-/// How many CPUs may be in user mode: those with a lower index than this.
+/// How many CPUs there are: those with a lower index have set themselves up.
 static COUNT: AtomicUsize = AtomicUsize::new(1);
 
 /// How many processors run.
 pub fn cpu_count() -> usize {
     COUNT.load(Ordering::Acquire)
+}
+
+/// One more CPU has set itself up.
+pub(crate) fn set_cpu_count(count: usize) {
+    COUNT.store(count, Ordering::Release);
 }
 
 /// The number of the processor this runs on: below [`cpu_count`], 0 is the boot processor.

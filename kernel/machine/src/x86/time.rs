@@ -1,7 +1,8 @@
 //! Time since boot, the one-shot timer, the clock on the wall, and randomness.
 //!
 //! Law: `now_ns` never goes back. The TSC's frequency is believed only when two independent sources
-//! agree (the 8254, the ACPI PM timer, CPUID), or when nothing contradicts.
+//! agree (the 8254, the ACPI PM timer, CPUID), or when nothing contradicts. The counters of other
+//! CPUs are compared with the boot CPU's once, when they start.
 
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,9 @@ fn tsc() -> u64 {
 /// Nanoseconds since boot; never goes back. Zero until the clock is set up.
 pub fn now_ns() -> u64 {
     let Some(clock) = CLOCK.get() else { return 0 };
-    let ticks = tsc().saturating_sub(clock.tsc_at_boot);
+    let boot_tsc = tsc().wrapping_add(cpu::current().tsc_offset.get());
+    // A counter that is a little behind at the very start must not look like one far ahead.
+    let ticks = (boot_tsc.wrapping_sub(clock.tsc_at_boot) as i64).max(0) as u64;
     let now = ((u128::from(ticks) * u128::from(clock.ns_per_tick)) >> 32) as u64;
     now.max(LATEST.fetch_max(now, Ordering::Relaxed))
 }
@@ -79,6 +82,10 @@ pub fn set_timer(deadline_ns: Option<u64>) {
 /// Waits for at least one interrupt and serves it. What became pending before is served at once:
 /// interrupts are off until the instant the processor halts.
 pub fn idle() {
+    // Another CPU may want to free the tables that this one has in CR3.
+    if super::peers::cpu_count() > 1 {
+        super::paging::load_kernel();
+    }
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
 }
@@ -236,6 +243,52 @@ pub(crate) fn init(tables: &Tables) {
         crate::log!(
             "clock: only one source for the TSC's frequency ({tsc_hz} Hz): it may be wrong"
         );
+    }
+}
+
+/// Sets up the timer of another CPU, and its difference to the boot CPU's counter.
+pub(crate) fn init_local() {
+    if CLOCK.get().is_some_and(|clock| clock.tsc_deadline) {
+        apic::use_tsc_deadline();
+    } else {
+        apic::one_shot(0);
+    }
+    let mut best = (u64::MAX, 0);
+    for round in 1..=COMPARISONS {
+        let before = tsc();
+        ASKED.store(round, Ordering::SeqCst);
+        while ANSWERED.load(Ordering::SeqCst) != round {
+            core::hint::spin_loop();
+        }
+        let theirs = BOOT_TSC.load(Ordering::SeqCst);
+        let took = tsc().wrapping_sub(before);
+        if took < best.0 {
+            best = (took, theirs.wrapping_sub(before.wrapping_add(took / 2)));
+        }
+    }
+    // What cannot be told from no difference is none.
+    let (took, offset) = best;
+    if (offset as i64).unsigned_abs() > took {
+        cpu::current().tsc_offset.set(offset);
+    }
+    ASKED.store(0, Ordering::SeqCst);
+    ANSWERED.store(0, Ordering::SeqCst);
+}
+
+/// How often a CPU compares its counter with the boot CPU's.
+const COMPARISONS: u64 = 4;
+/// The number of the comparison that a CPU asks for.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+/// The number of the one that was answered, and the boot CPU's counter then.
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+static BOOT_TSC: AtomicU64 = AtomicU64::new(0);
+
+/// Answers a CPU that compares its counter with this one, the boot CPU's.
+pub(crate) fn answer_comparison() {
+    let asked = ASKED.load(Ordering::SeqCst);
+    if asked != ANSWERED.load(Ordering::SeqCst) {
+        BOOT_TSC.store(tsc(), Ordering::SeqCst);
+        ANSWERED.store(asked, Ordering::SeqCst);
     }
 }
 

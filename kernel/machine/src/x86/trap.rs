@@ -2,12 +2,13 @@
 //!
 //! Law: a trap from user mode ends in the return of `run_user`, whatever it is. A trap from the
 //! kernel is a bug and a panic, except interrupts while idle and the faults that `self_test`
-//! provokes. The NMI handler touches nothing but a counter: it may come at any instruction.
+//! provokes. The NMI handler touches nothing but a counter: it may come at any instruction. It
+//! returns unless a CPU that panics has sent it.
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::lidt;
@@ -50,6 +51,7 @@ macro_rules! register_offsets {
             syscall = const super::user::SYSCALL,
             kernel_trap = sym kernel_trap,
             nmi_count = sym NMI_COUNT,
+            stopped = sym STOPPED,
         );
     };
 }
@@ -164,8 +166,13 @@ trap_in_kernel:
 
 nmi_entry:
     lock inc dword ptr [rip + {nmi_count}]
+    cmp byte ptr [rip + {stopped}], 0
+    jne 7f
     add rsp, 8
     iretq
+7:  cli
+    hlt
+    jmp 7b
 
     .balign 16
 syscall_entry:
@@ -255,8 +262,16 @@ unsafe extern "C" {
     static trap_vectors: u8;
 }
 
-/// NMIs since boot. Nothing in this machine sends any on purpose.
+/// NMIs since boot. Only `stop_others` sends any on purpose.
 static NMI_COUNT: AtomicU32 = AtomicU32::new(0);
+/// An NMI halts the CPU for good.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Halts all other CPUs for good.
+pub(crate) fn stop_others() {
+    STOPPED.store(true, Ordering::SeqCst);
+    apic::send_nmi_to_others();
+}
 
 /// What a trap from the kernel left on the stack.
 #[repr(C)]
@@ -320,6 +335,11 @@ pub(crate) fn init() {
         // SAFETY: no other CPU and no trap uses the table yet.
         unsafe { (&mut *GATES.0.get())[vector as usize] = [low, handler >> 32] };
     }
+    load();
+}
+
+/// Loads the interrupt descriptor table, which all CPUs share.
+pub(crate) fn load() {
     let table = DescriptorTablePointer {
         limit: size_of::<Gates>() as u16 - 1,
         base: VirtAddr::new(GATES.0.get() as u64),
