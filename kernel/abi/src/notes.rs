@@ -16,6 +16,11 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     ("capset", "accepted from user 0 and without effect"),
     (
+        "clock_nanosleep",
+        "CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI",
+    ),
+    ("clock_settime", "refused with EPERM"),
+    (
         "clone",
         "fork and vfork forms; CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
     ),
@@ -87,6 +92,14 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "sethostname",
         "always EPERM: the name belongs to the cluster",
+    ),
+    (
+        "timer_create",
+        "CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI; no CPU time",
+    ),
+    (
+        "timerfd_settime",
+        "TFD_TIMER_ABSTIME; TFD_TIMER_CANCEL_ON_SET without effect",
     ),
 ];
 

@@ -140,13 +140,22 @@ macro_rules! for_each_call {
             202 futex Local [Value, Value, Value, Value, Value, Value];
             203 sched_setaffinity Local [Value, Value, Value];
             204 sched_getaffinity Local [Value, Value, Value];
+            213 epoll_create File [Value];
             217 getdents64 File [Value, Out(Given(2)), Value];
             218 set_tid_address Local [Value];
             221 fadvise64 File [Value, Value, Value, Value];
+            222 timer_create Home [Value, MaybeIn(Fixed(64)), Out(Fixed(4))];
+            223 timer_settime Split [Value, Value, Value, Value];
+            224 timer_gettime Home [Value, Out(Fixed(32))];
+            225 timer_getoverrun Home [Value];
+            226 timer_delete Home [Value];
+            227 clock_settime Local [Value, Value];
             228 clock_gettime Local [Value, Value];
             229 clock_getres Local [Value, Value];
             230 clock_nanosleep Local [Value, Value, Value, Value];
             231 exit_group Split [Value];
+            232 epoll_wait Split [Value, Value, Value, Value];
+            233 epoll_ctl Split [Value, Value, Value, MaybeIn(Fixed(12))];
             234 tgkill Home [Value, Value, Value];
             247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))];
             257 openat File [Value, Path, Value, Value];
@@ -164,7 +173,16 @@ macro_rules! for_each_call {
             271 ppoll Split [Value, Value, Value, Value, Value];
             273 set_robust_list Local [Value, Value];
             280 utimensat File [Value, MaybePath, MaybeIn(Fixed(32)), Value];
+            281 epoll_pwait Split [Value, Value, Value, Value, Value, Value];
+            282 signalfd File [Value, In(Fixed(8)), Value];
+            283 timerfd_create File [Value, Value];
+            284 eventfd File [Value];
             285 fallocate File [Value, Value, Value, Value];
+            286 timerfd_settime Split [Value, Value, Value, Value];
+            287 timerfd_gettime File [Value, Out(Fixed(32))];
+            289 signalfd4 File [Value, In(Fixed(8)), Value, Value];
+            290 eventfd2 File [Value, Value];
+            291 epoll_create1 File [Value];
             292 dup3 File [Value, Value, Value];
             293 pipe2 File [Out(Fixed(8)), Value];
             302 prlimit64 Local [Value, Value, Value, Value];
@@ -175,7 +193,10 @@ macro_rules! for_each_call {
             326 copy_file_range File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
             334 rseq Local [Value, Value, Value, Value];
+            424 pidfd_send_signal Home [Value, Value, MaybeIn(Fixed(128)), Value];
+            434 pidfd_open File [Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
+            441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
         }
     };
 }

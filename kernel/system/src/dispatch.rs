@@ -56,6 +56,8 @@ pub const CALL_SET_IDS: u32 = PSEUDO + 12;
 pub const CALL_DISOWN: u32 = PSEUDO + 13;
 /// Bytes of a file that execve has opened: `(handle, offset, length)`; in buffer 1 of the answer.
 pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
+/// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
+pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
 
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
@@ -137,6 +139,15 @@ macro_rules! perform_file_row {
     (Split poll $call:ident) => {
         file_calls::poll($call)
     };
+    (Split epoll_ctl $call:ident) => {
+        file_calls::epoll_ctl($call)
+    };
+    (Split epoll_wait $call:ident) => {
+        file_calls::epoll_wait($call)
+    };
+    (Split timerfd_settime $call:ident) => {
+        file_calls::timerfd_settime($call)
+    };
     (Split ioctl $call:ident) => {
         file_calls::ioctl($call)
     };
@@ -174,6 +185,7 @@ macro_rules! dispatchers {
                 CALL_PENDING => home_calls::pending(call),
                 CALL_SET_IDS => home_calls::set_ids(call),
                 CALL_DISOWN => home_calls::disown(call),
+                CALL_SET_TIMER => home_calls::set_timer(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -193,7 +205,11 @@ for_each_call!(dispatchers);
 fn served_by_files(number: u32) -> bool {
     let row = table::call(u64::from(number));
     row.is_some_and(|row| {
-        matches!(row.place, Place::File | Place::Stream) || matches!(row.name, "poll" | "ioctl")
+        matches!(row.place, Place::File | Place::Stream)
+            || matches!(
+                row.name,
+                "poll" | "ioctl" | "epoll_ctl" | "epoll_wait" | "timerfd_settime"
+            )
     })
 }
 

@@ -5,8 +5,9 @@
 
 use crate::body::{Answer, Ids};
 use crate::buffers::Buffers;
-use crate::files::{Executing, FileState, InodeRef};
+use crate::files::{Executing, Exit, FileState, InodeRef};
 use crate::signals::SignalInfo;
+use crate::timers::ProcessTimers;
 use crate::wait::WaitQueue;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -144,6 +145,12 @@ pub struct Home {
     pub nice: i32,
     /// Its supplementary groups.
     pub groups: Vec<u32>,
+    /// Timers of timer_create(2).
+    pub timers: ProcessTimers,
+    /// Wakes when a signal has come.
+    pub signalled: Arc<WaitQueue>,
+    /// Its end, for those who hold it as a file.
+    pub exit: Arc<Exit>,
     /// The next SIGALRM, node's clock, and the interval after it, ns; 0 is never.
     pub timer: (u64, u64),
     /// Those who wait for a child to change.

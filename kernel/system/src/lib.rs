@@ -22,10 +22,12 @@ pub mod home;
 pub mod life;
 pub mod memory;
 pub mod observe;
+mod peers;
 pub mod signal_frame;
 pub mod signals;
 pub mod system;
 mod terminals;
+pub mod timers;
 pub mod view;
 pub mod wait;
 

@@ -142,7 +142,9 @@ impl Home {
         if !self.queue.iter().any(|info| info.signal == taken) {
             self.pending &= !bit(taken);
         }
-        Some(info.unwrap_or(SignalInfo::kernel(taken)))
+        let mut info = info.unwrap_or(SignalInfo::kernel(taken));
+        self.timers.taken(&mut info);
+        Some(info)
     }
 
     /// Forgets pending signals of a set.
@@ -154,9 +156,11 @@ impl Home {
     fn enqueue(&mut self, info: SignalInfo) {
         let again = self.pending & bit(info.signal) != 0;
         self.pending |= bit(info.signal);
-        if (!again || info.signal >= QUEUED) && self.queue.len() < QUEUE_MAX {
+        let queues = info.signal >= QUEUED || info.code == crate::timers::SI_TIMER;
+        if (!again || queues) && self.queue.len() < QUEUE_MAX {
             self.queue.push_back(info);
         }
+        self.signalled.wake();
     }
 }
 

@@ -227,6 +227,9 @@ impl System {
             self.timer(pid, at);
         }
         self.fs.terminals().ring(self.now);
+        let fs = self.fs.clone();
+        fs.alarms().ring(self.now);
+        self.process_timers();
         self.hand_over_timeouts();
         if self.info_at <= self.now {
             self.refresh_info();
@@ -279,6 +282,7 @@ impl System {
             alarm,
             timer,
             self.fs.terminals().next_alarm(),
+            self.fs.alarms().next(),
             self.hand_over_timeout(),
         ]
         .into_iter()
@@ -422,6 +426,7 @@ impl System {
     /// Takes a body back from user mode and deals with why it came.
     pub fn end(&mut self, mut body: Box<Body>, exit: Exit, ran_ns: u64, now: u64) {
         self.now = self.now.max(now);
+        self.fs.alarms().set_now(self.now);
         body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
         self.ran_ns += ran_ns;
         let pid = body.pid;

@@ -5,7 +5,7 @@
 //! No order among waiters is promised.
 
 use abi::Errno;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use spin::Mutex;
 
@@ -50,9 +50,17 @@ impl Wakes {
     }
 }
 
+/// Somebody who wants to hear of every change of a thing, not only of the next one.
+pub trait Listener: Send + Sync {
+    /// Something has changed; `events` are the `POLL*` bits that may be the case now, all of them
+    /// if that is not known. Called with locks of the changed thing held: it must not ask it back.
+    fn changed(&self, events: i16);
+}
+
 /// Those who wait for one thing.
 pub struct WaitQueue {
     waiting: Mutex<Vec<u32>>,
+    listening: Mutex<Vec<Weak<dyn Listener>>>,
     wakes: Wakes,
 }
 
@@ -61,6 +69,7 @@ impl WaitQueue {
     pub fn new(wakes: &Wakes) -> WaitQueue {
         WaitQueue {
             waiting: Mutex::new(Vec::new()),
+            listening: Mutex::new(Vec::new()),
             wakes: wakes.clone(),
         }
     }
@@ -73,10 +82,33 @@ impl WaitQueue {
         }
     }
 
-    /// Makes all waiters ready and forgets them.
+    /// Registers a listener until it is gone.
+    pub fn listen(&self, listener: &Weak<dyn Listener>) {
+        let mut listening = self.listening.lock();
+        listening.retain(|known| known.strong_count() > 0);
+        listening.push(listener.clone());
+    }
+
+    /// Makes all waiters ready and forgets them; listeners hear of it and stay.
     pub fn wake(&self) {
+        self.wake_for(-1);
+    }
+
+    /// As [`WaitQueue::wake`], and says which `POLL*` bits may be the case now.
+    pub fn wake_for(&self, events: i16) {
         for waiter in self.waiting.lock().drain(..) {
             self.wakes.push(waiter);
+        }
+        let listening = self.listening.lock();
+        if listening.is_empty() {
+            return;
+        }
+        // Whoever hears of it may wake others, but never this queue: sets of descriptors that watch
+        // each other have no cycles.
+        let all: Vec<_> = listening.iter().filter_map(Weak::upgrade).collect();
+        drop(listening);
+        for listener in all {
+            listener.changed(events);
         }
     }
 }

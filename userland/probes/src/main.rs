@@ -9,6 +9,7 @@
 
 mod cpu;
 mod descriptors;
+mod events;
 mod exec;
 mod files;
 mod memory;
@@ -49,7 +50,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 41] = [
+const PROBES: [(&str, Probe); 47] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -62,6 +63,8 @@ const PROBES: [(&str, Probe); 41] = [
     ("discard", memory::discard),
     ("dup", descriptors::dup),
     ("dup2", descriptors::dup2),
+    ("epoll", events::epoll),
+    ("eventfd", events::eventfd),
     ("exec", exec::exec),
     ("exit-status", processes::exit_status),
     ("file-append", files::append),
@@ -77,6 +80,7 @@ const PROBES: [(&str, Probe); 41] = [
     ("mremap", memory::mremap),
     ("orphan", processes::orphan),
     ("pages", memory::pages),
+    ("pidfd", events::pidfd),
     ("pipe-blocked-read", pipes::blocked_read),
     ("pipe-blocked-write", pipes::blocked_write),
     ("pipe-ends", pipes::ends),
@@ -85,10 +89,13 @@ const PROBES: [(&str, Probe); 41] = [
     ("proc-self", system::proc_self),
     ("random", system::random),
     ("registers", cpu::registers),
+    ("signalfd", events::signalfd),
     ("sleep", time::sleep),
     ("sparse", memory::sparse),
     ("spawn", exec::spawn),
     ("system", system::names),
+    ("timer-once", events::timer_once),
+    ("timerfd", events::timerfd),
     ("wild", processes::wild),
     ("zero-pages", memory::zero_pages),
 ];

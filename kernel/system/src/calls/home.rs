@@ -2,16 +2,20 @@
 //!
 //! Law: nothing here sees memory or registers; a body may be anywhere.
 
+mod handles;
 mod ids;
 mod images;
 mod jobs;
+mod posix_timers;
 mod signals;
 mod timers;
 mod waiting;
 
+pub use handles::*;
 pub use ids::*;
 pub use images::*;
 pub use jobs::*;
+pub use posix_timers::*;
 pub use signals::*;
 pub use timers::*;
 pub use waiting::*;
@@ -144,6 +148,9 @@ impl Home {
             ids: Ids::default(),
             nice: 0,
             groups: Vec::new(),
+            timers: crate::timers::ProcessTimers::default(),
+            signalled: alloc::sync::Arc::new(WaitQueue::new(wakes)),
+            exit: crate::files::Exit::new(wakes),
             timer: (0, 0),
             children_changed: WaitQueue::new(wakes),
             remote: None,
@@ -212,6 +219,8 @@ impl System {
             .map(|(node, _)| node)
             .filter(|node| *node != owner)
             .collect();
+        home.exit.happen();
+        home.timers.clear();
         home.request_done.wake();
         drop::<Option<FileState>>(files);
         for node in copies {

@@ -325,12 +325,20 @@ impl LocalCall<'_> {
         clock.saturating_add(self.body().wall_offset_ns)
     }
 
+    /// Whether a clock is that of the caller's CPU time, as clock_getcpuclockid(3) makes it: below
+    /// the complement of a pid three bits, of which the lowest two say what counts as CPU time.
+    fn is_own_cpu(&self, clock: i32) -> bool {
+        let pid = !(clock >> 3);
+        clock < 0 && clock & 3 != 3 && (pid == 0 || pid as u32 == self.pid)
+    }
+
     /// A clock of clock_gettime(2).
     fn read_clock(&mut self, clock: u64) -> Result<u64, Stop> {
         match clock as i32 {
-            0 | 5 | 8 => Ok(self.wall()),
+            0 | 5 | 8 | 11 => Ok(self.wall()),
             1 | 4 | 6 | 7 | 9 => Ok(self.clock()),
             2 | 3 => Ok(self.body().cpu_ns),
+            other if self.is_own_cpu(other) => Ok(self.body().cpu_ns),
             _ => Err(Errno::EINVAL.into()),
         }
     }
@@ -367,6 +375,16 @@ pub fn clock_gettime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let time = call.read_clock(clock)?;
     call.write(address, &pair(time / NS_PER_S, time % NS_PER_S))?;
     Ok(0)
+}
+
+/// clock_settime(2): the time is the cluster's.
+pub fn clock_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [clock, time, ..] = call.args;
+    if clock as i32 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    timespec(call, time)?;
+    Err(Errno::EPERM.into())
 }
 
 /// clock_getres(2).
@@ -413,6 +431,10 @@ pub fn nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn clock_nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [clock, flags, span, _, ..] = call.args;
     let base = call.read_clock(clock)?;
+    if !matches!(clock as i32, 0 | 1 | 7 | 8 | 9 | 11) {
+        // Nobody can sleep by CPU time or by the coarse clocks here.
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     let span = timespec(call, span)?;
     let now = call.clock();
     let ahead = if flags & 1 != 0 {

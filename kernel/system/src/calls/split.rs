@@ -3,10 +3,12 @@
 //! Law: whatever is asked of home comes before anything is changed here, so that the call can be run
 //! again after every wait.
 
+mod events;
 mod ids;
 mod polling;
 mod signals;
 
+pub use events::*;
 pub use ids::*;
 pub use polling::*;
 pub use signals::*;

@@ -5,6 +5,7 @@
 //! name. Entries of a directory keep their cookie, so that a listing survives changes in between.
 
 use super::MAX_PATH;
+use super::objects::Object;
 use super::pipe::Pipe;
 use super::proc::ProcNode;
 use super::storage::{FileData, PageError};
@@ -121,6 +122,7 @@ pub(super) enum Node {
     Link(Vec<u8>),
     Device(Device),
     Pipe(Pipe),
+    Object(Object),
     Proc(ProcNode),
 }
 
@@ -427,6 +429,7 @@ impl Inode {
         let minor = match self.node {
             Node::Proc(_) => 21,
             Node::Pipe(_) => 12,
+            Node::Object(_) => 14,
             _ => 20,
         };
         let blocks = self.data().map_or(0, |data| data.blocks());

@@ -15,6 +15,7 @@ mod archive;
 mod boot;
 pub mod calls;
 mod inode;
+mod objects;
 mod open;
 mod pipe;
 mod proc;
@@ -30,6 +31,8 @@ use alloc::vec::Vec;
 
 pub use boot::BootReport;
 pub use inode::{Attributes, Device, Executing, Inode, InodeRef};
+pub(crate) use objects::{AlarmKey, Rings};
+pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
 pub use open::{Descriptor, FileState, OpenFile};
 pub use pipe::{PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
@@ -119,6 +122,16 @@ impl<'a> FileCall<'a> {
             inputs: [None; 6],
             capacities: [0; 6],
             outputs: [const { Vec::new() }; 6],
+        }
+    }
+
+    /// Who asks whether a file is ready.
+    pub fn asker(&self) -> Asker<'_> {
+        Asker {
+            fs: self.fs,
+            view: &*self.view,
+            pid: self.pid,
+            now_ns: self.now_ns,
         }
     }
 

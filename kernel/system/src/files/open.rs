@@ -5,16 +5,18 @@
 
 use super::MAX_DESCRIPTORS;
 use super::inode::{Inode, InodeRef, Node, Writing};
+use super::objects::{Asker, Object, ProcessHandle};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::tree::FileSystem;
 use super::tty::End;
+use crate::wait::{Listener, WaitQueue};
 use abi::Errno;
 use abi::layout::{
     O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY,
     O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM,
 };
 use alloc::format;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use spin::{Mutex, MutexGuard};
 
@@ -130,11 +132,14 @@ impl OpenFile {
     }
 
     /// What is the case, as `POLL*` bits.
-    pub fn ready(&self, _fs: &FileSystem) -> i16 {
+    pub fn ready(&self, asker: &Asker) -> i16 {
         if let Some(pipe) = self.inode.pipe() {
             let read = self.readable().then(|| pipe.ready(Side::Read));
             let write = self.writable().then(|| pipe.ready(Side::Write));
             return read.unwrap_or(0) | write.unwrap_or(0);
+        }
+        if let Node::Object(object) = self.inode.node() {
+            return object.ready(asker);
         }
         match &self.terminal {
             Some(end) => end.ready(),
@@ -142,12 +147,38 @@ impl OpenFile {
         }
     }
 
-    /// Registers `waiter` for every change of [`OpenFile::ready`].
-    pub fn watch(&self, _fs: &FileSystem, waiter: u32) {
+    /// Whether there is anything to wait for: what is always ready cannot be put into a set.
+    pub fn is_pollable(&self) -> bool {
+        let node = self.inode.node();
+        matches!(node, Node::Pipe(_) | Node::Object(_)) || self.terminal.is_some()
+    }
+
+    /// Shows every queue that a change of [`OpenFile::ready`] wakes.
+    fn queues(&self, asker: &Asker, each: &mut dyn FnMut(&WaitQueue)) {
         if let Some(pipe) = self.inode.pipe() {
-            pipe.watch(waiter);
+            pipe.queues().into_iter().for_each(each);
+        } else if let Node::Object(object) = self.inode.node() {
+            object.queues(asker, each);
         } else if let Some(end) = &self.terminal {
-            end.watch(waiter);
+            end.queues().into_iter().for_each(each);
+        }
+    }
+
+    /// Registers `waiter` for the next change of [`OpenFile::ready`].
+    pub fn watch(&self, asker: &Asker, waiter: u32) {
+        self.queues(asker, &mut |queue| queue.wait(waiter));
+    }
+
+    /// Registers a listener for every change of [`OpenFile::ready`].
+    pub fn listen(&self, asker: &Asker, listener: &Weak<dyn Listener>) {
+        self.queues(asker, &mut |queue| queue.listen(listener));
+    }
+
+    /// The process that it stands for, if it is a pidfd.
+    pub fn process(&self) -> Option<&ProcessHandle> {
+        match self.inode.node() {
+            Node::Object(Object::Process(process)) => Some(process),
+            _ => None,
         }
     }
 
@@ -156,6 +187,7 @@ impl OpenFile {
         let Some((parent, name)) = &self.place else {
             return match self.inode.node() {
                 Node::Pipe(_) => format!("pipe:[{}]", self.inode.number()).into_bytes(),
+                Node::Object(object) => object.label().into(),
                 _ => self.inode.path().unwrap_or_else(|_| b"(deleted)".to_vec()),
             };
         };

@@ -88,7 +88,7 @@ impl Pipe {
         if ring.bytes.is_empty() {
             ring.bytes = VecDeque::new();
         }
-        self.writable.wake();
+        self.writable.wake_for(POLLOUT | POLLWRNORM);
         Ok(taken)
     }
 
@@ -104,7 +104,7 @@ impl Pipe {
         let count = room.min(bytes.len());
         ring.bytes.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
         ring.bytes.extend(&bytes[..count]);
-        self.readable.wake();
+        self.readable.wake_for(POLLIN | POLLRDNORM);
         Ok(count)
     }
 
@@ -135,10 +135,9 @@ impl Pipe {
         ready
     }
 
-    /// Registers for every change.
-    pub(super) fn watch(&self, waiter: u32) {
-        self.readable.wait(waiter);
-        self.writable.wait(waiter);
+    /// Every change of [`Pipe::ready`] wakes one of these.
+    pub(super) fn queues(&self) -> [&WaitQueue; 2] {
+        [&self.readable, &self.writable]
     }
 }
 

@@ -81,7 +81,7 @@ pub enum ProcEntry {
 }
 
 /// The rest of the system as files see it.
-pub trait ProcView {
+pub trait ProcView: super::Peers {
     /// All processes of this node, in any order.
     fn pids(&self) -> Vec<u32>;
     /// Whether there is such a process.

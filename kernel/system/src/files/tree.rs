@@ -5,6 +5,7 @@
 use super::MAX_NAME;
 use super::boot::BootReport;
 use super::inode::{Attributes, Device, Directory, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
+use super::objects::{Alarms, Object};
 use super::open::{FileState, OpenFile};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
@@ -30,6 +31,7 @@ pub struct FileSystem {
     /// /dev/pts.
     pub(super) pts: Option<InodeRef>,
     wakes: Wakes,
+    alarms: Arc<Alarms>,
     boot_unix_ns: u64,
     pub(super) counts: Arc<InodeCounts>,
     pub(super) hashes: BTreeMap<[u8; 32], InodeRef>,
@@ -55,6 +57,7 @@ impl FileSystem {
             terminals: Terminals::new(&wakes),
             pts: None,
             wakes,
+            alarms: Arc::default(),
             boot_unix_ns,
             counts: counts.clone(),
             hashes: BTreeMap::new(),
@@ -125,6 +128,33 @@ impl FileSystem {
             OpenFile::new(inode.clone(), flags, None),
             OpenFile::new(inode, flags | O_WRONLY, None),
         ))
+    }
+
+    /// An open file without a name.
+    ///
+    /// # Errors
+    /// `ENFILE` if there are too many inodes.
+    pub(super) fn new_object(
+        &self,
+        object: Object,
+        mode: u32,
+        flags: u32,
+        now_ns: u64,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let attributes = Attributes::new(mode, self.time(now_ns));
+        let inode = self.counts.create(Node::Object(object), attributes);
+        let inode = inode.map_err(|_| Errno::ENFILE)?;
+        Ok(OpenFile::new(inode, flags, None))
+    }
+
+    /// The alarms of this node.
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.alarms
+    }
+
+    /// Where queues of this node report to.
+    pub(super) fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
     pub(super) fn boot_time(&self) -> Timespec {
@@ -199,6 +229,7 @@ impl FileSystem {
     pub(super) fn statistics(&self, inode: &Inode) -> Statfs {
         let kind = match inode.node() {
             Node::Proc(_) => 0x9fa0,
+            Node::Object(_) => 0x0904_1934,
             Node::Pipe(_) => 0x5049_5045,
             _ => 0x0102_1994,
         };
@@ -291,7 +322,7 @@ impl FileSystem {
     ) -> Result<(), Errno> {
         FileSystem::check_new(found)?;
         match inode.node() {
-            Node::Proc(_) | Node::Pipe(_) => return Err(Errno::EXDEV),
+            Node::Proc(_) | Node::Pipe(_) | Node::Object(_) => return Err(Errno::EXDEV),
             Node::Directory(_) => return Err(Errno::EPERM),
             _ => {}
         }
@@ -422,6 +453,8 @@ impl FileSystem {
 
 /// A view for the kernel's own look-ups: /proc without processes.
 struct Nobody;
+
+impl super::Peers for Nobody {}
 
 impl ProcView for Nobody {
     fn pids(&self) -> Vec<u32> {

@@ -70,6 +70,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.executing = Some(executing);
     home.name = padded_name(&name);
     home.command_line = line;
+    home.timers.clear();
     home.command_line.truncate(PATH_MAX);
     home.program = core::mem::take(&mut home.opening);
     home.executed = true;

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use wire::Pid;
 
 /// Sends a signal to all processes that are wanted and may be sent it.
-fn send(
+pub(super) fn send(
     call: &mut HomeCall<'_>,
     info: SignalInfo,
     wanted: impl Fn(&Home) -> bool,
@@ -46,7 +46,7 @@ fn send(
     Ok(0)
 }
 
-fn info(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result<SignalInfo, Stop> {
+pub(super) fn info_of(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result<SignalInfo, Stop> {
     if signal > u64::from(signal::SIGNAL_MAX) {
         return Err(Errno::EINVAL.into());
     }
@@ -61,7 +61,7 @@ fn info(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result<SignalInfo, S
 /// kill(2).
 pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, signal, ..] = call.args;
-    let info = info(call, signal, SI_USER)?;
+    let info = info_of(call, signal, SI_USER)?;
     let (me, group) = (call.pid, call.home().group);
     let init = Pid::new(call.system.me, 1).0;
     send(call, info, |home| match which as i32 {
@@ -78,7 +78,7 @@ pub fn tkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if thread as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
-    let info = info(call, signal, SI_TKILL)?;
+    let info = info_of(call, signal, SI_TKILL)?;
     send(call, info, |home| home.pid == thread as u32)
 }
 
@@ -95,20 +95,30 @@ pub fn tgkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     tkill(call)
 }
 
-/// rt_sigqueueinfo(2).
-pub fn rt_sigqueueinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [which, signal, ..] = call.args;
-    let mut info = info(call, signal, SI_QUEUE)?;
+/// The record in argument 2, which says what it likes but that it is from the kernel or kill(2).
+pub(super) fn user_info(
+    call: &mut HomeCall<'_>,
+    target: u32,
+    signal: u64,
+) -> Result<SignalInfo, Stop> {
+    let mut info = info_of(call, signal, SI_QUEUE)?;
     let Some(given) = call.input(2).first_chunk::<128>() else {
         return Err(Errno::EFAULT.into());
     };
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| given[at + byte]));
     info.code = word(8) as i32;
+    info.words = [word(16), word(24)];
     // What only the kernel and kill(2) say cannot be said to others.
-    if (info.code >= 0 || info.code == SI_TKILL) && which as u32 != call.pid {
+    if (info.code >= 0 || info.code == SI_TKILL) && target != call.pid {
         return Err(Errno::EPERM.into());
     }
-    info.words = [word(16), word(24)];
+    Ok(info)
+}
+
+/// rt_sigqueueinfo(2).
+pub fn rt_sigqueueinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [which, signal, ..] = call.args;
+    let info = user_info(call, which as u32, signal)?;
     send(call, info, |home| home.pid == which as u32)
 }
 

@@ -146,10 +146,22 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const P_ALL: u64 = 0;
     const P_PID: u64 = 1;
     const P_PGID: u64 = 2;
-    let [kind, id, _, options, _, _] = call.args;
+    const P_PIDFD: u64 = 3;
+    let [mut kind, mut id, _, mut options, _, _] = call.args;
     let states = WEXITED | WUNTRACED | WCONTINUED;
     if options & !(states | WNOHANG | WNOWAIT | WAIT_KINDS) != 0 || options & states == 0 {
         return Err(Errno::EINVAL.into());
+    }
+    let mut impatient = false;
+    if kind == P_PIDFD {
+        if (id as i32) < 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        // A process that is gone is nobody's child.
+        let (pid, never) = call.handle(id)?;
+        impatient = never && options & WNOHANG == 0;
+        options |= if never { WNOHANG } else { 0 };
+        (kind, id) = (P_PID, u64::from(pid.ok_or(Errno::ECHILD)?));
     }
     let own = call.home().group;
     let group = if id == 0 { own } else { id as u32 };
@@ -161,6 +173,9 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         P_PID => child.pid == id as u32,
         _ => child.group == group,
     })?;
+    if impatient && change.is_none() {
+        return Err(Errno::EAGAIN.into());
+    }
     let info = change.as_ref().map_or([0; 128], |change| {
         SignalInfo {
             signal: signal::SIGCHLD,

@@ -56,7 +56,7 @@ impl LocalCall<'_> {
     }
 
     /// The mask at `address`, if there is one, for the time of this call.
-    fn mask_at(&mut self, address: u64, bytes: u64) -> Result<(), Stop> {
+    pub(super) fn mask_at(&mut self, address: u64, bytes: u64) -> Result<(), Stop> {
         if address == 0 || self.body().signals.saved_mask.is_some() {
             return Ok(());
         }

@@ -80,7 +80,7 @@ pub fn poll(call: &mut FileCall) -> CallResult {
             Err(_) => 0,
             Ok(fd) => match call.state.get(fd) {
                 Err(_) => POLLNVAL,
-                Ok(file) => file.ready(call.fs) & (entry.events | POLLERR | POLLHUP),
+                Ok(file) => file.ready(&call.asker()) & (entry.events | POLLERR | POLLHUP),
             },
         };
         ready += u64::from(entry.revents != 0);
@@ -91,7 +91,7 @@ pub fn poll(call: &mut FileCall) -> CallResult {
         for entry in entries {
             let fd = u32::try_from(PollFd::from_bytes(entry).fd);
             if let Some(file) = fd.ok().and_then(|fd| call.state.get(fd).ok()) {
-                file.watch(call.fs, call.pid);
+                file.watch(&call.asker(), call.pid);
             }
         }
         return Err(Stop::Wait);

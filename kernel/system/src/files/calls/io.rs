@@ -73,6 +73,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             )
         }
         Node::Pipe(pipe) => pipe.read(count, file.patience(call.pid)),
+        Node::Object(object) => object.read(call, file, count),
         Node::Proc(ProcNode::Entry(entry)) => {
             if offset == 0 {
                 let contents = call.view.read(*entry, call.pid)?;
@@ -113,6 +114,7 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
         }
         Node::Device(_) => Ok(bytes.len()),
         Node::Pipe(pipe) => pipe.write(bytes, file.patience(call.pid)),
+        Node::Object(object) => object.write(call, file, bytes),
         Node::Proc(ProcNode::Entry(entry)) => {
             let written = call.view.write(*entry, call.pid, bytes)?;
             Ok(written.min(bytes.len()))
@@ -124,7 +126,9 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
 
 /// Whether it is read and written as a stream, without offsets.
 fn is_stream(file: &OpenFile) -> bool {
-    file.inode().pipe().is_some() || file.terminal().is_some()
+    file.inode().pipe().is_some()
+        || file.terminal().is_some()
+        || matches!(file.inode().node(), Node::Object(_))
 }
 
 fn advance(file: &OpenFile, count: usize) {
@@ -178,6 +182,9 @@ pub fn pwrite64(call: &mut FileCall) -> CallResult {
 /// end, as Linux lets a file system do. Directories take only offsets they gave out.
 pub fn lseek(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
+    if matches!(file.inode().node(), Node::Object(object) if object.seeks_nowhere()) {
+        return Ok(0);
+    }
     if is_stream(&file) {
         return Err(Errno::ESPIPE.into());
     }

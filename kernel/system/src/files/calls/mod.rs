@@ -9,6 +9,7 @@ mod control;
 mod descriptors;
 mod io;
 mod names;
+mod objects;
 mod opening;
 mod terminals;
 
@@ -25,6 +26,10 @@ pub use io::{
 pub use names::{
     access, chdir, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat, readlink,
     readlinkat, rename, renameat, renameat2, rmdir, symlink, symlinkat, unlink, unlinkat,
+};
+pub use objects::{
+    EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2, pidfd_open,
+    signalfd, signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
 };
 pub use opening::{creat, open, openat};
 pub use terminals::Argument;

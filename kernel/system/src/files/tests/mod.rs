@@ -5,14 +5,16 @@ mod console;
 
 mod data;
 mod names;
+mod objects;
 mod pipes;
 mod proc;
 mod ptys;
 
 use super::*;
-use crate::wait::Wakes;
+use crate::wait::{WaitQueue, Wakes};
 use abi::Errno;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Wall clock at boot in these tests: 1000 s after 1970.
 const BOOT: u64 = 1_000_000_000_000;
@@ -67,6 +69,22 @@ struct View {
     written: Vec<(ProcEntry, u32, Vec<u8>)>,
     links: BTreeMap<u32, Vec<u8>>,
     orphaned: bool,
+    pending: Vec<crate::signals::SignalInfo>,
+    signals: Option<Arc<WaitQueue>>,
+}
+
+impl Peers for View {
+    fn pending(&self, _pid: u32) -> u64 {
+        self.pending.iter().map(|info| 1 << (info.signal - 1)).sum()
+    }
+    fn take_pending(&mut self, _pid: u32, set: u64) -> Option<crate::signals::SignalInfo> {
+        let wanted = |info: &crate::signals::SignalInfo| set & (1 << (info.signal - 1)) != 0;
+        let at = self.pending.iter().position(wanted)?;
+        Some(self.pending.remove(at))
+    }
+    fn signal_queue(&self, _pid: u32) -> Option<Arc<WaitQueue>> {
+        self.signals.clone()
+    }
 }
 
 impl ProcView for View {

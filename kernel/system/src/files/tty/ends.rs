@@ -5,7 +5,7 @@
 
 use super::{Kind, ReadClock, Tty, pty_name};
 use crate::files::pipe::Patience;
-use crate::wait::Stop;
+use crate::wait::{Stop, WaitQueue};
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -112,11 +112,11 @@ impl End {
         }
     }
 
-    /// Registers for every change.
-    pub(in super::super) fn watch(&self, waiter: u32) {
+    /// Every change of [`End::ready`] wakes one of these.
+    pub(in super::super) fn queues(&self) -> [&WaitQueue; 2] {
         match self.side {
-            Side::Line => self.tty.watch_line(waiter),
-            Side::Master => self.tty.watch_master(waiter),
+            Side::Line => self.tty.line_queues(),
+            Side::Master => self.tty.master_queues(),
         }
     }
 

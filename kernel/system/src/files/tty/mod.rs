@@ -360,9 +360,8 @@ impl Tty {
         })
     }
 
-    fn watch_line(&self, waiter: u32) {
-        self.readable.wait(waiter);
-        self.writable.wait(waiter);
+    fn line_queues(&self) -> [&WaitQueue; 2] {
+        [&self.readable, &self.writable]
     }
 
     // ---- the master's side -------------------------------------------------------------------
@@ -411,9 +410,8 @@ impl Tty {
         }
     }
 
-    fn watch_master(&self, waiter: u32) {
-        self.master_readable.wait(waiter);
-        self.master_writable.wait(waiter);
+    fn master_queues(&self) -> [&WaitQueue; 2] {
+        [&self.master_readable, &self.master_writable]
     }
 
     /// Whether the line of a pty may not be opened yet.

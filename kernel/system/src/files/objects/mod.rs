@@ -1,0 +1,141 @@
+//! Open files without a name that are no pipes: counters, timers, signals, processes, sets of files.
+//!
+//! Law: each has queues that wake at every change of what `ready` says, and `read` and `write` follow
+//! the rule of all files: without effect until they can finish. They live at the home node, so a
+//! process keeps them wherever it runs.
+
+mod alarms;
+mod epoll;
+mod event;
+mod process;
+mod signal;
+mod timer;
+
+pub use alarms::Alarms;
+pub(crate) use alarms::{AlarmKey, Rings};
+pub(super) use epoll::{Change, Epoll, Watched, set_of};
+pub(super) use event::{EventFile, Takes};
+pub use process::{Exit, ProcessHandle};
+pub(super) use signal::SignalFile;
+pub(super) use timer::{Setting, TimerFile};
+
+use super::open::OpenFile;
+use super::{FileCall, FileSystem, ProcView};
+use crate::signals::SignalInfo;
+use crate::wait::{Stop, WaitQueue};
+use abi::Errno;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Who asks whether a file is ready: some say different things to different processes.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// The files of the node.
+    pub fs: &'a FileSystem,
+    /// The rest of the system.
+    pub view: &'a dyn ProcView,
+    /// The process.
+    pub pid: u32,
+    /// Monotonic time.
+    pub now_ns: u64,
+}
+
+/// What files have to know of processes. Without an answer there is no such process.
+pub trait Peers {
+    /// The signals that are pending for a process, one bit each.
+    fn pending(&self, _pid: u32) -> u64 {
+        0
+    }
+    /// Takes the next pending signal of a set.
+    fn take_pending(&mut self, _pid: u32, _set: u64) -> Option<SignalInfo> {
+        None
+    }
+    /// What wakes when a signal has come.
+    fn signal_queue(&self, _pid: u32) -> Option<Arc<WaitQueue>> {
+        None
+    }
+    /// The end of a process.
+    fn exit_of(&self, _pid: u32) -> Option<Arc<Exit>> {
+        None
+    }
+}
+
+/// What such a file is.
+pub(super) enum Object {
+    Event(EventFile),
+    Timer(Arc<TimerFile>),
+    Signal(SignalFile),
+    Epoll(Arc<Epoll>),
+    Process(ProcessHandle),
+}
+
+impl Object {
+    pub(super) fn read(
+        &self,
+        call: &mut FileCall,
+        file: &OpenFile,
+        count: usize,
+    ) -> Result<Vec<u8>, Stop> {
+        let patience = file.patience(call.pid);
+        match self {
+            Object::Event(event) => event.read(count, patience),
+            Object::Timer(timer) => timer.read(count, call.now_ns, patience, call.fs.alarms()),
+            Object::Signal(signals) => signals.read(call, count, patience),
+            Object::Epoll(_) | Object::Process(_) => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    pub(super) fn write(
+        &self,
+        call: &mut FileCall,
+        file: &OpenFile,
+        bytes: &[u8],
+    ) -> Result<usize, Stop> {
+        match self {
+            Object::Event(event) => event.write(bytes, file.patience(call.pid)),
+            _ => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    /// What is the case, as `POLL*` bits.
+    pub(super) fn ready(&self, asker: &Asker) -> i16 {
+        match self {
+            Object::Event(event) => event.ready(),
+            Object::Timer(timer) => timer.ready(asker.now_ns),
+            Object::Signal(signals) => signals.ready(asker),
+            Object::Epoll(epoll) => epoll.ready(asker),
+            Object::Process(process) => process.ready(),
+        }
+    }
+
+    /// Shows every queue that a change of [`Object::ready`] wakes.
+    pub(super) fn queues(&self, asker: &Asker, each: &mut dyn FnMut(&WaitQueue)) {
+        match self {
+            Object::Event(event) => each(event.queue()),
+            Object::Timer(timer) => each(timer.queue()),
+            Object::Signal(_) => {
+                if let Some(queue) = asker.view.signal_queue(asker.pid) {
+                    each(&queue);
+                }
+            }
+            Object::Epoll(epoll) => each(epoll.queue()),
+            Object::Process(process) => each(process.queue()),
+        }
+    }
+
+    /// Whether lseek(2) is without effect, instead of refused.
+    pub(super) fn seeks_nowhere(&self) -> bool {
+        true
+    }
+
+    /// What `/proc/self/fd/N` links to.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Object::Event(_) => "anon_inode:[eventfd]",
+            Object::Timer(_) => "anon_inode:[timerfd]",
+            Object::Signal(_) => "anon_inode:[signalfd]",
+            Object::Epoll(_) => "anon_inode:[eventpoll]",
+            Object::Process(_) => "anon_inode:[pidfd]",
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What files learn of processes: their pending signals and their ends.
+
+use crate::files::{Exit, Peers};
+use crate::signals::SignalInfo;
+use crate::system::System;
+use crate::wait::WaitQueue;
+use alloc::sync::Arc;
+
+impl Peers for System {
+    fn pending(&self, pid: u32) -> u64 {
+        self.homes.get(&pid).map_or(0, |home| home.pending)
+    }
+
+    fn take_pending(&mut self, pid: u32, set: u64) -> Option<SignalInfo> {
+        self.homes.get_mut(&pid)?.take_of(set)
+    }
+
+    fn signal_queue(&self, pid: u32) -> Option<Arc<WaitQueue>> {
+        Some(self.homes.get(&pid)?.signalled.clone())
+    }
+
+    fn exit_of(&self, pid: u32) -> Option<Arc<Exit>> {
+        Some(self.homes.get(&pid)?.exit.clone())
+    }
+}
