@@ -20,8 +20,12 @@ pub const O_RDWR: u32 = 2;
 pub const O_CREAT: u32 = 0o100;
 /// With `O_CREAT`: fail if it exists.
 pub const O_EXCL: u32 = 0o200;
-/// A terminal does not become the controlling one.
+/// A terminal that is opened does not become the controlling one.
 pub const O_NOCTTY: u32 = 0o400;
+/// Set of every file here.
+pub const O_LARGEFILE: u32 = 0o100_000;
+/// Reading does not change the time of the last read.
+pub const O_NOATIME: u32 = 0o1_000_000;
 /// Cut a regular file to length 0.
 pub const O_TRUNC: u32 = 0o1000;
 /// Every write goes to the end.
@@ -45,6 +49,10 @@ pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFIFO: u32 = 0o010_000;
 /// A character device.
 pub const S_IFCHR: u32 = 0o020_000;
+/// A block device.
+pub const S_IFBLK: u32 = 0o060_000;
+/// A socket.
+pub const S_IFSOCK: u32 = 0o140_000;
 /// A directory.
 pub const S_IFDIR: u32 = 0o040_000;
 /// A regular file.

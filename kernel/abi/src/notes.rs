@@ -27,11 +27,11 @@ pub const NOTES: &[(&str, &str)] = &[
     ("fadvise64", "checked, without effect"),
     (
         "fallocate",
-        "no flags, FALLOC_FL_KEEP_SIZE; holes are not punched",
+        "FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE; nothing is allocated beforehand",
     ),
     (
         "fcntl",
-        "F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL (O_APPEND, O_NONBLOCK), F_GETPIPE_SZ",
+        "all but leases (none is ever granted) and F_NOTIFY; F_SETOWN and F_SETSIG are kept, and no signal is sent",
     ),
     ("futex", "what a process of one thread can ask"),
     ("getcpu", "one processor"),
@@ -52,20 +52,26 @@ pub const NOTES: &[(&str, &str)] = &[
         "MAP_SHARED, MAP_SHARED_VALIDATE, MAP_PRIVATE, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS; others are hints; no huge pages",
     ),
     (
+        "mount",
+        "answers only: EBUSY where something is mounted, else EPERM or ENODEV",
+    ),
+    (
         "mprotect",
         "PROT_READ, PROT_WRITE, PROT_EXEC, PROT_NONE; writable is readable",
     ),
     ("mremap", "MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP"),
     ("msync", "checked; pages of files are the file's own"),
     ("munlock", "checked; nothing is ever swapped out"),
-    ("open", "no O_TMPFILE, O_DIRECT and O_ASYNC without effect"),
-    (
-        "openat",
-        "no O_TMPFILE, O_DIRECT and O_ASYNC without effect",
-    ),
+    ("open", "O_DIRECT and O_ASYNC without effect"),
+    ("openat", "O_DIRECT and O_ASYNC without effect"),
     ("personality", "PER_LINUX"),
+    ("pipe2", "no O_DIRECT"),
     ("prctl", "PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE"),
+    ("preadv2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
     ("prlimit64", "of the caller itself"),
+    ("pwritev2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
+    ("readahead", "checked, without effect"),
+    ("renameat2", "no RENAME_WHITEOUT"),
     ("rseq", "always ENOSYS: libraries cope"),
     ("sched_getaffinity", "one processor"),
     ("sched_getscheduler", "of the caller itself; SCHED_OTHER"),
@@ -100,6 +106,10 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "timerfd_settime",
         "TFD_TIMER_ABSTIME; TFD_TIMER_CANCEL_ON_SET without effect",
+    ),
+    (
+        "umount2",
+        "answers only: EBUSY where something is mounted, else EINVAL",
     ),
 ];
 

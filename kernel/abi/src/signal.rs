@@ -25,6 +25,8 @@ mod numbers {
     pub const SIGTTIN: u32 = 21;
     pub const SIGTTOU: u32 = 22;
     pub const SIGURG: u32 = 23;
+    /// A file got as large as files may get.
+    pub const SIGXFSZ: u32 = 25;
     pub const SIGWINCH: u32 = 28;
 }
 pub use numbers::*;

@@ -47,7 +47,7 @@ macro_rules! for_each_call {
             37 alarm Home [Value];
             38 setitimer Home [Value, MaybeIn(Fixed(32)), MaybeOut(Fixed(32))];
             39 getpid Local [];
-            40 sendfile File [Value, Value, MaybeInOut(Fixed(8)), Value];
+            40 sendfile Split [Value, Value, MaybeInOut(Fixed(8)), Value];
             56 clone Split [Value, Value, Value, Value, Value];
             57 fork Split [];
             58 vfork Split [];
@@ -56,7 +56,8 @@ macro_rules! for_each_call {
             61 wait4 Home [Value, MaybeOut(Fixed(4)), Value, MaybeOut(Fixed(144))];
             62 kill Home [Value, Value];
             63 uname Local [Value];
-            72 fcntl File [Value, Value, Value];
+            72 fcntl Split [Value, Value, Value];
+            73 flock File [Value, Value];
             74 fsync File [Value];
             75 fdatasync File [Value];
             76 truncate File [Path, Value];
@@ -112,6 +113,7 @@ macro_rules! for_each_call {
             129 rt_sigqueueinfo Home [Value, Value, In(Fixed(128))];
             130 rt_sigsuspend Local [Value, Value];
             131 sigaltstack Local [Value, Value];
+            133 mknod File [Path, Value, Value];
             135 personality Local [Value];
             137 statfs File [Path, Out(Fixed(120))];
             138 fstatfs File [Value, Out(Fixed(120))];
@@ -130,11 +132,15 @@ macro_rules! for_each_call {
             152 munlockall Local [];
             157 prctl Split [Value, Value, Value, Value, Value];
             158 arch_prctl Local [Value, Value];
-            160 setrlimit Local [Value, Value];
+            160 setrlimit Split [Value, Value];
+            161 chroot File [Path];
             162 sync File [];
+            165 mount File [MaybePath, Path, MaybePath, Value, Value];
+            166 umount2 File [Path, Value];
             170 sethostname Local [Value, Value];
             171 setdomainname Local [Value, Value];
             186 gettid Local [];
+            187 readahead File [Value, Value, Value];
             200 tkill Home [Value, Value];
             201 time Local [Value];
             202 futex Local [Value, Value, Value, Value, Value, Value];
@@ -160,6 +166,7 @@ macro_rules! for_each_call {
             247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))];
             257 openat File [Value, Path, Value, Value];
             258 mkdirat File [Value, Path, Value];
+            259 mknodat File [Value, Path, Value, Value];
             260 fchownat File [Value, Path, Value, Value, Value];
             262 newfstatat File [Value, Path, Out(Fixed(144)), Value];
             263 unlinkat File [Value, Path, Value];
@@ -172,6 +179,9 @@ macro_rules! for_each_call {
             270 pselect6 Split [Value, Value, Value, Value, Value, Value];
             271 ppoll Split [Value, Value, Value, Value, Value];
             273 set_robust_list Local [Value, Value];
+            275 splice File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
+            276 tee File [Value, Value, Value, Value];
+            277 sync_file_range File [Value, Value, Value, Value];
             280 utimensat File [Value, MaybePath, MaybeIn(Fixed(32)), Value];
             281 epoll_pwait Split [Value, Value, Value, Value, Value, Value];
             282 signalfd File [Value, In(Fixed(8)), Value];
@@ -185,16 +195,23 @@ macro_rules! for_each_call {
             291 epoll_create1 File [Value];
             292 dup3 File [Value, Value, Value];
             293 pipe2 File [Out(Fixed(8)), Value];
-            302 prlimit64 Local [Value, Value, Value, Value];
+            295 preadv Split [Value, Value, Value, Value, Value];
+            296 pwritev Split [Value, Value, Value, Value, Value];
+            302 prlimit64 Split [Value, Value, Value, Value];
+            306 syncfs File [Value];
             309 getcpu Local [Value, Value, Value];
             316 renameat2 File [Value, Path, Value, Path, Value];
             318 getrandom Local [Value, Value, Value];
+            319 memfd_create File [Path, Value];
             325 mlock2 Local [Value, Value, Value];
-            326 copy_file_range File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
+            326 copy_file_range Split [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
+            327 preadv2 Split [Value, Value, Value, Value, Value, Value];
+            328 pwritev2 Split [Value, Value, Value, Value, Value, Value];
             332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
             334 rseq Local [Value, Value, Value, Value];
             424 pidfd_send_signal Home [Value, Value, MaybeIn(Fixed(128)), Value];
             434 pidfd_open File [Value, Value];
+            436 close_range File [Value, Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
         }

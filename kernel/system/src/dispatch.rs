@@ -59,6 +59,9 @@ pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
 pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
 
+/// A limit of the process changes: `(which, soft, hard)`.
+pub const CALL_LIMIT: u32 = PSEUDO + 60;
+
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
 /// The longest path, with its NUL (`PATH_MAX`).
@@ -151,6 +154,15 @@ macro_rules! perform_file_row {
     (Split ioctl $call:ident) => {
         file_calls::ioctl($call)
     };
+    (Split fcntl $call:ident) => {
+        file_calls::fcntl($call)
+    };
+    (Split sendfile $call:ident) => {
+        file_calls::sendfile($call)
+    };
+    (Split copy_file_range $call:ident) => {
+        file_calls::copy_file_range($call)
+    };
     ($place:ident $name:ident $call:ident) => {
         Err(Stop::Errno(Errno::ENOSYS))
     };
@@ -186,6 +198,7 @@ macro_rules! dispatchers {
                 CALL_SET_IDS => home_calls::set_ids(call),
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),
+                CALL_LIMIT => home_calls::limit(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -201,15 +214,23 @@ macro_rules! dispatchers {
 
 for_each_call!(dispatchers);
 
+/// Split calls whose part at home is one on files.
+const FILE_PARTS: [&str; 8] = [
+    "poll",
+    "ioctl",
+    "fcntl",
+    "sendfile",
+    "copy_file_range",
+    "epoll_ctl",
+    "epoll_wait",
+    "timerfd_settime",
+];
+
 /// Whether the file part serves a call.
 fn served_by_files(number: u32) -> bool {
     let row = table::call(u64::from(number));
     row.is_some_and(|row| {
-        matches!(row.place, Place::File | Place::Stream)
-            || matches!(
-                row.name,
-                "poll" | "ioctl" | "epoll_ctl" | "epoll_wait" | "timerfd_settime"
-            )
+        matches!(row.place, Place::File | Place::Stream) || FILE_PARTS.contains(&row.name)
     })
 }
 
@@ -288,6 +309,7 @@ impl System {
         let job = self.job(pid, request);
         let read_until = self.read_deadline(pid, request);
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        let who = home.who();
         let mut files = home.files.take().ok_or(Errno::ESRCH)?;
         let fs = self.fs.clone();
         let now = self.now;
@@ -303,8 +325,10 @@ impl System {
             _ => read_until,
         };
         call.job = job;
+        call.who = who;
+        call.goes_on = request.args[5] != 0 && matches!(request.number, CALL_WRITE | CALL_PWRITE);
         let result = perform_file(request.number, &mut call);
-        let (job, deadline) = (call.job, call.deadline_ns);
+        let (job, deadline, raised) = (call.job, call.deadline_ns, call.raised);
         let mut buffers = Buffers::new();
         for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
             if !bytes.is_empty() {
@@ -316,6 +340,9 @@ impl System {
         }
         if request.number == CALL_READ {
             self.keep_read_deadline(pid, result == Err(Stop::Wait), deadline);
+        }
+        if let Some(signal) = raised {
+            self.signal(pid, signal);
         }
         if let Some(signal) = job.signal {
             self.signal_group(job.group, signal);
@@ -353,6 +380,7 @@ const CALL_WRITE: u32 = 1;
 const CALL_POLL: u32 = 7;
 const CALL_SENDFILE: u32 = 40;
 const CALL_PREAD: u32 = 17;
+const CALL_PWRITE: u32 = 18;
 
 impl LocalCall<'_> {
     /// The caller's body.

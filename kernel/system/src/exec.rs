@@ -10,6 +10,7 @@ use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_PROGRAM};
 use crate::dispatch::{
     CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, LocalCall, PATH_MAX, result_of,
 };
+use crate::files::Who;
 use crate::home::{Home, Request};
 use crate::memory::elf::{Part, parse_header};
 use crate::memory::{self, Arguments, Ids, Image, ProgramFile, StartValues, load_program};
@@ -276,7 +277,10 @@ impl System {
     pub fn spawn_init(&mut self, path: &[u8]) -> Result<u32, Errno> {
         let pid = wire::Pid::new(self.me, 1).0;
         let files = crate::files::FileState::standard(&self.fs);
-        let inode = self.fs.open_program(&files, self, pid, path)?.inode;
+        let inode = self
+            .fs
+            .open_program(&files, self, pid, &Who::default(), path)?
+            .inode;
         let mut first = alloc::vec![0; machine::PAGE_SIZE];
         let length = inode.read_at(0, &mut first)?;
         let header = parse_header(&first[..length])?;

@@ -141,6 +141,8 @@ pub struct Home {
     pub disowns: bool,
     /// Who it is.
     pub ids: Ids,
+    /// Limits of resources, (soft, hard), in the order of getrlimit(2).
+    pub limits: [(u64, u64); crate::body::LIMITS],
     /// Its nice value (getpriority(2)); everybody has a turn of the same length all the same.
     pub nice: i32,
     /// Its supplementary groups.

@@ -16,12 +16,15 @@ use wire::{Message, NodeId};
 const UNLIMITED: u64 = u64::MAX;
 
 /// RLIMIT defaults, in the order of getrlimit(2): (soft, hard).
-const LIMIT_DEFAULTS: [(u64, u64); LIMITS] = {
+pub(crate) const LIMIT_DEFAULTS: [(u64, u64); LIMITS] = {
     let mut limits = [(UNLIMITED, UNLIMITED); LIMITS];
     limits[3] = (8 << 20, UNLIMITED);
     limits[4] = (0, UNLIMITED);
     limits[6] = (32_768, 32_768);
-    limits[7] = (1024, 1024);
+    limits[7] = (
+        crate::files::USUAL_DESCRIPTORS as u64,
+        crate::files::MAX_DESCRIPTORS as u64,
+    );
     limits
 };
 

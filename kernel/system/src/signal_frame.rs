@@ -46,10 +46,26 @@ pub(crate) fn frame_bytes() -> usize {
 /// Calls that a handler with SA_RESTART lets go on; others end with EINTR (signal(7)).
 fn restartable(number: u64) -> bool {
     // read write open ioctl pread64 pwrite64 readv writev sendfile wait4 fcntl flock futex waitid
-    // openat getrandom
+    // openat creat splice tee preadv pwritev preadv2 pwritev2 copy_file_range getrandom
     matches!(
         number,
-        0 | 1 | 2 | 16 | 17 | 18 | 19 | 20 | 40 | 61 | 72 | 73 | 202 | 247 | 257 | 318
+        0 | 1
+            | 2
+            | 16..=20
+            | 40
+            | 61
+            | 72
+            | 73
+            | 85
+            | 202
+            | 247
+            | 257
+            | 275
+            | 276
+            | 295
+            | 296
+            | 318
+            | 326..=328
     )
 }
 

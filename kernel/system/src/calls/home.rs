@@ -108,6 +108,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         name: parent.name,
         disowns: parent.disowns,
         ids: parent.ids,
+        limits: parent.limits,
         nice: parent.nice,
         groups: parent.groups.clone(),
         ..Home::blank(child, now, &wakes)
@@ -125,6 +126,17 @@ pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 impl Home {
+    /// By which ids it uses files.
+    pub(crate) fn who(&self) -> crate::files::Who {
+        crate::files::Who {
+            uid: self.ids.euid,
+            gid: self.ids.egid,
+            real_uid: self.ids.uid,
+            real_gid: self.ids.gid,
+            groups: self.groups.clone(),
+        }
+    }
+
     /// A process without anything, owned by nobody's guess: the caller fills in the rest.
     pub fn blank(pid: u32, now: u64, wakes: &crate::wait::Wakes) -> Home {
         Home {
@@ -146,6 +158,7 @@ impl Home {
             continued: false,
             disowns: false,
             ids: Ids::default(),
+            limits: crate::life::LIMIT_DEFAULTS,
             nice: 0,
             groups: Vec::new(),
             timers: crate::timers::ProcessTimers::default(),

@@ -193,54 +193,15 @@ pub fn set_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// getrlimit(2).
 pub fn getrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [resource, address, ..] = call.args;
-    call.args = [0, resource, 0, address, 0, 0];
-    prlimit64(call)
-}
-
-/// setrlimit(2).
-pub fn setrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [resource, address, ..] = call.args;
-    if address == 0 {
-        return Err(Errno::EFAULT.into());
-    }
-    call.args = [0, resource, address, 0, 0, 0];
-    prlimit64(call)
+    let index = resource as u32 as usize;
+    let (soft, hard) = *call.body().limits.get(index).ok_or(Errno::EINVAL)?;
+    call.write(address, &[soft.to_le_bytes(), hard.to_le_bytes()].concat())?;
+    Ok(0)
 }
 
 /// rseq(2): libraries cope without it, and ask every time a program starts.
 pub fn rseq(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Err(Errno::ENOSYS.into())
-}
-
-/// prlimit64(2), for the caller itself.
-pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [pid, resource, new, old, ..] = call.args;
-    if pid != 0 && pid != u64::from(call.pid) {
-        return Err(Errno::ESRCH.into());
-    }
-    let index = resource as usize;
-    if index >= crate::body::LIMITS {
-        return Err(Errno::EINVAL.into());
-    }
-    let limits = if new == 0 {
-        None
-    } else {
-        let (soft, hard) = (call.read_u64(new)?, call.read_u64(new.wrapping_add(8))?);
-        if soft > hard {
-            return Err(Errno::EINVAL.into());
-        }
-        Some((soft, hard))
-    };
-    if old != 0 {
-        let (soft, hard) = call.body().limits[index];
-        let mut bytes = soft.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&hard.to_le_bytes());
-        call.write(old, &bytes)?;
-    }
-    if let Some(limits) = limits {
-        call.body().limits[index] = limits;
-    }
-    Ok(0)
 }
 
 /// getrandom(2).

@@ -4,12 +4,16 @@
 //! again after every wait.
 
 mod events;
+mod files;
 mod ids;
+mod limits;
 mod polling;
 mod signals;
 
 pub use events::*;
+pub use files::*;
 pub use ids::*;
+pub use limits::*;
 pub use polling::*;
 pub use signals::*;
 
@@ -151,7 +155,7 @@ static IOCTL_NONE: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Value]);
 /// ioctl(2): which way the third argument goes depends on the second.
 pub fn ioctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let row: Option<&'static Call> = match ioctl_argument(call.args[1] as u32) {
-        Argument::Value => Some(&IOCTL_NONE),
+        Argument::Value | Argument::InOut(_) => Some(&IOCTL_NONE),
         Argument::In(bytes) => ioctl_rows!(In, bytes, [1, 4, 8, 18, 36, 44]),
         Argument::Out(bytes) => ioctl_rows!(Out, bytes, [4, 8, 18, 36, 44]),
     };

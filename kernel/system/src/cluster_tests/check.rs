@@ -336,7 +336,7 @@ impl Checker {
             let files = files.ok_or("init has files")?;
             let fs = system.fs.clone();
             let opened = fs
-                .open_program(&files, system, init, path)
+                .open_program(&files, system, init, &crate::files::Who::default(), path)
                 .map_err(|errno| format!("{errno:?}"))?;
             let pages = opened.inode.size().div_ceil(4096);
             for page in 0..pages {

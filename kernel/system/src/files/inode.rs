@@ -5,6 +5,7 @@
 //! name. Entries of a directory keep their cookie, so that a listing survives changes in between.
 
 use super::MAX_PATH;
+use super::locks::Locks;
 use super::objects::Object;
 use super::pipe::Pipe;
 use super::proc::ProcNode;
@@ -13,6 +14,7 @@ use abi::Errno;
 use abi::layout::{
     S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Stat, Timespec, device_number,
 };
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -123,6 +125,8 @@ pub(super) enum Node {
     Device(Device),
     Pipe(Pipe),
     Object(Object),
+    /// A device nobody drives, by its number, or a socket's name: it can be made and not opened.
+    Special(u64),
     Proc(ProcNode),
 }
 
@@ -224,6 +228,7 @@ impl InodeCounts {
             attributes: Mutex::new(attributes),
             node,
             users: AtomicI64::new(0),
+            locks: Mutex::new(None),
             counts: Some(self.clone()),
         }))
     }
@@ -237,6 +242,8 @@ pub struct Inode {
     /// Open files that may write (positive), or programs that run from it (negative): never both,
     /// as in Linux (`i_writecount`).
     users: AtomicI64,
+    /// Locks of fcntl(2) and flock(2), once there have been some.
+    locks: Mutex<Option<Box<Locks>>>,
     counts: Option<Arc<InodeCounts>>,
 }
 
@@ -257,19 +264,30 @@ impl Inode {
             attributes: Mutex::new(attributes),
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
             users: AtomicI64::new(0),
+            locks: Mutex::new(None),
             counts: Some(counts.clone()),
         })
     }
 
     /// A passing handle of a node of /proc.
-    pub(super) fn proc(node: ProcNode, now: Timespec) -> InodeRef {
+    pub(super) fn proc(node: ProcNode, owner: (u32, u32), now: Timespec) -> InodeRef {
+        let attributes = Attributes {
+            uid: owner.0,
+            gid: owner.1,
+            ..Attributes::new(node.mode(), now)
+        };
         Arc::new(Inode {
             number: node.inode_number(),
-            attributes: Mutex::new(Attributes::new(node.mode(), now)),
+            attributes: Mutex::new(attributes),
             node: Node::Proc(node),
             users: AtomicI64::new(0),
+            locks: Mutex::new(None),
             counts: None,
         })
+    }
+
+    pub(super) fn locks(&self) -> &Mutex<Option<Box<Locks>>> {
+        &self.locks
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -309,6 +327,17 @@ impl Inode {
         self.change(|attributes| {
             attributes.modified = now;
             attributes.changed = now;
+        });
+    }
+
+    /// Its contents were read: the time counts if it is older than a change, or than a day.
+    pub(super) fn was_read(&self, now: Timespec) {
+        const DAY: i64 = 24 * 60 * 60;
+        self.change(|held| {
+            let old = held.accessed;
+            if old <= held.modified || old <= held.changed || now.seconds - old.seconds >= DAY {
+                held.accessed = now;
+            }
         });
     }
 
@@ -426,9 +455,9 @@ impl Inode {
     /// What `stat` tells.
     pub fn status(&self) -> Stat {
         let attributes = self.attributes();
-        let minor = match self.node {
+        let minor = match &self.node {
             Node::Proc(_) => 21,
-            Node::Pipe(_) => 12,
+            Node::Pipe(pipe) if !pipe.named => 12,
             Node::Object(_) => 14,
             _ => 20,
         };
@@ -440,7 +469,11 @@ impl Inode {
             mode: attributes.mode,
             uid: attributes.uid,
             gid: attributes.gid,
-            special: self.device().map_or(0, Device::number),
+            special: match self.node {
+                Node::Device(device) => device.number(),
+                Node::Special(number) => number,
+                _ => 0,
+            },
             size: self.size(),
             blocks,
             accessed: attributes.accessed,

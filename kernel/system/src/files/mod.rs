@@ -6,15 +6,17 @@
 //! mutable; none of them is held while another part is called.
 //!
 //! Users see bytes only: [`FileCall`] carries copies of the in-buffers and collects the out-buffers.
-//! Every process runs as root in this kernel, so permission bits are kept and shown, but only the
-//! execute bits of a program and the write bits under /proc refuse anything.
+//! Who may do what is decided in `access`, for the ids that come with the call.
 //!
-//! Not here: contents of /proc (see [`ProcView`]), record locks, named pipes, quotas per process.
+//! Not here: contents of /proc (see [`ProcView`]), mounts, quotas per process.
 
+mod access;
 mod archive;
 mod boot;
 pub mod calls;
+mod change;
 mod inode;
+mod locks;
 mod objects;
 mod open;
 mod pipe;
@@ -29,12 +31,13 @@ mod walk;
 use crate::wait::Stop;
 use alloc::vec::Vec;
 
+pub use access::Who;
 pub use boot::BootReport;
 pub use inode::{Attributes, Device, Executing, Inode, InodeRef};
 pub(crate) use objects::{AlarmKey, Rings};
 pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
 pub use open::{Descriptor, FileState, OpenFile};
-pub use pipe::{PIPE_BUF, PIPE_CAPACITY};
+pub use pipe::{CAPACITY_MAX as PIPE_CAPACITY_MAX, PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
 pub use storage::PageError;
 pub use tree::FileSystem;
@@ -47,8 +50,10 @@ pub const MAX_PATH: usize = 4095;
 pub const MAX_NAME: usize = 255;
 /// Most bytes one call transfers; the caller cuts longer transfers.
 pub const MAX_TRANSFER: usize = 65_536;
-/// Descriptors of a process unless its limit is set lower (`RLIMIT_NOFILE`).
-pub const MAX_DESCRIPTORS: u32 = 1024;
+/// Most descriptors of a process, whatever its limit (`RLIMIT_NOFILE`).
+pub const MAX_DESCRIPTORS: u32 = 65_536;
+/// Descriptors of a process that has not asked for more.
+pub const USUAL_DESCRIPTORS: u32 = 1024;
 
 /// What job control wants to know of a caller. All zero, it is not subject to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,8 +88,14 @@ pub struct FileCall<'a> {
     pub view: &'a mut dyn ProcView,
     /// The caller; also the waiter.
     pub pid: u32,
+    /// Who the caller is.
+    pub who: Who,
     /// The caller's place in job control.
     pub job: Job,
+    /// It goes on with a transfer of which something is done.
+    pub goes_on: bool,
+    /// The signal that the caller gets with its error: SIGPIPE or SIGXFSZ.
+    pub raised: Option<u32>,
     /// Monotonic time.
     pub now_ns: u64,
     /// When a wait ends: set by the caller for `poll`; set by a terminal read with `VTIME` before it
@@ -115,7 +126,10 @@ impl<'a> FileCall<'a> {
             fs,
             view,
             pid,
+            who: Who::default(),
             job: Job::default(),
+            goes_on: false,
+            raised: None,
             now_ns,
             deadline_ns: None,
             args,

@@ -3,17 +3,18 @@
 //! Law: a descriptor is a counted handle of an open file; duplicates and children share its offset and
 //! flags. Closing is dropping: the last handle gives back the end of a pipe, which wakes the others.
 
-use super::MAX_DESCRIPTORS;
 use super::inode::{Inode, InodeRef, Node, Writing};
+use super::locks::identity;
 use super::objects::{Asker, Object, ProcessHandle};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::tree::FileSystem;
 use super::tty::End;
+use super::{MAX_DESCRIPTORS, USUAL_DESCRIPTORS};
 use crate::wait::{Listener, WaitQueue};
 use abi::Errno;
 use abi::layout::{
-    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY,
-    O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM,
+    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY, O_NONBLOCK,
+    O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, Timespec,
 };
 use alloc::format;
 use alloc::sync::{Arc, Weak};
@@ -27,19 +28,35 @@ pub(super) struct Cursor {
     pub(super) flags: u32,
     /// Contents of a file of /proc since it was last read from its start.
     pub(super) snapshot: Vec<u8>,
+    /// `F_SETOWN`: a process, or a group as a negative number.
+    pub(super) owner: i32,
+    /// `F_SETSIG`.
+    pub(super) owner_signal: u8,
 }
 
 /// A file as one `open` made it.
 pub struct OpenFile {
+    /// Whose locks on the whole file are.
+    identity: u64,
     inode: InodeRef,
     /// Directory and name it was opened by; `None` for pipes.
     place: Option<(InodeRef, Vec<u8>)>,
+    /// What it is called if it never had a name in the tree.
+    title: Vec<u8>,
     access: u32,
     ends: [Option<PipeEnd>; 2],
     /// Keeps a regular file from being executed while it may be written.
     writing: Option<Writing>,
     terminal: Option<End>,
+    /// Openings for writing that a reader saw when it found no writer.
+    lonely: Option<u64>,
     cursor: Mutex<Cursor>,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.inode.release_open(self.identity);
+    }
 }
 
 impl OpenFile {
@@ -52,6 +69,11 @@ impl OpenFile {
         OpenFile::with_terminal(inode, flags, place, None)
     }
 
+    /// A file that never had a name, with something to call it by.
+    pub(super) fn nameless(inode: InodeRef, flags: u32, title: Vec<u8>) -> Arc<OpenFile> {
+        OpenFile::titled(inode, flags | O_LARGEFILE, None, title, None)
+    }
+
     /// As [`OpenFile::new`], as an end of a terminal if there is one.
     pub(super) fn with_terminal(
         inode: InodeRef,
@@ -59,17 +81,42 @@ impl OpenFile {
         place: Option<(InodeRef, Vec<u8>)>,
         terminal: Option<End>,
     ) -> Arc<OpenFile> {
+        // As 64-bit Linux shows it of every file opened by its name.
+        let large = if place.is_some() && flags & O_PATH == 0 {
+            O_LARGEFILE
+        } else {
+            0
+        };
+        OpenFile::titled(inode, flags | large, place, Vec::new(), terminal)
+    }
+
+    fn titled(
+        inode: InodeRef,
+        flags: u32,
+        place: Option<(InodeRef, Vec<u8>)>,
+        title: Vec<u8>,
+        terminal: Option<End>,
+    ) -> Arc<OpenFile> {
+        let lonely = inode.pipe().and_then(|pipe| match pipe.writer_openings() {
+            (0, openings) if pipe.named => Some(openings),
+            _ => None,
+        });
         let mut file = OpenFile {
+            identity: identity(),
             inode,
             place,
+            title,
             access: flags & (O_ACCMODE | O_PATH),
             ends: [None, None],
             writing: None,
             terminal,
+            lonely,
             cursor: Mutex::new(Cursor {
                 offset: 0,
                 flags: flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
                 snapshot: Vec::new(),
+                owner: 0,
+                owner_signal: 0,
             }),
         };
         if file.readable() {
@@ -88,6 +135,11 @@ impl OpenFile {
     /// What is open.
     pub fn inode(&self) -> &InodeRef {
         &self.inode
+    }
+
+    /// Tells it from every other open file there has been.
+    pub(super) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Whether it was opened for reading.
@@ -122,6 +174,13 @@ impl OpenFile {
         }
     }
 
+    /// Its contents were read: the time of that is kept as `relatime` does (mount(8)).
+    pub(super) fn was_read(&self, now: Timespec) {
+        if self.flags() & O_NOATIME == 0 {
+            self.inode.was_read(now);
+        }
+    }
+
     pub(super) fn appends(&self) -> bool {
         self.flags() & O_APPEND != 0
     }
@@ -134,8 +193,8 @@ impl OpenFile {
     /// What is the case, as `POLL*` bits.
     pub fn ready(&self, asker: &Asker) -> i16 {
         if let Some(pipe) = self.inode.pipe() {
-            let read = self.readable().then(|| pipe.ready(Side::Read));
-            let write = self.writable().then(|| pipe.ready(Side::Write));
+            let read = self.readable().then(|| pipe.ready(Side::Read, self.lonely));
+            let write = self.writable().then(|| pipe.ready(Side::Write, None));
             return read.unwrap_or(0) | write.unwrap_or(0);
         }
         if let Node::Object(object) = self.inode.node() {
@@ -186,6 +245,7 @@ impl OpenFile {
     pub fn describe(&self) -> Vec<u8> {
         let Some((parent, name)) = &self.place else {
             return match self.inode.node() {
+                _ if !self.title.is_empty() => self.title.clone(),
                 Node::Pipe(_) => format!("pipe:[{}]", self.inode.number()).into_bytes(),
                 Node::Object(object) => object.label().into(),
                 _ => self.inode.path().unwrap_or_else(|_| b"(deleted)".to_vec()),
@@ -226,14 +286,40 @@ pub struct Descriptor {
 }
 
 /// What a process has of files. Cloning is what `fork` does; dropping closes everything.
-#[derive(Clone)]
 pub struct FileState {
     /// The current directory.
     pub cwd: InodeRef,
+    /// Where paths with a leading slash begin, and no `..` leads out of.
+    pub root: InodeRef,
     /// Permission bits that new files do not get.
     pub umask: u32,
+    /// No file is written behind this (`RLIMIT_FSIZE`).
+    pub largest_file: u64,
+    /// Whose record locks are.
+    identity: u64,
     table: Vec<Option<Descriptor>>,
     limit: u32,
+}
+
+impl Clone for FileState {
+    fn clone(&self) -> FileState {
+        FileState {
+            cwd: self.cwd.clone(),
+            root: self.root.clone(),
+            umask: self.umask,
+            largest_file: self.largest_file,
+            // A child has no locks.
+            identity: identity(),
+            table: self.table.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+impl Drop for FileState {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl FileState {
@@ -241,9 +327,12 @@ impl FileState {
     pub fn new(fs: &FileSystem) -> FileState {
         FileState {
             cwd: fs.root().clone(),
+            root: fs.root().clone(),
             umask: 0o022,
+            largest_file: u64::MAX,
+            identity: identity(),
             table: Vec::new(),
-            limit: MAX_DESCRIPTORS,
+            limit: USUAL_DESCRIPTORS,
         }
     }
 
@@ -266,6 +355,26 @@ impl FileState {
     /// `ENOENT` if it was removed.
     pub fn directory(&self) -> Result<Vec<u8>, Errno> {
         self.cwd.path()
+    }
+
+    /// The path of the current directory, from this process's root.
+    ///
+    /// # Errors
+    /// `ENOENT` if it was removed.
+    pub(super) fn directory_from_root(&self) -> Result<Vec<u8>, Errno> {
+        let path = self.cwd.path()?;
+        let root = self.root.path()?;
+        match path.strip_prefix(root.as_slice()) {
+            _ if root == b"/" => Ok(path),
+            Some(b"") => Ok(b"/".to_vec()),
+            Some(below) if below[0] == b'/' => Ok(below.to_vec()),
+            _ => Ok([b"(unreachable)".as_slice(), &path].concat()),
+        }
+    }
+
+    /// Whose record locks this process's are.
+    pub(super) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// One more than the highest descriptor this process may get.
@@ -301,9 +410,16 @@ impl FileState {
     /// # Errors
     /// `EMFILE`.
     pub(super) fn free_descriptor(&self, least: u32) -> Result<u32, Errno> {
-        let taken = |fd: &u32| self.row(*fd).is_ok();
-        let free = (least..self.limit).find(|fd| !taken(fd));
-        free.ok_or(Errno::EMFILE)
+        let rows = self.table.get(least as usize..).unwrap_or(&[]);
+        let free = match rows.iter().position(Option::is_none) {
+            Some(gap) => least as usize + gap,
+            None => self.table.len().max(least as usize),
+        };
+        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        if free >= self.limit {
+            return Err(Errno::EMFILE);
+        }
+        Ok(free)
     }
 
     /// Puts an open file at a descriptor, closing what was there.
@@ -312,10 +428,19 @@ impl FileState {
         if self.table.len() <= fd {
             self.table.resize_with(fd + 1, || None);
         }
-        self.table[fd] = Some(Descriptor {
+        let new = Descriptor {
             file,
             close_on_exec,
-        });
+        };
+        let old = self.table[fd].replace(new);
+        self.closed(old);
+    }
+
+    /// What closing any descriptor of a file does beside dropping it.
+    fn closed(&self, row: Option<Descriptor>) {
+        if let Some(row) = row {
+            row.file.inode.release_process(self.identity);
+        }
     }
 
     /// Puts an open file at the lowest free descriptor from `least` on.
@@ -339,20 +464,23 @@ impl FileState {
     /// `EBADF`.
     pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
         let row = self.table.get_mut(fd as usize).and_then(Option::take);
-        row.map(drop).ok_or(Errno::EBADF)
+        let row = row.ok_or(Errno::EBADF)?;
+        self.closed(Some(row));
+        Ok(())
     }
 
     /// Closes everything: what exit does.
     pub fn clear(&mut self) {
-        self.table.clear();
+        for row in core::mem::take(&mut self.table) {
+            self.closed(row);
+        }
     }
 
     /// Closes what `execve` closes.
     pub fn close_on_exec(&mut self) {
-        for row in &mut self.table {
-            if row.as_ref().is_some_and(|row| row.close_on_exec) {
-                *row = None;
-            }
+        for at in 0..self.table.len() {
+            let row = self.table[at].take_if(|row| row.close_on_exec);
+            self.closed(row);
         }
     }
 

@@ -1,27 +1,39 @@
 //! Pipes: a bounded queue of bytes between ends that are counted.
 //!
-//! Law (POSIX `write`, "pipe or FIFO"): up to `PIPE_BUF` bytes are written whole or not at all; more
-//! are written as far as there is room once `PIPE_BUF` bytes fit. Reading an empty pipe without writers
-//! gives nothing, writing one without readers gives `EPIPE`; the signal that belongs to it is the
-//! caller's business. An end is given back when the open file that holds it goes away.
+//! Law (POSIX `write`, "pipe or FIFO"; fifo(7)): up to `PIPE_BUF` bytes are written whole or not at
+//! all; more are written as far as there is room. Reading an empty pipe without writers gives nothing, writing one without readers gives `EPIPE`; the signal that belongs to it is the
+//! caller's business. An end is given back when the open file that holds it goes away. Opening a pipe
+//! with a name waits for the other side, which counts as there while it waits in its own opening.
 
 use super::inode::{InodeRef, buffer};
 use crate::wait::{Stop, WaitQueue, Wakes};
 use abi::Errno;
 use abi::layout::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use spin::Mutex;
 
 /// Bytes that are written whole or not at all.
 pub const PIPE_BUF: usize = 4096;
-/// Bytes a pipe holds.
+/// Bytes a pipe holds at first.
 pub const PIPE_CAPACITY: usize = 65_536;
+/// Most bytes a pipe can be made to hold (`/proc/sys/fs/pipe-max-size`).
+pub const CAPACITY_MAX: usize = 1 << 20;
 
+/// Which end of a pipe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Side {
-    Read,
-    Write,
+    Read = 0,
+    Write = 1,
+}
+
+impl Side {
+    fn other(self) -> Side {
+        match self {
+            Side::Read => Side::Write,
+            Side::Write => Side::Read,
+        }
+    }
 }
 
 /// Whether the caller waits or wants `EAGAIN`.
@@ -45,14 +57,82 @@ impl Patience {
     }
 }
 
+#[derive(Default)]
 struct Ring {
     bytes: VecDeque<u8>,
+    /// The pages that the bytes lie in: where the bytes of each begin and end. A page takes more only
+    /// behind its end, and is free when it is read to there (pipe(7), "Pipe capacity").
+    pages: VecDeque<(usize, usize)>,
+    capacity: usize,
     readers: u32,
     writers: u32,
+    /// How often an end was opened, by side.
+    openings: [u64; 2],
+    /// Who waits in an opening: its side, and the openings of the other side it has seen.
+    openers: BTreeMap<u32, (Side, u64)>,
+}
+
+impl Ring {
+    /// Whether somebody is at a side, or was let in by the other and has not been back yet.
+    fn has(&self, side: Side) -> bool {
+        let there = match side {
+            Side::Read => self.readers,
+            Side::Write => self.writers,
+        };
+        let openings = self.openings[side.other() as usize];
+        let mut openers = self.openers.values();
+        there > 0 || openers.any(|(waits, seen)| *waits == side && *seen != openings)
+    }
+
+    /// Bytes that fit into pages nobody uses.
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.pages.len() * PIPE_BUF)
+    }
+
+    /// How many bytes of a write of `length` go behind the end of the last page.
+    fn joined(&self, length: usize) -> usize {
+        let odd = length % PIPE_BUF;
+        let fits = |page: &&(usize, usize)| page.1 + odd <= PIPE_BUF;
+        self.pages.back().filter(fits).map_or(0, |_| odd)
+    }
+
+    fn push(&mut self, bytes: &[u8], joined: usize) -> Result<(), Errno> {
+        self.bytes
+            .try_reserve(bytes.len())
+            .map_err(|_| Errno::ENOMEM)?;
+        if let Some(last) = self.pages.back_mut() {
+            last.1 += joined;
+        }
+        let pages = bytes[joined..].chunks(PIPE_BUF);
+        self.pages.extend(pages.map(|page| (0, page.len())));
+        self.bytes.extend(bytes);
+        Ok(())
+    }
+
+    fn pop(&mut self, into: &mut [u8]) {
+        let mut left = into.len();
+        for (place, byte) in into.iter_mut().zip(self.bytes.drain(..left)) {
+            *place = byte;
+        }
+        while let Some(page) = self.pages.front_mut() {
+            let taken = left.min(page.1 - page.0);
+            page.0 += taken;
+            left -= taken;
+            if page.0 < page.1 {
+                break;
+            }
+            self.pages.pop_front();
+        }
+        if self.bytes.is_empty() {
+            self.bytes = VecDeque::new();
+        }
+    }
 }
 
 /// One pipe.
 pub(super) struct Pipe {
+    /// Whether it has, or had, a name in the tree.
+    pub(super) named: bool,
     ring: Mutex<Ring>,
     readable: WaitQueue,
     writable: WaitQueue,
@@ -62,19 +142,115 @@ impl Pipe {
     /// A pipe without ends.
     pub(super) fn new(wakes: &Wakes) -> Pipe {
         Pipe {
+            named: false,
             ring: Mutex::new(Ring {
-                bytes: VecDeque::new(),
-                readers: 0,
-                writers: 0,
+                capacity: PIPE_CAPACITY,
+                ..Ring::default()
             }),
             readable: WaitQueue::new(wakes),
             writable: WaitQueue::new(wakes),
         }
     }
 
+    /// A pipe with a name.
+    pub(super) fn fifo(wakes: &Wakes) -> Pipe {
+        Pipe {
+            named: true,
+            ..Pipe::new(wakes)
+        }
+    }
+
+    /// How many bytes it holds at most.
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.lock().capacity
+    }
+
+    /// Changes that.
+    pub(super) fn resize(&self, capacity: usize) -> Result<(), Errno> {
+        let mut ring = self.ring.lock();
+        if ring.pages.len() * PIPE_BUF > capacity {
+            return Err(Errno::EBUSY);
+        }
+        ring.capacity = capacity;
+        self.writable.wake();
+        Ok(())
+    }
+
+    /// Whether `waiter` may open one side now; it waits for the other side otherwise. `opens` tells
+    /// whether somebody still waits in an opening.
+    pub(super) fn may_open(
+        &self,
+        side: Side,
+        patience: Patience,
+        opens: impl Fn(u32) -> bool,
+    ) -> Result<(), Stop> {
+        let mut ring = self.ring.lock();
+        let there = match side {
+            Side::Read => ring.writers,
+            Side::Write => ring.readers,
+        };
+        let waiter = match (patience, side) {
+            _ if there > 0 => return Ok(()),
+            (Patience::Never, Side::Read) => return Ok(()),
+            (Patience::Never, Side::Write) => None,
+            (Patience::Wait(waiter), _) => Some(waiter),
+        };
+        let openings = ring.openings[side.other() as usize];
+        // Whoever waits in its opening counts, and the other side may have come and gone.
+        let came = waiter.and_then(|waiter| ring.openers.remove(&waiter));
+        if came.is_some_and(|(waited, seen)| waited == side && seen != openings) {
+            return Ok(());
+        }
+        let mut others = ring.openers.iter();
+        if others.any(|(waiter, (other, _))| *other != side && opens(*waiter)) {
+            return Ok(());
+        }
+        let Some(waiter) = waiter else {
+            return Err(Errno::ENXIO.into());
+        };
+        ring.openers.insert(waiter, (side, openings));
+        self.readable.wait(waiter);
+        Err(Stop::Wait)
+    }
+
+    /// How often it was opened for writing: somebody who saw this number and no writer is not hung
+    /// up on.
+    pub(super) fn writer_openings(&self) -> (u32, u64) {
+        let ring = self.ring.lock();
+        (ring.writers, ring.openings[Side::Write as usize])
+    }
+
+    /// Copies what waits to be read, without taking it.
+    pub(super) fn peek(&self, count: usize, patience: Patience) -> Result<Vec<u8>, Stop> {
+        let ring = self.ring.lock();
+        if count == 0 || (ring.bytes.is_empty() && !ring.has(Side::Write)) {
+            return Ok(Vec::new());
+        }
+        if ring.bytes.is_empty() {
+            return Err(patience.stop(&self.readable));
+        }
+        let mut copied = buffer(count.min(ring.bytes.len()))?;
+        for (place, byte) in copied.iter_mut().zip(&ring.bytes) {
+            *place = *byte;
+        }
+        Ok(copied)
+    }
+
+    /// How much can be written at once; waits, or refuses, when that is nothing.
+    pub(super) fn room(&self, patience: Patience) -> Result<usize, Stop> {
+        let ring = self.ring.lock();
+        if !ring.has(Side::Read) {
+            return Err(Errno::EPIPE.into());
+        }
+        match ring.room() {
+            0 => Err(patience.stop(&self.writable)),
+            room => Ok(room),
+        }
+    }
+
     pub(super) fn read(&self, count: usize, patience: Patience) -> Result<Vec<u8>, Stop> {
         let mut ring = self.ring.lock();
-        if count == 0 || (ring.bytes.is_empty() && ring.writers == 0) {
+        if count == 0 || (ring.bytes.is_empty() && !ring.has(Side::Write)) {
             return Ok(Vec::new());
         }
         if ring.bytes.is_empty() {
@@ -82,28 +258,25 @@ impl Pipe {
         }
         let count = count.min(ring.bytes.len());
         let mut taken = buffer(count)?;
-        for (place, byte) in taken.iter_mut().zip(ring.bytes.drain(..count)) {
-            *place = byte;
-        }
-        if ring.bytes.is_empty() {
-            ring.bytes = VecDeque::new();
-        }
+        ring.pop(&mut taken);
         self.writable.wake_for(POLLOUT | POLLWRNORM);
         Ok(taken)
     }
 
     pub(super) fn write(&self, bytes: &[u8], patience: Patience) -> Result<usize, Stop> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let mut ring = self.ring.lock();
-        if ring.readers == 0 {
+        if !ring.has(Side::Read) {
             return Err(Errno::EPIPE.into());
         }
-        let room = PIPE_CAPACITY - ring.bytes.len();
-        if room < bytes.len().min(PIPE_BUF) {
+        let joined = ring.joined(bytes.len());
+        let count = bytes.len().min(joined + ring.room());
+        if count == 0 || (count < bytes.len() && bytes.len() <= PIPE_BUF) {
             return Err(patience.stop(&self.writable));
         }
-        let count = room.min(bytes.len());
-        ring.bytes.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
-        ring.bytes.extend(&bytes[..count]);
+        ring.push(&bytes[..count], joined)?;
         self.readable.wake_for(POLLIN | POLLRDNORM);
         Ok(count)
     }
@@ -114,21 +287,22 @@ impl Pipe {
     }
 
     /// What `poll` says of an end.
-    pub(super) fn ready(&self, side: Side) -> i16 {
+    /// `seen` is the number of writers' openings at which a reader came when there was none.
+    pub(super) fn ready(&self, side: Side, seen: Option<u64>) -> i16 {
         let ring = self.ring.lock();
         let mut ready = 0;
         if side == Side::Read {
             if !ring.bytes.is_empty() {
                 ready |= POLLIN | POLLRDNORM;
             }
-            if ring.writers == 0 {
+            if !ring.has(Side::Write) && seen != Some(ring.openings[Side::Write as usize]) {
                 ready |= POLLHUP;
             }
         } else {
-            if PIPE_CAPACITY - ring.bytes.len() >= PIPE_BUF {
+            if ring.room() >= PIPE_BUF {
                 ready |= POLLOUT | POLLWRNORM;
             }
-            if ring.readers == 0 {
+            if !ring.has(Side::Read) {
                 ready |= POLLERR;
             }
         }
@@ -150,11 +324,15 @@ pub(super) struct PipeEnd {
 impl PipeEnd {
     /// One more end of the pipe that `inode` is; `None` if it is none.
     pub(super) fn new(inode: &InodeRef, side: Side) -> Option<PipeEnd> {
-        let mut ring = inode.pipe()?.ring.lock();
+        let pipe = inode.pipe()?;
+        let mut ring = pipe.ring.lock();
         match side {
             Side::Read => ring.readers += 1,
             Side::Write => ring.writers += 1,
         }
+        ring.openings[side as usize] += 1;
+        // Those who wait in their opening for this side.
+        pipe.readable.wake();
         drop(ring);
         Some(PipeEnd {
             inode: inode.clone(),
@@ -172,6 +350,10 @@ impl Drop for PipeEnd {
         match self.side {
             Side::Read => ring.readers -= 1,
             Side::Write => ring.writers -= 1,
+        }
+        if !ring.has(Side::Read) && !ring.has(Side::Write) {
+            ring.bytes = VecDeque::new();
+            ring.pages = VecDeque::new();
         }
         if ring.readers == 0 || ring.writers == 0 {
             pipe.readable.wake();

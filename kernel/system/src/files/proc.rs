@@ -102,6 +102,14 @@ pub trait ProcView: super::Peers {
     /// # Errors
     /// `ENOENT` if there is none.
     fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno>;
+    /// User and group of a process.
+    fn owner(&self, _pid: u32) -> (u32, u32) {
+        (0, 0)
+    }
+    /// Whether somebody waits in a call of this number.
+    fn is_in_call(&self, _waiter: u32, _number: u32) -> bool {
+        false
+    }
     /// The open descriptors of another process, ascending.
     fn descriptors(&self, _pid: u32) -> Vec<u32> {
         Vec::new()
@@ -306,6 +314,17 @@ impl Viewer<'_> {
 }
 
 impl ProcNode {
+    /// The process it tells of.
+    pub(super) fn pid(self) -> Option<u32> {
+        match self {
+            ProcNode::Process(pid)
+            | ProcNode::Descriptors(pid)
+            | ProcNode::Descriptor(pid, _)
+            | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(pid),
+            _ => None,
+        }
+    }
+
     fn is_link(self) -> bool {
         use ProcessFile::{Cwd, Exe};
         matches!(

@@ -6,6 +6,7 @@
 
 use abi::Errno;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use machine::{Frame, FrameKind, PAGE_SIZE, frame_counts};
 
 /// Largest size of a file in bytes.
@@ -30,7 +31,19 @@ pub(super) struct FileData {
     base: &'static [u8],
     pages: BTreeMap<u64, Frame>,
     hash: Option<[u8; 32]>,
+    /// It has no name and may get one (`O_TMPFILE`).
+    pub(super) linkable: bool,
+    /// `F_SEAL_*`; ordinary files are sealed against more seals.
+    seals: u32,
 }
+
+/// Kinds of changes that memfd_create(2) files can be sealed against (`linux/fcntl.h`).
+pub(super) const F_SEAL_SEAL: u32 = 1;
+const F_SEAL_SHRINK: u32 = 2;
+const F_SEAL_GROW: u32 = 4;
+const F_SEAL_WRITE: u32 = 8;
+const F_SEAL_FUTURE_WRITE: u32 = 0x10;
+const F_SEAL_EXEC: u32 = 0x20;
 
 /// Frames that files may hold, and how many of them are in use.
 pub(super) fn share() -> (u64, u64) {
@@ -54,7 +67,118 @@ impl FileData {
             base,
             pages: BTreeMap::new(),
             hash: None,
+            linkable: false,
+            seals: F_SEAL_SEAL,
         }
+    }
+
+    /// An empty file that can be sealed, with the seals it has.
+    pub(super) fn sealable(seals: u32) -> FileData {
+        FileData {
+            seals,
+            ..FileData::new(&[])
+        }
+    }
+
+    pub(super) fn seals(&self) -> u32 {
+        self.seals
+    }
+
+    pub(super) fn add_seals(&mut self, new: u32) -> Result<(), Errno> {
+        let known = F_SEAL_SEAL
+            | F_SEAL_SHRINK
+            | F_SEAL_GROW
+            | F_SEAL_WRITE
+            | F_SEAL_FUTURE_WRITE
+            | F_SEAL_EXEC;
+        if new & !known != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if self.seals & F_SEAL_SEAL != 0 {
+            return Err(Errno::EPERM);
+        }
+        self.seals |= new;
+        Ok(())
+    }
+
+    /// Whether its seals keep it from being written.
+    pub(super) fn check_write(&self) -> Result<(), Errno> {
+        self.check_seal(F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+    }
+
+    fn check_seal(&self, seal: u32) -> Result<(), Errno> {
+        match self.seals & seal {
+            0 => Ok(()),
+            _ => Err(Errno::EPERM),
+        }
+    }
+
+    /// Whether its seals let it get this long, or short.
+    pub(super) fn check_resize(&self, size: u64) -> Result<(), Errno> {
+        match size.cmp(&self.size) {
+            core::cmp::Ordering::Less => self.check_seal(F_SEAL_SHRINK),
+            core::cmp::Ordering::Equal => Ok(()),
+            core::cmp::Ordering::Greater => self.check_seal(F_SEAL_GROW),
+        }
+    }
+
+    /// Whether a page has contents of its own.
+    fn has_page(&self, index: u64) -> bool {
+        index * PAGE < self.base.len() as u64 || self.pages.contains_key(&index)
+    }
+
+    /// The first byte from `offset` on that is no hole; `None` if there are only holes.
+    pub(super) fn next_data(&self, offset: u64) -> Option<u64> {
+        if offset >= self.size {
+            return None;
+        }
+        if self.has_page(offset / PAGE) {
+            return Some(offset);
+        }
+        let page = self.pages.range(offset / PAGE..).next()?;
+        Some(page.0 * PAGE).filter(|at| *at < self.size)
+    }
+
+    /// The first byte from `offset` on that is in a hole, the one behind the end included.
+    pub(super) fn next_hole(&self, offset: u64) -> Option<u64> {
+        if offset >= self.size {
+            return None;
+        }
+        let mut index = (offset / PAGE).max(self.base.len().div_ceil(PAGE_SIZE) as u64);
+        if !self.has_page(offset / PAGE) {
+            return Some(offset);
+        }
+        while self.pages.contains_key(&index) {
+            index += 1;
+        }
+        Some((index * PAGE).min(self.size))
+    }
+
+    /// Makes a range read as zeros, without a page where that is possible.
+    pub(super) fn punch(&mut self, offset: u64, length: u64) -> Result<(), Errno> {
+        let end = offset.saturating_add(length).min(self.size);
+        if offset >= end {
+            return Ok(());
+        }
+        self.hash = None;
+        let based = (self.base.len().div_ceil(PAGE_SIZE) as u64).min(end.div_ceil(PAGE));
+        for index in offset / PAGE..based {
+            self.frame(index).map_err(|_| Errno::ENOSPC)?;
+        }
+        let mut whole = Vec::new();
+        for (index, frame) in self.pages.range(offset / PAGE..end.div_ceil(PAGE)) {
+            let from = offset.max(index * PAGE) - index * PAGE;
+            let to = end.min((index + 1) * PAGE) - index * PAGE;
+            // Whoever has the page mapped sees it too.
+            frame.zero(from as usize, (to - from) as usize);
+            if to - from == PAGE && *index >= based && !frame.is_shared() {
+                whole.push(*index);
+            }
+        }
+        for index in whole {
+            self.pages.remove(&index);
+        }
+        Ok(())
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -132,6 +256,8 @@ impl FileData {
         if offset >= MAX_SIZE {
             return Err(Errno::EFBIG);
         }
+        self.check_write()?;
+        self.check_resize(self.size.max(offset.saturating_add(from.len() as u64)))?;
         if offset > self.size {
             self.zero_tail(self.size);
         }
@@ -158,6 +284,7 @@ impl FileData {
         if size > MAX_SIZE {
             return Err(Errno::EFBIG);
         }
+        self.check_resize(size)?;
         if size == self.size {
             return Ok(());
         }

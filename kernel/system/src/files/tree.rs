@@ -1,22 +1,21 @@
-//! The file system of a node: finding things in its tree, and changing names.
+//! The file system of a node, and finding things in its tree.
 //!
-//! Law: a change checks everything first and then cannot fail.
+//! Law: what is found here changes nothing; names are changed in `change`.
 
-use super::MAX_NAME;
+use super::access::{EXECUTE, Who};
 use super::boot::BootReport;
-use super::inode::{Attributes, Device, Directory, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
+use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
+use super::locks::Waiting;
 use super::objects::{Alarms, Object};
 use super::open::{FileState, OpenFile};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
-use super::storage::{FileData, share};
+use super::storage::share;
 use super::tty::{End, Terminals, Tty};
-use super::walk::{Follow, Found, Located, Walker};
+use super::walk::{Follow, Located, Walker};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
-use abi::layout::{
-    O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, Statfs, Timespec,
-};
+use abi::layout::{O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, Statfs, Timespec};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -36,6 +35,7 @@ pub struct FileSystem {
     pub(super) counts: Arc<InodeCounts>,
     pub(super) hashes: BTreeMap<[u8; 32], InodeRef>,
     pub(super) report: BootReport,
+    lock_waits: Mutex<Waiting>,
 }
 
 impl FileSystem {
@@ -51,7 +51,7 @@ impl FileSystem {
                 .expect("an empty tree takes one more inode")
         };
         let mut fs = FileSystem {
-            proc_root: Inode::proc(ProcNode::Root, boot),
+            proc_root: Inode::proc(ProcNode::Root, (0, 0), boot),
             console_inode: device(Device::Console, 0o600),
             root,
             terminals: Terminals::new(&wakes),
@@ -62,6 +62,7 @@ impl FileSystem {
             counts: counts.clone(),
             hashes: BTreeMap::new(),
             report: BootReport::default(),
+            lock_waits: Mutex::default(),
         };
         fs.unpack(archive);
         fs.add_system_names();
@@ -93,6 +94,11 @@ impl FileSystem {
         &self.proc_root
     }
 
+    /// Who waits for a record lock of whom.
+    pub(super) fn lock_waits(&self) -> &Mutex<Waiting> {
+        &self.lock_waits
+    }
+
     /// The console of the node.
     pub fn console(&self) -> &Arc<Tty> {
         self.terminals.console()
@@ -118,9 +124,14 @@ impl FileSystem {
     pub fn new_pipe(
         &self,
         flags: u32,
+        who: &Who,
         now_ns: u64,
     ) -> Result<(Arc<OpenFile>, Arc<OpenFile>), Errno> {
-        let attributes = Attributes::new(S_IFIFO | 0o600, self.time(now_ns));
+        let attributes = Attributes {
+            uid: who.uid,
+            gid: who.gid,
+            ..Attributes::new(S_IFIFO | 0o600, self.time(now_ns))
+        };
         let node = Node::Pipe(Pipe::new(&self.wakes));
         let inode = self.counts.create(node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
@@ -178,7 +189,8 @@ impl FileSystem {
     /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`.
     pub fn lookup(&self, path: &[u8]) -> Result<InodeRef, Errno> {
         let state = FileState::new(self);
-        Ok(self.locate(&state, &Nobody, 0, path)?.inode)
+        let root = Who::default();
+        Ok(self.locate(&state, &Nobody, 0, &root, path)?.inode)
     }
 
     /// All bytes of a regular file of at most `limit` bytes.
@@ -198,10 +210,16 @@ impl FileSystem {
         state: &FileState,
         view: &dyn ProcView,
         pid: u32,
+        who: &Who,
         path: &[u8],
     ) -> Result<Located, Errno> {
         let viewer = Viewer { view, state, pid };
-        let found = Walker { fs: self, viewer }.walk(&state.cwd, path, Follow::Always)?;
+        let walker = Walker {
+            fs: self,
+            viewer,
+            who,
+        };
+        let found = walker.walk(&state.cwd, path, Follow::Always)?;
         let path = found.path()?;
         let inode = found.existing()?;
         Ok(Located { inode, path })
@@ -216,12 +234,14 @@ impl FileSystem {
         state: &FileState,
         view: &dyn ProcView,
         pid: u32,
+        who: &Who,
         path: &[u8],
     ) -> Result<Located, Errno> {
-        let located = self.locate(state, view, pid, path)?;
-        if !located.inode.is_file() || located.inode.mode() & 0o111 == 0 {
+        let located = self.locate(state, view, pid, who, path)?;
+        if !located.inode.is_file() {
             return Err(Errno::EACCES);
         }
+        who.check(&located.inode, EXECUTE)?;
         Ok(located)
     }
 
@@ -230,7 +250,7 @@ impl FileSystem {
         let kind = match inode.node() {
             Node::Proc(_) => 0x9fa0,
             Node::Object(_) => 0x0904_1934,
-            Node::Pipe(_) => 0x5049_5045,
+            Node::Pipe(pipe) if !pipe.named => 0x5049_5045,
             _ => 0x0102_1994,
         };
         if kind != 0x0102_1994 {
@@ -246,207 +266,6 @@ impl FileSystem {
             free: blocks.saturating_sub(used),
             inodes: MAX_INODES,
             free_inodes: MAX_INODES.saturating_sub(self.counts.live()),
-        }
-    }
-
-    /// Checks that a name may be made where a walk ended.
-    fn check_new(found: &Found) -> Result<(), Errno> {
-        if found.inode.is_some() || !found.is_name() {
-            return Err(Errno::EEXIST);
-        }
-        if found.name.len() > MAX_NAME {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        match found.parent.directory() {
-            Some(directory) if directory.is_closed => Err(Errno::EPERM),
-            Some(directory) if !directory.removed => Ok(()),
-            Some(_) => Err(Errno::ENOENT),
-            None => Err(Errno::EPERM),
-        }
-    }
-
-    fn insert(&self, found: &Found, inode: InodeRef, now: Timespec) {
-        if let Some(mut directory) = found.parent.directory() {
-            directory.set(&found.name, inode);
-        }
-        found.parent.touch(now);
-    }
-
-    /// Makes a regular file.
-    pub(super) fn make_file(
-        &self,
-        found: &Found,
-        mode: u32,
-        now: Timespec,
-    ) -> Result<InodeRef, Errno> {
-        FileSystem::check_new(found)?;
-        let node = Node::File(Mutex::new(FileData::new(&[])));
-        let attributes = Attributes::new(S_IFREG | mode & 0o7777, now);
-        let inode = self.counts.create(node, attributes)?;
-        self.insert(found, inode.clone(), now);
-        Ok(inode)
-    }
-
-    /// Makes a directory.
-    pub(super) fn make_directory(
-        &self,
-        found: &Found,
-        mode: u32,
-        now: Timespec,
-    ) -> Result<(), Errno> {
-        FileSystem::check_new(found)?;
-        let parent = Arc::downgrade(&found.parent);
-        let node = Node::Directory(Mutex::new(Directory::new(parent)));
-        let attributes = Attributes::new(S_IFDIR | mode & 0o7777, now);
-        let inode = self.counts.create(node, attributes)?;
-        self.insert(found, inode, now);
-        found.parent.change(|held| held.links += 1);
-        Ok(())
-    }
-
-    /// Makes a symbolic link.
-    pub(super) fn make_link(&self, found: &Found, text: &[u8], now: Timespec) -> Result<(), Errno> {
-        FileSystem::check_new(found)?;
-        let attributes = Attributes::new(S_IFLNK | 0o777, now);
-        let inode = self.counts.create(Node::Link(text.to_vec()), attributes)?;
-        self.insert(found, inode, now);
-        Ok(())
-    }
-
-    /// Gives a file one more name.
-    pub(super) fn add_name(
-        &self,
-        found: &Found,
-        inode: InodeRef,
-        now: Timespec,
-    ) -> Result<(), Errno> {
-        FileSystem::check_new(found)?;
-        match inode.node() {
-            Node::Proc(_) | Node::Pipe(_) | Node::Object(_) => return Err(Errno::EXDEV),
-            Node::Directory(_) => return Err(Errno::EPERM),
-            _ => {}
-        }
-        if inode.attributes().links == 0 {
-            return Err(Errno::ENOENT);
-        }
-        inode.change(|held| {
-            held.links += 1;
-            held.changed = now;
-        });
-        self.insert(found, inode, now);
-        Ok(())
-    }
-
-    /// Takes a name that is no directory away.
-    pub(super) fn remove_name(&self, found: &Found, now: Timespec) -> Result<(), Errno> {
-        let inode = found.inode.as_ref().ok_or(Errno::ENOENT)?;
-        if inode.is_directory() {
-            return Err(Errno::EISDIR);
-        }
-        if found.slash {
-            return Err(Errno::ENOTDIR);
-        }
-        let mut directory = found.parent.directory().ok_or(Errno::EPERM)?;
-        directory.take(&found.name);
-        drop(directory);
-        FileSystem::lose_name(inode, now);
-        found.parent.touch(now);
-        Ok(())
-    }
-
-    /// Takes an empty directory away.
-    pub(super) fn remove_directory(&self, found: &Found, now: Timespec) -> Result<(), Errno> {
-        let inode = found.inode.as_ref().ok_or(Errno::ENOENT)?;
-        match found.name.as_slice() {
-            b"." => return Err(Errno::EINVAL),
-            b".." => return Err(Errno::ENOTEMPTY),
-            b"" => return Err(Errno::EBUSY),
-            _ => {}
-        }
-        if !inode.is_directory() {
-            return Err(Errno::ENOTDIR);
-        }
-        let mut parent = found.parent.directory().ok_or(Errno::EPERM)?;
-        let mut directory = inode.directory().ok_or(Errno::EBUSY)?;
-        if !directory.is_empty() {
-            return Err(Errno::ENOTEMPTY);
-        }
-        directory.removed = true;
-        drop(directory);
-        parent.take(&found.name);
-        drop(parent);
-        FileSystem::lose_name(inode, now);
-        found.parent.change(|held| held.links -= 1);
-        found.parent.touch(now);
-        Ok(())
-    }
-
-    fn lose_name(inode: &Inode, now: Timespec) {
-        let left = match inode.is_directory() {
-            true => 0,
-            false => inode.attributes().links.saturating_sub(1),
-        };
-        inode.change(|held| {
-            held.links = left;
-            held.changed = now;
-        });
-    }
-
-    /// Moves a name, replacing what is at the target.
-    pub(super) fn rename(&self, from: &Found, to: &Found, now: Timespec) -> Result<(), Errno> {
-        let inode = from.inode.as_ref().ok_or(Errno::ENOENT)?;
-        if !from.is_name() || !to.is_name() {
-            return Err(Errno::EBUSY);
-        }
-        if matches!(inode.node(), Node::Proc(_)) {
-            return Err(Errno::EBUSY);
-        }
-        if from.parent.directory().is_none() || to.parent.directory().is_none() {
-            return Err(Errno::EXDEV);
-        }
-        let is_directory = inode.is_directory();
-        if (from.slash || to.slash) && !is_directory {
-            return Err(Errno::ENOTDIR);
-        }
-        if is_directory && self.is_below(&to.parent, inode) {
-            return Err(Errno::EINVAL);
-        }
-        match &to.inode {
-            Some(old) if Arc::ptr_eq(old, inode) => return Ok(()),
-            Some(old) if is_directory && !old.is_directory() => return Err(Errno::ENOTDIR),
-            // Both checks and the removal in one; nothing can fail behind it.
-            Some(old) if old.is_directory() && is_directory => self.remove_directory(to, now)?,
-            Some(_) => self.remove_name(to, now)?,
-            None => FileSystem::check_new(to)?,
-        }
-        if let Some(mut directory) = from.parent.directory() {
-            directory.take(&from.name);
-        }
-        if let Some(mut directory) = inode.directory() {
-            directory.parent = Arc::downgrade(&to.parent);
-        }
-        if is_directory {
-            from.parent.change(|held| held.links -= 1);
-            to.parent.change(|held| held.links += 1);
-        }
-        from.parent.touch(now);
-        self.insert(to, inode.clone(), now);
-        inode.change(|held| held.changed = now);
-        Ok(())
-    }
-
-    /// Whether `inode` is `directory` or lies somewhere below it.
-    fn is_below(&self, inode: &InodeRef, directory: &InodeRef) -> bool {
-        let mut at = inode.clone();
-        loop {
-            if Arc::ptr_eq(&at, directory) {
-                return true;
-            }
-            let parent = at.directory().and_then(|held| held.parent.upgrade());
-            match parent {
-                Some(parent) if !Arc::ptr_eq(&parent, &at) => at = parent,
-                _ => return false,
-            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Law: at most 40 links are followed and no path is longer than `PATH_MAX`, so a walk ends. A walk
 //! changes nothing. What is behind the last slash may be missing; everything before it may not.
 
+use super::access::{EXECUTE, Who};
 use super::inode::{Inode, InodeRef, Node};
 use super::open::join;
 use super::proc::{ProcNode, Viewer};
@@ -71,6 +72,7 @@ impl Found {
 pub(super) struct Walker<'a> {
     pub(super) fs: &'a FileSystem,
     pub(super) viewer: Viewer<'a>,
+    pub(super) who: &'a Who,
 }
 
 impl Walker<'_> {
@@ -88,7 +90,7 @@ impl Walker<'_> {
         }
         let mut rest = path.to_vec();
         let mut at = if rest[0] == b'/' {
-            self.fs.root().clone()
+            self.viewer.state.root.clone()
         } else {
             start.clone()
         };
@@ -149,7 +151,7 @@ impl Walker<'_> {
                     return Err(Errno::ENAMETOOLONG);
                 }
                 if text[0] == b'/' {
-                    at = self.fs.root().clone();
+                    at = self.viewer.state.root.clone();
                 }
                 rest = text;
                 continue;
@@ -172,11 +174,15 @@ impl Walker<'_> {
 
     /// One step down, or up.
     fn child(&self, at: &InodeRef, name: &[u8]) -> Result<Option<InodeRef>, Errno> {
+        if !at.is_directory() {
+            return Err(Errno::ENOTDIR);
+        }
+        self.who.check(at, EXECUTE)?;
         if name.len() > MAX_NAME {
             return Err(Errno::ENAMETOOLONG);
         }
-        if !at.is_directory() {
-            return Err(Errno::ENOTDIR);
+        if name == b".." && Arc::ptr_eq(at, &self.viewer.state.root) {
+            return Ok(Some(at.clone()));
         }
         match (at.node(), name) {
             (_, b".") => Ok(Some(at.clone())),
@@ -200,7 +206,10 @@ impl Walker<'_> {
     fn proc(&self, node: ProcNode) -> InodeRef {
         match node {
             ProcNode::Root => self.fs.proc_root().clone(),
-            node => Inode::proc(node, self.fs.boot_time()),
+            node => {
+                let owner = node.pid().map(|pid| self.viewer.view.owner(pid));
+                Inode::proc(node, owner.unwrap_or((0, 0)), self.fs.boot_time())
+            }
         }
     }
 

@@ -43,6 +43,24 @@ impl ProcView for System {
         self.homes.contains_key(&pid)
     }
 
+    fn owner(&self, pid: u32) -> (u32, u32) {
+        let ids = self.homes.get(&pid).map(|home| home.ids);
+        ids.map_or((0, 0), |ids| (ids.euid, ids.egid))
+    }
+
+    fn is_in_call(&self, waiter: u32, number: u32) -> bool {
+        let remote = self
+            .homes
+            .get(&waiter)
+            .and_then(|home| home.remote.as_ref());
+        let here = self
+            .bodies
+            .get(&waiter)
+            .filter(|body| body.run != crate::body::Run::Ready && body.home == self.me);
+        remote.is_some_and(|remote| remote.request.number == number)
+            || here.is_some_and(|body| body.call.is_some_and(|call| call.number == number))
+    }
+
     fn read(&mut self, entry: ProcEntry, reader: u32) -> Result<Vec<u8>, Stop> {
         Ok(match entry {
             ProcEntry::Global(file) => self.global(file).into_bytes(),

@@ -56,3 +56,21 @@ pub fn set_ids(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     };
     Ok(0)
 }
+
+/// A limit of the process is another now: `(which, soft, hard)`.
+pub fn limit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    const FSIZE: usize = 1;
+    const NOFILE: usize = 7;
+    let [which, soft, hard, ..] = call.args;
+    let which = usize::try_from(which).map_err(|_| Errno::EINVAL)?;
+    let home = call.home();
+    *home.limits.get_mut(which).ok_or(Errno::EINVAL)? = (soft, hard);
+    if let Some(files) = home.files.as_mut() {
+        match which {
+            FSIZE => files.largest_file = soft,
+            NOFILE => files.set_limit(u32::try_from(soft).unwrap_or(u32::MAX)),
+            _ => {}
+        }
+    }
+    Ok(0)
+}

@@ -23,7 +23,8 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let path = call.input(0).to_vec();
     let (fs, pid) = (call.system.fs.clone(), call.pid);
     let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
-    let located = fs.open_program(&files, call.system, pid, &path)?;
+    let who = call.home().who();
+    let located = fs.open_program(&files, call.system, pid, &who, &path)?;
     let inode = located.inode;
     if inode.has_writers() {
         return Err(Errno::ETXTBSY.into());

@@ -1,11 +1,13 @@
 //! What is known of a file beside its contents: asking and changing.
 
+use super::super::access::WRITE;
 use super::super::inode::{Inode, Node};
 use super::super::walk::Follow;
-use super::{Base, CallResult, FileCall, existing, file, now, walk};
+use super::{Base, CallResult, FileCall, existing, file, now, usable, walk};
 use abi::Errno;
 use abi::layout::{
-    AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, S_IFLNK, S_IFMT, S_IFREG, Timespec,
+    AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, S_IFDIR, S_IFLNK, S_IFMT,
+    Timespec,
 };
 
 /// `AT_STATX_FORCE_SYNC` and `AT_STATX_DONT_SYNC`: nothing is ever out of date here.
@@ -93,8 +95,13 @@ fn change_mode(call: &FileCall, inode: &Inode, mode: u32) -> CallResult {
     if inode.mode() & S_IFMT == S_IFLNK {
         return Err(Errno::EOPNOTSUPP.into());
     }
+    call.who.check_owner(inode)?;
     inode.change(|held| {
-        held.mode = held.mode & S_IFMT | mode & 0o7777;
+        let stays = match call.who.keeps_group_bit(held) {
+            true => 0o7777,
+            false => 0o5777,
+        };
+        held.mode = held.mode & S_IFMT | mode & stays;
         held.changed = now(call);
     });
     Ok(0)
@@ -108,7 +115,7 @@ pub fn chmod(call: &mut FileCall) -> CallResult {
 
 /// `fchmod(fd, mode)`.
 pub fn fchmod(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     change_mode(call, file.inode(), call.args[1] as u32)
 }
 
@@ -120,6 +127,14 @@ pub fn fchmodat(call: &mut FileCall) -> CallResult {
 
 fn change_owner(call: &FileCall, inode: &Inode, uid: u32, gid: u32) -> CallResult {
     check_changeable(inode)?;
+    let held = inode.attributes();
+    let mine = held.uid == call.who.uid;
+    let uid_stays = uid == u32::MAX || (mine && uid == held.uid);
+    let gid_stays = gid == u32::MAX || (mine && (call.who.is_in(gid) || gid == held.gid));
+    if !(call.who.is_root() || uid_stays && gid_stays) {
+        return Err(Errno::EPERM.into());
+    }
+    let keeps_group_bit = call.who.keeps_group_bit(&held);
     inode.change(|held| {
         // -1 leaves an id as it is.
         if uid != u32::MAX {
@@ -129,9 +144,9 @@ fn change_owner(call: &FileCall, inode: &Inode, uid: u32, gid: u32) -> CallResul
             held.gid = gid;
         }
         // A program must not become somebody else's with its set-id bits (chown(2)).
-        if held.mode & S_IFMT == S_IFREG {
+        if held.mode & S_IFMT != S_IFDIR {
             held.mode &= !0o4000;
-            if held.mode & 0o010 != 0 {
+            if held.mode & 0o010 != 0 || !keeps_group_bit {
                 held.mode &= !0o2000;
             }
         }
@@ -154,7 +169,7 @@ pub fn lchown(call: &mut FileCall) -> CallResult {
 
 /// `fchown(fd, uid, gid)`.
 pub fn fchown(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     change_owner(call, file.inode(), call.args[1] as u32, call.args[2] as u32)
 }
 
@@ -185,20 +200,36 @@ pub fn utimensat(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     let time = now(call);
+    let mut explicit = false;
     let (accessed, modified) = match call.inputs[2] {
         None => (Some(time), Some(time)),
         Some(bytes) => {
             let both = Timespec::from_bytes(bytes)
                 .zip(bytes.get(16..).and_then(Timespec::from_bytes))
                 .ok_or(Errno::EFAULT)?;
+            let nanoseconds = [both.0.nanoseconds, both.1.nanoseconds];
+            if nanoseconds == [UTIME_OMIT; 2] {
+                // Nothing is to be done: not even the path is looked at.
+                return Ok(0);
+            }
+            explicit = nanoseconds != [UTIME_NOW; 2];
             (chosen(both.0, time)?, chosen(both.1, time)?)
         }
     };
     let inode = match call.inputs[1] {
-        None => file(call, 0)?.inode().clone(),
+        None if call.args[0] as i32 == AT_FDCWD => return Err(Errno::EFAULT.into()),
+        None if flags & AT_SYMLINK_NOFOLLOW != 0 => return Err(Errno::EINVAL.into()),
+        None => usable(call, 0)?.inode().clone(),
         Some(_) => existing(call, Base::Argument(0), 1, flags, follow(flags))?,
     };
     check_changeable(&inode)?;
+    if let Err(error) = call.who.check_owner(&inode) {
+        // Whoever may write may say that it was now.
+        if explicit {
+            return Err(error.into());
+        }
+        call.who.check(&inode, WRITE)?;
+    }
     inode.change(|held| {
         held.accessed = accessed.unwrap_or(held.accessed);
         held.modified = modified.unwrap_or(held.modified);

@@ -3,7 +3,7 @@
 //! Law: what holds for every kind of file is here; a terminal's own requests are in `terminals`.
 
 use super::terminals::{Argument, terminal_argument};
-use super::{CallResult, FileCall, descriptor, file};
+use super::{CallResult, FileCall, descriptor, usable};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{O_NONBLOCK, POLLERR, POLLFD_SIZE, POLLHUP, POLLNVAL, PollFd};
@@ -33,7 +33,7 @@ pub(super) fn fixed<const N: usize>(call: &FileCall) -> Result<[u8; N], Errno> {
 /// `ioctl(fd, request, argument)`: see [`ioctl_argument`] for argument 2.
 pub fn ioctl(call: &mut FileCall) -> CallResult {
     let fd = descriptor(call, 0)?;
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     match call.args[1] as u32 {
         FIOCLEX => call.state.row_mut(fd)?.close_on_exec = true,
         FIONCLEX => call.state.row_mut(fd)?.close_on_exec = false,

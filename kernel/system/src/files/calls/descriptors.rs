@@ -1,25 +1,36 @@
-//! Descriptors: duplicating, closing, flags, pipes, and listing directories.
+//! Descriptors: duplicating, closing, pipes, and listing directories.
 
 use super::super::inode::{Inode, Node};
-use super::super::pipe::PIPE_CAPACITY;
-use super::{CallResult, FileCall, descriptor, file, walker};
+use super::{CallResult, FileCall, descriptor, file, now, usable, walker};
 use abi::Errno;
-use abi::layout::{O_APPEND, O_CLOEXEC, O_NONBLOCK, S_IFDIR, put_dirent64};
+use abi::layout::{O_CLOEXEC, O_NONBLOCK, S_IFDIR, put_dirent64};
 use alloc::vec::Vec;
-
-const F_DUPFD: u32 = 0;
-const F_GETFD: u32 = 1;
-const F_SETFD: u32 = 2;
-const F_GETFL: u32 = 3;
-const F_SETFL: u32 = 4;
-const F_DUPFD_CLOEXEC: u32 = 1030;
-const F_GETPIPE_SZ: u32 = 1032;
-const FD_CLOEXEC: u64 = 1;
 
 /// `close(fd)`.
 pub fn close(call: &mut FileCall) -> CallResult {
     let fd = descriptor(call, 0)?;
     call.state.close(fd)?;
+    Ok(0)
+}
+
+/// `close_range(first, last, flags)`.
+pub fn close_range(call: &mut FileCall) -> CallResult {
+    const CLOSE_RANGE_UNSHARE: u32 = 2;
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    let [first, last, flags, ..] = call.args.map(|arg| arg as u32);
+    if flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 || first > last {
+        return Err(Errno::EINVAL.into());
+    }
+    for fd in call.state.open_descriptors() {
+        if !(first..=last).contains(&fd) {
+            continue;
+        }
+        if flags & CLOSE_RANGE_CLOEXEC != 0 {
+            call.state.row_mut(fd)?.close_on_exec = true;
+        } else {
+            call.state.close(fd)?;
+        }
+    }
     Ok(0)
 }
 
@@ -57,45 +68,15 @@ pub fn dup3(call: &mut FileCall) -> CallResult {
     duplicate(call, flags & O_CLOEXEC != 0)
 }
 
-/// `fcntl(fd, command, argument)`: duplicates, flags and the size of pipes.
-pub fn fcntl(call: &mut FileCall) -> CallResult {
-    let fd = descriptor(call, 0)?;
-    let argument = call.args[2];
-    let file = file(call, 0)?;
-    match call.args[1] as u32 {
-        command @ (F_DUPFD | F_DUPFD_CLOEXEC) => {
-            let least = u32::try_from(argument as i32).map_err(|_| Errno::EINVAL)?;
-            if least >= call.state.limit() {
-                return Err(Errno::EINVAL.into());
-            }
-            let close = command == F_DUPFD_CLOEXEC;
-            Ok(u64::from(call.state.install(least, file, close)?))
-        }
-        F_GETFD => Ok(u64::from(call.state.row(fd)?.close_on_exec)),
-        F_SETFD => {
-            call.state.row_mut(fd)?.close_on_exec = argument & FD_CLOEXEC != 0;
-            Ok(0)
-        }
-        F_GETFL => Ok(u64::from(file.flags())),
-        F_SETFL => {
-            let changeable = O_APPEND | O_NONBLOCK;
-            let mut cursor = file.cursor();
-            cursor.flags = cursor.flags & !changeable | argument as u32 & changeable;
-            Ok(0)
-        }
-        F_GETPIPE_SZ if file.inode().pipe().is_some() => Ok(PIPE_CAPACITY as u64),
-        F_GETPIPE_SZ => Err(Errno::EBADF.into()),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
 fn make_pipe(call: &mut FileCall, flags: u32) -> CallResult {
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL.into());
     }
     let first = call.state.free_descriptor(0)?;
     let second = call.state.free_descriptor(first + 1)?;
-    let (read, write) = call.fs.new_pipe(flags & O_NONBLOCK, call.now_ns)?;
+    let (read, write) = call
+        .fs
+        .new_pipe(flags & O_NONBLOCK, &call.who, call.now_ns)?;
     let close = flags & O_CLOEXEC != 0;
     call.state.put(first, read, close);
     call.state.put(second, write, close);
@@ -116,7 +97,7 @@ pub fn pipe2(call: &mut FileCall) -> CallResult {
 
 /// `getdents64(fd, buf, count)`: the offset is the cookie of the last entry given out.
 pub fn getdents64(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let inode = file.inode();
     if !inode.is_directory() {
         return Err(Errno::ENOTDIR.into());
@@ -166,6 +147,7 @@ pub fn getdents64(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     file.cursor().offset = after;
+    file.was_read(now(call));
     call.output(1, &bytes);
     Ok(bytes.len() as u64)
 }

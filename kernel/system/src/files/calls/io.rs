@@ -1,13 +1,16 @@
-//! Moving bytes: reading, writing, seeking, copying, sizes.
+//! Moving bytes: reading, writing, copying.
+//!
+//! Law: what was taken from one place is in the other, or was not taken. No file is written behind
+//! the caller's `RLIMIT_FSIZE`.
 
-use super::super::inode::{Node, buffer};
+use super::super::inode::{Inode, Node, buffer};
 use super::super::open::OpenFile;
+use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::MAX_SIZE;
 use super::super::tty::ReadClock;
-use super::super::walk::Follow;
 use super::super::{Device, MAX_TRANSFER};
-use super::{Base, CallResult, FileCall, file, now, readable, walk, writable};
+use super::{CallResult, FileCall, now, readable, writable};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -49,6 +52,10 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             let left = data.size().saturating_sub(offset);
             let mut bytes = buffer(left.min(count as u64) as usize)?;
             data.read_at(offset, &mut bytes);
+            drop(data);
+            if count > 0 {
+                file.was_read(now(call));
+            }
             Ok(bytes)
         }
         Node::Device(Device::Null) => Ok(Vec::new()),
@@ -85,8 +92,35 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             Ok(cursor.snapshot[from..to].to_vec())
         }
         Node::Proc(_) | Node::Directory(_) => Err(Errno::EISDIR.into()),
-        Node::Link(_) => Err(Errno::EBADF.into()),
+        Node::Link(_) | Node::Special(_) => Err(Errno::EBADF.into()),
     }
+}
+
+/// How much may be written from `offset` on; none at all is an error and a signal.
+pub(super) fn within_limit(
+    call: &mut FileCall,
+    offset: u64,
+    length: usize,
+) -> Result<usize, Errno> {
+    let room = call.state.largest_file.saturating_sub(offset);
+    if room == 0 && length > 0 {
+        call.raised = Some(abi::signal::SIGXFSZ).filter(|_| !call.goes_on);
+        return Err(Errno::EFBIG);
+    }
+    Ok(room.min(length as u64) as usize)
+}
+
+/// A program must not stay somebody else's when its bytes change.
+pub(super) fn lose_set_ids(call: &FileCall, inode: &Inode) {
+    if call.who.is_root() || inode.mode() & 0o6000 == 0 {
+        return;
+    }
+    inode.change(|held| {
+        held.mode &= !0o4000;
+        if held.mode & 0o010 != 0 {
+            held.mode &= !0o2000;
+        }
+    });
 }
 
 /// Writes, and moves the cursor if it was used.
@@ -100,7 +134,14 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
                 At::Cursor => file.offset(),
                 At::Offset(offset) => offset,
             };
+            if bytes.is_empty() {
+                return Ok(0);
+            }
+            let bytes = &bytes[..within_limit(call, offset, bytes.len())?];
             let written = file.inode().write_at(offset, bytes, time)?;
+            if written > 0 {
+                lose_set_ids(call, file.inode());
+            }
             if let At::Cursor = at {
                 file.cursor().offset = offset + written as u64;
             }
@@ -120,12 +161,12 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
             Ok(written.min(bytes.len()))
         }
         Node::Proc(_) | Node::Directory(_) => Err(Errno::EISDIR.into()),
-        Node::Link(_) => Err(Errno::EBADF.into()),
+        Node::Link(_) | Node::Special(_) => Err(Errno::EBADF.into()),
     }
 }
 
 /// Whether it is read and written as a stream, without offsets.
-fn is_stream(file: &OpenFile) -> bool {
+pub(super) fn is_stream(file: &OpenFile) -> bool {
     file.inode().pipe().is_some()
         || file.terminal().is_some()
         || matches!(file.inode().node(), Node::Object(_))
@@ -176,37 +217,6 @@ pub fn pwrite64(call: &mut FileCall) -> CallResult {
     }
     let bytes = call.input(1);
     Ok(store(call, &file, At::Offset(offset), bytes)? as u64)
-}
-
-/// `lseek(fd, offset, whence)`. `SEEK_DATA` and `SEEK_HOLE` see one piece of data and the hole at its
-/// end, as Linux lets a file system do. Directories take only offsets they gave out.
-pub fn lseek(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
-    if matches!(file.inode().node(), Node::Object(object) if object.seeks_nowhere()) {
-        return Ok(0);
-    }
-    if is_stream(&file) {
-        return Err(Errno::ESPIPE.into());
-    }
-    if file.inode().device().is_some() {
-        return Ok(0);
-    }
-    let by = call.args[1] as i64;
-    let size = file.inode().size() as i64;
-    let is_file = file.inode().is_file();
-    let target = match call.args[2] as u32 {
-        0 => Some(by),
-        1 => (file.offset() as i64).checked_add(by),
-        2 if is_file => size.checked_add(by),
-        3 | 4 if is_file && (by < 0 || by >= size) => return Err(Errno::ENXIO.into()),
-        3 if is_file => Some(by),
-        4 if is_file => Some(size),
-        _ => return Err(Errno::EINVAL.into()),
-    };
-    let target = target.ok_or(Errno::EOVERFLOW)?;
-    let target = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
-    file.cursor().offset = target;
-    Ok(target)
 }
 
 /// An offset of the caller's in an in-out buffer, if there is one.
@@ -291,85 +301,125 @@ pub fn copy_file_range(call: &mut FileCall) -> CallResult {
     transfer(call, (&source, from, 1), (&target, to, Some(3)), count)
 }
 
-fn resize(
-    call: &FileCall,
-    inode: &super::super::Inode,
-    size: u64,
-    wrong_kind: Errno,
-) -> CallResult {
-    if size > MAX_SIZE {
-        return Err(Errno::EINVAL.into());
+/// `SPLICE_F_NONBLOCK`.
+const SPLICE_NONBLOCK: u32 = 2;
+/// `SPLICE_F_MOVE`, `_NONBLOCK`, `_MORE`, `_GIFT`.
+const SPLICE_KNOWN: u32 = 15;
+
+/// How long a splice waits for the pipe that `file` is.
+fn splice_patience(call: &FileCall, file: &OpenFile, flags: u32) -> Patience {
+    match flags & SPLICE_NONBLOCK {
+        0 => file.patience(call.pid),
+        _ => Patience::Never,
     }
-    if inode.is_directory() {
-        return Err(Errno::EISDIR.into());
-    }
-    inode.data().ok_or(wrong_kind)?.resize(size)?;
-    inode.touch(now(call));
-    Ok(0)
 }
 
-/// `truncate(path, length)`.
-pub fn truncate(call: &mut FileCall) -> CallResult {
-    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
-    resize(call, &inode, call.args[1], Errno::EINVAL)
-}
-
-/// `ftruncate(fd, length)`.
-pub fn ftruncate(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
-    if !file.writable() {
-        return Err(Errno::EINVAL.into());
-    }
-    resize(call, file.inode(), call.args[1], Errno::EINVAL)
-}
-
-/// `fallocate(fd, mode, offset, len)`: mode 0, which makes the file long enough. Holes stay holes.
-pub fn fallocate(call: &mut FileCall) -> CallResult {
-    let file = writable(call, 0)?;
-    let (offset, length) = (call.args[2], call.args[3]);
-    if offset > MAX_SIZE || length > MAX_SIZE || length == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    if call.args[1] as u32 != 0 {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    let end = offset + length;
-    if end > MAX_SIZE {
-        return Err(Errno::EFBIG.into());
-    }
-    if file.inode().size() >= end && file.inode().is_file() {
+/// `splice(fd_in, off_in, fd_out, off_out, len, flags)`: one side at least is a pipe.
+/// Arguments 1 and 3 are both in- and out-buffers of 8 bytes.
+pub fn splice(call: &mut FileCall) -> CallResult {
+    let flags = call.args[5] as u32;
+    let count = call.args[4].min(MAX_TRANSFER as u64) as usize;
+    if count == 0 {
         return Ok(0);
     }
-    resize(call, file.inode(), end, Errno::ENODEV)
-}
-
-/// `fsync(fd)`: memory is all there is, so everything is where it belongs already.
-pub fn fsync(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
-    if is_stream(&file) {
+    if flags & !SPLICE_KNOWN != 0 {
         return Err(Errno::EINVAL.into());
     }
-    Ok(0)
-}
-
-/// `fdatasync(fd)`: as [`fsync`].
-pub fn fdatasync(call: &mut FileCall) -> CallResult {
-    fsync(call)
-}
-
-/// `sync()`.
-pub fn sync(_call: &mut FileCall) -> CallResult {
-    Ok(0)
-}
-
-/// `fadvise64(fd, offset, len, advice)`: checked, and without effect.
-pub fn fadvise64(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
-    if file.inode().pipe().is_some() {
-        return Err(Errno::ESPIPE.into());
+    let (source, target) = (readable(call, 0)?, writable(call, 2)?);
+    let (from, to) = (place(call, 1)?, place(call, 3)?);
+    let given = |file: &OpenFile, at| match at {
+        At::Offset(_) if is_stream(file) => Err(Errno::ESPIPE),
+        _ => Ok(()),
+    };
+    given(&source, from)?;
+    given(&target, to)?;
+    match (source.inode().pipe(), target.inode().pipe()) {
+        (None, None) => Err(Errno::EINVAL.into()),
+        (Some(pipe), None) => {
+            if target.appends() {
+                return Err(Errno::EINVAL.into());
+            }
+            let patience = splice_patience(call, &source, flags);
+            let bytes = pipe.peek(count, patience)?;
+            let written = match bytes.is_empty() {
+                true => 0,
+                false => store(call, &target, to, &bytes)?,
+            };
+            pipe.read(written, Patience::Never)?;
+            if let At::Offset(offset) = to {
+                call.output(3, &(offset + written as u64).to_le_bytes());
+            }
+            Ok(written as u64)
+        }
+        (None, Some(pipe)) => {
+            if !matches!(source.inode().node(), Node::File(_) | Node::Device(_)) {
+                return Err(Errno::EINVAL.into());
+            }
+            let patience = splice_patience(call, &target, flags);
+            let room = or_signal(call, pipe.room(patience))?;
+            let bytes = fetch(call, &source, from, count.min(room))?;
+            let written = pipe.write(&bytes, Patience::Never)?;
+            match from {
+                At::Offset(offset) => call.output(1, &(offset + written as u64).to_le_bytes()),
+                At::Cursor => advance(&source, written),
+            }
+            Ok(written as u64)
+        }
+        (Some(one), Some(other)) => between_pipes(call, (&source, one), (&target, other), true),
     }
-    if call.args[3] > 5 || call.args[2] as i64 <= -1 {
+}
+
+/// Writing into a pipe that nobody reads is told with a signal as well.
+fn or_signal<T>(call: &mut FileCall, done: Result<T, Stop>) -> Result<T, Stop> {
+    if matches!(done, Err(Stop::Errno(Errno::EPIPE))) {
+        call.raised = Some(abi::signal::SIGPIPE);
+    }
+    done
+}
+
+/// From pipe to pipe; what is taken is gone, what is not is copied.
+fn between_pipes(
+    call: &mut FileCall,
+    source: (&OpenFile, &Pipe),
+    target: (&OpenFile, &Pipe),
+    takes: bool,
+) -> CallResult {
+    if core::ptr::eq(source.1, target.1) {
         return Err(Errno::EINVAL.into());
     }
-    Ok(0)
+    let (count, flags) = match takes {
+        true => (call.args[4], call.args[5] as u32),
+        false => (call.args[2], call.args[3] as u32),
+    };
+    let count = count.min(MAX_TRANSFER as u64) as usize;
+    let bytes = source
+        .1
+        .peek(count, splice_patience(call, source.0, flags))?;
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    let room = target.1.room(splice_patience(call, target.0, flags));
+    let room = or_signal(call, room)?;
+    let written = target
+        .1
+        .write(&bytes[..bytes.len().min(room)], Patience::Never)?;
+    if takes {
+        source.1.read(written, Patience::Never)?;
+    }
+    Ok(written as u64)
+}
+
+/// `tee(fd_in, fd_out, len, flags)`: from pipe to pipe, and it stays in the first.
+pub fn tee(call: &mut FileCall) -> CallResult {
+    if call.args[3] as u32 & !SPLICE_KNOWN != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if call.args[2] == 0 {
+        return Ok(0);
+    }
+    let (source, target) = (readable(call, 0)?, writable(call, 1)?);
+    let (Some(one), Some(other)) = (source.inode().pipe(), target.inode().pipe()) else {
+        return Err(Errno::EINVAL.into());
+    };
+    between_pipes(call, (&source, one), (&target, other), false)
 }

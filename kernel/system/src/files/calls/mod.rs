@@ -7,10 +7,12 @@
 mod attributes;
 mod control;
 mod descriptors;
+mod fcntl;
 mod io;
 mod names;
 mod objects;
 mod opening;
+mod sizes;
 mod terminals;
 
 pub use attributes::{
@@ -18,29 +20,33 @@ pub use attributes::{
     stat, statfs, statx, umask, utimensat,
 };
 pub use control::{ioctl, ioctl_argument, poll};
-pub use descriptors::{close, dup, dup2, dup3, fcntl, getdents64, pipe, pipe2};
-pub use io::{
-    copy_file_range, fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, pread64, pwrite64,
-    read, sendfile, sync, truncate, write,
-};
+pub use descriptors::{close, close_range, dup, dup2, dup3, getdents64, pipe, pipe2};
+pub use fcntl::{fcntl, fcntl_argument, flock};
+pub use io::{copy_file_range, pread64, pwrite64, read, sendfile, splice, tee, write};
 pub use names::{
-    access, chdir, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat, readlink,
-    readlinkat, rename, renameat, renameat2, rmdir, symlink, symlinkat, unlink, unlinkat,
+    access, chdir, chroot, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat,
+    mknod, mknodat, mount, readlink, readlinkat, rename, renameat, renameat2, rmdir, symlink,
+    symlinkat, umount2, unlink, unlinkat,
 };
 pub use objects::{
     EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2, pidfd_open,
     signalfd, signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
 };
-pub use opening::{creat, open, openat};
+pub use opening::{creat, memfd_create, open, openat};
+pub use sizes::{
+    fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync, sync_file_range,
+    syncfs, truncate,
+};
 pub use terminals::Argument;
 
+use super::change::Change;
 use super::inode::InodeRef;
 use super::open::OpenFile;
 use super::proc::Viewer;
 use super::walk::{Follow, Found, Walker};
 use super::{CallResult, FileCall};
 use abi::Errno;
-use abi::layout::{AT_EMPTY_PATH, AT_FDCWD, Timespec};
+use abi::layout::{AT_EMPTY_PATH, AT_FDCWD, O_PATH, Timespec};
 use alloc::sync::Arc;
 
 /// Which argument is the descriptor that a relative path starts from.
@@ -59,6 +65,15 @@ fn descriptor(call: &FileCall, arg: usize) -> Result<u32, Errno> {
 
 fn file(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
     call.state.get(descriptor(call, arg)?)
+}
+
+/// An open file for more than looking at it: `O_PATH` is not enough.
+fn usable(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
+    let file = file(call, arg)?;
+    if file.flags() & O_PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    Ok(file)
 }
 
 fn readable(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
@@ -89,6 +104,15 @@ fn walker<'c>(call: &'c FileCall) -> Walker<'c> {
             state: call.state,
             pid: call.pid,
         },
+        who: &call.who,
+    }
+}
+
+/// Who changes something, and when.
+fn change<'c>(call: &'c FileCall) -> Change<'c> {
+    Change {
+        who: &call.who,
+        now: now(call),
     }
 }
 
@@ -103,10 +127,14 @@ fn base_inode(call: &FileCall, base: Base) -> Result<InodeRef, Errno> {
 
 /// Walks to the path in argument `path`.
 fn walk(call: &FileCall, base: Base, path: usize, follow: Follow) -> Result<Found, Errno> {
-    let path = call.input(path);
+    walk_to(call, base, call.input(path), follow)
+}
+
+/// Walks to a path.
+fn walk_to(call: &FileCall, base: Base, path: &[u8], follow: Follow) -> Result<Found, Errno> {
     let start = match path.first() {
         None => return Err(Errno::ENOENT),
-        Some(b'/') => call.fs.root().clone(),
+        Some(b'/') => call.state.root.clone(),
         Some(_) => base_inode(call, base)?,
     };
     walker(call).walk(&start, path, follow)

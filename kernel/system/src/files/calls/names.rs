@@ -1,21 +1,28 @@
 //! Names: making, moving and removing them, links, and the current directory.
 
+use super::super::access::EXECUTE;
+use super::super::change::Target;
+use super::super::inode::{DEVICES, Node};
+use super::super::pipe::Pipe;
 use super::super::walk::Follow;
 use super::super::{MAX_PATH, walk::Found};
-use super::{Base, CallResult, FileCall, existing, file, now, walk, walker};
+use super::{Base, CallResult, FileCall, change, existing, file, now, walk, walker};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
-    AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, S_IFLNK, S_IFMT,
+    AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFDIR,
+    S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, device_number,
 };
 
 /// `AT_EACCESS` of `faccessat2`.
 const AT_EACCESS: u32 = 0x200;
 /// `RENAME_NOREPLACE` of `renameat2`.
 const RENAME_NOREPLACE: u32 = 1;
+/// `RENAME_EXCHANGE` likewise.
+const RENAME_EXCHANGE: u32 = 2;
 
-/// Root may read and write everything; it may execute what somebody may execute.
-fn access_at(call: &FileCall, base: Base, path: usize, wanted: u32, flags: u32) -> CallResult {
+/// The real ids are asked for, all the way, unless the flags say otherwise.
+fn access_at(call: &mut FileCall, base: Base, path: usize, wanted: u32, flags: u32) -> CallResult {
     if wanted > 7 || flags & !(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -23,10 +30,11 @@ fn access_at(call: &FileCall, base: Base, path: usize, wanted: u32, flags: u32) 
         0 => Follow::Always,
         _ => Follow::IfSlash,
     };
-    let inode = existing(call, base, path, flags, follow)?;
-    if wanted & 1 != 0 && !inode.is_directory() && inode.mode() & 0o111 == 0 {
-        return Err(Errno::EACCES.into());
+    if flags & AT_EACCESS == 0 {
+        call.who = call.who.really();
     }
+    let inode = existing(call, base, path, flags, follow)?;
+    call.who.check(&inode, wanted)?;
     Ok(0)
 }
 
@@ -58,6 +66,7 @@ fn readlink_at(call: &mut FileCall, base: Base, path: usize) -> CallResult {
         _ => return Err(Errno::EINVAL.into()),
     };
     let text = &text[..text.len().min(capacity)];
+    inode.was_read(now(call));
     call.output(path + 1, text);
     Ok(text.len() as u64)
 }
@@ -79,7 +88,7 @@ fn mkdir_at(call: &FileCall, base: Base, path: usize, mode: u32) -> CallResult {
     let found = walk(call, base, path, Follow::Never)?;
     // Only the permission and sticky bits count (mkdir(2)).
     let mode = mode & 0o1777 & !call.state.umask;
-    call.fs.make_directory(&found, mode, now(call))?;
+    call.fs.make_directory(&found, mode, change(call))?;
     Ok(0)
 }
 
@@ -93,12 +102,63 @@ pub fn mkdirat(call: &mut FileCall) -> CallResult {
     mkdir_at(call, Base::Argument(0), 1, call.args[2] as u32)
 }
 
+/// Makes a node of a kind and permission bits (mknod(2)).
+fn mknod_at(call: &FileCall, base: Base, path: usize, mode: u32, number: u64) -> CallResult {
+    let kind = match mode & S_IFMT {
+        0 => S_IFREG,
+        kind => kind,
+    };
+    match kind {
+        S_IFREG | S_IFIFO | S_IFCHR | S_IFBLK | S_IFSOCK => {}
+        S_IFDIR => return Err(Errno::EPERM.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    let found = new_name(call, base, path)?;
+    let mode = mode & 0o7777 & !call.state.umask;
+    let number = number & u64::from(u32::MAX);
+    let node = match kind {
+        S_IFREG => {
+            call.fs.make_file(&found, mode, change(call))?;
+            return Ok(0);
+        }
+        S_IFIFO => Node::Pipe(Pipe::fifo(call.fs.wakes())),
+        S_IFSOCK => Node::Special(0),
+        _ if !call.who.is_root() => {
+            call.who.check_create(&found)?;
+            return Err(Errno::EPERM.into());
+        }
+        _ => {
+            let driven = |row: &&(_, _, u32, u32, _)| device_number(row.2, row.3) == number;
+            match DEVICES.iter().find(driven) {
+                Some(row) if kind == S_IFCHR => Node::Device(row.1),
+                _ => Node::Special(number),
+            }
+        }
+    };
+    call.fs.make_node(&found, node, kind | mode, change(call))?;
+    Ok(0)
+}
+
+/// `mknod(path, mode, dev)`.
+pub fn mknod(call: &mut FileCall) -> CallResult {
+    let (mode, number) = (call.args[1] as u32, call.args[2]);
+    mknod_at(call, Base::Current, 0, mode, number)
+}
+
+/// `mknodat(dirfd, path, mode, dev)`.
+pub fn mknodat(call: &mut FileCall) -> CallResult {
+    let (mode, number) = (call.args[2] as u32, call.args[3]);
+    mknod_at(call, Base::Argument(0), 1, mode, number)
+}
+
 fn unlink_at(call: &FileCall, base: Base, path: usize, flags: u32) -> CallResult {
+    if flags & !AT_REMOVEDIR != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     let found = walk(call, base, path, Follow::Never)?;
     match flags {
-        0 => call.fs.remove_name(&found, now(call))?,
-        AT_REMOVEDIR => call.fs.remove_directory(&found, now(call))?,
-        _ => return Err(Errno::EINVAL.into()),
+        0 => call.fs.remove_name(&found, change(call))?,
+        _ => call.fs.remove_directory(&found, change(call))?,
     }
     Ok(0)
 }
@@ -119,15 +179,15 @@ pub fn unlinkat(call: &mut FileCall) -> CallResult {
 }
 
 fn rename_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32) -> CallResult {
-    if flags & !RENAME_NOREPLACE != 0 {
-        return Err(Errno::EINVAL.into());
-    }
+    let target = match flags {
+        0 => Target::Replaced,
+        RENAME_NOREPLACE => Target::Absent,
+        RENAME_EXCHANGE => Target::Exchanged,
+        _ => return Err(Errno::EINVAL.into()),
+    };
     let from = walk(call, from.0, from.1, Follow::Never)?;
     let to = walk(call, to.0, to.1, Follow::Never)?;
-    if flags & RENAME_NOREPLACE != 0 && from.inode.is_some() && to.inode.is_some() {
-        return Err(Errno::EEXIST.into());
-    }
-    call.fs.rename(&from, &to, now(call))?;
+    call.fs.rename(&from, &to, target, change(call))?;
     Ok(0)
 }
 
@@ -141,7 +201,7 @@ pub fn renameat(call: &mut FileCall) -> CallResult {
     rename_at(call, (Base::Argument(0), 1), (Base::Argument(2), 3), 0)
 }
 
-/// `renameat2(olddirfd, old, newdirfd, new, flags)`; of the flags `RENAME_NOREPLACE` only.
+/// `renameat2(olddirfd, old, newdirfd, new, flags)`.
 pub fn renameat2(call: &mut FileCall) -> CallResult {
     let flags = call.args[4] as u32;
     rename_at(call, (Base::Argument(0), 1), (Base::Argument(2), 3), flags)
@@ -164,9 +224,12 @@ fn link_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32) 
         0 => Follow::IfSlash,
         _ => Follow::Always,
     };
+    if flags & AT_EMPTY_PATH != 0 && call.input(from.1).is_empty() && !call.who.is_root() {
+        return Err(Errno::ENOENT.into());
+    }
     let inode = existing(call, from.0, from.1, flags, follow)?;
     let found = new_name(call, to.0, to.1)?;
-    call.fs.add_name(&found, inode, now(call))?;
+    call.fs.add_name(&found, inode, change(call))?;
     Ok(0)
 }
 
@@ -189,7 +252,7 @@ fn symlink_at(call: &FileCall, base: Base, path: usize) -> CallResult {
         _ => return Err(Errno::ENAMETOOLONG.into()),
     }
     let found = new_name(call, base, path)?;
-    call.fs.make_link(&found, text, now(call))?;
+    call.fs.make_link(&found, text, change(call))?;
     Ok(0)
 }
 
@@ -219,13 +282,71 @@ fn enter(call: &mut FileCall, inode: super::InodeRef) -> CallResult {
     if !inode.is_directory() {
         return Err(Errno::ENOTDIR.into());
     }
+    call.who.check(&inode, EXECUTE)?;
     call.state.cwd = inode;
     Ok(0)
 }
 
+/// `chroot(path)`.
+pub fn chroot(call: &mut FileCall) -> CallResult {
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    if !inode.is_directory() {
+        return Err(Errno::ENOTDIR.into());
+    }
+    call.who.check(&inode, EXECUTE)?;
+    if !call.who.is_root() {
+        return Err(Errno::EPERM.into());
+    }
+    call.state.root = inode;
+    Ok(0)
+}
+
+/// `mount(source, target, type, flags, data)`: nothing can be mounted beside what is.
+pub fn mount(call: &mut FileCall) -> CallResult {
+    const MS_REMOUNT: u64 = 0x20;
+    let target = walk(call, Base::Current, 1, Follow::Always)?.existing()?;
+    if !call.who.is_root() {
+        return Err(Errno::EPERM.into());
+    }
+    if call.args[3] & MS_REMOUNT != 0 {
+        return match is_mounted(call, &target) {
+            true => Ok(0),
+            false => Err(Errno::EINVAL.into()),
+        };
+    }
+    match call.input(2) {
+        b"tmpfs" | b"proc" if is_mounted(call, &target) => Err(Errno::EBUSY.into()),
+        b"tmpfs" | b"proc" => Err(Errno::EPERM.into()),
+        _ => Err(Errno::ENODEV.into()),
+    }
+}
+
+/// `umount2(target, flags)`: what is mounted is in use.
+pub fn umount2(call: &mut FileCall) -> CallResult {
+    if call.args[1] & !15 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let target = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    if !call.who.is_root() {
+        return Err(Errno::EPERM.into());
+    }
+    match is_mounted(call, &target) {
+        true => Err(Errno::EBUSY.into()),
+        false => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// Whether it is the root of a file system.
+fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
+    let roots = [call.fs.root(), call.fs.proc_root()];
+    roots
+        .iter()
+        .any(|root| alloc::sync::Arc::ptr_eq(root, inode))
+}
+
 /// `getcwd(buf, size)`: the path with its NUL; returns its length with the NUL, as the kernel does.
 pub fn getcwd(call: &mut FileCall) -> CallResult {
-    let mut path = call.state.cwd.path()?;
+    let mut path = call.state.directory_from_root()?;
     path.push(0);
     if path.len() as u64 > call.args[1] || path.len() > call.capacity(0) {
         return Err(Stop::Errno(Errno::ERANGE));

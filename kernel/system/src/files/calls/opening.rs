@@ -1,14 +1,25 @@
-//! Opening files by path.
+//! Opening files by path, and files without one.
+//!
+//! Law: permission is asked for at the opening only; what an open file may do later is in its flags.
 
-use super::super::inode::Node;
+use super::super::access::{EXECUTE, READ, WRITE};
+use super::super::inode::{InodeRef, Node};
 use super::super::open::OpenFile;
+use super::super::pipe::Side;
+use super::super::storage::{F_SEAL_SEAL, FileData};
 use super::super::walk::Follow;
-use super::{Base, CallResult, FileCall, now, walk};
+use super::{Base, CallResult, FileCall, change, now, walk, walk_to};
+use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
-    O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY,
-    O_TMPFILE_BIT, O_TRUNC, O_WRONLY, S_IFLNK, S_IFMT,
+    O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_PATH,
+    O_RDONLY, O_RDWR, O_TMPFILE_BIT, O_TRUNC, O_WRONLY, S_IFLNK, S_IFMT, S_IFREG,
 };
+use alloc::vec::Vec;
+use spin::Mutex;
+
+/// The calls in which a pipe with a name is waited for.
+const OPENINGS: [u32; 3] = [2, 85, 257];
 
 /// `open(path, flags, mode)`.
 pub fn open(call: &mut FileCall) -> CallResult {
@@ -29,8 +40,8 @@ pub fn creat(call: &mut FileCall) -> CallResult {
 }
 
 fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) -> CallResult {
-    if flags & O_TMPFILE_BIT != 0 {
-        return Err(Errno::EOPNOTSUPP.into());
+    if flags & O_TMPFILE_BIT != 0 && flags & O_PATH == 0 {
+        return open_nameless(call, base, path, flags, mode);
     }
     let flags = match flags & O_PATH {
         0 => flags,
@@ -46,11 +57,20 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
         _ => Follow::IfSlash,
     };
     let fd = call.state.free_descriptor(0)?;
+    if flags & O_CREAT != 0 && call.input(path).ends_with(b"/") {
+        // What would be made is no directory; the way there must exist all the same.
+        let name = call.input(path);
+        let end = name.iter().rposition(|byte| *byte != b'/');
+        let bare = &name[..end.map_or(1, |end| end + 1)];
+        walk_to(call, base, bare, Follow::Never)?;
+        return Err(Errno::EISDIR.into());
+    }
     let found = walk(call, base, path, follow)?;
     let inode = match &found.inode {
         Some(_) if exclusive => return Err(Errno::EEXIST.into()),
         Some(inode) => {
-            check_open(inode, flags)?;
+            check_open(call, inode, flags)?;
+            await_other_side(call, inode, flags)?;
             if flags & O_TRUNC != 0
                 && let Some(mut data) = inode.data()
             {
@@ -61,10 +81,10 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
             inode.clone()
         }
         None if flags & O_CREAT == 0 => return Err(Errno::ENOENT.into()),
-        None if found.slash => return Err(Errno::EISDIR.into()),
-        None => call
-            .fs
-            .make_file(&found, mode & !call.state.umask, now(call))?,
+        None => {
+            let mode = mode & !call.state.umask;
+            call.fs.make_file(&found, mode, change(call))?
+        }
     };
     let terminal = super::terminals::open(call, &inode, flags)?;
     let place = Some((found.parent, found.name));
@@ -73,10 +93,63 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
     Ok(u64::from(fd))
 }
 
+/// `O_TMPFILE`: a file in a directory, without a name.
+fn open_nameless(
+    call: &mut FileCall,
+    base: Base,
+    path: usize,
+    flags: u32,
+    mode: u32,
+) -> CallResult {
+    let writes = flags & O_ACCMODE != O_RDONLY;
+    if flags & O_DIRECTORY == 0 || flags & O_CREAT != 0 || !writes {
+        return Err(Errno::EINVAL.into());
+    }
+    let fd = call.state.free_descriptor(0)?;
+    let directory = walk(call, base, path, Follow::Always)?.existing()?;
+    if !directory.is_directory() {
+        return Err(Errno::ENOTDIR.into());
+    }
+    call.who.check(&directory, WRITE | EXECUTE)?;
+    if directory.directory().is_none() {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let (mode, linkable) = (mode & !call.state.umask, flags & O_EXCL == 0);
+    let inode = call
+        .fs
+        .make_nameless(&directory, mode, linkable, change(call))?;
+    let name = alloc::format!("#{}", inode.number()).into_bytes();
+    let file = OpenFile::new(inode, flags, Some((directory, name)));
+    call.state.put(fd, file, flags & O_CLOEXEC != 0);
+    Ok(u64::from(fd))
+}
+
+/// A pipe with a name waits for its other side (fifo(7)).
+fn await_other_side(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(), Stop> {
+    let side = match flags & (O_ACCMODE | O_PATH) {
+        O_RDONLY => Side::Read,
+        O_WRONLY => Side::Write,
+        _ => return Ok(()),
+    };
+    let Some(pipe) = inode.pipe() else {
+        return Ok(());
+    };
+    let patience = match flags & O_NONBLOCK {
+        0 => super::super::pipe::Patience::Wait(call.pid),
+        _ => super::super::pipe::Patience::Never,
+    };
+    let opens = |waiter| {
+        let mut calls = OPENINGS.iter();
+        calls.any(|number| call.view.is_in_call(waiter, *number))
+    };
+    pipe.may_open(side, patience, opens)
+}
+
 /// Whether an existing file may be opened like this.
-fn check_open(inode: &super::super::Inode, flags: u32) -> Result<(), Errno> {
+fn check_open(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(), Errno> {
     let is_directory = inode.is_directory();
-    let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
+    let access = flags & O_ACCMODE;
+    let writes = access != O_RDONLY || flags & O_TRUNC != 0;
     if flags & O_DIRECTORY != 0 && !is_directory {
         return Err(Errno::ENOTDIR);
     }
@@ -89,11 +162,56 @@ fn check_open(inode: &super::super::Inode, flags: u32) -> Result<(), Errno> {
     if is_directory && (writes || flags & O_CREAT != 0) {
         return Err(Errno::EISDIR);
     }
+    let reads = access != O_WRONLY;
+    let wanted = if reads { READ } else { 0 } | if writes { WRITE } else { 0 };
+    call.who.check(inode, wanted)?;
     if writes && inode.is_executing() {
         return Err(Errno::ETXTBSY);
     }
     if matches!(inode.node(), Node::Proc(_)) && writes && inode.mode() & 0o222 == 0 {
         return Err(Errno::EACCES);
     }
+    if matches!(inode.node(), Node::Special(_)) {
+        return Err(Errno::ENXIO);
+    }
+    if flags & O_NOATIME != 0 {
+        call.who.check_owner(inode)?;
+    }
     Ok(())
+}
+
+/// `memfd_create(name, flags)`.
+pub fn memfd_create(call: &mut FileCall) -> CallResult {
+    const MFD_CLOEXEC: u32 = 1;
+    const MFD_ALLOW_SEALING: u32 = 2;
+    const MFD_NOEXEC_SEAL: u32 = 8;
+    const MFD_EXEC: u32 = 0x10;
+    const F_SEAL_EXEC: u32 = 0x20;
+    /// The longest name.
+    const NAME: usize = 249;
+    let (name, flags) = (call.input(0), call.args[1] as u32);
+    let known = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC;
+    let both = MFD_NOEXEC_SEAL | MFD_EXEC;
+    if flags & !known != 0 || flags & both == both || name.len() > NAME {
+        return Err(Errno::EINVAL.into());
+    }
+    let fd = call.state.free_descriptor(0)?;
+    let (mut mode, mut seals) = (0o777, F_SEAL_SEAL);
+    if flags & MFD_NOEXEC_SEAL != 0 {
+        (mode, seals) = (0o666, F_SEAL_EXEC);
+    } else if flags & MFD_ALLOW_SEALING != 0 {
+        seals = 0;
+    }
+    let node = Node::File(Mutex::new(FileData::sealable(seals)));
+    let attributes = super::super::Attributes {
+        links: 0,
+        ..change(call).attributes(call.fs.root(), S_IFREG | mode)
+    };
+    let inode = call.fs.counts.create(node, attributes)?;
+    let mut title = Vec::from(b"/memfd:".as_slice());
+    title.extend_from_slice(name);
+    title.extend_from_slice(b" (deleted)");
+    let file = OpenFile::nameless(inode, O_RDWR, title);
+    call.state.put(fd, file, flags & MFD_CLOEXEC != 0);
+    Ok(u64::from(fd))
 }

@@ -69,6 +69,8 @@ pub enum Argument {
     In(u16),
     /// Written by the kernel.
     Out(u16),
+    /// Both.
+    InOut(u16),
 }
 
 /// See [`Argument`]; a request that is not known is [`Argument::Value`].

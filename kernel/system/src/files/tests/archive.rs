@@ -169,9 +169,13 @@ fn programs_are_regular_executable_files() {
     let mut node = Node::new(leak(sample()));
     node.put_file("/data", b"#!");
     let open = |node: &Node, path: &str| {
-        let found = node
-            .fs
-            .open_program(&node.state, &node.view, PID, path.as_bytes());
+        let found = node.fs.open_program(
+            &node.state,
+            &node.view,
+            PID,
+            &Who::default(),
+            path.as_bytes(),
+        );
         found.map(|found| String::from_utf8(found.path).expect("text"))
     };
     assert_eq!(open(&node, "sh").as_deref(), Ok("/bin/tool"));

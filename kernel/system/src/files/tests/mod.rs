@@ -4,11 +4,14 @@ mod archive;
 mod console;
 
 mod data;
+mod fifos;
+mod locking;
 mod names;
 mod objects;
 mod pipes;
 mod proc;
 mod ptys;
+mod rights;
 
 use super::*;
 use crate::wait::{WaitQueue, Wakes};
@@ -69,6 +72,8 @@ struct View {
     written: Vec<(ProcEntry, u32, Vec<u8>)>,
     links: BTreeMap<u32, Vec<u8>>,
     orphaned: bool,
+    /// Who waits in an opening.
+    opening: std::collections::BTreeSet<u32>,
     pending: Vec<crate::signals::SignalInfo>,
     signals: Option<Arc<WaitQueue>>,
 }
@@ -93,6 +98,9 @@ impl ProcView for View {
     }
     fn exists(&self, pid: u32) -> bool {
         self.pids.contains(&pid)
+    }
+    fn is_in_call(&self, waiter: u32, number: u32) -> bool {
+        number == 2 && self.opening.contains(&waiter)
     }
     fn read(&mut self, entry: ProcEntry, _reader: u32) -> Result<Vec<u8>, Stop> {
         Ok(format!("{entry:?} {}\n", self.written.len()).into_bytes())
@@ -126,9 +134,14 @@ struct Node {
     job: Job,
     /// The signal of job control that a call sent to its group.
     stopped_by: Option<u32>,
+    pid: u32,
+    who: Who,
+    raised: Option<u32>,
 }
 
 const PID: u32 = 7;
+/// `O_RDWR | O_CREAT`.
+const RDWR_CREAT: u32 = 0o102;
 
 impl Node {
     fn new(archive: &'static [u8]) -> Node {
@@ -146,6 +159,9 @@ impl Node {
             deadline_ns: None,
             job: Job::default(),
             stopped_by: None,
+            pid: PID,
+            who: Who::default(),
+            raised: None,
         }
     }
 
@@ -154,12 +170,13 @@ impl Node {
             &mut self.state,
             &self.fs,
             &mut self.view,
-            PID,
+            self.pid,
             self.now_ns,
             [0; 6],
         );
         call.deadline_ns = self.deadline_ns;
         call.job = self.job;
+        call.who = self.who.clone();
         for (at, arg) in args.iter().enumerate() {
             let (number, input, capacity) = match arg {
                 N(number) => (*number, None, 0),
@@ -176,6 +193,7 @@ impl Node {
         let outputs = std::mem::take(&mut call.outputs);
         self.deadline_ns = call.deadline_ns;
         self.stopped_by = call.job.signal.or(self.stopped_by);
+        self.raised = call.raised;
         Reply { result, outputs }
     }
 

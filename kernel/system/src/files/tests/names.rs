@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// `AT_FDCWD`.
+const HERE: u64 = -100i64 as u64;
+
 #[test]
 fn directories_come_and_go() {
     let mut node = Node::new(&[]);
@@ -156,11 +159,17 @@ fn renaming() {
     node.two_paths(calls::link, "/g", "/h").ok();
     rename(&mut node, "/g", "/h").ok();
     assert_eq!(node.lstat("/g").links, 2);
-    let here = N(-100i64 as u64);
-    let args = [here, In(b"/g"), N(0), In(b"/h"), N(1)];
+    let args = [N(HERE), In(b"/g"), N(0), In(b"/h"), N(1)];
     assert_eq!(node.call(calls::renameat2, &args).errno(), Errno::EEXIST);
-    let args = [N(0), In(b"/g"), N(0), In(b"/h"), N(2)];
+    let args = [N(0), In(b"/g"), N(0), In(b"/h"), N(3)];
     assert_eq!(node.call(calls::renameat2, &args).errno(), Errno::EINVAL);
+    node.put_file("/other", b"other");
+    let args = [N(HERE), In(b"/g"), N(HERE), In(b"/other"), N(2)];
+    node.call(calls::renameat2, &args).ok();
+    assert_eq!(node.get_file("/g"), b"other");
+    assert_eq!(node.get_file("/other"), b"f");
+    let args = [N(HERE), In(b"/g"), N(HERE), In(b"/none"), N(2)];
+    assert_eq!(node.call(calls::renameat2, &args).errno(), Errno::ENOENT);
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! Calls on files whose arguments only the body can make sense of.
+//!
+//! Law: what has been moved is in the restart record, so that a wait, a signal or a move in the middle
+//! loses nothing and doubles nothing.
+
+use super::{pieces, rest};
+use crate::dispatch::{CHUNK, LocalCall, result_of};
+use crate::files::calls::{Argument, fcntl_argument};
+use crate::home::Request;
+use crate::wait::Stop;
+use abi::Errno;
+use abi::table::{Arg, Call, Length, Place};
+use alloc::vec::Vec;
+
+/// The most bytes of one call (`MAX_RW_COUNT`).
+const TRANSFER_MAX: u64 = i32::MAX as u64 & !0xfff;
+
+const fn fcntl_row(args: &'static [Arg]) -> Call {
+    Call {
+        number: 72,
+        name: "fcntl",
+        place: Place::Split,
+        args,
+    }
+}
+static FCNTL_VALUE: Call = fcntl_row(&[Arg::Value, Arg::Value, Arg::Value]);
+static FCNTL_IN_8: Call = fcntl_row(&[Arg::Value, Arg::Value, Arg::In(Length::Fixed(8))]);
+static FCNTL_OUT_8: Call = fcntl_row(&[Arg::Value, Arg::Value, Arg::Out(Length::Fixed(8))]);
+static FCNTL_IN_32: Call = fcntl_row(&[Arg::Value, Arg::Value, Arg::In(Length::Fixed(32))]);
+static FCNTL_BOTH_32: Call = fcntl_row(&[Arg::Value, Arg::Value, Arg::InOut(Length::Fixed(32))]);
+
+/// fcntl(2): what the third argument is depends on the second.
+pub fn fcntl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let row = match fcntl_argument(call.args[1]) {
+        Argument::In(8) => &FCNTL_IN_8,
+        Argument::Out(_) => &FCNTL_OUT_8,
+        Argument::In(_) => &FCNTL_IN_32,
+        Argument::InOut(_) => &FCNTL_BOTH_32,
+        Argument::Value => &FCNTL_VALUE,
+    };
+    let args = call.args;
+    call.forwarded_row(row, args)
+}
+
+/// A transfer inside home, piece by piece; `count` is the argument that says how much.
+fn in_pieces(call: &mut LocalCall<'_>, count: usize) -> Result<u64, Stop> {
+    let row = call.row.ok_or(Errno::ENOSYS)?;
+    if call.args[count] > i64::MAX as u64 {
+        return Err(Errno::EINVAL.into());
+    }
+    let total = call.args[count].min(TRANSFER_MAX);
+    loop {
+        let done = call.body().restart.progress;
+        let mut step = call.args;
+        step[count] = (total - done.min(total)).min(CHUNK);
+        match call.forwarded_row(row, step) {
+            Ok(moved) => {
+                let done = done + moved.min(step[count]);
+                call.body().restart.progress = done;
+                if moved == 0 || done >= total {
+                    return Ok(done);
+                }
+            }
+            Err(Stop::Errno(_)) if done > 0 => return Ok(done),
+            Err(stop) => return Err(stop),
+        }
+    }
+}
+
+/// sendfile(2). The offset in user memory moves with every piece.
+pub fn sendfile(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    in_pieces(call, 3)
+}
+
+/// copy_file_range(2), likewise.
+pub fn copy_file_range(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    in_pieces(call, 4)
+}
+
+const PREAD: u32 = 17;
+const PWRITE: u32 = 18;
+/// The current place in the file, as an offset of preadv2(2).
+const CURRENT: u64 = u64::MAX;
+/// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`: met by files in memory as they are.
+const RWF_KNOWN: u64 = 7;
+
+/// preadv(2).
+pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let offset = call.args[3];
+    if offset > i64::MAX as u64 {
+        return Err(Errno::EINVAL.into());
+    }
+    let fd = call.args[0];
+    let pieces = pieces(call)?;
+    loop {
+        let done = call.body().restart.progress;
+        let into = rest(&pieces, done);
+        let length: u64 = into.iter().map(|piece| piece.1).sum();
+        if length == 0 && done > 0 {
+            return Ok(done);
+        }
+        let at = offset.saturating_add(done);
+        let answer = call.home(|call| {
+            for (address, length) in &into {
+                call.make_writable(*address, *length as usize)?;
+            }
+            let mut request = Request::plain(PREAD, [fd, 0, length, at, 0, done]);
+            request.rooms[1] = length as u32;
+            Ok(request)
+        })?;
+        let moved = match result_of(answer.value) {
+            Ok(moved) => moved.min(length),
+            Err(_) if done > 0 => return Ok(done),
+            Err(stop) => return Err(stop),
+        };
+        let mut bytes = answer.buffers.get(1).unwrap_or(&[]);
+        for (address, length) in into {
+            let (now, later) = bytes.split_at(bytes.len().min(length as usize));
+            call.write(address, now)?;
+            bytes = later;
+        }
+        call.body().restart.progress = done + moved;
+        if moved < length || moved == 0 {
+            return Ok(done + moved);
+        }
+    }
+}
+
+/// pwritev(2).
+pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let offset = call.args[3];
+    if offset > i64::MAX as u64 {
+        return Err(Errno::EINVAL.into());
+    }
+    let fd = call.args[0];
+    let pieces = pieces(call)?;
+    loop {
+        let done = call.body().restart.progress;
+        let from = rest(&pieces, done);
+        let length: u64 = from.iter().map(|piece| piece.1).sum();
+        if length == 0 && done > 0 {
+            return Ok(done);
+        }
+        let at = offset.saturating_add(done);
+        let answer = call.home(|call| {
+            let mut bytes = Vec::new();
+            for (address, length) in &from {
+                bytes.extend(call.read(*address, *length as usize)?);
+            }
+            let mut request = Request::plain(PWRITE, [fd, 0, length, at, 0, done]);
+            request.inputs.set(1, bytes);
+            Ok(request)
+        })?;
+        match result_of(answer.value) {
+            Ok(moved) => {
+                let done = done + moved.min(length);
+                call.body().restart.progress = done;
+                if moved == 0 {
+                    return Ok(done);
+                }
+            }
+            Err(_) if done > 0 => return Ok(done),
+            Err(stop) => return Err(stop),
+        }
+    }
+}
+
+/// preadv2(2).
+pub fn preadv2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    if call.args[5] & !RWF_KNOWN & 0xffff_ffff != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    match call.args[3] {
+        CURRENT => super::readv(call),
+        _ => preadv(call),
+    }
+}
+
+/// pwritev2(2).
+pub fn pwritev2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    if call.args[5] & !RWF_KNOWN & 0xffff_ffff != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    match call.args[3] {
+        CURRENT => super::writev(call),
+        _ => pwritev(call),
+    }
+}

@@ -1,0 +1,60 @@
+//! Limits of resources: prlimit(2) and its older form.
+//!
+//! Law: the body has them and uses them; home is told first, so that what it does for the process keeps
+//! to them and /proc shows them.
+
+use crate::body::LIMITS;
+use crate::dispatch::{CALL_LIMIT, LocalCall};
+use crate::files::MAX_DESCRIPTORS;
+use crate::wait::Stop;
+use abi::Errno;
+
+/// `RLIMIT_NOFILE`.
+const NOFILE: usize = 7;
+
+/// setrlimit(2).
+pub fn setrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [resource, address, ..] = call.args;
+    if address == 0 {
+        return Err(Errno::EFAULT.into());
+    }
+    call.args = [0, resource, address, 0, 0, 0];
+    prlimit64(call)
+}
+
+/// prlimit64(2), for the caller itself.
+pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [pid, resource, new, old, ..] = call.args;
+    let index = resource as u32 as usize;
+    if index >= LIMITS {
+        return Err(Errno::EINVAL.into());
+    }
+    let limits = match new {
+        0 => None,
+        new => Some((call.read_u64(new)?, call.read_u64(new.wrapping_add(8))?)),
+    };
+    if pid as u32 != 0 && pid as u32 != call.pid {
+        return Err(Errno::ESRCH.into());
+    }
+    let before = call.body().limits[index];
+    if old != 0 {
+        call.make_writable(old, 16)?;
+    }
+    if let Some((soft, hard)) = limits {
+        if soft > hard {
+            return Err(Errno::EINVAL.into());
+        }
+        let beyond = index == NOFILE && hard > u64::from(MAX_DESCRIPTORS);
+        let raised = hard > before.1 && call.body().ids.euid != 0;
+        if beyond || raised {
+            return Err(Errno::EPERM.into());
+        }
+        call.ask_home(CALL_LIMIT, [index as u64, soft, hard, 0, 0, 0])?;
+        call.body().limits[index] = (soft, hard);
+    }
+    if old != 0 {
+        let bytes = [before.0.to_le_bytes(), before.1.to_le_bytes()].concat();
+        call.write(old, &bytes)?;
+    }
+    Ok(0)
+}
