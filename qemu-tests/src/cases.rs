@@ -7,6 +7,7 @@ use crate::demo::{Story, judge_part, story};
 use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
+use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
 use std::fmt::Write;
 use switch::{Chance, Faults};
@@ -95,6 +96,22 @@ pub fn all() -> Vec<Case> {
             build: foreign,
         },
         Case {
+            name: "hostile",
+            build: |name, _| Ok(trials::hostile(name, 1, 2500)),
+        },
+        Case {
+            name: "hostile-processors",
+            build: |name, _| Ok(trials::hostile(name, 2, 2500)),
+        },
+        Case {
+            name: "hostile-moved",
+            build: |name, _| Ok(trials::hostile_moved(name, 1, 500)),
+        },
+        Case {
+            name: "trace",
+            build: |name, _| Ok(trials::short(name)),
+        },
+        Case {
             name: "demo",
             build: demo,
         },
@@ -105,6 +122,28 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "many-migrations-faults",
             build: |name, lab| many(name, lab, bad_links()),
+        },
+    ]
+}
+
+/// What takes too long for the test command: `cargo xtask test --long`.
+pub fn long() -> Vec<Case> {
+    vec![
+        Case {
+            name: "long-trace",
+            build: |name, _| Ok(trials::long(name)),
+        },
+        Case {
+            name: "long-trace-as-linux",
+            build: |name, lab| trials::trace_as_linux(name, lab, 3000),
+        },
+        Case {
+            name: "long-hostile",
+            build: |name, _| Ok(trials::hostile(name, 2, 50_000)),
+        },
+        Case {
+            name: "long-hostile-moved",
+            build: |name, _| Ok(trials::hostile_moved(name, 1, 5000)),
         },
     ]
 }
@@ -416,14 +455,20 @@ echo frames after; nodes; echo frames end
         let result = frames_back(
             between(outcome, "frames before", "frames end"),
             between(outcome, "frames after", "frames end"),
+            FRAMES_TOLERANCE,
         );
         verdict.check("frames", result);
         verdict
     }))
 }
 
-/// Compares two tables of nodes, `/proc/cluster/nodes`: each node must have its free frames back.
-fn frames_back(before: Option<Vec<&str>>, after: Option<Vec<&str>>) -> Result<(), String> {
+/// Compares two tables of nodes, `/proc/cluster/nodes`: each node must have its free frames back,
+/// but for `tolerance`.
+pub(crate) fn frames_back(
+    before: Option<Vec<&str>>,
+    after: Option<Vec<&str>>,
+    tolerance: u64,
+) -> Result<(), String> {
     let before = free_frames(before)?;
     let after = free_frames(after)?;
     if before.len() != 3 || after.len() != 3 {
@@ -433,7 +478,7 @@ fn frames_back(before: Option<Vec<&str>>, after: Option<Vec<&str>>) -> Result<()
         ));
     }
     for ((node, free_before), (other, free_after)) in before.iter().zip(&after) {
-        if node != other || free_before.abs_diff(*free_after) > FRAMES_TOLERANCE {
+        if node != other || free_before.abs_diff(*free_after) > tolerance {
             return Err(format!(
                 "node {node}: {free_before} frames free before, {free_after} after"
             ));
@@ -541,6 +586,7 @@ mod tests {
             frames_back(
                 Some(before.lines().collect()),
                 Some(after.lines().collect()),
+                FRAMES_TOLERANCE,
             )
         };
         let before = table(&[1000, 1000, 1000]);
@@ -548,6 +594,6 @@ mod tests {
         assert!(compare(&before, &table(&[900, 1000, 1000])).is_err());
         assert!(compare(&before, &table(&[1000, 1000])).is_err());
         assert!(compare("node\tstate\n1\talive", &before).is_err());
-        assert!(frames_back(None, Some(before.lines().collect())).is_err());
+        assert!(frames_back(None, Some(before.lines().collect()), 64).is_err());
     }
 }

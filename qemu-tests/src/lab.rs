@@ -56,6 +56,8 @@ pub struct Spec {
     pub script: Option<String>,
     /// Files for the root file system.
     pub adds: Vec<Add>,
+    /// Files for the root file system that are given here: path in the guest, and text.
+    pub texts: Vec<(String, String)>,
     /// Whether the libraries that added programs link to are added too.
     pub libraries: bool,
     /// Debian packages for the root file system, with what they depend on.
@@ -86,6 +88,7 @@ impl Spec {
             append: String::new(),
             script: None,
             adds: Vec::new(),
+            texts: Vec::new(),
             libraries: false,
             packages: Vec::new(),
             seed: 1,
@@ -133,6 +136,12 @@ impl Spec {
             host: host.into(),
             guest: Some(guest.to_owned()),
         });
+        self
+    }
+
+    /// The same with a file that is given here.
+    pub fn text(mut self, guest: &str, text: &str) -> Spec {
+        self.texts.push((guest.to_owned(), text.to_owned()));
         self
     }
 
@@ -224,6 +233,12 @@ pub trait Lab {
     /// # Errors
     /// When it fails there.
     fn probe_on_host(&self, arguments: &[&str]) -> Result<String, LabError>;
+
+    /// What the random programs print on the host.
+    ///
+    /// # Errors
+    /// When they fail there.
+    fn trials_on_host(&self, arguments: &[&str]) -> Result<String, LabError>;
 
     /// What busybox prints on the host for these arguments.
     ///

@@ -12,8 +12,9 @@ pub mod demo;
 mod foreign;
 pub mod lab;
 pub mod scenario;
+mod trials;
 pub mod verdict;
 
-pub use cases::{Case, all};
+pub use cases::{Case, all, long};
 pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Spec, Trigger};
 pub use scenario::{Report, Scenario};

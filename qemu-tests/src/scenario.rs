@@ -4,6 +4,9 @@ use crate::lab::{Lab, Outcome, Spec};
 use crate::verdict::Verdict;
 use std::path::PathBuf;
 
+/// Stands in a script for the seed that the scenario is run with.
+pub const SEED: &str = "@SEED@";
+
 type Judge = Box<dyn FnOnce(&Outcome) -> Verdict>;
 
 /// A cluster to boot and the judge of what it leaves. Panics when dropped without [`Scenario::run`],
@@ -46,6 +49,10 @@ impl Scenario {
     /// Boots it and judges.
     pub fn run(mut self, lab: &dyn Lab) -> Report {
         let judge = self.judge.take();
+        let seed = self.spec.seed.to_string();
+        if let Some(script) = &mut self.spec.script {
+            *script = script.replace(SEED, &seed);
+        }
         let (verdict, logs) = match lab.boot(&self.spec) {
             Err(error) => {
                 let failures = vec![format!("could not be booted: {error}")];
@@ -123,6 +130,10 @@ pub(crate) mod tests {
 
         fn probe_on_host(&self, _: &[&str]) -> Result<String, LabError> {
             Ok("sum 1\n".into())
+        }
+
+        fn trials_on_host(&self, _: &[&str]) -> Result<String, LabError> {
+            Ok("0 811c9dc5\n".into())
         }
 
         fn busybox_on_host(&self, _: &[&str]) -> Result<String, LabError> {

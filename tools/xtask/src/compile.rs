@@ -291,7 +291,7 @@ impl Userland {
         let target = places::target().join("userland");
         let mut command = program::clean("cargo");
         command.args(["build", "--release", "--target", USER_TARGET]);
-        for package in ["init", "shell", "commands", "probes"] {
+        for package in ["init", "shell", "commands", "probes", "trials"] {
             command.args(["--package", package]);
         }
         command

@@ -81,6 +81,11 @@ impl Lab for QemuLab {
         program::output(command.args(arguments), "running the probe on the host").map_err(lab_error)
     }
 
+    fn trials_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {
+        let mut command = program::clean(self.userland.program("trials"));
+        program::output(command.args(arguments), "running trials on the host").map_err(lab_error)
+    }
+
     fn busybox_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {
         let busybox = setup::busybox().map_err(lab_error)?;
         let mut command = program::clean(busybox);

@@ -17,6 +17,7 @@ mod options;
 mod package;
 mod places;
 mod program;
+mod record;
 mod root;
 mod run;
 mod say;

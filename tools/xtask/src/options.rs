@@ -103,7 +103,10 @@ pub(crate) struct TestOptions {
     /// Only what boots nodes.
     #[arg(long)]
     pub(crate) qemu: bool,
-    /// Seeds the switch, to repeat a failure.
+    /// Only what takes too long otherwise; the result is kept in docs/long-run.md.
+    #[arg(long, conflicts_with = "host")]
+    pub(crate) long: bool,
+    /// Seeds the switch and the random programs, to repeat a failure.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Seconds after which a hung cluster is ended, instead of what each test says.

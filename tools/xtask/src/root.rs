@@ -55,6 +55,7 @@ pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(),
         archive.link(&format!("/bin/{name}"), "commands")?;
     }
     archive.host_file("/bin/probes", &userland.program("probes"))?;
+    archive.host_file("/bin/trials", &userland.program("trials"))?;
     for name in userland.names("probes")? {
         archive.link(&format!("/probes/{name}"), "../bin/probes")?;
     }
@@ -64,6 +65,9 @@ pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(),
     if let Some(script) = &spec.script {
         archive.file("/etc/script", 0o755, starter(spec).into_bytes())?;
         archive.file(SCRIPT, 0o755, script.clone().into_bytes())?;
+    }
+    for (path, text) in &spec.texts {
+        archive.file(path, 0o755, text.clone().into_bytes())?;
     }
     let packages = package::unpacked(&spec.packages)?;
     for folder in &packages {

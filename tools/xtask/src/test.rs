@@ -8,7 +8,7 @@ use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::TestOptions;
-use crate::{places, program, say, setup, tidy};
+use crate::{places, program, record, say, setup, tidy};
 use qemu_tests::Report;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -48,14 +48,13 @@ impl Count {
 /// Runs what `options` ask for.
 pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
     if options.list {
-        qemu_tests::all()
-            .iter()
-            .for_each(|case| println!("{}", case.name));
+        let cases = qemu_tests::all().into_iter().chain(qemu_tests::long());
+        cases.for_each(|case| println!("{}", case.name));
         return Ok(0);
     }
     let mut count = Count::default();
     let filter = options.filter.as_deref();
-    if !options.qemu {
+    if !options.qemu && !options.long {
         if filter.is_none() {
             count.add(checks());
         }
@@ -155,10 +154,12 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
             .as_deref()
             .is_none_or(|filter| name.contains(filter))
     };
-    let cases: Vec<_> = qemu_tests::all()
-        .into_iter()
-        .filter(|case| wanted(case.name))
-        .collect();
+    let cases = if options.long {
+        qemu_tests::long()
+    } else {
+        qemu_tests::all()
+    };
+    let cases: Vec<_> = cases.into_iter().filter(|case| wanted(case.name)).collect();
     let mut count = Count::default();
     if cases.is_empty() {
         return Ok(count);
@@ -174,7 +175,12 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
                 spec.seed = options.seed;
                 spec.smp = spec.smp.max(options.processors.smp);
                 spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
-                count.add(report(&scenario.run(&lab), start.elapsed().as_secs_f64()));
+                let seconds = || start.elapsed().as_secs_f64();
+                let result = report(&scenario.run(&lab), seconds(), options.long);
+                if options.long {
+                    record::keep(case.name, result.passed, result.failed, seconds())?;
+                }
+                count.add(result);
             }
             Err(error) => count.check(case.name, Err(error.to_string())),
         }
@@ -183,7 +189,7 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
 }
 
 /// Prints what became of a scenario and, when it failed, how to look at it again.
-fn report(report: &Report, seconds: f64) -> Count {
+fn report(report: &Report, seconds: f64, long: bool) -> Count {
     let (passed, failed) = (report.verdict.passed.len(), report.verdict.failures.len());
     println!(
         "{}: {passed} passed, {failed} failed ({seconds:.1} s)",
@@ -195,8 +201,11 @@ fn report(report: &Report, seconds: f64) -> Count {
     if failed > 0 {
         println!("    consoles: {}", logs_shown(&report.logs));
         println!(
-            "    repeat: cargo xtask test {} --qemu --seed {} --smp {}",
-            report.name, report.seed, report.smp
+            "    repeat: cargo xtask test {} {} --seed {} --smp {}",
+            report.name,
+            if long { "--long" } else { "--qemu" },
+            report.seed,
+            report.smp
         );
     }
     Count { passed, failed }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "kernel/abi",
     "net/wire",
     "net/link",
@@ -23,6 +23,7 @@ const LAYERS: [&str; 20] = [
     "userland/shell",
     "userland/commands",
     "userland/probes",
+    "userland/trials",
     "tools/switch",
     "tools/sim",
     "tools/fuzz",

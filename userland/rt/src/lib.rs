@@ -12,6 +12,7 @@ pub mod events;
 pub mod files;
 pub mod memory;
 pub mod process;
+pub mod raw;
 pub mod system;
 
 pub use libc::{

@@ -1,0 +1,134 @@
+//! What is left on a node when programs have ended.
+//!
+//! Law: a node that ran something that has ended and whose files were removed is as it was before, by
+//! its own counts in `/proc/cluster/self`; what is kept for speed has a bound, which is given here.
+//! Where that file is not there (the build machine) nothing is compared.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rt::process::{Ended, start, wait_for};
+use rt::system::proc_path;
+
+use crate::Doing;
+
+/// Counts that must be what they were.
+const EXACT: [&str; 6] = [
+    "homes",
+    "bodies",
+    "outgoing",
+    "incoming",
+    "frames_user",
+    "frames_pagetable",
+];
+/// Frames by which what the kernel allocates for itself may have grown: its heap keeps what it got.
+const KERNEL_GROWTH: u64 = 2048;
+/// How long the node may take to be rid of everything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The counts of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Counts(BTreeMap<String, u64>);
+
+impl Counts {
+    /// As they are now.
+    pub(crate) fn now() -> Option<Counts> {
+        let text = std::fs::read_to_string(proc_path("cluster/self")).ok()?;
+        let pairs = text.lines().filter_map(|line| {
+            let (name, number) = line.split_once(' ')?;
+            Some((name.to_owned(), number.trim().parse().ok()?))
+        });
+        Some(Counts(pairs.collect()))
+    }
+
+    /// What is not back at these counts.
+    fn excess(&self, now: &Counts) -> Vec<String> {
+        let get = |counts: &Counts, name: &str| counts.0.get(name).copied().unwrap_or(0);
+        let mut wrong = Vec::new();
+        for name in EXACT {
+            let (before, after) = (get(self, name), get(now, name));
+            if before != after {
+                wrong.push(format!("{name} {before} before, {after} after"));
+            }
+        }
+        for name in ["frames_kernel", "frames_cache"] {
+            let (before, after) = (get(self, name), get(now, name));
+            if after > before + KERNEL_GROWTH {
+                wrong.push(format!("{name} {before} before, {after} after"));
+            }
+        }
+        wrong
+    }
+
+    /// Waits until the node is back at these counts, or says what is not.
+    pub(crate) fn are_back(&self) -> Result<(), String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let Some(now) = Counts::now() else {
+                return Ok(());
+            };
+            let wrong = self.excess(&now);
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(format!("left behind: {}", wrong.join(", ")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Runs `work` in a process of its own, and demands that nothing of it is left on this node.
+pub(crate) fn leaves_nothing(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    // The second count has its own memory already, and what the first took for itself is in it.
+    let _warm = Counts::now().map(|counts| counts.are_back());
+    let before = Counts::now();
+    let child = start(|| match work() {
+        Ok(()) => 0,
+        Err(why) => {
+            println!("{why}");
+            1
+        }
+    })
+    .doing("start the work")?;
+    match wait_for(child).doing("wait for the work")? {
+        Ended::Exited(0) => {}
+        ended => return Err(format!("the work ended with {ended:?}")),
+    }
+    before.map_or(Ok(()), |before| before.are_back())
+}
+
+/// The pids in `/proc`.
+pub(crate) fn pids() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+
+    #[test]
+    fn a_process_too_many_is_found() {
+        let counts = |bodies: u64, kernel: u64| {
+            Counts(
+                [
+                    ("bodies".to_owned(), bodies),
+                    ("frames_kernel".to_owned(), kernel),
+                ]
+                .into_iter()
+                .collect(),
+            )
+        };
+        assert!(counts(3, 10).excess(&counts(3, 12)).is_empty());
+        assert_eq!(
+            counts(3, 10).excess(&counts(4, 9000)),
+            [
+                "bodies 3 before, 4 after",
+                "frames_kernel 10 before, 9000 after"
+            ]
+        );
+    }
+}

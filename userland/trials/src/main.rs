@@ -1,0 +1,66 @@
+//! Trials: random programs of system calls from a seed, and how long calls take.
+//!
+//! Law: what is tried follows from the arguments alone, so that a failure is repeated by typing the
+//! same line again. Each trial prints what it found; status 0 is nothing wrong, 1 something, 2 wrong use.
+//!
+//! `trials hostile SEED CHILDREN [NODE...]`: children that make random calls with hostile arguments; nothing
+//! of them may be left. `trials images SEED COUNT`: malformed program images. `trials trace SEED FIRST
+//! COUNT ...`: tame random programs whose trace of results must be the same everywhere.
+
+mod hostile;
+mod images;
+mod left;
+mod random;
+mod trace;
+
+use std::io::Write;
+
+/// What a trial found: nothing wrong, or what.
+type Verdict = Result<(), String>;
+
+/// Says what was being done when an error came.
+trait Doing<T> {
+    fn doing(self, what: &str) -> Result<T, String>;
+}
+
+impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
+    fn doing(self, what: &str) -> Result<T, String> {
+        self.map_err(|error| format!("{what}: {error}"))
+    }
+}
+
+const USAGE: &str = "usage: trials hostile SEED CHILDREN [NODE...]
+       trials images SEED COUNT
+       trials trace SEED FIRST COUNT [--full] [--self NODES] [--others NODES] [--expect FILE] [--show N]";
+
+fn main() {
+    let words: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let verdict = match words.split_first() {
+        Some((name, rest)) => match name.as_str() {
+            "hostile" => hostile::run(rest),
+            "images" => images::run(rest),
+            "trace" => trace::run(rest),
+            "report" => trace::report(rest),
+            _ => Err(USAGE.to_owned()),
+        },
+        None => Err(USAGE.to_owned()),
+    };
+    let _ = std::io::stdout().flush();
+    if let Err(why) = verdict {
+        eprintln!("trials: {why}");
+        std::process::exit(if why == USAGE { 2 } else { 1 });
+    }
+}
+
+/// The numbers that `words` begins with.
+fn numbers<const N: usize>(words: &[String]) -> Result<([u64; N], &[String]), String> {
+    let mut numbers = [0; N];
+    for (at, number) in numbers.iter_mut().enumerate() {
+        let word = words.get(at).ok_or(USAGE)?;
+        *number = word.parse().doing(word)?;
+    }
+    Ok((numbers, &words[N..]))
+}
