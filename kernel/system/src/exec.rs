@@ -110,7 +110,7 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
         gid: ids.gid,
         egid: ids.egid,
     };
-    let start = start_values();
+    let start = start_values(call.limits());
     let program = load_program(&image, interpreter.as_ref(), &names, &ids, &start)?;
     Ok(Loaded {
         program,
@@ -312,7 +312,8 @@ impl System {
             execfn: path.to_vec(),
         };
         let image = Image { program, file };
-        let loaded = load_program(&image, None, &names, &Ids::default(), &start_values())?;
+        let limits = memory::SpaceLimits::default();
+        let loaded = load_program(&image, None, &names, &Ids::default(), &start_values(limits))?;
         let mut body = Body::new(pid, self.me);
         body.wall_offset_ns = self.settings.boot_unix_ns;
         body.start(loaded, name);
@@ -354,7 +355,7 @@ fn reset(signals: &Signals) -> Signals {
 }
 
 /// Chance and CPU features for a new program.
-fn start_values() -> StartValues {
+fn start_values(limits: memory::SpaceLimits) -> StartValues {
     let features = machine::cpu_features();
     let mut random = [0; 16];
     random[..8].copy_from_slice(&machine::random_u64().to_le_bytes());
@@ -365,6 +366,7 @@ fn start_values() -> StartValues {
         hwcap: u64::from(features.leaf1_edx),
         hwcap2: 0,
         minimum_signal_stack: crate::signal_frame::frame_bytes() as u64,
+        limits,
     }
 }
 

@@ -104,7 +104,9 @@ fn dependencies(name: &str) -> Result<Vec<String>, Error> {
     let mut taken = BTreeSet::new();
     let mut waiting = vec![name];
     while let Some(next) = waiting.pop() {
-        let wanted = next == name || next.starts_with("lib") || !required.contains(next);
+        // perl is nothing without perl-base, which every system has.
+        let own = next.starts_with(name) || next.starts_with("lib");
+        let wanted = own || !required.contains(next);
         if wanted && graph.contains_key(next) && taken.insert(next.to_owned()) {
             waiting.extend(graph.get(next).into_iter().flatten());
         }

@@ -16,6 +16,7 @@ mod memory;
 mod moves;
 mod pipes;
 mod processes;
+mod shared;
 mod system;
 mod time;
 mod work;
@@ -50,7 +51,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 47] = [
+const PROBES: [(&str, Probe); 49] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -89,6 +90,8 @@ const PROBES: [(&str, Probe); 47] = [
     ("proc-self", system::proc_self),
     ("random", system::random),
     ("registers", cpu::registers),
+    ("shared-file", shared::file),
+    ("shared-memory", shared::memory),
     ("signalfd", events::signalfd),
     ("sleep", time::sleep),
     ("sparse", memory::sparse),

@@ -13,6 +13,7 @@ pub mod files;
 pub mod memory;
 pub mod process;
 pub mod raw;
+pub mod shared;
 pub mod system;
 
 pub use libc::{

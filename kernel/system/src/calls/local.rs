@@ -2,18 +2,18 @@
 //!
 //! Law: no message leaves the node for these, wherever the process is.
 
+mod memory;
 mod misc;
 mod signals;
 
+pub use memory::*;
 pub use misc::*;
 pub use signals::*;
 
 use crate::dispatch::LocalCall;
-use crate::memory::{MapStop, Trouble};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
-use machine::Access;
 
 /// The name of every node as a process sees it: a program must not notice that it moved.
 pub const HOST_NAME: &str = "dunlin";
@@ -28,77 +28,6 @@ pub fn missing(call: &mut LocalCall<'_>, number: u32) -> Result<u64, Stop> {
         machine::log!("process {pid} ({program}): system call {number} ({name}) is missing");
     }
     Err(Errno::ENOSYS.into())
-}
-
-// ---- memory --------------------------------------------------------------------------------------
-
-/// Rights of mmap(2) and mprotect(2).
-pub(super) fn access_of(protection: u64) -> Result<Access, Stop> {
-    // PROT_GROWSDOWN and PROT_GROWSUP are for the stack, which is reserved as a whole.
-    if protection & !0x0300_000f != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut access = Access::empty();
-    access.set(Access::READ, protection & 5 != 0);
-    access.set(Access::WRITE, protection & 2 != 0);
-    access.set(Access::EXECUTE, protection & 4 != 0);
-    if access.contains(Access::WRITE) {
-        access |= Access::READ;
-    }
-    Ok(access)
-}
-
-impl LocalCall<'_> {
-    /// The caller's memory.
-    ///
-    /// # Errors
-    /// EFAULT never happens in practice: a process whose memory is lent does not run.
-    pub(super) fn space(&mut self) -> Result<&mut crate::memory::Space, Stop> {
-        self.body().space.as_mut().ok_or(Stop::Errno(Errno::EFAULT))
-    }
-}
-
-/// mprotect(2).
-pub fn mprotect(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [address, length, protection, ..] = call.args;
-    let access = access_of(protection)?;
-    call.space()?.protect(address, length, access)?;
-    Ok(0)
-}
-
-/// munmap(2).
-pub fn munmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [address, length, ..] = call.args;
-    call.space()?.unmap(address, length)?;
-    Ok(0)
-}
-
-/// brk(2) as the kernel does it: the break afterwards.
-pub fn brk(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let address = call.args[0];
-    Ok(call.space()?.set_break(address))
-}
-
-/// mremap(2).
-pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [old, old_length, new_length, flags, place, _] = call.args;
-    match call
-        .space()?
-        .remap(old, old_length, new_length, flags, place)
-    {
-        Ok(address) => Ok(address),
-        Err(MapStop::Errno(errno)) => Err(errno.into()),
-        Err(MapStop::Absent { page }) => {
-            Err(call.system.trouble(call.pid, Trouble::Absent { page }))
-        }
-    }
-}
-
-/// madvise(2).
-pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [address, length, advice, ..] = call.args;
-    call.space()?.advise(address, length, advice)?;
-    Ok(0)
 }
 
 // ---- who and what --------------------------------------------------------------------------------

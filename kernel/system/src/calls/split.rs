@@ -7,6 +7,7 @@ mod events;
 mod files;
 mod ids;
 mod limits;
+mod mapping;
 mod polling;
 mod signals;
 
@@ -14,114 +15,18 @@ pub use events::*;
 pub use files::*;
 pub use ids::*;
 pub use limits::*;
+pub use mapping::*;
 pub use polling::*;
 pub use signals::*;
 
-use super::home::ExecFile;
-use super::local::access_of;
 use crate::body::{Body, Run, padded_name};
-use crate::dispatch::{
-    CALL_END, CALL_FORK, CALL_MAP_FILE, CALL_STOPPED, CHUNK, LocalCall, result_of,
-};
+use crate::dispatch::{CALL_END, CALL_FORK, CALL_STOPPED, CHUNK, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};
 use crate::home::Request;
-use crate::memory::{Backing, FileBacking, MapHow, SharedObject};
 use crate::wait::Stop;
 use abi::table::{Arg, Call, Length, Place};
 use abi::{Errno, signal};
 use alloc::vec::Vec;
-
-// ---- memory --------------------------------------------------------------------------------------
-
-const MAP_SHARED: u64 = 1;
-const MAP_PRIVATE: u64 = 2;
-const MAP_SHARED_VALIDATE: u64 = 3;
-const MAP_FIXED: u64 = 0x10;
-const MAP_ANONYMOUS: u64 = 0x20;
-const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
-
-/// mmap(2).
-pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [hint, length, protection, flags, fd, offset] = call.args;
-    let access = access_of(protection)?;
-    let shared = match flags & 0xf {
-        MAP_PRIVATE => false,
-        MAP_SHARED | MAP_SHARED_VALIDATE => true,
-        _ => return Err(Errno::EINVAL.into()),
-    };
-    if length == 0 || length > machine::USER_END || offset % machine::PAGE_SIZE as u64 != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let how = if flags & MAP_FIXED_NOREPLACE != 0 {
-        MapHow::FixedNoReplace
-    } else if flags & MAP_FIXED != 0 {
-        MapHow::Fixed
-    } else {
-        MapHow::Anywhere
-    };
-    let backing = if flags & MAP_ANONYMOUS != 0 {
-        if shared {
-            Backing::SharedAnonymous {
-                object: SharedObject::new(),
-                first_page: 0,
-            }
-        } else {
-            Backing::Anonymous
-        }
-    } else {
-        file_backing(call, fd, offset, length, shared, access)?
-    };
-    Ok(call.space()?.map(hint, length, access, backing, how)?)
-}
-
-fn file_backing(
-    call: &mut LocalCall<'_>,
-    fd: u64,
-    offset: u64,
-    length: u64,
-    shared: bool,
-    access: machine::Access,
-) -> Result<Backing, Stop> {
-    let writes = shared && access.contains(machine::Access::WRITE);
-    let answer = call.home(|_| {
-        Ok(Request::plain(
-            CALL_MAP_FILE,
-            [fd, u64::from(writes), 0, 0, 0, 0],
-        ))
-    })?;
-    result_of(answer.value)?;
-    let file = answer
-        .buffers
-        .get(0)
-        .and_then(ExecFile::from_bytes)
-        .ok_or(Errno::EIO)?;
-    if writes {
-        // The frames of the file itself: they are where the file is.
-        let me = call.system.me;
-        if call.body().home != me {
-            return Err(Errno::ENODEV.into());
-        }
-        let pid = call.pid;
-        let home = call.system.homes.get(&pid).ok_or(Errno::ENODEV)?;
-        let inode = home
-            .mapped
-            .get(u64::from(file.home_file))
-            .ok_or(Errno::EIO)?;
-        let first_page = offset / machine::PAGE_SIZE as u64;
-        return Ok(Backing::SharedFile {
-            pages: inode,
-            first_page,
-            home_file: file.home_file,
-            writable: true,
-        });
-    }
-    Ok(Backing::File(FileBacking {
-        hash: file.hash,
-        home_file: file.home_file,
-        offset,
-        length: length.next_multiple_of(machine::PAGE_SIZE as u64),
-    }))
-}
 
 // ---- files ---------------------------------------------------------------------------------------
 

@@ -168,13 +168,13 @@ impl System {
 
     /// Takes the final image of a body and sends it behind the first pages.
     pub(crate) fn capture(&mut self, pid: u32) {
-        let reason = self.bodies.get(&pid).and_then(|body| {
-            let space = body.space.as_ref()?;
+        let reason = self.bodies.get_mut(&pid).and_then(|body| {
+            let space = body.space.as_mut()?;
             // Forked, lent or mapped since the offer: it moves another time. And a call of the
             // kernel's own has no instruction that would begin it again.
             let own = body.call.filter(|call| call.number >= PSEUDO);
             space
-                .obstacle()
+                .prepare_to_move()
                 .or(body.lender.map(|_| "a vfork child has its memory"))
                 .or(own.map(|_| "it is about to end or to stop"))
         });

@@ -70,7 +70,10 @@ impl System {
             return;
         }
         body.wish = None;
-        let obstacle = space.and_then(Space::obstacle);
+        let obstacle = body.space.as_mut().and_then(Space::prepare_to_move);
+        let obstacle = obstacle.or_else(|| self.reads_what_changes(pid));
+        let body = self.body(pid);
+        let space = body.space.as_ref();
         let resident = space.map_or(0, |space| space.usage().resident_pages);
         let (home, epoch) = (body.home, body.epoch);
         let verdict = if passing || epoch == u64::MAX {
@@ -116,6 +119,18 @@ impl System {
         }
         self.outgoing.insert(pid, outgoing);
         self.pump_source(pid);
+    }
+
+    /// Whether a process at home reads a file through a shared mapping while others may write to it:
+    /// elsewhere it would not see what they write.
+    fn reads_what_changes(&self, pid: u32) -> Option<&'static str> {
+        let home = self.homes.get(&pid)?;
+        let space = self.bodies.get(&pid)?.space.as_ref()?;
+        space
+            .files_read_shared()
+            .filter_map(|handle| home.mapped.get(u64::from(handle)))
+            .any(|inode| inode.has_writers())
+            .then_some("it maps a file shared that others may write to")
     }
 
     /// Whether a node can be moved to, as far as this node knows.

@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bitflags::bitflags;
 use machine::{Access, Frame, FrameKind, OutOfMemory};
@@ -37,6 +38,20 @@ impl SharedObject {
     /// An object of zeros; it takes no memory yet.
     pub fn new() -> Arc<SharedObject> {
         Arc::new(SharedObject::default())
+    }
+
+    /// Puts a frame in as page `index`.
+    pub(super) fn put(&self, index: u64, frame: Frame) {
+        self.pages.lock().insert(index, frame);
+    }
+
+    /// The pages there are of a range, in order.
+    pub(super) fn pages(&self, from: u64, to: u64) -> Vec<(u64, Frame)> {
+        let pages = self.pages.lock();
+        let range = pages.range(from..to);
+        range
+            .map(|(index, frame)| (*index, frame.clone()))
+            .collect()
     }
 
     /// The frame of page `index`, made of zeros when first asked for.
@@ -155,6 +170,13 @@ bitflags! {
         const DONT_FORK = 4;
         /// Zeros in children (`MADV_WIPEONFORK`).
         const WIPE_ON_FORK = 8;
+        /// Grows downwards when what is below is touched (`MAP_GROWSDOWN`, the first stack).
+        const GROWS_DOWN = 16;
+        /// Counts as locked in memory (mlock(2)).
+        const LOCKED = 32;
+        /// Made with `MAP_SHARED`, and nobody else has it: anonymous memory that becomes a
+        /// [`SharedObject`] when a child is to have it too, or pages of a file that cannot be written.
+        const SHARED = 64;
     }
 }
 
@@ -188,9 +210,23 @@ impl Area {
         self.end - self.start
     }
 
-    /// Whether writes are seen by others (the `s` or `p` of `/proc/PID/maps`).
+    /// Whether the pages are those of an object that others may have too.
     pub fn is_shared(&self) -> bool {
         self.backing.is_shared()
+    }
+
+    /// Whether it was made with `MAP_SHARED` (the `s` or `p` of `/proc/PID/maps`).
+    pub fn says_shared(&self) -> bool {
+        self.is_shared() || self.flags.contains(AreaFlags::SHARED)
+    }
+
+    /// Whether it may never be written: shared pages of a file that was opened for reading only.
+    pub(super) fn is_sealed(&self) -> bool {
+        match &self.backing {
+            Backing::SharedFile { writable, .. } => !writable,
+            Backing::File(_) => self.flags.contains(AreaFlags::SHARED),
+            _ => false,
+        }
     }
 
     /// Offset of the first byte in the file or object behind the area, in bytes; zero if there is
@@ -219,6 +255,7 @@ impl Area {
             _ if self.flags.contains(AreaFlags::STACK) => Some("[stack]"),
             _ if self.flags.contains(AreaFlags::HEAP) => Some("[heap]"),
             Backing::SharedAnonymous { .. } => Some("/dev/zero (deleted)"),
+            Backing::Anonymous if self.says_shared() => Some("/dev/zero (deleted)"),
             _ => None,
         }
     }

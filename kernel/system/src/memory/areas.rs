@@ -39,6 +39,18 @@ impl Areas {
             .map(|(_, area)| area)
     }
 
+    /// The first area that begins at `address` or above it.
+    pub(super) fn next(&self, address: u64) -> Option<&Area> {
+        let (_, area) = self.by_start.range(address..).next()?;
+        Some(area)
+    }
+
+    /// The last area that begins below `address`.
+    pub(super) fn before(&self, address: u64) -> Option<&Area> {
+        let (_, area) = self.by_start.range(..address).next_back()?;
+        Some(area)
+    }
+
     /// Whether nothing is in `[from, to)`.
     pub(super) fn is_free(&self, from: u64, to: u64) -> bool {
         self.overlapping(from, to).next().is_none()
@@ -54,6 +66,13 @@ impl Areas {
             reached = area.end;
         }
         reached >= to
+    }
+
+    /// How many bytes of `[from, to)` are in areas.
+    pub(super) fn bytes_in(&self, from: u64, to: u64) -> u64 {
+        self.overlapping(from, to)
+            .map(|area| area.end.min(to) - area.start.max(from))
+            .sum()
     }
 
     /// How many areas more there may be after cutting at `from` and at `to`: 0, 1 or 2.

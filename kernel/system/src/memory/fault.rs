@@ -50,6 +50,9 @@ impl Space {
             return Err(Trouble::Segv);
         }
         let page = page_of(address);
+        if self.areas.find(page).is_none() {
+            self.grow_stack(page)?;
+        }
         let area = self.areas.find(page).ok_or(Trouble::Segv)?;
         if !area.allows(access) {
             return Err(Trouble::Segv);

@@ -22,6 +22,7 @@ impl Space {
     /// [`OutOfMemory`]; then this space is as before, except that some pages fault once more.
     pub fn fork(&mut self) -> Result<Space, OutOfMemory> {
         debug_assert!(self.absent.is_empty(), "absent pages cannot be shared");
+        self.share_all()?;
         let mut child = Space {
             table: machine::PageTable::new()?,
             areas: Areas::default(),
@@ -29,6 +30,8 @@ impl Space {
             absent: PageSet::default(),
             zero: self.zero.clone(),
             layout: self.layout,
+            limits: self.limits,
+            lock_future: 0,
         };
         let areas: Vec<Area> = self
             .areas
@@ -36,7 +39,9 @@ impl Space {
             .filter(|area| !area.flags.contains(AreaFlags::DONT_FORK))
             .cloned()
             .collect();
-        for area in areas {
+        for mut area in areas {
+            // Locks are not inherited (mlock(2)).
+            area.flags.remove(AreaFlags::LOCKED);
             let empty = area.is_shared() || area.flags.contains(AreaFlags::WIPE_ON_FORK);
             if !empty {
                 self.share_pages(&area, &mut child)?;

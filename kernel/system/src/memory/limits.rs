@@ -14,11 +14,23 @@ pub const AREAS_MAX: usize = 65_530;
 /// offset must fault.
 pub const LOWEST_ADDRESS: u64 = 0x1_0000;
 
-/// Bytes reserved for the stack of the first thread (Linux' default `RLIMIT_STACK`).
+/// How far the stack of the first thread grows (Linux' default `RLIMIT_STACK`).
 pub const STACK_BYTES: u64 = 8 << 20;
 
-/// Bytes of arguments and environment with their pointers: a quarter of the stack (execve(2)).
-pub const ARGUMENT_BYTES_MAX: u64 = STACK_BYTES / 4;
+/// Bytes below the initial stack pointer that are mapped from the beginning, as in Linux.
+pub const STACK_FIRST_BYTES: u64 = 128 << 10;
+
+/// Unmapped bytes that stay between a stack that grows and the mapping below it (Linux'
+/// `stack_guard_gap`).
+pub const STACK_GUARD: u64 = 1 << 20;
+
+/// Room that is kept free of mappings below the top of the stack, at least and at most, whatever
+/// `RLIMIT_STACK` says.
+pub const STACK_ROOM: (u64, u64) = (128 << 20, 1 << 44);
+
+/// Bytes of arguments and environment with their pointers, at least and at most; between them it is a
+/// quarter of the stack (execve(2)).
+pub const ARGUMENT_BYTES: (u64, u64) = (128 << 10, 6 << 20);
 
 /// Bytes of one argument or environment string with its NUL (Linux' `MAX_ARG_STRLEN`).
 pub const ARGUMENT_MAX: usize = 32 * PAGE_SIZE;

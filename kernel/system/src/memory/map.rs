@@ -17,11 +17,16 @@ use super::limits::{AREAS_MAX, LOWEST_ADDRESS, PAGE};
 pub enum MapHow {
     /// At the hint if that is free, else wherever there is room.
     Anywhere,
+    /// As `Anywhere`, within the first 2 GiB (`MAP_32BIT`).
+    Low,
     /// At the given place, which must be free (`MAP_FIXED_NOREPLACE`).
     FixedNoReplace,
     /// At the given place; what was there goes (`MAP_FIXED`).
     Fixed,
 }
+
+/// Where `MAP_32BIT` ends.
+const LOW_END: u64 = 1 << 31;
 
 /// `length` in whole pages.
 pub(super) fn round_up(length: u64) -> Option<u64> {
@@ -71,13 +76,17 @@ impl Space {
         self.map_flagged(hint, length, access, backing, (how, AreaFlags::empty()))
     }
 
-    pub(super) fn map_flagged(
+    /// As [`Space::map`], for an area of which more is known.
+    ///
+    /// # Errors
+    /// As [`Space::map`]; `EAGAIN`: more than may be locked.
+    pub fn map_flagged(
         &mut self,
         hint: u64,
         length: u64,
         access: Access,
         backing: Backing,
-        (how, flags): (MapHow, AreaFlags),
+        (how, mut flags): (MapHow, AreaFlags),
     ) -> Result<u64, Errno> {
         if length == 0 {
             return Err(Errno::EINVAL);
@@ -86,11 +95,32 @@ impl Space {
         if !backing_fits(&backing, length) {
             return Err(Errno::EINVAL);
         }
-        check_rights(&backing, access)?;
+        flags.set(
+            AreaFlags::LOCKED,
+            self.locks_future().0 || flags.contains(AreaFlags::LOCKED),
+        );
+        let area = Area {
+            start: 0,
+            end: length,
+            access: normal(access),
+            backing,
+            flags,
+        };
+        check_rights(&area, access)?;
         if self.areas.len() + 2 >= AREAS_MAX {
             return Err(Errno::ENOMEM);
         }
         let start = self.place(hint, length, how)?;
+        let replaced: u64 = match how {
+            MapHow::Fixed => self.areas.bytes_in(start, start + length),
+            _ => 0,
+        };
+        self.check_growth(length - replaced, access, flags)?;
+        if flags.contains(AreaFlags::LOCKED)
+            && self.usage().locked_bytes.saturating_add(length) > self.limits.locked
+        {
+            return Err(Errno::EAGAIN);
+        }
         if how == MapHow::Fixed {
             self.discard(start, start + length);
             self.areas.remove(start, start + length);
@@ -98,9 +128,7 @@ impl Space {
         self.areas.insert(Area {
             start,
             end: start + length,
-            access: normal(access),
-            backing,
-            flags,
+            ..area
         });
         Ok(start)
     }
@@ -108,10 +136,20 @@ impl Space {
     /// Chooses or checks the place of a mapping; changes nothing.
     pub(super) fn place(&self, hint: u64, length: u64, how: MapHow) -> Result<u64, Errno> {
         let fits = |start: u64| start.checked_add(length).is_some_and(|end| end <= USER_END);
-        if how == MapHow::Anywhere {
+        if matches!(how, MapHow::Anywhere | MapHow::Low) {
             let start = round_up(hint).unwrap_or(0);
-            if start >= LOWEST_ADDRESS && fits(start) && self.areas.is_free(start, start + length) {
+            let end = if how == MapHow::Low {
+                LOW_END
+            } else {
+                USER_END
+            };
+            let in_place = start >= LOWEST_ADDRESS && fits(start) && start + length <= end;
+            if in_place && self.areas.is_free(start, start + length) {
                 return Ok(start);
+            }
+            if how == MapHow::Low {
+                let gap = self.areas.highest_gap(length, LOWEST_ADDRESS, LOW_END);
+                return gap.ok_or(Errno::ENOMEM);
             }
             let top = self.layout.map_top;
             return self
@@ -175,13 +213,28 @@ impl Space {
             return Err(Errno::ENOMEM);
         }
         for area in self.areas.overlapping(address, end) {
-            check_rights(&area.backing, access)?;
+            check_rights(area, access)?;
         }
         self.check_cuts(address, end)?;
         self.areas
             .update(address, end, |area| area.access = normal(access));
         self.refresh_rights(address, end);
         Ok(())
+    }
+
+    /// Changes the rights from the bottom of the mapping that holds `address`, which is one that
+    /// grows downwards (`PROT_GROWSDOWN`), to the end of the range.
+    ///
+    /// # Errors
+    /// As [`Space::protect`]; `EINVAL` if the mapping does not grow.
+    pub fn protect_down(&mut self, address: u64, length: u64, access: Access) -> Result<(), Errno> {
+        let end = range_end(address, length).ok_or(Errno::EINVAL)?;
+        let area = self.areas.find(address).ok_or(Errno::ENOMEM)?;
+        if !area.flags.contains(AreaFlags::GROWS_DOWN) {
+            return Err(Errno::EINVAL);
+        }
+        let start = area.start;
+        self.protect(start, end - start, access)
     }
 
     /// Gives every mapped page of a range the rights that follow from its area.
@@ -229,11 +282,9 @@ impl Space {
 }
 
 /// Refuses to let a shared mapping write to a file that was not opened for writing.
-fn check_rights(backing: &Backing, access: Access) -> Result<(), Errno> {
-    match backing {
-        Backing::SharedFile {
-            writable: false, ..
-        } if access.contains(Access::WRITE) => Err(Errno::EACCES),
-        _ => Ok(()),
+fn check_rights(area: &Area, access: Access) -> Result<(), Errno> {
+    if area.is_sealed() && access.contains(Access::WRITE) {
+        return Err(Errno::EACCES);
     }
+    Ok(())
 }

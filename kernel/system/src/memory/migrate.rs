@@ -42,10 +42,13 @@ impl Space {
     /// This memory as records.
     ///
     /// # Errors
-    /// The [`Space::obstacle`] if there is one.
+    /// The [`Space::obstacle`] if there is one, or that [`Space::prepare_to_move`] is missing.
     pub fn export(&self) -> Result<SpaceRecords, &'static str> {
         if let Some(obstacle) = self.obstacle() {
             return Err(obstacle);
+        }
+        if self.areas.iter().any(Area::is_shared) {
+            return Err("its shared memory is not its own yet");
         }
         Ok(SpaceRecords {
             areas: self.areas.iter().filter_map(AreaRecord::of).collect(),
@@ -79,6 +82,7 @@ impl Space {
         if runs.len() > RUNS_MAX {
             return Err(Invalid::TooManyPages);
         }
+        let (stack_limit, lock_future) = (layout.stack_limit, layout.lock_future);
         let layout = layout.check()?;
         let mut checked = Areas::default();
         let mut reached = 0;
@@ -94,6 +98,8 @@ impl Space {
         let mut space = Space::new()?;
         space.areas = checked;
         space.layout = layout;
+        space.limits.stack = stack_limit;
+        space.lock_future = lock_future;
         for run in runs {
             space.absent.insert_range(run.page, run.count);
         }

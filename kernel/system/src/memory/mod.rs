@@ -10,12 +10,14 @@
 //! Not here: which file a descriptor names, signals for faults, and how pages travel. Who calls
 //! answers a [`Trouble`] and runs the access again.
 
+mod advice;
 mod area;
 mod areas;
 mod copy;
 pub mod elf;
 mod fault;
 mod fork;
+mod growth;
 pub mod limits;
 mod map;
 mod migrate;
@@ -23,16 +25,19 @@ mod page_set;
 mod program;
 mod record;
 mod remap;
+mod sharing;
 mod stack;
 #[cfg(test)]
 mod tests;
 
 use machine::{Access, Frame, FrameKind, OutOfMemory, PageTable};
 
+pub use advice::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
 pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedObject, SharedPages};
 use areas::Areas;
 pub use copy::StringStop;
-use limits::{PAGE, STACK_BYTES, STACK_GAP, STACK_TOP};
+pub use growth::SpaceLimits;
+use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};
 pub use map::MapHow;
 pub use migrate::{Installed, SpaceRecords};
 use page_set::PageSet;
@@ -108,6 +113,8 @@ pub struct Usage {
     pub data_bytes: u64,
     /// Bytes in the stack area.
     pub stack_bytes: u64,
+    /// Bytes in locked areas.
+    pub locked_bytes: u64,
 }
 
 /// Landmarks of an address space; all are user addresses.
@@ -138,6 +145,9 @@ pub struct Space {
     /// What reads of untouched anonymous memory see; never writable.
     zero: Frame,
     layout: Layout,
+    limits: SpaceLimits,
+    /// `MCL_*` of mlockall(2) for mappings to come.
+    lock_future: u64,
 }
 
 /// The page that holds `address`.
@@ -160,11 +170,13 @@ impl Space {
             layout: Layout {
                 break_start: limits::LOWEST_ADDRESS,
                 break_end: limits::LOWEST_ADDRESS,
-                map_top: STACK_TOP - STACK_BYTES - STACK_GAP,
+                map_top: STACK_TOP - STACK_ROOM.0 - STACK_GAP,
                 arguments_start: 0,
                 arguments_end: 0,
                 environment_end: 0,
             },
+            limits: SpaceLimits::default(),
+            lock_future: 0,
         })
     }
 
@@ -205,8 +217,8 @@ impl Space {
 
     /// Why this memory cannot move to another node, if it cannot.
     pub fn obstacle(&self) -> Option<&'static str> {
-        if self.areas.iter().any(Area::is_shared) {
-            Some("shared memory mapping")
+        if let Some(reason) = self.sharing_obstacle() {
+            Some(reason)
         } else if !self.absent.is_empty() {
             Some("its memory is still arriving")
         } else if self.private.len() > limits::ABSENT_PAGES_MAX {
@@ -231,11 +243,14 @@ impl Space {
         for area in self.areas.iter() {
             let bytes = area.length();
             usage.virtual_bytes += bytes;
+            if area.flags.contains(AreaFlags::LOCKED) {
+                usage.locked_bytes += bytes;
+            }
             if area.flags.contains(AreaFlags::STACK) {
                 usage.stack_bytes += bytes;
             } else if area.access.contains(Access::EXECUTE) {
                 usage.code_bytes += bytes;
-            } else if area.access.contains(Access::WRITE) && !area.is_shared() {
+            } else if area.access.contains(Access::WRITE) && !area.says_shared() {
                 usage.data_bytes += bytes;
             }
         }

@@ -11,12 +11,12 @@ use machine::{Access, USER_END};
 use super::area::{AreaFlags, Backing, FileBacking};
 use super::elf::{Program, Segment};
 use super::limits::{
-    LOWEST_ADDRESS, PAGE, PIE_BASE, PIE_RANDOM_PAGES, STACK_BYTES, STACK_GAP, STACK_RANDOM_PAGES,
-    STACK_TOP,
+    LOWEST_ADDRESS, PAGE, PIE_BASE, PIE_RANDOM_PAGES, STACK_FIRST_BYTES, STACK_GAP,
+    STACK_RANDOM_PAGES, STACK_ROOM, STACK_TOP,
 };
 use super::map::{MapHow, round_up};
 use super::stack::{self, Placed};
-use super::{NoFiles, Space, Trouble};
+use super::{NoFiles, Space, SpaceLimits, Trouble};
 
 /// The file a program is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct StartValues {
     pub hwcap2: u64,
     /// `AT_MINSIGSTKSZ`: bytes of a signal frame with the full processor state.
     pub minimum_signal_stack: u64,
+    /// How far its memory may grow.
+    pub limits: SpaceLimits,
 }
 
 /// A program with the file it is in.
@@ -105,9 +107,10 @@ pub fn load_program(
         seed /= pages;
         drawn * PAGE
     };
+    space.limits = start.limits;
     let stack_top = STACK_TOP - random(STACK_RANDOM_PAGES);
-    let stack_start = stack_top - STACK_BYTES;
-    space.layout.map_top = stack_start - STACK_GAP - random(STACK_RANDOM_PAGES);
+    let stack_room = start.limits.stack.clamp(STACK_ROOM.0, STACK_ROOM.1) / PAGE * PAGE;
+    space.layout.map_top = stack_top - stack_room - STACK_GAP - random(STACK_RANDOM_PAGES);
     let bias = place(program, random(PIE_RANDOM_PAGES), space.layout.map_top)?;
     for segment in &program.segments {
         map_segment(&mut space, segment, &image.file, bias)?;
@@ -116,13 +119,6 @@ pub fn load_program(
     let break_start = round_up(program_end).ok_or(Errno::ENOEXEC)?;
     space.layout.break_start = break_start;
     space.layout.break_end = break_start;
-
-    let mut rights = Access::READ | Access::WRITE;
-    rights.set(Access::EXECUTE, program.executable_stack);
-    let how = (MapHow::FixedNoReplace, AreaFlags::STACK);
-    space
-        .map_flagged(stack_start, STACK_BYTES, rights, Backing::Anonymous, how)
-        .map_err(impossible)?;
 
     let entry = program.entry.wrapping_add(bias);
     let loader = interpreter
@@ -137,6 +133,18 @@ pub fn load_program(
         interpreter_base: loader.map_or(0, |(base, _)| base),
     };
     let initial = stack::build(stack_top, names, ids, start, &placed)?;
+    let used = stack_top - initial.pointer / PAGE * PAGE;
+    let first = STACK_FIRST_BYTES.min(start.limits.stack / PAGE * PAGE);
+    let mut rights = Access::READ | Access::WRITE;
+    rights.set(Access::EXECUTE, program.executable_stack);
+    let how = (
+        MapHow::FixedNoReplace,
+        AreaFlags::STACK | AreaFlags::GROWS_DOWN,
+    );
+    let length = used + first;
+    space
+        .map_flagged(stack_top - length, length, rights, Backing::Anonymous, how)
+        .map_err(impossible)?;
     space
         .write(initial.pointer, &initial.bytes, &mut NoFiles)
         .map_err(|trouble| match trouble {

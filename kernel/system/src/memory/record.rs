@@ -122,8 +122,10 @@ pub struct LayoutRecord {
     pub arguments_end: u64,
     /// See [`Layout::environment_end`].
     pub environment_end: u64,
-    /// Zero.
-    pub reserved: [u64; 2],
+    /// How far the stack may grow ([`SpaceLimits::stack`](super::SpaceLimits::stack)).
+    pub stack_limit: u64,
+    /// `MCL_*` for mappings to come.
+    pub lock_future: u64,
 }
 
 const _: () = assert!(size_of::<LayoutRecord>() == 64);
@@ -215,7 +217,8 @@ impl LayoutRecord {
             arguments_start: layout.arguments_start,
             arguments_end: layout.arguments_end,
             environment_end: layout.environment_end,
-            reserved: [0; 2],
+            stack_limit: space.limits.stack,
+            lock_future: space.lock_future,
         }
     }
 
@@ -231,7 +234,7 @@ impl LayoutRecord {
             && self.arguments_start <= self.arguments_end
             && self.arguments_end <= self.environment_end
             && self.environment_end <= USER_END
-            && self.reserved == [0; 2];
+            && matches!(self.lock_future, 0 | 2 | 6);
         if !possible {
             return Err(Invalid::Layout);
         }

@@ -1,4 +1,4 @@
-//! Moving and resizing mappings, and advice about them.
+//! Moving and resizing mappings.
 //!
 //! Law: a moved mapping moves its page table entries, not its contents. Pages that are still at the
 //! last source node are known there by their old address; so a mapping does not move before they
@@ -12,6 +12,7 @@ use super::Space;
 use super::area::{Area, AreaFlags, Backing};
 use super::limits::{AREAS_MAX, PAGE};
 use super::map::{MapHow, backing_fits, range_end, round_up};
+use super::sharing::is_alone;
 
 bitflags! {
     /// Flags of mremap(2), as Linux numbers them.
@@ -21,6 +22,8 @@ bitflags! {
         const MAY_MOVE = 1;
         /// It gets the given address; what was there goes.
         const FIXED = 2;
+        /// The old range stays, empty, where its pages were moved away.
+        const DONT_UNMAP = 4;
     }
 }
 
@@ -42,13 +45,6 @@ impl From<Errno> for MapStop {
     }
 }
 
-const MADV_DONTNEED: u64 = 4;
-const MADV_FREE: u64 = 8;
-const MADV_DONTFORK: u64 = 10;
-const MADV_DOFORK: u64 = 11;
-const MADV_WIPEONFORK: u64 = 18;
-const MADV_KEEPONFORK: u64 = 19;
-
 impl Space {
     /// mremap(2): resizes the mapping at `old`, moving it where that is allowed and needed; gives
     /// its address. `place` counts only with [`RemapFlags::FIXED`]. An `old_length` of zero maps
@@ -69,19 +65,41 @@ impl Space {
         let flags = RemapFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
         let old_end = range_end(old, old_length).ok_or(Errno::EINVAL)?;
         let new_length = round_up(new_length).ok_or(Errno::EINVAL)?;
-        if new_length == 0 || flags == RemapFlags::FIXED {
+        let keeps = flags.contains(RemapFlags::DONT_UNMAP);
+        let moves = flags.contains(RemapFlags::MAY_MOVE);
+        if new_length == 0
+            || flags.intersects(RemapFlags::FIXED | RemapFlags::DONT_UNMAP) && !moves
+            || keeps && old_length != new_length
+        {
             return Err(Errno::EINVAL.into());
         }
-        let area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
+        let mut area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
         if old_end > area.end {
             return Err(Errno::EFAULT.into());
         }
         let old_length = old_end - old;
-        if old_length == 0 && (!area.is_shared() || !flags.contains(RemapFlags::MAY_MOVE)) {
+        if old_length == 0 && (!area.says_shared() || !flags.contains(RemapFlags::MAY_MOVE)) {
             return Err(Errno::EINVAL.into());
         }
         if self.areas.len() + 4 > AREAS_MAX {
             return Err(Errno::ENOMEM.into());
+        }
+        let more = new_length.saturating_sub(old_length);
+        if more > 0 {
+            self.check_growth(more, area.access, area.flags)?;
+            if area.flags.contains(AreaFlags::LOCKED)
+                && self.usage().locked_bytes.saturating_add(more) > self.limits.locked
+            {
+                return Err(Errno::EAGAIN.into());
+            }
+        }
+        if old_length == 0 && is_alone(&area) {
+            // A second mapping of it: from now on it is an object.
+            if let Some(page) = self.absent.next(area.start).filter(|&page| page < area.end) {
+                return Err(MapStop::Absent { page });
+            }
+            self.share(&area).map_err(|_| Errno::ENOMEM)?;
+            area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
         }
         if flags.contains(RemapFlags::FIXED) {
             let place_end = range_end(place, new_length).ok_or(Errno::EINVAL)?;
@@ -89,7 +107,11 @@ impl Space {
                 return Err(Errno::EINVAL.into());
             }
             self.place(place, new_length, MapHow::Fixed)?;
-            return self.relocate(&area, (old, old_length), (place, new_length));
+            return self.relocate(&area, (old, old_length), (place, new_length), keeps);
+        }
+        if keeps {
+            let place = self.place(0, new_length, MapHow::Anywhere)?;
+            return self.relocate(&area, (old, old_length), (place, new_length), true);
         }
         if old_length != 0 && new_length <= old_length {
             if new_length < old_length {
@@ -104,7 +126,7 @@ impl Space {
             return Err(Errno::ENOMEM.into());
         }
         let place = self.place(0, new_length, MapHow::Anywhere)?;
-        self.relocate(&area, (old, old_length), (place, new_length))
+        self.relocate(&area, (old, old_length), (place, new_length), false)
     }
 
     /// Extends an area whose last byte is before `end`, if the room behind it is free.
@@ -127,6 +149,7 @@ impl Space {
         area: &Area,
         (old, old_length): (u64, u64),
         (place, new_length): (u64, u64),
+        keeps: bool,
     ) -> Result<u64, MapStop> {
         let moved = old_length.min(new_length);
         if let Some(page) = self.absent.next(old).filter(|&page| page < old + moved) {
@@ -147,7 +170,12 @@ impl Space {
         }
         if old_length != 0 {
             self.discard(old, old + old_length);
-            self.areas.remove(old, old + old_length);
+            if keeps {
+                let unlock = |area: &mut Area| area.flags.remove(AreaFlags::LOCKED);
+                self.areas.update(old, old + old_length, unlock);
+            } else {
+                self.areas.remove(old, old + old_length);
+            }
         }
         part.start = place;
         part.end = place + new_length;
@@ -170,56 +198,6 @@ impl Space {
             next = page + PAGE;
         }
         self.private.shift(old, length, place);
-        Ok(())
-    }
-
-    /// madvise(2). Advice that only concerns speed is checked and ignored.
-    ///
-    /// # Errors
-    /// `EINVAL`: unaligned, unknown advice, or not for this kind of mapping. `ENOMEM`: a hole in
-    /// the range.
-    pub fn advise(&mut self, address: u64, length: u64, advice: u64) -> Result<(), Errno> {
-        let known = matches!(advice, 0..=4 | 8 | 10..=21);
-        let end = range_end(address, length).ok_or(Errno::EINVAL)?;
-        if !known {
-            return Err(Errno::EINVAL);
-        }
-        if address == end {
-            return Ok(());
-        }
-        if !self.areas.covers(address, end) {
-            return Err(Errno::ENOMEM);
-        }
-        let private_only = matches!(advice, MADV_FREE | MADV_WIPEONFORK);
-        let plain = |area: &Area| matches!(area.backing, Backing::Anonymous);
-        if private_only && !self.areas.overlapping(address, end).all(plain) {
-            return Err(Errno::EINVAL);
-        }
-        self.check_cuts(address, end)?;
-        let flag = |on: AreaFlags, off: AreaFlags| {
-            move |area: &mut Area| area.flags = (area.flags - off) | on
-        };
-        let none = AreaFlags::empty();
-        match advice {
-            MADV_DONTNEED | MADV_FREE => self.discard(address, end),
-            MADV_DONTFORK => {
-                let change = flag(AreaFlags::DONT_FORK, none);
-                self.areas.update(address, end, change);
-            }
-            MADV_DOFORK => {
-                let change = flag(none, AreaFlags::DONT_FORK);
-                self.areas.update(address, end, change);
-            }
-            MADV_WIPEONFORK => {
-                let change = flag(AreaFlags::WIPE_ON_FORK, none);
-                self.areas.update(address, end, change);
-            }
-            MADV_KEEPONFORK => {
-                let change = flag(none, AreaFlags::WIPE_ON_FORK);
-                self.areas.update(address, end, change);
-            }
-            _ => {}
-        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use abi::Errno;
 
-use super::limits::{ARGUMENT_BYTES_MAX, ARGUMENT_MAX};
+use super::limits::{ARGUMENT_BYTES, ARGUMENT_MAX};
 use super::program::{Arguments, Ids, StartValues};
 
 const AT_NULL: u64 = 0;
@@ -56,14 +56,15 @@ pub(super) struct InitialStack {
 }
 
 /// Checks the sizes of all strings and gives their total with NULs and pointers.
-fn check_sizes(names: &Arguments) -> Result<(), Errno> {
+fn check_sizes(names: &Arguments, stack: u64) -> Result<(), Errno> {
+    let most = (stack / 4).clamp(ARGUMENT_BYTES.0, ARGUMENT_BYTES.1);
     let mut total = 0;
     for string in names.argv.iter().chain(&names.envp).chain([&names.execfn]) {
         if string.len() >= ARGUMENT_MAX {
             return Err(Errno::E2BIG);
         }
         total += string.len() as u64 + 1 + size_of::<u64>() as u64;
-        if total > ARGUMENT_BYTES_MAX {
+        if total > most {
             return Err(Errno::E2BIG);
         }
     }
@@ -73,7 +74,7 @@ fn check_sizes(names: &Arguments) -> Result<(), Errno> {
 /// Builds the stack that ends at `top` (16-byte aligned). Strings end at their first NUL.
 ///
 /// # Errors
-/// `E2BIG`: see [`ARGUMENT_MAX`] and [`ARGUMENT_BYTES_MAX`].
+/// `E2BIG`: see [`ARGUMENT_MAX`] and [`ARGUMENT_BYTES`].
 pub(super) fn build(
     top: u64,
     names: &Arguments,
@@ -81,7 +82,7 @@ pub(super) fn build(
     start: &StartValues,
     program: &Placed,
 ) -> Result<InitialStack, Errno> {
-    check_sizes(names)?;
+    check_sizes(names, start.limits.stack)?;
     let nameless = [Vec::new()];
     let argv = if names.argv.is_empty() {
         &nameless[..]

@@ -29,7 +29,7 @@ fn maps(body: &Body) -> String {
                 '-'
             }
         };
-        let shared = if area.is_shared() { 's' } else { 'p' };
+        let shared = if area.says_shared() { 's' } else { 'p' };
         let _ = write!(
             text,
             "{:08x}-{:08x} {}{}{}{shared} {:08x} ",

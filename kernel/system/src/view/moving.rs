@@ -11,6 +11,9 @@ use abi::Errno;
 use alloc::string::ToString;
 use wire::{Message, MoveError, MoveStats, NodeId, Pid};
 
+/// Asks for moves that no process has asked for.
+const NOBODY: u32 = 0;
+
 impl System {
     /// `goto`: moves a process and returns when it is there; a process that moves itself returns
     /// there.
@@ -86,6 +89,23 @@ impl System {
             self.send(owner, request);
         }
         if own { Ok(()) } else { Err(Stop::Wait) }
+    }
+
+    /// Brings a process home that has asked for what it can only have here; its call, which is being
+    /// executed for it, waits, and begins again there.
+    pub(crate) fn fetch_home(&mut self, pid: u32) -> Stop {
+        // Nobody asks and waits; an old result is taken out by the first attempt.
+        for _ in 0..2 {
+            match self.go(pid, "home", NOBODY) {
+                Ok(()) => {}
+                Err(Stop::Wait) => break,
+                Err(stop) => return stop,
+            }
+        }
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.request_done.wait(pid);
+        }
+        Stop::Wait
     }
 
     /// The result of a request, from wherever the process was.

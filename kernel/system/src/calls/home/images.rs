@@ -96,9 +96,19 @@ pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// A descriptor is to be mapped: `(fd, needs writing)`. Buffer 0 of the answer is an [`ExecFile`].
+/// In the value of [`map_file`]: the file was opened for writing too.
+pub const MAPS_WRITABLE: u64 = 1;
+/// In the value of [`map_file`]: it is /dev/zero, and there is no record.
+pub const MAPS_DEVICE: u64 = 2;
+
+/// A descriptor is to be mapped: `(fd, shared, written)`. The value is a set of `MAPS_*`, buffer 0 of
+/// the answer an [`ExecFile`].
+///
+/// Who shares a file that it may write has to be here; if it is elsewhere it is sent for, and calls
+/// again when it has come.
 pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [fd, writes, ..] = call.args;
+    let [fd, shared, writes, ..] = call.args;
+    let (pid, me) = (call.pid, call.system.me);
     let home = call.home();
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
     let (inode, readable, writable) = files.inode(fd as u32)?;
@@ -106,16 +116,20 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EACCES.into());
     }
     if !inode.is_file() {
-        return Err(Errno::ENODEV.into());
+        // The only device that can be mapped.
+        return Ok(MAPS_DEVICE);
     }
     let path = files.describe(fd as u32)?;
+    if shared != 0 && writable && home.record.gate().owner() != me {
+        return Err(call.system.fetch_home(pid));
+    }
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: home.mapped.add(&inode, &path).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
     };
     call.outputs.set(0, record.to_bytes());
-    Ok(0)
+    Ok(if writable { MAPS_WRITABLE } else { 0 })
 }
 
 /// What a body has to know of a file to map it: 48 bytes, little endian.

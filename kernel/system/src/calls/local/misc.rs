@@ -7,7 +7,6 @@ use crate::dispatch::LocalCall;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
-use machine::PAGE_SIZE;
 
 fn put_ids(call: &mut LocalCall<'_>, ids: [u32; 3]) -> Result<u64, Stop> {
     for at in 0..3 {
@@ -107,92 +106,6 @@ pub fn getcpu(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             call.write(address, &[0; 4])?;
         }
     }
-    Ok(0)
-}
-
-// ---- memory --------------------------------------------------------------------------------------
-
-/// A range in whole pages.
-///
-/// # Errors
-/// EINVAL if it does not begin at a page; ENOMEM if it is not all mapped.
-fn mapped(call: &mut LocalCall<'_>, address: u64, length: u64) -> Result<u64, Stop> {
-    let page = PAGE_SIZE as u64;
-    if !address.is_multiple_of(page) {
-        return Err(Errno::EINVAL.into());
-    }
-    let length = length
-        .checked_next_multiple_of(page)
-        .filter(|length| address.checked_add(*length).is_some())
-        .ok_or(Errno::ENOMEM)?;
-    if length > 0 && !call.space()?.is_mapped(address, length) {
-        return Err(Errno::ENOMEM.into());
-    }
-    Ok(length)
-}
-
-/// msync(2): pages of files are the file's own, so there is nothing to be written.
-pub fn msync(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    const MS_ASYNC: u64 = 1;
-    const MS_INVALIDATE: u64 = 2;
-    const MS_SYNC: u64 = 4;
-    let [address, length, flags, ..] = call.args;
-    let both = MS_ASYNC | MS_SYNC;
-    if flags & !(both | MS_INVALIDATE) != 0 || flags & both == both {
-        return Err(Errno::EINVAL.into());
-    }
-    mapped(call, address, length)?;
-    Ok(0)
-}
-
-/// mincore(2): of what is mapped, which pages are here.
-pub fn mincore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [address, length, into, ..] = call.args;
-    let length = mapped(call, address, length)?;
-    let pages = length / PAGE_SIZE as u64;
-    if pages > crate::dispatch::CHUNK {
-        return Err(Errno::ENOMEM.into());
-    }
-    let space = call.space()?;
-    let here: Vec<u8> = (0..pages)
-        .map(|page| u8::from(space.is_resident(address + page * PAGE_SIZE as u64)))
-        .collect();
-    call.write(into, &here)?;
-    Ok(0)
-}
-
-/// mlock(2): nothing is ever swapped out.
-pub fn mlock(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [address, length, ..] = call.args;
-    let begin = address & !(PAGE_SIZE as u64 - 1);
-    mapped(call, begin, length.saturating_add(address - begin))?;
-    Ok(0)
-}
-
-/// munlock(2).
-pub fn munlock(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    mlock(call)
-}
-
-/// mlock2(2).
-pub fn mlock2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    if call.args[2] & !1 != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    mlock(call)
-}
-
-/// mlockall(2).
-pub fn mlockall(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let flags = call.args[0];
-    if flags == 0 || flags & !7 != 0 || flags == 4 {
-        return Err(Errno::EINVAL.into());
-    }
-    Ok(0)
-}
-
-/// munlockall(2).
-pub fn munlockall(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 

@@ -51,6 +51,8 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         }
         call.ask_home(CALL_LIMIT, [index as u64, soft, hard, 0, 0, 0])?;
         call.body().limits[index] = (soft, hard);
+        // The memory is told at once: a stack grows without a call.
+        let _ = call.space();
     }
     if old != 0 {
         let bytes = [before.0.to_le_bytes(), before.1.to_le_bytes()].concat();

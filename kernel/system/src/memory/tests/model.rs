@@ -179,7 +179,7 @@ impl Process {
     }
 
     fn migrate(&mut self) {
-        if self.space.obstacle().is_some() {
+        if self.space.prepare_to_move().is_some() {
             assert!(self.space.export().is_err());
             return;
         }
@@ -275,6 +275,12 @@ fn remap(process: &mut Process, random: &mut Random) {
     if !fixed && first + new_count > PAGES {
         return;
     }
+    let shared = |page: &ModelPage| matches!(page.origin, Origin::Shared(..));
+    let mut affected = process.model.pages.range(old..old + old_count);
+    if new_count > old_count && affected.any(|(_, page)| shared(page)) {
+        // What an object holds behind its mappings does not survive a move.
+        return;
+    }
     let flags = if fixed { 3 } else { 0 };
     let result = loop {
         let (old_length, length) = (old_count * PAGE, new_count * PAGE);
@@ -347,11 +353,9 @@ fn change(process: &mut Process, random: &mut Random) {
         _ => {
             let done = process.space.advise(start, length, 4);
             assert_eq!(done.is_ok(), covered);
-            if covered {
-                pages
-                    .range_mut(numbers)
-                    .for_each(|(_, page)| page.own = None);
-            }
+            pages
+                .range_mut(numbers)
+                .for_each(|(_, page)| page.own = None);
         }
     }
 }

@@ -174,7 +174,8 @@ fn layout() -> LayoutRecord {
         arguments_start: 0,
         arguments_end: 0,
         environment_end: 0,
-        reserved: [0; 2],
+        stack_limit: 8 << 20,
+        lock_future: 0,
     }
 }
 
@@ -253,7 +254,7 @@ fn impossible_records_are_refused() {
     bad.environment_end = u64::MAX;
     assert_eq!(bad.check(), Err(Invalid::Layout));
     bad = layout();
-    bad.reserved[1] = 1;
+    bad.lock_future = 1;
     assert_eq!(bad.check(), Err(Invalid::Layout));
 }
 

@@ -6,7 +6,7 @@ use abi::Errno;
 use machine::Access;
 
 use super::super::elf::{Program, parse_program};
-use super::super::limits::{ARGUMENT_MAX, PAGE, STACK_BYTES};
+use super::super::limits::{ARGUMENT_MAX, PAGE};
 use super::super::{
     Arguments, Backing, Ids, Image, Loaded, NoFiles, ProgramFile, Space, StartValues, load_program,
 };
@@ -91,6 +91,7 @@ fn start(seed: u64) -> StartValues {
         hwcap: 0xbfeb_fbff,
         hwcap2: 2,
         minimum_signal_stack: 3632,
+        ..StartValues::default()
     }
 }
 
@@ -228,7 +229,7 @@ fn a_static_program() {
         (0x2000, None),
         (0x3000, None),
         (0x3000, Some("[heap]")),
-        (STACK_BYTES, Some("[stack]")),
+        (0x2_1000, Some("[stack]")),
     ];
     assert_eq!(maps, wanted);
 }

@@ -9,8 +9,8 @@ use machine::{Access, Frame, FrameKind, fake::set_total_frames, frame_counts};
 
 use super::super::limits::{LOWEST_ADDRESS, PAGE};
 use super::super::{
-    Backing, FetchStop, MapHow, MapStop, NoFiles, SharedObject, SharedPages, Space, StringStop,
-    Trouble,
+    AreaFlags, Backing, FetchStop, MapHow, MapStop, NoFiles, SharedObject, SharedPages, Space,
+    SpaceLimits, StringStop, Trouble,
 };
 use super::{Files, RW, check, file, pattern};
 
@@ -353,7 +353,10 @@ fn shared_memory_is_shared() {
     assert_eq!(parent.advise(BASE, 4 * PAGE, 4), Ok(()));
     assert_eq!(parent.unmap(BASE, PAGE), Ok(()));
     assert_eq!((byte(&mut parent, 1), byte(&mut parent, 2)), (Ok(2), Ok(3)));
-    assert_eq!(parent.obstacle(), Some("shared memory mapping"));
+    assert_eq!(
+        parent.obstacle(),
+        Some("it shares memory with another process")
+    );
     assert!(parent.export().is_err());
     // A second view of the same memory.
     let twin = parent
@@ -363,8 +366,132 @@ fn shared_memory_is_shared() {
     assert_eq!(byte(&mut child, 2), Ok(8));
     check(&parent);
     check(&child);
+    // When the others are gone it is memory of this space, and moves.
+    drop(child);
+    assert_eq!(parent.unmap(twin, PAGE), Ok(()));
+    assert_eq!(parent.prepare_to_move(), None);
+    assert_eq!((byte(&mut parent, 1), byte(&mut parent, 2)), (Ok(2), Ok(8)));
+    check(&parent);
+    assert_eq!(parent.export().expect("movable").runs.len(), 1);
+    // And shared again with the next child.
+    let mut child = parent.fork().expect("memory");
+    assert_eq!(set(&mut child, 3, 7), Ok(()));
+    assert_eq!((byte(&mut parent, 1), byte(&mut parent, 3)), (Ok(2), Ok(7)));
+    check(&child);
     drop((parent, child));
     assert_eq!(frame_counts(), before);
+}
+
+#[test]
+fn shared_memory_of_one_space_is_its_own() {
+    let mut space = space();
+    let how = (MapHow::Fixed, AreaFlags::SHARED);
+    let mapped = space.map_flagged(BASE, 4 * PAGE, RW, Backing::Anonymous, how);
+    assert_eq!(mapped, Ok(BASE));
+    assert_eq!(set(&mut space, 1, 1), Ok(()));
+    assert_eq!(byte(&mut space, 2), Ok(0));
+    assert_eq!(space.advise(BASE, 4 * PAGE, 4), Ok(()), "MADV_DONTNEED");
+    assert_eq!(
+        byte(&mut space, 1),
+        Ok(1),
+        "shared memory keeps its contents"
+    );
+    assert_eq!(space.obstacle(), None);
+    let mut child = space.fork().expect("memory");
+    assert_eq!(set(&mut child, 2, 5), Ok(()));
+    assert_eq!(set(&mut space, 1, 6), Ok(()));
+    assert_eq!((byte(&mut space, 2), byte(&mut child, 1)), (Ok(5), Ok(6)));
+    assert!(space.obstacle().is_some());
+    check(&space);
+    check(&child);
+}
+
+#[test]
+fn stacks_grow_as_far_as_they_may() {
+    let mut space = space();
+    let how = (MapHow::Fixed, AreaFlags::GROWS_DOWN);
+    let top = BASE + (4 << 20);
+    let mapped = space.map_flagged(top - PAGE, PAGE, RW, Backing::Anonymous, how);
+    assert_eq!(mapped, Ok(top - PAGE));
+    space.set_limits(SpaceLimits {
+        stack: 2 << 20,
+        ..SpaceLimits::default()
+    });
+    let touch = |space: &mut Space, down: u64| space.write(top - down, &[1], &mut NoFiles);
+    assert_eq!(touch(&mut space, 10 * PAGE), Ok(()));
+    assert_eq!(space.areas().count(), 1);
+    assert_eq!(touch(&mut space, 2 << 20), Ok(()));
+    assert_eq!(touch(&mut space, (2 << 20) + 1), Err(Trouble::Segv));
+    // A gap stays to what is below.
+    space.set_limits(SpaceLimits {
+        stack: 64 << 20,
+        ..SpaceLimits::default()
+    });
+    assert_eq!(
+        space.map(BASE, PAGE, RW, Backing::Anonymous, MapHow::Fixed),
+        Ok(BASE)
+    );
+    assert_eq!(touch(&mut space, (3 << 20) + PAGE), Err(Trouble::Segv));
+    assert_eq!(touch(&mut space, (3 << 20) - PAGE), Ok(()));
+    assert_eq!(space.protect(BASE, PAGE, Access::empty()), Ok(()));
+    assert_eq!(touch(&mut space, (3 << 20) + PAGE), Ok(()));
+    check(&space);
+}
+
+#[test]
+fn limits_refuse_growth_only() {
+    let mut space = space();
+    map(&mut space, 0, 4, RW);
+    space.set_limits(SpaceLimits {
+        address_space: 6 * PAGE,
+        data: 5 * PAGE,
+        ..SpaceLimits::default()
+    });
+    let mut more = |place: u64, pages: u64, access| {
+        let place = BASE + place * PAGE;
+        space.map(
+            place,
+            pages * PAGE,
+            access,
+            Backing::Anonymous,
+            MapHow::Fixed,
+        )
+    };
+    assert_eq!(more(10, 2, RW), Err(Errno::ENOMEM), "RLIMIT_DATA");
+    assert!(more(10, 2, Access::READ).is_ok());
+    assert_eq!(more(20, 1, Access::READ), Err(Errno::ENOMEM), "RLIMIT_AS");
+    assert!(more(10, 2, Access::READ).is_ok(), "in the place of as much");
+    let grown = space.remap(BASE, 4 * PAGE, 5 * PAGE, 0, 0);
+    assert_eq!(grown, Err(MapStop::Errno(Errno::ENOMEM)));
+}
+
+#[test]
+fn locked_memory_is_counted() {
+    let mut space = space();
+    map(&mut space, 0, 8, RW);
+    space.set_limits(SpaceLimits {
+        locked: 4 * PAGE,
+        ..SpaceLimits::default()
+    });
+    assert_eq!(space.lock(BASE + 1, 4 * PAGE, true), Err(Errno::ENOMEM));
+    assert_eq!(space.lock(BASE + 1, 3 * PAGE, true), Ok(()));
+    assert_eq!(space.usage().locked_bytes, 4 * PAGE);
+    assert_eq!(space.lock(BASE, 4 * PAGE, true), Ok(()), "locked already");
+    assert_eq!(space.lock(BASE + 4 * PAGE, 1, true), Err(Errno::ENOMEM));
+    assert_eq!(space.advise(BASE, PAGE, 4), Err(Errno::EINVAL));
+    assert_eq!(space.lock(BASE, 2 * PAGE, false), Ok(()));
+    assert_eq!(space.usage().locked_bytes, 2 * PAGE);
+    assert_eq!(
+        space.lock(BASE, 9 * PAGE, false),
+        Err(Errno::ENOMEM),
+        "a hole"
+    );
+    assert_eq!(space.lock_all(2), Ok(()));
+    let next = space.map(0, 3 * PAGE, RW, Backing::Anonymous, MapHow::Anywhere);
+    assert_eq!(next, Err(Errno::EAGAIN));
+    assert_eq!(space.lock_all(0), Ok(()));
+    assert_eq!(space.usage().locked_bytes, 0);
+    check(&space);
 }
 
 struct OnePage(Frame);
@@ -447,7 +574,8 @@ fn remapping() {
     assert_eq!(remap(0, 1, 0, 0, 0), error(Errno::EINVAL));
     assert_eq!(remap(0, 0, 1, MAY_MOVE, 0), error(Errno::EINVAL));
     assert_eq!(remap(0, 1, 1, 2, at(20)), error(Errno::EINVAL));
-    assert_eq!(remap(0, 1, 1, 7, at(20)), error(Errno::EINVAL));
+    assert_eq!(remap(0, 1, 1, 15, at(20)), error(Errno::EINVAL));
+    assert_eq!(remap(0, 1, 2, 5, 0), error(Errno::EINVAL));
     assert_eq!(remap(0, 1, 2, 0, 0), error(Errno::ENOMEM));
     assert_eq!(remap(0, 2, 2, MOVE_FIXED, at(1)), error(Errno::EINVAL));
     assert_eq!(remap(0, 2, 2, MOVE_FIXED, 0), error(Errno::EPERM));

@@ -1,0 +1,82 @@
+//! Advice about memory: madvise(2).
+//!
+//! Law: advice that only concerns speed is checked and ignored; the rest has its effect on all of the
+//! range that is mapped, and holes are told afterwards.
+
+use abi::Errno;
+
+use super::Space;
+use super::area::{Area, AreaFlags, Backing};
+use super::map::range_end;
+
+const MADV_DONTNEED: u64 = 4;
+const MADV_FREE: u64 = 8;
+const MADV_DONTFORK: u64 = 10;
+const MADV_DOFORK: u64 = 11;
+const MADV_WIPEONFORK: u64 = 18;
+const MADV_KEEPONFORK: u64 = 19;
+/// `MADV_POPULATE_READ`: [`Space::populate`] is called for it.
+pub const MADV_POPULATE_READ: u64 = 22;
+/// `MADV_POPULATE_WRITE`.
+pub const MADV_POPULATE_WRITE: u64 = 23;
+const MADV_DONTNEED_LOCKED: u64 = 24;
+
+impl Space {
+    /// madvise(2).
+    ///
+    /// # Errors
+    /// `EINVAL`: unaligned, unknown advice, or not for this kind of mapping. `ENOMEM`: a hole in
+    /// the range, or too many areas.
+    pub fn advise(&mut self, address: u64, length: u64, advice: u64) -> Result<(), Errno> {
+        let known = matches!(advice, 0..=4 | 8 | 10..=25);
+        let end = range_end(address, length).ok_or(Errno::EINVAL)?;
+        if !known {
+            return Err(Errno::EINVAL);
+        }
+        if address == end {
+            return Ok(());
+        }
+        let fits = |area: &Area| match advice {
+            MADV_FREE | MADV_WIPEONFORK => {
+                matches!(area.backing, Backing::Anonymous) && !area.says_shared()
+            }
+            MADV_DONTNEED => !area.flags.contains(AreaFlags::LOCKED),
+            _ => true,
+        };
+        if !self.areas.overlapping(address, end).all(fits) {
+            return Err(Errno::EINVAL);
+        }
+        self.check_cuts(address, end)?;
+        let mut flag = |on: AreaFlags, off: AreaFlags| {
+            let change = move |area: &mut Area| area.flags = (area.flags - off) | on;
+            self.areas.update(address, end, change);
+        };
+        let none = AreaFlags::empty();
+        match advice {
+            MADV_DONTNEED | MADV_FREE | MADV_DONTNEED_LOCKED => self.forget(address, end),
+            MADV_DONTFORK => flag(AreaFlags::DONT_FORK, none),
+            MADV_DOFORK => flag(none, AreaFlags::DONT_FORK),
+            MADV_WIPEONFORK => flag(AreaFlags::WIPE_ON_FORK, none),
+            MADV_KEEPONFORK => flag(none, AreaFlags::WIPE_ON_FORK),
+            _ => {}
+        }
+        if self.areas.covers(address, end) {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM)
+        }
+    }
+
+    /// Forgets private contents. Shared memory keeps its contents, also when nobody else has it.
+    fn forget(&mut self, from: u64, to: u64) {
+        let parts: alloc::vec::Vec<(u64, u64)> = self
+            .areas
+            .overlapping(from, to)
+            .filter(|area| !super::sharing::is_alone(area))
+            .map(|area| (area.start.max(from), area.end.min(to)))
+            .collect();
+        for (from, to) in parts {
+            self.discard(from, to);
+        }
+    }
+}

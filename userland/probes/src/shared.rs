@@ -1,0 +1,93 @@
+//! Shared memory: one process's own until a child has it too; of a file, where the file is.
+//!
+//! Law: whoever writes, everybody who maps it or reads the file sees it.
+
+use std::fs::{File, OpenOptions, remove_file};
+use std::os::unix::fs::FileExt;
+
+use rt::memory::PAGE;
+use rt::process::{Ended, start, wait_for};
+use rt::shared::Shared;
+
+use crate::memory::{check, fill};
+use crate::moves::{Moves, tell};
+use crate::{Doing, Verdict, ensure};
+
+fn pattern(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fill(&mut bytes, seed, 0);
+    bytes
+}
+
+/// Anonymous shared memory moves as long as one process has it, before the child and after it.
+pub(crate) fn memory(moves: &mut Moves) -> Verdict {
+    const SIZE: usize = 64 * PAGE;
+    let memory = Shared::anonymous(SIZE).doing("map")?;
+    while moves.more() {
+        let seed = moves.round() * 10;
+        memory.write(0, &pattern(SIZE / 2, seed));
+        moves.point()?;
+        check(&memory.read(0, SIZE / 2), seed, 0)?;
+        let child = start(|| {
+            let work = || {
+                check(&memory.read(0, SIZE / 2), seed, 0)?;
+                memory.write(SIZE / 2, &pattern(SIZE / 2, seed + 1));
+                memory.write(0, &pattern(PAGE, seed + 2));
+                Ok(())
+            };
+            tell(work())
+        })
+        .doing("fork")?;
+        let ended = wait_for(child).doing("wait")?;
+        ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+        for _ in 0..2 {
+            check(&memory.read(0, PAGE), seed + 2, 0)?;
+            check(&memory.read(SIZE / 2, SIZE / 2), seed + 1, 0)?;
+            moves.point()?;
+        }
+    }
+    Ok(())
+}
+
+/// A file mapped shared: read(2), write(2) and the memory are one; where the process was before it
+/// mapped the file does not matter.
+pub(crate) fn file(moves: &mut Moves) -> Verdict {
+    const SIZE: usize = 6 * PAGE;
+    let path = std::env::temp_dir().join(format!("probe-shared-{}", std::process::id()));
+    let open = || -> std::io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        options.open(&path)
+    };
+    while moves.more() {
+        let seed = moves.round() * 10;
+        let file = open().doing("open")?;
+        file.set_len(SIZE as u64).doing("set the length")?;
+        moves.point()?;
+        let memory = Shared::file(&file, SIZE).doing("map")?;
+        memory.write(PAGE, &pattern(2 * PAGE, seed));
+        let mut read = vec![0; 2 * PAGE];
+        file.read_exact_at(&mut read, PAGE as u64).doing("read")?;
+        check(&read, seed, 0)?;
+        file.write_all_at(&pattern(PAGE, seed + 1), 4 * PAGE as u64)
+            .doing("write")?;
+        check(&memory.read(4 * PAGE, PAGE), seed + 1, 0)?;
+        let child = start(|| {
+            memory.write(0, &pattern(PAGE, seed + 2));
+            0
+        })
+        .doing("fork")?;
+        let ended = wait_for(child).doing("wait")?;
+        ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+        check(&memory.read(0, PAGE), seed + 2, 0)?;
+        drop(memory);
+        moves.point()?;
+        let mut read = vec![0; PAGE];
+        file.read_exact_at(&mut read, 0).doing("read again")?;
+        check(&read, seed + 2, 0)?;
+        file.read_exact_at(&mut read, PAGE as u64)
+            .doing("read again")?;
+        check(&read, seed, 0)?;
+    }
+    remove_file(&path).doing("remove")
+}

@@ -1,0 +1,79 @@
+//! Memory that other processes see written: `MAP_SHARED`.
+//!
+//! Law: bytes are copied in and out by volatile accesses, because they may change at any time; no
+//! reference into shared memory is ever handed out.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// A shared mapping; unmapped when dropped.
+#[derive(Debug)]
+pub struct Shared {
+    start: usize,
+    length: usize,
+}
+
+impl Shared {
+    /// `length` bytes of zeros, shared with children.
+    ///
+    /// # Errors
+    /// What mmap(2) says; `EINVAL` for a length of zero.
+    pub fn anonymous(length: usize) -> io::Result<Shared> {
+        Shared::map(length, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// The first `length` bytes of a file that is open for reading and writing.
+    ///
+    /// # Errors
+    /// What mmap(2) says; `EINVAL` for a length of zero.
+    pub fn file(file: &File, length: usize) -> io::Result<Shared> {
+        Shared::map(length, libc::MAP_SHARED, file.as_raw_fd())
+    }
+
+    fn map(length: usize, flags: libc::c_int, fd: libc::c_int) -> io::Result<Shared> {
+        let rights = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: without MAP_FIXED the kernel chooses a free place, so nothing is replaced.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, rights, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Shared {
+            start: start as usize,
+            length,
+        })
+    }
+
+    /// Copies `length` bytes out.
+    ///
+    /// # Panics
+    /// If they are not all in the mapping.
+    #[must_use]
+    pub fn read(&self, at: usize, length: usize) -> Vec<u8> {
+        assert!(at.checked_add(length).is_some_and(|end| end <= self.length));
+        (at..at + length)
+            // SAFETY: within the mapping; volatile, as others may write.
+            .map(|at| unsafe { ((self.start + at) as *const u8).read_volatile() })
+            .collect()
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Panics
+    /// If they do not all fit into the mapping.
+    pub fn write(&self, at: usize, bytes: &[u8]) {
+        let end = at.checked_add(bytes.len());
+        assert!(end.is_some_and(|end| end <= self.length));
+        for (at, byte) in (at..).zip(bytes) {
+            // SAFETY: within the mapping; volatile, as others may read or write.
+            unsafe { ((self.start + at) as *mut u8).write_volatile(*byte) };
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, of which no reference exists.
+        unsafe { libc::munmap(self.start as *mut libc::c_void, self.length) };
+    }
+}
