@@ -179,6 +179,7 @@ macro_rules! for_each_call {
             270 pselect6 Split [Value, Value, Value, Value, Value, Value];
             271 ppoll Split [Value, Value, Value, Value, Value];
             273 set_robust_list Local [Value, Value];
+            274 get_robust_list Local [Value, Value, Value];
             275 splice File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             276 tee File [Value, Value, Value, Value];
             277 sync_file_range File [Value, Value, Value, Value];
@@ -197,6 +198,7 @@ macro_rules! for_each_call {
             293 pipe2 File [Out(Fixed(8)), Value];
             295 preadv Split [Value, Value, Value, Value, Value];
             296 pwritev Split [Value, Value, Value, Value, Value];
+            297 rt_tgsigqueueinfo Home [Value, Value, Value, In(Fixed(128))];
             302 prlimit64 Split [Value, Value, Value, Value];
             306 syncfs File [Value];
             309 getcpu Local [Value, Value, Value];
@@ -211,6 +213,7 @@ macro_rules! for_each_call {
             334 rseq Local [Value, Value, Value, Value];
             424 pidfd_send_signal Home [Value, Value, MaybeIn(Fixed(128)), Value];
             434 pidfd_open File [Value, Value];
+            435 clone3 Split [Value, Value];
             436 close_range File [Value, Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];

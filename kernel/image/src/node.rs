@@ -69,6 +69,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         archive: info.archive,
         boot_unix_ns: machine::boot_unix_ns(),
         features: features(),
+        processors: 1,
     };
     let mut system = System::new(settings, machine::now_ns());
     if let Err(errno) = system.spawn_init(b"/init") {
@@ -111,7 +112,7 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             machine::log!("power off: status {status}");
             machine::power_off(status);
         }
-        if let Some(mut body) = system.begin() {
+        if let Some(mut turn) = system.begin(0) {
             // Nobody knows how long it will run.
             if let Some(card) = card.as_mut()
                 && system.is_urgent()
@@ -123,14 +124,14 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             let waiting = card.as_mut().is_some_and(VirtioNet::arm_interrupts);
             if waiting && !more && passed_over < PASSED_OVER_MAX {
                 passed_over += 1;
-                system.put_back(body);
+                system.put_back(0, turn);
                 continue;
             }
             passed_over = 0;
-            let turn = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
+            let slice = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
             // However many timers are due, a program gets on.
             let now = machine::now_ns();
-            let (first, slice) = (now + SLICE_MIN_NS, now + turn);
+            let (first, slice) = (now + SLICE_MIN_NS, now + slice);
             machine::set_timer(Some(
                 system
                     .poll_timeout()
@@ -138,10 +139,10 @@ fn serve(mut card: Option<VirtioNet>) -> ! {
             ));
             drop(guard);
             let now = machine::now_ns();
-            let exit = body.run();
+            let exit = turn.run();
             let then = machine::now_ns();
             if let Some(system) = SYSTEM.lock().as_mut() {
-                system.end(body, exit, then.saturating_sub(now), then);
+                system.end(0, turn, exit, then.saturating_sub(now), then);
             }
             continue;
         }

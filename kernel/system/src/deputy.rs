@@ -8,15 +8,15 @@
 //! [`System::run_remote`] → (wire) → [`System::reply`] → the body's call runs again and finds the
 //! answer.
 
-use crate::body::{Answer, Body, Effects, Forward, Purpose, Run};
+use crate::body::Effects;
 use crate::buffers::Buffers;
 use crate::dispatch::{CALL_PAGE_IN, CALL_TAKE_SIGNAL, CHUNK, wire_pid};
-use crate::home::{RemoteCall, Request};
+use crate::home::{HomeThread, RemoteCall, Request};
 use crate::memory::FileBacking;
-use crate::system::System;
+use crate::system::{Abandoned, System};
+use crate::thread::{Answer, Forward, Purpose, Run};
 use crate::wait::Stop;
 use abi::Errno;
-use alloc::boxed::Box;
 use machine::{Frame, FrameKind, PAGE_SIZE};
 use rpc::Admission;
 use wire::{BootId, Call, Message, NodeId, Outcome, Pid, Reply};
@@ -27,14 +27,16 @@ pub(crate) const BUS_ADRERR: i32 = 2;
 impl System {
     // ---- the body's side ---------------------------------------------------------------------
 
-    /// Sends a request to the home of a body that is away.
-    pub(crate) fn forward(&mut self, pid: u32, purpose: Purpose, request: Request) {
+    /// Sends a request of a thread to the home of its process.
+    pub(crate) fn forward(&mut self, tid: u32, purpose: Purpose, request: Request) {
+        let thread = self.thread(tid);
+        let (pid, seq) = (thread.pid, thread.next_seq);
+        thread.forward = Forward::Sent { seq, purpose };
         let body = self.body(pid);
-        let seq = body.next_seq;
-        body.forward = Forward::Sent { seq, purpose };
         let (home, epoch) = (body.home, body.epoch);
         let call = Call {
             pid: wire_pid(pid),
+            thread: wire_pid(tid),
             epoch,
             seq,
             number: request.number,
@@ -46,13 +48,15 @@ impl System {
     }
 
     /// Asks home to end the call that is under way, without effect if that is still possible.
-    pub(crate) fn send_cancel(&mut self, pid: u32, seq: u64) {
+    pub(crate) fn send_cancel(&mut self, tid: u32, seq: u64) {
+        let pid = self.thread(tid).pid;
         let body = self.body(pid);
         let (home, epoch) = (body.home, body.epoch);
         self.send(
             home,
             Message::Cancel {
                 pid: wire_pid(pid),
+                thread: wire_pid(tid),
                 epoch,
                 seq,
             },
@@ -61,119 +65,141 @@ impl System {
 
     /// An answer of home.
     pub(crate) fn reply(&mut self, from: NodeId, reply: Reply) {
-        let pid = reply.pid.0;
-        let Some(body) = self.bodies.get_mut(&pid) else {
-            return;
+        let tid = reply.thread.0;
+        let Some(thread) = self.threads.get(&tid) else {
+            return self.reply_to_nobody(from, &reply);
         };
-        if body.home != from || body.epoch != reply.epoch {
+        let pid = thread.pid;
+        let body = self.body(pid);
+        if body.home != from || body.epoch != reply.epoch || reply.pid.0 != pid {
             return;
         }
-        let Forward::Sent { seq, purpose } = body.forward else {
+        let thread = self.thread(tid);
+        let Forward::Sent { seq, purpose } = thread.forward else {
             return;
         };
         if seq != reply.seq {
             return;
         }
-        body.forward = Forward::Idle;
-        body.poked |= reply.poke;
+        thread.forward = Forward::Idle;
+        thread.poked |= reply.poke;
         match reply.outcome {
-            Outcome::Interrupted => body.restart.begun |= purpose == Purpose::Call,
+            Outcome::Interrupted => thread.restart.begun |= purpose == Purpose::Call,
             Outcome::Refused { epoch, .. } => {
                 machine::log!("process {pid}: this copy is stale (epoch {epoch} holds), dropped");
                 self.drop_stale(pid);
                 return;
             }
             Outcome::Value(value) => {
-                body.next_seq = body.next_seq.saturating_add(1);
-                self.answered(pid, purpose, value, &reply.data);
+                thread.next_seq = thread.next_seq.saturating_add(1);
+                self.answered(tid, purpose, value, &reply.data);
             }
         }
-        if self
-            .bodies
-            .get(&pid)
-            .is_some_and(|body| body.run != Run::Ready || body.freezing)
-        {
-            self.advance(pid);
+        let ready = |run| run == Run::Ready;
+        let freezing = self.bodies.get(&pid).is_some_and(|body| body.freezing);
+        let waits = self.threads.get(&tid);
+        if waits.is_some_and(|thread| !ready(thread.run) || freezing) {
+            self.advance(tid);
         }
     }
 
-    fn answered(&mut self, pid: u32, purpose: Purpose, value: i64, data: &[u8]) {
+    /// An answer for a thread that is over: only the child of a fork matters.
+    fn reply_to_nobody(&mut self, from: NodeId, reply: &Reply) {
+        let of =
+            |fork: &Abandoned| (fork.home, fork.epoch, fork.seq) == (from, reply.epoch, reply.seq);
+        if !self.abandoned.get(&reply.thread.0).is_some_and(of) {
+            return;
+        }
+        self.abandoned.remove(&reply.thread.0);
+        if let Outcome::Value(value) = reply.outcome
+            && let Ok(child @ 1..) = u32::try_from(value)
+        {
+            self.end_orphan(from, child);
+        }
+    }
+
+    fn answered(&mut self, tid: u32, purpose: Purpose, value: i64, data: &[u8]) {
         let buffers = Buffers::decode(data);
         let answer = match buffers {
             Some(buffers) => Answer { value, buffers },
             None => crate::home::plain(-i64::from(Errno::EIO.0)),
         };
         match purpose {
-            Purpose::Call => self.body(pid).forward = Forward::Ready(answer),
-            Purpose::Page(page) => self.file_page_came(pid, page, &answer),
-            Purpose::Signal => self.signal_came(pid, &answer),
+            Purpose::Call => self.thread(tid).forward = Forward::Ready(answer),
+            Purpose::Page(page) => self.file_page_came(tid, page, &answer),
+            Purpose::Signal => self.signal_came(tid, &answer),
             Purpose::Arrived => {}
             Purpose::Orphan => {
-                // A child without memory ends at once.
-                let child = u32::try_from(value).unwrap_or(0);
-                if self.may_be_child(pid, child) {
-                    let body = Body::child_of(self.body(pid), child, None);
-                    self.bodies.insert(child, Box::new(body));
-                    self.die_without_memory(child);
+                if let Ok(child @ 1..) = u32::try_from(value) {
+                    let pid = self.thread(tid).pid;
+                    let home = self.body(pid).home;
+                    self.end_orphan(home, child);
                 }
             }
         }
     }
 
-    /// Home says that signals are pending.
-    pub(crate) fn poked(&mut self, from: NodeId, pid: Pid, epoch: u64) {
-        let Some(body) = self.bodies.get_mut(&pid.0) else {
+    /// Home says that signals are pending, for one thread or (0) for any.
+    pub(crate) fn poked(&mut self, from: NodeId, pid: Pid, thread: Pid, epoch: u64) {
+        let Some(body) = self.bodies.get(&pid.0) else {
             return;
         };
         if body.home != from || body.epoch != epoch {
             return;
         }
-        body.poked = true;
-        self.wakes.push(pid.0);
+        for tid in self.tids(pid.0) {
+            if thread.0 == 0 || thread.0 == tid {
+                self.thread(tid).poked = true;
+                self.wakes.push(tid);
+            }
+        }
     }
 
-    /// Fetches the next unblocked signal. Returns whether the body goes on at once.
-    pub(crate) fn ask_for_signal(&mut self, pid: u32) -> bool {
-        let body = self.body(pid);
-        body.poked = false;
-        let mask = body.signals.mask;
+    /// Fetches the next unblocked signal. Returns whether the thread goes on at once.
+    pub(crate) fn ask_for_signal(&mut self, tid: u32) -> bool {
+        let thread = self.thread(tid);
+        thread.poked = false;
+        let mask = thread.mask_now();
         let request = Request::plain(CALL_TAKE_SIGNAL, [mask, 0, 0, 0, 0, 0]);
-        self.forward(pid, Purpose::Signal, request);
+        self.forward(tid, Purpose::Signal, request);
         false
     }
 
     /// A file page that is not on this node: ask home, unless the process cannot ask just now.
     pub(crate) fn request_file_page(
         &mut self,
-        pid: u32,
+        tid: u32,
         page: u64,
         backing: &FileBacking,
         offset: u64,
     ) -> Stop {
         let me = self.me;
+        let pid = self.thread(tid).pid;
         let body = self.body(pid);
         if body.home == me {
             return Stop::Errno(Errno::EFAULT);
         }
-        if body.effects == Effects::Open && body.forward == Forward::Idle && !body.freezing {
+        let may = body.effects == Effects::Open && !body.freezing;
+        if may && self.thread(tid).forward == Forward::Idle {
             let args = [u64::from(backing.home_file), offset, 0, 0, 0, 0];
             let request = Request::plain(CALL_PAGE_IN, args);
-            self.forward(pid, Purpose::Page(page), request);
+            self.forward(tid, Purpose::Page(page), request);
         }
         Stop::Wait
     }
 
-    fn file_page_came(&mut self, pid: u32, page: u64, answer: &Answer) {
+    fn file_page_came(&mut self, tid: u32, page: u64, answer: &Answer) {
+        let pid = self.thread(tid).pid;
         let bytes = answer.buffers.get(0).unwrap_or(&[]);
         if answer.value < 0 || bytes.len() != PAGE_SIZE {
-            self.force_signal(pid, abi::signal::SIGBUS, BUS_ADRERR, page);
+            self.force_signal(tid, abi::signal::SIGBUS, BUS_ADRERR, page);
             return;
         }
         let Ok(frame) = Frame::zeroed(FrameKind::User) else {
             return self.out_of_memory(pid);
         };
         frame.write(0, bytes);
-        if let Some(space) = self.body(pid).space.as_mut() {
+        if let Some(space) = self.space_mut(pid) {
             space.install_file(page, frame);
         }
     }
@@ -188,7 +214,7 @@ impl System {
 
     /// A call of a process whose home this is.
     pub(crate) fn remote_call(&mut self, from: NodeId, boot: BootId, call: Call) {
-        let pid = call.pid.0;
+        let (pid, tid) = (call.pid.0, call.thread.0);
         let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
             self.send(
                 from,
@@ -199,13 +225,16 @@ impl System {
             );
             return;
         };
-        let accepted = home.record.accept_effect(from, boot, call.epoch, call.seq);
+        let accepted = home
+            .record
+            .accept_effect(from, boot, call.epoch, call.thread, call.seq);
         if let Some((previous, release)) = accepted.release {
             self.send(previous, release);
         }
         let refusal = accepted.admission.refusal();
         let reply = |outcome| Reply {
             pid: call.pid,
+            thread: call.thread,
             epoch: call.epoch,
             seq: call.seq,
             outcome,
@@ -228,13 +257,13 @@ impl System {
                         seq: call.seq,
                         request,
                     };
-                    if let Some(home) = self.homes.get_mut(&pid) {
-                        home.remote = Some(remote);
+                    if let Some(thread) = self.home_thread(pid, tid) {
+                        thread.remote = Some(remote);
                     }
-                    self.run_remote(pid);
+                    self.run_remote(pid, tid);
                 }
                 None => self.complete_remote(
-                    pid,
+                    (pid, tid),
                     call.seq,
                     crate::home::plain(-i64::from(Errno::EINVAL.0)),
                 ),
@@ -254,33 +283,37 @@ impl System {
         }
     }
 
-    /// Executes the forwarded call of a process, again if it has waited.
-    pub(crate) fn run_remote(&mut self, pid: u32) {
-        let Some(home) = self.homes.get_mut(&pid) else {
-            return;
-        };
-        let Some(remote) = home.remote.take() else {
+    /// What home keeps of a thread.
+    pub(crate) fn home_thread(&mut self, pid: u32, tid: u32) -> Option<&mut HomeThread> {
+        self.homes.get_mut(&pid)?.threads.get_mut(&tid)
+    }
+
+    /// Executes the forwarded call of a thread, again if it has waited.
+    pub(crate) fn run_remote(&mut self, pid: u32, tid: u32) {
+        let Some(remote) = self
+            .home_thread(pid, tid)
+            .and_then(|thread| thread.remote.take())
+        else {
             return;
         };
         let (from, epoch) = (remote.from, remote.epoch);
-        let answer = match self.execute(pid, &remote.request) {
+        let answer = match self.execute(pid, tid, &remote.request) {
             Ok(answer) => answer,
             Err(Stop::Errno(errno)) => crate::home::plain(-i64::from(errno.0)),
             Err(Stop::Wait) => {
-                let Some(home) = self.homes.get_mut(&pid) else {
-                    return;
-                };
-                let interrupted = home.signal_waits();
                 let seq = remote.seq;
-                home.remote = Some(remote);
-                if interrupted {
-                    self.interrupt_remote(pid, seq);
+                if let Some(thread) = self.home_thread(pid, tid) {
+                    thread.remote = Some(remote);
+                }
+                let home = self.homes.get(&pid);
+                if home.is_some_and(|home| home.signal_waits(tid)) {
+                    self.interrupt_remote(pid, tid, seq);
                 }
                 return;
             }
         };
         if self.homes.contains_key(&pid) {
-            self.complete_remote(pid, remote.seq, answer);
+            self.complete_remote((pid, tid), remote.seq, answer);
         } else {
             // Its own end left nobody to reap it.
             let pid = wire_pid(pid);
@@ -289,7 +322,7 @@ impl System {
     }
 
     /// Sends the answer to the owner and keeps it for a repetition.
-    fn complete_remote(&mut self, pid: u32, seq: u64, answer: Answer) {
+    fn complete_remote(&mut self, (pid, tid): (u32, u32), seq: u64, answer: Answer) {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
@@ -297,13 +330,19 @@ impl System {
         let (owner, epoch) = (gate.owner(), gate.epoch());
         let reply = Reply {
             pid: wire_pid(pid),
+            thread: wire_pid(tid),
             epoch,
             seq,
             outcome: Outcome::Value(answer.value),
-            poke: home.signal_waits(),
+            poke: home.signal_waits(tid),
             data: answer.buffers.encode(),
         };
-        home.record.gate_mut().complete(seq, reply.clone());
+        let over = !home.threads.contains_key(&tid);
+        let gate = home.record.gate_mut();
+        gate.complete(wire_pid(tid), seq, reply.clone());
+        if over {
+            gate.close_lane(wire_pid(tid));
+        }
         self.send(owner, Message::Reply(reply));
     }
 
@@ -312,7 +351,7 @@ impl System {
         &mut self,
         from: NodeId,
         boot: BootId,
-        pid: Pid,
+        (pid, thread): (Pid, Pid),
         epoch: u64,
         seq: u64,
     ) {
@@ -320,39 +359,45 @@ impl System {
             self.send(from, Message::Lost { pid, epoch });
             return;
         };
-        if home.remote.as_ref().is_none_or(|remote| remote.seq != seq) {
+        let remote = home.threads.get(&thread.0);
+        let remote = remote.and_then(|thread| thread.remote.as_ref());
+        if remote.is_none_or(|remote| remote.seq != seq) {
             return;
         }
-        if home.record.gate_mut().cancel(from, boot, epoch, seq) {
-            self.end_remote(pid.0, seq);
+        let gate = home.record.gate_mut();
+        if gate.cancel(from, boot, epoch, thread, seq) {
+            self.end_remote(pid.0, thread.0, seq);
         }
     }
 
-    /// A signal ends the call that waits; the body looks at the signal and begins the call again.
-    pub(crate) fn interrupt_remote(&mut self, pid: u32, seq: u64) {
+    /// A signal ends the call that waits; the thread looks at the signal and begins the call again.
+    pub(crate) fn interrupt_remote(&mut self, pid: u32, tid: u32, seq: u64) {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
-        let gate = home.record.gate();
+        let gate = home.record.gate_mut();
         let (owner, boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
-        if home.record.gate_mut().cancel(owner, boot, epoch, seq) {
-            self.end_remote(pid, seq);
+        if gate.cancel(owner, boot, epoch, wire_pid(tid), seq) {
+            self.end_remote(pid, tid, seq);
         }
     }
 
-    fn end_remote(&mut self, pid: u32, seq: u64) {
+    fn end_remote(&mut self, pid: u32, tid: u32, seq: u64) {
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };
-        home.remote = None;
+        if let Some(thread) = home.threads.get_mut(&tid) {
+            thread.remote = None;
+        }
         let gate = home.record.gate();
         let (owner, epoch) = (gate.owner(), gate.epoch());
         let reply = Reply {
             pid: wire_pid(pid),
+            thread: wire_pid(tid),
             epoch,
             seq,
             outcome: Outcome::Interrupted,
-            poke: home.signal_waits(),
+            poke: home.signal_waits(tid),
             data: alloc::vec::Vec::new(),
         };
         self.send(owner, Message::Reply(reply));

@@ -5,14 +5,17 @@
 //! body that is worth no more than a fresh one until home has confirmed it.
 //!
 //! ```text
-//! page 0    Head: identity, registers, signal actions, limits, clocks
-//! page 1    extended processor state (XSAVE, standard format), zero padded
-//! page 2..  LayoutRecord, then area_count AreaRecords, then run_count RunRecords, zero padded
+//! page 0    Head: identity, signal actions, limits, clocks
+//! page 1..  thread_count times: ThreadRecord, then fpu_bytes of extended state (XSAVE, standard
+//!           format, a multiple of 8); zero padded
+//! then      LayoutRecord, area_count AreaRecords, run_count RunRecords; zero padded
 //! ```
 
-use crate::body::{AltStack, Body, Due, Effects, Forward, Ids, LIMITS, Restart, Run, SignalAction};
+use crate::body::{Body, Effects, Ids, LIMITS, SignalAction};
+use crate::hand_over::Frozen;
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
 use crate::signals::SignalInfo;
+use crate::thread::{AltStack, Due, Restart, Thread};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use machine::{FpuState, PAGE_SIZE, Registers, USER_END};
@@ -21,17 +24,21 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// No process with more threads moves: its descriptor would not fit into a message.
+pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
 const RFLAGS_USER: u64 = 0x24_0dd5;
-// Bits of `Head::flags`.
+/// `Head::flags`: stopped by a signal.
 const STOPPED: u32 = 1;
-/// The process is at a call that was wound back.
-const REWOUND: u32 = 2;
-const BEGUN: u32 = 4;
-const SAVED_MASK: u32 = 8;
-const FORCED: u32 = 16;
-const FLAGS: u32 = STOPPED | REWOUND | BEGUN | SAVED_MASK | FORCED;
+// Bits of `ThreadRecord::flags`.
+/// The thread is at a call that was wound back.
+const REWOUND: u32 = 1;
+const BEGUN: u32 = 2;
+const SAVED_MASK: u32 = 4;
+const FORCED: u32 = 8;
+const GRANTED: u32 = 16;
+const THREAD_FLAGS: u32 = REWOUND | BEGUN | SAVED_MASK | FORCED | GRANTED;
 
 #[repr(C)]
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -43,34 +50,44 @@ struct Head {
     fpu_bytes: u32,
     area_count: u32,
     run_count: u32,
+    thread_count: u32,
+    leader_status: u32,
+    ids: [u32; 6],
+    clock_ns: u64,
+    wall_offset_ns: u64,
+    cpu_ns: u64,
+    limits: [[u64; 2]; LIMITS],
+    actions: [[u64; 4]; 64],
+    reserved: [u8; 1704],
+}
+
+const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
+
+#[repr(C)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
+struct ThreadRecord {
+    tid: u32,
+    flags: u32,
     next_seq: u64,
     registers: [u64; 20],
     mask: u64,
     held_back: u64,
+    saved_mask: u64,
     alt_base: u64,
     alt_size: u64,
     alt_flags: u32,
-    ids: [u32; 6],
     due_signal: u32,
     due_code: i32,
     reserved: u32,
     due_words: [u64; 2],
-    saved_mask: u64,
     progress: u64,
     deadline_ns: u64,
-    clock_ns: u64,
-    wall_offset_ns: u64,
     cpu_ns: u64,
     clear_tid: u64,
     robust_head: u64,
     robust_length: u64,
     name: [u8; 16],
-    limits: [[u64; 2]; LIMITS],
-    actions: [[u64; 4]; 64],
-    reserved_end: [u8; 1416],
 }
-
-const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
 
 fn registers_to_words(r: &Registers) -> [u64; 20] {
     [
@@ -131,44 +148,131 @@ const NS_MAX: u64 = i64::MAX as u64 / 2;
 /// No process makes so many calls.
 const COUNT_MAX: u64 = u64::MAX / 2;
 
-fn flags(body: &Body) -> u32 {
-    let forced = body.signals.due.is_some_and(|due| due.forced);
-    let at = body.rewound_at;
+fn flags(thread: &Thread) -> u32 {
+    let forced = thread.signals.due.is_some_and(|due| due.forced);
+    let at = thread.rewound_at;
     [
-        (body.run == Run::Stopped, STOPPED),
-        (at != 0 && at == body.registers.rip, REWOUND),
-        (body.restart.begun, BEGUN),
-        (body.signals.saved_mask.is_some(), SAVED_MASK),
+        (at != 0 && at == thread.registers.rip, REWOUND),
+        (thread.restart.begun, BEGUN),
+        (thread.signals.saved_mask.is_some(), SAVED_MASK),
         (forced, FORCED),
+        (thread.restart.granted, GRANTED),
     ]
     .into_iter()
     .map(|(set, flag)| if set { flag } else { 0 })
     .sum()
 }
 
-/// The descriptor of a frozen body. Empty if its memory cannot be described, which the caller has
+impl ThreadRecord {
+    fn of(thread: &Thread) -> ThreadRecord {
+        let due = thread.signals.due.map(|due| due.info).unwrap_or_default();
+        ThreadRecord {
+            tid: thread.tid,
+            flags: flags(thread),
+            next_seq: thread.next_seq,
+            registers: registers_to_words(&thread.registers),
+            mask: thread.signals.mask,
+            held_back: thread.held_back,
+            saved_mask: thread.signals.saved_mask.unwrap_or(0),
+            alt_base: thread.signals.alt_stack.base,
+            alt_size: thread.signals.alt_stack.size,
+            alt_flags: thread.signals.alt_stack.flags,
+            due_signal: due.signal,
+            due_code: due.code,
+            reserved: 0,
+            due_words: due.words,
+            progress: thread.restart.progress,
+            deadline_ns: thread.restart.deadline_ns,
+            cpu_ns: thread.cpu_ns,
+            clear_tid: thread.clear_tid,
+            robust_head: thread.robust_list.0,
+            robust_length: thread.robust_list.1,
+            name: thread.name,
+        }
+    }
+
+    /// The thread, waiting to be looked at.
+    fn to_thread(&self, pid: u32, fpu: FpuState) -> Result<Thread, &'static str> {
+        if self.reserved != 0 || self.flags & !THREAD_FLAGS != 0 {
+            return Err("reserved bits of a thread are set");
+        }
+        if self.due_signal > abi::signal::SIGNAL_MAX {
+            return Err("a signal that does not exist");
+        }
+        if Pid(self.tid).home() != Pid(pid).home() {
+            return Err("a thread of another home");
+        }
+        let registers = words_to_registers(&self.registers);
+        let in_user = [
+            registers.rip,
+            registers.rsp,
+            registers.fs_base,
+            registers.gs_base,
+        ];
+        if in_user.iter().any(|address| *address > USER_END) {
+            return Err("a register points outside of user space");
+        }
+        // What counts up must be able to go on doing so.
+        if [self.next_seq, self.cpu_ns]
+            .iter()
+            .any(|count| *count > COUNT_MAX)
+        {
+            return Err("a count out of range");
+        }
+        let mut thread = Thread::new(self.tid, pid);
+        thread.next_seq = self.next_seq;
+        thread.registers = registers;
+        *thread.fpu = fpu;
+        thread.signals.set_mask(self.mask);
+        thread.held_back = self.held_back;
+        thread.signals.alt_stack = AltStack {
+            base: self.alt_base,
+            size: self.alt_size,
+            flags: self.alt_flags,
+        };
+        thread.signals.saved_mask = (self.flags & SAVED_MASK != 0).then_some(self.saved_mask);
+        thread.signals.due = (self.due_signal != 0).then_some(Due {
+            info: SignalInfo {
+                signal: self.due_signal,
+                code: self.due_code,
+                words: self.due_words,
+            },
+            forced: self.flags & FORCED != 0,
+        });
+        thread.restart = Restart {
+            progress: self.progress,
+            deadline_ns: self.deadline_ns,
+            begun: self.flags & BEGUN != 0,
+            granted: self.flags & GRANTED != 0,
+        };
+        if self.flags & REWOUND != 0 {
+            thread.rewound_at = registers.rip;
+        }
+        thread.cpu_ns = self.cpu_ns;
+        thread.clear_tid = self.clear_tid;
+        thread.robust_list = (self.robust_head, self.robust_length);
+        thread.name = self.name;
+        Ok(thread)
+    }
+}
+
+/// The descriptor of a frozen process. Empty if its memory cannot be described, which the caller has
 /// ruled out by asking for obstacles.
-pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
-    let Some(Ok(records)) = body.space.as_ref().map(Space::export) else {
+pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
+    let Ok(records) = frozen.space.export() else {
         return Vec::new();
     };
-    let fpu = body.fpu.bytes();
-    let due = body.signals.due.map(|due| due.info).unwrap_or_default();
+    let body = &frozen.body;
     let head = Head {
         magic: MAGIC,
         version: VERSION,
-        flags: flags(body),
+        flags: if body.stopped { STOPPED } else { 0 },
         pid: body.pid,
-        fpu_bytes: fpu.len() as u32,
+        fpu_bytes: FpuState::size() as u32,
         area_count: records.areas.len() as u32,
         run_count: records.runs.len() as u32,
-        next_seq: body.next_seq,
-        registers: registers_to_words(&body.registers),
-        mask: body.signals.mask,
-        held_back: body.held_back,
-        alt_base: body.signals.alt_stack.base,
-        alt_size: body.signals.alt_stack.size,
-        alt_flags: body.signals.alt_stack.flags,
+        thread_count: frozen.threads.len() as u32,
+        leader_status: body.leader_status,
         ids: [
             body.ids.uid,
             body.ids.euid,
@@ -177,32 +281,24 @@ pub(crate) fn encode(body: &Body, now: u64) -> Vec<u8> {
             body.ids.egid,
             body.ids.sgid,
         ],
-        due_signal: due.signal,
-        due_code: due.code,
-        reserved: 0,
-        due_words: due.words,
-        saved_mask: body.signals.saved_mask.unwrap_or(0),
-        progress: body.restart.progress,
-        deadline_ns: body.restart.deadline_ns,
         clock_ns: body.clock_ns(now),
         wall_offset_ns: body.wall_offset_ns,
         cpu_ns: body.cpu_ns,
-        clear_tid: body.clear_tid,
-        robust_head: body.robust_list.0,
-        robust_length: body.robust_list.1,
-        name: body.name,
         limits: body.limits.map(|(soft, hard)| [soft, hard]),
         actions: body
-            .signals
             .actions
+            .0
             .map(|a| [a.handler, a.flags, a.restorer, a.mask]),
-        reserved_end: [0; 1416],
+        reserved: [0; 1704],
     };
     // Room for all but the most scattered memory: what grows is copied.
-    let mut bytes = Vec::with_capacity(4 * PAGE_SIZE);
+    let mut bytes = Vec::with_capacity((3 + frozen.threads.len()) * PAGE_SIZE);
     bytes.extend_from_slice(head.as_bytes());
-    bytes.extend_from_slice(fpu);
-    bytes.resize(2 * PAGE_SIZE, 0);
+    for thread in &frozen.threads {
+        bytes.extend_from_slice(ThreadRecord::of(thread).as_bytes());
+        bytes.extend_from_slice(thread.fpu.bytes());
+    }
+    bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
     bytes.extend_from_slice(records.layout.as_bytes());
     bytes.extend_from_slice(records.areas.as_bytes());
     bytes.extend_from_slice(records.runs.as_bytes());
@@ -239,7 +335,43 @@ fn take_many<T: FromBytes + KnownLayout + Immutable + Clone>(
         .collect()
 }
 
-/// A body from a descriptor, arrived at node time `now` after it stood still for `elapsed` ns.
+/// The threads behind the head. The bytes of each are there before it is made.
+fn threads(rest: &mut &[u8], head: &Head) -> Result<Vec<Thread>, &'static str> {
+    let count = head.thread_count as usize;
+    if count == 0 || count > THREADS_MAX {
+        return Err("no threads, or too many");
+    }
+    if head.fpu_bytes as usize != FpuState::size() {
+        return Err("extended state does not fit this processor");
+    }
+    let all = rest.len();
+    let mut threads: Vec<Thread> = Vec::new();
+    for _ in 0..count {
+        let record: ThreadRecord = take(rest).ok_or("descriptor is too short")?;
+        let (fpu, behind) = rest
+            .split_at_checked(head.fpu_bytes as usize)
+            .ok_or("descriptor is too short")?;
+        *rest = behind;
+        let fpu = FpuState::from_bytes(fpu).ok_or("extended state does not fit this processor")?;
+        let thread = record.to_thread(head.pid, fpu)?;
+        if threads.last().is_some_and(|last| last.tid >= thread.tid) {
+            return Err("threads out of order");
+        }
+        threads.push(thread);
+    }
+    let used = all - rest.len();
+    let (padding, behind) = rest
+        .split_at_checked(used.next_multiple_of(PAGE_SIZE) - used)
+        .ok_or("descriptor is too short")?;
+    *rest = behind;
+    if all_zero(padding) {
+        Ok(threads)
+    } else {
+        Err("bytes behind the threads")
+    }
+}
+
+/// A process from a descriptor, arrived at node time `now` after it stood still for `elapsed` ns.
 ///
 /// # Errors
 /// What is wrong, in words. Nothing was made then.
@@ -248,7 +380,7 @@ pub(crate) fn decode(
     pid: u32,
     now: u64,
     elapsed: u64,
-) -> Result<Box<Body>, &'static str> {
+) -> Result<Frozen, &'static str> {
     let mut rest = bytes;
     let head: Head = take(&mut rest).ok_or("descriptor is too short")?;
     if head.magic != MAGIC || head.version != VERSION {
@@ -257,57 +389,35 @@ pub(crate) fn decode(
     if head.pid != pid {
         return Err("descriptor of another process");
     }
-    let reserved_zero = head.reserved == 0 && all_zero(&head.reserved_end);
-    if !reserved_zero || head.flags & !FLAGS != 0 {
+    if !all_zero(&head.reserved) || head.flags & !STOPPED != 0 {
         return Err("reserved bits of the descriptor are set");
     }
-    if head.due_signal > abi::signal::SIGNAL_MAX {
-        return Err("a signal that does not exist");
-    }
-    let registers = words_to_registers(&head.registers);
-    let in_user = [
-        registers.rip,
-        registers.rsp,
-        registers.fs_base,
-        registers.gs_base,
-    ];
-    if in_user.iter().any(|address| *address > USER_END) {
-        return Err("a register points outside of user space");
-    }
-    let (fpu, memory) = rest
-        .split_at_checked(PAGE_SIZE)
-        .ok_or("descriptor is too short")?;
-    let fpu = fpu
-        .get(..head.fpu_bytes as usize)
-        .ok_or("extended state is too long")?;
-    let fpu = FpuState::from_bytes(fpu).ok_or("extended state does not fit this processor")?;
-    let mut memory = memory;
-    let layout: LayoutRecord = take(&mut memory).ok_or("descriptor is too short")?;
+    let threads = threads(&mut rest, &head)?;
+    let layout: LayoutRecord = take(&mut rest).ok_or("descriptor is too short")?;
     let areas: Vec<AreaRecord> =
-        take_many(&mut memory, head.area_count).ok_or("descriptor is too short")?;
+        take_many(&mut rest, head.area_count).ok_or("descriptor is too short")?;
     let runs: Vec<RunRecord> =
-        take_many(&mut memory, head.run_count).ok_or("descriptor is too short")?;
-    if memory.len() >= PAGE_SIZE || !all_zero(memory) {
+        take_many(&mut rest, head.run_count).ok_or("descriptor is too short")?;
+    if rest.len() >= PAGE_SIZE || !all_zero(rest) {
         return Err("bytes behind the descriptor");
     }
+    let body = body(&head, &threads, now, elapsed)?;
     let space = Space::import(&areas, &runs, &layout).map_err(Invalid::reason)?;
+    Ok(Frozen {
+        body: Box::new(body),
+        threads,
+        space,
+    })
+}
 
-    let mut body = Body::new(pid, Pid(pid).home());
+fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body, &'static str> {
+    let mut body = Body::new(head.pid, Pid(head.pid).home());
+    body.threads = threads.iter().map(|thread| thread.tid).collect();
     body.effects = Effects::Gated;
-    body.forward = Forward::Idle;
     body.arriving = true;
-    body.next_seq = head.next_seq;
-    body.space = Some(space);
-    body.registers = registers;
-    body.fpu = Box::new(fpu);
-    body.signals.set_mask(head.mask);
-    body.held_back = head.held_back;
-    body.signals.alt_stack = AltStack {
-        base: head.alt_base,
-        size: head.alt_size,
-        flags: head.alt_flags,
-    };
-    body.signals.actions = head
+    body.leader_status = head.leader_status;
+    body.stopped = head.flags & STOPPED != 0;
+    body.actions.0 = head
         .actions
         .map(|[handler, flags, restorer, mask]| SignalAction {
             handler,
@@ -324,26 +434,11 @@ pub(crate) fn decode(
         egid,
         sgid,
     };
-    body.signals.saved_mask = (head.flags & SAVED_MASK != 0).then_some(head.saved_mask);
-    body.signals.due = (head.due_signal != 0).then_some(Due {
-        info: SignalInfo {
-            signal: head.due_signal,
-            code: head.due_code,
-            words: head.due_words,
-        },
-        forced: head.flags & FORCED != 0,
-    });
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
-    body.restart = Restart {
-        progress: head.progress,
-        deadline_ns: head.deadline_ns,
-        begun: head.flags & BEGUN != 0,
-    };
-    if head.flags & REWOUND != 0 {
-        body.rewound_at = registers.rip;
+    if head.cpu_ns > COUNT_MAX {
+        return Err("a count out of range");
     }
-    let sane = [head.clock_ns, head.cpu_ns, head.wall_offset_ns, elapsed];
-    if sane.iter().any(|ns| *ns > NS_MAX) || head.next_seq > COUNT_MAX {
+    if head.clock_ns > NS_MAX || head.wall_offset_ns > NS_MAX || elapsed > NS_MAX {
         return Err("clock out of range");
     }
     let clock = head.clock_ns.saturating_add(elapsed);
@@ -351,21 +446,14 @@ pub(crate) fn decode(
         i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;
     body.wall_offset_ns = head.wall_offset_ns;
     body.cpu_ns = head.cpu_ns;
-    body.clear_tid = head.clear_tid;
-    body.robust_list = (head.robust_head, head.robust_length);
-    body.name = head.name;
-    body.run = if head.flags & STOPPED != 0 {
-        Run::Stopped
-    } else {
-        Run::Blocked
-    };
-    Ok(Box::new(body))
+    Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PID: u32 = 0x0001_0007;
     const DUE: Due = Due {
         info: SignalInfo {
             signal: 14,
@@ -375,52 +463,74 @@ mod tests {
         forced: true,
     };
 
-    fn body() -> Body {
-        let mut body = Body::new(0x0001_0007, wire::NodeId(1));
-        body.space = Some(Space::new().expect("frames"));
-        body.registers.rip = 0x40_1000;
-        body.registers.rsp = 0x7fff_0000;
-        body.registers.rflags = 0x246;
-        body.next_seq = 9;
-        body.signals.actions[9].handler = 0x40_2000;
-        body.restart.progress = 77;
-        body.restart.begun = true;
-        body.rewound_at = 0x40_1000;
-        body.signals.saved_mask = Some(0);
-        body.signals.due = Some(DUE);
-        body.name[..3].copy_from_slice(b"abc");
-        body
+    /// A process of two threads.
+    fn frozen() -> Frozen {
+        let mut body = Body::new(PID, wire::NodeId(1));
+        body.actions.0[9].handler = 0x40_2000;
+        let mut first = Thread::new(PID, PID);
+        first.registers.rip = 0x40_1000;
+        first.registers.rsp = 0x7fff_0000;
+        first.registers.rflags = 0x246;
+        first.next_seq = 9;
+        first.restart.progress = 77;
+        first.restart.begun = true;
+        first.rewound_at = 0x40_1000;
+        first.signals.saved_mask = Some(0);
+        first.signals.due = Some(DUE);
+        first.name[..3].copy_from_slice(b"abc");
+        let mut second = first.child(PID + 1, PID);
+        second.registers.rsp = 0x7000_0000;
+        second.next_seq = 3;
+        second.restart.granted = true;
+        body.threads.insert(PID + 1);
+        Frozen {
+            body: Box::new(body),
+            threads: alloc::vec![first, second],
+            space: Space::new().expect("frames"),
+        }
     }
 
     #[test]
-    fn a_body_survives_its_descriptor() {
-        let bytes = encode(&body(), 1_000);
+    fn a_process_survives_its_descriptor() {
+        let was = frozen();
+        let bytes = encode(&was, 1_000);
         assert_eq!(bytes.len() % PAGE_SIZE, 0);
-        let back = decode(&bytes, 0x0001_0007, 5_000_000, 10).expect("valid");
-        assert_eq!(back.registers, body().registers);
-        assert_eq!(back.signals.actions[9].handler, 0x40_2000);
-        assert_eq!((back.next_seq, back.restart.progress), (9, 77));
-        assert_eq!(back.restart, body().restart);
-        assert_eq!(back.signals.saved_mask, Some(0));
-        assert_eq!(back.signals.due, Some(DUE));
-        assert_eq!(back.clock_ns(5_000_000), 1_010);
-        assert_eq!(back.short_name(), b"abc");
+        let back = decode(&bytes, PID, 5_000_000, 10).expect("valid");
+        assert_eq!(back.body.actions, was.body.actions);
+        assert_eq!(back.body.threads, was.body.threads);
+        assert_eq!(back.body.clock_ns(5_000_000), 1_010);
+        for (back, was) in back.threads.iter().zip(&was.threads) {
+            assert_eq!((back.tid, back.pid), (was.tid, PID));
+            assert_eq!(back.registers, was.registers);
+            assert_eq!(back.restart, was.restart);
+            assert_eq!(back.signals, was.signals);
+            assert_eq!(back.next_seq, was.next_seq);
+            assert_eq!(back.short_name(), b"abc");
+        }
     }
 
     #[test]
     fn every_truncation_and_the_wrong_process_are_refused() {
-        let bytes = encode(&body(), 0);
+        let bytes = encode(&frozen(), 0);
         for length in (0..bytes.len()).step_by(61) {
-            assert!(
-                decode(&bytes[..length], 0x0001_0007, 0, 0).is_err() || length > 2 * PAGE_SIZE + 64
-            );
+            assert!(decode(&bytes[..length], PID, 0, 0).is_err() || length > 2 * PAGE_SIZE + 64);
         }
-        assert!(decode(&bytes, 0x0001_0008, 0, 0).is_err());
-        let mut kernel = bytes.clone();
-        kernel[40 + 16 * 8 + 7] = 0xff;
-        assert_eq!(
-            decode(&kernel, 0x0001_0007, 0, 0).err(),
-            Some("a register points outside of user space")
-        );
+        assert!(decode(&bytes, PID + 1, 0, 0).is_err());
+        let rip = PAGE_SIZE + 16 + 16 * 8;
+        for (at, byte, reason) in [
+            (rip + 7, 0xff, "a register points outside of user space"),
+            (PAGE_SIZE + 5, 1, "reserved bits of a thread are set"),
+            (32, 0, "no threads, or too many"),
+            (33, 1, "a thread of another home"),
+        ] {
+            let mut bad = bytes.clone();
+            bad[at] = byte;
+            assert_eq!(decode(&bad, PID, 0, 0).err(), Some(reason));
+        }
+        let mut twice = bytes.clone();
+        let second = PAGE_SIZE + size_of::<ThreadRecord>() + FpuState::size();
+        twice[second] = twice[PAGE_SIZE];
+        let out_of_order = Some("threads out of order");
+        assert_eq!(decode(&twice, PID, 0, 0).err(), out_of_order);
     }
 }

@@ -5,14 +5,15 @@
 //! (`FileCall`); none can reach what belongs to another place. In-buffers are copied and out-buffers
 //! made writable before anything happens, so that a bad pointer is EFAULT without effect.
 
-use crate::body::{Answer, Body, Forward, Pending, Purpose};
+use crate::body::Body;
 use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
 use crate::files::{FileCall, Job, calls as file_calls};
-use crate::home::{Home, Request};
+use crate::home::{Home, HomeThread, Request};
 use crate::memory::StringStop;
 use crate::system::{Flow, System};
 use crate::terminals::GOES_ON;
+use crate::thread::{Answer, Forward, Pending, Purpose, Thread};
 use crate::wait::Stop;
 use abi::table::{self, Arg, Call, Length, Place};
 use abi::{Errno, for_each_call};
@@ -54,6 +55,10 @@ pub const CALL_PENDING: u32 = PSEUDO + 11;
 pub const CALL_SET_IDS: u32 = PSEUDO + 12;
 /// Whether the process does not want to wait for its children: `(0 or 1)`.
 pub const CALL_DISOWN: u32 = PSEUDO + 13;
+/// A thread is to be; the value is its number.
+pub const CALL_THREAD: u32 = PSEUDO + 14;
+/// The calling thread is over, and others go on.
+pub const CALL_THREAD_END: u32 = PSEUDO + 15;
 /// Bytes of a file that execve has opened: `(handle, offset, length)`; in buffer 1 of the answer.
 pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
@@ -71,8 +76,10 @@ pub const PATH_MAX: usize = 4096;
 pub struct LocalCall<'a> {
     /// The node.
     pub system: &'a mut System,
-    /// The caller.
+    /// The process.
     pub pid: u32,
+    /// The calling thread.
+    pub tid: u32,
     /// The row, if it is a call of Linux.
     pub row: Option<&'static Call>,
     /// Arguments.
@@ -83,8 +90,10 @@ pub struct LocalCall<'a> {
 pub struct HomeCall<'a> {
     /// The home node.
     pub system: &'a mut System,
-    /// The caller.
+    /// The process.
     pub pid: u32,
+    /// The calling thread, which is the one to wait.
+    pub tid: u32,
     /// Arguments.
     pub args: [u64; 6],
     /// In-buffers.
@@ -100,6 +109,13 @@ impl HomeCall<'_> {
             .homes
             .get_mut(&self.pid)
             .expect("a call is executed only for a process that is here")
+    }
+
+    /// What home keeps of the calling thread.
+    pub fn thread(&mut self) -> &mut HomeThread {
+        let tid = self.tid;
+        let thread = self.home().threads.get_mut(&tid);
+        thread.expect("a call is executed only for a thread that is here")
     }
 
     /// An in-buffer, empty if it was not given.
@@ -175,6 +191,7 @@ macro_rules! dispatchers {
                 $($number => perform_row!($place $name call),)*
                 CALL_END => split::end(call),
                 CALL_STOPPED => split::stopped(call),
+                CALL_THREAD_END => split::thread_end(call),
                 _ => local::missing(call, number),
             }
         }
@@ -199,6 +216,8 @@ macro_rules! dispatchers {
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),
                 CALL_LIMIT => home_calls::limit(call),
+                CALL_THREAD => home_calls::thread(call),
+                CALL_THREAD_END => home_calls::thread_end(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -235,17 +254,21 @@ fn served_by_files(number: u32) -> bool {
 }
 
 impl System {
-    /// Runs the call a body is in, from its beginning or from where its restart record says.
-    pub(crate) fn perform(&mut self, pid: u32, pending: Pending) -> Flow {
+    /// Runs the call a thread is in, from its beginning or from where its restart record says.
+    pub(crate) fn perform(&mut self, tid: u32, pending: Pending) -> Flow {
         let row = table::call(u64::from(pending.number));
+        let pid = self.thread(tid).pid;
         let mut call = LocalCall {
             system: self,
             pid,
+            tid,
             row,
             args: pending.args,
         };
         let result = perform_local(pending.number, &mut call);
-        let Some(body) = self.bodies.get_mut(&pid) else {
+        // A thread that has taken over its process is called by another number now.
+        let tid = call.tid;
+        let Some(thread) = self.threads.get_mut(&tid) else {
             return Flow::Over;
         };
         let value = match result {
@@ -254,25 +277,32 @@ impl System {
             Err(Stop::Wait) => return Flow::Wait,
         };
         // execve and rt_sigreturn replace the registers and end the call themselves.
-        if body.call.is_some_and(|call| call.number < PSEUDO) {
-            body.finish_call(value);
+        if thread.call.is_some_and(|call| call.number < PSEUDO) {
+            thread.finish_call(value);
         } else {
-            body.call = None;
+            thread.call = None;
         }
         Flow::Again
     }
 
-    /// Executes a call at home, for a body here or elsewhere.
-    pub(crate) fn execute(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
-        if !self.homes.contains_key(&pid) {
+    /// Executes a call at home, for a thread here or elsewhere.
+    pub(crate) fn execute(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        request: &Request,
+    ) -> Result<Answer, Stop> {
+        let home = self.homes.get(&pid);
+        if home.is_none_or(|home| !home.threads.contains_key(&tid)) {
             return Err(Stop::Errno(Errno::ESRCH));
         }
         if served_by_files(request.number) {
-            return self.execute_file(pid, request);
+            return self.execute_file(pid, tid, request);
         }
         let mut call = HomeCall {
             system: self,
             pid,
+            tid,
             args: request.args,
             inputs: &request.inputs,
             outputs: Buffers::new(),
@@ -305,15 +335,16 @@ impl System {
         }
     }
 
-    fn execute_file(&mut self, pid: u32, request: &Request) -> Result<Answer, Stop> {
+    fn execute_file(&mut self, pid: u32, tid: u32, request: &Request) -> Result<Answer, Stop> {
         let job = self.job(pid, request);
-        let read_until = self.read_deadline(pid, request);
+        let read_until = self.read_deadline(tid, request);
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
         let who = home.who();
         let mut files = home.files.take().ok_or(Errno::ESRCH)?;
         let fs = self.fs.clone();
         let now = self.now;
         let mut call = FileCall::new(&mut files, &fs, self, pid, now, request.args);
+        call.tid = tid;
         for (arg, bytes) in request.inputs.iter() {
             call.inputs[arg] = Some(bytes);
         }
@@ -339,7 +370,7 @@ impl System {
             home.files = Some(files);
         }
         if request.number == CALL_READ {
-            self.keep_read_deadline(pid, result == Err(Stop::Wait), deadline);
+            self.keep_read_deadline(tid, result == Err(Stop::Wait), deadline);
         }
         if let Some(signal) = raised {
             self.signal(pid, signal);
@@ -388,6 +419,11 @@ impl LocalCall<'_> {
         self.system.body(self.pid)
     }
 
+    /// The calling thread.
+    pub fn thread(&mut self) -> &mut Thread {
+        self.system.thread(self.tid)
+    }
+
     /// Copies from user memory.
     ///
     /// # Errors
@@ -403,7 +439,7 @@ impl LocalCall<'_> {
         let done = self
             .system
             .with_space(self.pid, |space, pages| space.read(address, into, pages));
-        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+        done.map_err(|trouble| self.system.trouble(self.tid, trouble))
     }
 
     /// Copies to user memory, all or nothing.
@@ -411,7 +447,7 @@ impl LocalCall<'_> {
         let done = self
             .system
             .with_space(self.pid, |space, pages| space.write(address, bytes, pages));
-        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+        done.map_err(|trouble| self.system.trouble(self.tid, trouble))
     }
 
     /// Makes sure that [`LocalCall::write`] will succeed.
@@ -419,7 +455,7 @@ impl LocalCall<'_> {
         let done = self.system.with_space(self.pid, |space, pages| {
             space.make_writable(address, length, pages)
         });
-        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+        done.map_err(|trouble| self.system.trouble(self.tid, trouble))
     }
 
     /// A NUL-terminated string of less than `max` bytes.
@@ -435,7 +471,7 @@ impl LocalCall<'_> {
         match read {
             Ok(string) => Ok(string),
             Err(StringStop::TooLong) => Err(Stop::Errno(Errno::ENAMETOOLONG)),
-            Err(StringStop::Trouble(trouble)) => Err(self.system.trouble(self.pid, trouble)),
+            Err(StringStop::Trouble(trouble)) => Err(self.system.trouble(self.tid, trouble)),
         }
     }
 
@@ -448,10 +484,10 @@ impl LocalCall<'_> {
 
     /// Waits until the process's clock shows this, or until something else wakes it.
     pub fn wait_until(&mut self, deadline_ns: u64) -> Stop {
-        let restart = &mut self.body().restart;
+        let restart = &mut self.thread().restart;
         restart.deadline_ns = deadline_ns;
         restart.begun = true;
-        self.system.set_alarm(self.pid, deadline_ns);
+        self.system.set_alarm(self.tid, deadline_ns);
         Stop::Wait
     }
 
@@ -463,31 +499,31 @@ impl LocalCall<'_> {
         &mut self,
         make: impl FnOnce(&mut Self) -> Result<Request, Stop>,
     ) -> Result<Answer, Stop> {
-        match core::mem::replace(&mut self.body().forward, Forward::Idle) {
+        match core::mem::replace(&mut self.thread().forward, Forward::Idle) {
             Forward::Ready(answer) => return Ok(answer),
             sent @ Forward::Sent { .. } => {
-                self.body().forward = sent;
+                self.thread().forward = sent;
                 return Err(Stop::Wait);
             }
             Forward::Idle => {}
         }
         let request = make(self)?;
-        let drains = self.body().freezing && !self.body().obeys_kernel();
+        let drains = self.body().freezing && !self.thread().obeys_kernel();
         if !self.system.effects_open(self.pid) || drains {
             return Err(Stop::Wait);
         }
         let me = self.system.me;
         if self.body().home == me {
-            return match self.system.execute(self.pid, &request) {
+            return match self.system.execute(self.pid, self.tid, &request) {
                 Err(Stop::Errno(errno)) => Ok(crate::home::plain(-i64::from(errno.0))),
                 Err(Stop::Wait) => {
-                    self.body().restart.begun = true;
+                    self.thread().restart.begun = true;
                     Err(Stop::Wait)
                 }
                 done => done,
             };
         }
-        self.system.forward(self.pid, Purpose::Call, request);
+        self.system.forward(self.tid, Purpose::Call, request);
         Err(Stop::Wait)
     }
 
@@ -505,9 +541,10 @@ impl LocalCall<'_> {
 
     /// See [`SHIELDS`].
     pub(crate) fn shields(&mut self) -> u64 {
-        let signals = &self.body().signals;
+        let signals = self.thread().signals;
+        let actions = &self.body().actions;
         let shield = |signal, shield| {
-            let shielded = signals.ignores(signal) || !signals.lets_through(signal);
+            let shielded = actions.ignore(signal) || !signals.lets_through(signal);
             if shielded { shield } else { 0 }
         };
         shield(abi::signal::SIGTTIN, SHIELD_TTIN) | shield(abi::signal::SIGTTOU, SHIELD_TTOU)
@@ -519,7 +556,7 @@ impl LocalCall<'_> {
             args[SHIELDS] = self.shields();
         }
         if row.number == CALL_READ {
-            args[GOES_ON] = u64::from(self.body().restart.begun);
+            args[GOES_ON] = u64::from(self.thread().restart.begun);
         }
         let answer = self.home(|call| {
             let inputs = call.gather(row, args)?;
@@ -578,7 +615,7 @@ impl LocalCall<'_> {
         let total = args[2].min(i32::MAX as u64 & !0xfff);
         let writes = matches!(row.args[1], Arg::In(_));
         loop {
-            let done = self.body().restart.progress;
+            let done = self.thread().restart.progress;
             let piece = (total - done.min(total)).min(CHUNK);
             let offset = if args[3] as i64 >= 0 {
                 args[3].saturating_add(done)
@@ -596,7 +633,7 @@ impl LocalCall<'_> {
             match self.forwarded_row(row, step) {
                 Ok(moved) => {
                     let done = done + moved.min(piece);
-                    self.body().restart.progress = done;
+                    self.thread().restart.progress = done;
                     // A write goes on until it is told to wait; a short read is all there is.
                     let short = moved == 0 || (moved < piece && !writes);
                     if short || done >= total {

@@ -5,7 +5,7 @@
 //! each; segments are read lazily, by content from this node's boot image where that has the file,
 //! else from home.
 
-use crate::body::{Body, Restart, Signals, padded_name};
+use crate::body::Body;
 use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_PROGRAM};
 use crate::dispatch::{
     CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, LocalCall, PATH_MAX, result_of,
@@ -15,9 +15,11 @@ use crate::home::{Home, Request};
 use crate::memory::elf::{Part, parse_header};
 use crate::memory::{self, Arguments, Ids, Image, ProgramFile, StartValues, load_program};
 use crate::system::System;
+use crate::thread::{AltStack, Restart, Thread, padded_name};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use machine::{FpuState, Registers};
 
@@ -46,13 +48,13 @@ pub type Opened = (ExecFile, Vec<u8>);
 
 /// execve(2).
 pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    if call.body().loaded.is_none() {
+    if call.thread().loaded.is_none() {
         match load(call) {
-            Ok(loaded) => call.body().loaded = Some(Box::new(loaded)),
+            Ok(loaded) => call.thread().loaded = Some(Box::new(loaded)),
             Err(stop) => {
                 if stop != Stop::Wait {
                     // The next one may be of another file.
-                    call.body().opened.clear();
+                    call.thread().opened.clear();
                 }
                 return Err(stop);
             }
@@ -134,18 +136,18 @@ impl Reader<'_, '_> {
     fn ask(&mut self, request: Request, known: Option<&ExecFile>) -> Result<Opened, Stop> {
         let question = self.questions;
         self.questions += 1;
-        if let Some(opened) = self.call.body().opened.get(question) {
+        if let Some(opened) = self.call.thread().opened.get(question) {
             return Ok(opened.clone());
         }
         let answer = self.call.home(|_| Ok(request))?;
         if let Err(stop) = result_of(answer.value) {
-            self.call.body().opened.clear();
+            self.call.thread().opened.clear();
             return Err(stop);
         }
         let told = answer.buffers.get(0).and_then(ExecFile::from_bytes);
         let file = known.copied().or(told).ok_or(Errno::EIO)?;
         let opened = (file, answer.buffers.get(1).unwrap_or(&[]).to_vec());
-        self.call.body().opened.push(opened.clone());
+        self.call.thread().opened.push(opened.clone());
         Ok(opened)
     }
 
@@ -233,7 +235,7 @@ fn script(first: &[u8]) -> Result<Option<Script>, Stop> {
 
 /// Asks home, and then lets the new program take over.
 fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let Some(loaded) = call.body().loaded.take() else {
+    let Some(loaded) = call.thread().loaded.take() else {
         return Err(Errno::EIO.into());
     };
     let answer = call.home(|_| {
@@ -249,25 +251,55 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(stop) => {
-            call.body().loaded = Some(loaded);
+            call.thread().loaded = Some(loaded);
             return Err(stop);
         }
     };
-    call.body().opened.clear();
+    call.thread().opened.clear();
     result_of(answer.value)?;
-    call.system.replace_program(call.pid, *loaded);
+    call.system.replace_program(call.tid, *loaded);
+    // It is the first thread now.
+    call.tid = call.pid;
     Ok(0)
 }
 
 impl System {
-    /// The new program takes over registers and memory.
-    fn replace_program(&mut self, pid: u32, loaded: Loaded) {
-        self.forget_fpu(pid);
+    /// The new program takes over registers and memory, and its thread the process.
+    fn replace_program(&mut self, tid: u32, loaded: Loaded) {
+        let pid = self.thread(tid).pid;
+        self.drop_other_threads(pid, tid);
+        self.forget_fpu(tid);
+        self.cancel_alarm(tid);
         self.leave_memory(pid);
+        if let Some(mut thread) = self.threads.remove(&tid) {
+            thread.tid = pid;
+            self.threads.insert(pid, thread);
+        }
         let body = self.body(pid);
-        body.start(loaded.program, &loaded.name);
-        body.call = None;
-        body.restart = Restart::default();
+        body.threads = BTreeSet::from([pid]);
+        body.missing.clear();
+        body.actions.reset_for_exec();
+        self.start(pid, loaded.program, &loaded.name);
+        let thread = self.thread(pid);
+        thread.call = None;
+        thread.restart = Restart::default();
+    }
+
+    /// Begins a program in the only thread of a process without memory.
+    fn start(&mut self, pid: u32, loaded: memory::Loaded, name: &[u8]) {
+        self.body(pid).space = self.spaces.add(loaded.space);
+        let thread = self.thread(pid);
+        thread.registers = Registers {
+            rip: loaded.entry,
+            rsp: loaded.stack_pointer,
+            rflags: 0x202,
+            ..Registers::default()
+        };
+        *thread.fpu = FpuState::initial();
+        thread.signals.alt_stack = AltStack::default();
+        thread.name = padded_name(name);
+        thread.clear_tid = 0;
+        thread.robust_list = (0, 0);
     }
 
     /// The first process: `/init` with the console as its standard files.
@@ -316,42 +348,14 @@ impl System {
         let loaded = load_program(&image, None, &names, &Ids::default(), &start_values(limits))?;
         let mut body = Body::new(pid, self.me);
         body.wall_offset_ns = self.settings.boot_unix_ns;
-        body.start(loaded, name);
         self.homes.insert(pid, home);
-        self.bodies.insert(pid, Box::new(body));
+        self.add_process(body, Thread::new(pid, pid));
+        self.start(pid, loaded, name);
         self.fs.console().set_session(pid, pid);
         self.last_serial = self.last_serial.max(1);
         self.make_ready(pid);
         Ok(pid)
     }
-}
-
-impl Body {
-    /// Begins a program.
-    fn start(&mut self, loaded: memory::Loaded, name: &[u8]) {
-        self.registers = Registers {
-            rip: loaded.entry,
-            rsp: loaded.stack_pointer,
-            rflags: 0x202,
-            ..Registers::default()
-        };
-        self.space = Some(loaded.space);
-        *self.fpu = FpuState::initial();
-        self.signals = Signals {
-            mask: self.signals.mask,
-            ..reset(&self.signals)
-        };
-        self.name = padded_name(name);
-        self.clear_tid = 0;
-        self.robust_list = (0, 0);
-        self.missing.clear();
-    }
-}
-
-fn reset(signals: &Signals) -> Signals {
-    let mut signals = signals.clone();
-    signals.reset_for_exec();
-    signals
 }
 
 /// Chance and CPU features for a new program.

@@ -3,13 +3,14 @@
 //! Law: this is what the world sees of the process, wherever its body runs. It exists on the home
 //! node from fork until the parent has waited for it, and only calls executed there change it.
 
-use crate::body::{Answer, Ids};
+use crate::body::Ids;
 use crate::buffers::Buffers;
 use crate::files::{Executing, Exit, FileState, InodeRef};
-use crate::signals::SignalInfo;
+use crate::signals::PendingSignals;
+use crate::thread::Answer;
 use crate::timers::ProcessTimers;
 use crate::wait::WaitQueue;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use migrate::HomeRecord;
@@ -103,6 +104,19 @@ pub struct Asked {
     pub target: NodeId,
 }
 
+/// What home keeps of a thread.
+#[derive(Default)]
+pub struct HomeThread {
+    /// Signals for this thread that it has not taken.
+    pub pending: PendingSignals,
+    /// What it blocked when it last took a signal.
+    pub blocked: u64,
+    /// What it was told then to be pending and blocked.
+    pub held_back: u64,
+    /// The forwarded call that is being executed.
+    pub remote: Option<RemoteCall>,
+}
+
 /// The home part of a process.
 pub struct Home {
     /// The process.
@@ -127,14 +141,10 @@ pub struct Home {
     pub mapped: Mapped,
     /// Whether it lives.
     pub life: Life,
-    /// Signals that have not been handed to the body.
-    pub pending: u64,
-    /// What is known of them, oldest first.
-    pub queue: VecDeque<SignalInfo>,
-    /// What the body blocked when it last took a signal.
-    pub blocked: u64,
-    /// What the body was told then to be pending and blocked.
-    pub held_back: u64,
+    /// Signals for the process that no thread of it has taken.
+    pub pending: PendingSignals,
+    /// What is kept of each of its threads, by tid.
+    pub threads: BTreeMap<u32, HomeThread>,
     /// It went on after a stop, and wait4(WCONTINUED) has not reported it.
     pub continued: bool,
     /// Its children leave no zombies (SIGCHLD is ignored, or `SA_NOCLDWAIT`).
@@ -157,8 +167,6 @@ pub struct Home {
     pub timer: (u64, u64),
     /// Those who wait for a child to change.
     pub children_changed: WaitQueue,
-    /// The forwarded call that is being executed.
-    pub remote: Option<RemoteCall>,
     /// Its program's name.
     pub name: [u8; 16],
     /// Its arguments, each ended by NUL.
@@ -201,7 +209,7 @@ impl Home {
 
     /// The program's name without padding.
     pub fn short_name(&self) -> &[u8] {
-        crate::body::unpadded(&self.name)
+        crate::thread::unpadded(&self.name)
     }
 
     /// Notes that a node was asked to move it.

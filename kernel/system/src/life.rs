@@ -1,19 +1,23 @@
-//! How bodies come and go.
+//! How bodies and threads come and go.
 //!
-//! Law: a body is dropped only after home knows, or because home (or its end) has fenced it; and
-//! memory that a vfork child has borrowed goes back to its owner first.
+//! Law: a body is dropped only after home knows, or because home (or its end) has fenced it. A
+//! thread of a process that ends or becomes another program is dropped at once, whatever it waits
+//! for: what it has asked of home is answered to nobody.
 
-use crate::body::{AltStack, Body, Effects, Forward, LIMITS, Restart, Run, SS_DISABLE, Signals};
-use crate::memory::Space;
-use crate::system::System;
+use crate::body::{Actions, Body, Effects, Ids, LIMITS};
+use crate::dispatch::{CALL_END, wire_pid};
+use crate::spaces::SpaceId;
+use crate::system::{Abandoned, System};
+use crate::thread::{Forward, Pending, Purpose, Run, Thread};
 use abi::signal;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
-use machine::{FpuState, Registers};
 use wire::{Message, NodeId};
 
 const UNLIMITED: u64 = u64::MAX;
+const CLONE: u32 = 56;
+const FORK: u32 = 57;
+const VFORK: u32 = 58;
 
 /// RLIMIT defaults, in the order of getrlimit(2): (soft, hard).
 pub(crate) const LIMIT_DEFAULTS: [(u64, u64); LIMITS] = {
@@ -35,83 +39,120 @@ impl Body {
             pid,
             home,
             epoch: 1,
-            next_seq: 1,
             effects: Effects::Open,
-            space: None,
-            lender: None,
-            registers: Registers::default(),
-            fpu: Box::new(FpuState::initial()),
-            signals: Signals::default(),
-            ids: crate::body::Ids::default(),
+            space: SpaceId::default(),
+            threads: BTreeSet::from([pid]),
+            leader_status: 0,
+            ending: false,
+            stopped: false,
+            vfork_parent: None,
+            actions: Actions::default(),
+            ids: Ids::default(),
             limits: LIMIT_DEFAULTS,
             clock_offset_ns: 0,
             wall_offset_ns: 0,
             cpu_ns: 0,
-            run: Run::Blocked,
-            queued: false,
-            call: None,
-            restart: Restart::default(),
-            rewound_at: 0,
-            forward: Forward::Idle,
-            opened: Vec::new(),
-            loaded: None,
-            poked: false,
-            held_back: 0,
             freezing: false,
             wish: None,
             held: false,
-            alarm_ns: 0,
-            name: [0; 16],
-            clear_tid: 0,
-            robust_list: (0, 0),
             missing: BTreeSet::new(),
             arriving: false,
         }
     }
 
-    /// The body of a forked child, with the given memory, just behind the parent's call.
-    pub fn child_of(parent: &Body, pid: u32, space: Option<Space>) -> Body {
-        let mut signals = parent.signals.clone();
-        signals.due = None;
-        if let Some(mask) = signals.saved_mask.take() {
-            signals.set_mask(mask);
-        }
-        if space.is_some() && parent.space.is_none() {
-            // With CLONE_VM the alternate stack is the parent's: the child has none.
-            signals.alt_stack = AltStack {
-                base: 0,
-                size: 0,
-                flags: SS_DISABLE,
-            };
-        }
+    /// The body of a forked child, without memory.
+    pub fn child_of(parent: &Body, pid: u32) -> Body {
         Body {
-            space,
-            registers: parent.registers,
-            fpu: parent.fpu.clone(),
-            signals,
+            actions: parent.actions.clone(),
             ids: parent.ids,
             limits: parent.limits,
             clock_offset_ns: parent.clock_offset_ns,
             wall_offset_ns: parent.wall_offset_ns,
-            name: parent.name,
             missing: parent.missing.clone(),
             ..Body::new(pid, parent.home)
         }
     }
 }
 
+impl Thread {
+    /// The number of its call to home, if that may make a child.
+    fn forks(&self) -> Option<u64> {
+        let forks = |call: Pending| matches!(call.number, CLONE | FORK | VFORK);
+        match self.forward {
+            Forward::Sent {
+                seq,
+                purpose: Purpose::Orphan,
+            } => Some(seq),
+            Forward::Sent {
+                seq,
+                purpose: Purpose::Call,
+            } if self.call.is_some_and(forks) => Some(seq),
+            _ => None,
+        }
+    }
+}
+
 impl System {
-    /// Gives borrowed memory back to its owner, who then goes on.
+    /// Lets go of the memory of a process. Who waits until it has its own goes on.
     pub(crate) fn leave_memory(&mut self, pid: u32) {
         let body = self.body(pid);
-        let Some(lender) = body.lender.take() else {
+        let space = core::mem::take(&mut body.space);
+        let waits = body.vfork_parent.take();
+        if self.spaces.users(space) == 1 {
+            self.futexes.forget_space(space);
+        }
+        drop(self.spaces.leave(space));
+        if let Some(tid) = waits {
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.vfork_child = None;
+            }
+            self.wakes.push(tid);
+        }
+    }
+
+    /// A thread is over on this node, with all it holds here.
+    pub(crate) fn drop_thread(&mut self, tid: u32) {
+        self.forget_fpu(tid);
+        self.cancel_alarm(tid);
+        self.futexes.forget_thread(tid);
+        let Some(thread) = self.threads.remove(&tid) else {
             return;
         };
-        let space = body.space.take();
-        if let Some(owner) = self.bodies.get_mut(&lender) {
-            owner.space = space;
-            self.wakes.push(lender);
+        if let Run::Running(cpu) = thread.run {
+            self.kick(cpu);
         }
+        let Some(body) = self.bodies.get_mut(&thread.pid) else {
+            return;
+        };
+        body.threads.remove(&tid);
+        if let Some(seq) = thread.forks() {
+            let (home, epoch) = (body.home, body.epoch);
+            self.abandoned.insert(tid, Abandoned { home, epoch, seq });
+        }
+    }
+
+    /// Drops all threads of a process but one.
+    pub(crate) fn drop_other_threads(&mut self, pid: u32, but: u32) {
+        for tid in self.tids(pid) {
+            if tid != but {
+                self.drop_thread(tid);
+            }
+        }
+    }
+
+    /// A fork of a thread that is over has made a child: without memory, it ends at once.
+    pub(crate) fn end_orphan(&mut self, home: NodeId, child: u32) {
+        let fits = wire_pid(child).home() == home && self.is_free(child);
+        if fits {
+            self.add_process(Body::new(child, home), Thread::new(child, child));
+            self.die_without_memory(child);
+        }
+    }
+
+    /// Puts a new process among the others.
+    pub(crate) fn add_process(&mut self, body: Body, first: Thread) {
+        self.bodies.insert(body.pid, Box::new(body));
+        self.threads.insert(first.tid, Box::new(first));
     }
 
     /// The body is over on this node, with all it holds here.
@@ -119,23 +160,21 @@ impl System {
         if !self.bodies.contains_key(&pid) {
             return;
         }
-        self.forget_fpu(pid);
-        self.cancel_alarm(pid);
+        for tid in self.tids(pid) {
+            self.drop_thread(tid);
+        }
+        let arriving = self.lacks_pages(pid);
         self.leave_memory(pid);
         let Some(body) = self.bodies.remove(&pid) else {
             return;
         };
-        let arriving = body
-            .space
-            .as_ref()
-            .is_some_and(|space| space.absent_count() > 0);
         if arriving && let Some(incoming) = self.incoming.get(&pid) {
             // The last source need not push any further.
             let (source, epoch) = incoming.source();
             self.send(
                 source,
                 Message::Discarded {
-                    pid: crate::dispatch::wire_pid(pid),
+                    pid: wire_pid(pid),
                     epoch,
                 },
             );
@@ -152,21 +191,88 @@ impl System {
         self.fence_target(pid);
     }
 
-    /// Whether a pid can be that of a new child of a body here. Home is not believed: the pid of
-    /// another process would put that one's body aside.
-    pub(crate) fn may_be_child(&self, parent: u32, child: u32) -> bool {
-        wire::Pid(child).home() == wire::Pid(parent).home()
-            && !self.bodies.contains_key(&child)
-            && !self.outgoing.contains_key(&child)
+    /// Whether a number can be that of a new process or thread here.
+    pub(crate) fn is_free(&self, number: u32) -> bool {
+        !self.bodies.contains_key(&number)
+            && !self.threads.contains_key(&number)
+            && !self.outgoing.contains_key(&number)
             && self
                 .incoming
-                .get(&child)
+                .get(&number)
                 .is_none_or(|incoming| incoming.waits_for_image())
+    }
+
+    /// Whether a number can be that of a new child or thread of a body here. Home is not believed:
+    /// the number of another process would put that one's body aside.
+    pub(crate) fn may_be_child(&self, parent: u32, child: u32) -> bool {
+        wire_pid(child).home() == wire_pid(parent).home() && self.is_free(child)
     }
 
     /// A fork that found no memory for the child: the child never ran.
     pub(crate) fn die_without_memory(&mut self, pid: u32) {
         self.die(pid, signal::SIGKILL);
-        self.wakes.push(pid);
+    }
+
+    /// Ends the process with a wait status, as soon as home agrees. One of its threads carries the
+    /// word; the others are over at once.
+    pub(crate) fn die(&mut self, pid: u32, status: u32) {
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return;
+        };
+        if body.ending {
+            return;
+        }
+        let tids = body.threads.iter();
+        // Not one that would first have to come back from another processor or from home.
+        let ease = |tid: &&u32| {
+            let thread = self.threads.get(*tid);
+            thread.map_or(3, |thread| match (thread.run, &thread.forward) {
+                (Run::Running(_), _) => 2,
+                (_, Forward::Sent { .. }) => 1,
+                _ => 0,
+            })
+        };
+        let Some(tid) = tids.min_by_key(ease).copied() else {
+            return;
+        };
+        self.end_by(tid, status);
+    }
+
+    /// As [`System::die`], the word carried by this thread.
+    pub(crate) fn end_by(&mut self, tid: u32, status: u32) {
+        let pid = self.thread(tid).pid;
+        let body = self.body(pid);
+        body.ending = true;
+        body.stopped = false;
+        body.held = false;
+        self.drop_other_threads(pid, tid);
+        self.futexes.forget_thread(tid);
+        let thread = self.thread(tid);
+        let forks = thread.forks().is_some();
+        if let Forward::Sent { seq, .. } = thread.forward {
+            let purpose = if forks {
+                Purpose::Orphan
+            } else {
+                Purpose::Arrived
+            };
+            thread.forward = Forward::Sent { seq, purpose };
+        } else {
+            thread.forward = Forward::Idle;
+        }
+        thread.signals.due = None;
+        thread.vfork_child = None;
+        thread.call = Some(Pending {
+            number: CALL_END,
+            args: [u64::from(status), 0, 0, 0, 0, 0],
+        });
+        match thread.run {
+            Run::Running(cpu) => self.kick(cpu),
+            _ => thread.run = Run::Blocked,
+        }
+        // Nobody waits any more for what it waits for.
+        if let Forward::Sent { seq, .. } = self.thread(tid).forward {
+            self.send_cancel(tid, seq);
+        }
+        self.wakes.push(tid);
     }
 }

@@ -8,11 +8,11 @@ use alloc::sync::Arc;
 
 impl Peers for System {
     fn pending(&self, pid: u32) -> u64 {
-        self.homes.get(&pid).map_or(0, |home| home.pending)
+        self.homes.get(&pid).map_or(0, |home| home.pending_for(pid))
     }
 
     fn take_pending(&mut self, pid: u32, set: u64) -> Option<SignalInfo> {
-        self.homes.get_mut(&pid)?.take_of(set)
+        self.homes.get_mut(&pid)?.take_of(pid, set)
     }
 
     fn signal_queue(&self, pid: u32) -> Option<Arc<WaitQueue>> {

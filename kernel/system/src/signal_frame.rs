@@ -4,10 +4,11 @@
 //! its magic numbers (`arch/x86/include/uapi/asm/sigcontext.h`), because programs look into it. What
 //! comes back from it is user input and checked like any.
 
-use crate::body::{AltStack, Body, HANDLER_DEFAULT, Restart, SS_DISABLE, SignalAction};
+use crate::body::{HANDLER_DEFAULT, SignalAction};
 use crate::dispatch::{LocalCall, SYSCALL_BYTES};
 use crate::signals::SignalInfo;
 use crate::system::System;
+use crate::thread::{AltStack, Restart, SS_DISABLE, Thread};
 use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
@@ -34,6 +35,7 @@ const USER_SS: u64 = 0x2b;
 /// Bits of RFLAGS a handler may bring back: CF PF AF ZF SF TF DF OF AC (`FIX_EFLAGS`).
 const RFLAGS_RESTORED: u64 = 0x4_0dd5;
 const NANOSLEEP: u64 = 35;
+const FUTEX: u64 = 202;
 const CLOCK_NANOSLEEP: u64 = 230;
 const TIMER_ABSTIME: u64 = 1;
 const NS_PER_S: u64 = 1_000_000_000;
@@ -44,7 +46,11 @@ pub(crate) fn frame_bytes() -> usize {
 }
 
 /// Calls that a handler with SA_RESTART lets go on; others end with EINTR (signal(7)).
-fn restartable(number: u64) -> bool {
+fn restartable(number: u64, state: &Restart) -> bool {
+    // A futex wait with a time limit goes on after a stop only.
+    if number == FUTEX && state.deadline_ns != 0 {
+        return false;
+    }
     // read write open ioctl pread64 pwrite64 readv writev sendfile wait4 fcntl flock futex waitid
     // openat creat splice tee preadv pwritev preadv2 pwritev2 copy_file_range getrandom
     matches!(
@@ -81,14 +87,14 @@ struct Interrupted {
 /// A call that has not begun to wait comes after the handler. One that has ends, with what it has
 /// done or with EINTR, or begins anew after the handler; the same holds when a move has wound the
 /// registers back to before it.
-fn interrupted(body: &Body, now: u64, restart: bool) -> Interrupted {
-    let mut registers = body.registers;
-    let (number, at) = match body.call {
+fn interrupted(thread: &Thread, clock: u64, restart: bool) -> Interrupted {
+    let mut registers = thread.registers;
+    let (number, at) = match thread.call {
         Some(call) => (
             u64::from(call.number),
             registers.rip.wrapping_sub(SYSCALL_BYTES),
         ),
-        None if body.rewound_at != 0 && body.rewound_at == registers.rip => {
+        None if thread.rewound_at != 0 && thread.rewound_at == registers.rip => {
             (registers.rax, registers.rip)
         }
         None => {
@@ -98,12 +104,15 @@ fn interrupted(body: &Body, now: u64, restart: bool) -> Interrupted {
             };
         }
     };
-    let state = body.restart;
+    let state = thread.restart;
     let mut rest = None;
     if state.progress > 0 {
         registers.rip = at.wrapping_add(SYSCALL_BYTES);
         registers.rax = state.progress;
-    } else if !state.begun || (restart && restartable(number)) {
+    } else if state.granted {
+        registers.rip = at.wrapping_add(SYSCALL_BYTES);
+        registers.rax = 0;
+    } else if !state.begun || (restart && restartable(number, &state)) {
         registers.rip = at;
         registers.rax = number;
     } else {
@@ -114,7 +123,7 @@ fn interrupted(body: &Body, now: u64, restart: bool) -> Interrupted {
             CLOCK_NANOSLEEP if registers.rsi & TIMER_ABSTIME == 0 => registers.r10,
             _ => 0,
         };
-        let left = state.deadline_ns.saturating_sub(body.clock_ns(now));
+        let left = state.deadline_ns.saturating_sub(clock);
         rest = (into != 0).then_some((into, left));
     }
     Interrupted { registers, rest }
@@ -127,16 +136,17 @@ impl System {
     /// `Wait`, without an effect, for memory that is on its way; EFAULT if the stack does not take the frame.
     pub(crate) fn deliver(
         &mut self,
-        pid: u32,
+        tid: u32,
         info: SignalInfo,
         action: SignalAction,
     ) -> Result<(), Stop> {
         self.save_fpu();
-        let now = self.now;
-        let body = self.body(pid);
+        let (now, pid) = (self.now, self.thread(tid).pid);
+        let clock = self.body(pid).clock_ns(now);
+        let thread = self.thread(tid);
         let Interrupted { registers, rest } =
-            interrupted(body, now, action.flags & SA_RESTART != 0);
-        let stack = body.signals.alt_stack;
+            interrupted(thread, clock, action.flags & SA_RESTART != 0);
+        let stack = thread.signals.alt_stack;
         let on_alternate = stack.holds(registers.rsp);
         let switches =
             action.flags & SA_ONSTACK != 0 && stack.flags & SS_DISABLE == 0 && !on_alternate;
@@ -145,12 +155,12 @@ impl System {
         } else {
             registers.rsp.wrapping_sub(RED_ZONE)
         };
-        let area = xsave_area(body.fpu.bytes());
+        let area = xsave_area(thread.fpu.bytes());
         let fpu_at = top.wrapping_sub(area.len() as u64) & !63;
         // The handler is entered as by a call: 16-byte aligned before the return address.
         let frame_at = (fpu_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
-        let mask = body.signals.mask;
-        let mask_after = body.signals.saved_mask.unwrap_or(mask);
+        let mask = thread.signals.mask;
+        let mask_after = thread.signals.saved_mask.unwrap_or(mask);
         let frame = frame(&registers, action.restorer, mask_after, fpu_at, info, stack);
         if action.flags & SA_RESTORER == 0 {
             return Err(Errno::EFAULT.into());
@@ -159,14 +169,16 @@ impl System {
             let pair = [left / NS_PER_S, left % NS_PER_S];
             let bytes: Vec<u8> = pair.iter().flat_map(|word| word.to_le_bytes()).collect();
             // A program that gave a bad address loses the rest, and nothing else.
-            if self.put(pid, into, &bytes) == Err(Stop::Wait) {
+            if self.put(tid, into, &bytes) == Err(Stop::Wait) {
                 return Err(Stop::Wait);
             }
         }
-        self.put(pid, fpu_at, &area)?;
-        self.put(pid, frame_at, &frame)?;
-        let body = self.body(pid);
-        body.registers = Registers {
+        self.put(tid, fpu_at, &area)?;
+        self.put(tid, frame_at, &frame)?;
+        self.forget_fpu(tid);
+        self.futexes.forget_thread(tid);
+        let thread = self.thread(tid);
+        thread.registers = Registers {
             rip: action.handler,
             rsp: frame_at,
             rdi: u64::from(info.signal),
@@ -176,30 +188,31 @@ impl System {
             rflags: registers.rflags & !0x1_0500,
             ..registers
         };
-        *body.fpu = FpuState::initial();
-        body.call = None;
-        body.restart = Restart::default();
-        body.rewound_at = 0;
-        body.alarm_ns = 0;
-        body.opened.clear();
-        body.loaded = None;
+        *thread.fpu = FpuState::initial();
+        thread.call = None;
+        thread.restart = Restart::default();
+        thread.rewound_at = 0;
+        thread.alarm_ns = 0;
+        thread.opened.clear();
+        thread.loaded = None;
         let own = if action.flags & SA_NODEFER != 0 {
             0
         } else {
             signal::bit(info.signal)
         };
-        body.signals.due = None;
-        body.signals.saved_mask = None;
-        body.signals.set_mask(mask | action.mask | own);
+        thread.signals.due = None;
+        thread.signals.saved_mask = None;
+        thread.signals.set_mask(mask | action.mask | own);
         if action.flags & SA_RESETHAND != 0 {
-            body.signals.actions[info.signal as usize - 1].handler = HANDLER_DEFAULT;
+            self.body(pid).actions.0[info.signal as usize - 1].handler = HANDLER_DEFAULT;
         }
         Ok(())
     }
 
-    fn put(&mut self, pid: u32, address: u64, bytes: &[u8]) -> Result<(), Stop> {
+    fn put(&mut self, tid: u32, address: u64, bytes: &[u8]) -> Result<(), Stop> {
+        let pid = self.thread(tid).pid;
         self.with_space(pid, |space, pages| space.write(address, bytes, pages))
-            .map_err(|trouble| self.trouble(pid, trouble))
+            .map_err(|trouble| self.trouble(tid, trouble))
     }
 }
 
@@ -224,7 +237,7 @@ fn frame(
     mask: u64,
     fpu_at: u64,
     info: SignalInfo,
-    stack: crate::body::AltStack,
+    stack: AltStack,
 ) -> Vec<u8> {
     let mut words: Vec<u64> = alloc::vec![
         restorer,
@@ -261,9 +274,8 @@ fn frame(
 pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     match restore(call) {
         Err(Stop::Errno(_)) => {
-            call.system.die(call.pid, signal::SIGSEGV);
-            // The end is the call that the body is in now.
-            call.system.wakes.push(call.pid);
+            // The end is the call that the thread is in then.
+            call.system.end_by(call.tid, signal::SIGSEGV);
             Err(Stop::Wait)
         }
         other => other,
@@ -272,7 +284,7 @@ pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 fn restore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     // The restorer was entered by `ret`, which took the return address off.
-    let at = call.body().registers.rsp;
+    let at = call.thread().registers.rsp;
     let bytes = call.read(at, UCONTEXT)?;
     let word =
         |index: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[index * 8 + byte]));
@@ -297,8 +309,8 @@ fn restore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         rsp: context(15),
         rip: context(16),
         rflags: (context(17) & RFLAGS_RESTORED) | 0x202,
-        fs_base: call.body().registers.fs_base,
-        gs_base: call.body().registers.gs_base,
+        fs_base: call.thread().registers.fs_base,
+        gs_base: call.thread().registers.gs_base,
     };
     let fpu_at = context(23);
     let (stack_base, stack_flags, stack_size) = (word(2), word(3) as u32, word(4));
@@ -314,20 +326,20 @@ fn restore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if registers.rip >= USER_END || registers.rsp > USER_END {
         return Err(Errno::EFAULT.into());
     }
-    let pid = call.pid;
-    call.system.forget_fpu(pid);
-    let body = call.body();
-    body.registers = registers;
-    *body.fpu = fpu;
+    let tid = call.tid;
+    call.system.forget_fpu(tid);
+    let thread = call.thread();
+    thread.registers = registers;
+    *thread.fpu = fpu;
     if stack_flags & !SS_DISABLE == 0 {
-        body.signals.alt_stack = AltStack {
+        thread.signals.alt_stack = AltStack {
             base: stack_base,
             size: stack_size,
             flags: stack_flags,
         };
     }
-    body.change_mask(mask);
-    body.call = None;
-    body.restart = Restart::default();
+    thread.change_mask(mask);
+    thread.call = None;
+    thread.restart = Restart::default();
     Ok(0)
 }

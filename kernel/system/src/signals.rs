@@ -1,21 +1,21 @@
 //! Signals: pending at home, acted on by the body at the user boundary.
 //!
-//! Law: a signal is taken from home exactly once, as an effect of the process, and is then *due*: it
-//! travels with the body until it has been acted on, which is before the body enters user mode again.
+//! Law: a signal is taken from home exactly once, as an effect of one thread, and is then *due*: it
+//! travels with that thread until it has been acted on, which is before the thread enters user mode
+//! again. A signal for the process is taken by whichever thread that does not block it comes first.
 //! A kill needs no cooperation of the program, wherever it is.
 
-use crate::body::{Answer, Due, Forward, HANDLER_DEFAULT, HANDLER_IGNORE, Pending, Purpose, Run};
-use crate::dispatch::{CALL_END, CALL_STOPPED, CALL_WAIT_SIGNAL, wire_pid};
-use crate::home::{Home, Life};
+use crate::body::{Effects, HANDLER_DEFAULT, HANDLER_IGNORE};
+use crate::dispatch::{CALL_STOPPED, CALL_WAIT_SIGNAL, wire_pid};
+use crate::home::{Home, HomeThread, Life};
 use crate::system::System;
+use crate::thread::{Answer, Due, Pending};
 use crate::wait::Stop;
 use abi::signal::{self, Default as Action, bit, default_action};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use wire::Message;
 
-const CLONE: u32 = 56;
-const FORK: u32 = 57;
-const VFORK: u32 = 58;
 /// Signals from here on are queued one by one (signal(7), "Real-time signals").
 const QUEUED: u32 = 32;
 /// The most signals that wait for one process (`RLIMIT_SIGPENDING`).
@@ -97,37 +97,23 @@ impl SignalInfo {
 /// Signals that stop a process.
 pub(crate) const STOPS: u64 = 0xf << (signal::SIGSTOP - 1);
 
-impl Home {
-    /// Whether a signal is pending that the body does not know of, or does not block as far as home
-    /// knows.
-    pub(crate) fn signal_waits(&self) -> bool {
-        self.takable() & !(self.blocked & self.held_back) != 0
+/// Signals that wait to be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingSignals {
+    set: u64,
+    /// What is known of them, oldest first.
+    queue: VecDeque<SignalInfo>,
+}
+
+impl PendingSignals {
+    /// Which ones, a bit each.
+    pub fn set(&self) -> u64 {
+        self.set
     }
 
-    /// Pending signals, less those that a stopped process does not see.
-    fn takable(&self) -> u64 {
-        match self.life {
-            Life::Stopped { .. } => self.pending & bit(signal::SIGKILL),
-            _ => self.pending,
-        }
-    }
-
-    /// Whether any signal is pending. A body that changes hands asks then, also for those that it
-    /// blocks: it has to know of them when it lets them through.
-    pub(crate) fn has_signals(&self) -> bool {
-        self.pending != 0
-    }
-
-    /// The lowest pending signal outside `mask`, which is taken.
-    pub(crate) fn take_signal(&mut self, mask: u64) -> Option<SignalInfo> {
-        self.blocked = mask & !signal::UNBLOCKABLE;
-        self.held_back = self.pending & self.blocked;
-        self.take_of(self.takable() & !self.blocked)
-    }
-
-    /// The lowest pending signal of a set, which is taken.
+    /// The lowest of a set of signals, which is taken.
     pub(crate) fn take_of(&mut self, set: u64) -> Option<SignalInfo> {
-        let free = self.pending & set;
+        let free = self.set & set;
         if free == 0 {
             return None;
         }
@@ -140,27 +126,122 @@ impl Home {
         let at = self.queue.iter().position(|info| info.signal == taken);
         let info = at.and_then(|at| self.queue.remove(at));
         if !self.queue.iter().any(|info| info.signal == taken) {
-            self.pending &= !bit(taken);
+            self.set &= !bit(taken);
         }
-        let mut info = info.unwrap_or(SignalInfo::kernel(taken));
+        Some(info.unwrap_or(SignalInfo::kernel(taken)))
+    }
+
+    /// Forgets signals of a set.
+    pub(crate) fn forget(&mut self, set: u64) {
+        self.set &= !set;
+        self.queue.retain(|info| bit(info.signal) & set == 0);
+    }
+
+    /// Forgets the first signal of this kind.
+    pub(crate) fn forget_one(&mut self, of_kind: impl Fn(&SignalInfo) -> bool) {
+        let at = self.queue.iter().position(of_kind);
+        let Some(info) = at.and_then(|at| self.queue.remove(at)) else {
+            return;
+        };
+        if !self.queue.iter().any(|other| other.signal == info.signal) {
+            self.set &= !bit(info.signal);
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, info: SignalInfo) {
+        let again = self.set & bit(info.signal) != 0;
+        self.set |= bit(info.signal);
+        let queues = info.signal >= QUEUED || info.code == crate::timers::SI_TIMER;
+        if (!again || queues) && self.queue.len() < QUEUE_MAX {
+            self.queue.push_back(info);
+        }
+    }
+}
+
+impl HomeThread {
+    /// Of pending signals those that the thread does not know of, or does not block as far as home
+    /// knows.
+    fn news(&self, pending: u64) -> u64 {
+        pending & !(self.blocked & self.held_back)
+    }
+}
+
+impl Home {
+    /// Whether a signal is pending that a thread does not know of, or does not block as far as home
+    /// knows.
+    pub(crate) fn signal_waits(&self, tid: u32) -> bool {
+        let pending = self.takable(tid);
+        let thread = self.threads.get(&tid);
+        thread.is_some_and(|thread| thread.news(pending) != 0)
+    }
+
+    /// What is pending for a thread: its own signals and those of the process.
+    pub(crate) fn pending_for(&self, tid: u32) -> u64 {
+        let own = self.threads.get(&tid).map_or(0, |own| own.pending.set());
+        own | self.pending.set()
+    }
+
+    /// Pending signals, less those that a stopped process does not see.
+    fn takable(&self, tid: u32) -> u64 {
+        match self.life {
+            Life::Stopped { .. } => self.pending_for(tid) & bit(signal::SIGKILL),
+            _ => self.pending_for(tid),
+        }
+    }
+
+    /// Whether any signal is pending. A body that changes hands asks then, also for those that it
+    /// blocks: it has to know of them when it lets them through.
+    pub(crate) fn has_signals(&self) -> bool {
+        let mut threads = self.threads.values();
+        self.pending.set() != 0 || threads.any(|thread| thread.pending.set() != 0)
+    }
+
+    /// What the first thread blocks, as far as home knows.
+    pub(crate) fn first_blocked(&self) -> u64 {
+        let first = self.threads.values().next();
+        first.map_or(0, |thread| thread.blocked)
+    }
+
+    /// The lowest pending signal outside of what a thread blocks, which it takes.
+    pub(crate) fn take_signal(&mut self, tid: u32, mask: u64) -> Option<SignalInfo> {
+        let (takable, pending) = (self.takable(tid), self.pending_for(tid));
+        let thread = self.threads.get_mut(&tid)?;
+        thread.blocked = mask & !signal::UNBLOCKABLE;
+        thread.held_back = pending & thread.blocked;
+        let free = takable & !thread.blocked;
+        self.take_of(tid, free)
+    }
+
+    /// The lowest pending signal of a set, which a thread takes: its own before the process's, but
+    /// for a kill.
+    pub(crate) fn take_of(&mut self, tid: u32, set: u64) -> Option<SignalInfo> {
+        let kill = set & self.pending.set() & bit(signal::SIGKILL);
+        if kill != 0 {
+            return self.pending.take_of(kill);
+        }
+        let thread = self.threads.get_mut(&tid);
+        let own = thread.and_then(|thread| thread.pending.take_of(set));
+        let mut info = own.or_else(|| self.pending.take_of(set))?;
         self.timers.taken(&mut info);
         Some(info)
     }
 
     /// Forgets pending signals of a set.
     pub(crate) fn forget_signals(&mut self, set: u64) {
-        self.pending &= !set;
-        self.queue.retain(|info| bit(info.signal) & set == 0);
+        self.pending.forget(set);
+        for thread in self.threads.values_mut() {
+            thread.pending.forget(set);
+        }
     }
 
-    fn enqueue(&mut self, info: SignalInfo) {
-        let again = self.pending & bit(info.signal) != 0;
-        self.pending |= bit(info.signal);
-        let queues = info.signal >= QUEUED || info.code == crate::timers::SI_TIMER;
-        if (!again || queues) && self.queue.len() < QUEUE_MAX {
-            self.queue.push_back(info);
-        }
-        self.signalled.wake();
+    /// Whether a call of a thread that is executed here ends by a signal instead of being
+    /// interrupted by it.
+    fn awaits(&self, tid: u32, signal: u32) -> bool {
+        let remote = self.threads.get(&tid);
+        let remote = remote.and_then(|thread| thread.remote.as_ref());
+        remote.is_some_and(|remote| {
+            remote.request.number == CALL_WAIT_SIGNAL && remote.request.args[0] & bit(signal) != 0
+        })
     }
 }
 
@@ -172,7 +253,15 @@ impl System {
 
     /// Makes a signal pending for a process whose home this is.
     pub(crate) fn signal_with(&mut self, pid: u32, info: SignalInfo) {
-        let me = self.me;
+        self.post(pid, None, info);
+    }
+
+    /// Makes a signal pending for one thread of a process whose home this is.
+    pub(crate) fn signal_thread(&mut self, pid: u32, tid: u32, info: SignalInfo) {
+        self.post(pid, Some(tid), info);
+    }
+
+    fn post(&mut self, pid: u32, to: Option<u32>, info: SignalInfo) {
         let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
             return;
         };
@@ -187,35 +276,58 @@ impl System {
         } else if STOPS & bit(info.signal) != 0 {
             home.forget_signals(bit(signal::SIGCONT));
         }
-        home.enqueue(info);
+        // A kill is the process's, whoever was meant.
+        let to = to.filter(|_| info.signal != signal::SIGKILL);
+        match to {
+            None => home.pending.enqueue(info),
+            Some(tid) => match home.threads.get_mut(&tid) {
+                Some(thread) => thread.pending.enqueue(info),
+                None => return,
+            },
+        }
+        home.signalled.wake();
+        self.announce(pid, to, info.signal);
+        if let Some(parent) = goes_on {
+            self.child_changed(parent, pid, CLD_CONTINUED, signal::SIGCONT);
+        }
+    }
+
+    /// Lets the threads look that may have to do with a signal that has become pending.
+    fn announce(&mut self, pid: u32, to: Option<u32>, signal: u32) {
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
         let gate = home.record.gate();
         let (owner, epoch) = (gate.owner(), gate.epoch());
-        // A call that waits for just this signal ends by it and is not interrupted.
-        let waited_for = home.remote.as_ref().is_some_and(|remote| {
-            remote.request.number == CALL_WAIT_SIGNAL
-                && remote.request.args[0] & bit(info.signal) != 0
-        });
-        let waiting = home.remote.as_ref().map(|remote| remote.seq);
-        if owner != me && info.signal == signal::SIGKILL && self.reachable(owner).is_err() {
+        let all = to.is_none();
+        let meant = |tid: &u32| all || to == Some(*tid);
+        let tids: Vec<u32> = home.threads.keys().copied().filter(meant).collect();
+        if owner != self.me && signal == signal::SIGKILL && self.reachable(owner).is_err() {
             // An operator's word ends what a silent node cannot be asked to end: its copy has lost
             // its home part, so nothing it does counts any more, and it is told when it is back.
             machine::log!("process {pid}: killed out of reach, on node {}", owner.0);
             self.ended(pid, signal::SIGKILL);
             let pid = wire_pid(pid);
-            self.send(owner, Message::Lost { pid, epoch });
-            return;
+            return self.send(owner, Message::Lost { pid, epoch });
         }
-        // What the body blocks may have changed since it last asked: it is always told.
-        if owner == me || waited_for {
-            self.wakes.push(pid);
-        } else if let Some(seq) = waiting {
-            self.interrupt_remote(pid, seq);
-        } else {
-            let pid = wire_pid(pid);
-            self.send(owner, Message::Poke { pid, epoch });
+        // What a thread blocks may have changed since it last asked: it is always told.
+        let mut poke = false;
+        for tid in tids {
+            let home = self.homes.get(&pid);
+            let waits = home.and_then(|home| home.threads.get(&tid)?.remote.as_ref());
+            let seq = waits.map(|remote| remote.seq);
+            let awaited = home.is_some_and(|home| home.awaits(tid, signal));
+            if owner == self.me || awaited {
+                self.wakes.push(tid);
+            } else if let Some(seq) = seq {
+                self.interrupt_remote(pid, tid, seq);
+            } else {
+                poke = true;
+            }
         }
-        if let Some(parent) = goes_on {
-            self.child_changed(parent, pid, CLD_CONTINUED, signal::SIGCONT);
+        if poke {
+            let (pid, thread) = (wire_pid(pid), wire_pid(to.unwrap_or(0)));
+            self.send(owner, Message::Poke { pid, thread, epoch });
         }
     }
 
@@ -233,55 +345,57 @@ impl System {
         self.children_changed(parent);
     }
 
-    /// Acts on the signals that wait. Returns whether the body goes on now; if not, it is blocked,
-    /// stopped or asks home.
-    pub(crate) fn take_signals(&mut self, pid: u32) -> bool {
+    /// Acts on the signals that wait. Returns whether the thread goes on now; if not, it is blocked
+    /// or asks home.
+    pub(crate) fn take_signals(&mut self, tid: u32) -> bool {
         let me = self.me;
         loop {
-            let body = self.body(pid);
-            if body.obeys_kernel() {
+            let Some(thread) = self.threads.get_mut(&tid) else {
+                return false;
+            };
+            if thread.obeys_kernel() {
                 return true;
             }
-            if let Some(due) = body.signals.due {
-                if !self.act(pid, due) {
+            let pid = thread.pid;
+            if let Some(due) = thread.signals.due {
+                if !self.act(tid, due) {
                     return false;
                 }
                 continue;
             }
-            if body.effects == crate::body::Effects::Gated {
+            let waits = thread.poked || thread.signal_due();
+            let mask = thread.mask_now();
+            let body = self.body(pid);
+            if body.effects == Effects::Gated {
                 // What is pending is seen when home has confirmed. A process that has sent itself a
                 // signal must not run on without it.
-                let waits = body.poked || body.signal_due();
                 if waits {
-                    body.block();
+                    self.thread(tid).block();
                 }
                 return !waits;
             }
             if body.home != me {
-                if (body.poked || body.signal_due()) && !body.freezing {
-                    body.block();
-                    return self.ask_for_signal(pid);
+                if waits && !body.freezing {
+                    self.thread(tid).block();
+                    return self.ask_for_signal(tid);
                 }
                 return true;
             }
-            body.held_back = 0;
-            let mask = body.signals.mask;
             let Some(home) = self.homes.get_mut(&pid) else {
                 return true;
             };
             let goes_on = home.life == Life::Alive;
-            let info = home.take_signal(mask);
-            let held_back = home.held_back;
-            let body = self.body(pid);
-            // Known to the body should it move.
-            body.held_back = held_back;
-            if goes_on && body.run == Run::Stopped {
-                body.run = Run::Blocked;
+            let info = home.take_signal(tid, mask);
+            let held_back = home.threads.get(&tid).map_or(0, |thread| thread.held_back);
+            // Known to the thread should it move.
+            self.thread(tid).held_back = held_back;
+            if goes_on {
+                self.go_on(pid);
             }
             match info {
                 None => return true,
                 Some(info) => {
-                    body.signals.due = Some(Due {
+                    self.thread(tid).signals.due = Some(Due {
                         info,
                         forced: false,
                     });
@@ -290,24 +404,39 @@ impl System {
         }
     }
 
-    /// What home says to a body that asks for a signal.
-    pub(crate) fn signal_answer(&mut self, pid: u32, mask: u64) -> Vec<u8> {
+    /// The process is not stopped, or no longer.
+    fn go_on(&mut self, pid: u32) {
+        if core::mem::take(&mut self.body(pid).stopped) {
+            self.wake_threads(pid);
+        }
+    }
+
+    /// Lets all threads of a process look again.
+    pub(crate) fn wake_threads(&mut self, pid: u32) {
+        for tid in self.tids(pid) {
+            self.wakes.push(tid);
+        }
+    }
+
+    /// What home says to a thread that asks for a signal.
+    pub(crate) fn signal_answer(&mut self, pid: u32, tid: u32, mask: u64) -> Vec<u8> {
         let Some(home) = self.homes.get_mut(&pid) else {
             return Vec::new();
         };
-        let info = home.take_signal(mask).unwrap_or_default();
+        let info = home.take_signal(tid, mask).unwrap_or_default();
         #[cfg(test)]
         if info.signal != 0 && self.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
-            home.pending |= bit(info.signal);
+            home.pending.enqueue(info);
         }
-        let mut bytes = home.held_back.to_le_bytes().to_vec();
+        let held_back = home.threads.get(&tid).map_or(0, |thread| thread.held_back);
+        let mut bytes = held_back.to_le_bytes().to_vec();
         bytes.extend_from_slice(&info.to_bytes());
         bytes.push(u8::from(home.life == Life::Alive));
         bytes
     }
 
     /// The answer to the question for a signal: what [`System::signal_answer`] made.
-    pub(crate) fn signal_came(&mut self, pid: u32, answer: &Answer) {
+    pub(crate) fn signal_came(&mut self, tid: u32, answer: &Answer) {
         let bytes = answer.buffers.get(0).unwrap_or(&[]);
         let Some((pending, rest)) = bytes.split_first_chunk::<8>() else {
             return;
@@ -316,29 +445,32 @@ impl System {
             return;
         };
         let info = SignalInfo::from_bytes(info);
-        let body = self.body(pid);
-        body.held_back = u64::from_le_bytes(*pending);
+        let thread = self.thread(tid);
+        thread.held_back = u64::from_le_bytes(*pending);
         // There may be more of them.
-        body.poked |= info.is_some();
-        if alive == [1] && body.run == Run::Stopped {
-            body.run = Run::Blocked;
-        }
+        thread.poked |= info.is_some();
         if let Some(info) = info {
-            body.signals.due = Some(Due {
+            thread.signals.due = Some(Due {
                 info,
                 forced: false,
             });
         }
+        let pid = thread.pid;
+        if alive == [1] {
+            self.go_on(pid);
+        }
     }
 
-    /// Does what the process wants done about a signal. Returns whether it was done; if not, the body
-    /// is blocked and tries again.
-    fn act(&mut self, pid: u32, due: Due) -> bool {
-        let body = self.body(pid);
-        let signal = due.info.signal;
-        let action = body.signals.action(signal);
-        if due.forced && (action.handler <= HANDLER_IGNORE || !body.signals.lets_through(signal)) {
-            let (rip, name) = (body.registers.rip, body.name);
+    /// Does what the process wants done about a signal. Returns whether it was done; if not, the
+    /// thread is blocked and tries again.
+    fn act(&mut self, tid: u32, due: Due) -> bool {
+        let thread = self.thread(tid);
+        let (pid, signal) = (thread.pid, due.info.signal);
+        let action = self.body(pid).actions.of(signal);
+        let thread = self.thread(tid);
+        if due.forced && (action.handler <= HANDLER_IGNORE || !thread.signals.lets_through(signal))
+        {
+            let (rip, name) = (thread.registers.rip, thread.name);
             let name = core::str::from_utf8(&name)
                 .unwrap_or("?")
                 .trim_end_matches('\0');
@@ -346,34 +478,35 @@ impl System {
             machine::log!(
                 "process {pid} ({name}): signal {signal} at {rip:#x}, address {address:#x}"
             );
-            self.die(pid, signal);
+            self.end_by(tid, signal);
             return true;
         }
         if signal != signal::SIGKILL && signal != signal::SIGSTOP && action.handler > HANDLER_IGNORE
         {
-            return match self.deliver(pid, due.info, action) {
+            return match self.deliver(tid, due.info, action) {
                 Ok(()) => true,
                 Err(Stop::Wait) => {
-                    self.body(pid).block();
+                    self.thread(tid).block();
                     false
                 }
                 // As Linux: a stack that cannot take the frame is a SIGSEGV that cannot be caught.
                 Err(Stop::Errno(_)) => {
-                    self.die(pid, signal::SIGSEGV);
+                    self.end_by(tid, signal::SIGSEGV);
                     true
                 }
             };
         }
-        body.signals.due = None;
+        self.thread(tid).signals.due = None;
         // The end of the first process would be the node's: it gets only what it asked for.
         let first = wire_pid(pid).serial() == 1;
         if action.handler == HANDLER_DEFAULT && !first {
             match default_action(signal) {
-                Action::Terminate | Action::Core => self.die(pid, signal),
+                Action::Terminate | Action::Core => self.end_by(tid, signal),
                 Action::Ignore | Action::Continue => {}
                 Action::Stop => {
-                    body.rewind_call();
-                    body.call = Some(Pending {
+                    let thread = self.thread(tid);
+                    thread.rewind_call();
+                    thread.call = Some(Pending {
                         number: CALL_STOPPED,
                         args: [u64::from(signal), 0, 0, 0, 0, 0],
                     });
@@ -384,42 +517,14 @@ impl System {
     }
 
     /// A signal that the process brought on itself and cannot put off.
-    pub(crate) fn force_signal(&mut self, pid: u32, signal: u32, code: i32, address: u64) {
+    pub(crate) fn force_signal(&mut self, tid: u32, signal: u32, code: i32, address: u64) {
         let info = SignalInfo {
             signal,
             code,
             words: [address, 0],
         };
-        self.body(pid).signals.due = Some(Due { info, forced: true });
-        self.advance(pid);
-    }
-
-    /// Ends the process as by a signal, as soon as home agrees.
-    pub(crate) fn die(&mut self, pid: u32, signal: u32) {
-        let body = self.body(pid);
-        let forks = body
-            .call
-            .is_some_and(|call| matches!(call.number, CLONE | FORK | VFORK));
-        if let Forward::Sent { seq, purpose } = body.forward {
-            let purpose = match purpose {
-                Purpose::Call if forks => Purpose::Orphan,
-                Purpose::Orphan => Purpose::Orphan,
-                _ => Purpose::Arrived,
-            };
-            body.forward = Forward::Sent { seq, purpose };
-        } else {
-            body.forward = Forward::Idle;
-        }
-        body.run = Run::Blocked;
-        body.signals.due = None;
-        body.call = Some(Pending {
-            number: CALL_END,
-            args: [u64::from(signal), 0, 0, 0, 0, 0],
-        });
-        // Nobody waits any more for what it waits for.
-        if let Forward::Sent { seq, .. } = body.forward {
-            self.send_cancel(pid, seq);
-        }
+        self.thread(tid).signals.due = Some(Due { info, forced: true });
+        self.advance(tid);
     }
 }
 
@@ -445,31 +550,53 @@ mod tests {
         assert_eq!(SignalInfo::from_bytes(&[65; 24]), None);
     }
 
+    /// A home part with one thread.
+    fn home() -> Home {
+        let mut home = Home::blank(PID, 0, &crate::wait::Wakes::new());
+        home.threads.insert(PID, HomeThread::default());
+        home
+    }
+
+    const PID: u32 = 65_537;
+
     #[test]
-    fn a_signal_that_the_body_was_not_told_of_waits_even_if_it_was_blocked() {
-        let mut home = Home::blank(65_537, 0, &crate::wait::Wakes::new());
-        assert_eq!(home.take_signal(bit(14)), None);
-        home.enqueue(SignalInfo::kernel(14));
-        assert!(home.signal_waits());
-        assert_eq!(home.take_signal(bit(14)), None);
-        assert!(!home.signal_waits());
+    fn a_signal_that_the_thread_was_not_told_of_waits_even_if_it_was_blocked() {
+        let mut home = home();
+        assert_eq!(home.take_signal(PID, bit(14)), None);
+        home.pending.enqueue(SignalInfo::kernel(14));
+        assert!(home.signal_waits(PID));
+        assert_eq!(home.take_signal(PID, bit(14)), None);
+        assert!(!home.signal_waits(PID));
     }
 
     #[test]
     fn standard_signals_merge_and_real_time_signals_queue() {
-        let mut home = Home::blank(65_537, 0, &crate::wait::Wakes::new());
+        let mut home = home();
         for (signal, value) in [(34, 1), (10, 2), (34, 3), (10, 4), (9, 5)] {
-            home.enqueue(SignalInfo {
+            home.pending.enqueue(SignalInfo {
                 signal,
                 code: SI_QUEUE,
                 words: [0, value],
             });
         }
         let mut took = Vec::new();
-        while let Some(info) = home.take_signal(0) {
+        while let Some(info) = home.take_signal(PID, 0) {
             took.push((info.signal, info.words[1]));
         }
         assert_eq!(took, [(9, 5), (10, 2), (34, 1), (34, 3)]);
-        assert_eq!(home.pending, 0);
+        assert_eq!(home.pending, PendingSignals::default());
+    }
+
+    #[test]
+    fn a_signal_for_one_thread_is_not_for_another_and_goes_before_the_process_s() {
+        let mut home = home();
+        home.threads.insert(PID + 1, HomeThread::default());
+        home.pending.enqueue(SignalInfo::kernel(10));
+        let own = &mut home.threads.get_mut(&PID).expect("a thread").pending;
+        own.enqueue(SignalInfo::kernel(12));
+        let mut took = |tid| home.take_signal(tid, 0).map(|info| info.signal);
+        assert_eq!(took(PID), Some(12));
+        assert_eq!(took(PID + 1), Some(10));
+        assert_eq!((took(PID), took(PID + 1)), (None, None));
     }
 }

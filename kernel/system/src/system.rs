@@ -3,20 +3,23 @@
 //! Law: nothing here blocks or sleeps. Every event (an exit from user mode, a packet, the time) is
 //! handled to its end, including every wake it causes, before the next is looked at.
 
-use crate::body::{Body, Effects, Forward, Pending, Purpose, Restart, Run};
+use crate::body::{Body, Effects};
 use crate::files::{FileSystem, PageError};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
+use crate::schedule::Processor;
 use crate::signals::SI_KERNEL;
+use crate::spaces::Spaces;
+use crate::thread::{Forward, Pending, Purpose, Restart, Run, Thread};
 use crate::wait::{Stop, Wakes};
 use abi::{Errno, signal};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use machine::{Access, Exit, Frame};
+use machine::{Access, Exit, Frame, Registers, TableHandle};
 use node::{Config, Event, Lane, Node, NodeInfo};
 use wire::{BootId, Message, NodeId, Pid};
 
@@ -24,8 +27,7 @@ use wire::{BootId, Message, NodeId, Pid};
 const SEGV_MAPERR: i32 = 1;
 const SEGV_ACCERR: i32 = 2;
 
-/// How long a thread runs before another has its turn, ns.
-pub const SLICE_NS: u64 = 10_000_000;
+pub use crate::schedule::SLICE_NS;
 
 /// How often what a node tells of itself is brought up to date, ns.
 const INFO_NS: u64 = 200_000_000;
@@ -64,6 +66,22 @@ pub struct Settings {
     pub boot_unix_ns: u64,
     /// What the CPU offers to user programs.
     pub features: wire::Features,
+    /// How many processors the node has, at least one.
+    pub processors: usize,
+}
+
+/// A stay of a thread in user mode: it is taken along outside of the System's lock.
+pub struct Turn {
+    pub(crate) tid: u32,
+    pub(crate) registers: Registers,
+    table: TableHandle,
+}
+
+impl Turn {
+    /// Runs the thread in user mode until it traps.
+    pub fn run(&mut self) -> Exit {
+        machine::run_user(&mut self.registers, &self.table)
+    }
 }
 
 /// One node.
@@ -76,7 +94,17 @@ pub struct System {
     pub(crate) wakes: Wakes,
     pub(crate) homes: BTreeMap<u32, Home>,
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
-    pub(crate) ready: VecDeque<u32>,
+    /// The threads of the bodies, by tid.
+    pub(crate) threads: BTreeMap<u32, Box<Thread>>,
+    pub(crate) spaces: Spaces,
+    /// Processes of threads other than the first, at their home.
+    pub(crate) process_of: BTreeMap<u32, u32>,
+    /// Forks under way of threads that are over: the child that comes of one ends at once.
+    pub(crate) abandoned: BTreeMap<u32, Abandoned>,
+    pub(crate) futexes: crate::futex::Futexes,
+    pub(crate) processors: Vec<Processor>,
+    /// Processors to interrupt, a bit each.
+    pub(crate) kicks: u64,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
     /// When the next SIGALRM of a process is due, at its home.
     pub(crate) timers: BTreeSet<(u64, u32)>,
@@ -94,18 +122,21 @@ pub struct System {
     pub(crate) ran_ns: u64,
     /// Those whose move has to wait for something.
     pub(crate) wishing: BTreeSet<u32>,
-    /// Who was in user mode last, and when its last instruction was.
-    pub(crate) left: (u32, u64),
     /// A guest has arrived and has not run yet.
     pub(crate) arrived: bool,
     power_off: Option<u8>,
     /// When the others are next told how this node is doing.
     info_at: u64,
-    /// Whose extended state the CPU holds.
-    fpu_owner: Option<u32>,
     /// A bug that a test has switched on.
     #[cfg(test)]
     pub(crate) canary: Option<crate::cluster_tests::Canary>,
+}
+
+/// A fork that was under way when its thread ended.
+pub(crate) struct Abandoned {
+    pub(crate) home: NodeId,
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
 }
 
 /// Where file pages come from on this node: by content from the boot image, else from home's files.
@@ -163,7 +194,15 @@ impl System {
             wakes,
             homes: BTreeMap::new(),
             bodies: BTreeMap::new(),
-            ready: VecDeque::new(),
+            threads: BTreeMap::new(),
+            spaces: Spaces::default(),
+            process_of: BTreeMap::new(),
+            abandoned: BTreeMap::new(),
+            futexes: crate::futex::Futexes::default(),
+            processors: (0..settings.processors.max(1))
+                .map(|_| Processor::default())
+                .collect(),
+            kicks: 0,
             alarms: BTreeSet::new(),
             timers: BTreeSet::new(),
             alarm_of: BTreeMap::new(),
@@ -178,11 +217,9 @@ impl System {
             idle_ns: 0,
             ran_ns: 0,
             wishing: BTreeSet::new(),
-            left: (0, 0),
             arrived: false,
             power_off: None,
             info_at: 0,
-            fpu_owner: None,
             #[cfg(test)]
             canary: None,
         };
@@ -212,12 +249,12 @@ impl System {
         if self.net.poll_timeout().is_some_and(|at| at <= self.now) {
             self.net.handle_timeout(self.now);
         }
-        while let Some((at, pid)) = self.alarms.first().copied() {
+        while let Some((at, tid)) = self.alarms.first().copied() {
             if at > self.now {
                 break;
             }
-            self.cancel_alarm(pid);
-            self.alarm(pid, at);
+            self.cancel_alarm(tid);
+            self.alarm(tid, at);
         }
         while let Some((at, pid)) = self.timers.first().copied() {
             if at > self.now {
@@ -310,11 +347,6 @@ impl System {
         self.arrived
     }
 
-    /// Whether another body waits for the CPU.
-    pub fn crowded(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
     /// Handles events of the network, wakes and pushes until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         loop {
@@ -326,8 +358,8 @@ impl System {
             if woken.is_empty() && !noticed {
                 break;
             }
-            for pid in woken {
-                self.woken(pid);
+            for tid in woken {
+                self.woken(tid);
             }
         }
         self.try_moves();
@@ -367,8 +399,13 @@ impl System {
         match message {
             Message::Call(call) => self.remote_call(from, boot, call),
             Message::Reply(reply) => self.reply(from, reply),
-            Message::Cancel { pid, epoch, seq } => self.remote_cancel(from, boot, pid, epoch, seq),
-            Message::Poke { pid, epoch } => self.poked(from, pid, epoch),
+            Message::Cancel {
+                pid,
+                thread,
+                epoch,
+                seq,
+            } => self.remote_cancel(from, boot, (pid, thread), epoch, seq),
+            Message::Poke { pid, thread, epoch } => self.poked(from, pid, thread, epoch),
             Message::Query { pid, epoch } => self.query(from, pid, epoch),
             Message::Told { pid, facts } => self.told(from, pid, facts),
             Message::Observed { pid, epoch, ns } => self.observed(pid, epoch, ns),
@@ -376,87 +413,94 @@ impl System {
         }
     }
 
-    fn alarm(&mut self, pid: u32, at: u64) {
-        let Some(body) = self.bodies.get_mut(&pid) else {
+    fn alarm(&mut self, tid: u32, at: u64) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
-        if body.alarm_ns != at {
+        if thread.alarm_ns != at {
             return;
         }
-        body.alarm_ns = 0;
-        match body.forward {
+        thread.alarm_ns = 0;
+        match thread.forward {
             Forward::Sent {
                 seq,
                 purpose: Purpose::Call,
-            } => self.send_cancel(pid, seq),
-            _ => self.wakes.push(pid),
+            } => self.send_cancel(tid, seq),
+            _ => self.wakes.push(tid),
         }
     }
 
     // ---- running -----------------------------------------------------------------------------
 
-    /// The body to run next, taken out of the System while it is in user mode.
-    pub fn begin(&mut self) -> Option<Box<Body>> {
+    /// The thread that this processor is to run next.
+    pub fn begin(&mut self, cpu: usize) -> Option<Turn> {
         self.arrived = false;
-        while let Some(pid) = self.ready.pop_front() {
-            let Some(body) = self.bodies.get_mut(&pid) else {
+        while let Some(tid) = self.choose(cpu) {
+            let Some(table) = self.table_of(tid) else {
                 continue;
             };
-            body.queued = false;
-            if body.run != Run::Ready || body.space.is_none() {
+            let pid = self.thread(tid).pid;
+            let body = self.body(pid);
+            if body.freezing || body.stopped || body.held {
+                // It is woken when that is over.
                 continue;
             }
-            self.load_fpu(pid);
-            let body = self.bodies.remove(&pid)?;
-            if body.arriving {
+            self.load_fpu(cpu, tid);
+            self.processors[cpu].running = Some(tid);
+            let thread = self.thread(tid);
+            thread.run = Run::Running(cpu);
+            let (pid, registers) = (thread.pid, thread.registers);
+            if self.bodies.get(&pid).is_some_and(|body| body.arriving) {
                 self.about_to_run(pid);
             }
-            return Some(body);
+            return Some(Turn {
+                tid,
+                registers,
+                table,
+            });
         }
         None
     }
 
-    /// Takes a body back that was not in user mode after all.
-    pub fn put_back(&mut self, body: Box<Body>) {
-        let pid = body.pid;
-        self.bodies.insert(pid, body);
-        self.advance(pid);
+    fn table_of(&self, tid: u32) -> Option<TableHandle> {
+        let body = self.bodies.get(&self.threads.get(&tid)?.pid)?;
+        Some(self.spaces.get(body.space)?.table().handle())
     }
 
-    /// Takes a body back from user mode and deals with why it came.
-    pub fn end(&mut self, mut body: Box<Body>, exit: Exit, ran_ns: u64, now: u64) {
+    /// Takes a thread back that was not in user mode after all.
+    pub fn put_back(&mut self, cpu: usize, turn: Turn) {
+        self.processors[cpu].running = None;
+        if let Some(thread) = self.threads.get_mut(&turn.tid) {
+            thread.run = Run::Ready;
+            self.advance(turn.tid);
+        }
+    }
+
+    /// Takes a thread back from user mode and deals with why it came.
+    pub fn end(&mut self, cpu: usize, turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
         self.now = self.now.max(now);
         self.fs.alarms().set_now(self.now);
-        body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
-        self.ran_ns += ran_ns;
-        let pid = body.pid;
-        let registers = body.registers;
-        let first = core::mem::replace(&mut body.arriving, false);
-        self.left = (pid, now);
-        self.bodies.insert(pid, body);
-        if first {
+        let tid = turn.tid;
+        self.charge(cpu, tid, ran_ns);
+        self.processors[cpu].running = None;
+        self.processors[cpu].left = (tid, now);
+        self.leave_fpu(tid);
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            // It ended while it was in user mode.
+            self.forget_fpu(tid);
+            return self.settle();
+        };
+        let pid = thread.pid;
+        thread.registers = turn.registers;
+        thread.run = Run::Ready;
+        if core::mem::replace(&mut self.body(pid).arriving, false) {
             self.first_run(pid, now.saturating_sub(ran_ns));
         }
         match exit {
-            Exit::Interrupt => self.advance(pid),
-            Exit::Syscall => {
-                let args = [
-                    registers.rdi,
-                    registers.rsi,
-                    registers.rdx,
-                    registers.r10,
-                    registers.r8,
-                    registers.r9,
-                ];
-                let number = crate::dispatch::user_number(registers.rax);
-                let body = self.body(pid);
-                let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
-                if core::mem::take(&mut body.rewound_at) != begun {
-                    body.restart = Restart::default();
-                }
-                body.call = Some(Pending { number, args });
-                self.advance(pid);
-            }
+            // Its process ends, whatever it wanted.
+            _ if self.thread(tid).obeys_kernel() => self.advance(tid),
+            Exit::Interrupt => self.advance(tid),
+            Exit::Syscall => self.called(tid),
             Exit::PageFault {
                 address,
                 write,
@@ -470,33 +514,55 @@ impl System {
                 } else {
                     Access::READ
                 };
-                self.fault(pid, address, access);
+                self.fault(tid, address, access);
             }
             Exit::Exception {
                 vector, address, ..
-            } => self.exception(pid, vector, address),
+            } => self.exception(tid, vector, address),
         }
         self.settle();
     }
 
+    /// A system call of user mode.
+    fn called(&mut self, tid: u32) {
+        let thread = self.thread(tid);
+        let registers = &thread.registers;
+        let args = [
+            registers.rdi,
+            registers.rsi,
+            registers.rdx,
+            registers.r10,
+            registers.r8,
+            registers.r9,
+        ];
+        let number = crate::dispatch::user_number(registers.rax);
+        let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
+        if core::mem::take(&mut thread.rewound_at) != begun {
+            thread.restart = Restart::default();
+        }
+        thread.call = Some(Pending { number, args });
+        self.advance(tid);
+    }
+
     /// A page fault of user mode.
-    fn fault(&mut self, pid: u32, address: u64, access: Access) {
+    fn fault(&mut self, tid: u32, address: u64, access: Access) {
+        let pid = self.thread(tid).pid;
         match self.with_space(pid, |space, pages| space.fault(address, access, pages)) {
-            Ok(()) => self.advance(pid),
+            Ok(()) => self.advance(tid),
             Err(Trouble::Bus) => {
-                self.force_signal(pid, signal::SIGBUS, crate::deputy::BUS_ADRERR, address);
+                self.force_signal(tid, signal::SIGBUS, crate::deputy::BUS_ADRERR, address);
             }
-            Err(trouble) => match self.trouble(pid, trouble) {
-                Stop::Wait => self.advance_or_block(pid),
+            Err(trouble) => match self.trouble(tid, trouble) {
+                Stop::Wait => self.advance_or_block(tid),
                 Stop::Errno(Errno::ENOMEM) => {
                     self.out_of_memory(pid);
-                    self.advance(pid);
+                    self.advance(tid);
                 }
                 Stop::Errno(_) => {
-                    let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
+                    let space = self.space_of(pid);
                     let mapped = space.is_some_and(|space| space.is_mapped(address, 1));
                     let code = if mapped { SEGV_ACCERR } else { SEGV_MAPERR };
-                    self.force_signal(pid, signal::SIGSEGV, code, address);
+                    self.force_signal(tid, signal::SIGSEGV, code, address);
                 }
             },
         }
@@ -509,8 +575,8 @@ impl System {
     }
 
     /// An exception of user mode other than a page fault becomes the signal that Linux makes of it.
-    fn exception(&mut self, pid: u32, vector: u8, address: u64) {
-        let rip = self.body(pid).registers.rip;
+    fn exception(&mut self, tid: u32, vector: u8, address: u64) {
+        let rip = self.thread(tid).registers.rip;
         // `si_code` by sigaction(2): FPE_INTDIV, TRAP_TRACE, ILL_ILLOPN, BUS_ADRALN.
         let (signal, code, address) = match vector {
             0 => (signal::SIGFPE, 1, rip),
@@ -521,46 +587,58 @@ impl System {
             17 => (signal::SIGBUS, 1, address),
             _ => (signal::SIGSEGV, SI_KERNEL, 0),
         };
-        self.force_signal(pid, signal, code, address);
+        self.force_signal(tid, signal, code, address);
     }
 
     /// What is to be done about an access that did not succeed at once.
-    pub(crate) fn trouble(&mut self, pid: u32, trouble: Trouble) -> Stop {
+    pub(crate) fn trouble(&mut self, tid: u32, trouble: Trouble) -> Stop {
         match trouble {
             Trouble::Segv | Trouble::Bus => Stop::Errno(Errno::EFAULT),
             Trouble::NoMemory => Stop::Errno(Errno::ENOMEM),
             Trouble::Absent { page } => {
-                self.request_page(pid, page);
+                self.request_page(tid, page);
                 Stop::Wait
             }
             Trouble::FileMissing {
                 page,
                 backing,
                 offset,
-            } => self.request_file_page(pid, page, &backing, offset),
+            } => self.request_file_page(tid, page, &backing, offset),
         }
     }
 
-    /// Calls `act` with a body's memory and the source of its file pages.
-    ///
-    /// Memory that is lent to a vfork child is not touched by its owner, who waits.
+    /// Calls `act` with the memory of a process and the source of its file pages.
     pub(crate) fn with_space<T>(
         &mut self,
         pid: u32,
         act: impl FnOnce(&mut Space, &mut dyn PageSource) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let System {
-            bodies, homes, fs, ..
+            bodies,
+            spaces,
+            homes,
+            fs,
+            ..
         } = self;
         let space = bodies
-            .get_mut(&pid)
-            .and_then(|body| body.space.as_mut())
+            .get(&pid)
+            .and_then(|body| spaces.get_mut(body.space))
             .ok_or(Trouble::Segv)?;
         let mut pages = Pages {
             fs,
             home: homes.get(&pid),
         };
         act(space, &mut pages)
+    }
+
+    /// The memory of a process whose body is here.
+    pub(crate) fn space_of(&self, pid: u32) -> Option<&Space> {
+        self.spaces.get(self.bodies.get(&pid)?.space)
+    }
+
+    /// As [`System::space_of`], to change it.
+    pub(crate) fn space_mut(&mut self, pid: u32) -> Option<&mut Space> {
+        self.spaces.get_mut(self.bodies.get(&pid)?.space)
     }
 
     /// The body of a process that is here.
@@ -573,53 +651,73 @@ impl System {
             .expect("the caller has seen this body")
     }
 
-    /// Brings a body as far as it gets: to the run queue, or to the next thing it waits for.
+    /// A thread of a process that is here.
     ///
-    /// The order is the order of precedence: a message to home first ends; then the final image is
-    /// taken if one is wanted; then signals; then the call it is in; and only then user mode.
-    pub(crate) fn advance(&mut self, pid: u32) {
+    /// # Panics
+    /// If it is not: only for callers that have just seen it.
+    pub(crate) fn thread(&mut self, tid: u32) -> &mut Thread {
+        self.threads
+            .get_mut(&tid)
+            .expect("the caller has seen this thread")
+    }
+
+    /// The threads of a process that is here.
+    pub(crate) fn tids(&self, pid: u32) -> Vec<u32> {
+        let body = self.bodies.get(&pid);
+        body.map_or_else(Vec::new, |body| body.threads.iter().copied().collect())
+    }
+
+    /// Brings a thread as far as it gets: to a run queue, or to the next thing it waits for.
+    ///
+    /// The order is the order of precedence: a message to home first ends; then it stands still for
+    /// the final image if one is wanted; then signals; then the call it is in; and only then user
+    /// mode. One that is in user mode on another processor is called back and looks by itself.
+    pub(crate) fn advance(&mut self, tid: u32) {
         loop {
-            let Some(body) = self.bodies.get_mut(&pid) else {
+            let Some(thread) = self.threads.get_mut(&tid) else {
                 return;
             };
-            // Only to end needs no memory.
-            if body.space.is_none() && !body.obeys_kernel() {
-                return;
+            if let Run::Running(cpu) = thread.run {
+                return self.kick(cpu);
             }
-            if let Forward::Sent { purpose, .. } = body.forward
-                && (purpose != Purpose::Arrived || body.freezing)
+            let pid = thread.pid;
+            let freezing = self.bodies.get(&pid).is_some_and(|body| body.freezing);
+            let thread = self.thread(tid);
+            if let Forward::Sent { purpose, .. } = thread.forward
+                && (purpose != Purpose::Arrived || freezing)
             {
-                body.block();
-                return;
+                return thread.block();
             }
-            if body.freezing && body.forward == Forward::Idle && !body.obeys_kernel() {
-                self.capture(pid);
-                return;
+            if freezing && thread.forward == Forward::Idle && !thread.obeys_kernel() {
+                return self.stand_still(tid);
             }
-            if body.forward == Forward::Idle && !self.take_signals(pid) {
+            if thread.forward == Forward::Idle && !self.take_signals(tid) {
                 return;
             }
             let body = self.body(pid);
-            if body.run == Run::Stopped {
-                return;
+            let (held, stopped) = (body.held, body.stopped);
+            let thread = self.thread(tid);
+            if (stopped || thread.vfork_child.is_some()) && !thread.obeys_kernel() {
+                return thread.block();
             }
-            let Some(call) = body.call else {
-                if body.held || body.signal_due() {
-                    body.run = Run::Blocked;
+            let Some(call) = thread.call else {
+                if held || thread.signal_due() {
+                    thread.run = Run::Blocked;
                 } else {
-                    self.make_ready(pid);
+                    self.make_ready(tid);
                 }
                 return;
             };
-            match self.perform(pid, call) {
+            match self.perform(tid, call) {
                 Flow::Again => {}
                 Flow::Wait => {
-                    let Some(body) = self.bodies.get_mut(&pid) else {
+                    let Some(thread) = self.threads.get_mut(&tid) else {
                         return;
                     };
-                    body.block();
-                    let captured = body.freezing && body.forward == Forward::Idle;
-                    if !captured || body.obeys_kernel() {
+                    thread.block();
+                    let idle = thread.forward == Forward::Idle;
+                    let stands = idle && !thread.obeys_kernel();
+                    if !stands || !self.bodies.get(&pid).is_some_and(|body| body.freezing) {
                         return;
                     }
                 }
@@ -629,87 +727,47 @@ impl System {
     }
 
     /// After a wait was registered outside of a call: block, unless a freeze was waiting for this.
-    fn advance_or_block(&mut self, pid: u32) {
-        let Some(body) = self.bodies.get_mut(&pid) else {
+    fn advance_or_block(&mut self, tid: u32) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
-        body.run = Run::Blocked;
-        if body.freezing {
-            self.advance(pid);
+        thread.run = Run::Blocked;
+        let pid = thread.pid;
+        if self.body(pid).freezing {
+            self.advance(tid);
         }
     }
 
-    pub(crate) fn make_ready(&mut self, pid: u32) {
-        let body = self.body(pid);
-        let ran = core::mem::replace(&mut body.run, Run::Ready) == Run::Ready;
-        if !body.queued {
-            body.queued = true;
-            self.ready.push_back(pid);
-        }
-        if !ran && self.left.0 == pid {
-            self.left.0 = 0;
-        }
+    /// The process of a thread whose home this is.
+    pub(crate) fn process_at_home(&self, tid: u32) -> u32 {
+        self.process_of.get(&tid).copied().unwrap_or(tid)
     }
 
-    /// Something this process waited for may have happened.
-    pub(crate) fn woken(&mut self, pid: u32) {
-        if self
-            .homes
-            .get(&pid)
-            .is_some_and(|home| home.remote.is_some())
-        {
-            self.run_remote(pid);
+    /// Something this thread waited for may have happened.
+    pub(crate) fn woken(&mut self, tid: u32) {
+        let pid = self.process_at_home(tid);
+        let home = self.homes.get(&pid);
+        let thread = home.and_then(|home| home.threads.get(&tid));
+        if thread.is_some_and(|thread| thread.remote.is_some()) {
+            self.run_remote(pid, tid);
         }
-        if self
-            .bodies
-            .get(&pid)
-            .is_some_and(|body| matches!(body.run, Run::Blocked | Run::Stopped))
-        {
-            self.advance(pid);
-        }
+        self.advance(tid);
     }
 
-    /// Wakes a body at a time of its own clock.
-    pub(crate) fn set_alarm(&mut self, pid: u32, deadline_ns: u64) {
-        let body = self.body(pid);
-        let at = body.node_time_ns(deadline_ns).max(1);
-        body.alarm_ns = at;
-        self.cancel_alarm(pid);
-        self.alarm_of.insert(pid, at);
-        self.alarms.insert((at, pid));
+    /// Wakes a thread at a time of its process's clock.
+    pub(crate) fn set_alarm(&mut self, tid: u32, deadline_ns: u64) {
+        let pid = self.thread(tid).pid;
+        let at = self.body(pid).node_time_ns(deadline_ns).max(1);
+        self.thread(tid).alarm_ns = at;
+        self.cancel_alarm(tid);
+        self.alarm_of.insert(tid, at);
+        self.alarms.insert((at, tid));
     }
 
-    /// A process has one alarm at most, so that interrupted sleeps leave nothing behind.
-    pub(crate) fn cancel_alarm(&mut self, pid: u32) {
-        if let Some(at) = self.alarm_of.remove(&pid) {
-            self.alarms.remove(&(at, pid));
-        }
-    }
-
-    // ---- extended state ----------------------------------------------------------------------
-
-    /// The kernel does not touch the FPU, so the state stays in the CPU until somebody else needs it.
-    fn load_fpu(&mut self, pid: u32) {
-        if self.fpu_owner == Some(pid) {
-            return;
-        }
-        self.save_fpu();
-        self.body(pid).fpu.load();
-        self.fpu_owner = Some(pid);
-    }
-
-    /// Brings the extended state that the CPU holds into its body.
-    pub(crate) fn save_fpu(&mut self) {
-        let owner = self.fpu_owner.take();
-        if let Some(body) = owner.and_then(|pid| self.bodies.get_mut(&pid)) {
-            body.fpu.save();
-        }
-    }
-
-    /// Forgets the CPU's state of a body that is gone or gets a new one.
-    pub(crate) fn forget_fpu(&mut self, pid: u32) {
-        if self.fpu_owner == Some(pid) {
-            self.fpu_owner = None;
+    /// A thread has one alarm at most, so that interrupted sleeps leave nothing behind.
+    pub(crate) fn cancel_alarm(&mut self, tid: u32) {
+        if let Some(at) = self.alarm_of.remove(&tid) {
+            self.alarms.remove(&(at, tid));
         }
     }
 

@@ -75,7 +75,8 @@ impl System {
     }
 
     fn remote_sequence(&self, waiter: u32) -> Option<u64> {
-        let remote = self.homes.get(&waiter)?.remote.as_ref()?;
+        let home = self.homes.get(&self.process_at_home(waiter))?;
+        let remote = home.threads.get(&waiter)?.remote.as_ref()?;
         Some(remote.seq)
     }
 

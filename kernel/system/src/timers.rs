@@ -222,8 +222,10 @@ impl System {
             let Some(home) = self.homes.get_mut(&pid) else {
                 continue;
             };
-            if let Some((info, _)) = home.timers.expired(id) {
-                self.signal_with(pid, info);
+            match home.timers.expired(id) {
+                Some((info, 0)) => self.signal_with(pid, info),
+                Some((info, tid)) => self.signal_thread(pid, tid, info),
+                None => {}
             }
         }
     }

@@ -70,6 +70,7 @@ impl Pair {
 fn poke(epoch: u64) -> Message {
     Message::Poke {
         pid: Pid::new(NodeId(1), 1),
+        thread: wire::Pid(0),
         epoch,
     }
 }
@@ -132,7 +133,7 @@ fn a_call_is_one_frame_each_way() {
     pair.receive(1, &ack[0]);
     assert!(pair.ends[1].is_idle(Lane::Urgent));
     assert_eq!(pair.ends.iter().find_map(Link::poll_timeout), None);
-    assert_eq!(pair.delivered[1], [Delivered::Message(poke(1), 6 - 1)]);
+    assert_eq!(pair.delivered[1], [Delivered::Message(poke(1), 6)]);
     // Both know the round trip without the time the frames were held.
     assert_eq!(pair.ends[0].rtt().min_ns(), Some(MS / 2));
 }

@@ -76,7 +76,7 @@ impl HomeRecord {
     pub fn new(pid: Pid, owner: NodeId, boot: BootId) -> HomeRecord {
         HomeRecord {
             pid,
-            gate: Gate::new(owner, boot),
+            gate: Gate::new(owner, boot, pid),
             previous: None,
             last_source: None,
         }
@@ -92,7 +92,7 @@ impl HomeRecord {
         &self.gate
     }
 
-    /// For `complete` and `cancel`. Calls are admitted by [`HomeRecord::accept_effect`].
+    /// For `complete`, `cancel` and the lanes. Calls are admitted by [`HomeRecord::accept_effect`].
     pub fn gate_mut(&mut self) -> &mut Gate {
         &mut self.gate
     }
@@ -169,8 +169,15 @@ impl HomeRecord {
 
     /// Judges a call ([`Gate::admit`]). The first one executed after a move ends the previous
     /// owner's claim.
-    pub fn accept_effect(&mut self, from: NodeId, boot: BootId, epoch: u64, seq: u64) -> Accepted {
-        let admission = self.gate.admit(from, boot, epoch, seq);
+    pub fn accept_effect(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        epoch: u64,
+        thread: Pid,
+        seq: u64,
+    ) -> Accepted {
+        let admission = self.gate.admit(from, boot, epoch, thread, seq);
         let first = match admission {
             Admission::Execute => self.previous.take(),
             _ => None,

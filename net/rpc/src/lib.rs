@@ -2,8 +2,11 @@
 //!
 //! Law: a process acts on the world only through its gate. A call has an effect only if it comes
 //! from the current owner (node *and* boot), carries the current epoch and the next sequence
-//! number. The last number again gets the same answer again, without a second effect. The sequence
-//! belongs to the process and not to the link, so it goes on across moves.
+//! number of its thread. The last number again gets the same answer again, without a second effect.
+//! The sequences belong to the threads and not to the link, so they go on across moves.
+//!
+//! Ownership is one for the process; each thread has a *lane* with a sequence of its own, because
+//! the calls of threads overlap:
 //!
 //! ```text
 //!        admit(seq = next) -> Execute          complete(seq, reply)
@@ -12,7 +15,7 @@
 //!   +--------------------------------------+  cancel: no effect, next stays
 //! ```
 //!
-//! One call runs at a time. Who drives it (the home's kernel):
+//! One call runs at a time in a lane. Who drives it (the home's kernel):
 //! * `Message::Call` arrives: [`Gate::admit`] (through `migrate::HomeRecord::accept_effect`, which
 //!   also releases the previous owner). `Execute`: run it, now or when what it waits for is there,
 //!   then [`Gate::complete`] and send the reply to [`Gate::owner`]. `Repeat`: send that reply.
@@ -30,7 +33,10 @@
 //! `migrate::HomeRecord`'s, the only caller of [`Gate::transfer`].
 #![no_std]
 
-use wire::{BootId, NodeId, Outcome, Reply};
+extern crate alloc;
+
+use alloc::collections::BTreeMap;
+use wire::{BootId, NodeId, Outcome, Pid, Reply};
 
 /// What the gate says about one call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,12 +78,9 @@ impl Admission {
     }
 }
 
-/// Ownership and call sequence of one process, held by its home from fork to reaping.
+/// The call sequence of one thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Gate {
-    epoch: u64,
-    owner: NodeId,
-    owner_boot: BootId,
+struct Lane {
     /// The number the next call must have; it is also the running call's while one runs.
     next_seq: u64,
     running: bool,
@@ -85,16 +88,34 @@ pub struct Gate {
     last: Option<Reply>,
 }
 
+impl Lane {
+    fn new(next_seq: u64) -> Lane {
+        Lane {
+            next_seq,
+            running: false,
+            last: None,
+        }
+    }
+}
+
+/// Ownership and call sequences of one process, held by its home from fork to reaping.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gate {
+    epoch: u64,
+    owner: NodeId,
+    owner_boot: BootId,
+    /// By thread.
+    lanes: BTreeMap<Pid, Lane>,
+}
+
 impl Gate {
-    /// The gate of a new process: epoch 1, first call number 1.
-    pub fn new(owner: NodeId, boot: BootId) -> Gate {
+    /// The gate of a new process with its first thread: epoch 1, first call number 1.
+    pub fn new(owner: NodeId, boot: BootId, first: Pid) -> Gate {
         Gate {
             epoch: 1,
             owner,
             owner_boot: boot,
-            next_seq: 1,
-            running: false,
-            last: None,
+            lanes: BTreeMap::from([(first, Lane::new(1))]),
         }
     }
 
@@ -113,14 +134,25 @@ impl Gate {
         self.owner_boot
     }
 
-    /// The number that the next call to execute must carry.
-    pub fn next_seq(&self) -> u64 {
-        self.next_seq
+    /// A new thread, whose first call has this number.
+    pub fn open_lane(&mut self, thread: Pid, first_seq: u64) {
+        self.lanes.insert(thread, Lane::new(first_seq));
     }
 
-    /// The number of the call being executed, if there is one.
-    pub fn running(&self) -> Option<u64> {
-        self.running.then_some(self.next_seq)
+    /// A thread is over; the number that its next call would have had.
+    pub fn close_lane(&mut self, thread: Pid) -> Option<u64> {
+        self.lanes.remove(&thread).map(|lane| lane.next_seq)
+    }
+
+    /// The number that the next call of a thread to execute must carry.
+    pub fn next_seq(&self, thread: Pid) -> Option<u64> {
+        self.lanes.get(&thread).map(|lane| lane.next_seq)
+    }
+
+    /// The number of the call of a thread that is being executed, if there is one.
+    pub fn running(&self, thread: Pid) -> Option<u64> {
+        let lane = self.lanes.get(&thread)?;
+        lane.running.then_some(lane.next_seq)
     }
 
     /// Whether that copy is the one which may have effects now.
@@ -129,19 +161,29 @@ impl Gate {
     }
 
     /// Judges a call. Only [`Admission::Execute`] changes anything: the call then runs until
-    /// [`Gate::complete`] or [`Gate::cancel`].
-    pub fn admit(&mut self, from: NodeId, boot: BootId, epoch: u64, seq: u64) -> Admission {
+    /// [`Gate::complete`] or [`Gate::cancel`]. A thread that is over has only gaps.
+    pub fn admit(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        epoch: u64,
+        thread: Pid,
+        seq: u64,
+    ) -> Admission {
         if !self.is_owner(from, boot, epoch) {
             return self.refused();
         }
-        if seq == self.next_seq {
-            if self.running {
+        let Some(lane) = self.lanes.get_mut(&thread) else {
+            return Admission::Gap;
+        };
+        if seq == lane.next_seq {
+            if lane.running {
                 return Admission::Running;
             }
-            self.running = true;
+            lane.running = true;
             return Admission::Execute;
         }
-        match &self.last {
+        match &lane.last {
             Some(last) if last.seq == seq => {
                 let mut reply = last.clone();
                 reply.epoch = epoch;
@@ -151,27 +193,40 @@ impl Gate {
         }
     }
 
-    /// The running call `seq` has had its effect; `reply` is kept for a repetition.
+    /// The running call `seq` of a thread has had its effect; `reply` is kept for a repetition.
     /// Returns false, and keeps nothing, if that call is not running (it was cancelled).
-    pub fn complete(&mut self, seq: u64, reply: Reply) -> bool {
-        if self.running() != Some(seq) {
+    pub fn complete(&mut self, thread: Pid, seq: u64, reply: Reply) -> bool {
+        let Some(lane) = self.lanes.get_mut(&thread) else {
+            return false;
+        };
+        if !lane.running || lane.next_seq != seq {
             return false;
         }
-        self.running = false;
-        self.next_seq += 1;
-        self.last = Some(Reply { seq, ..reply });
+        lane.running = false;
+        lane.next_seq += 1;
+        lane.last = Some(Reply { seq, ..reply });
         true
     }
 
-    /// The owner wants its running call ended without effect. True: it no longer runs, reply
+    /// The owner wants a thread's running call ended without effect. True: it no longer runs, reply
     /// `Interrupted`; its number is free for the next call. False: too late or not the owner's
     /// running call; an answer is on its way or not due.
-    pub fn cancel(&mut self, from: NodeId, boot: BootId, epoch: u64, seq: u64) -> bool {
-        let may = self.is_owner(from, boot, epoch) && self.running() == Some(seq);
-        if may {
-            self.running = false;
+    pub fn cancel(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        epoch: u64,
+        thread: Pid,
+        seq: u64,
+    ) -> bool {
+        let owned = self.is_owner(from, boot, epoch);
+        match self.lanes.get_mut(&thread) {
+            Some(lane) if owned && lane.running && lane.next_seq == seq => {
+                lane.running = false;
+                true
+            }
+            _ => false,
         }
-        may
     }
 
     /// Makes `owner` the owner, in a new epoch, and returns it. For `migrate::HomeRecord` only:

@@ -1,18 +1,18 @@
 //! The gate, call by call: each answer it can give, and that only one of them has an effect.
 
 use super::*;
-use wire::Pid;
-
-extern crate alloc;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 const BOOT_A: BootId = BootId(10);
 const BOOT_B: BootId = BootId(20);
+/// The first thread.
+const T: Pid = Pid(0x1_0001);
 
 fn reply(epoch: u64, seq: u64, value: i64) -> Reply {
     Reply {
-        pid: Pid::new(A, 1),
+        pid: T,
+        thread: T,
         epoch,
         seq,
         outcome: Outcome::Value(value),
@@ -23,84 +23,105 @@ fn reply(epoch: u64, seq: u64, value: i64) -> Reply {
 
 #[test]
 fn a_call_takes_effect_once_and_its_reply_is_repeated() {
-    let mut gate = Gate::new(A, BOOT_A);
-    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Execute);
-    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Running);
-    assert_eq!(gate.running(), Some(1));
-    assert!(gate.complete(1, reply(1, 1, 42)));
+    let mut gate = Gate::new(A, BOOT_A, T);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 1), Admission::Execute);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 1), Admission::Running);
+    assert_eq!(gate.running(T), Some(1));
+    assert!(gate.complete(T, 1, reply(1, 1, 42)));
     assert_eq!(
-        gate.admit(A, BOOT_A, 1, 1),
+        gate.admit(A, BOOT_A, 1, T, 1),
         Admission::Repeat(reply(1, 1, 42))
     );
-    assert_eq!(gate.next_seq(), 2);
-    assert!(!gate.complete(1, reply(1, 1, 43)), "completed once only");
+    assert_eq!(gate.next_seq(T), Some(2));
+    assert!(!gate.complete(T, 1, reply(1, 1, 43)), "completed once only");
 }
 
 #[test]
 fn numbers_out_of_order_are_dropped() {
-    let mut gate = Gate::new(A, BOOT_A);
-    assert_eq!(gate.admit(A, BOOT_A, 1, 0), Admission::Gap);
-    assert_eq!(gate.admit(A, BOOT_A, 1, 2), Admission::Gap);
-    assert_eq!(gate.admit(A, BOOT_A, 1, u64::MAX), Admission::Gap);
-    assert_eq!(gate.running(), None);
+    let mut gate = Gate::new(A, BOOT_A, T);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 0), Admission::Gap);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 2), Admission::Gap);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, u64::MAX), Admission::Gap);
+    assert_eq!(gate.running(T), None);
 }
 
 #[test]
 fn node_boot_and_epoch_must_all_fit() {
-    let mut gate = Gate::new(A, BOOT_A);
+    let mut gate = Gate::new(A, BOOT_A, T);
     let refused = Admission::Refused {
         epoch: 1,
         owner: A,
         owner_boot: BOOT_A,
     };
-    assert_eq!(gate.admit(B, BOOT_A, 1, 1), refused);
-    assert_eq!(gate.admit(A, BOOT_B, 1, 1), refused);
-    assert_eq!(gate.admit(A, BOOT_A, 0, 1), refused);
-    assert_eq!(gate.admit(A, BOOT_A, 2, 1), refused);
+    assert_eq!(gate.admit(B, BOOT_A, 1, T, 1), refused);
+    assert_eq!(gate.admit(A, BOOT_B, 1, T, 1), refused);
+    assert_eq!(gate.admit(A, BOOT_A, 0, T, 1), refused);
+    assert_eq!(gate.admit(A, BOOT_A, 2, T, 1), refused);
     assert!(refused.refusal().is_some());
-    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Execute);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 1), Admission::Execute);
 }
 
 #[test]
 fn a_cancelled_call_leaves_its_number_free() {
-    let mut gate = Gate::new(A, BOOT_A);
-    assert!(!gate.cancel(A, BOOT_A, 1, 1), "nothing runs");
-    gate.admit(A, BOOT_A, 1, 1);
-    assert!(!gate.cancel(B, BOOT_B, 1, 1), "a stranger cancels nothing");
-    assert!(gate.cancel(A, BOOT_A, 1, 1));
-    assert!(!gate.complete(1, reply(1, 1, 0)), "it must not complete");
-    assert_eq!(gate.admit(A, BOOT_A, 1, 1), Admission::Execute);
-    gate.complete(1, reply(1, 1, 7));
-    assert!(!gate.cancel(A, BOOT_A, 1, 1), "too late");
+    let mut gate = Gate::new(A, BOOT_A, T);
+    assert!(!gate.cancel(A, BOOT_A, 1, T, 1), "nothing runs");
+    gate.admit(A, BOOT_A, 1, T, 1);
+    assert!(
+        !gate.cancel(B, BOOT_B, 1, T, 1),
+        "a stranger cancels nothing"
+    );
+    assert!(gate.cancel(A, BOOT_A, 1, T, 1));
+    assert!(!gate.complete(T, 1, reply(1, 1, 0)), "it must not complete");
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 1), Admission::Execute);
+    gate.complete(T, 1, reply(1, 1, 7));
+    assert!(!gate.cancel(A, BOOT_A, 1, T, 1), "too late");
 }
 
 #[test]
 fn the_sequence_goes_on_across_a_move() {
-    let mut gate = Gate::new(A, BOOT_A);
-    gate.admit(A, BOOT_A, 1, 1);
-    gate.complete(1, reply(1, 1, 5));
+    let mut gate = Gate::new(A, BOOT_A, T);
+    gate.admit(A, BOOT_A, 1, T, 1);
+    gate.complete(T, 1, reply(1, 1, 5));
     assert_eq!(gate.transfer(B, BOOT_B), 2);
     assert!(matches!(
-        gate.admit(A, BOOT_A, 1, 2),
+        gate.admit(A, BOOT_A, 1, T, 2),
         Admission::Refused { epoch: 2, .. }
     ));
     // The new owner did not see the reply: it asks again and gets it, stamped with its own epoch.
     assert_eq!(
-        gate.admit(B, BOOT_B, 2, 1),
+        gate.admit(B, BOOT_B, 2, T, 1),
         Admission::Repeat(reply(2, 1, 5))
     );
-    assert_eq!(gate.admit(B, BOOT_B, 2, 2), Admission::Execute);
+    assert_eq!(gate.admit(B, BOOT_B, 2, T, 2), Admission::Execute);
 }
 
 #[test]
 fn a_call_in_flight_across_a_move_is_joined_not_repeated() {
-    let mut gate = Gate::new(A, BOOT_A);
-    gate.admit(A, BOOT_A, 1, 1);
+    let mut gate = Gate::new(A, BOOT_A, T);
+    gate.admit(A, BOOT_A, 1, T, 1);
     gate.transfer(B, BOOT_B);
-    assert_eq!(gate.admit(B, BOOT_B, 2, 1), Admission::Running);
-    assert!(gate.complete(1, reply(2, 1, 9)));
+    assert_eq!(gate.admit(B, BOOT_B, 2, T, 1), Admission::Running);
+    assert!(gate.complete(T, 1, reply(2, 1, 9)));
     assert_eq!(
-        gate.admit(B, BOOT_B, 2, 1),
+        gate.admit(B, BOOT_B, 2, T, 1),
         Admission::Repeat(reply(2, 1, 9))
     );
+}
+
+#[test]
+fn the_calls_of_threads_overlap_each_in_its_own_sequence() {
+    const U: Pid = Pid(0x1_0002);
+    let mut gate = Gate::new(A, BOOT_A, T);
+    assert_eq!(
+        gate.admit(A, BOOT_A, 1, U, 1),
+        Admission::Gap,
+        "not there yet"
+    );
+    gate.open_lane(U, 1);
+    assert_eq!(gate.admit(A, BOOT_A, 1, T, 1), Admission::Execute);
+    assert_eq!(gate.admit(A, BOOT_A, 1, U, 1), Admission::Execute);
+    assert!(gate.complete(U, 1, reply(1, 1, 7)));
+    assert_eq!((gate.next_seq(U), gate.running(T)), (Some(2), Some(1)));
+    assert_eq!(gate.close_lane(U), Some(2));
+    assert_eq!(gate.admit(A, BOOT_A, 1, U, 2), Admission::Gap, "it is over");
 }

@@ -21,9 +21,11 @@ pub const CALL_ARRIVED: u32 = 0x4000_0000;
 pub struct Call {
     /// The caller.
     pub pid: Pid,
+    /// Which thread of it.
+    pub thread: Pid,
     /// The epoch in which it calls.
     pub epoch: u64,
-    /// Counts the calls of the process, from 1.
+    /// Counts the calls of the thread, from 1.
     pub seq: u64,
     /// The number of the call (Linux x86-64), or [`CALL_ARRIVED`].
     pub number: u32,
@@ -59,6 +61,8 @@ pub enum Outcome {
 pub struct Reply {
     /// The caller.
     pub pid: Pid,
+    /// Which thread of it.
+    pub thread: Pid,
     /// The epoch of the call.
     pub epoch: u64,
     /// The number of the call.
@@ -128,6 +132,8 @@ pub struct BodyFacts {
     pub obstacle: String,
     /// The text of `/proc/PID/maps`.
     pub maps: String,
+    /// How many threads it has.
+    pub threads: u32,
 }
 
 /// What a move cost. Times in ns.
@@ -232,9 +238,14 @@ pub enum Message {
     /// H to owner.
     Reply(Reply),
     /// Owner to H: end the blocked call without effect, or give its result if it is too late.
-    Cancel { pid: Pid, epoch: u64, seq: u64 },
-    /// H to owner: signals are pending, look.
-    Poke { pid: Pid, epoch: u64 },
+    Cancel {
+        pid: Pid,
+        thread: Pid,
+        epoch: u64,
+        seq: u64,
+    },
+    /// H to owner: signals are pending for a thread, or for any of them (0), look.
+    Poke { pid: Pid, thread: Pid, epoch: u64 },
     /// H to owner: move it there. A process that asks for its own move does not run on before it
     /// is there or cannot go.
     MoveRequest {

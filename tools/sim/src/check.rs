@@ -27,7 +27,11 @@ impl Item {
     /// The message, unless it is a page.
     pub fn message(self, pid: Pid) -> Option<Message> {
         match self {
-            Item::Short(epoch) => Some(Message::Poke { pid, epoch }),
+            Item::Short(epoch) => Some(Message::Poke {
+                pid,
+                thread: Pid(0),
+                epoch,
+            }),
             Item::Long(epoch, runs) => {
                 let runs = (0..runs).map(|run| (epoch ^ u64::from(run), run)).collect();
                 Some(Message::PagesZero { pid, epoch, runs })

@@ -6,7 +6,7 @@ use crate::check::{Checker, Item};
 use crate::network::{Faults, Frame, Network};
 use crate::random::Random;
 use node::{Config, Event, Lane, Node, NodeInfo};
-use wire::{BootId, Message, NodeId};
+use wire::{BootId, Message, NodeId, Pid};
 
 const PAGES: u64 = 16_384;
 const PINGS: u32 = 100;
@@ -128,7 +128,11 @@ impl Pair {
     fn call(&mut self) -> (u64, u64) {
         let (start, frames) = (self.now, self.network.frames);
         let pid = Checker::pid(NodeId(1), Lane::Urgent);
-        let poke = |epoch| Message::Poke { pid, epoch };
+        let poke = |epoch| Message::Poke {
+            pid,
+            thread: Pid(0),
+            epoch,
+        };
         let heard =
             |at: usize| move |pair: &Pair| pair.events.iter().any(|(index, _)| *index == at);
         self.events.clear();

@@ -18,6 +18,7 @@ mod pipes;
 mod processes;
 mod shared;
 mod system;
+mod threads;
 mod time;
 mod work;
 
@@ -51,7 +52,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 49] = [
+const PROBES: [(&str, Probe); 58] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -97,6 +98,15 @@ const PROBES: [(&str, Probe); 49] = [
     ("sparse", memory::sparse),
     ("spawn", exec::spawn),
     ("system", system::names),
+    ("thread-blocked", threads::blocked),
+    ("thread-channels", threads::channels),
+    ("thread-come-and-go", threads::come_and_go),
+    ("thread-compute", threads::compute),
+    ("thread-condition", threads::condition),
+    ("thread-mutex", threads::mutex),
+    ("thread-spawns", threads::spawns),
+    ("thread-spinning", threads::spinning),
+    ("thread-timeouts", threads::timeouts),
     ("timer-once", events::timer_once),
     ("timerfd", events::timerfd),
     ("wild", processes::wild),

@@ -138,6 +138,26 @@ impl Frame {
         self.bytes()[offset..offset + from.len()].copy_from_slice(from);
     }
 
+    /// A word of the page. Panics outside of it and off a word's boundary.
+    pub fn load_u32(&self, offset: usize) -> u32 {
+        self.change_u32(offset, |word| word)
+    }
+
+    /// Changes a word of the page in one step; the value before. Panics outside of the page and off
+    /// a word's boundary.
+    pub fn change_u32(&self, offset: usize, change: impl Fn(u32) -> u32) -> u32 {
+        check(offset, 4);
+        assert!(
+            offset.is_multiple_of(4),
+            "not a word's address: {offset:#x}"
+        );
+        let mut bytes = self.bytes();
+        let word = &mut bytes[offset..offset + 4];
+        let old = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        word.copy_from_slice(&change(old).to_le_bytes());
+        old
+    }
+
     /// Zeroes a part of the page. Panics outside of it.
     pub fn zero(&self, offset: usize, length: usize) {
         check(offset, length);

@@ -235,6 +235,35 @@ impl Frame {
         unsafe { copy(contents(self.number).add(offset), from.as_ptr(), from.len()) };
     }
 
+    /// A word of the page, read in one step. Panics outside of it and off a word's boundary.
+    pub fn load_u32(&self, offset: usize) -> u32 {
+        self.word(offset).load(Ordering::SeqCst)
+    }
+
+    /// Changes a word of the page in one step, also against user mode; the value before. Panics
+    /// outside of the page and off a word's boundary.
+    pub fn change_u32(&self, offset: usize, change: impl Fn(u32) -> u32) -> u32 {
+        let word = self.word(offset);
+        let mut old = word.load(Ordering::SeqCst);
+        loop {
+            let new = change(old);
+            match word.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return old,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        check(offset, 4);
+        assert!(
+            offset.is_multiple_of(4),
+            "not a word's address: {offset:#x}"
+        );
+        // SAFETY: inside of the held page, aligned; atomic, as others may write it.
+        unsafe { &*contents(self.number).add(offset).cast::<AtomicU32>() }
+    }
+
     /// Zeroes a part of the page. Panics outside of it.
     pub fn zero(&self, offset: usize, length: usize) {
         check(offset, length);

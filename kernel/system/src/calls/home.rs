@@ -20,15 +20,17 @@ pub use signals::*;
 pub use timers::*;
 pub use waiting::*;
 
-use crate::body::{Ids, padded_name};
+use crate::body::Ids;
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
-use crate::home::{Home, Life};
+use crate::home::{Home, HomeThread, Life};
+use crate::signals::PendingSignals;
 use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
 use crate::system::System;
+use crate::thread::padded_name;
 use crate::wait::{Stop, WaitQueue};
 use abi::{Errno, signal};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 use migrate::HomeRecord;
@@ -70,7 +72,7 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     // Nobody could continue a group that no shell knows; only SIGSTOP stops it.
     let orphaned = signal != signal::SIGSTOP && call.system.is_orphaned_group(group);
     let home = call.home();
-    if orphaned || home.pending & signal::bit(signal::SIGCONT) != 0 {
+    if orphaned || home.pending.set() & signal::bit(signal::SIGCONT) != 0 {
         return Ok(1);
     }
     home.life = Life::Stopped {
@@ -117,6 +119,67 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(u64::from(child))
 }
 
+/// Threads of one process at most.
+const THREADS_MAX: usize = 4096;
+
+/// A thread is to be, and the caller's process gets its number.
+pub fn thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    if call.home().threads.len() >= THREADS_MAX {
+        return Err(Errno::EAGAIN.into());
+    }
+    let tid = call.system.new_pid().ok_or(Errno::EAGAIN)?;
+    let blocked = call.thread().blocked;
+    let thread = HomeThread {
+        blocked,
+        ..HomeThread::default()
+    };
+    let home = call.home();
+    home.threads.insert(tid, thread);
+    home.record.gate_mut().open_lane(Pid(tid), 1);
+    let pid = call.pid;
+    call.system.process_of.insert(tid, pid);
+    Ok(u64::from(tid))
+}
+
+/// The calling thread is over. What it was sent is lost with it, as in Linux.
+pub fn thread_end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let tid = call.tid;
+    let home = call.home();
+    home.threads.remove(&tid);
+    if home.record.gate().running(Pid(tid)).is_none() {
+        home.record.gate_mut().close_lane(Pid(tid));
+    }
+    call.system.process_of.remove(&tid);
+    Ok(0)
+}
+
+impl HomeCall<'_> {
+    /// The other threads of the process are over, and the caller is the first thread from now on,
+    /// whose calls go on counting.
+    pub(super) fn become_only_thread(&mut self) {
+        let (pid, tid) = (self.pid, self.tid);
+        let home = self.home();
+        let others: Vec<u32> = home.threads.keys().copied().collect();
+        let own = home.threads.remove(&tid).unwrap_or_default();
+        home.threads = BTreeMap::from([(pid, own)]);
+        let gate = home.record.gate_mut();
+        for other in others.iter().filter(|other| **other != tid) {
+            gate.close_lane(Pid(*other));
+        }
+        if tid != pid {
+            // The old lane is closed when this very call has been answered.
+            let next = match gate.running(Pid(tid)) {
+                Some(seq) => seq + 1,
+                None => gate.close_lane(Pid(tid)).unwrap_or(1),
+            };
+            gate.open_lane(Pid(pid), next);
+        }
+        for other in others {
+            self.system.process_of.remove(&other);
+        }
+    }
+}
+
 /// prctl(PR_SET_NAME): the name in buffer 0.
 pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let name = call.input(0).to_vec();
@@ -151,10 +214,8 @@ impl Home {
             files: None,
             mapped: crate::home::Mapped::default(),
             life: Life::Alive,
-            pending: 0,
-            queue: VecDeque::new(),
-            blocked: 0,
-            held_back: 0,
+            pending: PendingSignals::default(),
+            threads: BTreeMap::from([(pid, HomeThread::default())]),
             continued: false,
             disowns: false,
             ids: Ids::default(),
@@ -166,7 +227,6 @@ impl Home {
             exit: crate::files::Exit::new(wakes),
             timer: (0, 0),
             children_changed: WaitQueue::new(wakes),
-            remote: None,
             name: [0; 16],
             command_line: Vec::new(),
             opening: Vec::new(),
@@ -202,6 +262,7 @@ impl System {
             let in_group = |home: &Home| home.group == pid || home.session == pid;
             if self.last_serial > 1
                 && !self.homes.contains_key(&pid)
+                && !self.process_of.contains_key(&pid)
                 && !self.homes.values().any(in_group)
             {
                 return Some(pid);
@@ -217,8 +278,10 @@ impl System {
             return;
         };
         home.life = Life::Zombie(status);
-        home.remote = None;
         home.forget_signals(u64::MAX);
+        for tid in core::mem::take(&mut home.threads).into_keys() {
+            self.process_of.remove(&tid);
+        }
         home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
         home.executing = None;

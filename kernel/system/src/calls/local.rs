@@ -2,10 +2,12 @@
 //!
 //! Law: no message leaves the node for these, wherever the process is.
 
+mod futex;
 mod memory;
 mod misc;
 mod signals;
 
+pub use futex::*;
 pub use memory::*;
 pub use misc::*;
 pub use signals::*;
@@ -24,7 +26,8 @@ pub fn missing(call: &mut LocalCall<'_>, number: u32) -> Result<u64, Stop> {
     let (pid, body) = (call.pid, call.body());
     if body.missing.len() < 64 && body.missing.insert(number) {
         let name = abi::call_name(u64::from(number)).unwrap_or("unknown");
-        let program = alloc::string::String::from_utf8_lossy(body.short_name()).into_owned();
+        let program = call.thread().short_name();
+        let program = alloc::string::String::from_utf8_lossy(program).into_owned();
         machine::log!("process {pid} ({program}): system call {number} ({name}) is missing");
     }
     Err(Errno::ENOSYS.into())
@@ -37,9 +40,9 @@ pub fn getpid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(u64::from(call.pid))
 }
 
-/// gettid(2): the process has one thread.
+/// gettid(2).
 pub fn gettid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.pid))
+    Ok(u64::from(call.tid))
 }
 
 /// getuid(2).
@@ -88,14 +91,14 @@ pub fn arch_prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EPERM.into());
     }
     match code {
-        0x1001 => call.body().registers.gs_base = address,
-        0x1002 => call.body().registers.fs_base = address,
+        0x1001 => call.thread().registers.gs_base = address,
+        0x1002 => call.thread().registers.fs_base = address,
         0x1003 => {
-            let base = call.body().registers.fs_base;
+            let base = call.thread().registers.fs_base;
             call.write(address, &base.to_le_bytes())?;
         }
         0x1004 => {
-            let base = call.body().registers.gs_base;
+            let base = call.thread().registers.gs_base;
             call.write(address, &base.to_le_bytes())?;
         }
         _ => return Err(Errno::EINVAL.into()),
@@ -105,8 +108,8 @@ pub fn arch_prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// set_tid_address(2).
 pub fn set_tid_address(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    call.body().clear_tid = call.args[0];
-    Ok(u64::from(call.pid))
+    call.thread().clear_tid = call.args[0];
+    Ok(u64::from(call.tid))
 }
 
 /// set_robust_list(2).
@@ -115,7 +118,21 @@ pub fn set_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if length != 24 {
         return Err(Errno::EINVAL.into());
     }
-    call.body().robust_list = (head, length);
+    call.thread().robust_list = (head, length);
+    Ok(0)
+}
+
+/// get_robust_list(2), for threads of the caller's process.
+pub fn get_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [tid, head, length, ..] = call.args;
+    let tid = if tid == 0 { call.tid } else { tid as u32 };
+    if !call.body().threads.contains(&tid) {
+        return Err(Errno::ESRCH.into());
+    }
+    let (list, bytes) = call.system.thread(tid).robust_list;
+    call.make_writable(head, 8)?;
+    call.write(length, &bytes.to_le_bytes())?;
+    call.write(head, &list.to_le_bytes())?;
     Ok(0)
 }
 
@@ -147,42 +164,6 @@ pub fn getrandom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     bytes.truncate(length);
     call.write(address, &bytes)?;
     Ok(length as u64)
-}
-
-/// futex(2) of a process with one thread: nobody else can be waiting or wake it.
-pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [address, operation, value, timeout, ..] = call.args;
-    // FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME aside.
-    match operation & 0x7f {
-        1 | 10 | 3 | 4 | 5 => Ok(0),
-        0 | 9 => {
-            let mut word = [0; 4];
-            call.read_into(address, &mut word)?;
-            if u32::from_le_bytes(word) != value as u32 {
-                return Err(Errno::EAGAIN.into());
-            }
-            if timeout == 0 {
-                call.body().restart.begun = true;
-                return Err(Stop::Wait);
-            }
-            let mut span = timespec(call, timeout)?;
-            let now = call.clock();
-            if operation & 0x7f == 9 {
-                let base = if operation & 0x100 != 0 {
-                    call.wall()
-                } else {
-                    now
-                };
-                span = span.saturating_sub(base);
-            }
-            match call.body().restart.deadline_ns {
-                0 => Err(call.wait_until(now.saturating_add(span))),
-                deadline if now >= deadline => Err(Errno::ETIMEDOUT.into()),
-                deadline => Err(call.wait_until(deadline)),
-            }
-        }
-        _ => Err(Errno::ENOSYS.into()),
-    }
 }
 
 /// sched_yield(2).
@@ -227,7 +208,8 @@ impl LocalCall<'_> {
         match clock as i32 {
             0 | 5 | 8 | 11 => Ok(self.wall()),
             1 | 4 | 6 | 7 | 9 => Ok(self.clock()),
-            2 | 3 => Ok(self.body().cpu_ns),
+            2 => Ok(self.body().cpu_ns),
+            3 => Ok(self.thread().cpu_ns),
             other if self.is_own_cpu(other) => Ok(self.body().cpu_ns),
             _ => Err(Errno::EINVAL.into()),
         }
@@ -338,7 +320,7 @@ pub fn clock_nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// Sleeps; the end is fixed when the sleep begins and kept across restarts and moves.
 fn sleep_until(call: &mut LocalCall<'_>, end: u64) -> Result<u64, Stop> {
     let now = call.clock();
-    let end = match call.body().restart.deadline_ns {
+    let end = match call.thread().restart.deadline_ns {
         0 => end.max(1),
         begun => begun,
     };

@@ -10,6 +10,7 @@ mod limits;
 mod mapping;
 mod polling;
 mod signals;
+mod threads;
 
 pub use events::*;
 pub use files::*;
@@ -18,14 +19,15 @@ pub use limits::*;
 pub use mapping::*;
 pub use polling::*;
 pub use signals::*;
+pub use threads::*;
 
-use crate::body::{Body, Run, padded_name};
-use crate::dispatch::{CALL_END, CALL_FORK, CALL_STOPPED, CHUNK, LocalCall, result_of};
+use crate::dispatch::{CALL_STOPPED, CHUNK, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};
 use crate::home::Request;
+use crate::thread::padded_name;
 use crate::wait::Stop;
+use abi::Errno;
 use abi::table::{Arg, Call, Length, Place};
-use abi::{Errno, signal};
 use alloc::vec::Vec;
 
 // ---- files ---------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let pieces = pieces(call)?;
     let shields = call.shields();
     loop {
-        let done = call.body().restart.progress;
+        let done = call.thread().restart.progress;
         let now = rest(&pieces, done);
         let length: u64 = now.iter().map(|piece| piece.1).sum();
         if length == 0 && done > 0 {
@@ -134,7 +136,7 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         match result_of(answer.value) {
             Ok(moved) => {
                 let done = done + moved.min(length);
-                call.body().restart.progress = done;
+                call.thread().restart.progress = done;
                 if moved == 0 {
                     return Ok(done);
                 }
@@ -151,7 +153,7 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let pieces = pieces(call)?;
     let into = rest(&pieces, 0);
     let length: u64 = into.iter().map(|piece| piece.1).sum();
-    let (shields, begun) = (call.shields(), u64::from(call.body().restart.begun));
+    let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
     let answer = call.home(|call| {
         for (address, length) in &into {
             call.make_writable(*address, *length as usize)?;
@@ -172,148 +174,9 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 // ---- processes -----------------------------------------------------------------------------------
 
-const CLONE_VM: u64 = 0x100;
-const CLONE_VFORK: u64 = 0x4000;
-const CLONE_SETTLS: u64 = 0x8_0000;
-const CLONE_PARENT_SETTID: u64 = 0x10_0000;
-const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
-const CLONE_CHILD_SETTID: u64 = 0x100_0000;
-/// Flags that a fork may carry: the exit signal, tids, TLS, and those without meaning here.
-const CLONE_KNOWN: u64 = 0xff
-    | CLONE_VM
-    | CLONE_VFORK
-    | CLONE_SETTLS
-    | CLONE_PARENT_SETTID
-    | CLONE_CHILD_CLEARTID
-    | CLONE_CHILD_SETTID
-    | 0x40_0000;
-
-/// fork(2).
-pub fn fork(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    spawn(call, signal::SIGCHLD.into(), 0, [0; 3])
-}
-
-/// vfork(2).
-pub fn vfork(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    spawn(
-        call,
-        CLONE_VM | CLONE_VFORK | u64::from(signal::SIGCHLD),
-        0,
-        [0; 3],
-    )
-}
-
-/// clone(2) as fork and vfork use it; threads are not there yet.
-pub fn clone(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [flags, stack, parent_tid, child_tid, tls, _] = call.args;
-    if flags & !CLONE_KNOWN != 0 {
-        return Err(Errno::ENOSYS.into());
-    }
-    if (flags & CLONE_VM != 0) != (flags & CLONE_VFORK != 0) {
-        return Err(Errno::ENOSYS.into());
-    }
-    spawn(call, flags, stack, [parent_tid, child_tid, tls])
-}
-
-/// A child: its home part first, then its body, on the node where the caller is.
-fn spawn(
-    call: &mut LocalCall<'_>,
-    flags: u64,
-    stack: u64,
-    pointers: [u64; 3],
-) -> Result<u64, Stop> {
-    let [parent_tid, child_tid, tls] = pointers;
-    let pid = call.pid;
-    let shares = flags & CLONE_VM != 0;
-    if let Some(page) = call.space()?.next_absent(0) {
-        // A child of half a memory would need the rest twice, and pages that come for memory which
-        // is lent would find nobody: they are waited for.
-        return Err(call
-            .system
-            .trouble(pid, crate::memory::Trouble::Absent { page }));
-    }
-    if flags & CLONE_PARENT_SETTID != 0 {
-        call.make_writable(parent_tid, 4)?;
-    }
-    let child = call.ask_home(CALL_FORK, [flags, 0, 0, 0, 0, 0])?;
-    let child = u32::try_from(child).unwrap_or(0);
-    if !call.system.may_be_child(pid, child) {
-        return Err(Errno::EAGAIN.into());
-    }
-    if flags & CLONE_PARENT_SETTID != 0 {
-        call.write(parent_tid, &child.to_le_bytes())?;
-    }
-    call.system.save_fpu();
-    let parent = call.body();
-    let space = if shares {
-        parent.space.take()
-    } else {
-        match parent.space.as_mut().map(crate::memory::Space::fork) {
-            Some(Ok(space)) => Some(space),
-            _ => None,
-        }
-    };
-    let made = space.is_some();
-    let mut body = Body::child_of(parent, child, space);
-    body.registers.rax = 0;
-    if stack != 0 {
-        body.registers.rsp = stack;
-    }
-    if flags & CLONE_SETTLS != 0 {
-        body.registers.fs_base = tls;
-    }
-    body.clear_tid = if flags & CLONE_CHILD_CLEARTID != 0 {
-        child_tid
-    } else {
-        0
-    };
-    if shares {
-        body.lender = Some(pid);
-    }
-    call.system
-        .bodies
-        .insert(child, alloc::boxed::Box::new(body));
-    if !made {
-        call.system.body(child).call = None;
-        call.system.die_without_memory(child);
-        return Err(Errno::ENOMEM.into());
-    }
-    if flags & CLONE_CHILD_SETTID != 0 {
-        let word = child.to_le_bytes();
-        let _ = call
-            .system
-            .with_space(child, |space, pages| space.write(child_tid, &word, pages));
-    }
-    if shares {
-        // The parent's registers carry the result already; it goes on when its memory is back.
-        call.body().run = Run::Blocked;
-    }
-    call.system.make_ready(child);
-    Ok(u64::from(child))
-}
-
 /// execve(2).
 pub fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     crate::exec::execve(call)
-}
-
-/// exit(2): the process has one thread.
-pub fn exit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    exit_group(call)
-}
-
-/// exit_group(2).
-pub fn exit_group(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    call.args = [(call.args[0] & 0xff) << 8, 0, 0, 0, 0, 0];
-    end(call)
-}
-
-/// The process ends with a wait status, by its own will or by a signal.
-pub fn end(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let cpu_ns = call.body().cpu_ns;
-    call.ask_home(CALL_END, [call.args[0], cpu_ns, 0, 0, 0, 0])?;
-    call.system.drop_body(call.pid);
-    Ok(0)
 }
 
 /// The process stops: home is told before it does.
@@ -321,7 +184,10 @@ pub fn stopped(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let signal = call.args[0];
     let refused = call.ask_home(CALL_STOPPED, [signal, 0, 0, 0, 0, 0])?;
     if refused == 0 {
-        call.body().run = Run::Stopped;
+        call.body().stopped = true;
+        // The others stop where they are, those on other processors as soon as they are back.
+        let pid = call.pid;
+        call.system.wake_threads(pid);
     }
     Ok(0)
 }
@@ -337,7 +203,7 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         PR_GET_DUMPABLE => Ok(1),
         PR_SET_PDEATHSIG => Err(Errno::EINVAL.into()),
         PR_GET_NAME => {
-            let name = call.body().name;
+            let name = call.thread().name;
             call.write(argument, &name)?;
             Ok(0)
         }
@@ -353,8 +219,7 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
                 Ok(request)
             })?;
             result_of(answer.value)?;
-            let body = call.body();
-            body.name = padded_name(&name);
+            call.thread().name = padded_name(&name);
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),

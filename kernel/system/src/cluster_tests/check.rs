@@ -245,40 +245,47 @@ impl Checker {
                 let name = String::from_utf8_lossy(home.short_name()).into_owned();
                 let _ = writeln!(
                     text,
-                    "  home {} ({name}) of {}: {:?}, owner {} epoch {} next {} running {:?}, \
-                     pending {:x} blocked {:x}, call {:?}, request {:?}",
+                    "  home {} ({name}) of {}: {:?}, owner {} epoch {} next {:?} running {:?}, \
+                     pending {:x}, request {:?}",
                     home.pid,
                     home.parent,
                     home.life,
                     gate.owner(),
                     gate.epoch(),
-                    gate.next_seq(),
-                    gate.running(),
-                    home.pending,
-                    home.blocked,
-                    home.remote.as_ref().map(|call| call.request.number),
+                    gate.next_seq(Pid(home.pid)),
+                    gate.running(Pid(home.pid)),
+                    home.pending.set(),
                     home.request
                 );
             }
             for body in system.bodies.values() {
                 let _ = writeln!(
                     text,
-                    "  body {}: epoch {} {:?} {:?} call {:?} {:?} poked {} freezing {} held {} \
-                     wish {:?} absent {:?} alarm {} lender {:?} rip {:x}",
+                    "  body {}: epoch {} {:?} threads {:?} stopped {} freezing {} held {} wish {:?} \
+                     absent {:?}",
                     body.pid,
                     body.epoch,
                     body.effects,
-                    body.run,
-                    body.call.map(|call| (call.number, call.args)),
-                    body.forward,
-                    body.poked,
+                    body.threads,
+                    body.stopped,
                     body.freezing,
                     body.held,
                     body.wish,
-                    body.space.as_ref().map(|space| space.absent_count()),
-                    body.alarm_ns,
-                    body.lender,
-                    body.registers.rip
+                    system.lacks_pages(body.pid)
+                );
+            }
+            for thread in system.threads.values() {
+                let _ = writeln!(
+                    text,
+                    "  thread {} of {}: {:?} call {:?} {:?} poked {} alarm {} rip {:x}",
+                    thread.tid,
+                    thread.pid,
+                    thread.run,
+                    thread.call.map(|call| (call.number, call.args)),
+                    thread.forward,
+                    thread.poked,
+                    thread.alarm_ns,
+                    thread.registers.rip
                 );
             }
             for (pid, out) in &system.outgoing {
@@ -315,7 +322,9 @@ impl Checker {
                 ("outgoing", system.outgoing.len()),
                 ("incoming", system.incoming.len()),
                 ("alarms", system.alarms.len()),
-                ("ready", system.ready.len()),
+                ("ready", system.ready_count()),
+                ("threads", system.threads.len() - 1),
+                ("spaces", system.spaces.count() - 1),
             ];
             if left.iter().any(|(_, count)| *count != 0) {
                 let list = self.what_hangs(std::slice::from_ref(machine));
@@ -346,7 +355,7 @@ impl Checker {
                     .map_err(|error| format!("{error:?}"))?;
             }
         }
-        let space = system.bodies[&init].space.as_ref();
+        let space = system.space_of(init);
         let own: BTreeSet<u64> = space
             .ok_or("init has memory")?
             .table()

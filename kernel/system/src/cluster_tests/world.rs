@@ -299,6 +299,7 @@ impl World {
                 leaf7_ebx: cpu.leaf7_ebx,
                 leaf7_ecx: cpu.leaf7_ecx,
             },
+            processors: 1,
         };
         let mut system = System::new(settings, self.now - zero);
         system.canary = self.plan.canary;
@@ -342,18 +343,18 @@ impl World {
         }
         let output = system.take_output();
         let mut then = clock;
-        let body = system.begin();
-        let ran = body.is_some();
-        if let Some(mut body) = body {
+        let turn = system.begin(0);
+        let ran = turn.is_some();
+        if let Some(mut turn) = turn {
             machine
                 .panel
                 .budget
                 .set(budget.min(SLICE_NS / INSTRUCTION_NS));
-            let exit = body.run();
+            let exit = turn.run();
             then = clock + (machine.panel.used.get().max(1)) * INSTRUCTION_NS;
             fake::set_now_ns(then);
-            words.push(body.registers.rip ^ u64::from(body.pid) << 32);
-            system.end(body, exit, then - clock, then);
+            words.push(turn.registers.rip ^ u64::from(turn.tid) << 32);
+            system.end(0, turn, exit, then - clock, then);
         }
         machine.busy_until = now + (then - clock);
         machine.due = if ran || machine.more || !machine.keys.is_empty() {

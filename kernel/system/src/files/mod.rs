@@ -86,10 +86,12 @@ pub struct FileCall<'a> {
     pub fs: &'a FileSystem,
     /// The rest of the system, for /proc and random bytes.
     pub view: &'a mut dyn ProcView,
-    /// The caller; also the waiter.
+    /// The calling process.
     pub pid: u32,
     /// Who the caller is.
     pub who: Who,
+    /// The calling thread, which is the one to wait.
+    pub tid: u32,
     /// The caller's place in job control.
     pub job: Job,
     /// It goes on with a transfer of which something is done.
@@ -127,6 +129,7 @@ impl<'a> FileCall<'a> {
             view,
             pid,
             who: Who::default(),
+            tid: pid,
             job: Job::default(),
             goes_on: false,
             raised: None,

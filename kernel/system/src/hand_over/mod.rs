@@ -13,7 +13,7 @@ mod source;
 mod target;
 mod wish;
 
-pub use source::Outgoing;
+pub use source::{Frozen, Outgoing};
 pub use target::Incoming;
 
 use crate::body::Hold;

@@ -3,11 +3,13 @@
 //! Law: a page is sent once. Until home's `Release` it is also kept, because the process may come
 //! back; from then on it is dropped as it is sent, and at the end nothing is left.
 
-use crate::body::{Body, Effects, Forward, Hold, MoveWish, Purpose, Run};
+use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
-use crate::dispatch::{PSEUDO, wire_pid};
+use crate::dispatch::wire_pid;
+use crate::memory::Space;
 use crate::memory::limits::FROZEN_PAGES_LOOKED_AT;
 use crate::system::System;
+use crate::thread::{Forward, Purpose, Run, Thread};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
@@ -25,11 +27,19 @@ const BEFORE_IMAGE: usize = 2;
 /// Zero pages are told in lists of at most this many runs.
 const ZERO_RUNS: usize = 256;
 
+/// A process whose image is out.
+pub struct Frozen {
+    pub(crate) body: Box<Body>,
+    /// In the order of their numbers.
+    pub(crate) threads: Vec<Thread>,
+    pub(crate) space: Space,
+}
+
 /// A move as its source drives it.
 pub struct Outgoing {
     pub(super) source: Source,
-    /// The frozen body, from the image on.
-    pub(super) body: Option<Box<Body>>,
+    /// The frozen process, from the image on.
+    pub(super) frozen: Option<Frozen>,
     /// Home's number of the request.
     pub(super) request: u64,
     pub(super) home: NodeId,
@@ -57,7 +67,7 @@ impl Outgoing {
     pub(super) fn new(source: Source, wish: &MoveWish, me: NodeId, home: NodeId) -> Outgoing {
         Outgoing {
             source,
-            body: None,
+            frozen: None,
             request: wish.request,
             home,
             hold: wish.hold,
@@ -87,10 +97,10 @@ impl Outgoing {
         }
     }
 
-    /// The frozen body, if the image is out.
+    /// The frozen process, if the image is out.
     #[cfg(test)]
-    pub(crate) fn frozen(&self) -> Option<&Body> {
-        self.body.as_deref()
+    pub(crate) fn frozen(&self) -> Option<&Frozen> {
+        self.frozen.as_ref()
     }
 
     /// Where the move stands, for a test that fails.
@@ -101,7 +111,7 @@ impl Outgoing {
             self.source.target(),
             self.source.target_epoch(),
             self.source.state(),
-            self.body.is_some(),
+            self.frozen.is_some(),
             self.released,
             self.end_sent
         )
@@ -129,7 +139,7 @@ impl System {
                 SourceAction::MayDrop => self.released(pid),
                 SourceAction::Forget => {
                     if let Some(out) = self.outgoing.get_mut(&pid) {
-                        out.body = None;
+                        out.frozen = None;
                     }
                     if self.bodies.get(&pid).is_some_and(|body| body.freezing) {
                         self.drop_body(pid);
@@ -140,7 +150,8 @@ impl System {
         }
     }
 
-    /// Stops a body at the user boundary, where it is already unless it asks home just now.
+    /// Stops a process at the user boundary. Its threads are there already, but for those in user
+    /// mode on other processors, which are called back, and those that ask home just now.
     pub(super) fn freeze(&mut self, pid: u32) {
         let Some(body) = self.bodies.get_mut(&pid) else {
             if let Some(out) = self.outgoing.get_mut(&pid) {
@@ -157,27 +168,84 @@ impl System {
                 out.sent_again = target.counters.retransmitted;
             }
         }
-        if let Forward::Sent { seq, purpose } = body.forward
-            && purpose != Purpose::Arrived
-            && !body.obeys_kernel()
-        {
-            self.send_cancel(pid, seq);
+        let tids = self.tids(pid);
+        for tid in &tids {
+            let thread = self.thread(*tid);
+            if let Forward::Sent { seq, purpose } = thread.forward
+                && purpose != Purpose::Arrived
+                && !thread.obeys_kernel()
+            {
+                self.send_cancel(*tid, seq);
+            }
         }
-        self.advance(pid);
+        for tid in tids {
+            self.advance(tid);
+        }
     }
 
-    /// Takes the final image of a body and sends it behind the first pages.
-    pub(crate) fn capture(&mut self, pid: u32) {
-        let reason = self.bodies.get_mut(&pid).and_then(|body| {
-            let space = body.space.as_mut()?;
-            // Forked, lent or mapped since the offer: it moves another time. And a call of the
-            // kernel's own has no instruction that would begin it again.
-            let own = body.call.filter(|call| call.number >= PSEUDO);
-            space
-                .prepare_to_move()
-                .or(body.lender.map(|_| "a vfork child has its memory"))
-                .or(own.map(|_| "it is about to end or to stop"))
+    /// A thread of a process that freezes is at the user boundary: the last one lets the image be
+    /// taken.
+    pub(crate) fn stand_still(&mut self, tid: u32) {
+        let thread = self.thread(tid);
+        let pid = thread.pid;
+        if thread.run != Run::Ready {
+            thread.block();
+        }
+        let body = self.body(pid);
+        let tids = body.threads.iter().copied().collect::<Vec<u32>>();
+        let still = tids.iter().all(|tid| {
+            self.threads.get(tid).is_some_and(|thread| {
+                !matches!(thread.run, Run::Running(_))
+                    && thread.forward == Forward::Idle
+                    && !thread.obeys_kernel()
+            })
         });
+        if still {
+            self.capture(pid);
+        }
+    }
+
+    /// Why a process that stands still cannot be captured after all: forked, lent or mapped since
+    /// the offer, it moves another time.
+    fn reason_to_stay(&mut self, pid: u32) -> Option<&'static str> {
+        let body = self.bodies.get(&pid)?;
+        let lent = self.spaces.users(body.space) > 1;
+        let lent = lent.then_some("it shares its memory with another process");
+        let many = body.threads.len() > descriptor::THREADS_MAX;
+        let many = many.then_some("more threads than can move");
+        let space = self.spaces.get_mut(body.space)?;
+        space.prepare_to_move().or(lent).or(many)
+    }
+
+    /// Takes the body, its threads and its memory out of the System.
+    pub(crate) fn take_out(&mut self, pid: u32) -> Option<Frozen> {
+        self.save_fpu();
+        let body = self.bodies.remove(&pid)?;
+        let Some(space) = self.spaces.leave(body.space) else {
+            machine::log!("process {pid}: no memory to freeze");
+            self.bodies.insert(pid, body);
+            return None;
+        };
+        let mut threads = Vec::new();
+        for tid in &body.threads {
+            self.cancel_alarm(*tid);
+            self.forget_fpu(*tid);
+            let moved = self.futexes.forget_thread(*tid);
+            if let Some(mut thread) = self.threads.remove(tid) {
+                thread.restart.granted |= moved;
+                threads.push(*thread);
+            }
+        }
+        Some(Frozen {
+            body,
+            threads,
+            space,
+        })
+    }
+
+    /// Takes the final image of a process and sends it behind the first pages.
+    fn capture(&mut self, pid: u32) {
+        let reason = self.reason_to_stay(pid);
         let ready = self
             .outgoing
             .get(&pid)
@@ -189,49 +257,42 @@ impl System {
                     .freeze_failed(self.now, MoveError::CantMove(reason.to_string()));
                 self.pump_source(pid);
             }
-            self.wakes.push(pid);
+            self.wake_threads(pid);
             return;
         }
-        self.save_fpu();
         let now = machine::now_ns();
-        let Some(mut body) = self.bodies.remove(&pid) else {
+        // Where it was interrupted for this; or it stood still anyway.
+        let threads: Vec<&Thread> = self.bodies.get(&pid).map_or_else(Vec::new, |body| {
+            let threads = body.threads.iter();
+            threads
+                .filter_map(|tid| self.threads.get(tid))
+                .map(|thread| &**thread)
+                .collect()
+        });
+        let frozen_at_ns = self.last_ran(&threads).unwrap_or(now);
+        let Some(mut frozen) = self.take_out(pid) else {
             return;
         };
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
-        // Where it was interrupted for this; or it stood still anyway.
-        let frozen_at_ns = match self.left {
-            (left, at) if left == pid && body.run == Run::Ready => at,
-            _ => now,
-        };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         let warm = core::mem::take(&mut out.warm);
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
-        self.cancel_alarm(pid);
-        body.rewind_call();
-        // What may be pending is fetched before the first instruction there that would notice.
-        body.held_back = match self.homes.get(&pid) {
-            Some(home) => home.pending,
-            None if body.poked => u64::MAX,
-            None => body.held_back,
-        };
-        let descriptor = descriptor::encode(&body, frozen_at_ns);
-        let image_bytes = descriptor.len() as u64;
-        let mut first: Vec<(u64, Frame)> = Vec::new();
-        if let Some(space) = body.space.as_ref() {
-            let pages = space.first_pages(
-                body.registers.rip,
-                body.registers.rsp,
-                FIRST_PAGES,
-                FROZEN_PAGES_LOOKED_AT,
-            );
-            for page in pages.into_iter().chain(warm) {
-                first.extend(space.page(page).map(|frame| (page, frame)));
-            }
+        let home = self.homes.get(&pid);
+        for thread in &mut frozen.threads {
+            thread.rewind_call();
+            // What may be pending is fetched before the first instruction there that would notice.
+            thread.held_back = match home {
+                Some(home) => home.pending_for(thread.tid),
+                None if thread.poked => u64::MAX,
+                None => thread.held_back,
+            };
         }
-        first.truncate(FIRST_PAGES);
+        let descriptor = descriptor::encode(&frozen, frozen_at_ns);
+        let image_bytes = descriptor.len() as u64;
+        let mut first = first_pages(&frozen.threads, &frozen.space, warm);
         let behind = first.split_off(first.len().min(BEFORE_IMAGE));
         for (page, frame) in first {
             self.send_early(pid, target, epoch, page, frame);
@@ -250,7 +311,7 @@ impl System {
             self.send_early(pid, target, epoch, page, frame);
         }
         if let Some(out) = self.outgoing.get_mut(&pid) {
-            out.body = Some(body);
+            out.frozen = Some(frozen);
             out.source.image_sent(self.now);
             #[cfg(test)]
             if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
@@ -283,9 +344,12 @@ impl System {
 
     /// The process runs here again, in a new epoch.
     pub(super) fn resume(&mut self, pid: u32, epoch: u64, poke: bool) {
-        if let Some(body) = self.outgoing.get_mut(&pid).and_then(|out| out.body.take()) {
-            self.forget_fpu(pid);
-            self.bodies.insert(pid, body);
+        if let Some(frozen) = self
+            .outgoing
+            .get_mut(&pid)
+            .and_then(|out| out.frozen.take())
+        {
+            self.put_in(frozen);
         }
         let Some(body) = self.bodies.get_mut(&pid) else {
             return;
@@ -293,15 +357,33 @@ impl System {
         body.epoch = epoch;
         body.freezing = false;
         body.held = false;
-        body.poked |= poke;
         body.effects = Effects::Open;
         body.arriving = false;
-        if body.run != Run::Stopped {
-            body.run = Run::Blocked;
+        for tid in self.tids(pid) {
+            let thread = self.thread(tid);
+            thread.poked |= poke;
+            thread.block();
+            thread.queued = None;
         }
-        body.queued = false;
         self.tombstones.record(wire_pid(pid), epoch);
-        self.wakes.push(pid);
+        self.wake_threads(pid);
+    }
+
+    /// Puts a process, its threads and its memory into the System.
+    pub(crate) fn put_in(&mut self, frozen: Frozen) {
+        let Frozen {
+            mut body,
+            threads,
+            space,
+        } = frozen;
+        body.space = self.spaces.add(space);
+        for mut thread in threads {
+            self.forget_fpu(thread.tid);
+            thread.turn_ns = self.processors[0].turn_now();
+            thread.processor = 0;
+            self.threads.insert(thread.tid, Box::new(thread));
+        }
+        self.bodies.insert(body.pid, body);
     }
 
     /// The process has had an effect elsewhere: pages are dropped as they are sent.
@@ -311,9 +393,9 @@ impl System {
         };
         out.released = true;
         out.released_at_ns = self.now;
-        if let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) {
+        if let Some(frozen) = out.frozen.as_mut() {
             for page in core::mem::take(&mut out.early) {
-                space.take(page);
+                frozen.space.take(page);
             }
         }
     }
@@ -327,7 +409,7 @@ impl System {
             && out.hold == Hold::Waits
         {
             body.held = false;
-            self.wakes.push(pid);
+            self.wake_threads(pid);
         }
         let target = out.source.target();
         let peer = self.net.peer(target);
@@ -377,7 +459,7 @@ impl System {
             return;
         }
         let released = out.released;
-        let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else {
+        let Some(Frozen { space, .. }) = out.frozen.as_mut() else {
             return;
         };
         if released {
@@ -396,7 +478,7 @@ impl System {
         let pids: Vec<u32> = self
             .outgoing
             .iter()
-            .filter(|(_, out)| out.released && out.body.is_some())
+            .filter(|(_, out)| out.released && out.frozen.is_some())
             .map(|(pid, _)| *pid)
             .collect();
         for pid in pids {
@@ -414,7 +496,7 @@ impl System {
             let Some(out) = self.outgoing.get_mut(&pid) else {
                 return;
             };
-            let Some(space) = out.body.as_mut().and_then(|body| body.space.as_mut()) else {
+            let Some(Frozen { space, .. }) = out.frozen.as_mut() else {
                 return;
             };
             let next = space.next_present(out.cursor);
@@ -455,7 +537,7 @@ impl System {
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
-        let Some(space) = out.body.as_ref().and_then(|body| body.space.as_ref()) else {
+        let Some(Frozen { space, .. }) = out.frozen.as_ref() else {
             return;
         };
         let all_sent = out.zeros.is_empty() && space.next_present(out.cursor).is_none();
@@ -474,4 +556,26 @@ impl System {
             self.pump_source(pid);
         }
     }
+}
+
+/// The pages that travel with an image: where each thread is and its stack, as far as there is room
+/// for them, then what was used last.
+fn first_pages(threads: &[Thread], space: &Space, warm: Vec<u64>) -> Vec<(u64, Frame)> {
+    let mut pages: Vec<u64> = Vec::new();
+    let room = (FIRST_PAGES / threads.len().max(1)).max(2);
+    for thread in threads {
+        let (instruction, stack) = (thread.registers.rip, thread.registers.rsp);
+        pages.extend(space.first_pages(instruction, stack, room, FROZEN_PAGES_LOOKED_AT));
+    }
+    pages.extend(warm);
+    let mut first: Vec<(u64, Frame)> = Vec::new();
+    for page in pages {
+        if first.len() == FIRST_PAGES {
+            break;
+        }
+        if first.iter().all(|(other, _)| *other != page) {
+            first.extend(space.page(page).map(|frame| (page, frame)));
+        }
+    }
+    first
 }

@@ -3,12 +3,14 @@
 //! Law: the target reserves before anything is sent, installs only a whole and checked image, and
 //! lets no effect out before home has confirmed it.
 
-use crate::body::{Effects, Purpose, Run};
+use crate::body::Effects;
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::home::Request;
 use crate::memory::Installed;
 use crate::system::System;
+use crate::thread::{Forward, Purpose};
+use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use machine::{Frame, FrameKind};
@@ -38,8 +40,8 @@ pub struct Incoming {
     pub(super) installed: bool,
     /// When the whole image was there, ns.
     pub(super) image_ns: u64,
-    /// The page that its thread waits for. Every other page is installed without waking it.
-    pub(super) awaited: Option<u64>,
+    /// The pages that threads wait for. Every other page is installed without waking anybody.
+    pub(super) awaited: BTreeMap<u64, Vec<u32>>,
 }
 
 impl Incoming {
@@ -138,7 +140,7 @@ impl System {
                 end: None,
                 installed: false,
                 image_ns: 0,
-                awaited: None,
+                awaited: BTreeMap::new(),
             },
         );
         self.pump_target(pid);
@@ -177,17 +179,23 @@ impl System {
             .saturating_add_signed(source_clock)
             .saturating_sub(image.frozen_at_ns);
         match descriptor::decode(&image.descriptor, pid, self.now, elapsed) {
-            Ok(mut body) => {
-                body.epoch = image.epoch;
-                if let Some(space) = body.space.as_mut() {
-                    for (page, frame) in staged {
-                        frame.set_kind(FrameKind::User);
-                        space.install(page, frame);
-                    }
+            Ok(frozen)
+                if frozen
+                    .threads
+                    .iter()
+                    .any(|thread| self.threads.contains_key(&thread.tid)) =>
+            {
+                // Numbers of threads are home's to give: this one has given one twice.
+                incoming.target.image_bad(self.now, MoveError::Busy);
+            }
+            Ok(mut frozen) => {
+                frozen.body.epoch = image.epoch;
+                for (page, frame) in staged {
+                    frame.set_kind(FrameKind::User);
+                    frozen.space.install(page, frame);
                 }
                 self.tombstones.record(image.pid, image.epoch);
-                self.forget_fpu(pid);
-                self.bodies.insert(pid, body);
+                self.put_in(frozen);
                 if let Some(incoming) = self.incoming.get_mut(&pid) {
                     incoming.installed = true;
                     incoming.target.image_installed(self.now, image);
@@ -216,21 +224,13 @@ impl System {
                     if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
                         self.body(pid).effects = Effects::Open;
                     }
-                    if self
-                        .bodies
-                        .get(&pid)
-                        .is_some_and(|body| body.run != Run::Stopped)
-                    {
-                        self.advance(pid);
-                        self.hurry(pid);
-                    }
+                    self.compute(pid);
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
                 TargetAction::PagesLost => {
                     if self.lacks_pages(pid) {
                         machine::log!("process {pid}: its last source is lost with pages of it");
                         self.die(pid, abi::signal::SIGKILL);
-                        self.wakes.push(pid);
                     }
                 }
                 TargetAction::Discard => {
@@ -250,12 +250,13 @@ impl System {
         }
     }
 
-    fn lacks_pages(&self, pid: u32) -> bool {
+    /// Whether pages of a process that is here are still at its last source.
+    pub(crate) fn lacks_pages(&self, pid: u32) -> bool {
         #[cfg(test)]
         if self.canary == Some(crate::cluster_tests::Canary::PushEndAtOnce) {
             return false;
         }
-        let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
+        let space = self.space_of(pid);
         space.is_some_and(|space| space.absent_count() > 0)
     }
 
@@ -293,11 +294,19 @@ impl System {
         }
     }
 
-    /// Puts a body that has just arrived in front of the others, this once.
-    fn hurry(&mut self, pid: u32) {
-        if self.ready.back() == Some(&pid) {
-            self.ready.rotate_right(1);
-            self.arrived = true;
+    /// Lets the threads of a process that has just arrived go on: all of them take up what they
+    /// waited for before any of them runs. One that can run goes before everybody else, this once.
+    fn compute(&mut self, pid: u32) {
+        let tids = self.tids(pid);
+        for tid in &tids {
+            self.advance(*tid);
+        }
+        let queued = |tid: &&u32| {
+            let thread = self.threads.get(*tid);
+            thread.is_some_and(|thread| thread.queued.is_some())
+        };
+        if let Some(tid) = tids.iter().find(queued).copied() {
+            self.hurry(tid);
         }
     }
 
@@ -308,10 +317,20 @@ impl System {
         };
         body.epoch = epoch;
         body.effects = Effects::Open;
-        body.poked |= poke;
-        let request = Request::plain(wire::CALL_ARRIVED, [0; 6]);
-        self.forward(pid, Purpose::Arrived, request);
-        self.wakes.push(pid);
+        let tids = self.tids(pid);
+        for tid in &tids {
+            self.thread(*tid).poked |= poke;
+        }
+        // Nobody has asked home for anything yet: any thread can say so.
+        let asks = |tid: &&u32| {
+            let thread = self.threads.get(*tid);
+            thread.is_some_and(|thread| thread.forward == Forward::Idle)
+        };
+        if let Some(tid) = tids.iter().find(asks).copied() {
+            let request = Request::plain(wire::CALL_ARRIVED, [0; 6]);
+            self.forward(tid, Purpose::Arrived, request);
+        }
+        self.wake_threads(pid);
     }
 
     /// The first instruction here is about to run: the observer is told.
@@ -325,26 +344,32 @@ impl System {
 
     /// The first instruction here was run at `first_run_ns`.
     pub(crate) fn first_run(&mut self, pid: u32, first_run_ns: u64) {
-        let space = self.bodies.get(&pid).and_then(|body| body.space.as_ref());
-        let Some(incoming) = self.incoming.get_mut(&pid) else {
-            return;
-        };
+        let space = self.space_of(pid);
         let present = space.map_or(0, |space| {
             let usage = space.usage();
             usage.resident_pages - usage.private_pages.min(usage.resident_pages)
         });
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
         let image_ns = incoming.image_ns;
         incoming.target.started(image_ns, first_run_ns, present);
         self.pump_target(pid);
     }
 
     /// A thread waits for a page that its last source still has.
-    pub(crate) fn request_page(&mut self, pid: u32, page: u64) {
+    pub(crate) fn request_page(&mut self, tid: u32, page: u64) {
+        let pid = self.thread(tid).pid;
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
         // The lane loses nothing: asking once is enough.
-        if incoming.awaited.replace(page) == Some(page) {
+        let waiting = incoming.awaited.entry(page).or_default();
+        let asked = !waiting.is_empty();
+        if !waiting.contains(&tid) {
+            waiting.push(tid);
+        }
+        if asked {
             return;
         }
         let (source, epoch) = incoming.source();
@@ -373,21 +398,13 @@ impl System {
             }
             return;
         }
-        let awaited = incoming.awaited == Some(tag.page);
-        if awaited {
-            incoming.awaited = None;
-        }
-        if let Some(space) = self
-            .bodies
-            .get_mut(&pid)
-            .and_then(|body| body.space.as_mut())
-        {
+        let awaited = incoming.awaited.remove(&tag.page);
+        if let Some(space) = self.space_mut(pid) {
             if space.install(tag.page, frame) == Installed::NoMemory {
                 self.out_of_memory(pid);
-                self.wakes.push(pid);
             }
-            if awaited {
-                self.wakes.push(pid);
+            for tid in awaited.into_iter().flatten() {
+                self.wakes.push(tid);
             }
         }
     }
@@ -399,19 +416,15 @@ impl System {
         if incoming.target.source().0 != from || incoming.target.epoch() != epoch {
             return;
         }
-        incoming.awaited = None;
-        if let Some(space) = self
-            .bodies
-            .get_mut(&pid)
-            .and_then(|body| body.space.as_mut())
-        {
+        incoming.awaited.clear();
+        if let Some(space) = self.space_mut(pid) {
             let short = runs
                 .iter()
                 .any(|(page, count)| space.install_zero(*page, *count).is_err());
             if short {
                 self.out_of_memory(pid);
             }
-            self.wakes.push(pid);
+            self.wake_threads(pid);
         }
     }
 }

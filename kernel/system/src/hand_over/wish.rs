@@ -60,8 +60,15 @@ impl System {
             return;
         };
         let Some(wish) = body.wish else { return };
-        let space = body.space.as_ref();
-        let passing = body.lender.is_some()
+        let space = self.spaces.get(body.space);
+        // Until the vfork child has memory of its own.
+        let lends = body.vfork_parent.is_some()
+            || body.threads.iter().any(|tid| {
+                let thread = self.threads.get(tid);
+                thread.is_some_and(|thread| thread.vfork_child.is_some())
+            });
+        let shares = !lends && self.spaces.users(body.space) > 1;
+        let passing = lends
             || space.is_none_or(|space| space.absent_count() > 0)
             || body.effects == Effects::Gated
             || self.outgoing.contains_key(&pid)
@@ -70,15 +77,17 @@ impl System {
             return;
         }
         body.wish = None;
-        let obstacle = body.space.as_mut().and_then(Space::prepare_to_move);
-        let obstacle = obstacle.or_else(|| self.reads_what_changes(pid));
-        let body = self.body(pid);
-        let space = body.space.as_ref();
-        let resident = space.map_or(0, |space| space.usage().resident_pages);
         let (home, epoch) = (body.home, body.epoch);
+        let obstacle = self.space_mut(pid).and_then(Space::prepare_to_move);
+        let obstacle = obstacle.or_else(|| self.reads_what_changes(pid));
+        let space = self.space_of(pid);
+        let resident = space.map_or(0, |space| space.usage().resident_pages);
         let verdict = if passing || epoch == u64::MAX {
             Err(MoveError::TimedOut)
         } else if let Some(reason) = obstacle {
+            Err(MoveError::CantMove(reason.to_string()))
+        } else if shares {
+            let reason = "it shares its memory with another process";
             Err(MoveError::CantMove(reason.to_string()))
         } else if wish.target == self.me {
             Ok(())
@@ -88,7 +97,7 @@ impl System {
         if let Err(error) = verdict {
             self.body(pid).held = false;
             self.report(home, pid, wish.request, Err(error));
-            self.wakes.push(pid);
+            self.wake_threads(pid);
             return;
         }
         let offer = Offer {
@@ -110,9 +119,11 @@ impl System {
         );
         let mut outgoing = Outgoing::new(source, &wish, self.me, home);
         outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
-        let body = self.body(pid);
-        let (instruction, stack) = (body.registers.rip, body.registers.rsp);
-        if let Some(space) = body.space.as_mut() {
+        let first = self.tids(pid).first().and_then(|tid| self.threads.get(tid));
+        let (instruction, stack) = first.map_or((0, 0), |thread| {
+            (thread.registers.rip, thread.registers.rsp)
+        });
+        if let Some(space) = self.space_mut(pid) {
             outgoing.warm =
                 space.first_pages(instruction, stack, FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
             space.forget_accesses();
@@ -125,7 +136,7 @@ impl System {
     /// elsewhere it would not see what they write.
     fn reads_what_changes(&self, pid: u32) -> Option<&'static str> {
         let home = self.homes.get(&pid)?;
-        let space = self.bodies.get(&pid)?.space.as_ref()?;
+        let space = self.space_of(pid)?;
         space
             .files_read_shared()
             .filter_map(|handle| home.mapped.get(u64::from(handle)))

@@ -7,7 +7,7 @@ mod moves;
 mod network;
 mod users;
 
-use crate::body::Body;
+use crate::system::Turn;
 use crate::{Settings, System};
 use machine::{Exit, Frame, FrameKind};
 use wire::{BootId, Message, NodeId, Pid};
@@ -17,6 +17,8 @@ const CODE: u64 = 0x40_1000;
 /// Memory of the test program to read and write.
 const DATA: u64 = 0x60_0000;
 const DATA_BYTES: u64 = 0x2_0000;
+/// Every turn in user mode takes so long that others come first then, ns.
+const TURN_NS: u64 = 20_000_000;
 
 /// A small generator for randomised tests (xorshift64).
 pub(super) struct Dice(u64);
@@ -115,6 +117,7 @@ impl Cluster {
                     archive,
                     boot_unix_ns: 1_700_000_000_000_000_000,
                     features: wire::Features::default(),
+                    processors: 1,
                 };
                 let mut system = System::new(settings, 0);
                 system.spawn_init(b"/init").expect("init starts");
@@ -187,26 +190,29 @@ impl Cluster {
         Pid::new(NodeId(node), 1).0
     }
 
-    /// Takes a body that may run to user mode and brings it back as `act` says.
-    pub(super) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Body) -> Exit) {
+    /// Takes the first thread of a process that may run to user mode and brings it back as `act`
+    /// says.
+    pub(super) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Turn) -> Exit) {
         let mut others = Vec::new();
         let mut act = Some(act);
-        while let Some(mut body) = self.nodes[node].begin() {
-            let mine = body.pid == pid;
+        while let Some(mut turn) = self.nodes[node].begin(0) {
+            let mine = turn.tid == pid;
             let exit = match act.take_if(|_| mine) {
-                Some(act) => act(&mut body),
+                Some(act) => act(&mut turn),
                 None => Exit::Interrupt,
             };
             let now = self.now;
-            self.nodes[node].end(body, exit, 1000, now);
+            self.nodes[node].end(0, turn, exit, TURN_NS, now);
             others.push(pid);
             if mine || others.len() > 200 {
                 break;
             }
         }
-        let state = self.nodes[node].bodies.get(&pid).map(|body| {
-            let wants = (body.freezing, body.held, body.effects, body.queued);
-            (body.run, body.call, body.forward.clone(), wants)
+        let system = &self.nodes[node];
+        let state = system.bodies.get(&pid).zip(system.threads.get(&pid));
+        let state = state.map(|(body, thread)| {
+            let wants = (body.freezing, body.held, body.effects, thread.queued);
+            (thread.run, thread.call, thread.forward.clone(), wants)
         });
         assert!(
             act.is_none(),
@@ -218,9 +224,9 @@ impl Cluster {
     /// Gives every process of a node that may run a turn in which it does nothing.
     pub(super) fn idle_round(&mut self, node: usize) {
         for _ in 0..self.nodes[node].bodies.len() {
-            if let Some(body) = self.nodes[node].begin() {
+            if let Some(turn) = self.nodes[node].begin(0) {
                 let now = self.now;
-                self.nodes[node].end(body, Exit::Interrupt, 1000, now);
+                self.nodes[node].end(0, turn, Exit::Interrupt, TURN_NS, now);
             }
         }
     }
@@ -228,9 +234,9 @@ impl Cluster {
     /// Begins a system call.
     pub(super) fn begin_call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) {
         let args: Vec<u64> = args.to_vec();
-        self.run(node, pid, move |body| {
+        self.run(node, pid, move |turn| {
             let word = |index: usize| args.get(index).copied().unwrap_or(0);
-            let r = &mut body.registers;
+            let r = &mut turn.registers;
             r.rax = number;
             [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] =
                 [word(0), word(1), word(2), word(3), word(4), word(5)];
@@ -243,8 +249,8 @@ impl Cluster {
     pub(super) fn call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) -> i64 {
         self.begin_call(node, pid, number, args);
         for _ in 0..1000 {
-            match self.nodes[node].bodies.get(&pid) {
-                Some(body) if body.call.is_none() => return body.registers.rax as i64,
+            match self.nodes[node].threads.get(&pid) {
+                Some(thread) if thread.call.is_none() => return thread.registers.rax as i64,
                 _ => self.pass(1_000_000),
             }
         }

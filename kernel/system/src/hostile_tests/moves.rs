@@ -1,8 +1,9 @@
 //! Events in an unlucky order around a move.
 
 use super::{CODE, Cluster, DATA};
-use crate::body::{Forward, HANDLER_DEFAULT, Run};
+use crate::body::HANDLER_DEFAULT;
 use crate::home::Life;
+use crate::thread::{Forward, Restart, Run};
 use abi::signal::{self, bit};
 use machine::Exit;
 use wire::{Message, NodeId, Pid};
@@ -19,7 +20,7 @@ impl Cluster {
     /// Catches a signal.
     fn catch(&mut self, node: usize, pid: u32, signal: u32) {
         let body = self.nodes[node].body(pid);
-        let action = &mut body.signals.actions[signal as usize - 1];
+        let action = &mut body.actions.0[signal as usize - 1];
         action.handler = HANDLER;
         action.flags = 0x0400_0000;
         action.restorer = RESTORER;
@@ -62,10 +63,10 @@ fn a_kill_taken_in_the_drain_of_a_freeze_is_carried_out() {
     let (mut cluster, pid) = guest();
     // The question for the signal is on its way when the freeze begins.
     cluster.signal(pid, signal::SIGKILL);
-    cluster.nodes[1].body(pid).poked = true;
+    cluster.nodes[1].thread(pid).poked = true;
     cluster.run(1, pid, |_| Exit::Interrupt);
     assert!(matches!(
-        cluster.nodes[1].body(pid).forward,
+        cluster.nodes[1].thread(pid).forward,
         Forward::Sent { .. }
     ));
     cluster.start_move(pid, 1);
@@ -85,20 +86,19 @@ fn a_kill_taken_in_the_drain_of_a_freeze_is_carried_out() {
 #[test]
 fn a_stop_taken_in_the_drain_of_a_freeze_does_not_bend_the_registers() {
     let (mut cluster, pid) = guest();
-    cluster.run(1, pid, |body| {
-        body.registers.rip = CODE + 0x40;
+    cluster.run(1, pid, |turn| {
+        turn.registers.rip = CODE + 0x40;
         Exit::Interrupt
     });
     cluster.signal(pid, signal::SIGSTOP);
-    cluster.nodes[1].body(pid).poked = true;
+    cluster.nodes[1].thread(pid).poked = true;
     cluster.run(1, pid, |_| Exit::Interrupt);
     cluster.start_move(pid, 1);
     cluster.nodes[1].body(pid).freezing = true;
     cluster.settle();
     let node = usize::from(cluster.nodes[1].bodies.contains_key(&pid));
-    let body = cluster.nodes[node].body(pid);
-    assert_eq!(body.run, Run::Stopped);
-    assert_eq!(body.registers.rip, CODE + 0x40);
+    assert!(cluster.nodes[node].body(pid).stopped);
+    assert_eq!(cluster.nodes[node].thread(pid).registers.rip, CODE + 0x40);
     assert!(matches!(
         cluster.nodes[0].homes[&pid].life,
         Life::Stopped { .. }
@@ -107,7 +107,7 @@ fn a_stop_taken_in_the_drain_of_a_freeze_does_not_bend_the_registers() {
     cluster.settle();
     assert_eq!(cluster.nodes[0].homes[&pid].life, Life::Alive);
     let node = usize::from(cluster.nodes[1].bodies.contains_key(&pid));
-    assert_eq!(cluster.nodes[node].body(pid).run, Run::Ready);
+    assert_eq!(cluster.nodes[node].thread(pid).run, Run::Ready);
 }
 
 #[test]
@@ -116,14 +116,14 @@ fn a_stopped_guest_stays_stopped_when_another_signal_comes() {
     cluster.catch(1, pid, SIGUSR1);
     cluster.signal(pid, signal::SIGSTOP);
     cluster.live();
-    assert_eq!(cluster.nodes[1].body(pid).run, Run::Stopped);
+    assert!(cluster.nodes[1].body(pid).stopped);
     cluster.signal(pid, SIGUSR1);
     cluster.settle();
-    assert_eq!(cluster.nodes[1].body(pid).run, Run::Stopped);
+    assert!(cluster.nodes[1].body(pid).stopped);
     cluster.signal(pid, signal::SIGCONT);
     cluster.settle();
-    assert_eq!(cluster.nodes[1].body(pid).run, Run::Ready);
-    assert_eq!(cluster.nodes[1].body(pid).registers.rip, HANDLER);
+    assert_eq!(cluster.nodes[1].thread(pid).run, Run::Ready);
+    assert_eq!(cluster.nodes[1].thread(pid).registers.rip, HANDLER);
 }
 
 #[test]
@@ -131,13 +131,13 @@ fn a_continue_that_overtakes_the_stop_leaves_a_process_that_runs() {
     let (mut cluster, pid) = guest();
     cluster.signal(pid, signal::SIGSTOP);
     // The body takes the stop; the continue comes home before its report.
-    cluster.nodes[1].body(pid).poked = true;
+    cluster.nodes[1].thread(pid).poked = true;
     cluster.run(1, pid, |_| Exit::Interrupt);
     cluster.pass(1);
     cluster.signal(pid, signal::SIGCONT);
     cluster.live();
     assert_eq!(cluster.nodes[0].homes[&pid].life, Life::Alive);
-    assert_eq!(cluster.nodes[1].body(pid).run, Run::Ready);
+    assert_eq!(cluster.nodes[1].thread(pid).run, Run::Ready);
 }
 
 #[test]
@@ -149,22 +149,22 @@ fn a_blocked_signal_is_delivered_when_it_is_unblocked_after_a_move() {
         cluster.poke(1, pid, DATA, &bit(SIGUSR1).to_le_bytes());
         cluster.begin_call(1, pid, RT_SIGPROCMASK, &[1, DATA, 0, 8]);
         cluster.settle();
-        assert_eq!(cluster.nodes[1].body(pid).registers.rip, HANDLER);
+        assert_eq!(cluster.nodes[1].thread(pid).registers.rip, HANDLER);
     };
     // Pending and blocked before the move.
-    cluster.nodes[0].body(pid).signals.mask = bit(SIGUSR1);
+    cluster.nodes[0].thread(pid).signals.mask = bit(SIGUSR1);
     cluster.signal(pid, SIGUSR1);
     cluster.run(0, pid, |_| Exit::Interrupt);
     cluster.move_to(pid, 2);
     unblock(&mut cluster);
     // Blocked as far as home knows when it comes.
-    cluster.nodes[1].body(pid).signals.mask = bit(SIGUSR1);
+    cluster.nodes[1].thread(pid).signals.mask = bit(SIGUSR1);
     cluster.catch(1, pid, signal::SIGCHLD);
     cluster.signal(pid, signal::SIGCHLD);
     cluster.live();
     cluster.signal(pid, SIGUSR1);
     cluster.live();
-    cluster.nodes[1].body(pid).registers.rip = CODE;
+    cluster.nodes[1].thread(pid).registers.rip = CODE;
     unblock(&mut cluster);
 }
 
@@ -189,11 +189,11 @@ fn a_signal_behind_a_call_that_was_wound_back_interrupts_it() {
     }
     cluster.signal(pid, SIGUSR1);
     cluster.live();
-    let body = cluster.nodes[1].body(pid);
-    assert_eq!(body.registers.rip, HANDLER);
-    assert_eq!(body.restart, crate::body::Restart::default());
+    let thread = cluster.nodes[1].thread(pid);
+    assert_eq!(thread.registers.rip, HANDLER);
+    assert_eq!(thread.restart, Restart::default());
     // What the handler returns to is behind the call, with EINTR.
-    let frame = body.registers.rdx + 40;
+    let frame = thread.registers.rdx + 40;
     let mut context = [0; 18 * 8];
     cluster.nodes[1]
         .with_space(pid, |space, pages| space.read(frame, &mut context, pages))
@@ -247,7 +247,7 @@ fn pending_signals_are_told_when_a_process_is_given_back() {
         cluster.settle();
     }
     assert!(cluster.nodes[1].bodies.contains_key(&pid), "given back");
-    assert_eq!(cluster.nodes[1].body(pid).registers.rip, HANDLER);
+    assert_eq!(cluster.nodes[1].thread(pid).registers.rip, HANDLER);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn an_exec_that_fails_is_forgotten() {
     assert_eq!(cluster.call(0, pid, 59, &[DATA, 0, 0]), -8);
     cluster.begin_call(0, pid, 59, &[DATA + 64, 0, 0]);
     cluster.settle();
-    assert_eq!(cluster.nodes[0].body(pid).registers.rip, CODE);
+    assert_eq!(cluster.nodes[0].thread(pid).registers.rip, CODE);
     assert_eq!(cluster.nodes[0].homes[&pid].program, b"/tool");
 }
 
@@ -288,7 +288,7 @@ fn interrupted_sleeps_leave_no_alarm() {
         );
         cluster.begin_call(0, pid, NANOSLEEP, &[DATA, 0]);
         cluster.signal(pid, SIGUSR1);
-        cluster.nodes[0].body(pid).signals.mask = 0;
+        cluster.nodes[0].thread(pid).signals.mask = 0;
     }
     assert!(cluster.nodes[0].alarms.len() <= 1);
 }
@@ -340,7 +340,7 @@ fn the_push_ends_when_the_last_page_is_here_and_not_before() {
     );
     assert!(cluster.nodes[1].incoming.contains_key(&pid));
     cluster.settle();
-    let space = cluster.nodes[1].body(pid).space.as_ref().expect("memory");
+    let space = cluster.nodes[1].space_of(pid).expect("memory");
     assert_eq!(space.absent_count(), 0);
     assert!(cluster.nodes[1].incoming.is_empty());
     assert_eq!(cluster.call(1, pid, READ, &[99, DATA, 1]), -9);

@@ -1,6 +1,6 @@
 //! Nodes that lie: random and chosen messages to a node with processes that must not notice.
 
-use super::{CODE, Cluster, DATA, Dice};
+use super::{CODE, Cluster, DATA, Dice, TURN_NS};
 use crate::descriptor;
 use machine::{Frame, FrameKind};
 use node::PageTag;
@@ -39,6 +39,11 @@ fn stats() -> MoveStats {
 }
 
 /// Any message at all, about pids and epochs that may exist.
+/// A thread of a process, or of nobody, or none.
+fn thread(dice: &mut Dice, pid: Pid) -> Pid {
+    dice.pick(&[pid, pid, pid, Pid(0), Pid(pid.0.wrapping_add(1))])
+}
+
 fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
     let id = match dice.below(8) {
         0 => dice.next() as u32,
@@ -66,6 +71,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
     match dice.below(22) {
         0..=2 => Message::Call(Call {
             pid,
+            thread: thread(dice, pid),
             epoch,
             seq,
             number,
@@ -75,6 +81,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         }),
         3 => Message::Reply(Reply {
             pid,
+            thread: thread(dice, pid),
             epoch,
             seq,
             outcome: dice.pick(&[
@@ -91,8 +98,17 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             poke: true,
             data,
         }),
-        4 => Message::Cancel { pid, epoch, seq },
-        5 => Message::Poke { pid, epoch },
+        4 => Message::Cancel {
+            pid,
+            thread: thread(dice, pid),
+            epoch,
+            seq,
+        },
+        5 => Message::Poke {
+            pid,
+            thread: thread(dice, pid),
+            epoch,
+        },
         6 => Message::MoveRequest {
             pid,
             epoch,
@@ -179,7 +195,7 @@ fn unharmed(cluster: &mut Cluster, own: u32, away: u32, guest: u32) {
         // sysinfo goes home; getpid stays.
         assert_eq!(cluster.call(node, pid, 99, &[DATA]), 0);
         assert_eq!(cluster.call(node, pid, 39, &[]), i64::from(pid));
-        assert_eq!(cluster.nodes[node].body(pid).registers.rip, CODE + 2);
+        assert_eq!(cluster.nodes[node].thread(pid).registers.rip, CODE + 2);
     }
     for _ in 0..10 {
         cluster.settle();
@@ -244,15 +260,15 @@ fn lying_homes_and_owners_harm_only_their_own() {
             let message = lie(&mut dice, &[away, guest, own]);
             cluster.say(0, 2, message);
             if dice.below(8) == 0
-                && let Some(mut body) = cluster.nodes[0].begin()
+                && let Some(mut turn) = cluster.nodes[0].begin(0)
             {
-                body.registers.rax = dice.pick(&[57, 0, 1, 99, 39, 228, 35]);
-                body.registers.rdi = DATA;
+                turn.registers.rax = dice.pick(&[57, 0, 1, 99, 39, 228, 35]);
+                turn.registers.rdi = DATA;
                 let (exit, now) = (machine::Exit::Syscall, cluster.now);
-                if body.pid == guest {
-                    cluster.nodes[0].end(body, exit, 1000, now);
+                if turn.tid == guest {
+                    cluster.nodes[0].end(0, turn, exit, TURN_NS, now);
                 } else {
-                    cluster.nodes[0].end(body, machine::Exit::Interrupt, 1000, now);
+                    cluster.nodes[0].end(0, turn, machine::Exit::Interrupt, TURN_NS, now);
                 }
             }
             if dice.below(50) == 0 {
@@ -321,14 +337,19 @@ fn mutated_descriptors_are_refused_or_harmless() {
     let mut dice = Dice(5);
     let (mut cluster, _, _, guest) = scene();
     let now = cluster.now;
-    let good = descriptor::encode(cluster.nodes[0].body(guest), now);
+    let frozen = cluster.nodes[0].take_out(guest).expect("it is there");
+    let good = descriptor::encode(&frozen, now);
+    cluster.nodes[0].put_in(frozen);
+    cluster.nodes[0].wake_threads(guest);
+    cluster.nodes[0].settle();
     let source = BootId(0x1003);
     for round in 0..3_000_u32 {
         let pid = Pid::new(NodeId(9), 100 + (round % 50_000) as u16).0;
         let mut bytes = good.clone();
         bytes[16..20].copy_from_slice(&pid.to_le_bytes());
+        bytes[4096..4100].copy_from_slice(&pid.to_le_bytes());
         for _ in 0..dice.below(4) {
-            let end = dice.pick(&[400, 4096, bytes.len() as u64]);
+            let end = dice.pick(&[400, 4096, 4096 + 400, bytes.len() as u64]);
             let at = dice.below(end) as usize;
             match dice.below(3) {
                 0 => bytes[at] = dice.next() as u8,
@@ -356,18 +377,18 @@ fn mutated_descriptors_are_refused_or_harmless() {
         cluster.say(0, LIAR, Message::Image(image));
         // It computes; what it reads of its clocks and what it does must not hurt.
         for number in [228, 35, 39, 99, 15] {
-            while let Some(mut body) = cluster.nodes[0].begin() {
-                let pid_here = body.pid;
-                body.registers.rax = number;
-                body.registers.rdi = if number == 228 { 0 } else { DATA };
-                body.registers.rsi = DATA;
+            while let Some(mut turn) = cluster.nodes[0].begin(0) {
+                let pid_here = turn.tid;
+                turn.registers.rax = number;
+                turn.registers.rdi = if number == 228 { 0 } else { DATA };
+                turn.registers.rsi = DATA;
                 let exit = if pid_here == pid {
                     machine::Exit::Syscall
                 } else {
                     machine::Exit::Interrupt
                 };
                 let now = cluster.now;
-                cluster.nodes[0].end(body, exit, 1 << 40, now);
+                cluster.nodes[0].end(0, turn, exit, 1 << 40, now);
                 if pid_here != guest && pid_here != pid {
                     break;
                 }

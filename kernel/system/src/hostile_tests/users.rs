@@ -1,6 +1,6 @@
 //! Programs that mean harm: random calls with random arguments.
 
-use super::{CODE, Cluster, DATA, DATA_BYTES, Dice};
+use super::{CODE, Cluster, DATA, DATA_BYTES, Dice, TURN_NS};
 use machine::{Exit, USER_END};
 
 const NUMBERS: std::ops::Range<u64> = 0..470;
@@ -70,7 +70,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
             cluster.start_move(dice.pick(&pids), dice.below(u64::from(nodes)) as u16 + 1);
         }
         let node = dice.below(u64::from(nodes)) as usize;
-        let Some(mut body) = cluster.nodes[node].begin() else {
+        let Some(mut turn) = cluster.nodes[node].begin(0) else {
             cluster.pass(if dice.below(50) == 0 {
                 3_000_000_000
             } else {
@@ -86,12 +86,13 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
             }
             continue;
         };
-        let (pid, now) = (body.pid, cluster.now);
+        let (tid, now) = (turn.tid, cluster.now);
+        let pid = cluster.nodes[node].thread(tid).pid;
         if pid & 0xffff == 1 {
             // Init only reaps: wait4(-1, 0, WNOHANG, 0).
-            let r = &mut body.registers;
+            let r = &mut turn.registers;
             (r.rax, r.rdi, r.rsi, r.rdx, r.r10) = (61, u64::MAX, 0, 1, 0);
-            cluster.nodes[node].end(body, Exit::Syscall, 1000, now);
+            cluster.nodes[node].end(0, turn, Exit::Syscall, TURN_NS, now);
             cluster.pass(1_000_000);
             continue;
         }
@@ -117,7 +118,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
                 if dice.below(4) == 0 {
                     number = dice.pick(&[0, 1, 7, 13, 15, 20, 59, 56, 57, 58, 61, 9, 25, 202]);
                 }
-                let r = &mut body.registers;
+                let r = &mut turn.registers;
                 r.rax = number;
                 [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] =
                     core::array::from_fn(|_| word(&mut dice, &pids));
@@ -126,7 +127,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
                 Exit::Syscall
             }
         };
-        cluster.nodes[node].end(body, exit, 1000, now);
+        cluster.nodes[node].end(0, turn, exit, TURN_NS, now);
         if cluster.nodes[node].bodies.contains_key(&pid) && dice.below(3) == 0 {
             scribble(&mut cluster, node, pid, &mut dice, &pids);
         }
@@ -135,7 +136,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
             cluster.pass(100_000);
         }
         for node in &cluster.nodes {
-            assert!(node.alarms.len() <= node.bodies.len(), "alarms are kept");
+            assert!(node.alarms.len() <= node.threads.len(), "alarms are kept");
             assert!(node.power_off().is_none());
         }
     }
@@ -162,29 +163,36 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
         let left: Vec<_> = node
             .homes
             .values()
-            .map(|home| (home.pid, home.life, home.pending, home.record.decision()))
+            .map(|home| {
+                (
+                    home.pid,
+                    home.life,
+                    home.pending.set(),
+                    home.record.decision(),
+                )
+            })
+            .collect();
+        let threads: Vec<_> = node
+            .threads
+            .values()
+            .map(|thread| {
+                let forward = thread.forward.clone();
+                (thread.tid, thread.pid, thread.run, thread.call, forward)
+            })
             .collect();
         let bodies: Vec<_> = node
             .bodies
             .values()
-            .map(|body| {
-                (
-                    body.pid,
-                    body.run,
-                    body.call,
-                    body.forward.clone(),
-                    body.space.is_some(),
-                    body.freezing,
-                    body.held,
-                    body.lender,
-                )
-            })
+            .map(|body| (body.pid, &body.threads, body.freezing, body.held))
             .collect();
         assert!(
-            left.len() == 1 && bodies.len() == 1,
-            "node {}: {left:x?}; {bodies:x?}",
+            left.len() == 1 && bodies.len() == 1 && threads.len() == 1,
+            "node {}: {left:x?}; {bodies:x?}; {threads:x?}",
             index + 1
         );
+        assert!(node.process_of.is_empty() && node.abandoned.is_empty());
+        assert!(node.futexes.is_empty(), "nobody waits");
+        assert_eq!(node.spaces.count(), 1);
         assert!(node.outgoing.is_empty() && node.incoming.is_empty());
     }
 }

@@ -104,6 +104,32 @@ impl Space {
         Ok(())
     }
 
+    /// A word, read in one step. `address` is a multiple of 4.
+    ///
+    /// # Errors
+    /// The [`Trouble`] of a page that cannot be read.
+    pub fn load_word(&mut self, address: u64, source: &mut dyn PageSource) -> Result<u32, Trouble> {
+        check(address, 4)?;
+        let frame = self.frame_for(address, Access::READ, source)?;
+        Ok(frame.load_u32((address % PAGE) as usize))
+    }
+
+    /// Changes a word in one step, also against user mode on other processors; the value before.
+    /// `address` is a multiple of 4.
+    ///
+    /// # Errors
+    /// The [`Trouble`] of a page that cannot be written.
+    pub fn change_word(
+        &mut self,
+        address: u64,
+        change: impl Fn(u32) -> u32,
+        source: &mut dyn PageSource,
+    ) -> Result<u32, Trouble> {
+        check(address, 4)?;
+        let frame = self.frame_for(address, Access::WRITE, source)?;
+        Ok(frame.change_u32((address % PAGE) as usize, change))
+    }
+
     /// Makes every page of a range writable, so that the next [`Space::write`] to it succeeds.
     ///
     /// # Errors

@@ -210,6 +210,18 @@ impl Space {
             .is_some()
     }
 
+    /// What an address in shared memory is to everybody who maps it: the number of the object and
+    /// the offset in it. `None` for memory of this space alone.
+    pub fn shared_place(&self, address: u64) -> Option<(u64, u64)> {
+        let area = self.areas.find(address)?;
+        let object = match &area.backing {
+            Backing::SharedAnonymous { object, .. } => alloc::sync::Arc::as_ptr(object).addr(),
+            Backing::SharedFile { pages, .. } => alloc::sync::Arc::as_ptr(pages).addr(),
+            Backing::Anonymous | Backing::File(_) => return None,
+        };
+        Some((object as u64, area.file_offset() + (address - area.start)))
+    }
+
     /// The landmarks.
     pub fn layout(&self) -> Layout {
         self.layout

@@ -2,10 +2,12 @@
 //!
 //! Law: an answer is used once; a body that cannot be asked is told of as far as home knows it.
 
-use crate::body::{Body, Run};
+use crate::body::Body;
 use crate::dispatch::wire_pid;
 use crate::home::Home;
+use crate::memory::Space;
 use crate::system::System;
+use crate::thread::Run;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::format;
@@ -16,11 +18,8 @@ use machine::Access;
 use wire::{BodyFacts, Message, NodeId, Pid};
 
 /// `/proc/PID/maps` as the body's node knows it: a file is a `@` and its handle at home.
-fn maps(body: &Body) -> String {
+fn maps(space: &Space) -> String {
     let mut text = String::new();
-    let Some(space) = body.space.as_ref() else {
-        return text;
-    };
     for area in space.areas() {
         let flag = |access, letter| {
             if area.access.contains(access) {
@@ -83,33 +82,40 @@ pub(super) fn named_maps(home: &Home, maps: &str) -> Vec<u8> {
     text
 }
 
-/// What the node of a body tells home.
-fn facts(body: &Body) -> BodyFacts {
-    let usage = body
-        .space
-        .as_ref()
-        .map(crate::memory::Space::usage)
-        .unwrap_or_default();
-    let obstacle = match (&body.space, body.lender) {
-        (None, _) => Some("a vfork child has its memory"),
-        (_, Some(_)) => Some("it runs in its parent's memory (vfork)"),
-        (Some(space), None) => space.obstacle(),
-    };
-    BodyFacts {
-        state: match body.run {
-            Run::Ready => b'R',
-            Run::Blocked => b'S',
-            Run::Stopped => b'T',
-        },
-        cpu_ns: body.cpu_ns,
-        virtual_bytes: usage.virtual_bytes,
-        resident_pages: usage.resident_pages,
-        obstacle: obstacle.unwrap_or("").to_string(),
-        maps: maps(body),
-    }
-}
-
 impl System {
+    /// What the node of a body tells home.
+    fn facts(&self, body: &Body) -> BodyFacts {
+        let space = self.spaces.get(body.space);
+        let usage = space.map(Space::usage).unwrap_or_default();
+        let shared = self.spaces.users(body.space) > 1;
+        let obstacle = match space {
+            _ if shared && body.vfork_parent.is_some() => {
+                Some("it runs in its parent's memory (vfork)")
+            }
+            _ if shared => Some("it shares its memory with another process"),
+            Some(space) => space.obstacle(),
+            None => Some("it ends"),
+        };
+        let ready = |tid: &u32| {
+            let thread = self.threads.get(tid);
+            thread.is_some_and(|thread| thread.run != Run::Blocked)
+        };
+        let state = match body.stopped {
+            true => b'T',
+            false if body.threads.iter().any(ready) => b'R',
+            false => b'S',
+        };
+        BodyFacts {
+            state,
+            cpu_ns: body.cpu_ns,
+            virtual_bytes: usage.virtual_bytes,
+            resident_pages: usage.resident_pages,
+            obstacle: obstacle.unwrap_or("").to_string(),
+            maps: space.map_or_else(String::new, maps),
+            threads: body.threads.len() as u32,
+        }
+    }
+
     /// Home asks about a body that is here.
     pub(crate) fn query(&mut self, from: NodeId, pid: Pid, epoch: u64) {
         if from != pid.home() {
@@ -119,7 +125,7 @@ impl System {
             .bodies
             .get(&pid.0)
             .filter(|body| body.epoch == epoch)
-            .map(|body| facts(body));
+            .map(|body| self.facts(body));
         self.send(
             from,
             Message::Told {
@@ -143,7 +149,7 @@ impl System {
     /// What is known of a body: at once if it is here, else by a question to its node.
     pub(super) fn facts_of(&mut self, pid: u32, reader: u32) -> Result<BodyFacts, Stop> {
         if let Some(body) = self.bodies.get(&pid) {
-            return Ok(facts(body));
+            return Ok(self.facts(body));
         }
         let me = self.me;
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;

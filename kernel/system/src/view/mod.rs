@@ -10,6 +10,7 @@ mod process;
 
 use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile};
 use crate::system::System;
+use crate::thread::Run;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -49,16 +50,14 @@ impl ProcView for System {
     }
 
     fn is_in_call(&self, waiter: u32, number: u32) -> bool {
-        let remote = self
-            .homes
-            .get(&waiter)
-            .and_then(|home| home.remote.as_ref());
+        let home = self.homes.get(&self.process_at_home(waiter));
+        let remote = home.and_then(|home| home.threads.get(&waiter)?.remote.as_ref());
         let here = self
-            .bodies
+            .threads
             .get(&waiter)
-            .filter(|body| body.run != crate::body::Run::Ready && body.home == self.me);
+            .filter(|thread| thread.run == Run::Blocked && home.is_some());
         remote.is_some_and(|remote| remote.request.number == number)
-            || here.is_some_and(|body| body.call.is_some_and(|call| call.number == number))
+            || here.is_some_and(|thread| thread.call.is_some_and(|call| call.number == number))
     }
 
     fn read(&mut self, entry: ProcEntry, reader: u32) -> Result<Vec<u8>, Stop> {

@@ -19,6 +19,8 @@ impl System {
     /// there.
     pub(super) fn go(&mut self, pid: u32, text: &str, writer: u32) -> Result<(), Stop> {
         let me = self.me;
+        let own = self.process_at_home(writer) == pid;
+        let asker = if own { pid } else { writer };
         let target = match text {
             "home" => me,
             number => NodeId(number.parse().map_err(|_| Errno::EINVAL)?),
@@ -36,12 +38,12 @@ impl System {
         let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
-                request.asker == writer && request.target == target,
+                request.asker == asker && request.target == target,
                 request.result.clone(),
             ) {
                 (true, Some(result)) => return self.outcome(pid, result),
                 // A request under way is waited for, one's own as well as somebody else's.
-                (_, None) if request.asker != pid || writer != pid => {
+                (_, None) if request.asker != pid || !own => {
                     home.request_done.wait(writer);
                     home.request = Some(request);
                     return Err(Stop::Wait);
@@ -62,7 +64,7 @@ impl System {
         home.request = Some(MoveRequest {
             id,
             target,
-            asker: writer,
+            asker,
             source: (owner, owner_boot),
             result: None,
         });
@@ -71,7 +73,6 @@ impl System {
             node: owner,
             target,
         });
-        let own = writer == pid;
         if !own {
             home.request_done.wait(writer);
         }
@@ -84,7 +85,7 @@ impl System {
                 epoch,
                 request: id,
                 target,
-                asker: wire_pid(writer),
+                asker: wire_pid(asker),
             };
             self.send(owner, request);
         }
@@ -93,7 +94,7 @@ impl System {
 
     /// Brings a process home that has asked for what it can only have here; its call, which is being
     /// executed for it, waits, and begins again there.
-    pub(crate) fn fetch_home(&mut self, pid: u32) -> Stop {
+    pub(crate) fn fetch_home(&mut self, pid: u32, waiter: u32) -> Stop {
         // Nobody asks and waits; an old result is taken out by the first attempt.
         for _ in 0..2 {
             match self.go(pid, "home", NOBODY) {
@@ -103,7 +104,7 @@ impl System {
             }
         }
         if let Some(home) = self.homes.get_mut(&pid) {
-            home.request_done.wait(pid);
+            home.request_done.wait(waiter);
         }
         Stop::Wait
     }

@@ -131,7 +131,7 @@ impl System {
                  processes {}\nprocs_running {}\nprocs_blocked 0\n",
                 self.settings.boot_unix_ns / NS_PER_S,
                 self.last_serial,
-                self.ready.len() + 1,
+                self.ready_count() + 1,
                 run = self.ran_ns / TICK_NS,
                 idle = self.idle_ns / TICK_NS,
             ),
@@ -143,7 +143,7 @@ impl System {
                 self.idle_ns % NS_PER_S / TICK_NS
             ),
             GlobalFile::Loadavg => {
-                let running = self.ready.len();
+                let running = self.ready_count();
                 format!(
                     "{running}.00 {running}.00 {running}.00 {running}/{} {}\n",
                     self.homes.len(),

@@ -60,7 +60,7 @@ impl System {
             }
             ProcessFile::Stat | ProcessFile::Statm | ProcessFile::Status => {
                 let mut facts = self.facts_of(pid, reader)?;
-                if reader == pid {
+                if self.process_at_home(reader) == pid {
                     // Who reads this runs, whatever its call waits for.
                     facts.state = b'R';
                 }
@@ -123,13 +123,14 @@ fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts) -> S
     let cpu = facts.cpu_ns.max(home.cpu_ns) / TICK_NS;
     let state = state_letter(home, facts);
     format!(
-        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 20 0 1 0 {} {} {} \
+        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 20 0 {} 0 {} {} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         home.pid,
         home.parent,
         home.group,
         home.session,
         home.children_cpu_ns / TICK_NS,
+        facts.threads.max(1),
         home.started_ns / TICK_NS,
         facts.virtual_bytes,
         facts.resident_pages,
@@ -153,14 +154,15 @@ fn status(home: &Home, facts: &BodyFacts) -> String {
     let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
     format!(
         "Name:\t{}\nUmask:\t0022\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{}\n\
-         TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t{} kB\nVmRSS:\t{} kB\nThreads:\t1\n\
+         TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t{} kB\nVmRSS:\t{} kB\nThreads:\t{}\n\
          SigPnd:\t{:016x}\nSigBlk:\t{:016x}\n",
         String::from_utf8_lossy(home.short_name()),
         home.parent,
         facts.virtual_bytes >> 10,
         kib(facts.resident_pages),
-        home.pending,
-        home.blocked,
+        facts.threads.max(1),
+        home.pending.set(),
+        home.first_blocked(),
         pid = home.pid,
     )
 }

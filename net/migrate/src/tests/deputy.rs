@@ -20,6 +20,7 @@ impl World {
         };
         let reply = Reply {
             pid: PID,
+            thread: PID,
             epoch: record.gate().epoch(),
             seq,
             outcome: Outcome::Value(argument as i64),
@@ -27,7 +28,7 @@ impl World {
             data: vec![],
         };
         let owner = record.gate().owner();
-        if record.gate_mut().complete(seq, reply.clone()) {
+        if record.gate_mut().complete(PID, seq, reply.clone()) {
             if number == WRITE {
                 self.effect(argument);
             }
@@ -96,7 +97,7 @@ impl World {
         match message {
             Message::Call(call) => self.called(from, boot, call),
             Message::Cancel { epoch, seq, .. } => {
-                let cancelled = record.gate_mut().cancel(from, boot, *epoch, *seq);
+                let cancelled = record.gate_mut().cancel(from, boot, *epoch, PID, *seq);
                 if cancelled {
                     self.hosts[HOME].executing = None;
                     self.reply(from, *epoch, *seq, Outcome::Interrupted);
@@ -139,7 +140,7 @@ impl World {
             (as_node, as_boot, as_epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         }
         let previous = record.previous();
-        let accepted = record.accept_effect(as_node, as_boot, as_epoch, call.seq);
+        let accepted = record.accept_effect(as_node, as_boot, as_epoch, PID, call.seq);
         if let Some((to, release)) = accepted.release {
             if self.broken == Rule::NoWayBackAfterEffect {
                 self.grudge = previous;
@@ -168,6 +169,7 @@ impl World {
     fn reply(&mut self, to: NodeId, epoch: u64, seq: u64, outcome: Outcome) {
         let reply = Reply {
             pid: PID,
+            thread: PID,
             epoch,
             seq,
             outcome,

@@ -75,6 +75,7 @@ impl World {
         body.call = Some(InFlight { seq, number });
         let call = Call {
             pid: PID,
+            thread: PID,
             epoch: body.epoch,
             seq,
             number,
@@ -378,8 +379,13 @@ impl World {
         body.mode = Mode::Draining;
         let (epoch, call) = (body.epoch, body.call);
         if let Some(InFlight { seq, .. }) = call {
-            let pid = PID;
-            self.send(host, node(HOME), Message::Cancel { pid, epoch, seq });
+            let cancel = Message::Cancel {
+                pid: PID,
+                thread: PID,
+                epoch,
+                seq,
+            };
+            self.send(host, node(HOME), cancel);
         }
         self.capture(host);
     }

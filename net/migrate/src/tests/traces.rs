@@ -181,10 +181,10 @@ fn the_good_path() {
     let mut target = open();
     let mut home = home_committed();
 
-    let first = home.accept_effect(D, D_BOOT, 2, 1);
+    let first = home.accept_effect(D, D_BOOT, 2, P, 1);
     assert_eq!(first.admission, Admission::Execute);
     assert_eq!(first.release, Some((S, RELEASE)));
-    let again = home.accept_effect(D, D_BOOT, 2, 1);
+    let again = home.accept_effect(D, D_BOOT, 2, P, 1);
     assert_eq!(
         (again.admission, again.release),
         (Admission::Running, None),
@@ -402,7 +402,7 @@ fn committed_a_lost_source_matters_only_until_the_push_is_done() {
     let mut home = home_committed();
     home.previous_lost(S, S_BOOT);
     assert_eq!(home.owner_lost(S, S_BOOT), LostOutcome::Unaffected);
-    assert_eq!(home.accept_effect(D, D_BOOT, 2, 1).release, None);
+    assert_eq!(home.accept_effect(D, D_BOOT, 2, P, 1).release, None);
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn committed_a_lost_target_is_replaced_by_the_frozen_copy() {
         [TargetAction::Discard, TargetAction::Finished]
     );
     assert!(matches!(
-        home.accept_effect(D, D_BOOT, 2, 1).admission,
+        home.accept_effect(D, D_BOOT, 2, P, 1).admission,
         Admission::Refused { epoch: 3, .. }
     ));
 }
@@ -452,7 +452,7 @@ fn committed_suspicion_may_hand_back_but_never_ends() {
         home.clone().owner_suspected(D, D_BOOT),
         LostOutcome::HandBack(_)
     ));
-    home.accept_effect(D, D_BOOT, 2, 1);
+    home.accept_effect(D, D_BOOT, 2, P, 1);
     assert_eq!(home.owner_suspected(D, D_BOOT), LostOutcome::Unaffected);
 }
 
@@ -461,7 +461,7 @@ fn committed_suspicion_may_hand_back_but_never_ends() {
 #[test]
 fn after_an_effect_a_lost_target_ends_the_process() {
     let mut home = home_committed();
-    home.accept_effect(D, D_BOOT, 2, 1);
+    home.accept_effect(D, D_BOOT, 2, P, 1);
     assert_eq!(home.owner_lost(D, D_BOOT), LostOutcome::Ended);
     assert_eq!(
         home.copies().collect::<Vec<_>>(),
@@ -567,7 +567,7 @@ fn questions_asked_twice_are_answered_alike() {
     // No second move before the first has shown an effect.
     let early = home.commit(H, H_BOOT, 2, D, D_BOOT);
     assert_eq!((early.epoch, early.granted), (2, false));
-    home.accept_effect(D, D_BOOT, 2, 1);
+    home.accept_effect(D, D_BOOT, 2, P, 1);
     assert!(home.commit(H, H_BOOT, 2, D, D_BOOT).granted);
 }
 

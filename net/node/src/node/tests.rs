@@ -83,6 +83,7 @@ fn pair(now: &mut u64) -> [Node<Frame>; 2] {
 fn poke(epoch: u64) -> Message {
     Message::Poke {
         pid: Pid::new(NodeId(1), 1),
+        thread: wire::Pid(0),
         epoch,
     }
 }
@@ -129,7 +130,7 @@ fn a_call_is_one_frame_each_way() {
     nodes[0].send(now, NodeId(2), poke(1)).expect("known");
     assert_eq!(
         settle(&mut now, &mut nodes),
-        ["1.000a > 2.000b data urgent seq 0 message length 5 ack 0,0"]
+        ["1.000a > 2.000b data urgent seq 0 message length 6 ack 0,0"]
     );
     let message = Event::Message {
         from: NodeId(1),
@@ -140,7 +141,7 @@ fn a_call_is_one_frame_each_way() {
     nodes[1].send(now, NodeId(1), poke(2)).expect("known");
     assert_eq!(
         settle(&mut now, &mut nodes),
-        ["2.000b > 1.000a data urgent seq 0 message length 5 ack 1,0"]
+        ["2.000b > 1.000a data urgent seq 0 message length 6 ack 1,0"]
     );
 }
 

@@ -12,16 +12,18 @@ fn pid() -> Pid {
 fn poke_is_these_bytes() {
     let poke = Message::Poke {
         pid: pid(),
+        thread: Pid(0),
         epoch: 300,
     };
-    // Variant 3; pid 131077 and epoch 300 as little-endian groups of seven bits.
-    assert_eq!(poke.encode(), [3, 0x85, 0x80, 0x08, 0xac, 0x02]);
+    // Variant 3; pid 131077, thread 0 and epoch 300 as little-endian groups of seven bits.
+    assert_eq!(poke.encode(), [3, 0x85, 0x80, 0x08, 0, 0xac, 0x02]);
 }
 
 fn samples() -> Vec<Message> {
     vec![
         Message::Call(Call {
             pid: pid(),
+            thread: pid(),
             epoch: 1,
             seq: 9,
             number: 1,
@@ -31,6 +33,7 @@ fn samples() -> Vec<Message> {
         }),
         Message::Reply(Reply {
             pid: pid(),
+            thread: pid(),
             epoch: 1,
             seq: 9,
             outcome: Outcome::Value(-4),

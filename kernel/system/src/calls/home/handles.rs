@@ -44,7 +44,7 @@ pub fn pidfd_send_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let info = match call.inputs.get(2) {
         None => info_of(call, signal & 0xffff_ffff, SI_USER)?,
         Some(_) => {
-            let info = user_info(call, pid, signal & 0xffff_ffff)?;
+            let info = user_info(call, pid, signal & 0xffff_ffff, 2)?;
             let named = call.input(2).first_chunk::<4>().copied();
             if named.map(u32::from_le_bytes) != Some(signal as u32) {
                 return Err(Errno::EINVAL.into());
@@ -52,5 +52,5 @@ pub fn pidfd_send_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
             info
         }
     };
-    send(call, info, |home| home.pid == pid)
+    send(call, info, None, |home| home.pid == pid)
 }

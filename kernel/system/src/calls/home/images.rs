@@ -3,9 +3,9 @@
 //! Law: a handle in a process's table of mapped files is good until its next execve, whatever
 //! becomes of the descriptor or the name; so a page of a mapping can be had as long as it is mapped.
 
-use crate::body::padded_name;
 use crate::dispatch::{CHUNK, HomeCall, PATH_MAX};
 use crate::files::Executing;
+use crate::thread::padded_name;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -75,6 +75,8 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.command_line.truncate(PATH_MAX);
     home.program = core::mem::take(&mut home.opening);
     home.executed = true;
+    call.become_only_thread();
+    let home = call.home();
     // The files of the old program are held no longer; the handles of the new one stay.
     home.mapped.keep_only(&[handle, interpreter]);
     if let Some(files) = home.files.as_mut() {
@@ -121,7 +123,7 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let path = files.describe(fd as u32)?;
     if shared != 0 && writable && home.record.gate().owner() != me {
-        return Err(call.system.fetch_home(pid));
+        return Err(call.system.fetch_home(pid, call.tid));
     }
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),

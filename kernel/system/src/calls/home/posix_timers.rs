@@ -143,12 +143,9 @@ impl crate::home::Home {
     fn forget_timer_signal(&mut self, id: u32) {
         let of_timer =
             |info: &crate::signals::SignalInfo| info.code == SI_TIMER && info.words[0] as u32 == id;
-        let Some(at) = self.queue.iter().position(of_timer) else {
-            return;
-        };
-        let signal = self.queue.remove(at).map_or(0, |info| info.signal);
-        if signal != 0 && !self.queue.iter().any(|info| info.signal == signal) {
-            self.pending &= !signal::bit(signal);
+        self.pending.forget_one(of_timer);
+        for thread in self.threads.values_mut() {
+            thread.pending.forget_one(of_timer);
         }
     }
 }
@@ -156,6 +153,8 @@ impl crate::home::Home {
 impl crate::system::System {
     /// Whether a thread is one of a process.
     fn is_thread_of(&self, thread: u32, pid: u32) -> bool {
-        thread == pid
+        self.homes
+            .get(&pid)
+            .is_some_and(|home| home.threads.contains_key(&thread))
     }
 }

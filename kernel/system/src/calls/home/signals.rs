@@ -14,6 +14,7 @@ use wire::Pid;
 pub(super) fn send(
     call: &mut HomeCall<'_>,
     info: SignalInfo,
+    thread: Option<u32>,
     wanted: impl Fn(&Home) -> bool,
 ) -> Result<u64, Stop> {
     let init = Pid::new(call.system.me, 1).0;
@@ -40,7 +41,10 @@ pub(super) fn send(
         // The first process of a node has no default actions: its end would be the node's.
         let spared = pid == init && info.signal == signal::SIGKILL;
         if info.signal != 0 && !spared {
-            call.system.signal_with(pid, info);
+            match thread {
+                Some(tid) => call.system.signal_thread(pid, tid, info),
+                None => call.system.signal_with(pid, info),
+            }
         }
     }
     Ok(0)
@@ -64,7 +68,7 @@ pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let info = info_of(call, signal, SI_USER)?;
     let (me, group) = (call.pid, call.home().group);
     let init = Pid::new(call.system.me, 1).0;
-    send(call, info, |home| match which as i32 {
+    send(call, info, None, |home| match which as i32 {
         -1 => home.pid != me && home.pid != init,
         0 => home.group == group,
         pid if pid > 0 => home.pid == pid as u32,
@@ -72,14 +76,31 @@ pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     })
 }
 
-/// tkill(2): threads and processes are the same here.
+/// Sends a signal to one thread, if its process is the one that is meant.
+fn send_to_thread(
+    call: &mut HomeCall<'_>,
+    info: SignalInfo,
+    thread: u64,
+    process: Option<u64>,
+) -> Result<u64, Stop> {
+    let tid = thread as u32;
+    let pid = call.system.process_at_home(tid);
+    if process.is_some_and(|process| process as u32 != pid) {
+        return Err(Errno::ESRCH.into());
+    }
+    send(call, info, Some(tid), |home| {
+        home.pid == pid && home.threads.contains_key(&tid)
+    })
+}
+
+/// tkill(2).
 pub fn tkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [thread, signal, ..] = call.args;
     if thread as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
     let info = info_of(call, signal, SI_TKILL)?;
-    send(call, info, |home| home.pid == thread as u32)
+    send_to_thread(call, info, thread, None)
 }
 
 /// tgkill(2).
@@ -88,21 +109,19 @@ pub fn tgkill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if group as i32 <= 0 || thread as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
-    if group != thread {
-        return Err(Errno::ESRCH.into());
-    }
-    call.args = [thread, signal, 0, 0, 0, 0];
-    tkill(call)
+    let info = info_of(call, signal, SI_TKILL)?;
+    send_to_thread(call, info, thread, Some(group))
 }
 
-/// The record in argument 2, which says what it likes but that it is from the kernel or kill(2).
+/// The record in an argument, which says what it likes but that it is from the kernel or kill(2).
 pub(super) fn user_info(
     call: &mut HomeCall<'_>,
     target: u32,
     signal: u64,
+    argument: usize,
 ) -> Result<SignalInfo, Stop> {
     let mut info = info_of(call, signal, SI_QUEUE)?;
-    let Some(given) = call.input(2).first_chunk::<128>() else {
+    let Some(given) = call.input(argument).first_chunk::<128>() else {
         return Err(Errno::EFAULT.into());
     };
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| given[at + byte]));
@@ -118,15 +137,25 @@ pub(super) fn user_info(
 /// rt_sigqueueinfo(2).
 pub fn rt_sigqueueinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, signal, ..] = call.args;
-    let info = user_info(call, which as u32, signal)?;
-    send(call, info, |home| home.pid == which as u32)
+    let info = user_info(call, which as u32, signal, 2)?;
+    send(call, info, None, |home| home.pid == which as u32)
+}
+
+/// rt_tgsigqueueinfo(2).
+pub fn rt_tgsigqueueinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [group, thread, signal, ..] = call.args;
+    if group as i32 <= 0 || thread as i32 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let info = user_info(call, group as u32, signal, 3)?;
+    send_to_thread(call, info, thread, Some(group))
 }
 
 // ---- the kernel's own requests -------------------------------------------------------------------
 
 /// The next signal for the body, given what it blocks; buffer 0 is the answer.
 pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let answer = call.system.signal_answer(call.pid, call.args[0]);
+    let answer = call.system.signal_answer(call.pid, call.tid, call.args[0]);
     call.outputs.set(0, answer);
     Ok(0)
 }
@@ -134,7 +163,8 @@ pub fn take_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// A signal of a set: `(set, whether to wait)`; buffer 0 is the record of [`SignalInfo`].
 pub fn wait_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [set, waits, ..] = call.args;
-    match call.home().take_of(set & !signal::UNBLOCKABLE) {
+    let tid = call.tid;
+    match call.home().take_of(tid, set & !signal::UNBLOCKABLE) {
         Some(info) => {
             call.outputs.set(0, info.to_bytes().to_vec());
             Ok(u64::from(info.signal))
@@ -146,7 +176,8 @@ pub fn wait_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// The set that is pending, in buffer 0.
 pub fn pending(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pending = call.home().pending;
+    let tid = call.tid;
+    let pending = call.home().pending_for(tid);
     call.outputs.set(0, pending.to_le_bytes().to_vec());
     Ok(0)
 }

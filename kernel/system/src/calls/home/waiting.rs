@@ -95,7 +95,8 @@ fn next_change(
         if options & WNOHANG != 0 {
             return Ok(None);
         }
-        call.home().children_changed.wait(me);
+        let tid = call.tid;
+        call.home().children_changed.wait(tid);
         return Err(Stop::Wait);
     };
     if options & WNOWAIT != 0 {

@@ -63,7 +63,7 @@ impl LocalCall<'_> {
     /// EFAULT never happens in practice: a process whose memory is lent does not run.
     pub(in crate::calls) fn space(&mut self) -> Result<&mut Space, Stop> {
         let limits = self.limits();
-        let space = self.body().space.as_mut();
+        let space = self.system.space_mut(self.pid);
         let space = space.ok_or(Stop::Errno(Errno::EFAULT))?;
         space.set_limits(limits);
         Ok(space)
@@ -83,7 +83,7 @@ impl LocalCall<'_> {
         let done = self.system.with_space(self.pid, |space, pages| {
             space.populate(address, end, access, pages)
         });
-        done.map_err(|trouble| self.system.trouble(self.pid, trouble))
+        done.map_err(|trouble| self.system.trouble(self.tid, trouble))
     }
 }
 
@@ -136,7 +136,7 @@ pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         Ok(address) => Ok(address),
         Err(MapStop::Errno(errno)) => Err(errno.into()),
         Err(MapStop::Absent { page }) => {
-            Err(call.system.trouble(call.pid, Trouble::Absent { page }))
+            Err(call.system.trouble(call.tid, Trouble::Absent { page }))
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Law: a mask that a call puts in place for its own time is saved in the signal state, travels with
 //! the body, and comes back when the call ends or in the frame of the handler that ends it.
 
-use crate::body::{AltStack, SS_DISABLE};
 use crate::dispatch::LocalCall;
+use crate::thread::{AltStack, SS_DISABLE};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     } else {
         Some(call.read_u64(new)?)
     };
-    let before = call.body().signals.mask;
+    let before = call.thread().signals.mask;
     if old != 0 {
         call.write(old, &before.to_le_bytes())?;
     }
@@ -34,7 +34,7 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             2 => set,
             _ => return Err(Errno::EINVAL.into()),
         };
-        call.body().change_mask(mask);
+        call.thread().change_mask(mask);
     }
     Ok(0)
 }
@@ -63,19 +63,19 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         })
     };
     if old != 0 {
-        let rsp = call.body().registers.rsp;
-        let now = call.body().signals.alt_stack;
+        let rsp = call.thread().registers.rsp;
+        let now = call.thread().signals.alt_stack;
         let flags = now.flags | u32::from(now.holds(rsp));
         let words = [now.base, u64::from(flags), now.size];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         call.write(old, &bytes)?;
     }
     if let Some(stack) = stack {
-        let rsp = call.body().registers.rsp;
-        if call.body().signals.alt_stack.holds(rsp) {
+        let rsp = call.thread().registers.rsp;
+        if call.thread().signals.alt_stack.holds(rsp) {
             return Err(Errno::EPERM.into());
         }
-        call.body().signals.alt_stack = stack;
+        call.thread().signals.alt_stack = stack;
     }
     Ok(0)
 }
@@ -92,15 +92,15 @@ impl LocalCall<'_> {
     /// # Errors
     /// `Wait`, once.
     pub(crate) fn mask_for_now(&mut self, mask: u64) -> Result<(), Stop> {
-        let pid = self.pid;
-        let body = self.body();
-        if body.signals.saved_mask.is_some() {
+        let tid = self.tid;
+        let thread = self.thread();
+        if thread.signals.saved_mask.is_some() {
             return Ok(());
         }
-        body.signals.saved_mask = Some(body.signals.mask);
-        body.change_mask(mask);
-        body.restart.begun = true;
-        self.system.wakes.push(pid);
+        thread.signals.saved_mask = Some(thread.signals.mask);
+        thread.change_mask(mask);
+        thread.restart.begun = true;
+        self.system.wakes.push(tid);
         Err(Stop::Wait)
     }
 }
@@ -111,7 +111,7 @@ pub fn rt_sigsuspend(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if set_bytes != SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
-    if call.body().signals.saved_mask.is_none() {
+    if call.thread().signals.saved_mask.is_none() {
         let mask = call.read_u64(set)?;
         call.mask_for_now(mask)?;
     }
@@ -120,6 +120,6 @@ pub fn rt_sigsuspend(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// pause(2).
 pub fn pause(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    call.body().restart.begun = true;
+    call.thread().restart.begun = true;
     Err(Stop::Wait)
 }

@@ -52,8 +52,8 @@ fn milliseconds(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 fn masked(call: &mut LocalCall<'_>, deadline: u64) -> Result<u64, Stop> {
     let [.., mask, mask_bytes] = call.args;
-    if call.body().restart.deadline_ns == 0 && deadline != u64::MAX {
-        call.body().restart.deadline_ns = deadline;
+    if call.thread().restart.deadline_ns == 0 && deadline != u64::MAX {
+        call.thread().restart.deadline_ns = deadline;
     }
     call.mask_at(mask, mask_bytes)?;
     wait_until(call, deadline)

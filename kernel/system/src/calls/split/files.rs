@@ -50,13 +50,13 @@ fn in_pieces(call: &mut LocalCall<'_>, count: usize) -> Result<u64, Stop> {
     }
     let total = call.args[count].min(TRANSFER_MAX);
     loop {
-        let done = call.body().restart.progress;
+        let done = call.thread().restart.progress;
         let mut step = call.args;
         step[count] = (total - done.min(total)).min(CHUNK);
         match call.forwarded_row(row, step) {
             Ok(moved) => {
                 let done = done + moved.min(step[count]);
-                call.body().restart.progress = done;
+                call.thread().restart.progress = done;
                 if moved == 0 || done >= total {
                     return Ok(done);
                 }
@@ -93,7 +93,7 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let pieces = pieces(call)?;
     loop {
-        let done = call.body().restart.progress;
+        let done = call.thread().restart.progress;
         let into = rest(&pieces, done);
         let length: u64 = into.iter().map(|piece| piece.1).sum();
         if length == 0 && done > 0 {
@@ -119,7 +119,7 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             call.write(address, now)?;
             bytes = later;
         }
-        call.body().restart.progress = done + moved;
+        call.thread().restart.progress = done + moved;
         if moved < length || moved == 0 {
             return Ok(done + moved);
         }
@@ -135,7 +135,7 @@ pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let pieces = pieces(call)?;
     loop {
-        let done = call.body().restart.progress;
+        let done = call.thread().restart.progress;
         let from = rest(&pieces, done);
         let length: u64 = from.iter().map(|piece| piece.1).sum();
         if length == 0 && done > 0 {
@@ -154,7 +154,7 @@ pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         match result_of(answer.value) {
             Ok(moved) => {
                 let done = done + moved.min(length);
-                call.body().restart.progress = done;
+                call.thread().restart.progress = done;
                 if moved == 0 {
                     return Ok(done);
                 }

@@ -57,7 +57,7 @@ impl LocalCall<'_> {
 
     /// The mask at `address`, if there is one, for the time of this call.
     pub(super) fn mask_at(&mut self, address: u64, bytes: u64) -> Result<(), Stop> {
-        if address == 0 || self.body().signals.saved_mask.is_some() {
+        if address == 0 || self.thread().signals.saved_mask.is_some() {
             return Ok(());
         }
         if bytes != SET_BYTES {
@@ -83,8 +83,8 @@ pub fn poll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn ppoll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, _, timeout, mask, mask_bytes, _] = call.args;
     let deadline = call.deadline(timeout, timespec)?;
-    if call.body().restart.deadline_ns == 0 && timeout != 0 {
-        call.body().restart.deadline_ns = deadline;
+    if call.thread().restart.deadline_ns == 0 && timeout != 0 {
+        call.thread().restart.deadline_ns = deadline;
     }
     call.mask_at(mask, mask_bytes)?;
     call.poll_until(deadline)
@@ -118,8 +118,8 @@ pub fn select(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn pselect6(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [.., timeout, packed] = call.args;
     let deadline = call.deadline(timeout, timespec)?;
-    if call.body().restart.deadline_ns == 0 && timeout != 0 {
-        call.body().restart.deadline_ns = deadline;
+    if call.thread().restart.deadline_ns == 0 && timeout != 0 {
+        call.thread().restart.deadline_ns = deadline;
     }
     if packed != 0 {
         let mask = call.read_u64(packed)?;

@@ -39,7 +39,7 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         })
     };
     if old != 0 {
-        let now = call.body().signals.actions[index];
+        let now = call.body().actions.0[index];
         let bytes: Vec<u8> = [now.handler, now.flags, now.restorer, now.mask]
             .iter()
             .flat_map(|word| word.to_le_bytes())
@@ -52,7 +52,7 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             let disowns = action.handler == HANDLER_IGNORE || action.flags & SA_NOCLDWAIT != 0;
             call.ask_home(CALL_DISOWN, [u64::from(disowns), 0, 0, 0, 0, 0])?;
         }
-        call.body().signals.actions[index] = action;
+        call.body().actions.0[index] = action;
     }
     Ok(0)
 }
@@ -72,7 +72,7 @@ pub fn rt_sigpending(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         .buffers
         .get(0)
         .and_then(|bytes| bytes.try_into().ok());
-    let blocked = pending.map_or(0, u64::from_le_bytes) & call.body().signals.mask;
+    let blocked = pending.map_or(0, u64::from_le_bytes) & call.thread().signals.mask;
     call.write(address, &blocked.to_le_bytes()[..set_bytes as usize])?;
     Ok(0)
 }
@@ -122,7 +122,7 @@ impl LocalCall<'_> {
         if address == 0 {
             return Ok(u64::MAX);
         }
-        match self.body().restart.deadline_ns {
+        match self.thread().restart.deadline_ns {
             0 => {
                 let span = span(self, address)?;
                 let now = self.clock();

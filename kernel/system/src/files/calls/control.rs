@@ -91,7 +91,7 @@ pub fn poll(call: &mut FileCall) -> CallResult {
         for entry in entries {
             let fd = u32::try_from(PollFd::from_bytes(entry).fd);
             if let Some(file) = fd.ok().and_then(|fd| call.state.get(fd).ok()) {
-                file.watch(&call.asker(), call.pid);
+                file.watch(&call.asker(), call.tid);
             }
         }
         return Err(Stop::Wait);

@@ -303,7 +303,7 @@ fn set_record(call: &mut FileCall, file: &OpenFile, command: u32) -> CallResult 
     let owner = lock_owner(call, file, command);
     let wanted = wanted(call, file, command, &wish);
     let mut waiting = call.fs.lock_waits().lock();
-    waiting.forget(call.pid);
+    waiting.forget(call.tid);
     let stop = file.inode().with_locks(call.fs.wakes(), |locks| {
         let Some(wanted) = wanted else {
             locks.release(owner, wish.start, wish.end)?;
@@ -320,8 +320,8 @@ fn set_record(call: &mut FileCall, file: &OpenFile, command: u32) -> CallResult 
         if waiting.is_circle(owner, holder.owner, waits) {
             return Err(Stop::Errno(Errno::EDEADLK));
         }
-        waiting.note(call.pid, owner, holder.owner);
-        locks.wait(call.pid);
+        waiting.note(call.tid, owner, holder.owner);
+        locks.wait(call.tid);
         Err(Stop::Wait)
     });
     stop.map(|()| 0)
@@ -351,7 +351,7 @@ pub fn flock(call: &mut FileCall) -> CallResult {
         if operation & LOCK_NB != 0 {
             return Err(Stop::Errno(Errno::EAGAIN));
         }
-        locks.wait(call.pid);
+        locks.wait(call.tid);
         Err(Stop::Wait)
     })
 }

@@ -68,7 +68,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         Node::Device(_) => {
             let end = file.terminal().ok_or(Errno::EIO)?;
             super::terminals::check_reader(call, end)?;
-            let patience = file.patience(call.pid);
+            let patience = file.patience(call.tid);
             let (now_ns, deadline_ns) = (call.now_ns, &mut call.deadline_ns);
             end.read(
                 count,
@@ -79,11 +79,11 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
                 },
             )
         }
-        Node::Pipe(pipe) => pipe.read(count, file.patience(call.pid)),
+        Node::Pipe(pipe) => pipe.read(count, file.patience(call.tid)),
         Node::Object(object) => object.read(call, file, count),
         Node::Proc(ProcNode::Entry(entry)) => {
             if offset == 0 {
-                let contents = call.view.read(*entry, call.pid)?;
+                let contents = call.view.read(*entry, call.tid)?;
                 file.cursor().snapshot = contents;
             }
             let cursor = file.cursor();
@@ -151,13 +151,13 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
         Node::Device(device) if device.is_terminal() => {
             let end = file.terminal().ok_or(Errno::EIO)?;
             super::terminals::check_writer(call, end)?;
-            end.write(bytes, file.patience(call.pid), call.now_ns)
+            end.write(bytes, file.patience(call.tid), call.now_ns)
         }
         Node::Device(_) => Ok(bytes.len()),
-        Node::Pipe(pipe) => pipe.write(bytes, file.patience(call.pid)),
+        Node::Pipe(pipe) => pipe.write(bytes, file.patience(call.tid)),
         Node::Object(object) => object.write(call, file, bytes),
         Node::Proc(ProcNode::Entry(entry)) => {
-            let written = call.view.write(*entry, call.pid, bytes)?;
+            let written = call.view.write(*entry, call.tid, bytes)?;
             Ok(written.min(bytes.len()))
         }
         Node::Proc(_) | Node::Directory(_) => Err(Errno::EISDIR.into()),
@@ -309,7 +309,7 @@ const SPLICE_KNOWN: u32 = 15;
 /// How long a splice waits for the pipe that `file` is.
 fn splice_patience(call: &FileCall, file: &OpenFile, flags: u32) -> Patience {
     match flags & SPLICE_NONBLOCK {
-        0 => file.patience(call.pid),
+        0 => file.patience(call.tid),
         _ => Patience::Never,
     }
 }

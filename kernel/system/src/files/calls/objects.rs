@@ -228,7 +228,7 @@ pub fn epoll_wait(call: &mut FileCall) -> CallResult {
     }
     let found = set.take(most, &call.asker());
     if found.is_empty() && call.args[3] != 0 {
-        set.queue().wait(call.pid);
+        set.queue().wait(call.tid);
         return Err(Stop::Wait);
     }
     let bytes: Vec<u8> = found

@@ -135,7 +135,7 @@ fn await_other_side(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(),
         return Ok(());
     };
     let patience = match flags & O_NONBLOCK {
-        0 => super::super::pipe::Patience::Wait(call.pid),
+        0 => super::super::pipe::Patience::Wait(call.tid),
         _ => super::super::pipe::Patience::Never,
     };
     let opens = |waiter| {

@@ -76,7 +76,7 @@ impl Object {
         file: &OpenFile,
         count: usize,
     ) -> Result<Vec<u8>, Stop> {
-        let patience = file.patience(call.pid);
+        let patience = file.patience(call.tid);
         match self {
             Object::Event(event) => event.read(count, patience),
             Object::Timer(timer) => timer.read(count, call.now_ns, patience, call.fs.alarms()),
@@ -92,7 +92,7 @@ impl Object {
         bytes: &[u8],
     ) -> Result<usize, Stop> {
         match self {
-            Object::Event(event) => event.write(bytes, file.patience(call.pid)),
+            Object::Event(event) => event.write(bytes, file.patience(call.tid)),
             _ => Err(Errno::EINVAL.into()),
         }
     }

@@ -1,0 +1,275 @@
+//! Who runs next: a queue of ready threads for each processor.
+//!
+//! Law: the thread that has had the least goes first. A thread's *turn* is the CPU time it has used;
+//! who wakes after a long sleep is brought up to the others of its queue, so that it goes first for a
+//! moment and not for as long as it slept. A processor without work takes some from the others. Every
+//! thread is in one queue at most; what is in a queue and not ready any more is passed over.
+
+use crate::system::System;
+use crate::thread::{Run, Thread};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// How long a thread runs before another that is ready has its turn, ns.
+pub const SLICE_NS: u64 = 10_000_000;
+/// How far ahead of the others a thread is put that wakes from a sleep, ns.
+const HEAD_START_NS: u64 = 5_000_000;
+/// A ready thread takes the processor from another that is so far behind it in its turn, ns.
+const PREEMPT_NS: u64 = 1_000_000;
+
+/// What the System knows of one processor.
+#[derive(Default)]
+pub(crate) struct Processor {
+    /// The thread that is in user mode there.
+    pub(crate) running: Option<u32>,
+    /// Who was in user mode last, and when its last instruction was, ns.
+    pub(crate) left: (u32, u64),
+    /// Whose extended state its registers hold.
+    pub(crate) fpu_owner: Option<u32>,
+    /// Ready threads by turn.
+    queue: BTreeSet<(u64, u32)>,
+    /// Goes before all others, this once.
+    first: Option<u32>,
+    /// No turn in the queue was below this when it was last looked at, ns.
+    floor_ns: u64,
+    /// CPU time since the thread in `left` was chosen, ns.
+    stint_ns: u64,
+}
+
+impl Processor {
+    fn is_idle(&self) -> bool {
+        self.running.is_none() && self.queue.is_empty()
+    }
+
+    /// The turn of a thread that comes from elsewhere, ns.
+    pub(crate) fn turn_now(&self) -> u64 {
+        self.floor_ns
+    }
+
+    /// How many threads are ready there.
+    pub(crate) fn ready(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+impl System {
+    /// Puts a thread into a run queue, on an idle processor if there is one.
+    pub(crate) fn make_ready(&mut self, tid: u32) {
+        let idle = self.processors.iter().position(Processor::is_idle);
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let ran = core::mem::replace(&mut thread.run, Run::Ready) == Run::Ready;
+        let from = thread.processor.min(self.processors.len() - 1);
+        if !ran && self.processors[from].left.0 == tid {
+            self.processors[from].left.0 = 0;
+        }
+        if thread.queued.is_some() {
+            return;
+        }
+        let to = if self.processors[from].is_idle() {
+            from
+        } else {
+            idle.unwrap_or(from)
+        };
+        let ahead = self.processors[from].floor_ns.saturating_sub(HEAD_START_NS);
+        thread.turn_ns = thread.turn_ns.max(ahead);
+        self.enqueue(tid, to);
+        self.call_processor(to, tid);
+    }
+
+    /// Puts a thread that is in no queue into this one, as far in front as it was in its last.
+    fn enqueue(&mut self, tid: u32, to: usize) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let from = thread.processor.min(self.processors.len() - 1);
+        let lead = i128::from(thread.turn_ns) - i128::from(self.processors[from].floor_ns);
+        let turn = i128::from(self.processors[to].floor_ns) + lead;
+        thread.turn_ns = u64::try_from(turn).unwrap_or(0);
+        thread.processor = to;
+        thread.queued = Some(to);
+        self.processors[to].queue.insert((thread.turn_ns, tid));
+    }
+
+    /// Wakes a processor that sleeps, or makes it leave a thread that has had more than this one.
+    fn call_processor(&mut self, cpu: usize, tid: u32) {
+        let turn = self.threads.get(&tid).map_or(0, |thread| thread.turn_ns);
+        let call = match self.processors[cpu].running {
+            None => true,
+            Some(other) => self
+                .threads
+                .get(&other)
+                .is_none_or(|other| turn.saturating_add(PREEMPT_NS) < other.turn_ns),
+        };
+        if call {
+            self.kick(cpu);
+        }
+    }
+
+    /// Asks for a processor to come into the kernel and look around.
+    pub(crate) fn kick(&mut self, cpu: usize) {
+        self.kicks |= 1 << cpu;
+    }
+
+    /// The processors, a bit each, that are to be interrupted as soon as the System is left. The
+    /// caller's own may be among them.
+    pub fn take_kicks(&mut self) -> u64 {
+        core::mem::take(&mut self.kicks)
+    }
+
+    /// Puts a thread in front of the others, this once.
+    pub(crate) fn hurry(&mut self, tid: u32) {
+        let queued = self.threads.get(&tid).and_then(|thread| thread.queued);
+        if let Some(cpu) = queued {
+            self.processors[cpu].first = Some(tid);
+            self.arrived = true;
+        }
+    }
+
+    /// Takes the thread out of the queues that this processor is to run.
+    pub(crate) fn choose(&mut self, cpu: usize) -> Option<u32> {
+        loop {
+            let tid = self.candidate(cpu)?;
+            let processor = &mut self.processors[cpu];
+            if processor.left.0 != tid {
+                processor.stint_ns = 0;
+            }
+            let Some(thread) = self.threads.get_mut(&tid) else {
+                continue;
+            };
+            thread.queued = None;
+            processor.floor_ns = processor.floor_ns.max(thread.turn_ns);
+            if thread.run == Run::Ready {
+                return Some(tid);
+            }
+        }
+    }
+
+    fn candidate(&mut self, cpu: usize) -> Option<u32> {
+        let processor = &mut self.processors[cpu];
+        if let Some(tid) = processor.first.take()
+            && let Some(entry) = processor.queue.iter().find(|entry| entry.1 == tid).copied()
+        {
+            processor.queue.remove(&entry);
+            return Some(tid);
+        }
+        if processor.queue.is_empty() {
+            return self.steal(cpu);
+        }
+        // Who was here goes on, unless its time is up or somebody has had much less.
+        let last = self
+            .threads
+            .get(&processor.left.0)
+            .map(|thread| (thread.turn_ns, thread.tid));
+        let first = processor.queue.first().copied()?;
+        let goes_on = last.filter(|last| {
+            processor.stint_ns < SLICE_NS
+                && last.0 <= first.0.saturating_add(PREEMPT_NS)
+                && processor.queue.contains(last)
+        });
+        if goes_on.is_none() {
+            processor.stint_ns = 0;
+        }
+        let entry = goes_on.unwrap_or(first);
+        processor.queue.remove(&entry);
+        Some(entry.1)
+    }
+
+    /// A thread that waits for a processor which has something else to do.
+    fn steal(&mut self, cpu: usize) -> Option<u32> {
+        let busy = |processor: &Processor| processor.running.is_some() || processor.ready() > 1;
+        let victim = (0..self.processors.len())
+            .filter(|other| *other != cpu && busy(&self.processors[*other]))
+            .max_by_key(|other| self.processors[*other].ready())?;
+        // The last in turn: it would wait longest there.
+        let (_, tid) = self.processors[victim].queue.pop_last()?;
+        self.enqueue(tid, cpu);
+        let turn = self.threads.get(&tid).map_or(0, |thread| thread.turn_ns);
+        self.processors[cpu].queue.remove(&(turn, tid));
+        Some(tid)
+    }
+
+    /// Accounts for a stay in user mode.
+    pub(crate) fn charge(&mut self, cpu: usize, tid: u32, ran_ns: u64) {
+        self.ran_ns += ran_ns;
+        self.processors[cpu].stint_ns += ran_ns;
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        thread.cpu_ns = thread.cpu_ns.saturating_add(ran_ns);
+        thread.turn_ns = thread.turn_ns.saturating_add(ran_ns);
+        if let Some(body) = self.bodies.get_mut(&thread.pid) {
+            body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
+        }
+    }
+
+    // ---- extended state ----------------------------------------------------------------------
+
+    /// Gives this processor a thread's extended state.
+    ///
+    /// The kernel does not touch it. So with one processor it stays there until another thread
+    /// needs its place; with several it is also saved at the end of each stay in user mode
+    /// ([`System::leave_fpu`]), because the thread may go on elsewhere.
+    pub(crate) fn load_fpu(&mut self, cpu: usize, tid: u32) {
+        if self.processors[cpu].fpu_owner == Some(tid) {
+            return;
+        }
+        self.save_fpu();
+        for processor in &mut self.processors {
+            if processor.fpu_owner == Some(tid) {
+                processor.fpu_owner = None;
+            }
+        }
+        if let Some(thread) = self.threads.get(&tid) {
+            thread.fpu.load();
+            self.processors[cpu].fpu_owner = Some(tid);
+        }
+    }
+
+    /// A thread has left user mode on this processor.
+    pub(crate) fn leave_fpu(&mut self, tid: u32) {
+        if self.processors.len() > 1
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            thread.fpu.save();
+        }
+    }
+
+    /// Brings the extended state that only the one processor holds into its thread.
+    pub(crate) fn save_fpu(&mut self) {
+        if let [only] = &mut self.processors[..]
+            && let Some(tid) = only.fpu_owner.take()
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            thread.fpu.save();
+        }
+    }
+
+    /// Forgets what processors hold of a thread that is gone or gets a new state.
+    pub(crate) fn forget_fpu(&mut self, tid: u32) {
+        for processor in &mut self.processors {
+            if processor.fpu_owner == Some(tid) {
+                processor.fpu_owner = None;
+            }
+        }
+    }
+
+    /// When the last instruction of a process ran, if it has only been interrupted since.
+    pub(crate) fn last_ran(&self, threads: &[&Thread]) -> Option<u64> {
+        let left = self.processors.iter().map(|processor| processor.left);
+        let mine: Vec<u64> = left
+            .filter(|(tid, _)| {
+                let of = |thread: &&&Thread| thread.tid == *tid && thread.run == Run::Ready;
+                threads.iter().any(|thread| of(&thread))
+            })
+            .map(|(_, at)| at)
+            .collect();
+        mine.into_iter().max()
+    }
+
+    /// Threads in all run queues.
+    pub(crate) fn ready_count(&self) -> usize {
+        self.processors.iter().map(Processor::ready).sum()
+    }
+}

@@ -1,0 +1,334 @@
+//! One thread of a process: registers, what it waits for, and the call it is in.
+//!
+//! Law: a thread that is not in user mode is at the user boundary. Whatever it waits for is written
+//! here, and either travels in the descriptor or is drained before a freeze. What it shares with the
+//! other threads of its process is in its `Body`.
+
+use crate::buffers::Buffers;
+use crate::exec::{Loaded, Opened};
+use crate::signals::SignalInfo;
+use abi::signal::{UNBLOCKABLE, bit};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use machine::{FpuState, Registers};
+
+/// `stack_t` of sigaltstack(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AltStack {
+    /// Lowest address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// `SS_*`.
+    pub flags: u32,
+}
+
+impl Default for AltStack {
+    /// None.
+    fn default() -> AltStack {
+        AltStack {
+            base: 0,
+            size: 0,
+            flags: SS_DISABLE,
+        }
+    }
+}
+
+impl AltStack {
+    /// Whether a stack pointer is on it.
+    pub fn holds(&self, rsp: u64) -> bool {
+        let depth = rsp.wrapping_sub(self.base);
+        self.flags & SS_DISABLE == 0 && depth > 0 && depth <= self.size
+    }
+}
+
+/// `SS_DISABLE`.
+pub const SS_DISABLE: u32 = 2;
+
+/// Signal state of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// Blocked signals.
+    pub mask: u64,
+    /// The alternate stack.
+    pub alt_stack: AltStack,
+    /// The mask to come back when the call under way ends, if that call has put another in its place.
+    pub saved_mask: Option<u64>,
+    /// Taken from home and not acted on yet.
+    pub due: Option<Due>,
+}
+
+impl Signals {
+    /// Blocks exactly these, except what cannot be blocked.
+    pub fn set_mask(&mut self, mask: u64) {
+        self.mask = mask & !UNBLOCKABLE;
+    }
+
+    /// Whether a signal may be handed to the thread now.
+    pub fn lets_through(&self, signal: u32) -> bool {
+        self.mask & bit(signal) == 0
+    }
+}
+
+/// A signal between its being taken and its being acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which, and what a handler is told of it.
+    pub info: SignalInfo,
+    /// The process brought it on itself and cannot put it off.
+    pub forced: bool,
+}
+
+/// What a call has already done when it waits, so that running it again goes on instead of
+/// beginning anew. Part of the descriptor; all zero outside a call.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// Bytes already transferred.
+    pub progress: u64,
+    /// When the wait ends, by the process's monotonic clock, ns; 0 is never set.
+    pub deadline_ns: u64,
+    /// It has waited for something that may never come: a handler ends it instead of preceding it.
+    pub begun: bool,
+    /// What it waited for was granted to it in particular (a futex wake).
+    pub granted: bool,
+}
+
+/// A system call (or a pseudo-call of the kernel's own) that has begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number.
+    pub number: u32,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// Why a message to home is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A fork of a process that dies: a child that home has made dies with it.
+    Orphan,
+    /// The pending call, or part of it.
+    Call,
+    /// The contents of a file page for this address.
+    Page(u64),
+    /// The signals that wait at home.
+    Signal,
+    /// Nobody uses the answer: the first effect after a move, or a call given up by a kill.
+    Arrived,
+}
+
+/// An answer of home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// As Linux returns it: errors as negative errno.
+    pub value: i64,
+    /// What the call wrote.
+    pub buffers: Buffers,
+}
+
+/// The one call to home that may be under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// None.
+    Idle,
+    /// Sent with the sequence number; the reply is not here yet.
+    Sent {
+        /// Its number.
+        seq: u64,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// The reply to the pending call is here and has not been used.
+    Ready(Answer),
+}
+
+/// Whether a thread may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// In a run queue.
+    Ready,
+    /// In user mode on that processor.
+    Running(usize),
+    /// Waits to be woken.
+    Blocked,
+}
+
+/// One thread.
+pub struct Thread {
+    /// Its number; that of the first thread is the pid.
+    pub tid: u32,
+    /// The process.
+    pub pid: u32,
+    /// The number of its next effect.
+    pub next_seq: u64,
+    /// User registers; stale while it is in user mode.
+    pub registers: Registers,
+    /// Extended state; stale while a processor has it loaded.
+    pub fpu: Box<FpuState>,
+    /// Signal state.
+    pub signals: Signals,
+    /// CPU time used, ns.
+    pub cpu_ns: u64,
+    /// Whether it may run.
+    pub run: Run,
+    /// In which processor's run queue it is.
+    pub queued: Option<usize>,
+    /// Its turn in the run queue: CPU time used, brought up to the queue's when it wakes, ns.
+    pub turn_ns: u64,
+    /// The processor it ran on last.
+    pub processor: usize,
+    /// The call it is in.
+    pub call: Option<Pending>,
+    /// What that call has done.
+    pub restart: Restart,
+    /// The address of the instruction to which a call was wound back that the thread is still in;
+    /// 0 if there is none. What `restart` says then belongs to the call that begins there again.
+    pub rewound_at: u64,
+    /// The message to home.
+    pub forward: Forward,
+    /// Files that an execve under way has opened, scripts before their interpreters.
+    pub opened: Vec<Opened>,
+    /// A new program that only waits for home's consent.
+    pub loaded: Option<Box<Loaded>>,
+    /// The child that has to get memory of its own, or to end, before this thread goes on.
+    pub vfork_child: Option<u32>,
+    /// Home says that signals are pending.
+    pub poked: bool,
+    /// Signals that home keeps because they were blocked.
+    pub held_back: u64,
+    /// Wakes it at this time, node's clock; 0 is never.
+    pub alarm_ns: u64,
+    /// Its name as in prctl(PR_GET_NAME), NUL padded.
+    pub name: [u8; 16],
+    /// set_tid_address(2).
+    pub clear_tid: u64,
+    /// set_robust_list(2): head and length.
+    pub robust_list: (u64, u64),
+}
+
+/// A program's name as prctl(PR_GET_NAME) gives it: at most 15 bytes, NUL padded.
+pub fn padded_name(name: &[u8]) -> [u8; 16] {
+    let mut padded = [0; 16];
+    let length = name.len().min(15);
+    padded[..length].copy_from_slice(&name[..length]);
+    padded
+}
+
+/// A name without its padding.
+pub fn unpadded(name: &[u8; 16]) -> &[u8] {
+    let end = name.iter().position(|byte| *byte == 0);
+    &name[..end.unwrap_or(name.len())]
+}
+
+impl Thread {
+    /// The first thread of a process, or another one, without program.
+    pub fn new(tid: u32, pid: u32) -> Thread {
+        Thread {
+            tid,
+            pid,
+            next_seq: 1,
+            registers: Registers::default(),
+            fpu: Box::new(FpuState::initial()),
+            signals: Signals::default(),
+            cpu_ns: 0,
+            run: Run::Blocked,
+            queued: None,
+            turn_ns: 0,
+            processor: 0,
+            call: None,
+            restart: Restart::default(),
+            rewound_at: 0,
+            forward: Forward::Idle,
+            opened: Vec::new(),
+            loaded: None,
+            vfork_child: None,
+            poked: false,
+            held_back: 0,
+            alarm_ns: 0,
+            name: [0; 16],
+            clear_tid: 0,
+            robust_list: (0, 0),
+        }
+    }
+
+    /// A new thread just behind this one's call, in the same process or as the first of a new one.
+    pub fn child(&self, tid: u32, pid: u32) -> Thread {
+        let mut signals = self.signals;
+        signals.due = None;
+        if let Some(mask) = signals.saved_mask.take() {
+            signals.set_mask(mask);
+        }
+        Thread {
+            registers: self.registers,
+            fpu: self.fpu.clone(),
+            signals,
+            turn_ns: self.turn_ns,
+            processor: self.processor,
+            name: self.name,
+            ..Thread::new(tid, pid)
+        }
+    }
+
+    /// What is blocked: a thread that waits for its vfork child takes only what nobody can block.
+    pub fn mask_now(&self) -> u64 {
+        match self.vfork_child {
+            Some(_) => !UNBLOCKABLE,
+            None => self.signals.mask,
+        }
+    }
+
+    /// Whether a signal that home is known to keep is let through now: it is acted on before the
+    /// program goes on.
+    pub fn signal_due(&self) -> bool {
+        self.held_back & !self.mask_now() != 0
+    }
+
+    /// The name without padding.
+    pub fn short_name(&self) -> &[u8] {
+        unpadded(&self.name)
+    }
+
+    /// Ends the pending call with a result in `rax`.
+    pub fn finish_call(&mut self, value: i64) {
+        self.registers.rax = value as u64;
+        self.call = None;
+        self.restart = Restart::default();
+        self.alarm_ns = 0;
+        if let Some(mask) = self.signals.saved_mask.take() {
+            self.change_mask(mask);
+        }
+    }
+
+    /// Blocks exactly these signals; what home holds back and is free now is fetched.
+    pub fn change_mask(&mut self, mask: u64) {
+        self.signals.set_mask(mask);
+        self.poked |= self.signal_due();
+    }
+
+    /// Winds the registers back to before the system call, so that executing on begins it again.
+    pub fn rewind_call(&mut self) {
+        if let Some(call) = self
+            .call
+            .take_if(|call| call.number < crate::dispatch::PSEUDO)
+        {
+            self.registers.rip = self
+                .registers
+                .rip
+                .wrapping_sub(crate::dispatch::SYSCALL_BYTES);
+            self.registers.rax = u64::from(call.number);
+            self.rewound_at = self.registers.rip;
+        }
+    }
+
+    /// Whether it is in a request of the kernel's own, which is carried out before it moves: the
+    /// signal behind it has been taken and would be lost.
+    pub fn obeys_kernel(&self) -> bool {
+        self.call
+            .is_some_and(|call| call.number >= crate::dispatch::PSEUDO)
+    }
+
+    /// It waits to be woken.
+    pub fn block(&mut self) {
+        self.run = Run::Blocked;
+    }
+}
