@@ -61,12 +61,33 @@ errnos! {
     ENOSYS = 38, "Function not implemented.";
     ENOTEMPTY = 39, "Directory not empty.";
     ELOOP = 40, "Too many levels of symbolic links.";
+    ENOMSG = 42, "No message of desired type.";
+    EIDRM = 43, "Identifier removed.";
     EOVERFLOW = 75, "Value too large for defined data type.";
     ELIBBAD = 80, "Accessing a corrupted shared library.";
+    ENOTSOCK = 88, "Socket operation on non-socket.";
+    EDESTADDRREQ = 89, "Destination address required.";
+    EMSGSIZE = 90, "Message too long.";
+    EPROTOTYPE = 91, "Protocol wrong type for socket.";
+    ENOPROTOOPT = 92, "Protocol not available.";
+    EPROTONOSUPPORT = 93, "Protocol not supported.";
+    ESOCKTNOSUPPORT = 94, "Socket type not supported.";
     EOPNOTSUPP = 95, "Operation not supported.";
+    EAFNOSUPPORT = 97, "Address family not supported by protocol.";
+    EADDRINUSE = 98, "Address already in use.";
+    EADDRNOTAVAIL = 99, "Cannot assign requested address.";
+    ENETUNREACH = 101, "Network is unreachable.";
+    ECONNRESET = 104, "Connection reset by peer.";
+    ENOBUFS = 105, "No buffer space available.";
+    EISCONN = 106, "Transport endpoint is already connected.";
+    ENOTCONN = 107, "Transport endpoint is not connected.";
+    ETOOMANYREFS = 109, "Too many references: cannot splice.";
     ETIMEDOUT = 110, "Connection timed out.";
+    ECONNREFUSED = 111, "Connection refused.";
     EHOSTDOWN = 112, "Host is down.";
     EHOSTUNREACH = 113, "No route to host.";
+    EALREADY = 114, "Operation already in progress.";
+    EINPROGRESS = 115, "Operation now in progress.";
 }
 
 impl core::fmt::Debug for Errno {

@@ -6,6 +6,7 @@
 
 /// By name, in alphabetical order.
 pub const NOTES: &[(&str, &str)] = &[
+    ("accept", "the loopback of the home node and AF_UNIX"),
     (
         "arch_prctl",
         "ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS",
@@ -23,6 +24,10 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "clone",
         "fork and vfork forms; CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
+    ),
+    (
+        "connect",
+        "AF_UNIX, and addresses of the loopback; others answer ENETUNREACH",
     ),
     ("fadvise64", "checked, without effect"),
     (
@@ -71,6 +76,10 @@ pub const NOTES: &[(&str, &str)] = &[
     ("prlimit64", "of the caller itself"),
     ("pwritev2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
     ("readahead", "checked, without effect"),
+    (
+        "recvmsg",
+        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC; SCM_RIGHTS, SCM_CREDENTIALS; no MSG_OOB",
+    ),
     ("renameat2", "no RENAME_WHITEOUT"),
     ("rseq", "always ENOSYS: libraries cope"),
     ("sched_getaffinity", "one processor"),
@@ -82,6 +91,10 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "sched_setscheduler",
         "of the caller itself; SCHED_OTHER, SCHED_BATCH, SCHED_IDLE; EPERM for real-time policies",
+    ),
+    (
+        "sendmsg",
+        "MSG_DONTWAIT, MSG_NOSIGNAL; SCM_RIGHTS, SCM_CREDENTIALS; messages of at most 64 KiB; no MSG_OOB",
     ),
     (
         "setdomainname",
@@ -98,6 +111,14 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "sethostname",
         "always EPERM: the name belongs to the cluster",
+    ),
+    (
+        "setsockopt",
+        "SOL_SOCKET; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
+    ),
+    (
+        "socket",
+        "AF_UNIX, AF_INET and AF_INET6 with SOCK_STREAM, SOCK_DGRAM, and SOCK_SEQPACKET of AF_UNIX",
     ),
     (
         "timer_create",

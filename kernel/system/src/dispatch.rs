@@ -63,6 +63,16 @@ pub const CALL_THREAD_END: u32 = PSEUDO + 15;
 pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
 pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
+/// Operations on semaphores: `(id, whether to wait, how many)`, operations in buffer 1.
+pub const CALL_SEM_OPERATE: u32 = PSEUDO + 51;
+/// semctl(2): `(id, number, command, value)`, what is pointed to in buffer 4.
+pub const CALL_SEM_CONTROL: u32 = PSEUDO + 52;
+/// msgsnd(2): `(id, type, flags)`, text in buffer 1.
+pub const CALL_MSG_SEND: u32 = PSEUDO + 53;
+/// msgrcv(2): `(id, most bytes, type, flags)`.
+pub const CALL_MSG_RECEIVE: u32 = PSEUDO + 54;
+/// msgctl(2): `(id, command)`, what is pointed to in buffer 2.
+pub const CALL_MSG_CONTROL: u32 = PSEUDO + 55;
 
 /// A limit of the process changes: `(which, soft, hard)`.
 pub const CALL_LIMIT: u32 = PSEUDO + 60;
@@ -167,6 +177,33 @@ macro_rules! perform_file_row {
     (Split timerfd_settime $call:ident) => {
         file_calls::timerfd_settime($call)
     };
+    (Split connect $call:ident) => {
+        file_calls::connect($call)
+    };
+    (Split bind $call:ident) => {
+        file_calls::bind($call)
+    };
+    (Split setsockopt $call:ident) => {
+        file_calls::setsockopt($call)
+    };
+    (Split getsockopt $call:ident) => {
+        file_calls::getsockopt($call)
+    };
+    (Split getsockname $call:ident) => {
+        file_calls::getsockname($call)
+    };
+    (Split getpeername $call:ident) => {
+        file_calls::getpeername($call)
+    };
+    (Split accept4 $call:ident) => {
+        file_calls::accept4($call)
+    };
+    (Split sendmsg $call:ident) => {
+        file_calls::sendmsg($call)
+    };
+    (Split recvmsg $call:ident) => {
+        file_calls::recvmsg($call)
+    };
     (Split ioctl $call:ident) => {
         file_calls::ioctl($call)
     };
@@ -218,6 +255,11 @@ macro_rules! dispatchers {
                 CALL_LIMIT => home_calls::limit(call),
                 CALL_THREAD => home_calls::thread(call),
                 CALL_THREAD_END => home_calls::thread_end(call),
+                CALL_SEM_OPERATE => home_calls::sem_operate(call),
+                CALL_SEM_CONTROL => home_calls::sem_control(call),
+                CALL_MSG_SEND => home_calls::message_send(call),
+                CALL_MSG_RECEIVE => home_calls::message_receive(call),
+                CALL_MSG_CONTROL => home_calls::message_control(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -234,7 +276,16 @@ macro_rules! dispatchers {
 for_each_call!(dispatchers);
 
 /// Split calls whose part at home is one on files.
-const FILE_PARTS: [&str; 8] = [
+const FILE_PARTS: [&str; 17] = [
+    "connect",
+    "bind",
+    "setsockopt",
+    "getsockopt",
+    "getsockname",
+    "getpeername",
+    "accept4",
+    "sendmsg",
+    "recvmsg",
     "poll",
     "ioctl",
     "fcntl",
@@ -295,6 +346,9 @@ impl System {
         let home = self.homes.get(&pid);
         if home.is_none_or(|home| !home.threads.contains_key(&tid)) {
             return Err(Stop::Errno(Errno::ESRCH));
+        }
+        if !(CALL_SEM_OPERATE..=CALL_MSG_CONTROL).contains(&request.number) {
+            self.ipc.forget_waiter(tid);
         }
         if served_by_files(request.number) {
             return self.execute_file(pid, tid, request);
@@ -360,6 +414,7 @@ impl System {
         call.goes_on = request.args[5] != 0 && matches!(request.number, CALL_WRITE | CALL_PWRITE);
         let result = perform_file(request.number, &mut call);
         let (job, deadline, raised) = (call.job, call.deadline_ns, call.raised);
+        let limit = call.limit_ns;
         let mut buffers = Buffers::new();
         for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
             if !bytes.is_empty() {
@@ -368,6 +423,18 @@ impl System {
         }
         if let Some(home) = self.homes.get_mut(&pid) {
             home.files = Some(files);
+        }
+        if CLOSES.contains(&request.number) {
+            fs.collect_sockets();
+        }
+        if let Some(limit) = limit
+            && result == Err(Stop::Wait)
+            && request.room(LIMIT) >= 8
+        {
+            // The body keeps the time, and asks again.
+            let mut answer = crate::home::plain(0);
+            answer.buffers.set(LIMIT, limit.to_le_bytes().to_vec());
+            return Ok(answer);
         }
         if request.number == CALL_READ {
             self.keep_read_deadline(tid, result == Err(Stop::Wait), deadline);
@@ -388,9 +455,13 @@ impl System {
             }),
             Err(Stop::Wait) if has_some => Ok(crate::home::plain(0)),
             Err(stop) => {
-                if stop == Stop::Errno(Errno::EPIPE)
-                    && matches!(request.number, CALL_WRITE | CALL_SENDFILE)
-                {
+                let silent = request.args[2] & MSG_NOSIGNAL != 0 || request.args[5] != 0;
+                let breaks = match request.number {
+                    CALL_WRITE | CALL_SENDFILE => true,
+                    CALL_SENDMSG => !silent,
+                    _ => false,
+                };
+                if stop == Stop::Errno(Errno::EPIPE) && breaks {
                     self.signal(pid, abi::signal::SIGPIPE);
                 }
                 Err(stop)
@@ -406,6 +477,12 @@ const SHIELD_TTIN: u64 = 1;
 const SHIELD_TTOU: u64 = 2;
 
 const CALL_IOCTL: u32 = 16;
+const CALL_SENDMSG: u32 = 46;
+const MSG_NOSIGNAL: u64 = 0x4000;
+/// close, dup2, dup3, close_range: the last handle of a socket may be gone.
+const CLOSES: [u32; 4] = [3, 33, 292, 436];
+/// In which buffer home tells how long a call may wait, and the body that the time is over.
+pub(crate) const LIMIT: usize = 5;
 const CALL_READ: u32 = 0;
 const CALL_WRITE: u32 = 1;
 const CALL_POLL: u32 = 7;
@@ -553,12 +630,17 @@ impl LocalCall<'_> {
     /// As [`LocalCall::forwarded`] for a row other than the caller's own.
     pub fn forwarded_row(&mut self, row: &'static Call, mut args: [u64; 6]) -> Result<u64, Stop> {
         if matches!(row.number, CALL_READ | CALL_WRITE | CALL_IOCTL) {
-            args[SHIELDS] = self.shields();
+            let total = if row.number == CALL_WRITE {
+                args[SHIELDS] & !0xff
+            } else {
+                0
+            };
+            args[SHIELDS] = self.shields() | total;
         }
         if row.number == CALL_READ {
             args[GOES_ON] = u64::from(self.thread().restart.begun);
         }
-        let answer = self.home(|call| {
+        let make = |call: &mut Self| {
             let inputs = call.gather(row, args)?;
             Ok(Request {
                 number: row.number,
@@ -566,7 +648,11 @@ impl LocalCall<'_> {
                 inputs,
                 rooms: rooms(row, &args),
             })
-        })?;
+        };
+        let answer = match row.number {
+            CALL_READ | CALL_WRITE => self.home_limited(make)?,
+            _ => self.home(make)?,
+        };
         for (arg, bytes) in answer.buffers.iter() {
             // Home is believed about contents, not about lengths.
             if let Some(room) = out_length(row, &args, arg) {
@@ -622,12 +708,18 @@ impl LocalCall<'_> {
             } else {
                 args[3]
             };
+            // Of a message, all must be known to be too much; shields go beside it.
+            let all = if writes {
+                (total - done.min(total)) << 8
+            } else {
+                0
+            };
             let step = [
                 args[0],
                 args[1].wrapping_add(done),
                 piece,
                 offset,
-                args[4],
+                all,
                 done,
             ];
             match self.forwarded_row(row, step) {

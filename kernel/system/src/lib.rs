@@ -29,6 +29,7 @@ pub mod signal_frame;
 pub mod signals;
 pub mod spaces;
 pub mod system;
+mod sysv;
 mod terminals;
 pub mod thread;
 pub mod timers;

@@ -19,6 +19,15 @@ impl Peers for System {
         Some(self.homes.get(&pid)?.signalled.clone())
     }
 
+    fn ids(&self, pid: u32) -> [u32; 4] {
+        let ids = self
+            .homes
+            .get(&pid)
+            .map(|home| home.ids)
+            .unwrap_or_default();
+        [ids.uid, ids.euid, ids.gid, ids.egid]
+    }
+
     fn exit_of(&self, pid: u32) -> Option<Arc<Exit>> {
         Some(self.homes.get(&pid)?.exit.clone())
     }

@@ -47,8 +47,9 @@ pub(crate) fn frame_bytes() -> usize {
 
 /// Calls that a handler with SA_RESTART lets go on; others end with EINTR (signal(7)).
 fn restartable(number: u64, state: &Restart) -> bool {
-    // A futex wait with a time limit goes on after a stop only.
-    if number == FUTEX && state.deadline_ns != 0 {
+    // A wait with a time limit, of a futex or a socket, goes on after a stop only.
+    let socket = matches!(number, 0 | 1 | 19 | 20 | 42..=47 | 288 | 299 | 307);
+    if (number == FUTEX || socket) && state.deadline_ns != 0 {
         return false;
     }
     // read write open ioctl pread64 pwrite64 readv writev sendfile wait4 fcntl flock futex waitid
@@ -59,6 +60,7 @@ fn restartable(number: u64, state: &Restart) -> bool {
             | 2
             | 16..=20
             | 40
+            | 42..=47
             | 61
             | 72
             | 73
@@ -67,6 +69,9 @@ fn restartable(number: u64, state: &Restart) -> bool {
             | 247
             | 257
             | 275
+            | 288
+            | 299
+            | 307
             | 276
             | 295
             | 296

@@ -93,6 +93,7 @@ pub struct System {
     pub(crate) fs: Arc<FileSystem>,
     pub(crate) wakes: Wakes,
     pub(crate) homes: BTreeMap<u32, Home>,
+    pub(crate) ipc: crate::sysv::Ipc,
     pub(crate) bodies: BTreeMap<u32, Box<Body>>,
     /// The threads of the bodies, by tid.
     pub(crate) threads: BTreeMap<u32, Box<Thread>>,
@@ -193,6 +194,7 @@ impl System {
             fs,
             wakes,
             homes: BTreeMap::new(),
+            ipc: crate::sysv::Ipc::default(),
             bodies: BTreeMap::new(),
             threads: BTreeMap::new(),
             spaces: Spaces::default(),

@@ -60,7 +60,7 @@ impl State {
     /// Moves the next expiration behind `now`; how many were passed.
     fn pass(&mut self, now: u64) -> u64 {
         let Some(at) = self.at else { return 0 };
-        let late = now as i64 - at;
+        let late = (now as i64).saturating_sub(at);
         if late < 0 {
             return 0;
         }
@@ -98,7 +98,10 @@ impl ProcessTimer {
         let mut next = at.saturating_sub(now as i64);
         if next <= 0 && state.interval > 0 {
             // It goes on although its signal was not taken.
-            next += (state.interval as i64).saturating_mul(1 - next / state.interval as i64);
+            let step = state.interval as i64;
+            next = next.saturating_add(
+                step.saturating_mul((next / step).saturating_neg().saturating_add(1)),
+            );
         }
         match (next, state.interval) {
             (..=0, _) if self.notice.signal == 0 => (0, 0),
@@ -159,7 +162,8 @@ impl ProcessTimers {
         let mut state = timer.state.lock();
         let now = self.alarms.now() as i64;
         state.at = first.map(|first| now.saturating_add(first));
-        state.interval = interval;
+        // A node that lies about a time gets a wrong timer, and no more.
+        state.interval = interval.min(i64::MAX as u64);
         state.pending = false;
         state.overrun = 0;
         timer.set_alarm(&mut state, &self.alarms);
@@ -269,6 +273,23 @@ mod tests {
         assert_eq!(alarms.next(), Some(140));
         timers.set(&timer, None, 0);
         assert_eq!((alarms.next(), timer.left(200)), (None, (0, 0)));
+    }
+
+    #[test]
+    fn times_out_of_all_reason_make_no_timer_that_breaks_the_node() {
+        let (mut timers, alarms) = timers();
+        timers.create(7, false, &alarms, notice).expect("room");
+        let timer = timers.get(0).expect("made");
+        for first in [i64::MIN, -1, 0, i64::MAX] {
+            for interval in [0, 1, u64::MAX] {
+                alarms.set_now(1 << 60);
+                timers.set(&timer, Some(first), interval);
+                timer.left(1 << 60);
+                if let Some((mut info, _)) = timers.expired(0) {
+                    timers.taken(&mut info);
+                }
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod moves;
 mod pipes;
 mod processes;
 mod shared;
+mod sockets;
 mod system;
 mod threads;
 mod time;
@@ -52,7 +53,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 58] = [
+const PROBES: [(&str, Probe); 64] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -78,6 +79,7 @@ const PROBES: [(&str, Probe); 58] = [
     ("guard", memory::guard),
     ("ids", processes::ids),
     ("kill", processes::kill),
+    ("messages", sockets::messages),
     ("mmap", memory::mmap),
     ("mremap", memory::mremap),
     ("orphan", processes::orphan),
@@ -91,10 +93,15 @@ const PROBES: [(&str, Probe); 58] = [
     ("proc-self", system::proc_self),
     ("random", system::random),
     ("registers", cpu::registers),
+    ("semaphores", sockets::semaphores),
     ("shared-file", shared::file),
     ("shared-memory", shared::memory),
     ("signalfd", events::signalfd),
     ("sleep", time::sleep),
+    ("socket-blocked", sockets::socket_blocked),
+    ("socket-descriptors", sockets::socket_descriptors),
+    ("socket-loopback", sockets::socket_loopback),
+    ("socket-names", sockets::socket_names),
     ("sparse", memory::sparse),
     ("spawn", exec::spawn),
     ("system", system::names),

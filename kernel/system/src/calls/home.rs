@@ -8,6 +8,7 @@ mod images;
 mod jobs;
 mod posix_timers;
 mod signals;
+mod sysv;
 mod timers;
 mod waiting;
 
@@ -17,6 +18,7 @@ pub use images::*;
 pub use jobs::*;
 pub use posix_timers::*;
 pub use signals::*;
+pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
@@ -322,6 +324,8 @@ impl System {
             self.request_power_off(1);
         }
         self.timed_reads.remove(&pid);
+        self.fs.collect_sockets();
+        self.ipc.ended(pid);
         self.left_terminal(pid);
         self.release_orphans(&guarded);
         let (code, status) = match status & 0x7f {

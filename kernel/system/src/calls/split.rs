@@ -10,6 +10,8 @@ mod limits;
 mod mapping;
 mod polling;
 mod signals;
+mod sockets;
+mod sysv;
 mod threads;
 
 pub use events::*;
@@ -19,6 +21,8 @@ pub use limits::*;
 pub use mapping::*;
 pub use polling::*;
 pub use signals::*;
+pub use sockets::*;
+pub use sysv::*;
 pub use threads::*;
 
 use crate::dispatch::{CALL_STOPPED, CHUNK, LocalCall, result_of};
@@ -120,16 +124,19 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     loop {
         let done = call.thread().restart.progress;
         let now = rest(&pieces, done);
+        let total: u64 = pieces.iter().map(|piece| piece.1).sum();
+        let left = total.saturating_sub(done);
         let length: u64 = now.iter().map(|piece| piece.1).sum();
         if length == 0 && done > 0 {
             return Ok(done);
         }
-        let answer = call.home(|call| {
+        let answer = call.home_limited(|call| {
             let mut bytes = Vec::new();
             for (address, length) in &now {
                 bytes.extend(call.read(*address, *length as usize)?);
             }
-            let mut request = Request::plain(WRITE_KERNEL, [fd, 0, length, 0, shields, done]);
+            let mut request =
+                Request::plain(WRITE_KERNEL, [fd, 0, length, 0, shields | left << 8, done]);
             request.inputs.set(1, bytes);
             Ok(request)
         })?;
@@ -154,7 +161,7 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let into = rest(&pieces, 0);
     let length: u64 = into.iter().map(|piece| piece.1).sum();
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
-    let answer = call.home(|call| {
+    let answer = call.home_limited(|call| {
         for (address, length) in &into {
             call.make_writable(*address, *length as usize)?;
         }

@@ -127,6 +127,8 @@ pub(super) enum Node {
     Object(Object),
     /// A device nobody drives, by its number, or a socket's name: it can be made and not opened.
     Special(u64),
+    /// The name of a socket.
+    Name(Weak<super::socket::Socket>),
     Proc(ProcNode),
 }
 

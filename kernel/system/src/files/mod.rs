@@ -21,6 +21,7 @@ mod objects;
 mod open;
 mod pipe;
 mod proc;
+mod socket;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -103,6 +104,8 @@ pub struct FileCall<'a> {
     /// When a wait ends: set by the caller for `poll`; set by a terminal read with `VTIME` before it
     /// returns `Stop::Wait`, and to be handed in again when the call is run again.
     pub deadline_ns: Option<u64>,
+    /// How long a call that has to wait may do so, ns: set by sockets, told to the body.
+    pub limit_ns: Option<u64>,
     /// The six argument registers.
     pub args: [u64; 6],
     /// Copies of the in-buffers and paths (without NUL); `None` where the user passed no buffer.
@@ -135,6 +138,7 @@ impl<'a> FileCall<'a> {
             raised: None,
             now_ns,
             deadline_ns: None,
+            limit_ns: None,
             args,
             inputs: [None; 6],
             capacities: [0; 6],

@@ -247,6 +247,9 @@ impl OpenFile {
             return match self.inode.node() {
                 _ if !self.title.is_empty() => self.title.clone(),
                 Node::Pipe(_) => format!("pipe:[{}]", self.inode.number()).into_bytes(),
+                Node::Object(Object::Socket(_)) => {
+                    format!("socket:[{}]", self.inode.number()).into_bytes()
+                }
                 Node::Object(object) => object.label().into(),
                 _ => self.inode.path().unwrap_or_else(|_| b"(deleted)".to_vec()),
             };

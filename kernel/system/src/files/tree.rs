@@ -10,6 +10,7 @@ use super::objects::{Alarms, Object};
 use super::open::{FileState, OpenFile};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
+use super::socket::Network;
 use super::storage::share;
 use super::tty::{End, Terminals, Tty};
 use super::walk::{Follow, Located, Walker};
@@ -31,6 +32,7 @@ pub struct FileSystem {
     pub(super) pts: Option<InodeRef>,
     wakes: Wakes,
     alarms: Arc<Alarms>,
+    network: Arc<Network>,
     boot_unix_ns: u64,
     pub(super) counts: Arc<InodeCounts>,
     pub(super) hashes: BTreeMap<[u8; 32], InodeRef>,
@@ -58,6 +60,7 @@ impl FileSystem {
             pts: None,
             wakes,
             alarms: Arc::default(),
+            network: Arc::default(),
             boot_unix_ns,
             counts: counts.clone(),
             hashes: BTreeMap::new(),
@@ -156,6 +159,16 @@ impl FileSystem {
         let inode = self.counts.create(Node::Object(object), attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
         Ok(OpenFile::new(inode, flags, None))
+    }
+
+    /// The loopback of this node.
+    pub(super) fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// Frees sockets that nobody can reach any more.
+    pub(crate) fn collect_sockets(&self) {
+        self.network.collect();
     }
 
     /// The alarms of this node.

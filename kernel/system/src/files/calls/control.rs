@@ -2,6 +2,8 @@
 //!
 //! Law: what holds for every kind of file is here; a terminal's own requests are in `terminals`.
 
+use super::super::inode::Node;
+use super::super::objects::Object;
 use super::terminals::{Argument, terminal_argument};
 use super::{CallResult, FileCall, descriptor, usable};
 use crate::wait::Stop;
@@ -11,6 +13,7 @@ use alloc::vec::Vec;
 
 // `asm-generic/ioctls.h`.
 const FIONREAD: u32 = 0x541b;
+const SIOCOUTQ: u32 = 0x5411;
 const FIONBIO: u32 = 0x5421;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
@@ -19,7 +22,7 @@ const FIOCLEX: u32 = 0x5451;
 /// is refused by [`ioctl`].
 pub fn ioctl_argument(request: u32) -> Argument {
     match request {
-        FIONREAD => Argument::Out(4),
+        FIONREAD | SIOCOUTQ => Argument::Out(4),
         FIONBIO => Argument::In(4),
         request => terminal_argument(request),
     }
@@ -34,6 +37,16 @@ pub(super) fn fixed<const N: usize>(call: &FileCall) -> Result<[u8; N], Errno> {
 pub fn ioctl(call: &mut FileCall) -> CallResult {
     let fd = descriptor(call, 0)?;
     let file = usable(call, 0)?;
+    if let Node::Object(Object::Socket(socket)) = file.inode().node()
+        && let request @ (FIONREAD | SIOCOUTQ) = call.args[1] as u32
+    {
+        let bytes = match request {
+            FIONREAD => socket.available()?,
+            _ => socket.outstanding(),
+        };
+        call.output(2, &(bytes as u32).to_le_bytes());
+        return Ok(0);
+    }
     match call.args[1] as u32 {
         FIOCLEX => call.state.row_mut(fd)?.close_on_exec = true,
         FIONCLEX => call.state.row_mut(fd)?.close_on_exec = false,

@@ -81,6 +81,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         }
         Node::Pipe(pipe) => pipe.read(count, file.patience(call.tid)),
         Node::Object(object) => object.read(call, file, count),
+        Node::Name(_) => Err(Errno::ENXIO.into()),
         Node::Proc(ProcNode::Entry(entry)) => {
             if offset == 0 {
                 let contents = call.view.read(*entry, call.tid)?;
@@ -156,6 +157,7 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
         Node::Device(_) => Ok(bytes.len()),
         Node::Pipe(pipe) => pipe.write(bytes, file.patience(call.tid)),
         Node::Object(object) => object.write(call, file, bytes),
+        Node::Name(_) => Err(Errno::ENXIO.into()),
         Node::Proc(ProcNode::Entry(entry)) => {
             let written = call.view.write(*entry, call.tid, bytes)?;
             Ok(written.min(bytes.len()))

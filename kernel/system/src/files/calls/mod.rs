@@ -13,6 +13,7 @@ mod names;
 mod objects;
 mod opening;
 mod sizes;
+mod sockets;
 mod terminals;
 
 pub use attributes::{
@@ -37,6 +38,11 @@ pub use sizes::{
     fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync, sync_file_range,
     syncfs, truncate,
 };
+pub use sockets::{
+    accept4, bind, connect, getpeername, getsockname, getsockopt, listen, recvmsg, sendmsg,
+    setsockopt, shutdown, socket, socketpair,
+};
+pub(super) use sockets::{read_socket, write_socket};
 pub use terminals::Argument;
 
 use super::change::Change;

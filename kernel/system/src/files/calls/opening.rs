@@ -159,6 +159,9 @@ fn check_open(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(), Errno
     if inode.mode() & S_IFMT == S_IFLNK {
         return Err(Errno::ELOOP);
     }
+    if matches!(inode.node(), Node::Name(_)) {
+        return Err(Errno::ENXIO);
+    }
     if is_directory && (writes || flags & O_CREAT != 0) {
         return Err(Errno::EISDIR);
     }

@@ -20,6 +20,7 @@ pub(super) use signal::SignalFile;
 pub(super) use timer::{Setting, TimerFile};
 
 use super::open::OpenFile;
+use super::socket::Socket;
 use super::{FileCall, FileSystem, ProcView};
 use crate::signals::SignalInfo;
 use crate::wait::{Stop, WaitQueue};
@@ -54,6 +55,10 @@ pub trait Peers {
     fn signal_queue(&self, _pid: u32) -> Option<Arc<WaitQueue>> {
         None
     }
+    /// Real and effective user, real and effective group of a process.
+    fn ids(&self, _pid: u32) -> [u32; 4] {
+        [0; 4]
+    }
     /// The end of a process.
     fn exit_of(&self, _pid: u32) -> Option<Arc<Exit>> {
         None
@@ -67,6 +72,7 @@ pub(super) enum Object {
     Signal(SignalFile),
     Epoll(Arc<Epoll>),
     Process(ProcessHandle),
+    Socket(Arc<Socket>),
 }
 
 impl Object {
@@ -81,6 +87,7 @@ impl Object {
             Object::Event(event) => event.read(count, patience),
             Object::Timer(timer) => timer.read(count, call.now_ns, patience, call.fs.alarms()),
             Object::Signal(signals) => signals.read(call, count, patience),
+            Object::Socket(_) => super::calls::read_socket(call, file, count),
             Object::Epoll(_) | Object::Process(_) => Err(Errno::EINVAL.into()),
         }
     }
@@ -93,6 +100,7 @@ impl Object {
     ) -> Result<usize, Stop> {
         match self {
             Object::Event(event) => event.write(bytes, file.patience(call.tid)),
+            Object::Socket(_) => super::calls::write_socket(call, file, bytes),
             _ => Err(Errno::EINVAL.into()),
         }
     }
@@ -105,6 +113,7 @@ impl Object {
             Object::Signal(signals) => signals.ready(asker),
             Object::Epoll(epoll) => epoll.ready(asker),
             Object::Process(process) => process.ready(),
+            Object::Socket(socket) => socket.ready(),
         }
     }
 
@@ -120,12 +129,13 @@ impl Object {
             }
             Object::Epoll(epoll) => each(epoll.queue()),
             Object::Process(process) => each(process.queue()),
+            Object::Socket(socket) => socket.queues().into_iter().for_each(each),
         }
     }
 
     /// Whether lseek(2) is without effect, instead of refused.
     pub(super) fn seeks_nowhere(&self) -> bool {
-        true
+        !matches!(self, Object::Socket(_))
     }
 
     /// What `/proc/self/fd/N` links to.
@@ -136,6 +146,7 @@ impl Object {
             Object::Signal(_) => "anon_inode:[signalfd]",
             Object::Epoll(_) => "anon_inode:[eventpoll]",
             Object::Process(_) => "anon_inode:[pidfd]",
+            Object::Socket(_) => "socket:",
         }
     }
 }

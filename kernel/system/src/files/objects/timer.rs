@@ -31,7 +31,7 @@ struct State {
 impl State {
     /// Expirations that were not read.
     fn expired(&self, now: u64) -> u64 {
-        let late = |at: i64| now as i64 - at;
+        let late = |at: i64| (now as i64).saturating_sub(at);
         match self.at {
             Some(at) if late(at) >= 0 => {
                 1 + (late(at) as u64).checked_div(self.interval).unwrap_or(0)
@@ -101,7 +101,8 @@ impl TimerFile {
         state.at = setting
             .first
             .map(|first| (now as i64).saturating_add(first));
-        state.interval = setting.interval;
+        // A node that lies about a time gets a wrong timer, and no more.
+        state.interval = setting.interval.min(i64::MAX as u64);
         self.set_alarm(&mut state, now, alarms);
     }
 

@@ -12,6 +12,7 @@ mod pipes;
 mod proc;
 mod ptys;
 mod rights;
+mod sockets;
 
 use super::*;
 use crate::wait::{WaitQueue, Wakes};

@@ -366,3 +366,16 @@ fn sets_are_nested_only_so_deep_from_below_and_from_above() {
     control(&mut node, sets[0], DELETE, sets[1], IN).ok();
     control(&mut node, sets[4], ADD, sets[5], IN).ok();
 }
+
+#[test]
+fn times_out_of_all_reason_make_no_timer_that_breaks_the_node() {
+    let mut node = Node::new(&[]);
+    node.now_ns = 1 << 60;
+    let fd = timerfd(&mut node);
+    for first in [i64::MIN, -1, i64::MAX] {
+        for interval in [0, 1, u64::MAX] {
+            set_timer(&mut node, fd, first, interval);
+            let _ = node.read(fd, 8);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Sockets between processes of one home node: the local family, and the loopback of the internet.
+//!
+//! Law: a socket has an inbox; sending is putting into the inbox of another, so nothing is under way
+//! between two calls. A call either has its whole effect or registers and waits. No lock of one socket
+//! is held while another is touched, and nothing that is dropped is dropped under a lock.
+//!
+//! Not here: other machines; urgent data; raw sockets.
+
+mod connect;
+mod garbage;
+mod names;
+mod network;
+mod options;
+mod transfer;
+
+pub(super) use connect::Target;
+pub(super) use names::{Family, Given, Name};
+pub(super) use network::Network;
+pub(super) use options::Limit;
+pub(super) use transfer::{Credentials, Message, Received, Wanted};
+
+use super::open::OpenFile;
+use super::pipe::Patience;
+use crate::wait::{Stop, WaitQueue, Wakes};
+use abi::Errno;
+use abi::layout::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use network::{Protocol, Shares};
+use options::Options;
+use spin::{Mutex, MutexGuard};
+use transfer::Segment;
+
+/// The other side writes no more.
+pub(super) const POLLRDHUP: i16 = 0x2000;
+
+/// `shutdown(2)`: nothing is received any more.
+const RECEIVES_NOT: u8 = 1;
+/// Nothing is sent any more.
+const SENDS_NOT: u8 = 2;
+
+/// What travels: bytes, or messages, with a connection or without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Stream,
+    Datagram,
+    Packet,
+}
+
+impl Kind {
+    /// `SOCK_*`.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Kind::Stream => 1,
+            Kind::Datagram => 2,
+            Kind::Packet => 5,
+        }
+    }
+
+    pub(super) fn connects(self) -> bool {
+        self != Kind::Datagram
+    }
+}
+
+/// How far a socket is with connecting.
+enum Link {
+    /// Not at all. Of datagrams, also when others may send to it.
+    None,
+    /// Waits for connections.
+    Listens {
+        backlog: usize,
+        waiting: VecDeque<Arc<Socket>>,
+    },
+    /// To this one, which may be gone.
+    Peer(Weak<Socket>),
+}
+
+struct Inner {
+    link: Link,
+    /// The address of its own, if it has one.
+    local: Option<Name>,
+    /// The address of the other side.
+    remote: Option<Name>,
+    inbox: VecDeque<Segment>,
+    /// Bytes in the inbox.
+    bytes: usize,
+    /// `RECEIVES_NOT`, `SENDS_NOT`.
+    shut: u8,
+    /// Its connection was made without waiting, and connect(2) has not said so yet.
+    connecting: bool,
+    /// Of the internet: the other side was closed; the next that is sent finds it out.
+    deserted: bool,
+    error: Option<Errno>,
+    options: Options,
+    /// Who made it, or made it listen.
+    owner: Credentials,
+    /// Who is at the other side.
+    peer_owner: Option<Credentials>,
+    /// The port and the abstract name that it holds.
+    port: Option<(Protocol, u16)>,
+    name: Option<alloc::vec::Vec<u8>>,
+}
+
+/// A socket.
+pub(super) struct Socket {
+    me: Weak<Socket>,
+    pub(super) family: Family,
+    pub(super) kind: Kind,
+    inner: Mutex<Inner>,
+    /// Woken when there is more to receive or to accept.
+    readable: WaitQueue,
+    /// Woken when there is more room at the other side, or in the queue of a listener.
+    writable: WaitQueue,
+    network: Arc<Network>,
+    wakes: Wakes,
+}
+
+impl Socket {
+    pub(super) fn new(
+        family: Family,
+        kind: Kind,
+        owner: Credentials,
+        network: &Arc<Network>,
+        wakes: &Wakes,
+    ) -> Arc<Socket> {
+        Arc::new_cyclic(|me| Socket {
+            me: me.clone(),
+            family,
+            kind,
+            inner: Mutex::new(Inner {
+                link: Link::None,
+                local: None,
+                remote: None,
+                inbox: VecDeque::new(),
+                bytes: 0,
+                shut: 0,
+                connecting: false,
+                deserted: false,
+                error: None,
+                options: Options::default(),
+                owner,
+                peer_owner: None,
+                port: None,
+                name: None,
+            }),
+            readable: WaitQueue::new(wakes),
+            writable: WaitQueue::new(wakes),
+            network: network.clone(),
+            wakes: wakes.clone(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    fn is_local(&self) -> bool {
+        self.family == Family::Unix
+    }
+
+    /// The protocol of its ports, if it is of the internet.
+    fn protocol(&self) -> Protocol {
+        match self.kind {
+            Kind::Datagram => Protocol::Udp,
+            _ => Protocol::Tcp,
+        }
+    }
+
+    /// Whether it waits for connections.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.lock().link, Link::Listens { .. })
+    }
+
+    /// The socket at the other side, if it lives.
+    fn peer(&self) -> Option<Arc<Socket>> {
+        match &self.lock().link {
+            Link::Peer(peer) => peer.upgrade(),
+            _ => None,
+        }
+    }
+
+    /// Whether it has, or had, another side.
+    fn is_connected(&self) -> bool {
+        matches!(self.lock().link, Link::Peer(_))
+    }
+
+    /// Everything that a change of [`Socket::ready`] wakes.
+    pub(super) fn queues(&self) -> [&WaitQueue; 2] {
+        [&self.readable, &self.writable]
+    }
+
+    fn wake_all(&self) {
+        self.readable.wake();
+        self.writable.wake();
+    }
+
+    /// An error that was not told yet, which is told now.
+    pub(super) fn take_error(&self) -> Option<Errno> {
+        self.lock().error.take()
+    }
+
+    /// What poll(2) says.
+    pub(super) fn ready(&self) -> i16 {
+        let room = self.has_room();
+        let inner = self.lock();
+        let mut ready = 0;
+        if inner.error.is_some() {
+            ready |= POLLERR;
+        }
+        if let Link::Listens { waiting, .. } = &inner.link {
+            if !waiting.is_empty() {
+                ready |= POLLIN | POLLRDNORM;
+            }
+            return ready;
+        }
+        let both = RECEIVES_NOT | SENDS_NOT;
+        let lost = self.kind.connects() && matches!(inner.link, Link::None);
+        if inner.shut & both == both || lost {
+            ready |= POLLHUP;
+        }
+        if inner.shut & RECEIVES_NOT != 0 {
+            ready |= POLLIN | POLLRDNORM | POLLRDHUP;
+        }
+        if !inner.inbox.is_empty() {
+            ready |= POLLIN | POLLRDNORM;
+        }
+        if room || inner.shut & SENDS_NOT != 0 {
+            ready |= POLLOUT | POLLWRNORM;
+        }
+        ready
+    }
+
+    /// Whether a good deal of room is at the other side.
+    fn has_room(&self) -> bool {
+        let limit = self.send_limit();
+        match self.peer() {
+            Some(peer) if self.kind == Kind::Stream => peer.lock().bytes * 2 <= limit,
+            Some(peer) if self.is_local() => !peer.is_full() && peer.lock().bytes < limit,
+            _ => true,
+        }
+    }
+
+    /// Bytes received, for `FIONREAD`: all of a stream, the first of messages.
+    pub(super) fn available(&self) -> Result<usize, Errno> {
+        let inner = self.lock();
+        match (self.kind, &inner.link) {
+            (_, Link::Listens { .. }) => Err(Errno::EINVAL),
+            (Kind::Stream, _) => Ok(inner.bytes),
+            _ => Ok(inner.inbox.front().map_or(0, Segment::length)),
+        }
+    }
+
+    /// Bytes that the other side has not received (`SIOCOUTQ`).
+    pub(super) fn outstanding(&self) -> usize {
+        self.peer().map_or(0, |peer| peer.lock().bytes)
+    }
+
+    /// The other side is gone, with or without what it had not read.
+    fn deserted(&self, unread: bool) {
+        let mut inner = self.lock();
+        if self.is_local() {
+            if self.kind == Kind::Datagram {
+                // Whoever sends there finds out.
+                drop(inner);
+                self.wake_all();
+                return;
+            }
+            inner.shut = RECEIVES_NOT | SENDS_NOT;
+            if unread {
+                inner.error = Some(Errno::ECONNRESET);
+            }
+        } else if unread {
+            inner.shut = RECEIVES_NOT | SENDS_NOT;
+            inner.error = Some(Errno::ECONNRESET);
+        } else {
+            inner.shut |= RECEIVES_NOT;
+            inner.deserted = true;
+        }
+        drop(inner);
+        self.wake_all();
+    }
+
+    /// shutdown(2): 0 for receiving, 1 for sending, 2 for both.
+    pub(super) fn shut_down(&self, how: u64) -> Result<(), Errno> {
+        let bits = match how as i32 {
+            0 => RECEIVES_NOT,
+            1 => SENDS_NOT,
+            2 => RECEIVES_NOT | SENDS_NOT,
+            _ => return Err(Errno::EINVAL),
+        };
+        let mut inner = self.lock();
+        let connected = !matches!(inner.link, Link::None)
+            || (self.kind == Kind::Datagram && inner.remote.is_some());
+        if !self.is_local() && !connected {
+            return Err(Errno::ENOTCONN);
+        }
+        let listened = match &mut inner.link {
+            Link::Listens { waiting, .. } if !self.is_local() && bits & RECEIVES_NOT != 0 => {
+                let waiting = core::mem::take(waiting);
+                inner.link = Link::None;
+                Some(waiting)
+            }
+            _ => {
+                inner.shut |= bits;
+                None
+            }
+        };
+        drop(inner);
+        drop(listened);
+        if self.kind.connects()
+            && let Some(peer) = self.peer()
+        {
+            let mut other = peer.lock();
+            if bits & SENDS_NOT != 0 {
+                other.shut |= RECEIVES_NOT;
+            }
+            if self.is_local() && bits & RECEIVES_NOT != 0 {
+                other.shut |= SENDS_NOT;
+            }
+            drop(other);
+            peer.wake_all();
+        }
+        self.wake_all();
+        Ok(())
+    }
+
+    fn shares(inner: &Inner) -> Shares {
+        Shares {
+            address: inner.options.is_set(options::REUSEADDR),
+            port: inner.options.is_set(options::REUSEPORT),
+            only_v6: inner.options.only_v6,
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        let unread = !inner.inbox.is_empty() || inner.options.resets();
+        let inbox = core::mem::take(&mut inner.inbox);
+        let link = core::mem::replace(&mut inner.link, Link::None);
+        let (port, name) = (inner.port.take(), inner.name.take());
+        if let Link::Peer(peer) = &link
+            && let Some(peer) = peer.upgrade()
+            && peer.is_linked_to(self)
+        {
+            peer.deserted(unread);
+        }
+        if let Some((protocol, port)) = port {
+            self.network.release(protocol, port);
+        }
+        if let Some(name) = name {
+            self.network.release_name(&name);
+        }
+        self.wake_all();
+        // What nobody has accepted ends here, and with it the descriptors in its inbox.
+        self.network.bury(link, inbox);
+    }
+}
+
+/// Whether a call waits, for whom, and until when at the latest.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting {
+    pub(super) patience: Patience,
+}
+
+impl Waiting {
+    /// Whether it waits at all.
+    fn waits(self) -> bool {
+        self.patience != Patience::Never
+    }
+
+    fn stop(self, queue: &WaitQueue) -> Stop {
+        self.patience.stop(queue)
+    }
+}
+
+/// The socket that an open file is.
+pub(super) fn socket_of(file: &OpenFile) -> Result<&Arc<Socket>, Errno> {
+    match file.inode().node() {
+        super::inode::Node::Object(super::objects::Object::Socket(socket)) => Ok(socket),
+        _ => Err(Errno::ENOTSOCK),
+    }
+}

@@ -1,0 +1,334 @@
+//! setsockopt(2) and getsockopt(2).
+//!
+//! Law: what has an effect here has it; what only tunes a real network is kept and shown again; what is
+//! not known is refused.
+
+use super::{Family, Kind, Link, Socket};
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+const SOL_SOCKET: u32 = 1;
+const SOL_IP: u32 = 0;
+const SOL_TCP: u32 = 6;
+const SOL_UDP: u32 = 17;
+const SOL_IPV6: u32 = 41;
+
+pub(super) const REUSEADDR: u32 = 2;
+const TYPE: u32 = 3;
+const ERROR: u32 = 4;
+const SNDBUF: u32 = 7;
+const RCVBUF: u32 = 8;
+const LINGER: u32 = 13;
+pub(super) const REUSEPORT: u32 = 15;
+pub(super) const PASSCRED: u32 = 16;
+const PEERCRED: u32 = 17;
+const RCVLOWAT: u32 = 18;
+const SNDLOWAT: u32 = 19;
+const RCVTIMEO: u32 = 20;
+const SNDTIMEO: u32 = 21;
+const ACCEPTCONN: u32 = 30;
+const SNDBUFFORCE: u32 = 32;
+const RCVBUFFORCE: u32 = 33;
+const PROTOCOL: u32 = 38;
+const DOMAIN: u32 = 39;
+const RCVTIMEO_NEW: u32 = 66;
+const SNDTIMEO_NEW: u32 = 67;
+/// Numbers and flags of `SOL_SOCKET` that are kept: debug, dontroute, broadcast, keepalive, oobinline,
+/// no check, priority, timestamps, mark, rxq_ovfl, busy poll, incoming cpu, zerocopy and the like.
+const KEPT: [u32; 15] = [
+    1, REUSEADDR, 5, 6, 9, 10, 11, 12, 29, 35, 36, 37, 40, 46, REUSEPORT,
+];
+/// `net.core.wmem_max` and `rmem_max`, and what a socket begins with.
+const BUFFER_MAX: u32 = 212_992;
+const SEND_MIN: u32 = 4608;
+const RECEIVE_MIN: u32 = 2304;
+const V6ONLY: u32 = 26;
+
+/// Which of the limits of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in super::super) enum Limit {
+    Receiving,
+    Sending,
+}
+
+#[derive(Clone)]
+pub(super) struct Options {
+    flags: BTreeMap<(u32, u32), i32>,
+    send: u32,
+    receive: u32,
+    /// ns; 0 is none.
+    limits: [u64; 2],
+    linger: [i32; 2],
+    pub(super) only_v6: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            flags: BTreeMap::new(),
+            send: BUFFER_MAX,
+            receive: BUFFER_MAX,
+            limits: [0; 2],
+            linger: [0; 2],
+            only_v6: false,
+        }
+    }
+}
+
+impl Options {
+    /// A flag of `SOL_SOCKET`.
+    pub(super) fn is_set(&self, name: u32) -> bool {
+        self.flags
+            .get(&(SOL_SOCKET, name))
+            .is_some_and(|value| *value != 0)
+    }
+
+    pub(super) fn send_bytes(&self) -> usize {
+        self.send as usize
+    }
+
+    pub(super) fn receive_bytes(&self) -> usize {
+        self.receive as usize
+    }
+
+    /// Whether closing breaks the connection (`SO_LINGER` with a time of 0).
+    pub(super) fn resets(&self) -> bool {
+        self.linger[0] != 0 && self.linger[1] == 0
+    }
+
+    /// What the connections of a listener begin with.
+    pub(super) fn inherited(&self) -> Options {
+        self.clone()
+    }
+}
+
+fn int(value: &[u8]) -> Result<i32, Errno> {
+    let bytes = value.first_chunk::<4>().ok_or(Errno::EINVAL)?;
+    Ok(i32::from_le_bytes(*bytes))
+}
+
+/// A `struct timeval` in ns.
+fn span(value: &[u8]) -> Result<u64, Errno> {
+    let bytes = value.first_chunk::<16>().ok_or(Errno::EINVAL)?;
+    let word = |at: usize| i64::from_le_bytes(core::array::from_fn(|byte| bytes[at + byte]));
+    let (seconds, micros) = (word(0), word(8));
+    if !(0..1_000_000).contains(&micros) {
+        return Err(Errno::EDOM);
+    }
+    if seconds < 0 {
+        // As Linux: a negative time is over at once.
+        return Ok(1);
+    }
+    Ok((seconds as u64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(micros as u64 * 1000))
+}
+
+fn timeval(ns: u64) -> Vec<u8> {
+    [ns / 1_000_000_000, ns % 1_000_000_000 / 1000]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect()
+}
+
+impl Socket {
+    /// How long a call waits at most, ns; `None` for ever.
+    pub(in super::super) fn limit(&self, which: Limit) -> Option<u64> {
+        let limits = self.lock().options.limits;
+        let ns = match which {
+            Limit::Receiving => limits[0],
+            Limit::Sending => limits[1],
+        };
+        (ns != 0).then_some(ns)
+    }
+
+    /// setsockopt(2).
+    pub(in super::super) fn set_option(
+        &self,
+        level: u32,
+        name: u32,
+        value: &[u8],
+    ) -> Result<(), Errno> {
+        match level {
+            SOL_SOCKET => self.set_general(name, value),
+            _ if self.is_local() => Err(Errno::EOPNOTSUPP),
+            SOL_IPV6 if self.family == Family::Inet6 && name == V6ONLY => {
+                let only = int(value)? != 0;
+                let mut inner = self.lock();
+                if inner.local.is_some() {
+                    return Err(Errno::EINVAL);
+                }
+                inner.options.only_v6 = only;
+                Ok(())
+            }
+            // The name of an algorithm of congestion: there is no congestion here.
+            SOL_TCP if self.kind == Kind::Stream && name == 13 => Ok(()),
+            _ if self.knows(level, name) => {
+                let value = match value {
+                    [byte] if level != SOL_TCP => i32::from(*byte),
+                    value => int(value)?,
+                };
+                self.lock().options.flags.insert((level, name), value);
+                Ok(())
+            }
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    /// Options of the internet that are kept and shown again.
+    fn knows(&self, level: u32, name: u32) -> bool {
+        match level {
+            // TOS, TTL, and those of multicast and of information on packets.
+            SOL_IP => matches!(name, 1..=15 | 19..=24 | 32..=36 | 49 | 50),
+            SOL_TCP => {
+                self.kind == Kind::Stream && matches!(name, 1..=12 | 14 | 16..=28 | 30 | 36 | 37)
+            }
+            SOL_UDP => self.kind == Kind::Datagram && matches!(name, 1 | 100..=104),
+            SOL_IPV6 => self.family == Family::Inet6 && matches!(name, 1..=80),
+            _ => false,
+        }
+    }
+
+    fn set_general(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
+        if matches!(name, RCVTIMEO | RCVTIMEO_NEW | SNDTIMEO | SNDTIMEO_NEW) {
+            let ns = span(value)?;
+            let which = usize::from(matches!(name, SNDTIMEO | SNDTIMEO_NEW));
+            self.lock().options.limits[which] = ns;
+            return Ok(());
+        }
+        let number = int(value)?;
+        let mut inner = self.lock();
+        let options = &mut inner.options;
+        match name {
+            SNDBUF | SNDBUFFORCE => {
+                options.send = (number as u32)
+                    .min(BUFFER_MAX)
+                    .saturating_mul(2)
+                    .max(SEND_MIN);
+            }
+            RCVBUF | RCVBUFFORCE => {
+                let bytes = (number as u32).min(BUFFER_MAX).saturating_mul(2);
+                options.receive = bytes.max(RECEIVE_MIN);
+            }
+            LINGER => {
+                let time = value.get(4..).map_or(Err(Errno::EINVAL), int)?;
+                options.linger = [number, time];
+            }
+            RCVLOWAT => {
+                let least = if number < 0 { i32::MAX } else { number.max(1) };
+                options.flags.insert((SOL_SOCKET, RCVLOWAT), least);
+            }
+            PASSCRED if !self.is_local() => return Err(Errno::EOPNOTSUPP),
+            PASSCRED => {
+                options
+                    .flags
+                    .insert((SOL_SOCKET, name), i32::from(number != 0));
+            }
+            // Priorities and marks are numbers, the others switches.
+            12 | 36 | 46 => {
+                options.flags.insert((SOL_SOCKET, name), number);
+            }
+            _ if KEPT.contains(&name) => {
+                options
+                    .flags
+                    .insert((SOL_SOCKET, name), i32::from(number != 0));
+            }
+            TYPE | ERROR | PEERCRED | ACCEPTCONN | PROTOCOL | DOMAIN | SNDLOWAT => {
+                return Err(Errno::ENOPROTOOPT);
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    /// getsockopt(2): the value, which the caller cuts.
+    pub(in super::super) fn option(&self, level: u32, name: u32) -> Result<Vec<u8>, Errno> {
+        let number = |value: i32| Ok(value.to_le_bytes().to_vec());
+        match level {
+            SOL_SOCKET => self.general(name),
+            _ if self.is_local() => Err(Errno::EOPNOTSUPP),
+            SOL_IPV6 if self.family == Family::Inet6 && name == V6ONLY => {
+                number(i32::from(self.lock().options.only_v6))
+            }
+            SOL_TCP if self.kind == Kind::Stream && name == 13 => {
+                let mut name = b"cubic".to_vec();
+                name.resize(16, 0);
+                Ok(name)
+            }
+            // TCP_INFO: the state, ESTABLISHED, LISTEN or CLOSE, and nothing measured.
+            SOL_TCP if self.kind == Kind::Stream && name == 11 => {
+                let mut info = alloc::vec![0; 232];
+                info[0] = match self.lock().link {
+                    Link::Peer(_) => 1,
+                    Link::Listens { .. } => 10,
+                    Link::None => 7,
+                };
+                Ok(info)
+            }
+            _ if self.knows(level, name) => {
+                let kept = self.lock().options.flags.get(&(level, name)).copied();
+                number(kept.unwrap_or(match (level, name) {
+                    (SOL_IP, 2) | (SOL_IPV6, 16) => 64,
+                    (SOL_IP, 33) | (SOL_IPV6, 18) => 1,
+                    (SOL_TCP, 2) => 65_483,
+                    (SOL_TCP, 4) => 7200,
+                    (SOL_TCP, 5) => 75,
+                    (SOL_TCP, 6) => 9,
+                    (SOL_TCP, 7) => 6,
+                    _ => 0,
+                }))
+            }
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    fn general(&self, name: u32) -> Result<Vec<u8>, Errno> {
+        let number = |value: i32| Ok(value.to_le_bytes().to_vec());
+        if name == ERROR {
+            return number(self.take_error().map_or(0, |error| error.0));
+        }
+        let inner = self.lock();
+        let options = &inner.options;
+        match name {
+            TYPE => number(self.kind.number() as i32),
+            DOMAIN => number(i32::from(self.family.number())),
+            PROTOCOL => number(match (self.is_local(), self.kind) {
+                (true, _) => 0,
+                (_, Kind::Datagram) => SOL_UDP as i32,
+                _ => SOL_TCP as i32,
+            }),
+            ACCEPTCONN => number(i32::from(matches!(inner.link, Link::Listens { .. }))),
+            SNDBUF => number(options.send as i32),
+            RCVBUF => number(options.receive as i32),
+            RCVTIMEO | RCVTIMEO_NEW => Ok(timeval(options.limits[0])),
+            SNDTIMEO | SNDTIMEO_NEW => Ok(timeval(options.limits[1])),
+            LINGER => Ok(options
+                .linger
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect()),
+            PEERCRED => {
+                let peer = inner.peer_owner.unwrap_or(super::Credentials {
+                    pid: 0,
+                    uid: u32::MAX,
+                    gid: u32::MAX,
+                });
+                Ok([peer.pid, peer.uid, peer.gid]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect())
+            }
+            SNDLOWAT => number(1),
+            RCVLOWAT | PASSCRED => {
+                let default = i32::from(name == RCVLOWAT);
+                let kept = options.flags.get(&(SOL_SOCKET, name));
+                number(kept.copied().unwrap_or(default))
+            }
+            _ if KEPT.contains(&name) => {
+                number(options.flags.get(&(SOL_SOCKET, name)).copied().unwrap_or(0))
+            }
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+}

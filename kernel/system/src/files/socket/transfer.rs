@@ -1,0 +1,488 @@
+//! Sending and receiving: bytes, messages, and the descriptors and credentials with them.
+//!
+//! Law: descriptors and credentials belong to the bytes they were sent with: bytes before and behind
+//! them are received by calls of their own. A message is whole, and what does not fit is cut off.
+
+use super::garbage::Flight;
+use super::names::{Family, Given, Name};
+use super::network::Protocol;
+use super::{Kind, Link, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
+use crate::files::open::OpenFile;
+use crate::wait::Stop;
+use abi::Errno;
+use abi::layout::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Messages that wait in one inbox (`net.unix.max_dgram_qlen` as systemd sets it).
+const MESSAGES_MAX: usize = 512;
+/// The longest message of UDP over version 4.
+const UDP_MAX: usize = 65_507;
+
+/// `struct ucred`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(in super::super) struct Credentials {
+    pub(in super::super) pid: u32,
+    pub(in super::super) uid: u32,
+    pub(in super::super) gid: u32,
+}
+
+/// What is sent with one call.
+pub(in super::super) struct Message<'a> {
+    pub(in super::super) bytes: &'a [u8],
+    /// Descriptors that go along.
+    pub(in super::super) files: Vec<Arc<OpenFile>>,
+    pub(in super::super) sender: Credentials,
+    /// Where to, if that is said.
+    pub(in super::super) to: Option<Arc<Socket>>,
+}
+
+/// A run of bytes that were sent together, or a message.
+pub(super) struct Segment {
+    bytes: Vec<u8>,
+    /// How many of them were received.
+    taken: usize,
+    files: Flight,
+    sender: Credentials,
+    from: Name,
+}
+
+impl Segment {
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    pub(super) fn files(&self) -> &Flight {
+        &self.files
+    }
+
+    /// Whether the bytes of another one may be received together with these.
+    fn continues(&self, other: &Segment, with_sender: bool) -> bool {
+        other.files.is_empty() && (!with_sender || self.sender == other.sender)
+    }
+}
+
+/// How something is to be received.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Wanted {
+    pub(in super::super) most: usize,
+    /// It stays in the inbox (`MSG_PEEK`).
+    pub(in super::super) peeks: bool,
+}
+
+/// What was received.
+pub(in super::super) struct Received {
+    pub(in super::super) bytes: Vec<u8>,
+    /// The length of the message, of which `bytes` may be a part.
+    pub(in super::super) length: usize,
+    pub(in super::super) files: Vec<Arc<OpenFile>>,
+    pub(in super::super) sender: Option<Credentials>,
+    /// Where it is from, if messages say so.
+    pub(in super::super) from: Option<Name>,
+}
+
+impl Socket {
+    /// Bytes that may wait at the other side.
+    pub(super) fn send_limit(&self) -> usize {
+        let limit = self.lock().options.send_bytes();
+        // Linux lets a connection of the internet use the buffers of both sides.
+        if self.is_local() { limit } else { 2 * limit }
+    }
+
+    /// Whether no more messages are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().inbox.len() >= MESSAGES_MAX
+    }
+
+    /// Sends what fits; returns how many bytes.
+    pub(in super::super) fn send(
+        &self,
+        message: Message<'_>,
+        waiting: Waiting,
+    ) -> Result<usize, Stop> {
+        let shut = self.lock().shut & SENDS_NOT != 0;
+        if shut && self.is_local() && self.kind == Kind::Stream {
+            return Err(Errno::EPIPE.into());
+        }
+        if let Some(error) = self.take_error() {
+            return Err(error.into());
+        }
+        match self.kind {
+            Kind::Stream => self.send_bytes(message, waiting),
+            Kind::Packet => {
+                let peer = self.linked()?;
+                self.send_message(&peer, message, waiting)
+            }
+            Kind::Datagram => {
+                let to = match message.to.clone() {
+                    Some(to) => to,
+                    None if self.is_connected() => self.peer().ok_or(self.nobody())?,
+                    None if self.is_local() => return Err(Errno::ENOTCONN.into()),
+                    None => return Err(Errno::EDESTADDRREQ.into()),
+                };
+                self.send_message(&to, message, waiting)
+            }
+        }
+    }
+
+    /// What it means that the other side of a connection without connection is gone.
+    fn nobody(&self) -> Errno {
+        Errno::ECONNREFUSED
+    }
+
+    /// The other side of a connection that can be sent to.
+    fn linked(&self) -> Result<Arc<Socket>, Errno> {
+        let inner = self.lock();
+        if inner.shut & SENDS_NOT != 0 {
+            return Err(Errno::EPIPE);
+        }
+        match &inner.link {
+            Link::Peer(peer) => peer.upgrade().ok_or(Errno::EPIPE),
+            _ if self.is_local() => Err(Errno::ENOTCONN),
+            _ => Err(Errno::EPIPE),
+        }
+    }
+
+    fn send_bytes(&self, message: Message<'_>, waiting: Waiting) -> Result<usize, Stop> {
+        if self.is_deserted() {
+            // The answer to bytes for a connection that is gone is that it is gone.
+            let mut inner = self.lock();
+            inner.deserted = false;
+            inner.shut = RECEIVES_NOT | SENDS_NOT;
+            inner.error = Some(Errno::EPIPE);
+            drop(inner);
+            self.wake_all();
+            return Ok(message.bytes.len());
+        }
+        let peer = self.linked()?;
+        if message.bytes.is_empty() {
+            return Ok(0);
+        }
+        let limit = self.send_limit();
+        let mut inner = peer.lock();
+        if inner.shut & RECEIVES_NOT != 0 {
+            drop(inner);
+            // Of the internet, what nobody reads is taken all the same.
+            let taken = if self.is_local() {
+                Err(Errno::EPIPE.into())
+            } else {
+                Ok(message.bytes.len())
+            };
+            return taken;
+        }
+        let room = limit.saturating_sub(inner.bytes);
+        if room == 0 {
+            drop(inner);
+            return Err(waiting.stop(&self.writable));
+        }
+        let count = room.min(message.bytes.len());
+        let bytes = copy(&message.bytes[..count])?;
+        inner.bytes += count;
+        let mut segment = Segment {
+            bytes,
+            taken: 0,
+            files: Flight::new(message.files, &self.network),
+            sender: message.sender,
+            from: Name::Unnamed,
+        };
+        // Small writes share one segment.
+        let shared = inner.inbox.back_mut().filter(|last| {
+            last.files.is_empty() && last.continues(&segment, true) && last.bytes.len() < 4096
+        });
+        let joined = shared.is_some_and(|last| {
+            let fits = last.bytes.try_reserve(count).is_ok();
+            if fits {
+                last.bytes.append(&mut segment.bytes);
+            }
+            fits
+        });
+        if !joined {
+            inner.inbox.push_back(segment);
+        }
+        drop(inner);
+        peer.readable.wake_for(POLLIN | POLLRDNORM);
+        Ok(count)
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.lock().deserted
+    }
+
+    fn send_message(
+        &self,
+        to: &Arc<Socket>,
+        message: Message<'_>,
+        waiting: Waiting,
+    ) -> Result<usize, Stop> {
+        let length = message.bytes.len();
+        let longest = if self.is_local() {
+            self.lock().options.send_bytes().saturating_sub(32)
+        } else {
+            UDP_MAX
+        };
+        if length > longest {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        if self.lock().shut & SENDS_NOT != 0 {
+            return Err(Errno::EPIPE.into());
+        }
+        let from = self.lock().local.clone().unwrap_or(Name::Unnamed);
+        let bytes = copy(message.bytes)?;
+        let mut inner = to.lock();
+        if inner.shut & RECEIVES_NOT != 0 && self.is_local() {
+            return Err(Errno::EPIPE.into());
+        }
+        let taken = if self.is_local() {
+            let first = inner.inbox.is_empty();
+            inner.inbox.len() < MESSAGES_MAX && (first || inner.bytes + length <= longest)
+        } else {
+            inner.bytes + length <= inner.options.receive_bytes()
+                && inner.inbox.len() < MESSAGES_MAX
+                && inner.shut & RECEIVES_NOT == 0
+        };
+        if !taken {
+            drop(inner);
+            // Datagrams of the internet may be lost.
+            if !self.is_local() {
+                return Ok(length);
+            }
+            return Err(waiting.stop(&to.writable));
+        }
+        inner.bytes += length;
+        inner.inbox.push_back(Segment {
+            bytes,
+            taken: 0,
+            files: Flight::new(message.files, &self.network),
+            sender: message.sender,
+            from,
+        });
+        drop(inner);
+        to.readable.wake_for(POLLIN | POLLRDNORM);
+        Ok(length)
+    }
+
+    /// Receives bytes or a message.
+    pub(in super::super) fn receive(
+        &self,
+        wanted: Wanted,
+        waiting: Waiting,
+    ) -> Result<Received, Stop> {
+        let with_sender = self.lock().options.is_set(super::options::PASSCRED);
+        let mut inner = self.lock();
+        if inner.inbox.is_empty() {
+            if let Some(error) = inner.error.take() {
+                return Err(error.into());
+            }
+            let over = inner.shut & RECEIVES_NOT != 0;
+            let linked = matches!(inner.link, Link::Peer(_));
+            drop(inner);
+            if over && (self.kind != Kind::Datagram || self.is_local()) {
+                return Ok(Received::end(self.kind));
+            }
+            if !linked && self.kind.connects() {
+                let listens = self.kind == Kind::Stream && self.is_local();
+                return Err(if listens {
+                    Errno::EINVAL
+                } else {
+                    Errno::ENOTCONN
+                }
+                .into());
+            }
+            return Err(waiting.stop(&self.readable));
+        }
+        drop(inner);
+        let received = match self.kind {
+            Kind::Stream => self.take_bytes(wanted, with_sender)?,
+            _ => self.take_message(wanted, with_sender)?,
+        };
+        if !wanted.peeks {
+            // Room has become free: for the other side, or for anybody who sends here.
+            let events = POLLOUT | POLLWRNORM;
+            match self.peer() {
+                Some(peer) if self.kind == Kind::Stream => peer.writable.wake_for(events),
+                Some(peer) => {
+                    self.writable.wake_for(events);
+                    peer.writable.wake_for(events);
+                }
+                None => self.writable.wake_for(events),
+            }
+        }
+        Ok(received)
+    }
+
+    fn take_bytes(&self, wanted: Wanted, with_sender: bool) -> Result<Received, Stop> {
+        let mut inner = self.lock();
+        let mut received = Received::end(Kind::Stream);
+        let available = inner.bytes.min(wanted.most);
+        let bytes = &mut received.bytes;
+        bytes.try_reserve(available).map_err(|_| Errno::ENOMEM)?;
+        let mut at = 0;
+        let mut used = Vec::new();
+        while bytes.len() < wanted.most
+            && let Some(segment) = inner.inbox.get_mut(at)
+        {
+            let begun = at > 0 || !used.is_empty();
+            if begun && with_sender && received.sender != Some(segment.sender) {
+                break;
+            }
+            received.sender = Some(segment.sender);
+            let count = segment.length().min(wanted.most - bytes.len());
+            let from = segment.taken;
+            bytes.extend_from_slice(&segment.bytes[from..from + count]);
+            let has_files = !segment.files.is_empty();
+            if has_files {
+                received.files = if wanted.peeks {
+                    segment.files.copies()
+                } else {
+                    core::mem::take(&mut segment.files).land()
+                };
+            }
+            if wanted.peeks {
+                at += 1;
+            } else {
+                segment.taken += count;
+                inner.bytes -= count;
+                let Some(segment) = inner.inbox.front() else {
+                    break;
+                };
+                if segment.length() > 0 {
+                    break;
+                }
+                used.extend(inner.inbox.pop_front());
+            }
+            if has_files {
+                break;
+            }
+        }
+        drop(inner);
+        drop(used);
+        received.length = received.bytes.len();
+        if !with_sender {
+            received.sender = None;
+        }
+        Ok(received)
+    }
+
+    fn take_message(&self, wanted: Wanted, with_sender: bool) -> Result<Received, Stop> {
+        let mut inner = self.lock();
+        let Some(first) = inner.inbox.front_mut() else {
+            return Err(Errno::EAGAIN.into());
+        };
+        let length = first.length();
+        let bytes = copy(&first.bytes[..length.min(wanted.most)])?;
+        let sender = with_sender.then_some(first.sender);
+        let from = (self.kind == Kind::Datagram).then(|| first.from.clone());
+        let files = if wanted.peeks {
+            first.files.copies()
+        } else {
+            core::mem::take(&mut first.files).land()
+        };
+        let mut used = None;
+        if !wanted.peeks {
+            used = inner.inbox.pop_front();
+            inner.bytes -= length;
+        }
+        drop(inner);
+        drop(used);
+        Ok(Received {
+            bytes,
+            length,
+            files,
+            sender,
+            from,
+        })
+    }
+
+    /// The socket that a message to this address is for.
+    ///
+    /// # Errors
+    /// As sendto(2).
+    pub(in super::super) fn addressee(
+        &self,
+        given: &Given,
+        find: impl FnOnce(&[u8]) -> Result<Arc<Socket>, Errno>,
+    ) -> Result<Option<Arc<Socket>>, Errno> {
+        match (self.family, given) {
+            (_, Given::Unspecified) if self.family == Family::Unix => Err(Errno::EINVAL),
+            (_, Given::Unspecified) => Ok(None),
+            (Family::Unix, Given::Name(name)) => {
+                let to = match name {
+                    Name::Path(path) => find(path)?,
+                    Name::Abstract(name) => self.network.named(name).ok_or(Errno::ECONNREFUSED)?,
+                    _ => return Err(Errno::EINVAL),
+                };
+                if to.kind != self.kind {
+                    return Err(Errno::EPROTOTYPE);
+                }
+                to.check_sender(self)?;
+                Ok(Some(to))
+            }
+            (_, Given::Name(Name::Endpoint(to))) => {
+                if to.port == 0 {
+                    return Err(Errno::EINVAL);
+                }
+                if !to.is_local() {
+                    return Err(Errno::ENETUNREACH);
+                }
+                self.bind_any()?;
+                let to = to.definite();
+                let taker = self.network.find(Protocol::Udp, &to);
+                let taker = taker
+                    .into_iter()
+                    .find(|taker| taker.check_sender(self).is_ok());
+                Ok(taker)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// A socket of messages that is connected takes them from its other side only.
+    fn check_sender(&self, sender: &Socket) -> Result<(), Errno> {
+        if self.is_local() {
+            let other = self.peer();
+            return match other {
+                Some(other) if !core::ptr::eq(&*other, sender) => Err(Errno::EPERM),
+                _ => Ok(()),
+            };
+        }
+        let remote = self.lock().remote.clone();
+        let Some(remote) = remote else {
+            return Ok(());
+        };
+        if sender.source_of_messages() == Some(remote) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
+    }
+
+    /// Where messages come from that this socket sends.
+    fn source_of_messages(&self) -> Option<Name> {
+        match self.lock().local.clone() {
+            Some(Name::Endpoint(endpoint)) => Some(Name::Endpoint(endpoint.definite())),
+            other => other,
+        }
+    }
+}
+
+impl Received {
+    /// Nothing, because nothing more comes.
+    fn end(kind: Kind) -> Received {
+        Received {
+            bytes: Vec::new(),
+            length: 0,
+            files: Vec::new(),
+            sender: None,
+            from: (kind == Kind::Datagram).then_some(Name::Unnamed),
+        }
+    }
+}
+
+/// A copy, refused with `ENOMEM` instead of stopping the node.
+fn copy(bytes: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())
+        .map_err(|_| Errno::ENOMEM)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}

@@ -1,0 +1,233 @@
+//! Sockets and IPC of System V between processes that move.
+//!
+//! Law: bytes, messages and descriptors arrive once and in order, wherever both sides are, and whoever
+//! waits while it is moved.
+
+use std::fs::File;
+use std::io::{Read, Write, pipe};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use rt::ipc::{Queue, Semaphores, receive_descriptor, send_descriptor};
+use rt::process::{Ended, start, wait_for};
+
+use crate::memory::{check, fill};
+use crate::moves::{Moves, go, tell};
+use crate::{Doing, Verdict, ensure};
+
+fn success(child: i32) -> Verdict {
+    let ended = wait_for(child).doing("wait")?;
+    ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+    Ok(())
+}
+
+/// Moved while it waits for bytes, for room, and for a time limit.
+pub(crate) fn socket_blocked(moves: &mut Moves) -> Verdict {
+    const SIZE: usize = 700_000;
+    const LIMIT: Duration = Duration::from_millis(120);
+    let mut bytes = vec![0; SIZE];
+    while moves.more() {
+        let seed = moves.round();
+        let (mut one, mut other) = UnixStream::pair().doing("socketpair")?;
+        let mut word = [0; 8];
+        moves
+            .while_blocked(
+                || one.read_exact(&mut word),
+                || other.write_all(&seed.to_le_bytes()).doing("write"),
+            )?
+            .doing("read")?;
+        ensure!(u64::from_le_bytes(word) == seed, "{word:?} came");
+        fill(&mut bytes, seed, 0);
+        moves
+            .while_blocked(
+                || one.write_all(&bytes),
+                || {
+                    let mut found = vec![0; SIZE];
+                    other.read_exact(&mut found).doing("read")?;
+                    check(&found, seed, 0)
+                },
+            )?
+            .doing("write more than a socket holds")?;
+        one.set_read_timeout(Some(LIMIT)).doing("SO_RCVTIMEO")?;
+        let begin = Instant::now();
+        let late = moves.while_blocked(|| one.read(&mut word), || Ok(()))?;
+        let waited = begin.elapsed();
+        ensure!(late.is_err(), "{late:?} came of nothing");
+        ensure!(waited >= LIMIT, "the limit was over after {waited:?}");
+        drop(other);
+    }
+    Ok(())
+}
+
+/// Descriptors are passed between processes on different nodes.
+pub(crate) fn socket_descriptors(moves: &mut Moves) -> Verdict {
+    while moves.more() {
+        let (near, far) = UnixStream::pair().doing("socketpair")?;
+        let (mut reader, writer) = pipe().doing("pipe")?;
+        let node = moves.take();
+        let child = start(|| {
+            let work = || {
+                go(node.as_deref())?;
+                let passed = receive_descriptor(far.as_fd()).doing("receive a descriptor")?;
+                let mut passed = File::from(passed);
+                passed.write_all(b"passed on").doing("write")?;
+                let back = receive_descriptor(far.as_fd()).doing("receive a descriptor")?;
+                UnixStream::from(back).write_all(b"back").doing("write")
+            };
+            tell(work())
+        })
+        .doing("fork")?;
+        drop(far);
+        send_descriptor(near.as_fd(), writer.as_fd()).doing("send a descriptor")?;
+        drop(writer);
+        moves.point()?;
+        let mut text = [0; 9];
+        reader.read_exact(&mut text).doing("read")?;
+        ensure!(&text == b"passed on", "the pipe says {text:?}");
+        let (mut mine, theirs) = UnixStream::pair().doing("socketpair")?;
+        send_descriptor(near.as_fd(), theirs.as_fd()).doing("send a descriptor")?;
+        drop(theirs);
+        let mut text = String::new();
+        mine.read_to_string(&mut text).doing("read to the end")?;
+        ensure!(text == "back", "the socket says {text}");
+        success(child)?;
+        let end = reader.read(&mut [0]).doing("read")?;
+        ensure!(end == 0, "somebody still has the pipe");
+    }
+    Ok(())
+}
+
+/// A server and a client of one loopback on different nodes, by streams and by messages.
+pub(crate) fn socket_loopback(moves: &mut Moves) -> Verdict {
+    while moves.more() {
+        let listener = TcpListener::bind("127.0.0.1:0").doing("bind")?;
+        let address = listener.local_addr().doing("getsockname")?;
+        let packets = UdpSocket::bind("127.0.0.1:0").doing("bind")?;
+        let packets_at = packets.local_addr().doing("getsockname")?;
+        let node = moves.take();
+        let child = start(|| {
+            let work = || {
+                go(node.as_deref())?;
+                let mut stream = TcpStream::connect(address).doing("connect")?;
+                stream.set_nodelay(true).doing("TCP_NODELAY")?;
+                stream.write_all(b"question").doing("write")?;
+                let mut answer = [0; 6];
+                stream.read_exact(&mut answer).doing("read")?;
+                ensure!(&answer == b"answer", "the answer is {answer:?}");
+                let own = UdpSocket::bind("127.0.0.1:0").doing("bind")?;
+                own.send_to(b"packet", packets_at).doing("sendto")?;
+                Ok(())
+            };
+            tell(work())
+        })
+        .doing("fork")?;
+        let (mut stream, _) = listener.accept().doing("accept")?;
+        moves.point()?;
+        let mut question = [0; 8];
+        stream.read_exact(&mut question).doing("read")?;
+        ensure!(&question == b"question", "the question is {question:?}");
+        stream.write_all(b"answer").doing("write")?;
+        let mut packet = [0; 20];
+        let (length, _) = packets.recv_from(&mut packet).doing("recvfrom")?;
+        ensure!(&packet[..length] == b"packet", "{length} bytes came");
+        let end = stream.read(&mut packet).doing("read")?;
+        ensure!(end == 0, "the stream has more");
+        success(child)?;
+    }
+    Ok(())
+}
+
+/// Sockets with names, and messages that stay whole.
+pub(crate) fn socket_names(moves: &mut Moves) -> Verdict {
+    while moves.more() {
+        let path = std::env::temp_dir().join(format!("probe-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).doing("bind")?;
+        moves.point()?;
+        let mut client = UnixStream::connect(&path).doing("connect")?;
+        client.write_all(b"x").doing("write")?;
+        let (mut server, _) = listener.accept().doing("accept")?;
+        moves.point()?;
+        server.read_exact(&mut [0]).doing("read")?;
+        std::fs::remove_file(&path).doing("remove")?;
+        ensure!(
+            UnixStream::connect(&path).is_err(),
+            "a name that is gone leads to a socket"
+        );
+        let (one, other) = UnixDatagram::pair().doing("socketpair")?;
+        for text in ["one", "", "three"] {
+            one.send(text.as_bytes()).doing("send")?;
+        }
+        moves.point()?;
+        let mut buffer = [0; 10];
+        for text in ["one", "", "three"] {
+            let length = other.recv(&mut buffer).doing("recv")?;
+            ensure!(
+                &buffer[..length] == text.as_bytes(),
+                "{length} bytes came instead of {text}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Semaphores between processes on different nodes, undone at the end of one.
+pub(crate) fn semaphores(moves: &mut Moves) -> Verdict {
+    while moves.more() {
+        let set = Semaphores::new(2).doing("semget")?;
+        let node = moves.take();
+        let child = start(|| {
+            let work = || {
+                go(node.as_deref())?;
+                for _ in 0..3 {
+                    set.change(0, -1, false).doing("take")?;
+                    set.change(1, 1, false).doing("give")?;
+                }
+                set.change(0, 5, true).doing("give for now")
+            };
+            tell(work())
+        })
+        .doing("fork")?;
+        for round in 0..3 {
+            set.change(0, 1, false).doing("give")?;
+            if round == 1 {
+                moves.point()?;
+            }
+            set.change(1, -1, false).doing("take")?;
+        }
+        success(child)?;
+        let value = set.value(0).doing("semctl")?;
+        ensure!(value == 0, "what was to be undone has left {value}");
+        let taken = moves.while_blocked(
+            || set.change(1, -1, false),
+            || set.change(1, 1, false).doing("give"),
+        )?;
+        taken.doing("take while moved")?;
+        set.remove();
+    }
+    Ok(())
+}
+
+/// Messages by kinds, waited for while moved.
+pub(crate) fn messages(moves: &mut Moves) -> Verdict {
+    while moves.more() {
+        let queue = Queue::new().doing("msgget")?;
+        let seed = moves.round();
+        let found = moves.while_blocked(
+            || queue.receive(7),
+            || {
+                queue.send(3, 1).doing("msgsnd")?;
+                queue.send(7, seed).doing("msgsnd")
+            },
+        )?;
+        let found = found.doing("msgrcv")?;
+        ensure!(found == seed, "the message says {found}");
+        moves.point()?;
+        let found = queue.receive(0).doing("msgrcv")?;
+        ensure!(found == 1, "the other message says {found}");
+        queue.remove();
+    }
+    Ok(())
+}
