@@ -4,6 +4,7 @@
 //! line. The lab lets a script begin when all nodes have found each other.
 
 use crate::demo::{Story, judge_part, story};
+use crate::dynamic::dynamic;
 use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
@@ -94,6 +95,10 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "foreign",
             build: foreign,
+        },
+        Case {
+            name: "foreign-dynamic",
+            build: dynamic,
         },
         Case {
             name: "hostile",

@@ -9,6 +9,7 @@
 
 pub mod cases;
 pub mod demo;
+mod dynamic;
 mod foreign;
 pub mod lab;
 pub mod scenario;

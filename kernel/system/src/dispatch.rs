@@ -61,6 +61,8 @@ pub const CALL_THREAD: u32 = PSEUDO + 14;
 pub const CALL_THREAD_END: u32 = PSEUDO + 15;
 /// Bytes of a file that execve has opened: `(handle, offset, length)`; in buffer 1 of the answer.
 pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
+/// prctl(2) but for the name: `(option, value, ...)`.
+pub const CALL_OPTION: u32 = PSEUDO + 41;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
 pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
 /// Operations on semaphores: `(id, whether to wait, how many)`, operations in buffer 1.
@@ -242,6 +244,7 @@ macro_rules! dispatchers {
                 CALL_EXEC_OPEN => home_calls::exec_open(call),
                 CALL_EXEC_COMMIT => home_calls::exec_commit(call),
                 CALL_EXEC_READ => home_calls::exec_read(call),
+                CALL_OPTION => home_calls::option(call),
                 CALL_PAGE_IN => home_calls::page_in(call),
                 CALL_MAP_FILE => home_calls::map_file(call),
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),

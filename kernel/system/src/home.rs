@@ -175,6 +175,8 @@ pub struct Home {
     pub opening: Vec<u8>,
     /// The path of its program, from the root, without links.
     pub program: Vec<u8>,
+    /// What it has said of itself by prctl(2).
+    pub options: crate::calls::home::Options,
     /// Keeps the file of its program from being written.
     pub executing: Option<Executing>,
     /// When it began, node's clock, ns.

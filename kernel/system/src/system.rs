@@ -146,26 +146,44 @@ pub(crate) struct Pages<'a> {
     home: Option<&'a Home>,
 }
 
-impl PageSource for Pages<'_> {
-    fn file_page(&mut self, backing: &FileBacking, offset: u64) -> Result<Frame, FetchStop> {
+impl Pages<'_> {
+    fn file(&self, backing: &FileBacking) -> Result<crate::files::InodeRef, FetchStop> {
         let by_hash = (backing.hash != [0; 32])
             .then(|| self.fs.by_hash(&backing.hash))
             .flatten();
-        let inode = match by_hash {
-            Some(inode) => inode,
-            None => {
-                let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
-                mapped
-                    .get(u64::from(backing.home_file))
-                    .ok_or(FetchStop::Bus)?
-            }
-        };
-        inode
+        if let Some(inode) = by_hash {
+            return Ok(inode);
+        }
+        let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
+        mapped
+            .get(u64::from(backing.home_file))
+            .ok_or(FetchStop::Bus)
+    }
+}
+
+impl PageSource for Pages<'_> {
+    fn file_page(&mut self, backing: &FileBacking, offset: u64) -> Result<Frame, FetchStop> {
+        self.file(backing)?
             .page(offset / machine::PAGE_SIZE as u64)
             .map_err(|error| match error {
                 PageError::NoMemory => FetchStop::NoMemory,
                 _ => FetchStop::Bus,
             })
+    }
+
+    fn pages_there(
+        &mut self,
+        backing: &FileBacking,
+        from: u64,
+        to: u64,
+        take: &mut dyn FnMut(u64, Frame),
+    ) {
+        const PAGE: u64 = machine::PAGE_SIZE as u64;
+        if let Ok(inode) = self.file(backing) {
+            inode.pages_there(from / PAGE, to / PAGE, &mut |index, frame| {
+                take(index * PAGE, frame);
+            });
+        }
     }
 }
 

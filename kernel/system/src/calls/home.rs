@@ -6,6 +6,7 @@ mod handles;
 mod ids;
 mod images;
 mod jobs;
+mod options;
 mod posix_timers;
 mod signals;
 mod sysv;
@@ -16,6 +17,7 @@ pub use handles::*;
 pub use ids::*;
 pub use images::*;
 pub use jobs::*;
+pub use options::*;
 pub use posix_timers::*;
 pub use signals::*;
 pub use sysv::*;
@@ -108,6 +110,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         mapped: parent.mapped.clone(),
         program: parent.program.clone(),
         executing: parent.executing.clone(),
+        options: parent.options.of_child(),
         command_line: parent.command_line.clone(),
         name: parent.name,
         disowns: parent.disowns,
@@ -234,6 +237,7 @@ impl Home {
             opening: Vec::new(),
             program: Vec::new(),
             executing: None,
+            options: Options::default(),
             started_ns: now,
             children_cpu_ns: 0,
             cpu_ns: 0,
@@ -311,14 +315,18 @@ impl System {
             );
         }
         let guarded = self.groups_it_guards(pid);
+        let reaper = self.reaper_for(pid);
         let mut orphans = false;
+        let mut children = Vec::new();
         for child in self.homes.values_mut().filter(|child| child.parent == pid) {
-            child.parent = init;
+            child.parent = reaper;
             orphans |= !child.lives();
+            children.push(child.pid);
         }
         if orphans {
-            self.children_changed(init);
+            self.children_changed(reaper);
         }
+        self.tell_of_death(&children);
         if pid == init {
             machine::log!("init has ended with status {status:#x}");
             self.request_power_off(1);

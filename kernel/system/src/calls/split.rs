@@ -8,6 +8,7 @@ mod files;
 mod ids;
 mod limits;
 mod mapping;
+mod options;
 mod polling;
 mod signals;
 mod sockets;
@@ -199,16 +200,12 @@ pub fn stopped(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// prctl(2): the name of the program, and what concerns tracing and security as constants.
+/// prctl(2): the name of the program; what else there is is in `options`.
 pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    const PR_SET_PDEATHSIG: u64 = 1;
-    const PR_GET_DUMPABLE: u64 = 3;
     const PR_SET_NAME: u64 = 15;
     const PR_GET_NAME: u64 = 16;
     let [option, argument, ..] = call.args;
     match option {
-        PR_GET_DUMPABLE => Ok(1),
-        PR_SET_PDEATHSIG => Err(Errno::EINVAL.into()),
         PR_GET_NAME => {
             let name = call.thread().name;
             call.write(argument, &name)?;
@@ -229,6 +226,6 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             call.thread().name = padded_name(&name);
             Ok(0)
         }
-        _ => Err(Errno::EINVAL.into()),
+        _ => options::option(call),
     }
 }

@@ -406,6 +406,13 @@ impl Inode {
         self.data().ok_or(PageError::NotAFile)?.page(index)
     }
 
+    /// The frames of the pages in `[from, to)` that are in memory, with their numbers.
+    pub fn pages_there(&self, from: u64, to: u64, take: &mut dyn FnMut(u64, Frame)) {
+        if let Some(data) = self.data() {
+            data.pages_there(from, to, take);
+        }
+    }
+
     /// Like [`Inode::page`], to be mapped shared and writable: the contents count as changed.
     ///
     /// # Errors

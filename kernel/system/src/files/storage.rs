@@ -240,6 +240,16 @@ impl FileData {
         Ok(frame)
     }
 
+    /// The pages in `[from, to)` that are in memory, at most up to the end of the file.
+    pub(super) fn pages_there(&self, from: u64, to: u64, take: &mut dyn FnMut(u64, Frame)) {
+        let to = to.min(self.size.div_ceil(PAGE));
+        if from < to {
+            for (index, frame) in self.pages.range(from..to) {
+                take(*index, frame.clone());
+            }
+        }
+    }
+
     /// The frame of page `index`; a hole becomes a page of zeros, so that all who ask share it.
     pub(super) fn page(&mut self, index: u64) -> Result<Frame, PageError> {
         if index >= self.size.div_ceil(PAGE) {

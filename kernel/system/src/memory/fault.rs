@@ -7,7 +7,7 @@
 use machine::{Access, Frame, FrameKind, Mapping, USER_END};
 
 use super::area::{Area, Backing, FetchStop, FileBacking};
-use super::limits::PAGE;
+use super::limits::{AROUND, PAGE};
 use super::{PageSource, Space, Trouble, page_of};
 
 /// What a privately mapped file has for one page of an area.
@@ -128,6 +128,7 @@ impl Space {
                         self.fill_private(page, area, frame.copy_of(FrameKind::User)?)
                     } else {
                         self.table.map(page, frame, area.resting())?;
+                        self.fill_around(page, area, backing, source);
                         Ok(())
                     }
                 }
@@ -139,6 +140,33 @@ impl Space {
                 }
             },
         }
+    }
+
+    /// Maps what is in memory already of the file's pages around one that was read: programs touch
+    /// code and constants in clusters, and a fault costs more than a mapping.
+    fn fill_around(
+        &mut self,
+        page: u64,
+        area: &Area,
+        backing: &FileBacking,
+        source: &mut dyn PageSource,
+    ) {
+        let window = page / AROUND * AROUND;
+        let visible = area.start.saturating_add(backing.length / PAGE * PAGE);
+        let from = window.max(area.start);
+        let to = (window + AROUND).min(area.end).min(visible);
+        if from >= to {
+            return;
+        }
+        let offset = |page: u64| backing.offset + (page - area.start);
+        let (access, start) = (area.resting(), area.start);
+        source.pages_there(backing, offset(from), offset(to), &mut |offset, frame| {
+            let near = start + (offset - backing.offset);
+            if self.table.next_mapped(near, near + PAGE).is_none() && !self.absent.contains(near) {
+                // Without memory for a table it comes when it is touched.
+                let _ = self.table.map(near, frame, access);
+            }
+        });
     }
 
     fn fill_zero(&mut self, page: u64, area: &Area, write: bool) -> Result<(), Trouble> {

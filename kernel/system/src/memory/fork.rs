@@ -5,14 +5,11 @@
 
 use alloc::vec::Vec;
 
-use machine::{Access, Mapping, OutOfMemory};
+use machine::{Access, OutOfMemory};
 
 use super::area::{Area, AreaFlags};
 use super::limits::PAGE;
 use super::{Areas, PageSet, Space};
-
-/// Pages looked at in one go, so that the table can be changed in between.
-const BATCH: usize = 256;
 
 impl Space {
     /// A copy of this space for a child. Pages that are still [absent](Space::absent_count) have
@@ -51,25 +48,22 @@ impl Space {
         Ok(child)
     }
 
-    /// Maps all pages of a private area in the child too, writable in neither.
+    /// Maps the private pages of an area in the child too, writable in neither. What can be had again
+    /// is not mapped: most children touch little of it before they become another program.
     fn share_pages(&mut self, area: &Area, child: &mut Space) -> Result<(), OutOfMemory> {
         let mut next = area.start;
-        loop {
-            let batch: Vec<(u64, Mapping)> = self.table.pages(next, area.end).take(BATCH).collect();
-            let Some((last, _)) = batch.last() else {
-                return Ok(());
+        while let Some(page) = self.private.next(next).filter(|page| *page < area.end) {
+            next = page + PAGE;
+            let Some(mapping) = self.table.get(page) else {
+                continue;
             };
-            next = last + PAGE;
-            for (page, mapping) in batch {
-                let resting = mapping.access.difference(Access::WRITE);
-                if mapping.access != resting {
-                    self.table.protect(page, resting);
-                }
-                child.table.map(page, mapping.frame, resting)?;
-                if self.private.contains(page) {
-                    child.private.insert(page);
-                }
+            let resting = mapping.access.difference(Access::WRITE);
+            if mapping.access != resting {
+                self.table.protect(page, resting);
             }
+            child.table.map(page, mapping.frame, resting)?;
+            child.private.insert(page);
         }
+        Ok(())
     }
 }

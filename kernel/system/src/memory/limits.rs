@@ -60,6 +60,9 @@ pub const INTERPRETER_PATH_MAX: u64 = 4096;
 /// Largest alignment of a segment that is honoured.
 pub const SEGMENT_ALIGN_MAX: u64 = 1 << 30;
 
+/// Bytes around a page of a file that are mapped with it if they are in memory (a power of two).
+pub const AROUND: u64 = 64 << 10;
+
 /// Pages of one process that can be on their way from another node: 16 GiB.
 pub const ABSENT_PAGES_MAX: u64 = 1 << 22;
 

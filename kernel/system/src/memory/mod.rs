@@ -53,6 +53,17 @@ pub trait PageSource {
     /// # Errors
     /// Why the page cannot be had now; see [`FetchStop`].
     fn file_page(&mut self, backing: &FileBacking, offset: u64) -> Result<Frame, FetchStop>;
+
+    /// Gives `take` the cache frames, with their offsets, that are in memory already of the pages
+    /// in `[from, to)`; nothing is brought in for it.
+    fn pages_there(
+        &mut self,
+        _backing: &FileBacking,
+        _from: u64,
+        _to: u64,
+        _take: &mut dyn FnMut(u64, Frame),
+    ) {
+    }
 }
 
 /// A source for spaces whose file pages are all there already, or that have none.

@@ -69,6 +69,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     // Somebody may have opened it for writing since.
     let executing = Executing::new(&inode).ok_or(Errno::ETXTBSY)?;
     home.executing = Some(executing);
+    home.options.reset_for_exec();
     home.name = padded_name(&name);
     home.command_line = line;
     home.timers.clear();

@@ -1,0 +1,153 @@
+//! What a process has said of itself by prctl(2), and what follows from it when others end.
+//!
+//! Law: these stay with the home part, so that they hold wherever the body is; children have what
+//! prctl(2) says they inherit.
+
+use crate::dispatch::HomeCall;
+use crate::home::Life;
+use crate::system::System;
+use crate::wait::Stop;
+use abi::Errno;
+
+/// Capabilities there are (`CAP_LAST_CAP` of Linux 6.1).
+const CAPABILITY_LAST: u64 = 40;
+const TIMER_SLACK_NS: u64 = 50_000;
+
+/// The options of one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The signal it gets when its parent ends; 0 is none.
+    death_signal: u32,
+    /// Orphans below it become its children.
+    subreaper: bool,
+    no_new_privileges: bool,
+    dumpable: bool,
+    keeps_capabilities: bool,
+    huge_pages_off: bool,
+    timer_slack_ns: u64,
+    /// Capabilities that execve may still give, by bit.
+    bounding: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            death_signal: 0,
+            subreaper: false,
+            no_new_privileges: false,
+            dumpable: true,
+            keeps_capabilities: false,
+            huge_pages_off: false,
+            timer_slack_ns: TIMER_SLACK_NS,
+            bounding: (1 << (CAPABILITY_LAST + 1)) - 1,
+        }
+    }
+}
+
+impl Options {
+    /// What a child begins with.
+    #[must_use]
+    pub fn of_child(&self) -> Options {
+        Options {
+            death_signal: 0,
+            subreaper: false,
+            ..*self
+        }
+    }
+
+    /// What execve(2) leaves.
+    pub fn reset_for_exec(&mut self) {
+        self.keeps_capabilities = false;
+        self.dumpable = true;
+    }
+}
+
+fn switch(value: u64) -> Result<bool, Stop> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// prctl(2): `(option, value, ...)` as given; the value is what is returned or written.
+pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [option, value, rest @ ..] = call.args;
+    let root = call.home().ids.euid == 0;
+    let options = &mut call.home().options;
+    let unused = rest[..3] == [0; 3];
+    match option {
+        // PR_SET_PDEATHSIG
+        1 if value > 64 => return Err(Errno::EINVAL.into()),
+        1 => options.death_signal = value as u32,
+        2 => return Ok(u64::from(options.death_signal)),
+        // PR_GET_DUMPABLE, PR_SET_DUMPABLE
+        3 => return Ok(u64::from(options.dumpable)),
+        4 => options.dumpable = switch(value)?,
+        // PR_GET_KEEPCAPS, PR_SET_KEEPCAPS
+        7 => return Ok(u64::from(options.keeps_capabilities)),
+        8 => options.keeps_capabilities = switch(value)?,
+        // PR_GET_TIMING, PR_SET_TIMING: statistical, as in Linux.
+        13 => return Ok(0),
+        14 if value == 0 => {}
+        // PR_GET_SECCOMP: there are no filters.
+        21 => return Ok(0),
+        // PR_CAPBSET_READ, PR_CAPBSET_DROP
+        23 | 24 if value > CAPABILITY_LAST => return Err(Errno::EINVAL.into()),
+        23 => return Ok(options.bounding >> value & 1),
+        24 if !root => return Err(Errno::EPERM.into()),
+        24 => options.bounding &= !(1 << value),
+        // PR_GET_SECUREBITS
+        27 => return Ok(0),
+        // PR_SET_TIMERSLACK, PR_GET_TIMERSLACK
+        29 => {
+            let kept = (value as i64 > 0).then_some(value);
+            options.timer_slack_ns = kept.unwrap_or(TIMER_SLACK_NS);
+        }
+        30 => return Ok(options.timer_slack_ns),
+        // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
+        36 => options.subreaper = value != 0,
+        37 => return Ok(u64::from(options.subreaper)),
+        // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS
+        38 if value == 1 && unused => options.no_new_privileges = true,
+        39 if value == 0 && unused => return Ok(u64::from(options.no_new_privileges)),
+        // PR_SET_THP_DISABLE, PR_GET_THP_DISABLE
+        41 if unused => options.huge_pages_off = value != 0,
+        42 if value == 0 && unused => return Ok(u64::from(options.huge_pages_off)),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
+impl System {
+    /// Who becomes the parent of the children of a process that ends: the nearest living ancestor
+    /// that wants them, else the first process.
+    pub(crate) fn reaper_for(&self, pid: u32) -> u32 {
+        let init = wire::Pid::new(self.me, 1).0;
+        let mut at = pid;
+        // Parents are no cycle; the bound is only for the reader.
+        for _ in 0..self.homes.len() {
+            let Some(home) = self.homes.get(&at) else {
+                break;
+            };
+            if at != pid && home.options.subreaper && home.lives() {
+                return at;
+            }
+            at = home.parent;
+        }
+        init
+    }
+
+    /// Tells the children of a process that has ended, as they wished.
+    pub(crate) fn tell_of_death(&mut self, children: &[u32]) {
+        for &child in children {
+            let wish = self.homes.get(&child).and_then(|home| {
+                let alive = !matches!(home.life, Life::Zombie(_));
+                (alive && home.options.death_signal != 0).then_some(home.options.death_signal)
+            });
+            if let Some(signal) = wish {
+                self.signal(child, signal);
+            }
+        }
+    }
+}
