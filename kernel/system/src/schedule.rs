@@ -127,6 +127,18 @@ impl System {
         }
     }
 
+    /// Puts a thread behind all that are ready where it runs (sched_yield(2)).
+    pub(crate) fn yield_turn(&mut self, tid: u32) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let processor = &mut self.processors[thread.processor];
+        if let Some((last, _)) = processor.queue.last() {
+            thread.turn_ns = thread.turn_ns.max(last + 1);
+            processor.stint_ns = SLICE_NS;
+        }
+    }
+
     /// Takes the thread out of the queues that this processor is to run.
     pub(crate) fn choose(&mut self, cpu: usize) -> Option<u32> {
         loop {

@@ -234,6 +234,12 @@ impl Home {
         }
     }
 
+    /// Whether a call of a thread elsewhere waits here.
+    fn waits(&self, tid: u32) -> bool {
+        let thread = self.threads.get(&tid);
+        thread.is_some_and(|thread| thread.remote.is_some())
+    }
+
     /// Whether a call of a thread that is executed here ends by a signal instead of being
     /// interrupted by it.
     fn awaits(&self, tid: u32, signal: u32) -> bool {
@@ -314,13 +320,13 @@ impl System {
         let mut poke = false;
         for tid in tids {
             let home = self.homes.get(&pid);
-            let waits = home.and_then(|home| home.threads.get(&tid)?.remote.as_ref());
-            let seq = waits.map(|remote| remote.seq);
+            let waits = home.is_some_and(|home| home.waits(tid));
             let awaited = home.is_some_and(|home| home.awaits(tid, signal));
             if owner == self.me || awaited {
                 self.wakes.push(tid);
-            } else if let Some(seq) = seq {
-                self.interrupt_remote(pid, tid, seq);
+            } else if waits {
+                // If it still waits it is interrupted.
+                self.run_remote(pid, tid);
             } else {
                 poke = true;
             }

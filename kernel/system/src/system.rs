@@ -691,7 +691,7 @@ impl System {
     ///
     /// The order is the order of precedence: a message to home first ends; then it stands still for
     /// the final image if one is wanted; then signals; then the call it is in; and only then user
-    /// mode. One that is in user mode on another processor is called back and looks by itself.
+    /// mode. But a call that has waited and can end now does, before a signal would interrupt it. One that is in user mode on another processor is called back and looks by itself.
     pub(crate) fn advance(&mut self, tid: u32) {
         loop {
             let Some(thread) = self.threads.get_mut(&tid) else {
@@ -711,6 +711,12 @@ impl System {
             if freezing && thread.forward == Forward::Idle && !thread.obeys_kernel() {
                 return self.stand_still(tid);
             }
+            match self.end_call_if_due(tid) {
+                Some(Flow::Again) => continue,
+                Some(Flow::Over) => return,
+                Some(Flow::Wait) | None => {}
+            }
+            let thread = self.thread(tid);
             if thread.forward == Forward::Idle && !self.take_signals(tid) {
                 return;
             }
@@ -744,6 +750,23 @@ impl System {
                 Flow::Over => return,
             }
         }
+    }
+
+    /// Tries a call that has waited at home once more, when a signal is about to interrupt it: what it
+    /// waited for may be there, and then its end comes before the signal. (Away, home does the same
+    /// before it interrupts a call: [`System::run_remote`].)
+    fn end_call_if_due(&mut self, tid: u32) -> Option<Flow> {
+        let thread = self.threads.get(&tid)?;
+        let call = thread
+            .call
+            .filter(|call| call.number < crate::dispatch::PSEUDO)?;
+        let mask = thread.mask_now();
+        let begun = thread.restart.begun && thread.forward == Forward::Idle;
+        let body = self.bodies.get(&thread.pid)?;
+        let home = self.homes.get(&thread.pid)?;
+        let signal = home.pending_for(tid) & !mask != 0;
+        let may = body.home == self.me && body.effects == Effects::Open && !body.stopped;
+        (begun && signal && may && thread.vfork_child.is_none()).then(|| self.perform(tid, call))
     }
 
     /// After a wait was registered outside of a call: block, unless a freeze was waiting for this.

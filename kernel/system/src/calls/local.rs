@@ -167,7 +167,8 @@ pub fn getrandom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 /// sched_yield(2).
-pub fn sched_yield(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+pub fn sched_yield(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    call.system.yield_turn(call.tid);
     Ok(0)
 }
 

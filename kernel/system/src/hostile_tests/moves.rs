@@ -250,6 +250,38 @@ fn pending_signals_are_told_when_a_process_is_given_back() {
     assert_eq!(cluster.nodes[1].thread(pid).registers.rip, HANDLER);
 }
 
+/// wait4(2) of a parent that catches SIGCHLD without SA_RESTART, when its child ends.
+fn waits_for_a_child(cluster: &mut Cluster, node: usize, parent: u32) {
+    const WAIT4: u64 = 61;
+    cluster.catch(node, parent, signal::SIGCHLD);
+    let child = cluster.call(node, parent, 57, &[]) as u32;
+    cluster.begin_call(node, parent, WAIT4, &[u64::MAX, 0, 0, 0]);
+    cluster.settle();
+    cluster.begin_call(node, child, 231, &[0]);
+    cluster.settle();
+    let thread = cluster.nodes[node].thread(parent);
+    assert_eq!(thread.registers.rip, HANDLER);
+    let frame = thread.registers.rdx + 40;
+    let mut context = [0; 14 * 8];
+    cluster.nodes[node]
+        .with_space(parent, |space, pages| {
+            space.read(frame, &mut context, pages)
+        })
+        .expect("the frame");
+    let rax = u64::from_le_bytes(context[13 * 8..].try_into().expect("8"));
+    assert_eq!(rax, u64::from(child), "the wait ends before the handler");
+}
+
+#[test]
+fn a_call_that_can_end_does_before_its_signal_interrupts_it() {
+    let mut cluster = Cluster::new(2);
+    let parent = cluster.fork(0);
+    waits_for_a_child(&mut cluster, 0, parent);
+    let parent = cluster.fork(0);
+    cluster.move_to(parent, 2);
+    waits_for_a_child(&mut cluster, 1, parent);
+}
+
 #[test]
 fn an_unknown_number_above_the_kernel_s_own_is_enosys() {
     let mut cluster = Cluster::new(1);
