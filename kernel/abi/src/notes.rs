@@ -39,7 +39,7 @@ pub const NOTES: &[(&str, &str)] = &[
         "all but leases (none is ever granted) and F_NOTIFY; F_SETOWN and F_SETSIG are kept, and no signal is sent",
     ),
     ("futex", "what a process of one thread can ask"),
-    ("getcpu", "one processor"),
+    ("getcpu", "memory is one node"),
     ("getrandom", "up to 64 KiB a call"),
     (
         "ioctl",
@@ -82,11 +82,11 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     ("renameat2", "no RENAME_WHITEOUT"),
     ("rseq", "always ENOSYS: libraries cope"),
-    ("sched_getaffinity", "one processor"),
+    ("sched_getaffinity", "all processors of the node"),
     ("sched_getscheduler", "of the caller itself; SCHED_OTHER"),
     (
         "sched_setaffinity",
-        "of the caller itself; the one processor must be in the set",
+        "of the caller itself; a processor must be in the set, which is not kept to",
     ),
     (
         "sched_setscheduler",

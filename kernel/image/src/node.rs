@@ -1,19 +1,44 @@
-//! The life of a node: one loop between the card, the System and user mode.
+//! The life of a node: one loop per processor between the card, the System and user mode.
 //!
-//! Law: the System is touched under its lock only, and the lock is never held while user code runs
-//! or the processor sleeps.
+//! Law: the System and the card are touched under their one lock only, and the lock is never held
+//! while user code runs or a processor sleeps. A processor that is in the kernel waits for the lock
+//! with interrupts off and sees everything that happened before it had it; only one that is in user
+//! mode or asleep has to be kicked to see what is new. Whoever has the lock serves the card. Of the
+//! processors outside of the kernel one at least has its timer set for what the System does next.
 
 use alloc::string::String;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use drivers::{Outgoing, VirtioNet};
-use machine::BootInfo;
+use machine::{BootInfo, MAX_CPUS};
 use net_node::Payload;
-use spin::Mutex;
-use system::system::SLICE_NS;
+use spin::{Mutex, MutexGuard};
+use system::system::{SLICE_NS, Turn};
 use system::{Settings, System};
 use wire::{BootId, Features, NodeId};
 
-/// The node, shared by all processors of the machine.
-static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
+/// What the processors share.
+struct Node {
+    system: System,
+    card: Option<VirtioNet>,
+    /// When the timer of each processor fires that is in user mode or asleep, [`NEVER`] if it does
+    /// not.
+    timers: [u64; MAX_CPUS],
+}
+
+const NEVER: u64 = u64::MAX;
+
+/// The node.
+static NODE: Mutex<Option<Node>> = Mutex::new(None);
+type Guard = MutexGuard<'static, Option<Node>>;
+/// The processors that sleep until somebody gives the lock back, a bit each.
+static WAITING: AtomicU64 = AtomicU64::new(0);
+/// How often a processor tries to get the lock before it sleeps. Who has it may be one that the host
+/// has taken its processor away from, and waiting for that one takes it away for longer.
+const TRIES: u32 = 300;
+/// The node is there, and the other processors may begin.
+static READY: AtomicBool = AtomicBool::new(false);
+/// The processors in user mode or asleep, a bit each.
+static AWAY: AtomicU64 = AtomicU64::new(0);
 /// Packets taken from the card before the System's own work has its turn.
 const RECEIVE_BURST: usize = 256;
 /// How long a process runs while packets wait for it to have had its turn, ns.
@@ -69,121 +94,266 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         archive: info.archive,
         boot_unix_ns: machine::boot_unix_ns(),
         features: features(),
-        processors: 1,
+        processors: machine::cpu_count(),
     };
     let mut system = System::new(settings, machine::now_ns());
     if let Err(errno) = system.spawn_init(b"/init") {
         panic!("no first process: /init in the archive: {errno:?}");
     }
     machine::log!("node {number} ready");
-    *SYSTEM.lock() = Some(system);
-    serve(card)
+    *NODE.lock() = Some(Node {
+        system,
+        card,
+        timers: [NEVER; MAX_CPUS],
+    });
+    READY.store(true, Ordering::Release);
+    (1..machine::cpu_count()).for_each(machine::kick);
+    serve(0)
 }
 
-/// Another processor of this node.
+/// The life of another processor.
 fn join(cpu: usize) -> ! {
     if let Err(broken) = machine::self_test() {
         panic!("processor {cpu} does not protect itself: {broken}");
     }
-    loop {
+    while !READY.load(Ordering::Acquire) {
         machine::idle();
     }
+    serve(cpu)
+}
+
+/// What a processor does after its round.
+enum Next {
+    Again,
+    Run(Turn),
+    Sleep,
 }
 
 /// The loop of one processor. It leaves only by powering off.
-fn serve(mut card: Option<VirtioNet>) -> ! {
+fn serve(cpu: usize) -> ! {
     let mut passed_over = 0;
+    let mut guard = lock(cpu);
     loop {
-        let mut guard = SYSTEM.lock();
-        let system = guard.as_mut().expect("the node is up before its loop runs");
-        system.tick(machine::now_ns());
-        // Before the exchange: what a key causes on another node is to leave now.
-        while let Some(byte) = machine::console_read() {
-            system.typed(byte);
-        }
-        let more = card.as_mut().is_some_and(|card| exchange(card, system));
-        let output = system.take_output();
-        if !output.is_empty() {
-            machine::console_write(&output);
-        }
-        if let Some(status) = system.power_off() {
-            drop(guard);
-            flush(card);
+        let node = guard.as_mut().expect("the node is up before its loops run");
+        let more = node.round();
+        if let Some(status) = node.system.power_off() {
+            node.transmit();
             machine::log!("power off: status {status}");
             machine::power_off(status);
         }
-        if let Some(mut turn) = system.begin(0) {
-            // Nobody knows how long it will run.
-            if let Some(card) = card.as_mut()
-                && system.is_urgent()
-            {
-                transmit(card, system);
+        guard = match node.next(cpu, more, &mut passed_over) {
+            Next::Again => {
+                leave(guard, cpu);
+                lock(cpu)
             }
-            // Packets that came while interrupts were awaited are taken after one more round; in a
-            // flood of them, or to let a guest begin, the process has a short turn first.
-            let waiting = card.as_mut().is_some_and(VirtioNet::arm_interrupts);
-            if waiting && !more && passed_over < PASSED_OVER_MAX {
-                passed_over += 1;
-                system.put_back(0, turn);
-                continue;
+            Next::Run(turn) => in_user_mode(guard, cpu, turn),
+            Next::Sleep => asleep(guard, cpu),
+        };
+    }
+}
+
+/// Waits for the lock. It is not fair, as who is to be next may not be running; but no processor
+/// has it without pause, as it is given back for every stay in user mode.
+fn lock(cpu: usize) -> Guard {
+    loop {
+        for _ in 0..TRIES {
+            if let Some(guard) = NODE.try_lock() {
+                return guard;
             }
-            passed_over = 0;
-            let slice = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
-            // However many timers are due, a program gets on.
-            let now = machine::now_ns();
-            let (first, slice) = (now + SLICE_MIN_NS, now + slice);
-            machine::set_timer(Some(
-                system
-                    .poll_timeout()
-                    .map_or(slice, |at| at.clamp(first, slice)),
-            ));
-            drop(guard);
-            let now = machine::now_ns();
-            let exit = turn.run();
-            let then = machine::now_ns();
-            if let Some(system) = SYSTEM.lock().as_mut() {
-                system.end(0, turn, exit, then.saturating_sub(now), then);
-            }
-            continue;
+            core::hint::spin_loop();
         }
-        let wake = system.poll_timeout();
-        drop(guard);
-        if more || card.as_mut().is_some_and(VirtioNet::arm_interrupts) {
-            continue;
+        WAITING.fetch_or(1 << cpu, Ordering::SeqCst);
+        let guard = NODE.try_lock();
+        if guard.is_none() {
+            machine::nap();
         }
-        let now = machine::now_ns();
-        let until = wake.map_or(now + NAP_NS, |at| at.min(now + NAP_NS));
-        if until > now {
-            machine::set_timer(Some(until));
-            machine::idle();
-            if let Some(system) = SYSTEM.lock().as_mut() {
-                system.idled(machine::now_ns().saturating_sub(now));
-            }
+        WAITING.fetch_and(!(1 << cpu), Ordering::SeqCst);
+        if let Some(guard) = guard {
+            return guard;
         }
     }
 }
 
-/// Takes packets in and hands packets out. Returns whether there is more to do at once.
-fn exchange(card: &mut VirtioNet, system: &mut System) -> bool {
-    let mut received = 0;
-    while received < RECEIVE_BURST
-        && !system.has_arrival()
-        && let Some(packet) = card.receive()
-    {
-        system.packet(
-            machine::now_ns(),
-            &packet.header,
-            packet.page,
-            packet.length,
-        );
-        received += 1;
-        // An answer does not wait until a burst of pages is over.
-        if system.is_urgent() {
-            transmit(card, system);
+/// Gives the lock back, wakes one who waits for it, and kicks who has something new to see.
+fn leave(mut guard: Guard, cpu: usize) {
+    let kicks = guard
+        .as_mut()
+        .map_or(0, |node| node.system.take_kicks() & !(1 << cpu));
+    drop(guard);
+    machine::fence();
+    let waiting = WAITING.load(Ordering::SeqCst);
+    if waiting != 0 {
+        // Each in turn.
+        let behind = waiting & u64::MAX << cpu << 1;
+        let next = if behind != 0 { behind } else { waiting };
+        let next = next.trailing_zeros();
+        WAITING.fetch_and(!(1 << next), Ordering::SeqCst);
+        machine::kick(next as usize);
+    }
+    if kicks != 0 {
+        let away = kicks & AWAY.load(Ordering::SeqCst);
+        (0..machine::cpu_count())
+            .filter(|other| away & 1 << other != 0)
+            .for_each(machine::kick);
+    }
+}
+
+/// Leaves the kernel to do something else.
+fn go_away(guard: Guard, cpu: usize) {
+    AWAY.fetch_or(1 << cpu, Ordering::SeqCst);
+    leave(guard, cpu);
+}
+
+/// In the kernel again.
+fn come_back(cpu: usize) -> Guard {
+    AWAY.fetch_and(!(1 << cpu), Ordering::SeqCst);
+    let mut guard = lock(cpu);
+    if let Some(node) = guard.as_mut() {
+        node.timers[cpu] = NEVER;
+    }
+    guard
+}
+
+/// Runs a thread in user mode until it comes back.
+fn in_user_mode(guard: Guard, cpu: usize, mut turn: Turn) -> Guard {
+    go_away(guard, cpu);
+    let now = machine::now_ns();
+    let exit = turn.run();
+    let then = machine::now_ns();
+    let mut guard = come_back(cpu);
+    if let Some(node) = guard.as_mut() {
+        let ran_ns = then.saturating_sub(now);
+        node.system.end(cpu, turn, exit, ran_ns, then);
+    }
+    guard
+}
+
+/// Sleeps until something happens.
+fn asleep(guard: Guard, cpu: usize) -> Guard {
+    go_away(guard, cpu);
+    let now = machine::now_ns();
+    machine::idle();
+    let slept_ns = machine::now_ns().saturating_sub(now);
+    let mut guard = come_back(cpu);
+    if let Some(node) = guard.as_mut() {
+        node.system.idled(cpu, slept_ns);
+    }
+    guard
+}
+
+impl Node {
+    /// Lets the System know the time and what came, and lets out what it has to say. Returns whether
+    /// there is more to do at once.
+    fn round(&mut self) -> bool {
+        self.system.tick(machine::now_ns());
+        // Before the exchange: what a key causes on another node is to leave now.
+        while let Some(byte) = machine::console_read() {
+            self.system.typed(byte);
+        }
+        let more = self.exchange();
+        let output = self.system.take_output();
+        if !output.is_empty() {
+            machine::console_write(&output);
+        }
+        more
+    }
+
+    /// Chooses what a processor does next, and sets its timer for that.
+    fn next(&mut self, cpu: usize, more: bool, passed_over: &mut u32) -> Next {
+        let Some(turn) = self.system.begin(cpu) else {
+            return self.sleep(cpu, more);
+        };
+        // Nobody knows how long it will run.
+        if self.system.is_urgent() {
+            self.transmit();
+        }
+        // Packets that came while interrupts were awaited are taken after one more round; in a
+        // flood of them, or to let a guest begin, the process has a short turn first.
+        let waiting = self.arm_interrupts();
+        if waiting && !more && *passed_over < PASSED_OVER_MAX {
+            *passed_over += 1;
+            self.system.put_back(cpu, turn);
+            return Next::Again;
+        }
+        *passed_over = 0;
+        let slice = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
+        // However many timers are due, a program gets on.
+        let now = machine::now_ns();
+        let (first, slice) = (now + SLICE_MIN_NS, now + slice);
+        let wake = self.system.poll_timeout().unwrap_or(NEVER);
+        let until = if self.is_awaited(wake) {
+            slice
+        } else {
+            wake.clamp(first, slice)
+        };
+        self.timers[cpu] = until;
+        machine::set_timer(Some(until));
+        Next::Run(turn)
+    }
+
+    /// Whether another processor comes into the kernel at this time anyway.
+    fn is_awaited(&self, at: u64) -> bool {
+        self.timers
+            .iter()
+            .any(|&timer| timer <= at && timer != NEVER)
+    }
+
+    /// Prepares a processor without work for its sleep, if it may.
+    fn sleep(&mut self, cpu: usize, more: bool) -> Next {
+        if more || self.arm_interrupts() {
+            return Next::Again;
+        }
+        let now = machine::now_ns();
+        let nap = now + NAP_NS;
+        let until = self.system.poll_timeout().map_or(nap, |at| at.min(nap));
+        if until <= now {
+            return Next::Again;
+        }
+        if self.is_awaited(until) {
+            machine::set_timer(None);
+        } else {
+            self.timers[cpu] = until;
+            machine::set_timer(Some(until));
+        }
+        Next::Sleep
+    }
+
+    fn arm_interrupts(&mut self) -> bool {
+        self.card.as_mut().is_some_and(VirtioNet::arm_interrupts)
+    }
+
+    /// Takes packets in and hands packets out. Returns whether there is more to do at once.
+    fn exchange(&mut self) -> bool {
+        let Some(card) = &mut self.card else {
+            return false;
+        };
+        let system = &mut self.system;
+        let mut received = 0;
+        while received < RECEIVE_BURST
+            && !system.has_arrival()
+            && let Some(packet) = card.receive()
+        {
+            system.packet(
+                machine::now_ns(),
+                &packet.header,
+                packet.page,
+                packet.length,
+            );
+            received += 1;
+            // An answer does not wait until a burst of pages is over.
+            if system.is_urgent() {
+                transmit(card, system);
+            }
+        }
+        transmit(card, system);
+        received == RECEIVE_BURST || system.has_arrival()
+    }
+
+    fn transmit(&mut self) {
+        if let Some(card) = &mut self.card {
+            transmit(card, &mut self.system);
         }
     }
-    transmit(card, system);
-    received == RECEIVE_BURST || system.has_arrival()
 }
 
 fn transmit(card: &mut VirtioNet, system: &mut System) {
@@ -208,13 +378,4 @@ fn transmit(card: &mut VirtioNet, system: &mut System) {
         }
     }
     card.kick();
-}
-
-/// Lets the card send what it has before the machine goes.
-fn flush(card: Option<VirtioNet>) {
-    if let Some(mut card) = card
-        && let Some(system) = SYSTEM.lock().as_mut()
-    {
-        transmit(&mut card, system);
-    }
 }

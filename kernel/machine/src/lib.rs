@@ -29,8 +29,8 @@ mod x86;
 pub use x86::{
     Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, TableHandle, allocate_vector,
     boot_unix_ns, console_read, console_write, cpu_count, cpu_features, fence, frame_counts, idle,
-    kick, log_line, now_ns, pci_read32, pci_write32, power_off, random_u64, run_user, self_test,
-    set_timer, start_cpus, this_cpu,
+    kick, log_line, nap, now_ns, pci_read32, pci_write32, power_off, random_u64, run_user,
+    self_test, set_timer, start_cpus, this_cpu,
 };
 
 #[cfg(not(target_os = "none"))]
@@ -42,7 +42,7 @@ pub use fake::{
     cpu_count,
     device::{Dma, Mmio, allocate_vector, fence, pci_read32, pci_write32},
     frame::{Frame, frame_counts},
-    idle, kick, now_ns,
+    idle, kick, nap, now_ns,
     paging::{Mapping, PageIter, PageTable, TableHandle},
     power_off, random_u64, self_test, set_timer, start_cpus, this_cpu,
     user::{FpuState, cpu_features, run_user},

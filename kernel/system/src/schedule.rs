@@ -34,6 +34,9 @@ pub(crate) struct Processor {
     floor_ns: u64,
     /// CPU time since the thread in `left` was chosen, ns.
     stint_ns: u64,
+    /// Time in user mode and asleep, ns.
+    pub(crate) ran_ns: u64,
+    pub(crate) idle_ns: u64,
 }
 
 impl Processor {
@@ -206,6 +209,7 @@ impl System {
     pub(crate) fn charge(&mut self, cpu: usize, tid: u32, ran_ns: u64) {
         self.ran_ns += ran_ns;
         self.processors[cpu].stint_ns += ran_ns;
+        self.processors[cpu].ran_ns += ran_ns;
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
@@ -278,6 +282,11 @@ impl System {
             .map(|(_, at)| at)
             .collect();
         mine.into_iter().max()
+    }
+
+    /// All processors, a bit each.
+    pub(crate) fn processor_set(&self) -> u64 {
+        u64::MAX >> (64 - self.processors.len().clamp(1, 64))
     }
 
     /// Threads in all run queues.

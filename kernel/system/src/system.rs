@@ -358,8 +358,9 @@ impl System {
     }
 
     /// Accounts for time without work.
-    pub fn idled(&mut self, ns: u64) {
+    pub fn idled(&mut self, cpu: usize, ns: u64) {
         self.idle_ns += ns;
+        self.processors[cpu].idle_ns += ns;
     }
 
     /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.

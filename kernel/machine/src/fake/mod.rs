@@ -183,6 +183,11 @@ pub fn kick(cpu: usize) {
     MACHINE.with(|machine| machine.kicked.set(machine.kicked.get() | 1 << cpu));
 }
 
+/// As [`idle`].
+pub fn nap() {
+    idle();
+}
+
 /// A number from this thread's seeded generator (SplitMix64).
 pub fn random_u64() -> u64 {
     MACHINE.with(|machine| {

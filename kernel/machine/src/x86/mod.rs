@@ -1,8 +1,8 @@
 //! The real machine: x86_64, booted by PVH.
 //!
 //! Law: `unsafe` is here and nowhere else in the kernel, and each block says why it is sound. The
-//! kernel runs with interrupts off, except in user mode and in [`idle`], so that no lock here can be
-//! taken twice by one CPU. What belongs to a CPU is kept in `cpu::Cpu`, what the others see of it in
+//! kernel runs with interrupts off, except in user mode, in [`idle`] and in [`nap`]: what interrupts
+//! there takes no lock that is held then, so that no lock here can be taken twice by one CPU. What belongs to a CPU is kept in `cpu::Cpu`, what the others see of it in
 //! `peers`.
 
 mod acpi;
@@ -35,5 +35,5 @@ pub use panic::power_off;
 pub use peers::{cpu_count, this_cpu};
 pub use self_test::self_test;
 pub use smp::start_cpus;
-pub use time::{boot_unix_ns, idle, now_ns, random_u64, set_timer};
+pub use time::{boot_unix_ns, idle, nap, now_ns, random_u64, set_timer};
 pub use user::{FpuState, run_user};

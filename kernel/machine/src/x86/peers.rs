@@ -1,6 +1,6 @@
 //! What every CPU lets the others see: the address space it runs in and the one it has loaded.
 //!
-//! Law: a CPU writes its own [`Peer`] only. It says that it enters user mode *before* it compares
+//! Law: a CPU writes its own [`Peer`]. It says that it enters user mode *before* it compares
 //! the address space's stamp, and who changes an address space gives it a new stamp *before* looking
 //! who is in user mode (all of it sequentially consistent): so either the changer sees the CPU and
 //! expels it, or the CPU sees the new stamp and flushes. The kernel itself uses no translation of
@@ -8,7 +8,7 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{apic, cpu};
+use super::{apic, cpu, time};
 use crate::MAX_CPUS;
 
 /// A CPU as the others see it, on cache lines of its own.
@@ -22,9 +22,14 @@ pub(crate) struct Peer {
     loaded: AtomicU64,
     /// The stamp its CR3 was loaded for.
     stamp: AtomicU64,
+    /// Who sleeps until it leaves user mode, a bit each: the one field that others set.
+    watchers: AtomicU64,
 }
 
 const SWITCHING: u64 = u64::MAX;
+/// How often a CPU looks whether another has left user mode before it sleeps until then: a host may
+/// have taken that one's processor away, to give it to who looks.
+const TRIES: u32 = 300;
 
 static PEERS: [Peer; MAX_CPUS] = [const {
     Peer {
@@ -32,6 +37,7 @@ static PEERS: [Peer; MAX_CPUS] = [const {
         entries: AtomicU64::new(0),
         loaded: AtomicU64::new(0),
         stamp: AtomicU64::new(0),
+        watchers: AtomicU64::new(0),
     }
 }; MAX_CPUS];
 /// How many CPUs there are: those with a lower index have set themselves up.
@@ -75,7 +81,14 @@ pub(crate) fn activate(root: u64) {
 
 /// This CPU is in the kernel again.
 pub(crate) fn deactivate() {
-    this().active.store(0, Ordering::Release);
+    let this = this();
+    this.active.store(0, Ordering::SeqCst);
+    if this.watchers.load(Ordering::SeqCst) != 0 {
+        let watchers = this.watchers.swap(0, Ordering::SeqCst);
+        (0..cpu_count())
+            .filter(|cpu| watchers & 1 << cpu != 0)
+            .for_each(apic::kick);
+    }
 }
 
 /// Loads CR3 by `load` and tells the others what is in it then.
@@ -109,10 +122,23 @@ pub(crate) fn expel(root: u64) {
         }
         let entries = peer.entries.load(Ordering::SeqCst);
         apic::kick(index);
-        while peer.active.load(Ordering::SeqCst) == root
-            && peer.entries.load(Ordering::SeqCst) == entries
-        {
+        let has_left = || {
+            peer.active.load(Ordering::SeqCst) != root
+                || peer.entries.load(Ordering::SeqCst) != entries
+        };
+        for _ in 0..TRIES {
+            if has_left() {
+                break;
+            }
             core::hint::spin_loop();
         }
+        while !has_left() {
+            peer.watchers.fetch_or(1 << this_cpu(), Ordering::SeqCst);
+            if !has_left() {
+                time::nap();
+            }
+        }
+        peer.watchers
+            .fetch_and(!(1 << this_cpu()), Ordering::SeqCst);
     }
 }

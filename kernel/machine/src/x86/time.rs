@@ -86,6 +86,11 @@ pub fn idle() {
     if super::peers::cpu_count() > 1 {
         super::paging::load_kernel();
     }
+    nap();
+}
+
+/// As [`idle`], for a moment: the processor stays in the address space it was in.
+pub fn nap() {
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
 }

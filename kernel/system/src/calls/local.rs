@@ -172,13 +172,14 @@ pub fn sched_yield(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// sched_getaffinity(2): one processor.
+/// sched_getaffinity(2): all processors of the node where the thread is.
 pub fn sched_getaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, length, address, ..] = call.args;
     if length < 8 || length % 8 != 0 {
         return Err(Errno::EINVAL.into());
     }
-    call.write(address, &1_u64.to_le_bytes())?;
+    let set = call.system.processor_set();
+    call.write(address, &set.to_le_bytes())?;
     Ok(8)
 }
 

@@ -126,15 +126,25 @@ impl System {
                 kib(frames.free),
                 kib(frames.by_kind[3]),
             ),
-            GlobalFile::Stat => format!(
-                "cpu  {run} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {run} 0 0 {idle} 0 0 0 0 0 0\nctxt 0\nbtime {}\n\
-                 processes {}\nprocs_running {}\nprocs_blocked 0\n",
-                self.settings.boot_unix_ns / NS_PER_S,
-                self.last_serial,
-                self.ready_count() + 1,
-                run = self.ran_ns / TICK_NS,
-                idle = self.idle_ns / TICK_NS,
-            ),
+            GlobalFile::Stat => {
+                let line = |name: String, run: u64, idle: u64| {
+                    format!(
+                        "{name} {} 0 0 {} 0 0 0 0 0 0\n",
+                        run / TICK_NS,
+                        idle / TICK_NS
+                    )
+                };
+                let mut text = line("cpu ".to_string(), self.ran_ns, self.idle_ns);
+                for (cpu, processor) in self.processors.iter().enumerate() {
+                    text += &line(format!("cpu{cpu}"), processor.ran_ns, processor.idle_ns);
+                }
+                text + &format!(
+                    "ctxt 0\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
+                    self.settings.boot_unix_ns / NS_PER_S,
+                    self.last_serial,
+                    self.ready_count() + 1,
+                )
+            }
             GlobalFile::Uptime => format!(
                 "{}.{:02} {}.{:02}\n",
                 up / NS_PER_S,
@@ -151,9 +161,14 @@ impl System {
                 )
             }
             GlobalFile::Mounts => "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\n".to_string(),
-            GlobalFile::Cpuinfo => format!(
-                "processor\t: 0\nvendor_id\t: {HOST_NAME}\nmodel name\t: x86-64 processor\ncpu MHz\t\t: 1000.000\n\n"
-            ),
+            GlobalFile::Cpuinfo => (0..self.processors.len())
+                .map(|cpu| {
+                    format!(
+                        "processor\t: {cpu}\nvendor_id\t: {HOST_NAME}\nmodel name\t: x86-64 processor\n\
+                         cpu MHz\t\t: 1000.000\n\n"
+                    )
+                })
+                .collect(),
             GlobalFile::Cmdline => format!("{}\n", self.settings.command_line),
             GlobalFile::Version => format!("Linux version 6.1.0-{HOST_NAME} (Dunlin)\n"),
         }

@@ -98,18 +98,19 @@ pub fn setdomainname(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Err(Errno::EPERM.into())
 }
 
-/// getcpu(2): there is one.
+/// getcpu(2): the processor of the node; the node is one for memory.
 pub fn getcpu(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [cpu, node, ..] = call.args;
-    for address in [cpu, node] {
+    let here = call.thread().processor as u32;
+    for (address, value) in [(cpu, here), (node, 0)] {
         if address != 0 {
-            call.write(address, &[0; 4])?;
+            call.write(address, &value.to_le_bytes())?;
         }
     }
     Ok(0)
 }
 
-// ---- scheduling: one processor, everybody in turn ------------------------------------------------
+// ---- scheduling: everybody in turn ---------------------------------------------------------------
 
 const SCHED_FIFO: u64 = 1;
 const SCHED_RR: u64 = 2;
@@ -189,13 +190,19 @@ pub fn sched_rr_get_interval(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// sched_setaffinity(2): the one processor must be in the set.
+/// sched_setaffinity(2): a processor of the node must be in the set. Which one a thread runs on is
+/// not kept to.
 pub fn sched_setaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     own(call)?;
     let [_, length, address, ..] = call.args;
-    let bytes = call.read(address, length.min(128) as usize)?;
-    match bytes.first() {
-        Some(first) if first & 1 != 0 => Ok(0),
-        _ => Err(Errno::EINVAL.into()),
+    let mut set = call.read(address, length.min(128) as usize)?;
+    set.resize(8, 0);
+    let set = set
+        .iter()
+        .rev()
+        .fold(0_u64, |set, byte| set << 8 | u64::from(*byte));
+    if set & call.system.processor_set() == 0 {
+        return Err(Errno::EINVAL.into());
     }
+    Ok(0)
 }
