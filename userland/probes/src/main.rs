@@ -12,6 +12,7 @@ mod descriptors;
 mod events;
 mod exec;
 mod files;
+mod locks;
 mod memory;
 mod moves;
 mod pipes;
@@ -52,7 +53,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 58] = [
+const PROBES: [(&str, Probe); 64] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -69,19 +70,23 @@ const PROBES: [(&str, Probe); 58] = [
     ("eventfd", events::eventfd),
     ("exec", exec::exec),
     ("exit-status", processes::exit_status),
+    ("fifo", locks::fifo),
     ("file-append", files::append),
     ("file-offset", files::offset),
     ("file-truncate", files::truncate),
     ("file-unlinked", files::unlinked),
     ("floats", cpu::floats),
+    ("flock", locks::whole_file),
     ("fork-tree", processes::fork_tree),
     ("guard", memory::guard),
+    ("holes", locks::holes),
     ("ids", processes::ids),
     ("kill", processes::kill),
     ("mmap", memory::mmap),
     ("mremap", memory::mremap),
     ("orphan", processes::orphan),
     ("pages", memory::pages),
+    ("permissions", locks::permissions),
     ("pidfd", events::pidfd),
     ("pipe-blocked-read", pipes::blocked_read),
     ("pipe-blocked-write", pipes::blocked_write),
@@ -90,6 +95,8 @@ const PROBES: [(&str, Probe); 58] = [
     ("poll", pipes::poll),
     ("proc-self", system::proc_self),
     ("random", system::random),
+    ("record-locks", locks::records),
+    ("record-wait", locks::record_wait),
     ("registers", cpu::registers),
     ("shared-file", shared::file),
     ("shared-memory", shared::memory),

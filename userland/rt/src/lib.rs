@@ -10,6 +10,7 @@ compile_error!("user programs are Linux x86-64 programs");
 pub mod cpu;
 pub mod events;
 pub mod files;
+pub mod locks;
 pub mod memory;
 pub mod process;
 pub mod raw;
