@@ -107,6 +107,7 @@ macro_rules! for_each_call {
             99 sysinfo Home [Out(Fixed(112))];
             100 times Home [MaybeOut(Fixed(32))];
             102 getuid Local [];
+            103 syslog Home [Value, MaybeOut(Given(2)), Value];
             104 getgid Local [];
             105 setuid Split [Value];
             106 setgid Split [Value];

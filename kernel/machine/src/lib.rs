@@ -15,6 +15,7 @@
 #[cfg(target_os = "none")]
 extern crate alloc;
 
+mod journal;
 pub mod symbols;
 mod types;
 
@@ -22,6 +23,8 @@ pub use types::{
     Access, BootInfo, CpuFeatures, Exit, FRAME_KINDS, FrameCounts, FrameKind, MAX_CPUS, MsiVector,
     OutOfMemory, PAGE_SIZE, Registers, USER_END,
 };
+
+pub use journal::{JOURNAL_BYTES, journal_end, journal_lines, log};
 
 #[cfg(target_os = "none")]
 mod x86;
@@ -48,13 +51,13 @@ pub use fake::{
     user::{FpuState, cpu_features, run_user},
 };
 
-/// Writes one line to the console: seconds since boot in brackets, then the text.
+/// Writes one line to the console and to the journal: seconds since boot in brackets, then the text.
 ///
 /// Works before the heap exists and never allocates.
 #[macro_export]
 macro_rules! log {
     ($($argument:tt)*) => {
-        $crate::log_line(::core::format_args!($($argument)*))
+        $crate::log(::core::format_args!($($argument)*))
     };
 }
 

@@ -6,7 +6,7 @@
 //! else from home.
 
 use crate::body::Body;
-use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_PROGRAM};
+use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_PROGRAM, PROC_BYTES};
 use crate::dispatch::{
     CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, LocalCall, PATH_MAX, result_of,
 };
@@ -40,6 +40,7 @@ pub struct Loaded {
     interpreter_file: u32,
     name: Vec<u8>,
     line: Vec<u8>,
+    environment: Vec<u8>,
 }
 
 /// A file that was opened, and its first page or another part of it: one answer of home. Kept in the
@@ -104,6 +105,11 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
         .iter()
         .flat_map(|arg| arg.iter().copied().chain([0]))
         .collect();
+    let environment = envp
+        .iter()
+        .flat_map(|variable| variable.iter().copied().chain([0]))
+        .take(PROC_BYTES)
+        .collect();
     let names = Arguments { argv, envp, execfn };
     let ids = call.body().ids;
     let ids = Ids {
@@ -120,6 +126,7 @@ fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
         interpreter_file: interpreter.map_or(image.file.home_file, |image| image.file.home_file),
         name,
         line,
+        environment,
     })
 }
 
@@ -245,7 +252,8 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         request.inputs.set(0, loaded.name.clone());
         request
             .inputs
-            .set(1, loaded.line[..loaded.line.len().min(PATH_MAX)].to_vec());
+            .set(1, loaded.line[..loaded.line.len().min(PROC_BYTES)].to_vec());
+        request.inputs.set(2, loaded.environment.clone());
         Ok(request)
     });
     let answer = match answer {

@@ -155,6 +155,10 @@ pub struct Home {
     pub limits: [(u64, u64); crate::body::LIMITS],
     /// Its nice value (getpriority(2)); everybody has a turn of the same length all the same.
     pub nice: i32,
+    /// `oom_score_adj` of proc(5): kept, and not acted on.
+    pub oom_score_adj: i32,
+    /// The environment that its program began with, each variable ended by NUL.
+    pub environment: Vec<u8>,
     /// Its supplementary groups.
     pub groups: Vec<u32>,
     /// Timers of timer_create(2).

@@ -21,6 +21,7 @@ pub mod futex;
 pub mod hand_over;
 pub mod home;
 pub mod life;
+mod load;
 pub mod memory;
 pub mod observe;
 mod peers;

@@ -125,6 +125,9 @@ pub struct System {
     pub(crate) wishing: BTreeSet<u32>,
     /// A guest has arrived and has not run yet.
     pub(crate) arrived: bool,
+    pub(crate) load: crate::load::Load,
+    /// What was logged before this byte is not shown any more.
+    pub(crate) journal_cleared: u64,
     power_off: Option<u8>,
     /// When the others are next told how this node is doing.
     info_at: u64,
@@ -238,6 +241,8 @@ impl System {
             ran_ns: 0,
             wishing: BTreeSet::new(),
             arrived: false,
+            load: crate::load::Load::default(),
+            journal_cleared: 0,
             power_off: None,
             info_at: 0,
             #[cfg(test)]
@@ -251,6 +256,8 @@ impl System {
     /// Tells the other nodes, with the next greeting, how this one is doing.
     fn refresh_info(&mut self) {
         self.info_at = self.now + INFO_NS;
+        let running = self.running();
+        self.load.sample(self.now, running);
         let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
             memory_frames: frames.total,

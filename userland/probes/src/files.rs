@@ -26,6 +26,11 @@ impl Scratch {
         Scratch(Path::new(folder).join(format!("probe-{name}-{}", std::process::id())))
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Opens the file anew for reading and writing, empty.
     pub(crate) fn create(&self) -> Result<File, String> {
         OpenOptions::new()

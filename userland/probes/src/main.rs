@@ -12,6 +12,7 @@ mod descriptors;
 mod events;
 mod exec;
 mod files;
+mod locks;
 mod memory;
 mod moves;
 mod pipes;
@@ -70,13 +71,16 @@ const PROBES: [(&str, Probe); 64] = [
     ("eventfd", events::eventfd),
     ("exec", exec::exec),
     ("exit-status", processes::exit_status),
+    ("fifo", locks::fifo),
     ("file-append", files::append),
     ("file-offset", files::offset),
     ("file-truncate", files::truncate),
     ("file-unlinked", files::unlinked),
     ("floats", cpu::floats),
+    ("flock", locks::whole_file),
     ("fork-tree", processes::fork_tree),
     ("guard", memory::guard),
+    ("holes", locks::holes),
     ("ids", processes::ids),
     ("kill", processes::kill),
     ("messages", sockets::messages),
@@ -84,6 +88,7 @@ const PROBES: [(&str, Probe); 64] = [
     ("mremap", memory::mremap),
     ("orphan", processes::orphan),
     ("pages", memory::pages),
+    ("permissions", locks::permissions),
     ("pidfd", events::pidfd),
     ("pipe-blocked-read", pipes::blocked_read),
     ("pipe-blocked-write", pipes::blocked_write),
@@ -92,6 +97,8 @@ const PROBES: [(&str, Probe); 64] = [
     ("poll", pipes::poll),
     ("proc-self", system::proc_self),
     ("random", system::random),
+    ("record-locks", locks::records),
+    ("record-wait", locks::record_wait),
     ("registers", cpu::registers),
     ("semaphores", sockets::semaphores),
     ("shared-file", shared::file),

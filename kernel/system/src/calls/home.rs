@@ -6,6 +6,7 @@ mod handles;
 mod ids;
 mod images;
 mod jobs;
+mod machines;
 mod options;
 mod posix_timers;
 mod signals;
@@ -17,6 +18,7 @@ pub use handles::*;
 pub use ids::*;
 pub use images::*;
 pub use jobs::*;
+pub use machines::*;
 pub use options::*;
 pub use posix_timers::*;
 pub use signals::*;
@@ -36,28 +38,12 @@ use crate::wait::{Stop, WaitQueue};
 use abi::{Errno, signal};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use machine::PAGE_SIZE;
 use migrate::HomeRecord;
 use wire::{Message, Pid};
 
-const NS_PER_S: u64 = 1_000_000_000;
 /// Processes of one home at most (Linux' default `pid_max`), and the least memory for each.
 const PROCESSES_MAX: usize = 32_768;
 const FRAMES_PER_PROCESS: u64 = 16;
-
-/// sysinfo(2): of the home node.
-pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let frames = machine::frame_counts();
-    let mut bytes = alloc::vec![0; 112];
-    bytes[..8].copy_from_slice(&(call.system.now / NS_PER_S).to_le_bytes());
-    bytes[32..40].copy_from_slice(&(frames.total * PAGE_SIZE as u64).to_le_bytes());
-    bytes[40..48].copy_from_slice(&(frames.free * PAGE_SIZE as u64).to_le_bytes());
-    let processes = call.system.homes.len().min(usize::from(u16::MAX)) as u16;
-    bytes[80..82].copy_from_slice(&processes.to_le_bytes());
-    bytes[104..108].copy_from_slice(&1_u32.to_le_bytes());
-    call.outputs.set(0, bytes);
-    Ok(0)
-}
 
 // ---- the kernel's own requests -------------------------------------------------------------------
 
@@ -117,6 +103,8 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         ids: parent.ids,
         limits: parent.limits,
         nice: parent.nice,
+        oom_score_adj: parent.oom_score_adj,
+        environment: parent.environment.clone(),
         groups: parent.groups.clone(),
         ..Home::blank(child, now, &wakes)
     };
@@ -226,6 +214,8 @@ impl Home {
             ids: Ids::default(),
             limits: crate::life::LIMIT_DEFAULTS,
             nice: 0,
+            oom_score_adj: 0,
+            environment: Vec::new(),
             groups: Vec::new(),
             timers: crate::timers::ProcessTimers::default(),
             signalled: alloc::sync::Arc::new(WaitQueue::new(wakes)),

@@ -178,6 +178,9 @@ impl FileSystem {
             root.set(b"proc", self.proc_root().clone());
         }
         self.add_pts();
+        if let Some(shm) = self.make_directories(&[b"dev".to_vec(), b"shm".to_vec()]) {
+            shm.change(|held| held.mode = S_IFDIR | 0o1777);
+        }
     }
 
     /// /dev/pts, and the link by which some programs find what makes pseudo-terminals.

@@ -519,6 +519,21 @@ impl FileState {
         Ok(file.describe())
     }
 
+    /// What `/proc/PID/fdinfo/N` tells.
+    ///
+    /// # Errors
+    /// `ENOENT` if it is not open.
+    pub fn information(&self, fd: u32) -> Result<Vec<u8>, Errno> {
+        let row = self.row(fd).map_err(|_| Errno::ENOENT)?;
+        let flags = row.file.flags() | if row.close_on_exec { O_CLOEXEC } else { 0 };
+        let text = format!(
+            "pos:\t{}\nflags:\t0{flags:o}\nmnt_id:\t20\nino:\t{}\n",
+            row.file.offset(),
+            row.file.inode.number()
+        );
+        Ok(text.into_bytes())
+    }
+
     /// Whether a `write` that was cut short goes on when the caller calls again with the rest: true
     /// unless the descriptor does not wait.
     pub fn write_goes_on(&self, fd: u32) -> bool {

@@ -27,15 +27,6 @@ pub(super) enum Side {
     Write = 1,
 }
 
-impl Side {
-    fn other(self) -> Side {
-        match self {
-            Side::Read => Side::Write,
-            Side::Write => Side::Read,
-        }
-    }
-}
-
 /// Whether the caller waits or wants `EAGAIN`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Patience {
@@ -68,8 +59,8 @@ struct Ring {
     writers: u32,
     /// How often an end was opened, by side.
     openings: [u64; 2],
-    /// Who waits in an opening: its side, and the openings of the other side it has seen.
-    openers: BTreeMap<u32, (Side, u64)>,
+    /// Who waits in an opening, or did: its side, and whether the other side has let it in.
+    openers: BTreeMap<u32, (Side, bool)>,
 }
 
 impl Ring {
@@ -79,9 +70,8 @@ impl Ring {
             Side::Read => self.readers,
             Side::Write => self.writers,
         };
-        let openings = self.openings[side.other() as usize];
         let mut openers = self.openers.values();
-        there > 0 || openers.any(|(waits, seen)| *waits == side && *seen != openings)
+        there > 0 || openers.any(|opener| *opener == (side, true))
     }
 
     /// Bytes that fit into pages nobody uses.
@@ -185,30 +175,31 @@ impl Pipe {
         opens: impl Fn(u32) -> bool,
     ) -> Result<(), Stop> {
         let mut ring = self.ring.lock();
+        let waiter = match patience {
+            Patience::Wait(waiter) => Some(waiter),
+            Patience::Never => None,
+        };
+        // Who was let in may find the other side gone again.
+        let let_in = waiter.and_then(|waiter| ring.openers.remove(&waiter)) == Some((side, true));
+        let mut met = false;
+        for (waiter, (other, let_in)) in &mut ring.openers {
+            if *other != side && (*let_in || opens(*waiter)) {
+                (*let_in, met) = (true, true);
+            }
+        }
         let there = match side {
             Side::Read => ring.writers,
             Side::Write => ring.readers,
         };
-        let waiter = match (patience, side) {
-            _ if there > 0 => return Ok(()),
-            (Patience::Never, Side::Read) => return Ok(()),
-            (Patience::Never, Side::Write) => None,
-            (Patience::Wait(waiter), _) => Some(waiter),
-        };
-        let openings = ring.openings[side.other() as usize];
-        // Whoever waits in its opening counts, and the other side may have come and gone.
-        let came = waiter.and_then(|waiter| ring.openers.remove(&waiter));
-        if came.is_some_and(|(waited, seen)| waited == side && seen != openings) {
+        if there > 0 || met || let_in {
             return Ok(());
         }
-        let mut others = ring.openers.iter();
-        if others.any(|(waiter, (other, _))| *other != side && opens(*waiter)) {
-            return Ok(());
-        }
-        let Some(waiter) = waiter else {
-            return Err(Errno::ENXIO.into());
+        let waiter = match (waiter, side) {
+            (Some(waiter), _) => waiter,
+            (None, Side::Read) => return Ok(()),
+            (None, Side::Write) => return Err(Errno::ENXIO.into()),
         };
-        ring.openers.insert(waiter, (side, openings));
+        ring.openers.insert(waiter, (side, false));
         self.readable.wait(waiter);
         Err(Stop::Wait)
     }

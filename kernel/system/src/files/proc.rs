@@ -25,6 +25,13 @@ pub enum GlobalFile {
     Cpuinfo,
     Cmdline,
     Version,
+    Filesystems,
+    Swaps,
+    Partitions,
+    Diskstats,
+    Devices,
+    /// A file below /proc/sys, by its path there.
+    Sys(&'static str),
 }
 
 /// A file of one process.
@@ -49,6 +56,17 @@ pub enum ProcessFile {
     Comm,
     Exe,
     Cwd,
+    Root,
+    Limits,
+    Mounts,
+    Mountinfo,
+    Cgroup,
+    Wchan,
+    OomScore,
+    OomScoreAdj,
+    Loginuid,
+    /// The file `fdinfo/N`; asked for only when it belongs to another process than the caller.
+    Fdinfo(u32),
     /// The link `fd/N`; asked for only when it belongs to another process than the caller.
     Fd(u32),
 }
@@ -102,6 +120,10 @@ pub trait ProcView: super::Peers {
     /// # Errors
     /// `ENOENT` if there is none.
     fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno>;
+    /// The threads of a process, its first one perhaps left out.
+    fn threads(&self, _pid: u32) -> Vec<u32> {
+        Vec::new()
+    }
     /// User and group of a process.
     fn owner(&self, _pid: u32) -> (u32, u32) {
         (0, 0)
@@ -136,11 +158,17 @@ pub(super) enum ProcNode {
     Process(u32),
     Descriptors(u32),
     Descriptor(u32, u32),
+    Infos(u32),
+    Tasks(u32),
     Cluster,
+    /// A directory below the root, by its path.
+    Folder(&'static str),
+    /// `thread-self`.
+    ThreadSelf,
     Entry(ProcEntry),
 }
 
-const GLOBAL: [(&str, GlobalFile); 8] = [
+const GLOBAL: [(&str, GlobalFile); 13] = [
     ("meminfo", GlobalFile::Meminfo),
     ("stat", GlobalFile::Stat),
     ("uptime", GlobalFile::Uptime),
@@ -149,9 +177,65 @@ const GLOBAL: [(&str, GlobalFile); 8] = [
     ("cpuinfo", GlobalFile::Cpuinfo),
     ("cmdline", GlobalFile::Cmdline),
     ("version", GlobalFile::Version),
+    ("filesystems", GlobalFile::Filesystems),
+    ("swaps", GlobalFile::Swaps),
+    ("partitions", GlobalFile::Partitions),
+    ("diskstats", GlobalFile::Diskstats),
+    ("devices", GlobalFile::Devices),
 ];
 
-const PROCESS: [(&str, ProcessFile); 15] = [
+/// The files below /proc/sys.
+const SETTINGS: [&str; 24] = [
+    "kernel/hostname",
+    "kernel/domainname",
+    "kernel/ostype",
+    "kernel/osrelease",
+    "kernel/version",
+    "kernel/pid_max",
+    "kernel/threads-max",
+    "kernel/ngroups_max",
+    "kernel/cap_last_cap",
+    "kernel/randomize_va_space",
+    "kernel/core_pattern",
+    "kernel/printk",
+    "kernel/random/boot_id",
+    "kernel/random/uuid",
+    "kernel/random/entropy_avail",
+    "kernel/random/poolsize",
+    "vm/overcommit_memory",
+    "vm/overcommit_ratio",
+    "vm/max_map_count",
+    "vm/mmap_min_addr",
+    "vm/swappiness",
+    "fs/file-max",
+    "fs/nr_open",
+    "fs/pipe-max-size",
+];
+
+/// The directories of them: parent first.
+const FOLDERS: [&str; 5] = ["", "kernel", "kernel/random", "vm", "fs"];
+
+/// The part of a path below /proc/sys that is directly in `folder`.
+fn directly_in(path: &'static str, folder: &str) -> Option<&'static str> {
+    let below = match folder {
+        "" => path,
+        _ => path.strip_prefix(folder)?.strip_prefix('/')?,
+    };
+    (!below.is_empty() && !below.contains('/')).then_some(below)
+}
+
+/// What is in a directory of /proc/sys.
+fn settings(folder: &'static str) -> impl Iterator<Item = (&'static str, ProcNode)> {
+    let folders = FOLDERS.iter().map(|path| (*path, ProcNode::Folder(path)));
+    let files = SETTINGS.iter().map(|path| {
+        let file = GlobalFile::Sys(path);
+        (*path, ProcNode::Entry(ProcEntry::Global(file)))
+    });
+    let all = folders.chain(files);
+    all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
+}
+
+const PROCESS: [(&str, ProcessFile); 24] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -167,6 +251,15 @@ const PROCESS: [(&str, ProcessFile); 15] = [
     ("comm", ProcessFile::Comm),
     ("exe", ProcessFile::Exe),
     ("cwd", ProcessFile::Cwd),
+    ("root", ProcessFile::Root),
+    ("limits", ProcessFile::Limits),
+    ("mounts", ProcessFile::Mounts),
+    ("mountinfo", ProcessFile::Mountinfo),
+    ("cgroup", ProcessFile::Cgroup),
+    ("wchan", ProcessFile::Wchan),
+    ("oom_score", ProcessFile::OomScore),
+    ("oom_score_adj", ProcessFile::OomScoreAdj),
+    ("loginuid", ProcessFile::Loginuid),
 ];
 
 const CLUSTER: [(&str, ClusterFile); 7] = [
@@ -215,13 +308,18 @@ impl Viewer<'_> {
                 }
                 match name {
                     b"self" => Some(ProcNode::SelfLink),
+                    b"thread-self" => Some(ProcNode::ThreadSelf),
                     b"cluster" => Some(ProcNode::Cluster),
+                    b"sys" => Some(ProcNode::Folder("")),
                     _ => find(&GLOBAL, name).map(|file| ProcNode::Entry(ProcEntry::Global(file))),
                 }
             }
             ProcNode::Process(pid) if self.view.exists(pid) => {
-                if name == b"fd" {
-                    return Some(ProcNode::Descriptors(pid));
+                match name {
+                    b"fd" => return Some(ProcNode::Descriptors(pid)),
+                    b"fdinfo" => return Some(ProcNode::Infos(pid)),
+                    b"task" => return Some(ProcNode::Tasks(pid)),
+                    _ => {}
                 }
                 find(&PROCESS, name).map(|file| ProcNode::Entry(ProcEntry::Process(pid, file)))
             }
@@ -229,6 +327,22 @@ impl Viewer<'_> {
                 let fd = number(name)?;
                 self.has_descriptor(pid, fd)
                     .then_some(ProcNode::Descriptor(pid, fd))
+            }
+            ProcNode::Infos(pid) => {
+                let fd = number(name)?;
+                let file = ProcEntry::Process(pid, ProcessFile::Fdinfo(fd));
+                self.has_descriptor(pid, fd)
+                    .then_some(ProcNode::Entry(file))
+            }
+            ProcNode::Tasks(pid) => {
+                let tid = number(name)?;
+                let known = tid == pid || self.view.threads(pid).contains(&tid);
+                known.then_some(ProcNode::Process(pid))
+            }
+            ProcNode::Folder(folder) => {
+                let mut all = settings(folder);
+                let found = all.find(|(known, _)| known.as_bytes() == name)?;
+                Some(found.1)
             }
             ProcNode::Cluster => {
                 find(&CLUSTER, name).map(|file| ProcNode::Entry(ProcEntry::Cluster(file)))
@@ -250,7 +364,9 @@ impl Viewer<'_> {
             ProcNode::Root => {
                 add(3, b"self", ProcNode::SelfLink);
                 add(4, b"cluster", ProcNode::Cluster);
-                for (cookie, (name, file)) in (5..).zip(GLOBAL) {
+                add(5, b"thread-self", ProcNode::ThreadSelf);
+                add(6, b"sys", ProcNode::Folder(""));
+                for (cookie, (name, file)) in (7..).zip(GLOBAL) {
                     add(
                         cookie,
                         name.as_bytes(),
@@ -270,7 +386,9 @@ impl Viewer<'_> {
             }
             ProcNode::Process(pid) if self.view.exists(pid) => {
                 add(3, b"fd", ProcNode::Descriptors(pid));
-                for (cookie, (name, file)) in (4..).zip(PROCESS) {
+                add(4, b"fdinfo", ProcNode::Infos(pid));
+                add(5, b"task", ProcNode::Tasks(pid));
+                for (cookie, (name, file)) in (6..).zip(PROCESS) {
                     let child = ProcNode::Entry(ProcEntry::Process(pid, file));
                     add(cookie, name.as_bytes(), child);
                 }
@@ -283,6 +401,32 @@ impl Viewer<'_> {
                         name.as_bytes(),
                         ProcNode::Descriptor(pid, fd),
                     );
+                }
+            }
+            ProcNode::Infos(pid) => {
+                for fd in self.descriptors(pid) {
+                    let file = ProcEntry::Process(pid, ProcessFile::Fdinfo(fd));
+                    let name = format!("{fd}");
+                    add(3 + u64::from(fd), name.as_bytes(), ProcNode::Entry(file));
+                }
+            }
+            ProcNode::Tasks(pid) => {
+                let mut tids = self.view.threads(pid);
+                tids.push(pid);
+                tids.sort_unstable();
+                tids.dedup();
+                for tid in tids {
+                    let name = format!("{tid}");
+                    add(
+                        FIRST_PID_COOKIE + u64::from(tid),
+                        name.as_bytes(),
+                        ProcNode::Process(pid),
+                    );
+                }
+            }
+            ProcNode::Folder(folder) => {
+                for (cookie, (name, node)) in (3..).zip(settings(folder)) {
+                    add(cookie, name.as_bytes(), node);
                 }
             }
             ProcNode::Cluster => {
@@ -303,6 +447,14 @@ impl Viewer<'_> {
     pub(super) fn link(&self, node: ProcNode) -> Result<Vec<u8>, Errno> {
         match node {
             ProcNode::SelfLink => Ok(format!("{}", self.pid).into_bytes()),
+            ProcNode::ThreadSelf => Ok(format!("{0}/task/{0}", self.pid).into_bytes()),
+            // The caller's own table is with the call.
+            ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Cwd)) if pid == self.pid => {
+                self.state.directory()
+            }
+            ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Root)) if pid == self.pid => {
+                self.state.root.path()
+            }
             ProcNode::Descriptor(pid, fd) if pid == self.pid => self.state.describe(fd),
             ProcNode::Descriptor(pid, fd) => {
                 self.view.link(ProcEntry::Process(pid, ProcessFile::Fd(fd)))
@@ -319,6 +471,8 @@ impl ProcNode {
         match self {
             ProcNode::Process(pid)
             | ProcNode::Descriptors(pid)
+            | ProcNode::Infos(pid)
+            | ProcNode::Tasks(pid)
             | ProcNode::Descriptor(pid, _)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(pid),
             _ => None,
@@ -326,28 +480,29 @@ impl ProcNode {
     }
 
     fn is_link(self) -> bool {
-        use ProcessFile::{Cwd, Exe};
+        use ProcessFile::{Cwd, Exe, Root};
         matches!(
             self,
             ProcNode::SelfLink
+                | ProcNode::ThreadSelf
                 | ProcNode::Descriptor(..)
-                | ProcNode::Entry(ProcEntry::Process(_, Exe | Cwd))
+                | ProcNode::Entry(ProcEntry::Process(_, Exe | Cwd | Root))
         )
     }
 
     /// Type and permission bits.
     pub(super) fn mode(self) -> u32 {
         use ClusterFile::{Control, Observer, Ping, Policy};
-        use ProcessFile::{CantMove, Environ, Goto};
+        use ProcessFile::{CantMove, Environ, Goto, OomScoreAdj};
         match self {
             node if node.is_link() => S_IFLNK | 0o777,
-            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove))
+            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove | OomScoreAdj))
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {
                 S_IFREG | 0o644
             }
             ProcNode::Entry(ProcEntry::Process(_, Environ)) => S_IFREG | 0o400,
             ProcNode::Entry(_) => S_IFREG | 0o444,
-            ProcNode::Descriptors(_) => S_IFDIR | 0o500,
+            ProcNode::Descriptors(_) | ProcNode::Infos(_) => S_IFDIR | 0o500,
             _ => S_IFDIR | 0o555,
         }
     }
@@ -359,10 +514,27 @@ impl ProcNode {
             ProcNode::Root => 1,
             ProcNode::SelfLink => 2,
             ProcNode::Cluster => 3,
-            ProcNode::Entry(ProcEntry::Global(file)) => 16 + file as u64,
+            ProcNode::ThreadSelf => 4,
             ProcNode::Entry(ProcEntry::Cluster(file)) => 64 + file as u64,
+            ProcNode::Folder(path) => {
+                let place = FOLDERS.iter().position(|folder| *folder == path);
+                128 + place.unwrap_or(0) as u64
+            }
+            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(path))) => {
+                let place = SETTINGS.iter().position(|setting| *setting == path);
+                256 + place.unwrap_or(0) as u64
+            }
+            ProcNode::Entry(ProcEntry::Global(file)) => {
+                let place = GLOBAL.iter().position(|row| row.1 == file);
+                16 + place.unwrap_or(0) as u64
+            }
             ProcNode::Process(pid) => of(pid, 1),
             ProcNode::Descriptors(pid) => of(pid, 2),
+            ProcNode::Infos(pid) => of(pid, 3),
+            ProcNode::Tasks(pid) => of(pid, 4),
+            ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(fd))) => {
+                of(pid, 0x8000 + u64::from(fd % 0x8000))
+            }
             ProcNode::Descriptor(pid, fd)
             | ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fd(fd))) => {
                 of(pid, 0x1000 + u64::from(fd))
@@ -378,13 +550,24 @@ impl ProcNode {
     pub(super) fn parent(self) -> Option<ProcNode> {
         match self {
             ProcNode::Root => None,
+            ProcNode::Folder("") => Some(ProcNode::Root),
+            ProcNode::Folder(path) | ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(path))) => {
+                let end = path.rfind('/').unwrap_or(0);
+                let above = FOLDERS.iter().find(|folder| **folder == &path[..end]);
+                Some(ProcNode::Folder(above.copied().unwrap_or("")))
+            }
             ProcNode::SelfLink
+            | ProcNode::ThreadSelf
             | ProcNode::Process(_)
             | ProcNode::Cluster
             | ProcNode::Entry(ProcEntry::Global(_)) => Some(ProcNode::Root),
-            ProcNode::Descriptors(pid) | ProcNode::Entry(ProcEntry::Process(pid, _)) => {
-                Some(ProcNode::Process(pid))
+            ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(_))) => {
+                Some(ProcNode::Infos(pid))
             }
+            ProcNode::Descriptors(pid)
+            | ProcNode::Infos(pid)
+            | ProcNode::Tasks(pid)
+            | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(ProcNode::Process(pid)),
             ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
             ProcNode::Entry(ProcEntry::Cluster(_)) => Some(ProcNode::Cluster),
         }
@@ -395,6 +578,10 @@ impl ProcNode {
         match self {
             ProcNode::Process(pid) => format!("/{pid}").into_bytes(),
             ProcNode::Descriptors(pid) => format!("/{pid}/fd").into_bytes(),
+            ProcNode::Infos(pid) => format!("/{pid}/fdinfo").into_bytes(),
+            ProcNode::Tasks(pid) => format!("/{pid}/task").into_bytes(),
+            ProcNode::Folder("") => b"/sys".to_vec(),
+            ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),
             ProcNode::Cluster => b"/cluster".to_vec(),
             _ => Vec::new(),
         }

@@ -4,9 +4,11 @@
 //! for there. Formats are those of proc(5) where Linux has the file.
 
 mod bodies;
+mod cluster;
 mod moving;
 mod node;
 mod process;
+mod sys;
 
 use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile};
 use crate::system::System;
@@ -44,6 +46,12 @@ impl ProcView for System {
         self.homes.contains_key(&pid)
     }
 
+    fn threads(&self, pid: u32) -> Vec<u32> {
+        let home = self.homes.get(&pid);
+        home.map(|home| home.threads.keys().copied().collect())
+            .unwrap_or_default()
+    }
+
     fn owner(&self, pid: u32) -> (u32, u32) {
         let ids = self.homes.get(&pid).map(|home| home.ids);
         ids.map_or((0, 0), |ids| (ids.euid, ids.egid))
@@ -76,6 +84,14 @@ impl ProcView for System {
             ProcEntry::Process(pid, ProcessFile::Goto) => self.go(pid, text, writer)?,
             ProcEntry::Cluster(ClusterFile::Ping) => self.measure(writer, text)?,
             ProcEntry::Cluster(ClusterFile::Control) => self.control(text)?,
+            ProcEntry::Process(pid, ProcessFile::OomScoreAdj) => {
+                let value: i32 = text.parse().map_err(|_| Errno::EINVAL)?;
+                if !(-1000..=1000).contains(&value) {
+                    return Err(Errno::EINVAL.into());
+                }
+                let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+                home.oom_score_adj = value;
+            }
             _ => return Err(Errno::EACCES.into()),
         }
         Ok(bytes.len())
@@ -90,6 +106,10 @@ impl ProcView for System {
             ProcEntry::Process(pid, ProcessFile::Fd(fd)) => {
                 let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
                 files.ok_or(Errno::ENOENT)?.describe(fd)
+            }
+            ProcEntry::Process(pid, ProcessFile::Root) => {
+                let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
+                files.ok_or(Errno::ENOENT)?.root.path()
             }
             ProcEntry::Process(pid, ProcessFile::Cwd) => {
                 let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());

@@ -1,150 +1,35 @@
-//! What /proc shows of the node and of the cluster.
+//! What /proc shows of the node as a whole.
 //!
-//! Law: a text is made whole when it is read from its start. Formats are those of proc(5) where Linux
-//! has the file.
+//! Law: a text is made whole when it is read from its start. Formats are those of proc(5).
 
 use super::{NS_PER_S, TICK_NS};
 use crate::calls::local::HOST_NAME;
-use crate::files::{ClusterFile, GlobalFile};
+use crate::files::GlobalFile;
 use crate::system::System;
-use crate::wait::Stop;
-use abi::Errno;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write as _;
 use machine::PAGE_SIZE;
-use node::PeerState;
+
+/// `/proc/mounts`.
+pub(super) const MOUNTS: &str = "root / tmpfs rw,relatime 0 0\nproc /proc proc rw,relatime 0 0\n";
+/// `/proc/PID/mountinfo`.
+pub(super) const MOUNTINFO: &str = "20 1 0:20 / / rw,relatime - tmpfs root rw\n\
+     21 20 0:21 / /proc rw,relatime - proc proc rw\n";
 
 impl System {
-    /// `/proc/cluster/control`: `poweroff [STATUS]`.
-    pub(super) fn control(&mut self, text: &str) -> Result<(), Stop> {
-        let mut words = text.split_ascii_whitespace();
-        match (words.next(), words.next(), words.next()) {
-            (Some("poweroff"), status, None) => {
-                let status = status.unwrap_or("0").parse().map_err(|_| Errno::EINVAL)?;
-                self.request_power_off(status);
-                Ok(())
-            }
-            _ => Err(Errno::EINVAL.into()),
-        }
-    }
-
-    pub(super) fn cluster(&self, file: ClusterFile) -> String {
-        let mut text = String::new();
-        match file {
-            ClusterFile::Nodes => {
-                text.push_str(
-                    "node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\n",
-                );
-                let frames = machine::frame_counts();
-                let mut lines = alloc::vec![(
-                    self.me.0,
-                    format!(
-                        "{}\tself\t0\t{}\t{}\t{}\t0\n",
-                        self.me.0,
-                        frames.total,
-                        frames.free,
-                        self.bodies.len()
-                    )
-                )];
-                for peer in self.net.peers() {
-                    let state = if peer.state == PeerState::Alive {
-                        "alive"
-                    } else {
-                        "silent"
-                    };
-                    let line = format!(
-                        "{}\t{state}\t{}\t{}\t{}\t{}\t{}\n",
-                        peer.id.0,
-                        peer.rtt_smoothed_ns.unwrap_or(0) / 1000,
-                        peer.info.memory_frames,
-                        peer.info.free_frames,
-                        peer.info.processes,
-                        self.now.saturating_sub(peer.last_heard_ns) / 1_000_000,
-                    );
-                    lines.push((peer.id.0, line));
-                }
-                lines.sort();
-                text.extend(lines.into_iter().map(|(_, line)| line));
-            }
-            ClusterFile::SelfNode => {
-                let frames = machine::frame_counts();
-                let _ = writeln!(text, "node {}\nboot {:x}", self.me.0, self.boot.0);
-                let _ = writeln!(
-                    text,
-                    "frames_total {}\nframes_free {}",
-                    frames.total, frames.free
-                );
-                let kinds = ["kernel", "pagetable", "user", "cache", "network", "device"];
-                for (kind, count) in kinds.iter().zip(frames.by_kind) {
-                    let _ = writeln!(text, "frames_{kind} {count}");
-                }
-                let _ = writeln!(
-                    text,
-                    "homes {}\nbodies {}",
-                    self.homes.len(),
-                    self.bodies.len()
-                );
-                let _ = writeln!(
-                    text,
-                    "outgoing {}\nincoming {}",
-                    self.outgoing.len(),
-                    self.incoming.len()
-                );
-                for peer in self.net.peers() {
-                    let counters = peer.counters;
-                    let _ = writeln!(
-                        text,
-                        "link {} sent {} retransmitted {} received {} duplicates {} dropped {}",
-                        peer.id.0,
-                        counters.sent,
-                        counters.retransmitted,
-                        counters.received,
-                        counters.duplicates,
-                        counters.dropped
-                    );
-                }
-            }
-            ClusterFile::Policy => text.push_str("manual\n"),
-            ClusterFile::Ping => text = self.measurement(),
-            _ => {}
-        }
-        text
+    /// How many run, or could.
+    pub(crate) fn running(&self) -> u64 {
+        let processors = self.processors.iter();
+        let busy = processors.filter(|processor| processor.running.is_some());
+        (self.ready_count() + busy.count()) as u64
     }
 
     pub(super) fn global(&self, file: GlobalFile) -> String {
-        let frames = machine::frame_counts();
-        let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
         let up = self.now;
         match file {
-            GlobalFile::Meminfo => format!(
-                "MemTotal:       {} kB\nMemFree:        {} kB\nMemAvailable:   {} kB\nBuffers:        0 kB\n\
-                 Cached:         {} kB\nSwapCached:     0 kB\nSwapTotal:      0 kB\nSwapFree:       0 kB\n\
-                 Shmem:          0 kB\n",
-                kib(frames.total),
-                kib(frames.free),
-                kib(frames.free),
-                kib(frames.by_kind[3]),
-            ),
-            GlobalFile::Stat => {
-                let line = |name: String, run: u64, idle: u64| {
-                    format!(
-                        "{name} {} 0 0 {} 0 0 0 0 0 0\n",
-                        run / TICK_NS,
-                        idle / TICK_NS
-                    )
-                };
-                let mut text = line("cpu ".to_string(), self.ran_ns, self.idle_ns);
-                for (cpu, processor) in self.processors.iter().enumerate() {
-                    text += &line(format!("cpu{cpu}"), processor.ran_ns, processor.idle_ns);
-                }
-                text + &format!(
-                    "ctxt 0\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
-                    self.settings.boot_unix_ns / NS_PER_S,
-                    self.last_serial,
-                    self.ready_count() + 1,
-                )
-            }
+            GlobalFile::Meminfo => meminfo(),
+            GlobalFile::Stat => self.statistics(),
             GlobalFile::Uptime => format!(
                 "{}.{:02} {}.{:02}\n",
                 up / NS_PER_S,
@@ -153,24 +38,177 @@ impl System {
                 self.idle_ns % NS_PER_S / TICK_NS
             ),
             GlobalFile::Loadavg => {
-                let running = self.ready_count();
+                let [one, five, fifteen] = self.load.decimals();
                 format!(
-                    "{running}.00 {running}.00 {running}.00 {running}/{} {}\n",
+                    "{}.{:02} {}.{:02} {}.{:02} {}/{} {}\n",
+                    one.0,
+                    one.1,
+                    five.0,
+                    five.1,
+                    fifteen.0,
+                    fifteen.1,
+                    self.running().max(1),
                     self.homes.len(),
-                    self.last_serial
+                    wire::Pid::new(self.me, self.last_serial).0
                 )
             }
-            GlobalFile::Mounts => "root / tmpfs rw 0 0\nproc /proc proc rw 0 0\n".to_string(),
-            GlobalFile::Cpuinfo => (0..self.processors.len())
-                .map(|cpu| {
-                    format!(
-                        "processor\t: {cpu}\nvendor_id\t: {HOST_NAME}\nmodel name\t: x86-64 processor\n\
-                         cpu MHz\t\t: 1000.000\n\n"
-                    )
-                })
-                .collect(),
+            GlobalFile::Mounts => MOUNTS.to_string(),
+            GlobalFile::Cpuinfo => cpuinfo(),
             GlobalFile::Cmdline => format!("{}\n", self.settings.command_line),
-            GlobalFile::Version => format!("Linux version 6.1.0-{HOST_NAME} (Dunlin)\n"),
+            GlobalFile::Version => {
+                format!("Linux version 6.1.0-{HOST_NAME} (dunlin@{HOST_NAME}) #1 Dunlin\n")
+            }
+            GlobalFile::Filesystems => "nodev\tproc\nnodev\ttmpfs\nnodev\tpipefs\n".to_string(),
+            GlobalFile::Swaps => "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_string(),
+            GlobalFile::Partitions => "major minor  #blocks  name\n\n".to_string(),
+            GlobalFile::Diskstats => String::new(),
+            GlobalFile::Devices => {
+                "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n136 pts\n\nBlock devices:\n"
+                    .to_string()
+            }
+            GlobalFile::Sys(name) => self.setting(name),
         }
     }
+
+    fn statistics(&self) -> String {
+        let (run, idle) = (self.ran_ns / TICK_NS, self.idle_ns / TICK_NS);
+        let mut text = format!("cpu  {run} 0 0 {idle} 0 0 0 0 0 0\n");
+        for (cpu, processor) in self.processors.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "cpu{cpu} {} 0 0 {} 0 0 0 0 0 0",
+                processor.ran_ns / TICK_NS,
+                processor.idle_ns / TICK_NS
+            );
+        }
+        let _ = write!(
+            text,
+            "intr 0\nctxt 0\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\nsoftirq 0\n",
+            self.settings.boot_unix_ns / NS_PER_S,
+            self.last_serial,
+            self.running().max(1),
+        );
+        text
+    }
+}
+
+/// `/proc/meminfo`.
+fn meminfo() -> String {
+    let frames = machine::frame_counts();
+    let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
+    let [kernel, tables, user, cache, ..] = frames.by_kind;
+    let mut text = String::new();
+    for (name, pages) in [
+        ("MemTotal", frames.total),
+        ("MemFree", frames.free),
+        ("MemAvailable", frames.free),
+        ("Buffers", 0),
+        ("Cached", cache),
+        ("SwapCached", 0),
+        ("Active", user),
+        ("Inactive", cache),
+        ("Active(anon)", user),
+        ("Inactive(anon)", 0),
+        ("Active(file)", 0),
+        ("Inactive(file)", cache),
+        ("Unevictable", 0),
+        ("Mlocked", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("AnonPages", user),
+        ("Mapped", 0),
+        ("Shmem", cache),
+        ("KReclaimable", 0),
+        ("Slab", kernel),
+        ("SReclaimable", 0),
+        ("SUnreclaim", kernel),
+        ("KernelStack", 0),
+        ("PageTables", tables),
+        ("CommitLimit", frames.total),
+        ("Committed_AS", user),
+    ] {
+        let _ = writeln!(text, "{:<16}{:>8} kB", format!("{name}:"), kib(pages));
+    }
+    text
+}
+
+/// Names of the bits of CPUID leaf 1 EDX and ECX, and of leaf 7 EBX, that programs look for
+/// (`arch/x86/include/asm/cpufeatures.h`).
+const EDX: [(u32, &str); 16] = [
+    (0, "fpu"),
+    (3, "pse"),
+    (4, "tsc"),
+    (5, "msr"),
+    (6, "pae"),
+    (8, "cx8"),
+    (9, "apic"),
+    (11, "sep"),
+    (13, "pge"),
+    (15, "cmov"),
+    (16, "pat"),
+    (19, "clflush"),
+    (23, "mmx"),
+    (24, "fxsr"),
+    (25, "sse"),
+    (26, "sse2"),
+];
+const ECX: [(u32, &str); 14] = [
+    (0, "pni"),
+    (1, "pclmulqdq"),
+    (9, "ssse3"),
+    (12, "fma"),
+    (13, "cx16"),
+    (19, "sse4_1"),
+    (20, "sse4_2"),
+    (22, "movbe"),
+    (23, "popcnt"),
+    (25, "aes"),
+    (26, "xsave"),
+    (28, "avx"),
+    (29, "f16c"),
+    (30, "rdrand"),
+];
+const LEAF7: [(u32, &str); 8] = [
+    (3, "bmi1"),
+    (5, "avx2"),
+    (8, "bmi2"),
+    (9, "erms"),
+    (16, "avx512f"),
+    (18, "rdseed"),
+    (19, "adx"),
+    (29, "sha_ni"),
+];
+
+/// `/proc/cpuinfo`.
+fn cpuinfo() -> String {
+    let features = machine::cpu_features();
+    let mut flags = String::new();
+    for (word, names) in [
+        (features.leaf1_edx, &EDX[..]),
+        (features.leaf1_ecx, &ECX[..]),
+        (features.leaf7_ebx, &LEAF7[..]),
+    ] {
+        for (bit, name) in names {
+            if word & 1 << bit != 0 {
+                flags.push_str(name);
+                flags.push(' ');
+            }
+        }
+    }
+    // Long mode and its companions are what this kernel needs to run at all.
+    flags.push_str("syscall nx lm");
+    let cpus = machine::cpu_count().max(1);
+    let mut text = String::new();
+    for cpu in 0..cpus {
+        let _ = write!(
+            text,
+            "processor\t: {cpu}\nvendor_id\t: {HOST_NAME}\ncpu family\t: 6\nmodel\t\t: 0\n\
+             model name\t: x86-64 processor\nstepping\t: 0\ncpu MHz\t\t: 1000.000\nphysical id\t: 0\n\
+             siblings\t: {cpus}\ncore id\t\t: {cpu}\ncpu cores\t: {cpus}\nfpu\t\t: yes\n\
+             flags\t\t: {flags}\nbogomips\t: 2000.00\naddress sizes\t: 48 bits physical, 48 bits virtual\n\n"
+        );
+    }
+    text
 }

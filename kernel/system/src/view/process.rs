@@ -39,6 +39,19 @@ impl System {
                 name.push(b'\n');
                 name
             }
+            ProcessFile::Environ => home.environment.clone(),
+            ProcessFile::Limits => limits(home).into_bytes(),
+            ProcessFile::Mounts => super::node::MOUNTS.into(),
+            ProcessFile::Mountinfo => super::node::MOUNTINFO.into(),
+            ProcessFile::Cgroup => b"0::/\n".to_vec(),
+            ProcessFile::Wchan => b"0".to_vec(),
+            ProcessFile::OomScore => b"0\n".to_vec(),
+            ProcessFile::OomScoreAdj => format!("{}\n", home.oom_score_adj).into_bytes(),
+            ProcessFile::Loginuid => b"4294967295".to_vec(),
+            ProcessFile::Fdinfo(fd) => {
+                let files = home.files.as_ref().ok_or(Errno::ENOENT)?;
+                files.information(fd)?
+            }
             ProcessFile::Maps => {
                 let facts = self.facts_of(pid, reader)?;
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
@@ -142,6 +155,41 @@ fn statm(facts: &BodyFacts) -> String {
     format!("{pages} {} 0 0 0 {pages} 0\n", facts.resident_pages)
 }
 
+/// `/proc/PID/limits`.
+fn limits(home: &Home) -> String {
+    const NAMES: [(&str, &str); 16] = [
+        ("cpu time", "seconds"),
+        ("file size", "bytes"),
+        ("data size", "bytes"),
+        ("stack size", "bytes"),
+        ("core file size", "bytes"),
+        ("resident set", "bytes"),
+        ("processes", "processes"),
+        ("open files", "files"),
+        ("locked memory", "bytes"),
+        ("address space", "bytes"),
+        ("file locks", "locks"),
+        ("pending signals", "signals"),
+        ("msgqueue size", "bytes"),
+        ("nice priority", ""),
+        ("realtime priority", ""),
+        ("realtime timeout", "us"),
+    ];
+    let value = |limit: u64| match limit {
+        u64::MAX => String::from("unlimited"),
+        limit => format!("{limit}"),
+    };
+    let mut text = String::new();
+    let mut line = |name: &str, soft: &str, hard: &str, unit: &str| {
+        let _ = writeln!(text, "{name:<25} {soft:<20} {hard:<20} {unit:<10}");
+    };
+    line("Limit", "Soft Limit", "Hard Limit", "Units");
+    for ((name, unit), (soft, hard)) in NAMES.iter().zip(home.limits) {
+        line(&format!("Max {name}"), &value(soft), &value(hard), unit);
+    }
+    text
+}
+
 /// `/proc/PID/status`, the lines that programs read.
 fn status(home: &Home, facts: &BodyFacts) -> String {
     let letter = state_letter(home, facts);
@@ -152,17 +200,53 @@ fn status(home: &Home, facts: &BodyFacts) -> String {
         _ => "sleeping",
     };
     let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
-    format!(
-        "Name:\t{}\nUmask:\t0022\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{}\n\
-         TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmSize:\t{} kB\nVmRSS:\t{} kB\nThreads:\t{}\n\
-         SigPnd:\t{:016x}\nSigBlk:\t{:016x}\n",
+    let ids = home.ids;
+    let mut groups = String::new();
+    for group in &home.groups {
+        let _ = write!(groups, "{group} ");
+    }
+    let files = home.files.as_ref();
+    let umask = files.map_or(0o022, |files| files.umask);
+    // Root has all capabilities there are, others none.
+    let all = if ids.euid == 0 { (1_u64 << 41) - 1 } else { 0 };
+    let (size, resident) = (facts.virtual_bytes >> 10, kib(facts.resident_pages));
+    let mut text = format!(
+        "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{}\n\
+         TracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{groups}\n",
         String::from_utf8_lossy(home.short_name()),
         home.parent,
-        facts.virtual_bytes >> 10,
-        kib(facts.resident_pages),
+        ids.uid,
+        ids.euid,
+        ids.suid,
+        ids.euid,
+        ids.gid,
+        ids.egid,
+        ids.sgid,
+        ids.egid,
+        pid = home.pid,
+    );
+    if letter != 'Z' {
+        let _ = write!(
+            text,
+            "VmPeak:\t{size:>8} kB\nVmSize:\t{size:>8} kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\n\
+             VmHWM:\t{resident:>8} kB\nVmRSS:\t{resident:>8} kB\nRssAnon:\t{resident:>8} kB\nVmSwap:\t       0 kB\n",
+        );
+    }
+    let _ = write!(
+        text,
+        "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\n\
+         CapInh:\t{:016x}\nCapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t0\nSeccomp:\t0\n\
+         Cpus_allowed:\t{:x}\nCpus_allowed_list:\t0-{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),
+        home.limits[11].0,
+        0,
         home.pending.set(),
         home.first_blocked(),
-        pid = home.pid,
-    )
+        0,
+        (1_u64 << 41) - 1,
+        0,
+        (1_u64 << machine::cpu_count().min(63)) - 1,
+        machine::cpu_count().saturating_sub(1),
+    );
+    text
 }

@@ -3,7 +3,7 @@
 //! Law: a handle in a process's table of mapped files is good until its next execve, whatever
 //! becomes of the descriptor or the name; so a page of a mapping can be had as long as it is mapped.
 
-use crate::dispatch::{CHUNK, HomeCall, PATH_MAX};
+use crate::dispatch::{CHUNK, HomeCall};
 use crate::files::Executing;
 use crate::thread::padded_name;
 use crate::wait::Stop;
@@ -13,6 +13,8 @@ use machine::PAGE_SIZE;
 
 /// Kind of an opening by execve: a program or a script, which `/proc/PID/exe` may name.
 pub const OPENS_PROGRAM: u64 = 0;
+/// How much of the arguments and of the environment of a program /proc shows.
+pub const PROC_BYTES: usize = 16 << 10;
 /// Kind of an opening by execve: what a program names as its interpreter.
 pub const OPENS_INTERPRETER: u64 = 1;
 
@@ -60,10 +62,11 @@ pub fn exec_read(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// The new program is about to run: the handles of its file and of its interpreter's (the same
-/// without one); name and command line in buffers 0 and 1.
+/// without one); name, command line and environment in buffers 0, 1 and 2.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, interpreter, ..] = call.args;
     let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
+    let environment = call.input(2).to_vec();
     let home = call.home();
     let inode = home.mapped.get(handle).ok_or(Errno::EIO)?;
     // Somebody may have opened it for writing since.
@@ -73,7 +76,9 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.name = padded_name(&name);
     home.command_line = line;
     home.timers.clear();
-    home.command_line.truncate(PATH_MAX);
+    home.command_line.truncate(PROC_BYTES);
+    home.environment = environment;
+    home.environment.truncate(PROC_BYTES);
     home.program = core::mem::take(&mut home.opening);
     home.executed = true;
     call.become_only_thread();

@@ -9,7 +9,7 @@ use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::MAX_SIZE;
 use super::super::tty::ReadClock;
-use super::super::{Device, MAX_TRANSFER};
+use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
 use super::{CallResult, FileCall, now, readable, writable};
 use crate::wait::Stop;
 use abi::Errno;
@@ -84,7 +84,13 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         Node::Name(_) => Err(Errno::ENXIO.into()),
         Node::Proc(ProcNode::Entry(entry)) => {
             if offset == 0 {
-                let contents = call.view.read(*entry, call.tid)?;
+                let contents = match *entry {
+                    // The caller's own table is with the call.
+                    ProcEntry::Process(pid, ProcessFile::Fdinfo(fd)) if pid == call.pid => {
+                        call.state.information(fd)?
+                    }
+                    entry => call.view.read(entry, call.tid)?,
+                };
                 file.cursor().snapshot = contents;
             }
             let cursor = file.cursor();

@@ -31,6 +31,26 @@ fn the_first_side_waits_and_counts_while_it_waits() {
 }
 
 #[test]
+fn an_opening_that_waited_or_was_given_up_is_no_end() {
+    let mut node = Node::new(&[]);
+    fifo(&mut node, "/p");
+    // A writer waits and gives up; another waits and is let in, and closes.
+    assert_eq!(node.try_open("/p", 1).result, Err(Stop::Wait));
+    node.pid = 300;
+    assert_eq!(node.try_open("/p", 1).result, Err(Stop::Wait));
+    node.view.opening.insert(300);
+    node.pid = 301;
+    let read = node.open("/p", 0);
+    node.pid = 300;
+    let write = node.open("/p", 1);
+    node.write(write, b"x").ok();
+    node.close(write);
+    node.pid = 301;
+    assert_eq!(node.read(read, 9).bytes(1), b"x");
+    assert_eq!(node.read(read, 9).bytes(1), b"");
+}
+
+#[test]
 fn a_reader_that_waited_gets_in_even_if_the_writer_has_left() {
     let mut node = Node::new(&[]);
     fifo(&mut node, "/p");

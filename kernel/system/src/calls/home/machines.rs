@@ -1,0 +1,79 @@
+//! What the home node tells of itself: sysinfo(2) and syslog(2).
+//!
+//! Law: it is the home node that is told of, wherever the process is.
+
+use crate::dispatch::HomeCall;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+use machine::{FrameKind, JOURNAL_BYTES, PAGE_SIZE};
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// sysinfo(2): of the home node.
+pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let frames = machine::frame_counts();
+    let [one, five, fifteen] = call.system.load.for_sysinfo();
+    let words = [
+        call.system.now / NS_PER_S,
+        one,
+        five,
+        fifteen,
+        frames.total * PAGE_SIZE as u64,
+        frames.free * PAGE_SIZE as u64,
+        frames.by_kind[FrameKind::Cache as usize] * PAGE_SIZE as u64,
+    ];
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.resize(112, 0);
+    let processes = call.system.homes.len().min(usize::from(u16::MAX)) as u16;
+    bytes[80..82].copy_from_slice(&processes.to_le_bytes());
+    bytes[104..108].copy_from_slice(&1_u32.to_le_bytes());
+    call.outputs.set(0, bytes);
+    Ok(0)
+}
+
+/// syslog(2): what the kernel has logged. Nothing is waited for, and nothing is ever taken away from
+/// the other readers but by clearing.
+pub fn syslog(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    const READ_ALL: u32 = 3;
+    const READ_CLEAR: u32 = 4;
+    const CLEAR: u32 = 5;
+    const SIZE_UNREAD: u32 = 9;
+    const SIZE_BUFFER: u32 = 10;
+    let [kind, address, length, ..] = call.args;
+    let (kind, length) = (kind as u32, length as i32);
+    if !matches!(kind, READ_ALL | SIZE_BUFFER) && call.home().ids.euid != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    match kind {
+        // Opening and closing; switching the console's level, which has none.
+        0 | 1 | 6 | 7 => Ok(0),
+        8 if (1..=8).contains(&length) => Ok(0),
+        READ_ALL | READ_CLEAR => {
+            let length = usize::try_from(length).map_err(|_| Errno::EINVAL)?;
+            if address == 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            let mut bytes = Vec::new();
+            let room = length.min(JOURNAL_BYTES);
+            let cleared = call.system.journal_cleared;
+            machine::journal_lines(cleared, room, |byte| bytes.push(byte));
+            if kind == READ_CLEAR {
+                call.system.journal_cleared = machine::journal_end();
+            }
+            let count = bytes.len() as u64;
+            call.outputs.set(1, bytes);
+            Ok(count)
+        }
+        CLEAR => {
+            call.system.journal_cleared = machine::journal_end();
+            Ok(0)
+        }
+        SIZE_UNREAD => {
+            let unread = machine::journal_end() - call.system.journal_cleared;
+            Ok(unread.min(JOURNAL_BYTES as u64))
+        }
+        SIZE_BUFFER => Ok(JOURNAL_BYTES as u64),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}

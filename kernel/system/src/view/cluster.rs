@@ -1,0 +1,110 @@
+//! What /proc/cluster shows of the node and of the others.
+//!
+//! Law: a text is made whole when it is read from its start.
+
+use crate::files::ClusterFile;
+use crate::system::System;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write as _;
+use node::PeerState;
+
+impl System {
+    /// `/proc/cluster/control`: `poweroff [STATUS]`.
+    pub(super) fn control(&mut self, text: &str) -> Result<(), Stop> {
+        let mut words = text.split_ascii_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some("poweroff"), status, None) => {
+                let status = status.unwrap_or("0").parse().map_err(|_| Errno::EINVAL)?;
+                self.request_power_off(status);
+                Ok(())
+            }
+            _ => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    pub(super) fn cluster(&self, file: ClusterFile) -> String {
+        let mut text = String::new();
+        match file {
+            ClusterFile::Nodes => {
+                text.push_str(
+                    "node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\n",
+                );
+                let frames = machine::frame_counts();
+                let mut lines = alloc::vec![(
+                    self.me.0,
+                    format!(
+                        "{}\tself\t0\t{}\t{}\t{}\t0\n",
+                        self.me.0,
+                        frames.total,
+                        frames.free,
+                        self.bodies.len()
+                    )
+                )];
+                for peer in self.net.peers() {
+                    let state = if peer.state == PeerState::Alive {
+                        "alive"
+                    } else {
+                        "silent"
+                    };
+                    let line = format!(
+                        "{}\t{state}\t{}\t{}\t{}\t{}\t{}\n",
+                        peer.id.0,
+                        peer.rtt_smoothed_ns.unwrap_or(0) / 1000,
+                        peer.info.memory_frames,
+                        peer.info.free_frames,
+                        peer.info.processes,
+                        self.now.saturating_sub(peer.last_heard_ns) / 1_000_000,
+                    );
+                    lines.push((peer.id.0, line));
+                }
+                lines.sort();
+                text.extend(lines.into_iter().map(|(_, line)| line));
+            }
+            ClusterFile::SelfNode => {
+                let frames = machine::frame_counts();
+                let _ = writeln!(text, "node {}\nboot {:x}", self.me.0, self.boot.0);
+                let _ = writeln!(
+                    text,
+                    "frames_total {}\nframes_free {}",
+                    frames.total, frames.free
+                );
+                let kinds = ["kernel", "pagetable", "user", "cache", "network", "device"];
+                for (kind, count) in kinds.iter().zip(frames.by_kind) {
+                    let _ = writeln!(text, "frames_{kind} {count}");
+                }
+                let _ = writeln!(
+                    text,
+                    "homes {}\nbodies {}",
+                    self.homes.len(),
+                    self.bodies.len()
+                );
+                let _ = writeln!(
+                    text,
+                    "outgoing {}\nincoming {}",
+                    self.outgoing.len(),
+                    self.incoming.len()
+                );
+                for peer in self.net.peers() {
+                    let counters = peer.counters;
+                    let _ = writeln!(
+                        text,
+                        "link {} sent {} retransmitted {} received {} duplicates {} dropped {}",
+                        peer.id.0,
+                        counters.sent,
+                        counters.retransmitted,
+                        counters.received,
+                        counters.duplicates,
+                        counters.dropped
+                    );
+                }
+            }
+            ClusterFile::Policy => text.push_str("manual\n"),
+            ClusterFile::Ping => text = self.measurement(),
+            _ => {}
+        }
+        text
+    }
+}

@@ -1,0 +1,55 @@
+//! Settings under /proc/sys, all of them to be read only.
+//!
+//! Law: a value is the one this kernel keeps to, or the one Linux has where nothing here depends on it.
+
+use crate::calls::local::HOST_NAME;
+use crate::files::{MAX_DESCRIPTORS, PIPE_CAPACITY_MAX};
+use crate::system::System;
+use alloc::format;
+use alloc::string::String;
+
+/// A UUID of random bits (RFC 9562, version 4).
+fn uuid(high: u64, low: u64) -> String {
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0b11 << 62) | 0b10 << 62;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}\n",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+impl System {
+    /// The contents of a file below /proc/sys.
+    pub(super) fn setting(&self, name: &str) -> String {
+        match name {
+            "kernel/hostname" => format!("{HOST_NAME}\n"),
+            "kernel/domainname" => "(none)\n".into(),
+            "kernel/ostype" => "Linux\n".into(),
+            "kernel/osrelease" => format!("6.1.0-{HOST_NAME}\n"),
+            "kernel/version" => "#1 Dunlin\n".into(),
+            "kernel/pid_max" => format!("{}\n", i32::MAX),
+            "kernel/threads-max" => format!("{}\n", self.processes_max()),
+            "kernel/ngroups_max" => "65536\n".into(),
+            "kernel/cap_last_cap" => "40\n".into(),
+            "kernel/randomize_va_space" => "2\n".into(),
+            "kernel/core_pattern" => "core\n".into(),
+            "kernel/printk" => "7\t4\t1\t7\n".into(),
+            "kernel/random/boot_id" => uuid(self.boot.0, self.settings.seed),
+            "kernel/random/uuid" => uuid(machine::random_u64(), machine::random_u64()),
+            "kernel/random/entropy_avail" | "kernel/random/poolsize" => "256\n".into(),
+            "vm/overcommit_memory" => "1\n".into(),
+            "vm/overcommit_ratio" => "50\n".into(),
+            "vm/max_map_count" => format!("{}\n", crate::memory::limits::AREAS_MAX),
+            "vm/mmap_min_addr" => "65536\n".into(),
+            "vm/swappiness" => "0\n".into(),
+            "fs/file-max" => format!("{}\n", i64::MAX),
+            "fs/nr_open" => format!("{MAX_DESCRIPTORS}\n"),
+            "fs/pipe-max-size" => format!("{PIPE_CAPACITY_MAX}\n"),
+            _ => String::new(),
+        }
+    }
+}
