@@ -93,6 +93,14 @@ pub fn all() -> Vec<Case> {
             build: cut_and_healed,
         },
         Case {
+            name: "console",
+            build: crate::interactive::console,
+        },
+        Case {
+            name: "console-jobs",
+            build: crate::interactive::jobs,
+        },
+        Case {
             name: "foreign",
             build: foreign,
         },

@@ -37,6 +37,18 @@ pub struct Trigger {
     pub action: Action,
 }
 
+/// A turn of a dialogue with the console of node 1: somebody who types.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// What is waited for, not necessarily a whole line. The turn before must have been made, and this
+    /// must have come after what that waited for. Not empty.
+    pub expects: String,
+    /// What is typed then.
+    pub types: String,
+    /// Rows and columns that the window has from then on.
+    pub resizes: Option<[u16; 2]>,
+}
+
 /// One cluster to boot.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -70,6 +82,10 @@ pub struct Spec {
     pub cuts: Vec<(usize, usize)>,
     /// What happens on the way.
     pub triggers: Vec<Trigger>,
+    /// What is typed into the console.
+    pub dialogue: Vec<Turn>,
+    /// Rows and columns of the window at the other side of the console, when there is one.
+    pub window: Option<[u16; 2]>,
     /// The watchdog, in seconds.
     pub timeout_s: u64,
     /// Where the switch writes all frames.
@@ -95,6 +111,8 @@ impl Spec {
             faults: Faults::default(),
             cuts: Vec::new(),
             triggers: Vec::new(),
+            dialogue: Vec::new(),
+            window: None,
             timeout_s: 120,
             pcap: None,
         }
@@ -115,6 +133,16 @@ impl Spec {
     /// The same with words added to the kernel command line.
     pub fn append(mut self, words: &str) -> Spec {
         self.append = words.to_owned();
+        self
+    }
+
+    /// The same with somebody who types `types` when `expects` has come.
+    pub fn says(mut self, expects: &str, types: impl Into<String>) -> Spec {
+        self.dialogue.push(Turn {
+            expects: expects.to_owned(),
+            types: types.into(),
+            resizes: None,
+        });
         self
     }
 

@@ -11,11 +11,12 @@ pub mod cases;
 pub mod demo;
 mod dynamic;
 mod foreign;
+mod interactive;
 pub mod lab;
 pub mod scenario;
 mod trials;
 pub mod verdict;
 
 pub use cases::{Case, all, long};
-pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Spec, Trigger};
+pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Spec, Trigger, Turn};
 pub use scenario::{Report, Scenario};

@@ -31,6 +31,8 @@ pub use crate::schedule::SLICE_NS;
 
 /// How often what a node tells of itself is brought up to date, ns.
 const INFO_NS: u64 = 200_000_000;
+/// The word of the command line that says that the other side of the console tells its window.
+const TELLS_WINDOWS: &str = "naws";
 /// How many processes a node remembers to have held.
 const TOMBSTONES: usize = 65_536;
 
@@ -199,6 +201,10 @@ impl System {
             wakes.clone(),
             settings.boot_unix_ns,
         ));
+        let mut words = settings.command_line.split_ascii_whitespace();
+        if words.any(|word| word == TELLS_WINDOWS) {
+            fs.terminals().expect_windows();
+        }
         let config = Config {
             node: settings.node,
             boot: settings.boot,
@@ -317,7 +323,7 @@ impl System {
 
     /// Takes in what was typed.
     pub fn typed(&mut self, byte: u8) {
-        self.fs.console().input(&[byte], self.now);
+        self.fs.terminals().typed(byte, self.now);
         self.settle();
     }
 

@@ -15,6 +15,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 const MANIFEST: &str = ".dunlin/manifest";
+/// Permission bits of folders unless somebody says otherwise.
+const FOLDER_MODE: u32 = 0o755;
 /// How many links in a row are followed.
 const LINKS_MAX: u32 = 40;
 /// The longest path or link.
@@ -22,7 +24,9 @@ const PATH_MAX: usize = 4000;
 
 #[derive(Debug)]
 enum Entry {
-    Folder,
+    Folder {
+        mode: u32,
+    },
     File {
         mode: u32,
         /// Seconds since 1970; caches of compiled scripts compare it.
@@ -44,8 +48,19 @@ pub(crate) struct Archive {
 impl Archive {
     /// Adds an empty folder.
     pub(crate) fn folder(&mut self, path: &str) -> Result<(), Error> {
+        self.folder_with(path, FOLDER_MODE)
+    }
+
+    /// Adds an empty folder with the permission bits `mode`.
+    pub(crate) fn folder_with(&mut self, path: &str, mode: u32) -> Result<(), Error> {
         let path = checked(path)?;
-        self.insert(path, Entry::Folder)
+        self.insert(path, Entry::Folder { mode })
+    }
+
+    /// Whether something of that path is in it.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let path = path.trim_start_matches('/');
+        self.entries.contains_key(path)
     }
 
     /// Adds a file with the permission bits `mode`.
@@ -148,18 +163,21 @@ impl Archive {
         for (at, _) in path.match_indices('/') {
             let parent = &path[..at];
             match self.entries.get(parent) {
-                Some(Entry::Folder) => {}
+                Some(Entry::Folder { .. }) => {}
                 Some(_) => return Err(refused(&path, &format!("/{parent} is not a folder"))),
                 None => {
-                    self.entries.insert(parent.to_owned(), Entry::Folder);
+                    let mode = FOLDER_MODE;
+                    self.entries
+                        .insert(parent.to_owned(), Entry::Folder { mode });
                 }
             }
         }
-        if matches!(self.entries.get(&path), Some(Entry::Folder)) {
-            if matches!(entry, Entry::Folder) {
-                return Ok(());
-            }
-            return Err(refused(&path, "there is a folder of that name"));
+        if let Some(Entry::Folder { mode: before }) = self.entries.get_mut(&path) {
+            let Entry::Folder { mode } = entry else {
+                return Err(refused(&path, "there is a folder of that name"));
+            };
+            *before = mode;
+            return Ok(());
         }
         // A later file replaces an earlier one: that is how a user overrides what we bring.
         self.entries.insert(path, entry);
@@ -190,9 +208,9 @@ impl Archive {
         )?;
         for (path, entry) in &self.entries {
             match entry {
-                Entry::Folder => {
+                Entry::Folder { mode } => {
                     let (path, kind) = (format!("{path}/"), tar::EntryType::Directory);
-                    append(&mut builder, &path, kind, (0o755, 0), &[])?;
+                    append(&mut builder, &path, kind, (*mode, 0), &[])?;
                 }
                 Entry::File {
                     mode,

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::node::{Event, Node, NodeConfig, PowerOff, log_path, power_off};
 use crate::places::RunDirectory;
 use crate::{places, say};
-use qemu_tests::{Action, Ended, Outcome, Spec, Trigger};
+use qemu_tests::{Action, Ended, Outcome, Spec, Trigger, Turn};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,6 +18,8 @@ use switch::Service;
 const TAIL_LINES: usize = 15;
 /// Bytes of node 1's console kept for judging; more than any test writes.
 const CONSOLE_BYTES_MAX: usize = 64 << 20;
+/// How the line ends by which node 1 says that it is up.
+const UP: &str = "node 1 ready";
 /// How long the consoles of ended nodes may take to be read to their end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -42,6 +44,11 @@ pub(crate) struct Cluster<'a> {
     console: Vec<u8>,
     /// Where the line begins in `console` that is not complete yet.
     line_start: usize,
+    /// What is still to be typed, and how far the console was looked at for it.
+    dialogue: VecDeque<Turn>,
+    heard: usize,
+    /// Rows and columns of the user's terminal.
+    window: Option<[u16; 2]>,
     died: Vec<String>,
 }
 
@@ -80,6 +87,9 @@ impl<'a> Cluster<'a> {
             events,
             console: Vec::new(),
             line_start: 0,
+            dialogue: spec.dialogue.iter().cloned().collect(),
+            heard: 0,
+            window: spec.window,
             died: Vec::new(),
         };
         for number in 1..=spec.nodes {
@@ -123,6 +133,10 @@ impl<'a> Cluster<'a> {
                     if let Some(node) = &mut self.nodes[0].node {
                         node.type_in(&bytes);
                     }
+                }
+                Ok(Event::Window(window)) => {
+                    self.window = Some(window);
+                    self.tell_window();
                 }
                 Ok(Event::Quit) => break Ended::Quit,
                 Err(RecvTimeoutError::Timeout) => break Ended::TimedOut,
@@ -191,9 +205,49 @@ impl<'a> Cluster<'a> {
             let end = self.line_start + length;
             let line = String::from_utf8_lossy(&self.console[self.line_start..end]).into_owned();
             self.line_start = end + 1;
+            if line.ends_with(UP) {
+                self.tell_window();
+            }
             self.pull_triggers(&line)?;
         }
+        self.converse();
         Ok(())
+    }
+
+    /// What was sent before the node was up is lost: it is told again then.
+    fn tell_window(&mut self) {
+        if let (Some(window), Some(node)) = (self.window, &mut self.nodes[0].node) {
+            node.tell_window(window);
+        }
+    }
+
+    /// Types what is due: the next turn, when what it waits for has come since the one before.
+    fn converse(&mut self) {
+        while let Some(turn) = self.dialogue.front() {
+            let expected = turn.expects.as_bytes();
+            let news = &self.console[self.heard..];
+            let found = news.windows(expected.len()).position(|at| at == expected);
+            let Some(at) = found else {
+                // Half of what is expected may be there already.
+                self.heard = self
+                    .console
+                    .len()
+                    .saturating_sub(expected.len())
+                    .max(self.heard);
+                return;
+            };
+            self.heard += at + expected.len();
+            let Some(turn) = self.dialogue.pop_front() else {
+                return;
+            };
+            if let Some(window) = turn.resizes {
+                self.window = Some(window);
+                self.tell_window();
+            }
+            if let Some(node) = &mut self.nodes[0].node {
+                node.type_in(turn.types.as_bytes());
+            }
+        }
     }
 
     fn pull_triggers(&mut self, line: &str) -> Result<(), Error> {
@@ -301,7 +355,7 @@ impl<'a> Cluster<'a> {
 
 /// The kernel command line of one node.
 fn command_line(spec: &Spec, number: usize) -> String {
-    let mut line = format!("node={number} nodes={}", spec.nodes);
+    let mut line = format!("node={number} nodes={} naws", spec.nodes);
     if spec.smp > 1 {
         line.push_str(&format!(" cpus={}", spec.smp));
     }
@@ -380,10 +434,13 @@ mod tests {
     #[test]
     fn the_command_line_names_node_script_and_extras() {
         let spec = Spec::new("x", 3).append("selftest");
-        assert_eq!(command_line(&spec, 2), "node=2 nodes=3 selftest");
+        assert_eq!(command_line(&spec, 2), "node=2 nodes=3 naws selftest");
         let spec = Spec::new("x", 1).script("true");
-        assert_eq!(command_line(&spec, 1), "node=1 nodes=1 script=/etc/script");
+        assert_eq!(
+            command_line(&spec, 1),
+            "node=1 nodes=1 naws script=/etc/script"
+        );
         let spec = Spec::new("x", 1).smp(2);
-        assert_eq!(command_line(&spec, 1), "node=1 nodes=1 cpus=2");
+        assert_eq!(command_line(&spec, 1), "node=1 nodes=1 naws cpus=2");
     }
 }

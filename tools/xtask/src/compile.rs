@@ -291,7 +291,7 @@ impl Userland {
         let target = places::target().join("userland");
         let mut command = program::clean("cargo");
         command.args(["build", "--release", "--target", USER_TARGET]);
-        for package in ["init", "shell", "commands", "probes", "trials"] {
+        for package in ["init", "commands", "probes", "trials"] {
             command.args(["--package", package]);
         }
         command
@@ -313,16 +313,6 @@ impl Userland {
     /// The program `name`.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
-    }
-
-    /// The shell, whatever its package calls it.
-    pub(crate) fn shell(&self) -> PathBuf {
-        let sh = self.program("sh");
-        if sh.is_file() {
-            sh
-        } else {
-            self.program("shell")
-        }
     }
 
     /// The names a program with many names answers to: its `--list`, one a line.

@@ -10,6 +10,7 @@ mod cluster;
 mod compile;
 mod demo;
 mod error;
+mod image;
 mod lab;
 mod libraries;
 mod node;

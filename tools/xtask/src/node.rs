@@ -28,6 +28,8 @@ pub(crate) enum Event {
     Closed { node: usize, start: u32 },
     /// Bytes typed by the user for node 1.
     Typed(Vec<u8>),
+    /// Rows and columns of the user's terminal, at first and when they change.
+    Window([u16; 2]),
     /// The user wants to leave.
     Quit,
 }
@@ -50,6 +52,18 @@ pub(crate) struct Node {
     child: Child,
     stdin: Option<ChildStdin>,
     errors: PathBuf,
+}
+
+/// What begins an order on the serial line, where it is doubled as data (RFC 854).
+const IAC: u8 = 255;
+const SB: u8 = 250;
+const SE: u8 = 240;
+const NAWS: u8 = 31;
+
+/// Data as it goes over the serial line.
+fn escaped(bytes: &[u8]) -> Vec<u8> {
+    let doubled = |byte: &u8| std::iter::repeat_n(*byte, if *byte == IAC { 2 } else { 1 });
+    bytes.iter().flat_map(doubled).collect()
 }
 
 impl Node {
@@ -92,6 +106,19 @@ impl Node {
 
     /// Hands typed bytes to the console. What a node that has ended does not take is lost.
     pub(crate) fn type_in(&mut self, bytes: &[u8]) {
+        self.send(&escaped(bytes));
+    }
+
+    /// Tells the console how many rows and columns the user's terminal has: RFC 1073.
+    pub(crate) fn tell_window(&mut self, [rows, columns]: [u16; 2]) {
+        let mut order = vec![IAC, SB, NAWS];
+        let numbers = [columns.to_be_bytes(), rows.to_be_bytes()];
+        order.extend(escaped(&numbers.concat()));
+        order.extend([IAC, SE]);
+        self.send(&order);
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
         }

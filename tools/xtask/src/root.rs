@@ -1,19 +1,14 @@
-//! What is in the root file system: our programs, busybox where there is one, the script, added files.
+//! What is in the root file system: the standard image, our programs, the script, added files.
 
 use crate::archive::{Archive, default_path};
 use crate::compile::Userland;
 use crate::error::Error;
 use crate::libraries::Finder;
-use crate::{package, program, setup};
+use crate::{image, package, program, setup};
 use qemu_tests::{Add, Spec};
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-
-/// Folders that programs expect, also when they are empty.
-const FOLDERS: [&str; 8] = [
-    "/bin", "/data", "/dev", "/etc", "/probes", "/proc", "/root", "/tmp",
-];
 
 /// The script that the user or a test wants run.
 const SCRIPT: &str = "/etc/script.main";
@@ -39,28 +34,22 @@ if test $looks -ge {LOOKS}; then echo \"the script begins without all {expected}
     } else {
         String::new()
     };
-    format!("{wait}exec /bin/sh {SCRIPT}\n")
+    format!("{wait}. /etc/shrc\n. {SCRIPT}\n")
 }
 
 /// Writes the archive for one cluster to `path`.
 pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(), Error> {
     let mut archive = Archive::default();
-    for folder in FOLDERS {
-        archive.folder(folder)?;
-    }
+    image::add(&mut archive)?;
     archive.host_file("/init", &userland.program("init"))?;
-    archive.host_file("/bin/sh", &userland.shell())?;
     archive.host_file("/bin/commands", &userland.program("commands"))?;
     for name in userland.names("commands")? {
-        archive.link(&format!("/bin/{name}"), "commands")?;
+        archive.link(&format!("/usr/local/bin/{name}"), "/bin/commands")?;
     }
     archive.host_file("/bin/probes", &userland.program("probes"))?;
     archive.host_file("/bin/trials", &userland.program("trials"))?;
     for name in userland.names("probes")? {
         archive.link(&format!("/probes/{name}"), "../bin/probes")?;
-    }
-    if let Some(busybox) = setup::present_busybox() {
-        archive.host_file("/bin/busybox", &busybox)?;
     }
     if let Some(script) = &spec.script {
         archive.file("/etc/script", 0o755, starter(spec).into_bytes())?;
@@ -151,6 +140,6 @@ mod tests {
         spec.later = vec![3];
         assert!(starter(&spec).contains("-gt 2 "));
         spec.cuts = vec![(1, 2)];
-        assert_eq!(starter(&spec), "exec /bin/sh /etc/script.main\n");
+        assert_eq!(starter(&spec), ". /etc/shrc\n. /etc/script.main\n");
     }
 }

@@ -35,13 +35,22 @@ pub(crate) fn run(options: &RunOptions, kernel: &Kernel) -> Outcome {
 
 /// Gives the terminal to the shell of node 1.
 pub(crate) fn cluster(options: &ClusterOptions, kernel: &Kernel) -> Outcome {
-    let spec = options.spec("cluster")?;
+    let mut spec = options.spec("cluster")?;
+    // Programs of the node draw for the terminal that is here.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte);
+    if let Ok(terminal) = std::env::var("TERM")
+        && !terminal.is_empty()
+        && terminal.bytes().all(plain)
+    {
+        spec.append = format!("term={terminal} {}", spec.append);
+    }
     let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("cluster")?;
     say_logs(&spec, &directory);
     say::step("the terminal is the console of node 1; Ctrl-A X leaves");
     let outcome = lab.with_cluster(&spec, &directory, |cluster| {
         let _raw = terminal::RawMode::enter()?;
+        terminal::watch_window(cluster.sender());
         terminal::listen(cluster.sender());
         cluster.run_to_end(None, &mut show)
     })?;

@@ -5,9 +5,10 @@
 
 use crate::error::Error;
 use crate::node::Event;
-use rustix::termios::{OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::Read;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 const CTRL_A: u8 = 1;
 
@@ -29,9 +30,8 @@ impl RawMode {
         };
         let before = tcgetattr(stdin).map_err(failed)?;
         let mut raw = before.clone();
+        // The node's terminal does all there is to do; programs that draw rely on that.
         raw.make_raw();
-        // The node's line ends are made whole here, so that either form of them looks right.
-        raw.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
         tcsetattr(stdin, OptionalActions::Now, &raw).map_err(failed)?;
         Ok(RawMode {
             before: Some(before),
@@ -45,6 +45,29 @@ impl Drop for RawMode {
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
         }
     }
+}
+
+/// How often the size of the window is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Tells `events` how large the window is, and when that changes.
+pub(crate) fn watch_window(events: Sender<Event>) {
+    std::thread::spawn(move || {
+        let mut told = None;
+        loop {
+            let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) else {
+                return;
+            };
+            let window = [size.ws_row, size.ws_col];
+            if told != Some(window) && window != [0, 0] {
+                told = Some(window);
+                if events.send(Event::Window(window)).is_err() {
+                    return;
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+    });
 }
 
 /// Sends what is typed to `events` until the user leaves or standard input ends.

@@ -5,11 +5,9 @@
 
 mod bench;
 mod cluster;
-mod files;
 mod migrate;
 mod proc;
 mod ps;
-mod small;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,8 +19,6 @@ enum Failure {
     Usage(&'static str),
     /// Something went wrong; holds what, in words.
     Problem(String),
-    /// Everything that had to be said has been said; only the status is left.
-    Status(i32),
 }
 
 impl Failure {
@@ -45,33 +41,14 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 27] = [
-    ("basename", small::basename),
+const COMMANDS: [(&str, Run); 8] = [
     ("bench-migrate", bench::run),
-    ("cat", files::cat),
-    ("cmp", files::cmp),
-    ("date", small::date),
-    ("echo", small::echo),
-    ("env", small::env),
-    ("false", |_| Err(Failure::Status(1))),
-    ("head", files::head),
-    ("hexdump", files::hexdump),
-    ("kill", small::kill),
-    ("ls", files::ls),
+    ("cps", ps::run),
     ("migrate", migrate::migrate),
-    ("mkdir", files::mkdir),
     ("mover", migrate::mover),
     ("nodes", cluster::nodes),
     ("poweroff", cluster::poweroff),
     ("ps", ps::run),
-    ("pwd", small::pwd),
-    ("rm", files::rm),
-    ("seq", small::seq),
-    ("sleep", small::sleep),
-    ("true", |_| Ok(())),
-    ("uname", small::uname),
-    ("uptime", small::uptime),
-    ("wc", files::wc),
     ("why", migrate::why),
 ];
 
@@ -125,7 +102,6 @@ fn finish(name: &str, done: Done) -> i32 {
     });
     match done {
         Ok(()) => 0,
-        Err(Failure::Status(status)) => status,
         Err(Failure::Usage(usage)) => {
             eprintln!("usage: {usage}");
             2

@@ -13,14 +13,12 @@ use std::time::Duration;
 use rt::files::{Stream, redirect};
 use rt::process::{Patience, Whom, exec, start, wait};
 use rt::system::proc_path;
+use rt::terminal::{Taking, new_session, take};
 
 const SHELL: &str = "/bin/sh";
-const ENVIRONMENT: [&str; 4] = [
-    "PATH=/bin:/usr/bin:/sbin:/usr/sbin:/probes",
-    "HOME=/",
-    "TERM=vt100",
-    "USER=root",
-];
+const PATH: &str = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/probes";
+/// What a terminal understands if nobody says more.
+const TERMINAL: &str = "vt102";
 
 /// What the kernel's command line says that init has to know.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,6 +27,8 @@ struct Settings {
     node: Option<u16>,
     /// Script to run instead of an interactive shell.
     script: Option<String>,
+    /// What the terminal at the other end of the console understands.
+    terminal: Option<String>,
 }
 
 impl Settings {
@@ -40,6 +40,9 @@ impl Settings {
                 Some(("node", value)) => settings.node = value.parse().ok(),
                 Some(("script", value)) if !value.is_empty() => {
                     settings.script = Some(value.to_owned());
+                }
+                Some(("term", value)) if !value.is_empty() => {
+                    settings.terminal = Some(value.to_owned());
                 }
                 _ => {}
             }
@@ -64,20 +67,48 @@ fn take_console() -> io::Result<()> {
     Ok(())
 }
 
-fn start_shell(script: Option<&str>) -> io::Result<i32> {
+/// Makes this process the leader of a session whose terminal is the console, so that there is job
+/// control. Where that does not work, the shell says so itself.
+fn take_terminal() {
+    let _session = new_session();
+    if let Ok(console) = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/console")
+    {
+        let _taken = take(console.as_fd(), Taking::ByForce);
+    }
+}
+
+fn start_shell(settings: &Settings) -> io::Result<i32> {
     let strings = |texts: &[&str]| -> io::Result<Vec<CString>> {
         texts
             .iter()
             .map(|text| CString::new(*text).map_err(io::Error::from))
             .collect()
     };
-    let arguments = match script {
+    // A dash before its name makes it a login shell, which reads /etc/profile.
+    let arguments = match &settings.script {
         Some(script) => strings(&[SHELL, script])?,
-        None => strings(&[SHELL])?,
+        None => strings(&["-sh"])?,
     };
-    let environment = strings(&ENVIRONMENT)?;
+    let terminal = settings.terminal.as_deref().unwrap_or(TERMINAL);
+    let environment = strings(&[
+        &format!("PATH={PATH}"),
+        "HOME=/root",
+        "USER=root",
+        "LOGNAME=root",
+        &format!("SHELL={SHELL}"),
+        &format!("TERM={terminal}"),
+        "ENV=/etc/shrc",
+    ])?;
     let path = CString::new(SHELL)?;
+    let interactive = settings.script.is_none();
     start(|| {
+        take_terminal();
+        if interactive && let Err(error) = std::env::set_current_dir("/root") {
+            eprintln!("init: cannot enter /root: {error}");
+        }
         let error = exec(&path, &arguments, &environment);
         eprintln!("init: cannot run {SHELL}: {error}");
         127
@@ -114,11 +145,11 @@ fn power_off(status: i32) -> io::Result<()> {
     control.write_all(format!("poweroff {status}\n").as_bytes())
 }
 
-fn run_script(script: &str) -> ! {
-    let status = match start_shell(Some(script)) {
+fn run_script(settings: &Settings) -> ! {
+    let status = match start_shell(settings) {
         Ok(child) => reap_until(child),
         Err(error) => {
-            eprintln!("init: cannot start {SHELL} {script}: {error}");
+            eprintln!("init: cannot start {SHELL}: {error}");
             126
         }
     };
@@ -142,11 +173,11 @@ fn main() {
     if !settings.is_first() {
         reap_forever();
     }
-    if let Some(script) = &settings.script {
-        run_script(script);
+    if settings.script.is_some() {
+        run_script(&settings);
     }
     loop {
-        match start_shell(None) {
+        match start_shell(&settings) {
             Ok(child) => {
                 if reap_until(child) == 127 {
                     std::thread::sleep(Duration::from_secs(1));
@@ -166,12 +197,13 @@ mod tests {
 
     #[test]
     fn reads_the_command_line() {
-        let settings = Settings::parse("quiet node=2 nodes=3 script=/etc/script\n");
+        let settings = Settings::parse("quiet node=2 nodes=3 term=xterm script=/etc/script\n");
         assert_eq!(
             settings,
             Settings {
                 node: Some(2),
-                script: Some("/etc/script".to_owned())
+                script: Some("/etc/script".to_owned()),
+                terminal: Some("xterm".to_owned()),
             }
         );
         assert!(!settings.is_first());

@@ -17,6 +17,7 @@ pub mod process;
 pub mod raw;
 pub mod shared;
 pub mod system;
+pub mod terminal;
 
 pub use libc::{
     EACCES, EBUSY, ECHILD, EFAULT, EHOSTDOWN, EINTR, EINVAL, ENOENT, ENOEXEC, ENOMEM, ENOSYS,

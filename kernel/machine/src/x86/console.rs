@@ -175,7 +175,7 @@ pub fn log_line(text: fmt::Arguments<'_>) {
     let micros = time::now_ns() / 1000;
     let _one_at_a_time = WRITER.lock();
     print(format_args!(
-        "[{:4}.{:06}] {text}\n",
+        "[{:4}.{:06}] {text}\r\n",
         micros / 1_000_000,
         micros % 1_000_000
     ));

@@ -17,6 +17,7 @@ mod registry;
 mod state;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub(super) use ends::{End, Side};
 pub(super) use modes::Form;

@@ -5,6 +5,7 @@
 
 use super::ends::End;
 use super::post::{Notice, Post};
+use super::wire::{Meaning, Wire};
 use super::{Kind, Tty, pty_name};
 use crate::files::inode::{Attributes, Device, InodeCounts, InodeRef, Node};
 use crate::wait::Wakes;
@@ -25,6 +26,8 @@ const PTY_MODE: u32 = 0o620;
 pub struct Terminals {
     post: Arc<Post>,
     console: Arc<Tty>,
+    /// For a serial line whose other side tells its window.
+    wire: Mutex<Option<Wire>>,
     ptys: Mutex<BTreeMap<u32, Weak<Tty>>>,
 }
 
@@ -35,6 +38,7 @@ impl Terminals {
         Terminals {
             console: Arc::new(Tty::new(Kind::Console, &post, Weak::new())),
             post,
+            wire: Mutex::new(None),
             ptys: Mutex::new(BTreeMap::new()),
         }
     }
@@ -42,6 +46,24 @@ impl Terminals {
     /// The console of the node.
     pub fn console(&self) -> &Arc<Tty> {
         &self.console
+    }
+
+    /// From now on the other side of the serial line tells the size of its window.
+    pub fn expect_windows(&self) {
+        *self.wire.lock() = Some(Wire::default());
+    }
+
+    /// A byte has come over the serial line.
+    pub fn typed(&self, byte: u8, now_ns: u64) {
+        let meaning = match self.wire.lock().as_mut() {
+            Some(wire) => wire.take(byte),
+            None => Meaning::Typed(byte),
+        };
+        match meaning {
+            Meaning::Nothing => {}
+            Meaning::Typed(byte) => self.console.input(&[byte], now_ns),
+            Meaning::Window(window) => self.console.set_window(window),
+        }
     }
 
     /// Takes what processes are to learn.
