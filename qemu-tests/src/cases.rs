@@ -7,6 +7,7 @@ use crate::demo::{Story, judge_part, story};
 use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
+use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
 use std::fmt::Write;
@@ -108,6 +109,10 @@ pub fn all() -> Vec<Case> {
             build: |name, _| Ok(trials::hostile_moved(name, 1, 500)),
         },
         Case {
+            name: "busybox-suite",
+            build: |name, lab| suites::busybox(name, lab, Way::Home, &suites::SHORT),
+        },
+        Case {
             name: "trace",
             build: |name, _| Ok(trials::short(name)),
         },
@@ -129,6 +134,22 @@ pub fn all() -> Vec<Case> {
 /// What takes too long for the test command: `cargo xtask test --long`.
 pub fn long() -> Vec<Case> {
     vec![
+        Case {
+            name: "long-busybox-short-moved",
+            build: |name, lab| suites::busybox(name, lab, Way::Moved, &suites::SHORT),
+        },
+        Case {
+            name: "long-busybox-home",
+            build: |name, lab| suites::busybox(name, lab, Way::Home, &["*"]),
+        },
+        Case {
+            name: "long-busybox-away",
+            build: |name, lab| suites::busybox(name, lab, Way::Away, &["*"]),
+        },
+        Case {
+            name: "long-busybox-moved",
+            build: |name, lab| suites::busybox(name, lab, Way::Moved, &["*"]),
+        },
         Case {
             name: "long-trace",
             build: |name, _| Ok(trials::long(name)),

@@ -12,6 +12,7 @@ pub mod demo;
 mod foreign;
 pub mod lab;
 pub mod scenario;
+mod suites;
 mod trials;
 pub mod verdict;
 
