@@ -8,6 +8,7 @@ use crate::dynamic::dynamic;
 use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Spec};
 use crate::scenario::Scenario;
+use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
 use std::fmt::Write;
@@ -121,6 +122,10 @@ pub fn all() -> Vec<Case> {
             build: |name, _| Ok(trials::hostile_moved(name, 1, 500)),
         },
         Case {
+            name: "busybox-suite",
+            build: |name, lab| suites::busybox(name, lab, Way::Home, &suites::SHORT),
+        },
+        Case {
             name: "trace",
             build: |name, _| Ok(trials::short(name)),
         },
@@ -142,6 +147,22 @@ pub fn all() -> Vec<Case> {
 /// What takes too long for the test command: `cargo xtask test --long`.
 pub fn long() -> Vec<Case> {
     vec![
+        Case {
+            name: "long-busybox-short-moved",
+            build: |name, lab| suites::busybox(name, lab, Way::Moved, &suites::SHORT),
+        },
+        Case {
+            name: "long-busybox-home",
+            build: |name, lab| suites::busybox(name, lab, Way::Home, &["*"]),
+        },
+        Case {
+            name: "long-busybox-away",
+            build: |name, lab| suites::busybox(name, lab, Way::Away, &["*"]),
+        },
+        Case {
+            name: "long-busybox-moved",
+            build: |name, lab| suites::busybox(name, lab, Way::Moved, &["*"]),
+        },
         Case {
             name: "long-trace",
             build: |name, _| Ok(trials::long(name)),

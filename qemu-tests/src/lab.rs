@@ -268,6 +268,24 @@ pub trait Lab {
     /// When they fail there.
     fn trials_on_host(&self, arguments: &[&str]) -> Result<String, LabError>;
 
+    /// A folder with busybox's own suite and a static busybox.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn busybox_suite(&self) -> Result<PathBuf, LabError>;
+
+    /// What the units of that suite that match print on the host, run by `script` with a limit in
+    /// seconds for each.
+    ///
+    /// # Errors
+    /// When it cannot be run there.
+    fn busybox_suite_on_host(
+        &self,
+        script: &str,
+        limit_s: u32,
+        patterns: &[&str],
+    ) -> Result<String, LabError>;
+
     /// What busybox prints on the host for these arguments.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod foreign;
 mod interactive;
 pub mod lab;
 pub mod scenario;
+mod suites;
 mod trials;
 pub mod verdict;
 

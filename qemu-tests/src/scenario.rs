@@ -136,6 +136,14 @@ pub(crate) mod tests {
             Ok("0 811c9dc5\n".into())
         }
 
+        fn busybox_suite(&self) -> Result<PathBuf, LabError> {
+            Ok("/nowhere".into())
+        }
+
+        fn busybox_suite_on_host(&self, _: &str, _: u32, _: &[&str]) -> Result<String, LabError> {
+            Ok("PASS new/cut: it\n".into())
+        }
+
         fn busybox_on_host(&self, _: &[&str]) -> Result<String, LabError> {
             Ok("0123  file\n".into())
         }

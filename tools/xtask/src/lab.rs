@@ -4,7 +4,7 @@ use crate::cluster::{Boot, Cluster};
 use crate::compile::{self, Kernel, Userland};
 use crate::error::Error;
 use crate::places::RunDirectory;
-use crate::{program, root, setup};
+use crate::{program, root, setup, suites};
 use qemu_tests::{Lab, LabError, Outcome, Spec};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,6 +27,11 @@ impl QemuLab {
             kernel,
             userland,
         })
+    }
+
+    /// A user program of this workspace.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.userland.program(name)
     }
 
     /// Starts a cluster whose logs lie in `run`, and lets `drive` bring it to its end.
@@ -84,6 +89,19 @@ impl Lab for QemuLab {
     fn trials_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {
         let mut command = program::clean(self.userland.program("trials"));
         program::output(command.args(arguments), "running trials on the host").map_err(lab_error)
+    }
+
+    fn busybox_suite(&self) -> Result<PathBuf, LabError> {
+        suites::busybox().map_err(lab_error)
+    }
+
+    fn busybox_suite_on_host(
+        &self,
+        script: &str,
+        limit_s: u32,
+        patterns: &[&str],
+    ) -> Result<String, LabError> {
+        suites::busybox_on_host(script, limit_s, patterns).map_err(lab_error)
     }
 
     fn busybox_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {

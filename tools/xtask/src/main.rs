@@ -6,6 +6,8 @@
 
 mod archive;
 mod bench;
+mod bench_syscall;
+mod beside;
 mod cluster;
 mod compile;
 mod demo;
@@ -23,6 +25,7 @@ mod root;
 mod run;
 mod say;
 mod setup;
+mod suites;
 mod syscalls;
 mod table;
 mod terminal;
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Migrate(options),
         } => bench::migrate(options, kernel),
+        Command::Bench {
+            what: Bench::Syscall(options),
+        } => bench_syscall::syscall(options, kernel),
         Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
     };

@@ -56,6 +56,21 @@ pub(crate) enum Command {
 pub(crate) enum Bench {
     /// Freeze, page stream and round trip of migrations at 1, 16, 64 and 256 MiB.
     Migrate(BenchOptions),
+    /// System calls at home, away, and on Linux in the same emulator.
+    Syscall(SyscallOptions),
+}
+
+/// Options of `bench syscall`.
+#[derive(Debug, Args)]
+pub(crate) struct SyscallOptions {
+    /// Also write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// How often nodes and Linux take turns.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) cluster: BenchCluster,
 }
 
 /// How many processors each node has.

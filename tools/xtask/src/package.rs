@@ -62,6 +62,34 @@ pub(crate) fn unpacked(names: &[String]) -> Result<Vec<PathBuf>, Error> {
     all.iter().map(|name| unpack(name)).collect()
 }
 
+/// The contents of one package, without what it depends on.
+pub(crate) fn alone(name: &str) -> Result<PathBuf, Error> {
+    check(name)?;
+    unpack(name)
+}
+
+/// The first package with this prefix that the package `name`, which has nothing itself, depends on.
+pub(crate) fn stands_for(name: &str, prefix: &str) -> Result<String, Error> {
+    let list = || {
+        let mut command = program::clean("apt-cache");
+        let what = format!("looking for the package {name}");
+        program::output(command.args(["depends", name]), &what)
+    };
+    let found = |text: &str| {
+        let mut names = text.lines().filter_map(|line| line.split_once("Depends: "));
+        let mut names = names.by_ref().map(|(_, name)| name.trim());
+        names
+            .find(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+    };
+    if let Some(name) = list().ok().as_deref().and_then(found) {
+        return Ok(name);
+    }
+    // The lists of a new machine are empty.
+    crate::setup::refresh_lists()?;
+    found(&list()?).ok_or_else(|| Error::Usage(format!("{name} stands for no package")))
+}
+
 /// A name that no option of a tool can be taken for.
 fn check(name: &str) -> Result<(), Error> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.:".contains(&byte);

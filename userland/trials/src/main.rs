@@ -5,8 +5,12 @@
 //!
 //! `trials hostile SEED CHILDREN [NODE...]`: children that make random calls with hostile arguments; nothing
 //! of them may be left. `trials images SEED COUNT`: malformed program images. `trials trace SEED FIRST
-//! COUNT ...`: tame random programs whose trace of results must be the same everywhere.
+//! COUNT ...`: tame random programs whose trace of results must be the same everywhere. `trials calls LABEL
+//! [NODE]`: how long calls take. `trials herd EVERY_MS NODES COMMAND...`: a command all of whose processes are
+//! moved all the while.
 
+mod calls;
+mod herd;
 mod hostile;
 mod images;
 mod left;
@@ -31,7 +35,9 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 const USAGE: &str = "usage: trials hostile SEED CHILDREN [NODE...]
        trials images SEED COUNT
-       trials trace SEED FIRST COUNT [--full] [--self NODES] [--others NODES] [--expect FILE] [--show N]";
+       trials trace SEED FIRST COUNT [--full] [--self NODES] [--others NODES] [--expect FILE] [--show N]
+       trials calls LABEL [NODE]
+       trials herd EVERY_MS NODES COMMAND [ARGUMENT]...";
 
 fn main() {
     let words: Vec<String> = std::env::args_os()
@@ -43,9 +49,14 @@ fn main() {
             "hostile" => hostile::run(rest),
             "images" => images::run(rest),
             "trace" => trace::run(rest),
+            "calls" => calls::run(rest),
+            "herd" => herd::run(rest),
+            "nothing" => Ok(()),
             "report" => trace::report(rest),
             _ => Err(USAGE.to_owned()),
         },
+        // The first process of a Linux machine that is there for this only.
+        None if std::process::id() == 1 => calls::run(&[]),
         None => Err(USAGE.to_owned()),
     };
     let _ = std::io::stdout().flush();
