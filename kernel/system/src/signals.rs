@@ -339,15 +339,23 @@ impl System {
 
     /// Tells a parent what became of a child: `si_code` and `si_status`.
     pub(crate) fn child_changed(&mut self, parent: u32, child: u32, code: i32, status: u32) {
+        let info = self.child_news(child, code, status);
+        self.tell_parent(parent, info);
+    }
+
+    /// What SIGCHLD says of a child.
+    pub(crate) fn child_news(&self, child: u32, code: i32, status: u32) -> SignalInfo {
         let user = self.homes.get(&child).map_or(0, |home| home.ids.uid);
-        self.signal_with(
-            parent,
-            SignalInfo {
-                signal: signal::SIGCHLD,
-                code,
-                words: [u64::from(child) | u64::from(user) << 32, u64::from(status)],
-            },
-        );
+        SignalInfo {
+            signal: signal::SIGCHLD,
+            code,
+            words: [u64::from(child) | u64::from(user) << 32, u64::from(status)],
+        }
+    }
+
+    /// Sends SIGCHLD, and wakes a parent that waits.
+    pub(crate) fn tell_parent(&mut self, parent: u32, news: SignalInfo) {
+        self.signal_with(parent, news);
         self.children_changed(parent);
     }
 

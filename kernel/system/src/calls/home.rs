@@ -330,7 +330,8 @@ impl System {
             0 => (CLD_EXITED, status >> 8),
             signal => (CLD_KILLED, signal),
         };
-        self.child_changed(parent, pid, code, status);
+        let news = self.child_news(pid, code, status);
+        // Before the parent looks: it finds no zombie of a child that it does not want to know of.
         if self
             .homes
             .get(&parent)
@@ -338,6 +339,7 @@ impl System {
         {
             self.homes.remove(&pid);
         }
+        self.tell_parent(parent, news);
     }
 
     /// Wakes a process that waits for its children.

@@ -283,6 +283,28 @@ fn a_call_that_can_end_does_before_its_signal_interrupts_it() {
 }
 
 #[test]
+fn a_parent_away_that_ignores_its_children_finds_none() {
+    const WAIT4: u64 = 61;
+    const RT_SIGACTION: u64 = 13;
+    let mut cluster = Cluster::new(2);
+    let parent = cluster.fork(0);
+    cluster.move_to(parent, 2);
+    let mut ignore = [0; 32];
+    ignore[0] = 1;
+    cluster.poke(1, parent, DATA, &ignore);
+    let ignored = cluster.call(1, parent, RT_SIGACTION, &[17, DATA, 0, 8]);
+    assert_eq!(ignored, 0);
+    let child = cluster.call(1, parent, 57, &[]) as u32;
+    cluster.begin_call(1, parent, WAIT4, &[u64::MAX, 0, 0, 0]);
+    cluster.settle();
+    cluster.begin_call(1, child, 231, &[0]);
+    cluster.settle();
+    let thread = cluster.nodes[1].thread(parent);
+    assert_eq!(thread.registers.rax as i64, -10, "no child, ECHILD");
+    assert!(!cluster.nodes[0].homes.contains_key(&child));
+}
+
+#[test]
 fn an_unknown_number_above_the_kernel_s_own_is_enosys() {
     let mut cluster = Cluster::new(1);
     let pid = cluster.fork(0);
