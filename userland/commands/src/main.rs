@@ -107,7 +107,9 @@ fn finish(name: &str, done: Done) -> i32 {
             2
         }
         Err(Failure::Problem(problem)) => {
-            eprintln!("{name}: {problem}");
+            // In one write: others write to the same console.
+            let line = format!("{name}: {problem}\n");
+            eprint!("{line}");
             1
         }
     }

@@ -129,7 +129,9 @@ pub(crate) fn tell(verdict: Verdict) -> i32 {
     match verdict {
         Ok(()) => 0,
         Err(reason) => {
-            eprintln!("process {}: {reason}", std::process::id());
+            // In one write: others write to the same console.
+            let line = format!("process {}: {reason}\n", std::process::id());
+            eprint!("{line}");
             1
         }
     }
