@@ -9,6 +9,7 @@ mod ids;
 mod limits;
 mod mapping;
 mod options;
+mod pieces;
 mod polling;
 mod signals;
 mod sockets;
@@ -26,7 +27,7 @@ pub use sockets::*;
 pub use sysv::*;
 pub use threads::*;
 
-use crate::dispatch::{CALL_STOPPED, CHUNK, LocalCall, result_of};
+use crate::dispatch::{CALL_STOPPED, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};
 use crate::home::Request;
 use crate::thread::padded_name;
@@ -34,6 +35,7 @@ use crate::wait::Stop;
 use abi::Errno;
 use abi::table::{Arg, Call, Length, Place};
 use alloc::vec::Vec;
+use pieces::Piece;
 
 // ---- files ---------------------------------------------------------------------------------------
 
@@ -81,102 +83,46 @@ const IOV_MAX: u64 = 1024;
 static READ_KERNEL: u32 = 0;
 static WRITE_KERNEL: u32 = 1;
 
-/// The pieces of a vectored transfer: (address, length).
-fn pieces(call: &mut LocalCall<'_>) -> Result<Vec<(u64, u64)>, Stop> {
+/// The pieces of readv(2), writev(2) and their relatives.
+fn pieces_of(call: &mut LocalCall<'_>) -> Result<Vec<Piece>, Stop> {
     let [_, vector, count, ..] = call.args;
     if count > IOV_MAX {
         return Err(Errno::EINVAL.into());
     }
-    let bytes = call.read(vector, count as usize * 16)?;
-    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-    let pieces: Vec<(u64, u64)> = (0..count as usize)
-        .map(|index| (word(2 * index), word(2 * index + 1)))
-        .collect();
-    let total = pieces
-        .iter()
-        .try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
-    if total.is_none_or(|total| total > i64::MAX as u64) {
-        return Err(Errno::EINVAL.into());
-    }
-    Ok(pieces)
-}
-
-/// The part of the pieces behind the first `done` bytes, at most [`CHUNK`] bytes of it.
-fn rest(pieces: &[(u64, u64)], mut done: u64) -> Vec<(u64, u64)> {
-    let mut room = CHUNK;
-    let mut rest = Vec::new();
-    for (address, length) in pieces {
-        let skip = done.min(*length);
-        done -= skip;
-        let take = (length - skip).min(room);
-        if take > 0 {
-            rest.push((address.wrapping_add(skip), take));
-            room -= take;
-        }
-    }
-    rest
+    pieces::vector(call, vector, count)
 }
 
 /// writev(2): the pieces are gathered, so that a small vector is one write.
 pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
-    let pieces = pieces(call)?;
+    let pieces = pieces_of(call)?;
     let shields = call.shields();
-    loop {
-        let done = call.thread().restart.progress;
-        let now = rest(&pieces, done);
-        let total: u64 = pieces.iter().map(|piece| piece.1).sum();
+    let total = pieces::total(&pieces);
+    pieces::write_out(call, &pieces, |call, now, done| {
         let left = total.saturating_sub(done);
-        let length: u64 = now.iter().map(|piece| piece.1).sum();
-        if length == 0 && done > 0 {
-            return Ok(done);
-        }
-        let answer = call.home_limited(|call| {
-            let mut bytes = Vec::new();
-            for (address, length) in &now {
-                bytes.extend(call.read(*address, *length as usize)?);
-            }
-            let mut request =
-                Request::plain(WRITE_KERNEL, [fd, 0, length, 0, shields | left << 8, done]);
-            request.inputs.set(1, bytes);
+        call.home_limited(|call| {
+            let args = [fd, 0, pieces::total(now), 0, shields | left << 8, done];
+            let mut request = Request::plain(WRITE_KERNEL, args);
+            request.inputs.set(1, pieces::gather(call, now)?);
             Ok(request)
-        })?;
-        match result_of(answer.value) {
-            Ok(moved) => {
-                let done = done + moved.min(length);
-                call.thread().restart.progress = done;
-                if moved == 0 {
-                    return Ok(done);
-                }
-            }
-            Err(_) if done > 0 => return Ok(done),
-            Err(stop) => return Err(stop),
-        }
-    }
+        })
+    })
 }
 
 /// readv(2): one read, scattered.
 pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
-    let pieces = pieces(call)?;
-    let into = rest(&pieces, 0);
-    let length: u64 = into.iter().map(|piece| piece.1).sum();
+    let into = pieces::rest(&pieces_of(call)?, 0);
+    let length = pieces::total(&into);
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
     let answer = call.home_limited(|call| {
-        for (address, length) in &into {
-            call.make_writable(*address, *length as usize)?;
-        }
+        pieces::make_writable(call, &into)?;
         let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields, 0]);
         request.rooms[1] = length as u32;
         Ok(request)
     })?;
     let moved = result_of(answer.value)?;
-    let mut bytes = answer.buffers.get(1).unwrap_or(&[]);
-    for (address, length) in into {
-        let (now, later) = bytes.split_at(bytes.len().min(length as usize));
-        call.write(address, now)?;
-        bytes = later;
-    }
+    pieces::scatter(call, &into, answer.buffers.get(1).unwrap_or(&[]))?;
     Ok(moved)
 }
 

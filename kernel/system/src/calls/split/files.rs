@@ -3,14 +3,13 @@
 //! Law: what has been moved is in the restart record, so that a wait, a signal or a move in the middle
 //! loses nothing and doubles nothing.
 
-use super::{pieces, rest};
+use super::{pieces, pieces_of};
 use crate::dispatch::{CHUNK, LocalCall, result_of};
 use crate::files::calls::{Argument, fcntl_argument};
 use crate::home::Request;
 use crate::wait::Stop;
 use abi::Errno;
 use abi::table::{Arg, Call, Length, Place};
-use alloc::vec::Vec;
 
 /// The most bytes of one call (`MAX_RW_COUNT`).
 const TRANSFER_MAX: u64 = i32::MAX as u64 & !0xfff;
@@ -91,19 +90,17 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let fd = call.args[0];
-    let pieces = pieces(call)?;
+    let pieces = pieces_of(call)?;
     loop {
         let done = call.thread().restart.progress;
-        let into = rest(&pieces, done);
-        let length: u64 = into.iter().map(|piece| piece.1).sum();
+        let into = pieces::rest(&pieces, done);
+        let length = pieces::total(&into);
         if length == 0 && done > 0 {
             return Ok(done);
         }
         let at = offset.saturating_add(done);
         let answer = call.home(|call| {
-            for (address, length) in &into {
-                call.make_writable(*address, *length as usize)?;
-            }
+            pieces::make_writable(call, &into)?;
             let mut request = Request::plain(PREAD, [fd, 0, length, at, 0, done]);
             request.rooms[1] = length as u32;
             Ok(request)
@@ -113,12 +110,7 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             Err(_) if done > 0 => return Ok(done),
             Err(stop) => return Err(stop),
         };
-        let mut bytes = answer.buffers.get(1).unwrap_or(&[]);
-        for (address, length) in into {
-            let (now, later) = bytes.split_at(bytes.len().min(length as usize));
-            call.write(address, now)?;
-            bytes = later;
-        }
+        pieces::scatter(call, &into, answer.buffers.get(1).unwrap_or(&[]))?;
         call.thread().restart.progress = done + moved;
         if moved < length || moved == 0 {
             return Ok(done + moved);
@@ -133,36 +125,15 @@ pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let fd = call.args[0];
-    let pieces = pieces(call)?;
-    loop {
-        let done = call.thread().restart.progress;
-        let from = rest(&pieces, done);
-        let length: u64 = from.iter().map(|piece| piece.1).sum();
-        if length == 0 && done > 0 {
-            return Ok(done);
-        }
+    let pieces = pieces_of(call)?;
+    pieces::write_out(call, &pieces, |call, now, done| {
         let at = offset.saturating_add(done);
-        let answer = call.home(|call| {
-            let mut bytes = Vec::new();
-            for (address, length) in &from {
-                bytes.extend(call.read(*address, *length as usize)?);
-            }
-            let mut request = Request::plain(PWRITE, [fd, 0, length, at, 0, done]);
-            request.inputs.set(1, bytes);
+        call.home(|call| {
+            let mut request = Request::plain(PWRITE, [fd, 0, pieces::total(now), at, 0, done]);
+            request.inputs.set(1, pieces::gather(call, now)?);
             Ok(request)
-        })?;
-        match result_of(answer.value) {
-            Ok(moved) => {
-                let done = done + moved.min(length);
-                call.thread().restart.progress = done;
-                if moved == 0 {
-                    return Ok(done);
-                }
-            }
-            Err(_) if done > 0 => return Ok(done),
-            Err(stop) => return Err(stop),
-        }
-    }
+        })
+    })
 }
 
 /// preadv2(2).

@@ -4,6 +4,7 @@
 //! sent or received already are the progress of the call; a limit of time is fixed when it begins to wait.
 
 use super::super::local::timespec;
+use super::pieces;
 use crate::dispatch::{LIMIT, LocalCall, result_of};
 use crate::home::Request;
 use crate::thread::Answer;
@@ -245,18 +246,7 @@ impl Envelope {
             return Err(Errno::EMSGSIZE.into());
         }
         let name_length = usize::try_from(word(8) as u32 as i32).map_err(|_| Errno::EINVAL)?;
-        let table = call.read(vector, count as usize * 16)?;
-        let entry =
-            |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| table[at * 8 + byte]));
-        let pieces: Vec<(u64, u64)> = (0..count as usize)
-            .map(|index| (entry(2 * index), entry(2 * index + 1)))
-            .collect();
-        let total = pieces
-            .iter()
-            .try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
-        if total.is_none_or(|total| total > i64::MAX as u64) {
-            return Err(Errno::EINVAL.into());
-        }
+        let pieces = pieces::vector(call, vector, count)?;
         let (control, control_length) = (word(32), word(40));
         Ok(Envelope {
             name: word(0),
@@ -272,7 +262,7 @@ impl Envelope {
     }
 
     fn total(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.1).sum()
+        pieces::total(&self.pieces)
     }
 }
 
@@ -292,10 +282,7 @@ fn send_some(
     }
     let left = envelope.total() - done.min(envelope.total());
     let answer = call.home_limited(|call| {
-        let mut bytes = Vec::new();
-        for (address, length) in super::rest(&envelope.pieces, done) {
-            bytes.extend(call.read(address, length as usize)?);
-        }
+        let bytes = pieces::gather(call, &pieces::rest(&envelope.pieces, done))?;
         let mut request = Request::plain(SENDMSG, [fd, left, flags, 0, 0, done]);
         request.inputs.set(1, bytes);
         if envelope.name != 0 {
@@ -389,13 +376,11 @@ fn receive_some(
     done: u64,
 ) -> Result<Arrived, Stop> {
     let fd = call.args[0];
-    let pieces = super::rest(&envelope.pieces, done);
-    let room: u64 = pieces.iter().map(|piece| piece.1).sum();
+    let pieces = pieces::rest(&envelope.pieces, done);
+    let room: u64 = pieces::total(&pieces);
     let control = envelope.control_length.min(CONTROL_MAX);
     let answer = call.home_limited(|call| {
-        for (address, length) in &pieces {
-            call.make_writable(*address, *length as usize)?;
-        }
+        pieces::make_writable(call, &pieces)?;
         if envelope.name != 0 {
             call.make_writable(envelope.name, envelope.name_length.min(NAME_MAX))?;
         }
@@ -410,12 +395,7 @@ fn receive_some(
         Ok(request)
     })?;
     let length = result_of(answer.value)?;
-    let mut bytes = answer.buffers.get(1).unwrap_or(&[]);
-    for (address, length) in pieces {
-        let (now, later) = bytes.split_at(bytes.len().min(length as usize));
-        call.write(address, now)?;
-        bytes = later;
-    }
+    pieces::scatter(call, &pieces, answer.buffers.get(1).unwrap_or(&[]))?;
     Ok(Arrived { length, answer })
 }
 

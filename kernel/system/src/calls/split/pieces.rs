@@ -1,0 +1,117 @@
+//! The pieces of a vectored transfer: gathered from user memory, scattered into it.
+//!
+//! Law: the array is checked whole before a piece of it is touched; what is taken at once is at most
+//! [`CHUNK`] bytes.
+
+use crate::dispatch::{CHUNK, LocalCall, result_of};
+use crate::thread::Answer;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+
+/// One `struct iovec`: address and length.
+pub(super) type Piece = (u64, u64);
+
+/// Reads an array of `count` pieces, which the caller has found few enough.
+///
+/// # Errors
+/// EFAULT, and EINVAL if they are more bytes than a call can count.
+pub(super) fn vector(
+    call: &mut LocalCall<'_>,
+    address: u64,
+    count: u64,
+) -> Result<Vec<Piece>, Stop> {
+    let bytes = call.read(address, count as usize * 16)?;
+    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+    let pieces: Vec<Piece> = (0..count as usize)
+        .map(|index| (word(2 * index), word(2 * index + 1)))
+        .collect();
+    let total = pieces
+        .iter()
+        .try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
+    if total.is_none_or(|total| total > i64::MAX as u64) {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(pieces)
+}
+
+/// Bytes in all pieces.
+pub(super) fn total(pieces: &[Piece]) -> u64 {
+    pieces.iter().map(|piece| piece.1).sum()
+}
+
+/// The part of the pieces behind the first `done` bytes, at most [`CHUNK`] bytes of it.
+pub(super) fn rest(pieces: &[Piece], mut done: u64) -> Vec<Piece> {
+    let mut room = CHUNK;
+    let mut rest = Vec::new();
+    for (address, length) in pieces {
+        let skip = done.min(*length);
+        done -= skip;
+        let take = (length - skip).min(room);
+        if take > 0 {
+            rest.push((address.wrapping_add(skip), take));
+            room -= take;
+        }
+    }
+    rest
+}
+
+/// The contents of all pieces.
+pub(super) fn gather(call: &mut LocalCall<'_>, pieces: &[Piece]) -> Result<Vec<u8>, Stop> {
+    let mut bytes = Vec::new();
+    for (address, length) in pieces {
+        bytes.extend(call.read(*address, *length as usize)?);
+    }
+    Ok(bytes)
+}
+
+/// Makes sure that [`scatter`] will succeed.
+pub(super) fn make_writable(call: &mut LocalCall<'_>, pieces: &[Piece]) -> Result<(), Stop> {
+    for (address, length) in pieces {
+        call.make_writable(*address, *length as usize)?;
+    }
+    Ok(())
+}
+
+/// Fills the pieces in their order, as far as the bytes go.
+pub(super) fn scatter(
+    call: &mut LocalCall<'_>,
+    pieces: &[Piece],
+    mut bytes: &[u8],
+) -> Result<(), Stop> {
+    for (address, length) in pieces {
+        let (now, later) = bytes.split_at(bytes.len().min(*length as usize));
+        call.write(*address, now)?;
+        bytes = later;
+    }
+    Ok(())
+}
+
+/// Writes the pieces, as many at once as fit into a call: `ask` writes some of them when so many
+/// bytes are done.
+pub(super) fn write_out(
+    call: &mut LocalCall<'_>,
+    pieces: &[Piece],
+    ask: impl Fn(&mut LocalCall<'_>, &[Piece], u64) -> Result<Answer, Stop>,
+) -> Result<u64, Stop> {
+    loop {
+        let done = call.thread().restart.progress;
+        let now = rest(pieces, done);
+        let length = total(&now);
+        if length == 0 && done > 0 {
+            return Ok(done);
+        }
+        let answer = ask(call, &now, done)?;
+        match result_of(answer.value) {
+            Ok(moved) => {
+                let done = done + moved.min(length);
+                call.thread().restart.progress = done;
+                if moved == 0 {
+                    return Ok(done);
+                }
+            }
+            Err(_) if done > 0 => return Ok(done),
+            Err(stop) => return Err(stop),
+        }
+    }
+}
