@@ -25,6 +25,8 @@ mod load;
 pub mod memory;
 pub mod observe;
 mod peers;
+#[cfg(test)]
+mod process_tests;
 pub mod schedule;
 pub mod signal_frame;
 pub mod signals;

@@ -17,7 +17,9 @@ mod memory;
 mod moves;
 mod pipes;
 mod processes;
+mod ptys;
 mod shared;
+mod signals;
 mod sockets;
 mod system;
 mod threads;
@@ -54,7 +56,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 70] = [
+const PROBES: [(&str, Probe); 78] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -78,6 +80,7 @@ const PROBES: [(&str, Probe); 70] = [
     ("file-unlinked", files::unlinked),
     ("floats", cpu::floats),
     ("flock", locks::whole_file),
+    ("fork-chain", signals::chain),
     ("fork-tree", processes::fork_tree),
     ("guard", memory::guard),
     ("holes", locks::holes),
@@ -87,6 +90,7 @@ const PROBES: [(&str, Probe); 70] = [
     ("mmap", memory::mmap),
     ("mremap", memory::mremap),
     ("orphan", processes::orphan),
+    ("orphaned-group", ptys::orphaned),
     ("pages", memory::pages),
     ("permissions", locks::permissions),
     ("pidfd", events::pidfd),
@@ -96,6 +100,9 @@ const PROBES: [(&str, Probe); 70] = [
     ("pipe-halves", pipes::halves),
     ("poll", pipes::poll),
     ("proc-self", system::proc_self),
+    ("pty-read", ptys::read),
+    ("pty-signals", ptys::signals),
+    ("pty-stop", ptys::stop),
     ("random", system::random),
     ("record-locks", locks::records),
     ("record-wait", locks::record_wait),
@@ -103,6 +110,8 @@ const PROBES: [(&str, Probe); 70] = [
     ("semaphores", sockets::semaphores),
     ("shared-file", shared::file),
     ("shared-memory", shared::memory),
+    ("signal-masks", signals::masks),
+    ("signal-states", signals::states),
     ("signalfd", events::signalfd),
     ("sleep", time::sleep),
     ("socket-blocked", sockets::socket_blocked),
@@ -125,6 +134,7 @@ const PROBES: [(&str, Probe); 70] = [
     ("timerfd", events::timerfd),
     ("wild", processes::wild),
     ("zero-pages", memory::zero_pages),
+    ("zombie-tree", signals::zombies),
 ];
 
 const USAGE: &str = "usage: probes --list | NAME | churn MIB ROUNDS | spin SECONDS";

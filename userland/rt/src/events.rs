@@ -125,6 +125,12 @@ impl Set {
         owned(unsafe { libc::epoll_create1(0) }).map(Set)
     }
 
+    /// The number of its descriptor.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
     /// Adds a descriptor, to be named `name` when it is ready for one of the `events` (`EPOLL*`).
     ///
     /// # Errors

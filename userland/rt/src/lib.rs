@@ -16,6 +16,7 @@ pub mod memory;
 pub mod process;
 pub mod raw;
 pub mod shared;
+pub mod signals;
 pub mod system;
 pub mod terminal;
 
@@ -23,7 +24,11 @@ pub use libc::{
     EACCES, EBUSY, ECHILD, EFAULT, EHOSTDOWN, EINTR, EINVAL, ENOENT, ENOEXEC, ENOMEM, ENOSYS,
     ENOTDIR, ENXIO, EPERM, ESRCH, ETIMEDOUT,
 };
-pub use libc::{SIGABRT, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGSEGV, SIGTERM, SIGUSR1};
+pub use libc::{EAGAIN, EIO};
+pub use libc::{
+    SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGSEGV,
+    SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU,
+};
 
 use std::io;
 

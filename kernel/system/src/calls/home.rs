@@ -270,6 +270,8 @@ impl System {
     /// A process is over: it becomes a zombie, its children get a new parent, its parent is told.
     pub(crate) fn ended(&mut self, pid: u32, status: u32) {
         let init = Pid::new(self.me, 1).0;
+        // The dead guard nobody.
+        let guarded = self.groups_it_guards(pid);
         let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
             return;
         };
@@ -304,7 +306,6 @@ impl System {
                 },
             );
         }
-        let guarded = self.groups_it_guards(pid);
         let reaper = self.reaper_for(pid);
         let mut orphans = false;
         let mut children = Vec::new();
