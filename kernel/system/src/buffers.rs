@@ -1,13 +1,25 @@
 //! The buffers of a call, named by argument: what goes to a call and what comes back.
 //!
 //! Law: a call at home sees these bytes and never an address. On the wire they are
-//! `[argument u8][length u32 LE][bytes]`, repeated; decoding checks every length first.
+//! `[argument u8][length u32 LE][bytes]`, repeated; decoding checks every length first. What the caller's
+//! memory did not give or does not take is marked, and is EFAULT when the call comes to need it: so a call
+//! finds out what else is wrong first, in Linux' order. The marks travel as those of argument 6.
 
 use alloc::vec::Vec;
 
 /// Bytes of some of the six arguments of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Buffers(Vec<(u8, Vec<u8>)>);
+pub struct Buffers(Vec<(u8, Vec<u8>)>, Marks);
+
+/// Which arguments point to memory that is not there, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    unread: u8,
+    narrow: u8,
+}
+
+/// The argument as which the marks travel.
+const MARKS: u8 = 6;
 
 impl Buffers {
     /// No buffer at all.
@@ -29,6 +41,26 @@ impl Buffers {
             .map(|(_, bytes)| &bytes[..])
     }
 
+    /// Marks an in-buffer that the caller's memory did not give, or not all of it.
+    pub fn mark_unread(&mut self, arg: usize) {
+        self.1.unread |= 1 << arg;
+    }
+
+    /// Marks an out-buffer of which the caller's memory takes only the beginning, or nothing.
+    pub fn mark_narrow(&mut self, arg: usize) {
+        self.1.narrow |= 1 << arg;
+    }
+
+    /// Whether the in-buffer of an argument could not be read whole.
+    pub fn is_unread(&self, arg: usize) -> bool {
+        self.1.unread & 1 << arg != 0
+    }
+
+    /// Whether the out-buffer of an argument takes less than the caller says.
+    pub fn is_narrow(&self, arg: usize) -> bool {
+        self.1.narrow & 1 << arg != 0
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &[u8])> {
         self.0
@@ -44,6 +76,9 @@ impl Buffers {
             all.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
             all.extend_from_slice(bytes);
         }
+        if self.1 != Marks::default() {
+            all.extend_from_slice(&[MARKS, 2, 0, 0, 0, self.1.unread, self.1.narrow]);
+        }
         all
     }
 
@@ -52,6 +87,13 @@ impl Buffers {
         let mut buffers = Buffers::new();
         while let [arg, a, b, c, d, rest @ ..] = bytes {
             let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+            if let (MARKS, [unread, narrow]) = (*arg, rest) {
+                buffers.1 = Marks {
+                    unread: unread & 0x3f,
+                    narrow: narrow & 0x3f,
+                };
+                return (length == 2).then_some(buffers);
+            }
             if *arg > 5 || length > rest.len() || buffers.get(usize::from(*arg)).is_some() {
                 return None;
             }
@@ -74,6 +116,19 @@ mod tests {
         let bytes = buffers.encode();
         assert_eq!(bytes, b"\x01\x03\0\0\0abc\x04\0\0\0\0");
         assert_eq!(Buffers::decode(&bytes), Some(buffers));
+    }
+
+    #[test]
+    fn marks_travel_too() {
+        let mut buffers = Buffers::new();
+        buffers.set(1, b"abc".to_vec());
+        buffers.mark_unread(1);
+        buffers.mark_narrow(3);
+        let back = Buffers::decode(&buffers.encode());
+        assert_eq!(back.as_ref(), Some(&buffers));
+        let back = back.unwrap_or_default();
+        assert!(back.is_unread(1) && !back.is_unread(3));
+        assert!(back.is_narrow(3) && !back.is_narrow(1));
     }
 
     #[test]

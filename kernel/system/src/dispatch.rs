@@ -3,7 +3,9 @@
 //! Law: the place of a row is the module of its code. `Local` and `Split` rows see the body
 //! ([`LocalCall`]), `Home` rows the home part ([`HomeCall`]), `File` and `Stream` rows the files
 //! (`FileCall`); none can reach what belongs to another place. In-buffers are copied and out-buffers
-//! made writable before anything happens, so that a bad pointer is EFAULT without effect.
+//! made writable before anything happens. What memory does not give or take is marked in the request, and
+//! becomes EFAULT when the call needs it, in Linux' order: behind a bad descriptor, and never if there is
+//! nothing to copy.
 
 use crate::body::Body;
 use crate::buffers::Buffers;
@@ -18,6 +20,7 @@ use crate::wait::Stop;
 use abi::table::{self, Arg, Call, Length, Place};
 use abi::{Errno, for_each_call};
 use alloc::vec::Vec;
+use machine::{Access, USER_END};
 use wire::Pid;
 
 /// Length of the `syscall` instruction.
@@ -76,6 +79,8 @@ pub const CALL_MSG_RECEIVE: u32 = PSEUDO + 54;
 /// msgctl(2): `(id, command)`, what is pointed to in buffer 2.
 pub const CALL_MSG_CONTROL: u32 = PSEUDO + 55;
 
+/// Whether a descriptor is one that can be used so: `(fd, [`FdUse`], the error if it is)`.
+pub const CALL_CHECK_FD: u32 = PSEUDO + 61;
 /// A limit of the process changes: `(which, soft, hard)`.
 pub const CALL_LIMIT: u32 = PSEUDO + 60;
 
@@ -83,6 +88,19 @@ pub const CALL_LIMIT: u32 = PSEUDO + 60;
 pub const CHUNK: u64 = 64 << 10;
 /// The longest path, with its NUL (`PATH_MAX`).
 pub const PATH_MAX: usize = 4096;
+
+/// What a descriptor has to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FdUse {
+    /// For anything but `O_PATH`.
+    Any,
+    /// For reading.
+    Read,
+    /// For writing.
+    Write,
+    /// It is a socket.
+    Socket,
+}
 
 /// A call that concerns the body, at the node where it is.
 pub struct LocalCall<'a> {
@@ -133,6 +151,22 @@ impl HomeCall<'_> {
     /// An in-buffer, empty if it was not given.
     pub fn input(&self, arg: usize) -> &[u8] {
         self.inputs.get(arg).unwrap_or(&[])
+    }
+
+    /// Checks that an in-buffer could be read, before something is done.
+    pub fn check_input(&self, arg: usize) -> Result<(), Errno> {
+        if self.inputs.is_unread(arg) {
+            return Err(Errno::EFAULT);
+        }
+        Ok(())
+    }
+
+    /// Checks that an out-buffer takes what it has to, before something is done that cannot be undone.
+    pub fn check_output(&self, arg: usize) -> Result<(), Errno> {
+        if self.inputs.is_narrow(arg) {
+            return Err(Errno::EFAULT);
+        }
+        Ok(())
     }
 }
 
@@ -256,6 +290,7 @@ macro_rules! dispatchers {
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),
                 CALL_LIMIT => home_calls::limit(call),
+                CALL_CHECK_FD => home_calls::check_descriptor(call),
                 CALL_THREAD => home_calls::thread(call),
                 CALL_THREAD_END => home_calls::thread_end(call),
                 CALL_SEM_OPERATE => home_calls::sem_operate(call),
@@ -365,9 +400,16 @@ impl System {
             outputs: Buffers::new(),
         };
         let value = perform_home(request.number, &mut call)?;
+        let outputs = call.outputs;
+        let missed = |(arg, bytes): (usize, &[u8])| {
+            request.inputs.is_narrow(arg) && bytes.len() > request.room(arg)
+        };
+        if outputs.iter().any(missed) {
+            return Err(Errno::EFAULT.into());
+        }
         Ok(Answer {
             value: value as i64,
-            buffers: call.outputs,
+            buffers: outputs,
         })
     }
 
@@ -405,8 +447,15 @@ impl System {
         for (arg, bytes) in request.inputs.iter() {
             call.inputs[arg] = Some(bytes);
         }
-        for (arg, capacity) in call.capacities.iter_mut().enumerate() {
-            *capacity = request.room(arg);
+        for arg in 0..6 {
+            call.capacities[arg] = request.room(arg);
+            call.narrow[arg] = request.inputs.is_narrow(arg);
+            // Of what is written to a file the beginning does.
+            call.cut[arg] = request.inputs.is_unread(arg);
+            if call.cut[arg] && call.inputs[arg].is_none_or(<[u8]>::is_empty) {
+                call.unread[arg] = true;
+                call.inputs[arg] = Some(stand_in(request.number, arg));
+            }
         }
         call.deadline_ns = match request.number {
             CALL_POLL if request.args[2] == 0 => Some(now),
@@ -415,7 +464,10 @@ impl System {
         call.job = job;
         call.who = who;
         call.goes_on = request.args[5] != 0 && matches!(request.number, CALL_WRITE | CALL_PWRITE);
-        let result = perform_file(request.number, &mut call);
+        let mut result = perform_file(request.number, &mut call);
+        if call.missed.get() {
+            result = Err(Errno::EFAULT.into());
+        }
         let (job, deadline, raised) = (call.job, call.deadline_ns, call.raised);
         let limit = call.limit_ns;
         let mut buffers = Buffers::new();
@@ -538,6 +590,27 @@ impl LocalCall<'_> {
         done.map_err(|trouble| self.system.trouble(self.tid, trouble))
     }
 
+    /// How many of the first bytes of a range can be touched so.
+    pub fn fit_for(&mut self, address: u64, length: usize, access: Access) -> Result<usize, Stop> {
+        let fit = self.system.with_space(self.pid, |space, pages| {
+            space.fit_for(address, length, access, pages)
+        });
+        fit.map_err(|trouble| self.system.trouble(self.tid, trouble))
+    }
+
+    /// What is wrong with memory is told behind what is wrong with a descriptor, which home knows.
+    pub fn behind_descriptor<T>(
+        &mut self,
+        (fd, use_of): (u64, FdUse),
+        found: Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        if let Err(Stop::Errno(error)) = found {
+            let answer = self.home(|_| Ok(check_of((fd, use_of), error)))?;
+            result_of(answer.value)?;
+        }
+        found
+    }
+
     /// A NUL-terminated string of less than `max` bytes.
     ///
     /// # Errors
@@ -643,15 +716,7 @@ impl LocalCall<'_> {
         if row.number == CALL_READ {
             args[GOES_ON] = u64::from(self.thread().restart.begun);
         }
-        let make = |call: &mut Self| {
-            let inputs = call.gather(row, args)?;
-            Ok(Request {
-                number: row.number,
-                args,
-                inputs,
-                rooms: rooms(row, &args),
-            })
-        };
+        let make = |call: &mut Self| call.gather(row, args);
         let answer = match row.number {
             CALL_READ | CALL_WRITE => self.home_limited(make)?,
             _ => self.home(make)?,
@@ -665,32 +730,74 @@ impl LocalCall<'_> {
         result_of(answer.value)
     }
 
-    /// Copies the in-buffers and makes the out-buffers writable.
-    fn gather(&mut self, row: &'static Call, args: [u64; 6]) -> Result<Buffers, Stop> {
-        let mut inputs = Buffers::new();
+    /// Copies the in-buffers and makes the out-buffers writable, as far as memory is there.
+    fn gather(&mut self, row: &'static Call, args: [u64; 6]) -> Result<Request, Stop> {
+        let mut request = Request::plain(row.number, args);
         for (index, arg) in row.args.iter().enumerate() {
             let address = args[index];
             match *arg {
                 Arg::Value => {}
                 Arg::MaybePath | Arg::MaybeIn(_) | Arg::MaybeOut(_) | Arg::MaybeInOut(_)
                     if address == 0 => {}
-                Arg::Path | Arg::MaybePath => inputs.set(index, self.string(address, PATH_MAX)?),
+                Arg::Path | Arg::MaybePath => match self.string(address, PATH_MAX) {
+                    Err(Stop::Errno(Errno::EFAULT)) => request.inputs.mark_unread(index),
+                    path => request.inputs.set(index, path?),
+                },
                 Arg::In(length) | Arg::MaybeIn(length) => {
                     let length = bytes_of(length, &args)?;
-                    inputs.set(index, self.read(address, length)?);
+                    self.gather_input(row, &mut request, index, length)?;
                 }
                 Arg::Out(length) | Arg::MaybeOut(length) => {
                     let length = bytes_of(length, &args)?;
-                    self.make_writable(address, length)?;
+                    self.gather_room(&mut request, index, length)?;
                 }
                 Arg::InOut(length) | Arg::MaybeInOut(length) => {
                     let length = bytes_of(length, &args)?;
-                    self.make_writable(address, length)?;
-                    inputs.set(index, self.read(address, length)?);
+                    self.gather_room(&mut request, index, length)?;
+                    self.gather_input(row, &mut request, index, length)?;
                 }
             }
         }
-        Ok(inputs)
+        Ok(request)
+    }
+
+    /// Copies an in-buffer. Of what is written to a file, the beginning is enough.
+    fn gather_input(
+        &mut self,
+        row: &Call,
+        request: &mut Request,
+        index: usize,
+        length: usize,
+    ) -> Result<(), Stop> {
+        let address = request.args[index];
+        match self.read(address, length) {
+            Err(Stop::Errno(Errno::EFAULT)) => request.inputs.mark_unread(index),
+            bytes => {
+                request.inputs.set(index, bytes?);
+                return Ok(());
+            }
+        }
+        if row.place == Place::Stream {
+            let there = self.fit_for(address, length, Access::READ)?;
+            let bytes = self.read(address, there)?;
+            request.inputs.set(index, bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes an out-buffer writable.
+    fn gather_room(
+        &mut self,
+        request: &mut Request,
+        index: usize,
+        length: usize,
+    ) -> Result<(), Stop> {
+        let room = self.fit_for(request.args[index], length, Access::WRITE)?;
+        request.rooms[index] = room as u32;
+        if room < length {
+            request.inputs.mark_narrow(index);
+        }
+        Ok(())
     }
 
     /// A read or write of any length, piece by piece; what is done is in the restart record.
@@ -701,6 +808,15 @@ impl LocalCall<'_> {
     }
 
     fn stream_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
+        // Memory that no program can have is refused whole, before the file is looked at.
+        if args[1]
+            .checked_add(args[2])
+            .is_none_or(|end| end > USER_END)
+        {
+            let writes = matches!(row.args[1], Arg::In(_));
+            let use_of = if writes { FdUse::Write } else { FdUse::Read };
+            return self.behind_descriptor((args[0], use_of), Err(Errno::EFAULT.into()));
+        }
         let total = args[2].min(i32::MAX as u64 & !0xfff);
         let writes = matches!(row.args[1], Arg::In(_));
         loop {
@@ -769,9 +885,19 @@ fn out_length(row: &Call, args: &[u64; 6], arg: usize) -> Option<usize> {
     }
 }
 
-/// How much each out-buffer of a call takes.
-fn rooms(row: &Call, args: &[u64; 6]) -> [u32; 6] {
-    core::array::from_fn(|arg| out_length(row, args, arg).unwrap_or(0) as u32)
+/// The question whether a descriptor is good for something, which is answered by this error if it is.
+pub(crate) fn check_of((fd, use_of): (u64, FdUse), error: Errno) -> Request {
+    Request::plain(CALL_CHECK_FD, [fd, use_of as u64, error.0 as u64, 0, 0, 0])
+}
+
+/// What stands in for an in-buffer that is not there: a path that is too long for any file, or nothing.
+fn stand_in(number: u32, arg: usize) -> &'static [u8] {
+    static TOO_LONG: [u8; PATH_MAX + 1] = [b'x'; PATH_MAX + 1];
+    let row = table::call(u64::from(number));
+    match row.and_then(|row| row.args.get(arg)) {
+        Some(Arg::Path | Arg::MaybePath) => &TOO_LONG,
+        _ => &[],
+    }
 }
 
 /// Linux' way of returning errors undone.

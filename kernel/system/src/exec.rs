@@ -68,6 +68,11 @@ pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
     let [path, argv, envp, ..] = call.args;
     let mut path = call.string(path, PATH_MAX)?;
+    if call.thread().opened.is_empty() {
+        // What is wrong with the program is told before what is wrong with its arguments.
+        let found = Reader { call, questions: 0 }.open(&path, OPENS_PROGRAM);
+        found?;
+    }
     let mut room = ARGUMENTS_MAX;
     let mut argv = strings(call, argv, &mut room)?;
     let envp = strings(call, envp, &mut room)?;

@@ -15,6 +15,7 @@ mod files;
 mod locks;
 mod memory;
 mod moves;
+mod order;
 mod pipes;
 mod processes;
 mod ptys;
@@ -56,7 +57,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 78] = [
+const PROBES: [(&str, Probe); 79] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -89,6 +90,7 @@ const PROBES: [(&str, Probe); 78] = [
     ("messages", sockets::messages),
     ("mmap", memory::mmap),
     ("mremap", memory::mremap),
+    ("order", order::order),
     ("orphan", processes::orphan),
     ("orphaned-group", ptys::orphaned),
     ("pages", memory::pages),

@@ -158,6 +158,11 @@ pub fn getrandom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     }
     let mut bytes = Vec::new();
     let length = length.min(crate::dispatch::CHUNK) as usize;
+    let fit = call.fit_for(address, length, machine::Access::WRITE)?;
+    if fit == 0 && length > 0 {
+        return Err(Errno::EFAULT.into());
+    }
+    let length = fit;
     while bytes.len() < length {
         bytes.extend_from_slice(&machine::random_u64().to_le_bytes());
     }

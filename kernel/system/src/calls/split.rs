@@ -27,7 +27,7 @@ pub use sockets::*;
 pub use sysv::*;
 pub use threads::*;
 
-use crate::dispatch::{CALL_STOPPED, LocalCall, result_of};
+use crate::dispatch::{CALL_STOPPED, FdUse, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};
 use crate::home::Request;
 use crate::thread::padded_name;
@@ -83,27 +83,28 @@ const IOV_MAX: u64 = 1024;
 static READ_KERNEL: u32 = 0;
 static WRITE_KERNEL: u32 = 1;
 
-/// The pieces of readv(2), writev(2) and their relatives.
-fn pieces_of(call: &mut LocalCall<'_>) -> Result<Vec<Piece>, Stop> {
-    let [_, vector, count, ..] = call.args;
-    if count > IOV_MAX {
-        return Err(Errno::EINVAL.into());
-    }
-    pieces::vector(call, vector, count)
+/// The pieces of readv(2), writev(2) and their relatives, whose descriptor is to be good for something.
+fn pieces_of(call: &mut LocalCall<'_>, use_of: FdUse) -> Result<Vec<Piece>, Stop> {
+    let [fd, vector, count, ..] = call.args;
+    let found = match count {
+        0..=IOV_MAX => pieces::vector(call, vector, count),
+        _ => Err(Errno::EINVAL.into()),
+    };
+    call.behind_descriptor((fd, use_of), found)
 }
 
 /// writev(2): the pieces are gathered, so that a small vector is one write.
 pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
-    let pieces = pieces_of(call)?;
+    let pieces = pieces_of(call, FdUse::Write)?;
     let shields = call.shields();
     let total = pieces::total(&pieces);
     pieces::write_out(call, &pieces, |call, now, done| {
         let left = total.saturating_sub(done);
         call.home_limited(|call| {
-            let args = [fd, 0, pieces::total(now), 0, shields | left << 8, done];
-            let mut request = Request::plain(WRITE_KERNEL, args);
-            request.inputs.set(1, pieces::gather(call, now)?);
+            let mut request =
+                Request::plain(WRITE_KERNEL, [fd, 0, 0, 0, shields | left << 8, done]);
+            pieces::gather_into(call, now, &mut request)?;
             Ok(request)
         })
     })
@@ -112,13 +113,12 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// readv(2): one read, scattered.
 pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
-    let into = pieces::rest(&pieces_of(call)?, 0);
+    let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
     let length = pieces::total(&into);
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
     let answer = call.home_limited(|call| {
-        pieces::make_writable(call, &into)?;
         let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields, 0]);
-        request.rooms[1] = length as u32;
+        pieces::make_room(call, &into, &mut request)?;
         Ok(request)
     })?;
     let moved = result_of(answer.value)?;

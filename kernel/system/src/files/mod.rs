@@ -30,7 +30,9 @@ mod tty;
 mod walk;
 
 use crate::wait::Stop;
+use abi::Errno;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 pub use access::Who;
 pub use boot::BootReport;
@@ -114,6 +116,15 @@ pub struct FileCall<'a> {
     pub capacities: [usize; 6],
     /// What to copy to each out-buffer.
     pub outputs: [Vec<u8>; 6],
+    /// Which in-buffers the caller's memory did not give, and which out-buffers it takes only
+    /// the beginning of.
+    pub unread: [bool; 6],
+    /// See `unread`.
+    pub narrow: [bool; 6],
+    /// Of which in-buffers there may be only the beginning.
+    pub cut: [bool; 6],
+    /// A buffer was needed that is not there: whatever else comes out of the call, it is EFAULT.
+    pub missed: Cell<bool>,
 }
 
 impl<'a> FileCall<'a> {
@@ -143,6 +154,10 @@ impl<'a> FileCall<'a> {
             inputs: [None; 6],
             capacities: [0; 6],
             outputs: [const { Vec::new() }; 6],
+            unread: [false; 6],
+            narrow: [false; 6],
+            cut: [false; 6],
+            missed: Cell::new(false),
         }
     }
 
@@ -156,15 +171,33 @@ impl<'a> FileCall<'a> {
         }
     }
 
-    /// The in-buffer or path of an argument; empty if there is none.
+    /// The in-buffer or path of an argument; empty if there is none. One that could not be read makes
+    /// the call EFAULT from here on; what stands in for it does no harm.
     pub fn input(&self, arg: usize) -> &'a [u8] {
+        if self.unread[arg] {
+            self.missed.set(true);
+        }
         self.inputs[arg].unwrap_or(&[])
     }
 
     /// Appends to the out-buffer of an argument; what exceeds its capacity is dropped.
     pub fn output(&mut self, arg: usize, bytes: &[u8]) {
         let room = self.capacities[arg].saturating_sub(self.outputs[arg].len());
+        if self.narrow[arg] && bytes.len() > room {
+            self.missed.set(true);
+        }
         self.outputs[arg].extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Checks that an out-buffer takes so many bytes, before something is done that cannot be undone.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub fn check_room(&self, arg: usize, bytes: usize) -> Result<(), Errno> {
+        if self.narrow[arg] && bytes > self.capacities[arg] {
+            return Err(Errno::EFAULT);
+        }
+        Ok(())
     }
 
     /// How many bytes the out-buffer of an argument takes.

@@ -233,6 +233,11 @@ impl OpenFile {
         self.queues(asker, &mut |queue| queue.listen(listener));
     }
 
+    /// Whether it is a socket.
+    pub fn is_socket(&self) -> bool {
+        matches!(self.inode.node(), Node::Object(Object::Socket(_)))
+    }
+
     /// The process that it stands for, if it is a pidfd.
     pub fn process(&self) -> Option<&ProcessHandle> {
         match self.inode.node() {

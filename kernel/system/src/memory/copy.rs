@@ -150,6 +150,31 @@ impl Space {
         Ok(())
     }
 
+    /// How many of the first bytes of a range can be touched so; the whole range if there is no trouble.
+    ///
+    /// # Errors
+    /// A [`Trouble`] that passes: a page that is still elsewhere, or no memory.
+    pub fn fit_for(
+        &mut self,
+        address: u64,
+        length: usize,
+        access: Access,
+        source: &mut dyn PageSource,
+    ) -> Result<usize, Trouble> {
+        let mut done = 0;
+        while done < length {
+            let Some(at) = address.checked_add(done as u64).filter(|at| *at < USER_END) else {
+                break;
+            };
+            match self.frame_for(at, access, source) {
+                Ok(_) => done += chunk(at, length - done).1,
+                Err(Trouble::Segv | Trouble::Bus) => break,
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(done)
+    }
+
     /// Reads a string that ends with NUL within `max` bytes; the NUL is not part of the result.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::files::OpenFile;
 use crate::signals::SI_USER;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::O_NONBLOCK;
+use abi::layout::{O_NONBLOCK, O_PATH};
 use alloc::sync::Arc;
 
 impl HomeCall<'_> {
@@ -41,6 +41,7 @@ pub fn pidfd_send_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let (pid, _) = call.handle(fd)?;
     let pid = pid.ok_or(Errno::ESRCH)?;
+    call.check_input(2)?;
     let info = match call.inputs.get(2) {
         None => info_of(call, signal & 0xffff_ffff, SI_USER)?,
         Some(_) => {
@@ -53,4 +54,29 @@ pub fn pidfd_send_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         }
     };
     send(call, info, None, |home| home.pid == pid)
+}
+
+/// An error that is told only if the descriptor can be used so:
+/// `(fd, [`FdUse`](crate::dispatch::FdUse), error)`.
+pub fn check_descriptor(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [fd, use_of, error, ..] = call.args;
+    let fd = u32::try_from(fd as i32).map_err(|_| Errno::EBADF)?;
+    let file = call.home().files.as_ref().ok_or(Errno::EBADF)?.get(fd)?;
+    let fits = match use_of {
+        1 => file.readable(),
+        2 => file.writable(),
+        3 if file.flags() & O_PATH == 0 => {
+            if !file.is_socket() {
+                return Err(Errno::ENOTSOCK.into());
+            }
+            true
+        }
+        _ => file.flags() & O_PATH == 0,
+    };
+    let error = if fits {
+        Errno(error as i32)
+    } else {
+        Errno::EBADF
+    };
+    Err(error.into())
 }

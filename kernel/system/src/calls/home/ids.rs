@@ -37,6 +37,7 @@ pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if count > GROUPS_MAX.min(GROUPS_CARRIED) {
         return Err(Errno::EINVAL.into());
     }
+    call.check_input(1)?;
     let (groups, _) = call.input(1).as_chunks::<4>();
     let groups = groups.iter().map(|id| u32::from_le_bytes(*id)).collect();
     call.home().groups = groups;

@@ -58,6 +58,7 @@ fn notice(call: &HomeCall<'_>, id: u32) -> Result<Notice, Errno> {
 
 /// timer_create(2).
 pub fn timer_create(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    call.check_input(1)?;
     let real = match call.args[0] as i32 {
         0 | 11 => true,
         1 | 7 => false,
@@ -66,6 +67,7 @@ pub fn timer_create(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         _ => return Err(Errno::EINVAL.into()),
     };
     let checked = notice(call, 0)?;
+    call.check_output(2)?;
     let default = call.inputs.get(1).is_none();
     let pid = call.pid;
     let fs = call.system.fs.clone();

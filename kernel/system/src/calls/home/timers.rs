@@ -76,6 +76,7 @@ pub fn getitimer(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// setitimer(2), for `ITIMER_REAL`. Without a new value the timer is switched off, as in Linux.
 pub fn setitimer(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    call.check_input(1)?;
     check_kind(call.args[0])?;
     let (mut value, mut interval) = (0, 0);
     if let Some(new) = call.input(1).first_chunk::<32>() {

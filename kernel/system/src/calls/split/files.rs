@@ -4,7 +4,7 @@
 //! loses nothing and doubles nothing.
 
 use super::{pieces, pieces_of};
-use crate::dispatch::{CHUNK, LocalCall, result_of};
+use crate::dispatch::{CHUNK, FdUse, LocalCall, result_of};
 use crate::files::calls::{Argument, fcntl_argument};
 use crate::home::Request;
 use crate::wait::Stop;
@@ -45,7 +45,9 @@ pub fn fcntl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 fn in_pieces(call: &mut LocalCall<'_>, count: usize) -> Result<u64, Stop> {
     let row = call.row.ok_or(Errno::ENOSYS)?;
     if call.args[count] > i64::MAX as u64 {
-        return Err(Errno::EINVAL.into());
+        // The descriptors are looked at first: the source is what is read.
+        let source = call.args[if count == 3 { 1 } else { 0 }];
+        return call.behind_descriptor((source, FdUse::Read), Err(Errno::EINVAL.into()));
     }
     let total = call.args[count].min(TRANSFER_MAX);
     loop {
@@ -68,6 +70,11 @@ fn in_pieces(call: &mut LocalCall<'_>, count: usize) -> Result<u64, Stop> {
 
 /// sendfile(2). The offset in user memory moves with every piece.
 pub fn sendfile(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    if call.args[2] != 0 {
+        // The one place that is looked at before the descriptors.
+        let place = call.args[2];
+        call.read_u64(place)?;
+    }
     in_pieces(call, 3)
 }
 
@@ -90,7 +97,7 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let fd = call.args[0];
-    let pieces = pieces_of(call)?;
+    let pieces = pieces_of(call, FdUse::Read)?;
     loop {
         let done = call.thread().restart.progress;
         let into = pieces::rest(&pieces, done);
@@ -100,9 +107,8 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         }
         let at = offset.saturating_add(done);
         let answer = call.home(|call| {
-            pieces::make_writable(call, &into)?;
             let mut request = Request::plain(PREAD, [fd, 0, length, at, 0, done]);
-            request.rooms[1] = length as u32;
+            pieces::make_room(call, &into, &mut request)?;
             Ok(request)
         })?;
         let moved = match result_of(answer.value) {
@@ -125,22 +131,29 @@ pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let fd = call.args[0];
-    let pieces = pieces_of(call)?;
+    let pieces = pieces_of(call, FdUse::Write)?;
     pieces::write_out(call, &pieces, |call, now, done| {
         let at = offset.saturating_add(done);
         call.home(|call| {
-            let mut request = Request::plain(PWRITE, [fd, 0, pieces::total(now), at, 0, done]);
-            request.inputs.set(1, pieces::gather(call, now)?);
+            let mut request = Request::plain(PWRITE, [fd, 0, 0, at, 0, done]);
+            pieces::gather_into(call, now, &mut request)?;
             Ok(request)
         })
     })
 }
 
+/// Refuses flags that there are not, behind a bad descriptor.
+fn known_flags(call: &mut LocalCall<'_>, use_of: FdUse) -> Result<(), Stop> {
+    let [fd, .., flags] = call.args;
+    if flags & !RWF_KNOWN & 0xffff_ffff != 0 {
+        return call.behind_descriptor((fd, use_of), Err(Errno::EOPNOTSUPP.into()));
+    }
+    Ok(())
+}
+
 /// preadv2(2).
 pub fn preadv2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    if call.args[5] & !RWF_KNOWN & 0xffff_ffff != 0 {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
+    known_flags(call, FdUse::Read)?;
     match call.args[3] {
         CURRENT => super::readv(call),
         _ => preadv(call),
@@ -149,9 +162,7 @@ pub fn preadv2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// pwritev2(2).
 pub fn pwritev2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    if call.args[5] & !RWF_KNOWN & 0xffff_ffff != 0 {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
+    known_flags(call, FdUse::Write)?;
     match call.args[3] {
         CURRENT => super::writev(call),
         _ => pwritev(call),

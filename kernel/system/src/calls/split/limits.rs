@@ -15,9 +15,8 @@ const NOFILE: usize = 7;
 /// setrlimit(2).
 pub fn setrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [resource, address, ..] = call.args;
-    if address == 0 {
-        return Err(Errno::EFAULT.into());
-    }
+    call.read_u64(address)?;
+    call.read_u64(address.wrapping_add(8))?;
     call.args = [0, resource, address, 0, 0, 0];
     prlimit64(call)
 }

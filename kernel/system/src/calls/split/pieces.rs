@@ -4,10 +4,12 @@
 //! [`CHUNK`] bytes.
 
 use crate::dispatch::{CHUNK, LocalCall, result_of};
+use crate::home::Request;
 use crate::thread::Answer;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
+use machine::Access;
 
 /// One `struct iovec`: address and length.
 pub(super) type Piece = (u64, u64);
@@ -65,6 +67,48 @@ pub(super) fn gather(call: &mut LocalCall<'_>, pieces: &[Piece]) -> Result<Vec<u
     Ok(bytes)
 }
 
+/// Puts the contents of all pieces into a request, in buffer 1 with its length in argument 2; of those that
+/// memory does not have, what lies before.
+pub(super) fn gather_into(
+    call: &mut LocalCall<'_>,
+    pieces: &[Piece],
+    request: &mut Request,
+) -> Result<(), Stop> {
+    let mut bytes = Vec::new();
+    for (address, length) in pieces {
+        let length = *length as usize;
+        let there = call.fit_for(*address, length, Access::READ)?;
+        bytes.extend(call.read(*address, there)?);
+        if there < length {
+            request.inputs.mark_unread(1);
+            break;
+        }
+    }
+    request.args[2] = total(pieces);
+    request.inputs.set(1, bytes);
+    Ok(())
+}
+
+/// Makes the pieces writable, and room for as much in buffer 1 of a request.
+pub(super) fn make_room(
+    call: &mut LocalCall<'_>,
+    pieces: &[Piece],
+    request: &mut Request,
+) -> Result<(), Stop> {
+    let mut room = 0;
+    for (address, length) in pieces {
+        let length = *length as usize;
+        let fit = call.fit_for(*address, length, Access::WRITE)?;
+        room += fit;
+        if fit < length {
+            request.inputs.mark_narrow(1);
+            break;
+        }
+    }
+    request.rooms[1] = room as u32;
+    Ok(())
+}
+
 /// Makes sure that [`scatter`] will succeed.
 pub(super) fn make_writable(call: &mut LocalCall<'_>, pieces: &[Piece]) -> Result<(), Stop> {
     for (address, length) in pieces {
@@ -110,7 +154,7 @@ pub(super) fn write_out(
                     return Ok(done);
                 }
             }
-            Err(_) if done > 0 => return Ok(done),
+            Err(Stop::Errno(_)) if done > 0 => return Ok(done),
             Err(stop) => return Err(stop),
         }
     }

@@ -17,14 +17,9 @@ const SA_NOCLDWAIT: u64 = 2;
 pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [number, new, old, set_bytes, ..] = call.args;
     let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);
-    if set_bytes != SET_BYTES
-        || number == 0
-        || number > u64::from(signal::SIGNAL_MAX)
-        || (new != 0 && unchangeable)
-    {
+    if set_bytes != SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
-    let index = number as usize - 1;
     let action = if new == 0 {
         None
     } else {
@@ -38,6 +33,11 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             mask: word(3),
         })
     };
+    let known = (1..=u64::from(signal::SIGNAL_MAX)).contains(&number);
+    if !known || (new != 0 && unchangeable) {
+        return Err(Errno::EINVAL.into());
+    }
+    let index = number as usize - 1;
     if old != 0 {
         let now = call.body().actions.0[index];
         let bytes: Vec<u8> = [now.handler, now.flags, now.restorer, now.mask]

@@ -5,7 +5,7 @@
 
 use super::super::local::timespec;
 use super::pieces;
-use crate::dispatch::{LIMIT, LocalCall, result_of};
+use crate::dispatch::{FdUse, LIMIT, LocalCall, check_of, result_of};
 use crate::home::Request;
 use crate::thread::Answer;
 use crate::wait::Stop;
@@ -71,6 +71,20 @@ impl LocalCall<'_> {
         }
     }
 
+    /// What is wrong with the arguments is told behind what is wrong with the socket.
+    fn behind_socket<T>(&mut self, found: Result<T, Stop>) -> Result<T, Stop> {
+        let fd = self.args[0];
+        self.behind_descriptor((fd, FdUse::Socket), found)
+    }
+
+    /// A request of the caller's socket, or the question about the socket behind which the error is told.
+    fn of_socket(&self, made: Result<Request, Stop>) -> Result<Request, Stop> {
+        match made {
+            Err(Stop::Errno(error)) => Ok(check_of((self.args[0], FdUse::Socket), error)),
+            other => other,
+        }
+    }
+
     /// Reads a little-endian `int`.
     fn read_int(&mut self, address: u64) -> Result<i32, Stop> {
         let mut bytes = [0; 4];
@@ -106,16 +120,28 @@ impl LocalCall<'_> {
     }
 }
 
+/// Makes room for what a socket tells, of which the caller says the length.
+fn socket_room(
+    call: &mut LocalCall<'_>,
+    (address, most): (u64, usize),
+    length: u64,
+) -> Result<(), Stop> {
+    let room = usize::try_from(call.read_int(length)?).map_err(|_| Errno::EINVAL)?;
+    call.make_writable(address, room.min(most))?;
+    call.make_writable(length, 4)
+}
+
 /// A name that home tells.
 fn name(call: &mut LocalCall<'_>, number: u32) -> Result<u64, Stop> {
     let [fd, address, length, ..] = call.args;
     let answer = call.home(|call| {
-        let room = usize::try_from(call.read_int(length)?).map_err(|_| Errno::EINVAL)?;
-        call.make_writable(address, room.min(NAME_MAX))?;
-        call.make_writable(length, 4)?;
-        let mut request = Request::plain(number, [fd, 0, 0, 0, 0, 0]);
-        request.rooms[1] = NAME_MAX as u32;
-        Ok(request)
+        let made = socket_room(call, (address, NAME_MAX), length);
+        let made = made.map(|()| {
+            let mut request = Request::plain(number, [fd, 0, 0, 0, 0, 0]);
+            request.rooms[1] = NAME_MAX as u32;
+            request
+        });
+        call.of_socket(made)
     })?;
     let value = result_of(answer.value)?;
     let room = usize::try_from(call.read_int(length)?).unwrap_or(0);
@@ -138,7 +164,7 @@ pub fn getpeername(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// bind(2): an address of a length that none has is refused here.
 pub fn bind(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if call.args[2] as u32 as usize > NAME_MAX {
-        return Err(Errno::EINVAL.into());
+        return call.behind_socket(Err(Errno::EINVAL.into()));
     }
     let mut args = call.args;
     args[2] = u64::from(args[2] as u32);
@@ -151,10 +177,13 @@ pub fn connect(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, address, length, ..] = call.args;
     let length = length as u32 as usize;
     if length > NAME_MAX {
-        return Err(Errno::EINVAL.into());
+        return call.behind_socket(Err(Errno::EINVAL.into()));
     }
     let answer = call.home_limited(|call| {
-        let name = call.read(address, length)?;
+        let name = match call.read(address, length) {
+            Err(Stop::Errno(error)) => return Ok(check_of((fd, FdUse::Any), error)),
+            name => name?,
+        };
         let mut request = Request::plain(CONNECT, [fd, 0, length as u64, 0, 0, 0]);
         request.inputs.set(1, name);
         Ok(request)
@@ -167,7 +196,7 @@ pub fn setsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let mut args = call.args;
     args[4] = u64::from(args[4] as u32);
     if (args[4] as i32) < 0 {
-        return Err(Errno::EINVAL.into());
+        return call.behind_socket(Err(Errno::EINVAL.into()));
     }
     // No option is as long as a page.
     args[4] = args[4].min(machine::PAGE_SIZE as u64);
@@ -179,12 +208,13 @@ pub fn getsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const VALUE_MAX: usize = 256;
     let [fd, level, option, address, length, _] = call.args;
     let answer = call.home(|call| {
-        let room = usize::try_from(call.read_int(length)?).map_err(|_| Errno::EINVAL)?;
-        call.make_writable(address, room.min(VALUE_MAX))?;
-        call.make_writable(length, 4)?;
-        let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, 0, 0]);
-        request.rooms[3] = VALUE_MAX as u32;
-        Ok(request)
+        let made = socket_room(call, (address, VALUE_MAX), length);
+        let made = made.map(|()| {
+            let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, 0, 0]);
+            request.rooms[3] = VALUE_MAX as u32;
+            request
+        });
+        call.of_socket(made)
     })?;
     let done = result_of(answer.value)?;
     let room = usize::try_from(call.read_int(length)?).unwrap_or(0);
@@ -266,6 +296,26 @@ impl Envelope {
     }
 }
 
+/// Puts a message into a request, behind its first `done` bytes.
+fn load(
+    call: &mut LocalCall<'_>,
+    envelope: &Envelope,
+    done: u64,
+    mut request: Request,
+) -> Result<Request, Stop> {
+    let bytes = pieces::gather(call, &pieces::rest(&envelope.pieces, done))?;
+    request.inputs.set(1, bytes);
+    if envelope.name != 0 {
+        let name = call.read(envelope.name, envelope.name_length)?;
+        request.inputs.set(2, name);
+    }
+    if envelope.control_length > 0 && done == 0 {
+        let control = call.read(envelope.control, envelope.control_length)?;
+        request.inputs.set(3, control);
+    }
+    Ok(request)
+}
+
 /// Sends as much as one call to home takes, behind the first `done` bytes.
 fn send_some(
     call: &mut LocalCall<'_>,
@@ -282,18 +332,9 @@ fn send_some(
     }
     let left = envelope.total() - done.min(envelope.total());
     let answer = call.home_limited(|call| {
-        let bytes = pieces::gather(call, &pieces::rest(&envelope.pieces, done))?;
-        let mut request = Request::plain(SENDMSG, [fd, left, flags, 0, 0, done]);
-        request.inputs.set(1, bytes);
-        if envelope.name != 0 {
-            let name = call.read(envelope.name, envelope.name_length)?;
-            request.inputs.set(2, name);
-        }
-        if envelope.control_length > 0 && done == 0 {
-            let control = call.read(envelope.control, envelope.control_length)?;
-            request.inputs.set(3, control);
-        }
-        Ok(request)
+        let request = Request::plain(SENDMSG, [fd, left, flags, 0, 0, done]);
+        let made = load(call, envelope, done, request);
+        call.of_socket(made)
     })?;
     result_of(answer.value)
 }
@@ -320,7 +361,8 @@ fn send_all(call: &mut LocalCall<'_>, envelope: &Envelope, flags: u64) -> Result
 /// sendto(2).
 pub fn sendto(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, address, length, flags, name, name_length] = call.args;
-    let name_length = usize::try_from(name_length as i32).map_err(|_| Errno::EINVAL)?;
+    let found = usize::try_from(name_length as i32).map_err(|_| Errno::EINVAL.into());
+    let name_length = call.behind_socket(found)?;
     let envelope = Envelope {
         name,
         name_length,
@@ -334,7 +376,8 @@ pub fn sendto(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// sendmsg(2).
 pub fn sendmsg(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, message, flags, ..] = call.args;
-    let envelope = Envelope::read(call, message)?;
+    let found = Envelope::read(call, message);
+    let envelope = call.behind_socket(found)?;
     send_all(call, &envelope, flags)
 }
 
@@ -368,6 +411,23 @@ struct Arrived {
     answer: Answer,
 }
 
+/// Makes everything writable that a message is received into.
+fn room_for(
+    call: &mut LocalCall<'_>,
+    envelope: &Envelope,
+    pieces: &[pieces::Piece],
+    control: usize,
+) -> Result<(), Stop> {
+    pieces::make_writable(call, pieces)?;
+    if envelope.name != 0 {
+        call.make_writable(envelope.name, envelope.name_length.min(NAME_MAX))?;
+    }
+    if control > 0 {
+        call.make_writable(envelope.control, control)?;
+    }
+    Ok(())
+}
+
 /// Receives into the room behind the first `done` bytes, and scatters it.
 fn receive_some(
     call: &mut LocalCall<'_>,
@@ -380,12 +440,8 @@ fn receive_some(
     let room: u64 = pieces::total(&pieces);
     let control = envelope.control_length.min(CONTROL_MAX);
     let answer = call.home_limited(|call| {
-        pieces::make_writable(call, &pieces)?;
-        if envelope.name != 0 {
-            call.make_writable(envelope.name, envelope.name_length.min(NAME_MAX))?;
-        }
-        if control > 0 {
-            call.make_writable(envelope.control, control)?;
+        if let Err(stop) = room_for(call, envelope, &pieces, control) {
+            return call.of_socket(Err(stop));
         }
         let mut request = Request::plain(RECVMSG, [fd, room, flags, 0, 0, done]);
         request.rooms[1] = room as u32;
@@ -479,7 +535,8 @@ impl Arrived {
 /// recvfrom(2).
 pub fn recvfrom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, address, length, flags, name, name_length] = call.args;
-    let room = call.name_room(name, name_length)?;
+    let found = call.name_room(name, name_length);
+    let room = call.behind_socket(found)?;
     let envelope = Envelope {
         name,
         name_length: room,
@@ -495,7 +552,8 @@ pub fn recvfrom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// recvmsg(2).
 pub fn recvmsg(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, message, flags, ..] = call.args;
-    let envelope = Envelope::read(call, message)?;
+    let found = Envelope::read(call, message);
+    let envelope = call.behind_socket(found)?;
     call.make_writable(message, HEADER)?;
     let arrived = receive_all(call, &envelope, flags)?;
     arrived.report(call, &envelope, message)?;

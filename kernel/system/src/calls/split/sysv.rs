@@ -30,11 +30,15 @@ const QUEUE_STATUS: usize = 120;
 fn operate(call: &mut LocalCall<'_>, deadline: u64) -> Result<u64, Stop> {
     let [id, operations, count, ..] = call.args;
     let count = u64::from(count as u32);
-    if count < 1 || (id as i32) < 0 {
+    if count < 1 {
         return Err(Errno::EINVAL.into());
     }
     if count > OPERATIONS_MAX {
         return Err(Errno::E2BIG.into());
+    }
+    call.read(operations, count as usize * 6)?;
+    if (id as i32) < 0 {
+        return Err(Errno::EINVAL.into());
     }
     let waits = call.clock() < deadline;
     let answer = call.home(|call| {
@@ -107,6 +111,7 @@ pub fn semctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// msgsnd(2).
 pub fn msgsnd(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [id, message, length, flags, ..] = call.args;
+    call.read_u64(message)?;
     if length > MESSAGE_MAX || (id as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }

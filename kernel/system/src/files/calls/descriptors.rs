@@ -74,6 +74,7 @@ fn make_pipe(call: &mut FileCall, flags: u32) -> CallResult {
     }
     let first = call.state.free_descriptor(0)?;
     let second = call.state.free_descriptor(first + 1)?;
+    call.check_room(0, 8)?;
     let (read, write) = call
         .fs
         .new_pipe(flags & O_NONBLOCK, &call.who, call.now_ns)?;
@@ -108,7 +109,7 @@ pub fn getdents64(call: &mut FileCall) -> CallResult {
     if inode.directory().is_some_and(|directory| directory.removed) {
         return Err(Errno::ENOENT.into());
     }
-    let capacity = call.capacity(1).min(call.args[2] as u32 as usize);
+    let capacity = super::super::MAX_TRANSFER.min(call.args[2] as u32 as usize);
     let mut after = file.offset();
     let mut bytes = Vec::new();
     let mut full = false;
@@ -146,6 +147,7 @@ pub fn getdents64(call: &mut FileCall) -> CallResult {
     if bytes.is_empty() && full {
         return Err(Errno::EINVAL.into());
     }
+    call.check_room(1, bytes.len())?;
     file.cursor().offset = after;
     file.was_read(now(call));
     call.output(1, &bytes);

@@ -13,6 +13,7 @@ use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
 use super::{CallResult, FileCall, now, readable, writable};
 use crate::wait::Stop;
 use abi::Errno;
+use abi::layout::POLLIN;
 use alloc::vec::Vec;
 
 /// Where a transfer happens.
@@ -186,40 +187,71 @@ fn advance(file: &OpenFile, count: usize) {
     }
 }
 
+/// A read into memory that is not there: EFAULT if anything would be read; the end of a file, waiting and
+/// other errors come first.
+fn fetch_nowhere(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> CallResult {
+    let there = match is_stream(file) {
+        true => file.ready(&call.asker()) & POLLIN != 0,
+        false => !fetch(call, file, at, 1)?.is_empty(),
+    };
+    if there {
+        return Err(Errno::EFAULT.into());
+    }
+    Ok(fetch(call, file, at, count)?.len() as u64)
+}
+
+/// Reads into buffer 1 as much as argument 2 says and there is room for.
+fn read_at(call: &mut FileCall, file: &OpenFile, at: At) -> CallResult {
+    let wanted = length(call, 2)?;
+    let count = wanted.min(call.capacity(1));
+    if count == 0 && call.narrow[1] {
+        return fetch_nowhere(call, file, at, wanted);
+    }
+    let bytes = fetch(call, file, at, count)?;
+    if let At::Cursor = at {
+        advance(file, bytes.len());
+    }
+    call.output(1, &bytes);
+    Ok(bytes.len() as u64)
+}
+
 /// `read(fd, buf, count)`.
 pub fn read(call: &mut FileCall) -> CallResult {
     let file = readable(call, 0)?;
-    let count = length(call, 2)?.min(call.capacity(1));
-    let bytes = fetch(call, &file, At::Cursor, count)?;
-    advance(&file, bytes.len());
-    call.output(1, &bytes);
-    Ok(bytes.len() as u64)
+    read_at(call, &file, At::Cursor)
 }
 
 /// `write(fd, buf, count)`. `EPIPE` is to become `SIGPIPE` as well, by the caller.
 pub fn write(call: &mut FileCall) -> CallResult {
     let file = writable(call, 0)?;
+    let length = length(call, 2)?;
+    match file.inode().node() {
+        // They do not even look.
+        Node::Device(Device::Null | Device::Zero) => return Ok(length as u64),
+        Node::Device(Device::Full) if length > 0 => return Err(Errno::ENOSPC.into()),
+        _ => {}
+    }
     let bytes = call.input(1);
+    if call.cut[1] && is_stream(&file) {
+        return Err(Errno::EFAULT.into());
+    }
     Ok(store(call, &file, At::Cursor, bytes)? as u64)
 }
 
 /// `pread64(fd, buf, count, offset)`.
 pub fn pread64(call: &mut FileCall) -> CallResult {
-    let file = readable(call, 0)?;
     let offset = offset(call, 3)?;
+    let file = readable(call, 0)?;
     if is_stream(&file) {
         return Err(Errno::ESPIPE.into());
     }
-    let count = length(call, 2)?.min(call.capacity(1));
-    let bytes = fetch(call, &file, At::Offset(offset), count)?;
-    call.output(1, &bytes);
-    Ok(bytes.len() as u64)
+    read_at(call, &file, At::Offset(offset))
 }
 
 /// `pwrite64(fd, buf, count, offset)`.
 pub fn pwrite64(call: &mut FileCall) -> CallResult {
-    let file = writable(call, 0)?;
     let offset = offset(call, 3)?;
+    let file = writable(call, 0)?;
     if is_stream(&file) {
         return Err(Errno::ESPIPE.into());
     }

@@ -55,10 +55,9 @@ pub fn faccessat2(call: &mut FileCall) -> CallResult {
 }
 
 fn readlink_at(call: &mut FileCall, base: Base, path: usize) -> CallResult {
-    let capacity = call.capacity(path + 1).min(call.args[path + 2] as usize);
-    if capacity == 0 || call.args[path + 2] as i32 <= 0 {
+    let Ok(capacity @ 1..) = usize::try_from(call.args[path + 2] as i32) else {
         return Err(Errno::EINVAL.into());
-    }
+    };
     let inode = existing(call, base, path, AT_EMPTY_PATH, Follow::IfSlash)?;
     let text = match inode.mode() & S_IFMT {
         S_IFLNK => walker(call).link_text(&inode)?,
@@ -348,7 +347,7 @@ fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
 pub fn getcwd(call: &mut FileCall) -> CallResult {
     let mut path = call.state.directory_from_root()?;
     path.push(0);
-    if path.len() as u64 > call.args[1] || path.len() > call.capacity(0) {
+    if path.len() as u64 > call.args[1] {
         return Err(Stop::Errno(Errno::ERANGE));
     }
     call.output(0, &path);

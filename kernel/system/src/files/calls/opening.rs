@@ -192,10 +192,14 @@ pub fn memfd_create(call: &mut FileCall) -> CallResult {
     const F_SEAL_EXEC: u32 = 0x20;
     /// The longest name.
     const NAME: usize = 249;
-    let (name, flags) = (call.input(0), call.args[1] as u32);
+    let flags = call.args[1] as u32;
     let known = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_EXEC;
     let both = MFD_NOEXEC_SEAL | MFD_EXEC;
-    if flags & !known != 0 || flags & both == both || name.len() > NAME {
+    if flags & !known != 0 || flags & both == both {
+        return Err(Errno::EINVAL.into());
+    }
+    let name = call.input(0);
+    if name.len() > NAME {
         return Err(Errno::EINVAL.into());
     }
     let fd = call.state.free_descriptor(0)?;

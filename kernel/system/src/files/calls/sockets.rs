@@ -142,6 +142,7 @@ pub fn socketpair(call: &mut FileCall) -> CallResult {
     }
     let first = call.state.free_descriptor(0)?;
     let second = call.state.free_descriptor(first + 1)?;
+    call.check_room(3, 8)?;
     let (one, other) = (make(call, family, kind), make(call, family, kind));
     Socket::join(&one, &other);
     let files = (open(call, one, flags)?, open(call, other, flags)?);
@@ -307,7 +308,7 @@ pub fn setsockopt(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
     let (level, name) = (call.args[1] as u32, call.args[2] as u32);
-    let value = call.inputs[3].ok_or(Errno::EFAULT)?;
+    let value = call.input(3);
     socket.set_option(level, name, value)?;
     Ok(0)
 }
