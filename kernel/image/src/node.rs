@@ -9,7 +9,7 @@
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use drivers::{Outgoing, VirtioNet};
-use machine::{BootInfo, MAX_CPUS};
+use machine::{BootInfo, Exit, MAX_CPUS};
 use net_node::Payload;
 use spin::{Mutex, MutexGuard};
 use system::system::{SLICE_NS, Turn};
@@ -176,9 +176,10 @@ fn lock(cpu: usize) -> Guard {
 
 /// Gives the lock back, wakes one who waits for it, and kicks who has something new to see.
 fn leave(mut guard: Guard, cpu: usize) {
-    let kicks = guard
-        .as_mut()
-        .map_or(0, |node| node.system.take_kicks() & !(1 << cpu));
+    let kicks = guard.as_mut().map_or(0, |node| {
+        node.system.let_go();
+        node.system.take_kicks() & !(1 << cpu)
+    });
     drop(guard);
     machine::fence();
     let waiting = WAITING.load(Ordering::SeqCst);
@@ -207,25 +208,28 @@ fn go_away(guard: Guard, cpu: usize) {
 /// In the kernel again.
 fn come_back(cpu: usize) -> Guard {
     AWAY.fetch_and(!(1 << cpu), Ordering::SeqCst);
-    let mut guard = lock(cpu);
-    if let Some(node) = guard.as_mut() {
-        node.timers[cpu] = NEVER;
-    }
-    guard
+    lock(cpu)
 }
 
-/// Runs a thread in user mode until it comes back.
-fn in_user_mode(guard: Guard, cpu: usize, mut turn: Turn) -> Guard {
-    go_away(guard, cpu);
-    let now = machine::now_ns();
-    let exit = turn.run();
-    let then = machine::now_ns();
-    let mut guard = come_back(cpu);
-    if let Some(node) = guard.as_mut() {
+/// Runs threads in user mode, one turn after the other, until there is something for a round.
+fn in_user_mode(mut guard: Guard, cpu: usize, mut turn: Turn) -> Guard {
+    loop {
+        go_away(guard, cpu);
+        let now = machine::now_ns();
+        let exit = turn.run();
+        let then = machine::now_ns();
+        guard = come_back(cpu);
+        let node = guard.as_mut().expect("the node is up before its loops run");
         let ran_ns = then.saturating_sub(now);
-        node.system.end(cpu, turn, exit, ran_ns, then);
+        let same = node.system.end(cpu, turn, exit, ran_ns, then);
+        match node.goes_on(cpu, exit, same) {
+            Some(next) => turn = next,
+            None => {
+                node.timers[cpu] = NEVER;
+                return guard;
+            }
+        }
     }
-    guard
 }
 
 /// Sleeps until something happens.
@@ -236,6 +240,7 @@ fn asleep(guard: Guard, cpu: usize) -> Guard {
     let slept_ns = machine::now_ns().saturating_sub(now);
     let mut guard = come_back(cpu);
     if let Some(node) = guard.as_mut() {
+        node.timers[cpu] = NEVER;
         node.system.idled(cpu, slept_ns);
     }
     guard
@@ -291,7 +296,30 @@ impl Node {
         Next::Run(turn)
     }
 
-    /// Whether another processor comes into the kernel at this time anyway.
+    /// The next turn of a processor that has just ended one, if a round in between would find nothing
+    /// to do. Its timer and the card's interrupt are armed as they were, so that whatever comes next
+    /// ends that turn, and then there is a round.
+    fn goes_on(&mut self, cpu: usize, exit: Exit, same: Option<Turn>) -> Option<Turn> {
+        let alarm = self.system.next_alarm();
+        let quiet = !matches!(exit, Exit::Interrupt)
+            && self.system.is_quiet()
+            && alarm.is_none_or(|at| self.is_awaited(at))
+            && !self.card.as_mut().is_some_and(VirtioNet::pending);
+        let turn = match same {
+            Some(turn) if !quiet => {
+                self.system.put_back(cpu, turn);
+                None
+            }
+            None if quiet => self.system.begin(cpu),
+            same => same,
+        };
+        if turn.is_some() && self.system.is_urgent() {
+            self.transmit();
+        }
+        turn
+    }
+
+    /// Whether a processor comes into the kernel by this time anyway.
     fn is_awaited(&self, at: u64) -> bool {
         self.timers
             .iter()

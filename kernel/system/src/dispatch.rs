@@ -259,7 +259,7 @@ macro_rules! perform_file_row {
 
 macro_rules! dispatchers {
     ($($number:literal $name:ident $place:ident $args:tt;)*) => {
-        fn perform_local(number: u32, call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+        pub(crate) fn perform_local(number: u32, call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             match number {
                 $($number => perform_row!($place $name call),)*
                 CALL_END => split::end(call),

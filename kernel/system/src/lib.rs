@@ -16,6 +16,7 @@ pub mod deputy;
 pub mod descriptor;
 pub mod dispatch;
 pub mod exec;
+mod express;
 pub mod files;
 pub mod futex;
 pub mod hand_over;

@@ -25,7 +25,9 @@ pub(crate) struct Processor {
     /// Who was in user mode last, and when its last instruction was, ns.
     pub(crate) left: (u32, u64),
     /// Whose extended state its registers hold.
-    pub(crate) fpu_owner: Option<u32>,
+    fpu_owner: Option<u32>,
+    /// The thread has been in user mode since: its own copy is stale.
+    fpu_newer: bool,
     /// Ready threads by turn.
     queue: BTreeSet<(u64, u32)>,
     /// Goes before all others, this once.
@@ -161,6 +163,27 @@ impl System {
         }
     }
 
+    /// Whether a thread that has just been on this processor, and is in no queue, may go on there: its
+    /// time is not up, and nobody who is ready has had much less.
+    pub(crate) fn keeps_processor(&mut self, cpu: usize, tid: u32) -> bool {
+        let Some(thread) = self.threads.get(&tid) else {
+            return false;
+        };
+        let processor = &mut self.processors[cpu];
+        let first = processor.queue.first();
+        let fair = first.is_none_or(|first| {
+            processor.stint_ns < SLICE_NS && thread.turn_ns <= first.0.saturating_add(PREEMPT_NS)
+        });
+        let keeps = fair
+            && thread.queued.is_none()
+            && processor.first.is_none()
+            && self.kicks & 1 << cpu == 0;
+        if keeps {
+            processor.floor_ns = processor.floor_ns.max(thread.turn_ns);
+        }
+        keeps
+    }
+
     fn candidate(&mut self, cpu: usize) -> Option<u32> {
         let processor = &mut self.processors[cpu];
         if let Some(tid) = processor.first.take()
@@ -224,41 +247,37 @@ impl System {
 
     /// Gives this processor a thread's extended state.
     ///
-    /// The kernel does not touch it. So with one processor it stays there until another thread
-    /// needs its place; with several it is also saved at the end of each stay in user mode
-    /// ([`System::leave_fpu`]), because the thread may go on elsewhere.
+    /// The kernel does not touch it. So it stays in the registers until another thread needs them,
+    /// somebody wants to see it ([`System::save_fpu`]), or, as the thread may go on elsewhere, until
+    /// this processor gives the System to others ([`System::let_go`]).
     pub(crate) fn load_fpu(&mut self, cpu: usize, tid: u32) {
-        if self.processors[cpu].fpu_owner == Some(tid) {
-            return;
-        }
-        self.save_fpu();
-        for processor in &mut self.processors {
-            if processor.fpu_owner == Some(tid) {
-                processor.fpu_owner = None;
-            }
-        }
-        if let Some(thread) = self.threads.get(&tid) {
+        if self.processors[cpu].fpu_owner != Some(tid) {
+            self.save_fpu();
+            self.forget_fpu(tid);
+            let Some(thread) = self.threads.get(&tid) else {
+                return;
+            };
             thread.fpu.load();
             self.processors[cpu].fpu_owner = Some(tid);
         }
+        self.processors[cpu].fpu_newer = false;
     }
 
-    /// A thread has left user mode on this processor.
-    pub(crate) fn leave_fpu(&mut self, tid: u32) {
-        if self.processors.len() > 1
-            && let Some(thread) = self.threads.get_mut(&tid)
-        {
-            thread.fpu.save();
-        }
+    /// The thread whose extended state this processor holds has left user mode.
+    pub(crate) fn leave_fpu(&mut self, cpu: usize) {
+        self.processors[cpu].fpu_newer = true;
     }
 
-    /// Brings the extended state that only the one processor holds into its thread.
+    /// Brings the extended state that only this processor holds into its thread. The others hold
+    /// nothing of that kind: they have let go of the System.
     pub(crate) fn save_fpu(&mut self) {
-        if let [only] = &mut self.processors[..]
-            && let Some(tid) = only.fpu_owner.take()
-            && let Some(thread) = self.threads.get_mut(&tid)
-        {
-            thread.fpu.save();
+        for processor in &mut self.processors {
+            if core::mem::take(&mut processor.fpu_newer)
+                && let Some(tid) = processor.fpu_owner
+                && let Some(thread) = self.threads.get_mut(&tid)
+            {
+                thread.fpu.save();
+            }
         }
     }
 
@@ -267,7 +286,15 @@ impl System {
         for processor in &mut self.processors {
             if processor.fpu_owner == Some(tid) {
                 processor.fpu_owner = None;
+                processor.fpu_newer = false;
             }
+        }
+    }
+
+    /// The System is given to other processors, if there are any.
+    pub fn let_go(&mut self) {
+        if self.processors.len() > 1 {
+            self.save_fpu();
         }
     }
 

@@ -10,7 +10,7 @@ use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
 use crate::schedule::Processor;
 use crate::signals::SI_KERNEL;
-use crate::spaces::Spaces;
+use crate::spaces::{SpaceId, Spaces};
 use crate::thread::{Forward, Pending, Purpose, Restart, Run, Thread};
 use crate::wait::{Stop, Wakes};
 use abi::{Errno, signal};
@@ -74,17 +74,39 @@ pub struct Settings {
 
 /// A stay of a thread in user mode: it is taken along outside of the System's lock.
 pub struct Turn {
+    pub(crate) pid: u32,
     pub(crate) tid: u32,
     pub(crate) registers: Registers,
+    space: SpaceId,
     table: TableHandle,
 }
 
 impl Turn {
-    /// Runs the thread in user mode until it traps.
+    /// Runs the thread in user mode until it needs the System.
     pub fn run(&mut self) -> Exit {
-        machine::run_user(&mut self.registers, &self.table)
+        loop {
+            let exit = machine::run_user(&mut self.registers, &self.table);
+            if exit != Exit::Syscall || !self.answer() {
+                return exit;
+            }
+        }
+    }
+
+    /// Answers a call at once that asks for no more than what the turn carries. Whoever wants the
+    /// thread to look around has interrupted its processor, and that comes first in user mode.
+    fn answer(&mut self) -> bool {
+        let value = match self.registers.rax {
+            CALL_GETPID => self.pid,
+            CALL_GETTID => self.tid,
+            _ => return false,
+        };
+        self.registers.rax = u64::from(value);
+        true
     }
 }
+
+const CALL_GETPID: u64 = 39;
+const CALL_GETTID: u64 = 186;
 
 /// One node.
 pub struct System {
@@ -345,14 +367,9 @@ impl System {
 
     /// When [`System::tick`] is next due, node's clock.
     pub fn poll_timeout(&self) -> Option<u64> {
-        let alarm = self.alarms.first().map(|(at, _)| *at);
-        let timer = self.timers.first().map(|(at, _)| *at);
         [
             self.net.poll_timeout(),
-            alarm,
-            timer,
-            self.fs.terminals().next_alarm(),
-            self.fs.alarms().next(),
+            self.next_alarm(),
             self.hand_over_timeout(),
         ]
         .into_iter()
@@ -374,6 +391,27 @@ impl System {
     pub fn idled(&mut self, cpu: usize, ns: u64) {
         self.idle_ns += ns;
         self.processors[cpu].idle_ns += ns;
+    }
+
+    /// Whether what a processor has just done for a thread leaves nothing to do before a thread has
+    /// its next turn there: nothing to send, to show or to move.
+    pub fn is_quiet(&self) -> bool {
+        self.power_off.is_none()
+            && !self.arrived
+            && self.outgoing.is_empty()
+            && self.incoming.is_empty()
+            && self.wishing.is_empty()
+            && self.net.is_quiet()
+            && !self.fs.console().has_output()
+    }
+
+    /// When the first thread or terminal wants to be woken, node's clock: the part of
+    /// [`System::poll_timeout`] that calls change which send nothing.
+    pub fn next_alarm(&self) -> Option<u64> {
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let files = [self.fs.terminals().next_alarm(), self.fs.alarms().next()];
+        [alarm, timer].into_iter().chain(files).flatten().min()
     }
 
     /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
@@ -470,7 +508,7 @@ impl System {
     pub fn begin(&mut self, cpu: usize) -> Option<Turn> {
         self.arrived = false;
         while let Some(tid) = self.choose(cpu) {
-            let Some(table) = self.table_of(tid) else {
+            let Some((space, table)) = self.table_of(tid) else {
                 continue;
             };
             let pid = self.thread(tid).pid;
@@ -488,41 +526,59 @@ impl System {
                 self.about_to_run(pid);
             }
             return Some(Turn {
+                pid,
                 tid,
                 registers,
+                space,
                 table,
             });
         }
         None
     }
 
-    fn table_of(&self, tid: u32) -> Option<TableHandle> {
+    fn table_of(&self, tid: u32) -> Option<(SpaceId, TableHandle)> {
         let body = self.bodies.get(&self.threads.get(&tid)?.pid)?;
-        Some(self.spaces.get(body.space)?.table().handle())
+        let space = self.spaces.get(body.space)?;
+        Some((body.space, space.table().handle()))
     }
 
-    /// Takes a thread back that was not in user mode after all.
+    /// Takes a thread back that is not to go to user mode after all.
     pub fn put_back(&mut self, cpu: usize, turn: Turn) {
         self.processors[cpu].running = None;
+        self.leave_fpu(cpu);
         if let Some(thread) = self.threads.get_mut(&turn.tid) {
+            thread.registers = turn.registers;
             thread.run = Run::Ready;
             self.advance(turn.tid);
         }
     }
 
-    /// Takes a thread back from user mode and deals with why it came.
-    pub fn end(&mut self, cpu: usize, turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
+    /// Takes a thread back from user mode and deals with why it came. If it goes on at once its turn
+    /// is given back, for user mode or for [`System::put_back`].
+    #[must_use]
+    pub fn end(
+        &mut self,
+        cpu: usize,
+        mut turn: Turn,
+        exit: Exit,
+        ran_ns: u64,
+        now: u64,
+    ) -> Option<Turn> {
         self.now = self.now.max(now);
         self.fs.alarms().set_now(self.now);
         let tid = turn.tid;
         self.charge(cpu, tid, ran_ns);
-        self.processors[cpu].running = None;
         self.processors[cpu].left = (tid, now);
-        self.leave_fpu(tid);
+        if exit == Exit::Syscall && self.express(&mut turn) {
+            return Some(turn);
+        }
+        self.processors[cpu].running = None;
+        self.leave_fpu(cpu);
         let Some(thread) = self.threads.get_mut(&tid) else {
             // It ended while it was in user mode.
             self.forget_fpu(tid);
-            return self.settle();
+            self.settle();
+            return None;
         };
         let pid = thread.pid;
         thread.registers = turn.registers;
@@ -534,7 +590,7 @@ impl System {
             // Its process ends, whatever it wanted.
             _ if self.thread(tid).obeys_kernel() => self.advance(tid),
             Exit::Interrupt => self.advance(tid),
-            Exit::Syscall => self.called(tid),
+            Exit::Syscall => return self.called(cpu, turn),
             Exit::PageFault {
                 address,
                 write,
@@ -555,27 +611,65 @@ impl System {
             } => self.exception(tid, vector, address),
         }
         self.settle();
+        None
     }
 
-    /// A system call of user mode.
-    fn called(&mut self, tid: u32) {
+    /// As [`System::end`], for a processor that always has a round between two turns.
+    #[cfg(test)]
+    pub(crate) fn end_turn(&mut self, turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
+        if let Some(turn) = self.end(0, turn, exit, ran_ns, now) {
+            self.put_back(0, turn);
+        }
+    }
+
+    /// A system call of user mode. One that is over at once, as most are, gives the turn back.
+    fn called(&mut self, cpu: usize, turn: Turn) -> Option<Turn> {
+        let Turn { pid, tid, .. } = turn;
         let thread = self.thread(tid);
         let registers = &thread.registers;
-        let args = [
-            registers.rdi,
-            registers.rsi,
-            registers.rdx,
-            registers.r10,
-            registers.r8,
-            registers.r9,
-        ];
+        let args = crate::express::arguments(registers);
         let number = crate::dispatch::user_number(registers.rax);
         let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
         if core::mem::take(&mut thread.rewound_at) != begun {
             thread.restart = Restart::default();
         }
-        thread.call = Some(Pending { number, args });
-        self.advance(tid);
+        let call = Pending { number, args };
+        thread.call = Some(call);
+        if !self.is_undisturbed(pid, tid) {
+            self.advance(tid);
+            self.settle();
+            return None;
+        }
+        let flow = self.perform(tid, call);
+        if flow == Flow::Wait {
+            self.advance_or_block(tid);
+        }
+        self.settle();
+        if flow == Flow::Again {
+            if let Some(turn) = self.stay(cpu, turn) {
+                return Some(turn);
+            }
+            self.advance(tid);
+            self.settle();
+        }
+        None
+    }
+
+    /// The next turn of a thread whose call is over, if nothing comes before that.
+    fn stay(&mut self, cpu: usize, turn: Turn) -> Option<Turn> {
+        let Turn { pid, tid, .. } = turn;
+        let thread = self.threads.get(&tid)?;
+        let space = self.bodies.get(&pid)?.space;
+        let free = thread.run == Run::Ready && thread.call.is_none() && turn.space == space;
+        if !free || !self.is_undisturbed(pid, tid) || !self.keeps_processor(cpu, tid) {
+            return None;
+        }
+        self.load_fpu(cpu, tid);
+        self.processors[cpu].running = Some(tid);
+        let thread = self.thread(tid);
+        thread.run = Run::Running(cpu);
+        let registers = thread.registers;
+        Some(Turn { registers, ..turn })
     }
 
     /// A page fault of user mode.

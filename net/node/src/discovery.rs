@@ -76,6 +76,11 @@ impl Discovery {
         core::mem::take(&mut self.hello_due)
     }
 
+    /// Whether neither a Hello nor an answer waits to be transmitted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.hello_due && self.answers.is_empty()
+    }
+
     pub(crate) fn answer(&mut self, now: u64, kind: Kind, heard: &Header) {
         let same = |a: &Answer| a.boot == heard.source_boot() && a.kind == kind;
         if self.answers.len() >= ANSWERS_MAX || self.answers.iter().rev().take(8).any(same) {

@@ -679,6 +679,14 @@ impl<P: Page> Node<P> {
         !self.mute && (!self.small.is_empty() || !self.queues[0].is_empty())
     }
 
+    /// Whether [`Node::poll_transmit`] has nothing to give now.
+    pub fn is_quiet(&self) -> bool {
+        self.mute
+            || self.small.is_empty()
+                && self.queues.iter().all(VecDeque::is_empty)
+                && self.discovery.is_quiet()
+    }
+
     // --- small helpers
 
     fn index(&self, id: NodeId) -> Result<usize, Unreachable> {

@@ -354,7 +354,7 @@ impl World {
             then = clock + (machine.panel.used.get().max(1)) * INSTRUCTION_NS;
             fake::set_now_ns(then);
             words.push(turn.registers.rip ^ u64::from(turn.tid) << 32);
-            system.end(0, turn, exit, then - clock, then);
+            system.end_turn(turn, exit, then - clock, then);
         }
         machine.busy_until = now + (then - clock);
         machine.due = if ran || machine.more || !machine.keys.is_empty() {

@@ -3,6 +3,7 @@
 //! Law: the nodes here are whole Systems joined by a cable; a program is a list of registers that
 //! the test makes up, since what a node must survive does not depend on code that means well.
 
+mod express;
 mod moves;
 mod network;
 mod users;
@@ -202,7 +203,7 @@ impl Cluster {
                 None => Exit::Interrupt,
             };
             let now = self.now;
-            self.nodes[node].end(0, turn, exit, TURN_NS, now);
+            self.nodes[node].end_turn(turn, exit, TURN_NS, now);
             others.push(pid);
             if mine || others.len() > 200 {
                 break;
@@ -226,7 +227,7 @@ impl Cluster {
         for _ in 0..self.nodes[node].bodies.len() {
             if let Some(turn) = self.nodes[node].begin(0) {
                 let now = self.now;
-                self.nodes[node].end(0, turn, Exit::Interrupt, TURN_NS, now);
+                self.nodes[node].end_turn(turn, Exit::Interrupt, TURN_NS, now);
             }
         }
     }

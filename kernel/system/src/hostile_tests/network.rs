@@ -266,9 +266,9 @@ fn lying_homes_and_owners_harm_only_their_own() {
                 turn.registers.rdi = DATA;
                 let (exit, now) = (machine::Exit::Syscall, cluster.now);
                 if turn.tid == guest {
-                    cluster.nodes[0].end(0, turn, exit, TURN_NS, now);
+                    cluster.nodes[0].end_turn(turn, exit, TURN_NS, now);
                 } else {
-                    cluster.nodes[0].end(0, turn, machine::Exit::Interrupt, TURN_NS, now);
+                    cluster.nodes[0].end_turn(turn, machine::Exit::Interrupt, TURN_NS, now);
                 }
             }
             if dice.below(50) == 0 {
@@ -388,7 +388,7 @@ fn mutated_descriptors_are_refused_or_harmless() {
                     machine::Exit::Interrupt
                 };
                 let now = cluster.now;
-                cluster.nodes[0].end(0, turn, exit, 1 << 40, now);
+                cluster.nodes[0].end_turn(turn, exit, 1 << 40, now);
                 if pid_here != guest && pid_here != pid {
                     break;
                 }

@@ -92,7 +92,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
             // Init only reaps: wait4(-1, 0, WNOHANG, 0).
             let r = &mut turn.registers;
             (r.rax, r.rdi, r.rsi, r.rdx, r.r10) = (61, u64::MAX, 0, 1, 0);
-            cluster.nodes[node].end(0, turn, Exit::Syscall, TURN_NS, now);
+            cluster.nodes[node].end_turn(turn, Exit::Syscall, TURN_NS, now);
             cluster.pass(1_000_000);
             continue;
         }
@@ -127,7 +127,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
                 Exit::Syscall
             }
         };
-        cluster.nodes[node].end(0, turn, exit, TURN_NS, now);
+        cluster.nodes[node].end_turn(turn, exit, TURN_NS, now);
         if cluster.nodes[node].bodies.contains_key(&pid) && dice.below(3) == 0 {
             scribble(&mut cluster, node, pid, &mut dice, &pids);
         }

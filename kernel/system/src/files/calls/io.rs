@@ -4,7 +4,7 @@
 //! the caller's `RLIMIT_FSIZE`.
 
 use super::super::inode::{Inode, Node, buffer};
-use super::super::open::OpenFile;
+use super::super::open::{FileState, OpenFile};
 use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::MAX_SIZE;
@@ -13,8 +13,66 @@ use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
 use super::{CallResult, FileCall, now, readable, writable};
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::POLLIN;
+use abi::layout::{POLLIN, Timespec};
 use alloc::vec::Vec;
+
+/// A regular file that is open for reading or for writing by this number.
+fn plain(state: &FileState, fd: u64, writes: bool) -> Option<&OpenFile> {
+    let file = &state.row(u32::try_from(fd as i32).ok()?).ok()?.file;
+    let open = if writes {
+        file.writable()
+    } else {
+        file.readable()
+    };
+    (open && file.inode().is_file()).then_some(file)
+}
+
+/// What [`read`] and [`pread64`] do on a regular file; `None`, and nothing done, for all others.
+pub(crate) fn read_plain(
+    state: &FileState,
+    fd: u64,
+    at: Option<u64>,
+    into: &mut [u8],
+    time: Timespec,
+) -> Option<usize> {
+    let file = plain(state, fd, false)?;
+    let data = file.inode().data()?;
+    let offset = at.unwrap_or_else(|| file.offset());
+    if offset > MAX_SIZE {
+        return None;
+    }
+    let read = data.read_at(offset, into);
+    file.was_read(time);
+    if at.is_none() {
+        file.cursor().offset += read as u64;
+    }
+    Some(read)
+}
+
+/// What [`write()`] and [`pwrite64`] do on a regular file when nothing limits them; `None`, and
+/// nothing done, for all others.
+pub(crate) fn write_plain(
+    state: &FileState,
+    fd: u64,
+    at: Option<u64>,
+    bytes: &[u8],
+    time: Timespec,
+) -> Option<usize> {
+    let file = plain(state, fd, true)?;
+    let inode = file.inode();
+    let offset = at.unwrap_or_else(|| file.offset());
+    let limit = state.largest_file.min(MAX_SIZE);
+    let fits = offset.checked_add(bytes.len() as u64)? <= limit;
+    if file.appends() || !fits || inode.mode() & 0o6000 != 0 {
+        return None;
+    }
+    // An error is found again, and told, by the call itself.
+    let written = inode.write_at(offset, bytes, time).ok()?;
+    if at.is_none() {
+        file.cursor().offset = offset + written as u64;
+    }
+    Some(written)
+}
 
 /// Where a transfer happens.
 #[derive(Clone, Copy)]
@@ -49,11 +107,9 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
     };
     match file.inode().node() {
         Node::File(data) => {
-            let data = data.lock();
-            let left = data.size().saturating_sub(offset);
+            let left = data.lock().size().saturating_sub(offset);
             let mut bytes = buffer(left.min(count as u64) as usize)?;
-            data.read_at(offset, &mut bytes);
-            drop(data);
+            data.lock().read_at(offset, &mut bytes);
             if count > 0 {
                 file.was_read(now(call));
             }

@@ -24,6 +24,7 @@ pub use control::{ioctl, ioctl_argument, poll};
 pub use descriptors::{close, close_range, dup, dup2, dup3, getdents64, pipe, pipe2};
 pub use fcntl::{fcntl, fcntl_argument, flock};
 pub use io::{copy_file_range, pread64, pwrite64, read, sendfile, splice, tee, write};
+pub(crate) use io::{read_plain, write_plain};
 pub use names::{
     access, chdir, chroot, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat,
     mknod, mknodat, mount, readlink, readlinkat, rename, renameat, renameat2, rmdir, symlink,

@@ -124,6 +124,11 @@ impl Tty {
         self.change(|state| state.output.drain(..).collect())
     }
 
+    /// Whether [`Tty::take_output`] has something to give.
+    pub fn has_output(&self) -> bool {
+        !self.state.lock().output.is_empty()
+    }
+
     // ---- job control -------------------------------------------------------------------------
 
     /// The process group in the foreground; 0 before anybody set one.

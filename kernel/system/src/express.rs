@@ -1,0 +1,151 @@
+//! Calls that are over before anybody could have noticed: answered where the thread stands.
+//!
+//! Law: a short cut and no second meaning. What is answered here waits for nothing, wakes nobody and
+//! raises no signal; the moment anything is out of the ordinary nothing has been done, and the call
+//! takes the usual way ([`System::advance`]) from its beginning. The thread keeps its processor: it is
+//! in no queue in between, and whoever wants it to look around has interrupted that processor.
+
+use crate::body::Effects;
+use crate::dispatch::LocalCall;
+use crate::files::FileState;
+use crate::files::calls::{read_plain, write_plain};
+use crate::system::{System, Turn};
+use crate::thread::{Forward, Thread};
+use crate::wait::Stop;
+use abi::table;
+use machine::Registers;
+
+const CALL_READ: u64 = 0;
+const CALL_WRITE: u64 = 1;
+const CALL_PREAD: u64 = 17;
+const CALL_PWRITE: u64 = 18;
+/// Local rows that only tell something: gettimeofday, getuid, getgid, geteuid, getegid, time,
+/// clock_gettime, clock_getres, getcpu.
+const TELLING: [u64; 9] = [96, 102, 104, 107, 108, 201, 228, 229, 309];
+/// Longer transfers gain nothing.
+const BYTES: usize = 512;
+
+impl System {
+    /// Answers the call that a thread has come with, if that is all there is to do.
+    pub(crate) fn express(&mut self, turn: &mut Turn) -> bool {
+        let number = turn.registers.rax;
+        let tells = TELLING.contains(&number);
+        let moves = matches!(number, CALL_READ | CALL_WRITE | CALL_PREAD | CALL_PWRITE);
+        if !(tells || moves) || !self.is_undisturbed(turn.pid, turn.tid) {
+            return false;
+        }
+        let value = match number {
+            CALL_READ | CALL_PREAD => self.read_at_once(turn.pid, &turn.registers),
+            CALL_WRITE | CALL_PWRITE => self.write_at_once(turn.pid, &turn.registers),
+            _ => self.tell(turn),
+        };
+        if let Some(value) = value {
+            turn.registers.rax = value;
+        }
+        value.is_some()
+    }
+
+    /// Whether nothing but its next instruction is expected of a thread.
+    pub(crate) fn is_undisturbed(&self, pid: u32, tid: u32) -> bool {
+        let (Some(thread), Some(body)) = (self.threads.get(&tid), self.bodies.get(&pid)) else {
+            return false;
+        };
+        // A call that begins anew where one was wound back may be that one.
+        let free = thread.forward == Forward::Idle
+            && thread.rewound_at == 0
+            && !thread.poked
+            && thread.signals.due.is_none()
+            && thread.vfork_child.is_none()
+            && !thread.signal_due()
+            && body.effects == Effects::Open
+            && !(body.freezing || body.stopped || body.held || body.arriving);
+        free && (body.home != self.me || self.is_unsignalled(pid, thread))
+    }
+
+    /// Whether home has no signal for a thread, and knows what it blocks.
+    fn is_unsignalled(&self, pid: u32, thread: &Thread) -> bool {
+        let mask = thread.mask_now();
+        let home = self.homes.get(&pid);
+        let own = home.and_then(|home| Some((&home.pending, home.threads.get(&thread.tid)?)));
+        own.is_some_and(|(process, own)| {
+            own.blocked == mask && (own.pending.set() | process.set()) & !mask == 0
+        })
+    }
+
+    fn tell(&mut self, turn: &Turn) -> Option<u64> {
+        let (pid, tid, registers) = (turn.pid, turn.tid, &turn.registers);
+        let row = table::call(registers.rax)?;
+        let mut call = LocalCall {
+            system: self,
+            pid,
+            tid,
+            row: Some(row),
+            args: arguments(registers),
+        };
+        match crate::dispatch::perform_local(row.number, &mut call) {
+            Ok(value) => Some(value),
+            Err(Stop::Errno(errno)) => Some(-i64::from(errno.0) as u64),
+            Err(Stop::Wait) => None,
+        }
+    }
+
+    /// The open files of a process that is at home.
+    fn files_here(&self, pid: u32) -> Option<&FileState> {
+        let at_home = self.bodies.get(&pid)?.home == self.me;
+        self.homes.get(&pid).filter(|_| at_home)?.files.as_ref()
+    }
+
+    fn read_at_once(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
+        let (length, offset) = transfer(registers)?;
+        let (fd, address) = (registers.rdi, registers.rsi);
+        let writable = self.with_space(pid, |space, pages| {
+            space.make_writable(address, length, pages)
+        });
+        writable.ok()?;
+        let now = self.fs.time(self.now);
+        let files = self.files_here(pid)?;
+        let mut bytes = [0; BYTES];
+        let read = read_plain(files, fd, offset, &mut bytes[..length], now)?;
+        // It was made writable, and nobody was let in since.
+        let told = self.with_space(pid, |space, pages| {
+            space.write(address, &bytes[..read], pages)
+        });
+        told.ok()?;
+        Some(read as u64)
+    }
+
+    fn write_at_once(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
+        let (length, offset) = transfer(registers)?;
+        let (fd, address) = (registers.rdi, registers.rsi);
+        let mut bytes = [0; BYTES];
+        let bytes = bytes.get_mut(..length)?;
+        let read = self.with_space(pid, |space, pages| space.read(address, bytes, pages));
+        read.ok()?;
+        let now = self.fs.time(self.now);
+        let files = self.files_here(pid)?;
+        let written = write_plain(files, fd, offset, bytes, now)?;
+        Some(written as u64)
+    }
+}
+
+/// Length and offset of a transfer of reasonable size; no offset is that of the open file.
+fn transfer(registers: &Registers) -> Option<(usize, Option<u64>)> {
+    let length = usize::try_from(registers.rdx).ok()?;
+    let placed = matches!(registers.rax, CALL_PREAD | CALL_PWRITE);
+    let usual = (1..=BYTES).contains(&length) && registers.rsi != 0;
+    usual.then_some((length, placed.then_some(registers.r10)))
+}
+
+/// The arguments of a call in the order of Linux (System V ABI, AMD64, section A.2.1).
+pub(crate) fn arguments(registers: &Registers) -> [u64; 6] {
+    let Registers {
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..
+    } = *registers;
+    [rdi, rsi, rdx, r10, r8, r9]
+}
