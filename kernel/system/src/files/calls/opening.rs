@@ -131,7 +131,8 @@ fn await_other_side(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(),
         O_WRONLY => Side::Write,
         _ => return Ok(()),
     };
-    let Some(pipe) = inode.pipe() else {
+    // One without a name is opened anew through /proc, as `<(command)` does, and waits for nobody.
+    let Some(pipe) = inode.pipe().filter(|pipe| pipe.named) else {
         return Ok(());
     };
     let patience = match flags & O_NONBLOCK {

@@ -65,6 +65,21 @@ fn a_reader_that_waited_gets_in_even_if_the_writer_has_left() {
 }
 
 #[test]
+fn a_pipe_without_a_name_is_opened_anew_without_waiting() {
+    let mut node = Node::new(&[]);
+    let ends = node.call(calls::pipe2, &[Out(8), N(0)]).bytes(0);
+    let (read, write) = (u64::from(ends[0]), u64::from(ends[4]));
+    node.write(write, b"hello").ok();
+    node.close(write);
+    let again = node.open(&format!("/proc/self/fd/{read}"), 0);
+    assert_eq!(node.read(again, 9).bytes(1), b"hello");
+    assert_eq!(node.read(again, 9).bytes(1), b"");
+    let write = node.open(&format!("/proc/self/fd/{read}"), 1);
+    node.write(write, b"x").ok();
+    assert_eq!(node.read(read, 9).bytes(1), b"x");
+}
+
+#[test]
 fn without_waiting() {
     let mut node = Node::new(&[]);
     fifo(&mut node, "/p");
