@@ -164,6 +164,18 @@ macro_rules! for_each_call {
             171 setdomainname Local [Value, Value];
             186 gettid Local [];
             187 readahead File [Value, Value, Value];
+            188 setxattr File [Path, Path, Value, Value, Value];
+            189 lsetxattr File [Path, Path, Value, Value, Value];
+            190 fsetxattr File [Value, Path, Value, Value, Value];
+            191 getxattr File [Path, Path, Value, Value];
+            192 lgetxattr File [Path, Path, Value, Value];
+            193 fgetxattr File [Value, Path, Value, Value];
+            194 listxattr File [Path, Value, Value];
+            195 llistxattr File [Path, Value, Value];
+            196 flistxattr File [Value, Value, Value];
+            197 removexattr File [Path, Path];
+            198 lremovexattr File [Path, Path];
+            199 fremovexattr File [Value, Path];
             200 tkill Home [Value, Value];
             201 time Local [Value];
             202 futex Local [Value, Value, Value, Value, Value, Value];

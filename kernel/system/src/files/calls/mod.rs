@@ -15,6 +15,7 @@ mod opening;
 mod sizes;
 mod sockets;
 mod terminals;
+mod xattr;
 
 pub use attributes::{
     chmod, chown, fchmod, fchmodat, fchown, fchownat, fstat, fstatfs, lchown, lstat, newfstatat,
@@ -45,6 +46,10 @@ pub use sockets::{
 };
 pub(super) use sockets::{read_socket, write_socket};
 pub use terminals::Argument;
+pub use xattr::{
+    fgetxattr, flistxattr, fremovexattr, fsetxattr, getxattr, lgetxattr, listxattr, llistxattr,
+    lremovexattr, lsetxattr, removexattr, setxattr,
+};
 
 use super::change::Change;
 use super::inode::InodeRef;

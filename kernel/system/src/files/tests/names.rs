@@ -249,3 +249,30 @@ fn access_is_roots() {
     node.call(calls::chmod, &[In(b"/f"), N(0o100)]).ok();
     assert_eq!(access(&mut node, 7), Ok(0));
 }
+
+#[test]
+fn there_are_no_extended_attributes_and_programs_are_told_so() {
+    let mut node = Node::new(&[]);
+    node.put_file("/f", b"");
+    let set = |node: &mut Node, path: &str, name: &str, size: u64, flags: u64| {
+        let args = [
+            In(path.as_bytes()),
+            In(name.as_bytes()),
+            Null,
+            N(size),
+            N(flags),
+        ];
+        node.call(calls::setxattr, &args).errno()
+    };
+    assert_eq!(set(&mut node, "/f", "user.a", 1, 0), Errno::EOPNOTSUPP);
+    assert_eq!(set(&mut node, "/f", "user.a", 1, 4), Errno::EINVAL);
+    assert_eq!(set(&mut node, "/f", "user.a", 70_000, 0), Errno::E2BIG);
+    assert_eq!(set(&mut node, "/f", "", 1, 0), Errno::ERANGE);
+    assert_eq!(set(&mut node, "/g", "user.a", 1, 0), Errno::ENOENT);
+    let fd = node.open("/f", 0);
+    let get = node.call(calls::fgetxattr, &[N(fd), In(b"user.a"), Null, N(0)]);
+    assert_eq!(get.errno(), Errno::EOPNOTSUPP);
+    assert_eq!(node.call(calls::flistxattr, &[N(fd), Null, N(0)]).ok(), 0);
+    let list = node.call(calls::flistxattr, &[N(99), Null, N(0)]);
+    assert_eq!(list.errno(), Errno::EBADF);
+}
