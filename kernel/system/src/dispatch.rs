@@ -538,6 +538,8 @@ const MSG_NOSIGNAL: u64 = 0x4000;
 const CLOSES: [u32; 4] = [3, 33, 292, 436];
 /// In which buffer home tells how long a call may wait, and the body that the time is over.
 pub(crate) const LIMIT: usize = 5;
+/// How late a thread that waits for a time may be woken.
+const SLACK_NS: u64 = 50_000;
 const CALL_READ: u32 = 0;
 const CALL_WRITE: u32 = 1;
 const CALL_POLL: u32 = 7;
@@ -635,12 +637,15 @@ impl LocalCall<'_> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Waits until the process's clock shows this, or until something else wakes it.
+    /// Waits until the process's clock shows this, or until something else wakes it. As in Linux the
+    /// time may be late by the slack (`PR_SET_TIMERSLACK`): a wait of a few microseconds would
+    /// otherwise be over before anybody else could run and end it.
     pub fn wait_until(&mut self, deadline_ns: u64) -> Stop {
         let restart = &mut self.thread().restart;
         restart.deadline_ns = deadline_ns;
         restart.begun = true;
-        self.system.set_alarm(self.tid, deadline_ns);
+        self.system
+            .set_alarm(self.tid, deadline_ns.saturating_add(SLACK_NS));
         Stop::Wait
     }
 
