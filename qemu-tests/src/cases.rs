@@ -7,6 +7,7 @@ use crate::demo::{Story, judge_part, story};
 use crate::dynamic::dynamic;
 use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Spec};
+use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
 use crate::suites::{self, Way};
 use crate::trials;
@@ -126,6 +127,18 @@ pub fn all() -> Vec<Case> {
             build: |name, lab| suites::busybox(name, lab, Way::Home, &suites::SHORT),
         },
         Case {
+            name: "programs-home",
+            build: |name, lab| programs(name, lab, Way::Home, Part::Short),
+        },
+        Case {
+            name: "programs-away",
+            build: |name, lab| programs(name, lab, Way::Away, Part::Short),
+        },
+        Case {
+            name: "programs-moved",
+            build: |name, lab| programs(name, lab, Way::Moved, Part::Short),
+        },
+        Case {
             name: "trace",
             build: |name, _| Ok(trials::short(name)),
         },
@@ -162,6 +175,18 @@ pub fn long() -> Vec<Case> {
         Case {
             name: "long-busybox-moved",
             build: |name, lab| suites::busybox(name, lab, Way::Moved, &["*"]),
+        },
+        Case {
+            name: "long-programs-home",
+            build: |name, lab| programs(name, lab, Way::Home, Part::All),
+        },
+        Case {
+            name: "long-programs-away",
+            build: |name, lab| programs(name, lab, Way::Away, Part::All),
+        },
+        Case {
+            name: "long-programs-moved",
+            build: |name, lab| programs(name, lab, Way::Moved, Part::All),
         },
         Case {
             name: "long-trace",

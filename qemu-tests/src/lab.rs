@@ -242,6 +242,15 @@ pub fn is_kernel_log(line: &str) -> bool {
 #[error("{0}")]
 pub struct LabError(pub String);
 
+/// Programs that are built from Debian's sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// `speedtest1`, `mptester` and `threadtest3` of sqlite.
+    Sqlite,
+    /// The tests of Lua's libraries, a folder for each.
+    Lua,
+}
+
 /// Boots clusters.
 pub trait Lab {
     /// Boots one, lets it run to its end and returns what it left.
@@ -285,6 +294,18 @@ pub trait Lab {
         limit_s: u32,
         patterns: &[&str],
     ) -> Result<String, LabError>;
+
+    /// A folder with programs built from Debian's sources.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    fn programs(&self, set: Set) -> Result<PathBuf, LabError>;
+
+    /// What a shell command prints on the host, with that folder at `$S`.
+    ///
+    /// # Errors
+    /// When it fails there.
+    fn programs_on_host(&self, set: Set, command: &str) -> Result<String, LabError>;
 
     /// What busybox prints on the host for these arguments.
     ///

@@ -13,11 +13,12 @@ mod dynamic;
 mod foreign;
 mod interactive;
 pub mod lab;
+mod programs;
 pub mod scenario;
 mod suites;
 mod trials;
 pub mod verdict;
 
 pub use cases::{Case, all, long};
-pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Spec, Trigger, Turn};
+pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Set, Spec, Trigger, Turn};
 pub use scenario::{Report, Scenario};

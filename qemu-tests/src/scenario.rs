@@ -93,7 +93,7 @@ impl Drop for Scenario {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::lab::{Ended, LabError};
+    use crate::lab::{Ended, LabError, Set};
     use crate::verdict::counted;
     use std::cell::RefCell;
 
@@ -142,6 +142,14 @@ pub(crate) mod tests {
 
         fn busybox_suite_on_host(&self, _: &str, _: u32, _: &[&str]) -> Result<String, LabError> {
             Ok("PASS new/cut: it\n".into())
+        }
+
+        fn programs(&self, _: Set) -> Result<PathBuf, LabError> {
+            Ok("/nowhere".into())
+        }
+
+        fn programs_on_host(&self, _: Set, _: &str) -> Result<String, LabError> {
+            Ok("hash\n".into())
         }
 
         fn busybox_on_host(&self, _: &[&str]) -> Result<String, LabError> {

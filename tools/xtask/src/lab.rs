@@ -4,8 +4,8 @@ use crate::cluster::{Boot, Cluster};
 use crate::compile::{self, Kernel, Userland};
 use crate::error::Error;
 use crate::places::RunDirectory;
-use crate::{program, root, setup, suites};
-use qemu_tests::{Lab, LabError, Outcome, Spec};
+use crate::{program, programs, root, setup, suites};
+use qemu_tests::{Lab, LabError, Outcome, Set, Spec};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,14 @@ impl Lab for QemuLab {
         patterns: &[&str],
     ) -> Result<String, LabError> {
         suites::busybox_on_host(script, limit_s, patterns).map_err(lab_error)
+    }
+
+    fn programs(&self, set: Set) -> Result<PathBuf, LabError> {
+        programs::folder(set).map_err(lab_error)
+    }
+
+    fn programs_on_host(&self, set: Set, command: &str) -> Result<String, LabError> {
+        programs::on_host(set, command).map_err(lab_error)
     }
 
     fn busybox_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {

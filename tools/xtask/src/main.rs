@@ -20,6 +20,7 @@ mod options;
 mod package;
 mod places;
 mod program;
+mod programs;
 mod record;
 mod root;
 mod run;

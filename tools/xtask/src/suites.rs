@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const FETCH_LIMIT: Duration = Duration::from_secs(600);
+/// How long fetching, unpacking or building may take.
+pub(crate) const FETCH_LIMIT: Duration = Duration::from_secs(600);
 /// Where this machine says where its packages come from.
 const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
 /// Small programs of busybox's shell tests.
 const TOOLS: [&str; 3] = ["printenv", "recho", "zecho"];
 
-fn folder() -> PathBuf {
+/// Where sources and what is made of them lie.
+pub(crate) fn folder() -> PathBuf {
     places::target().join("suites")
 }
 
@@ -145,7 +147,7 @@ pub(crate) fn busybox() -> Result<PathBuf, Error> {
 }
 
 /// Copies a file or a folder with all that is in it.
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let mut command = program::clean("cp");
     program::run(command.arg("-a").arg(from).arg(to), "copying")
 }

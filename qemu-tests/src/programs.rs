@@ -1,0 +1,339 @@
+//! Tests that came with programs nobody here wrote: sqlite, Lua's libraries, Python, stress-ng; and bash.
+//!
+//! Law: a unit passes by the verdict of its own program, or by printing what it prints on the host; at home,
+//! away, and with its processes moved all the while. Left out of a unit is only what the list of known
+//! failures names, with a reason.
+
+use crate::lab::{Lab, LabError, Outcome, Set, Spec};
+use crate::scenario::Scenario;
+use crate::suites::Way;
+use crate::verdict::counted;
+use std::fmt::Write;
+
+/// The runner.
+const RUNNER: &str = include_str!("../suites/programs.sh");
+/// Lines `MODULE: PATTERN` behind a line that begins with `#` and says why these tests are left out.
+const PYTHON_KNOWN: &str = include_str!("../suites/python-failures.txt");
+/// What bash is asked to do.
+const BASH: &str = include_str!("../suites/bash.sh");
+/// Debian packages of the units.
+const PACKAGES: [&str; 8] = [
+    "bash",
+    "lua5.4",
+    "lua-lpeg",
+    "lua-filesystem",
+    "lua-cjson",
+    "python3",
+    "libpython3.11-testsuite",
+    "stress-ng",
+];
+/// Where a set of programs lies on a node.
+const SQLITE: &str = "/programs/sqlite";
+const LUA: &str = "/programs/lua";
+
+/// How much of it is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What is quick, some of each program.
+    Short,
+    /// All.
+    All,
+}
+
+/// What proves that a unit went well.
+enum Proof {
+    /// The program says this.
+    Says(&'static str),
+    /// The last line is the host's.
+    AsOnHost,
+}
+
+/// A test of somebody else's, as a command for `busybox ash` with its programs at `$S`.
+struct Unit {
+    name: String,
+    /// Seconds.
+    limit: u32,
+    set: Set,
+    command: String,
+    proof: Proof,
+}
+
+fn unit(name: &str, limit: u32, set: Set, command: &str, proof: Proof) -> Unit {
+    Unit {
+        name: name.to_owned(),
+        limit,
+        set,
+        command: command.to_owned(),
+        proof,
+    }
+}
+
+/// sqlite's programs.
+fn sqlite(part: Part) -> Vec<Unit> {
+    let speed = |name: &str, limit: u32, options: &str| {
+        let command = format!("$S/speedtest1 --verify {options} db | tail -n 1");
+        unit(name, limit, Set::Sqlite, &command, Proof::AsOnHost)
+    };
+    let many = |name: &str, script: &str, mode: &str| {
+        let command = format!("$S/mptester db $S/{script} --journalmode {mode}");
+        let says = Proof::Says("Summary: 0 errors out of ");
+        unit(name, 300, Set::Sqlite, &command, says)
+    };
+    let threads = |name: &str, limit: u32| {
+        let command = format!("$S/threadtest3 {name}");
+        let says = Proof::Says("0 errors out of ");
+        unit(
+            &format!("sqlite-{name}"),
+            limit,
+            Set::Sqlite,
+            &command,
+            says,
+        )
+    };
+    if part == Part::Short {
+        return vec![
+            speed("sqlite-speedtest", 60, "--size 2"),
+            many("sqlite-mptest", "multiwrite01.test", "DELETE"),
+            threads("create_drop_index_1", 60),
+        ];
+    }
+    let mut units = vec![
+        speed("sqlite-speedtest-main", 600, "--size 15"),
+        speed("sqlite-speedtest-wal", 600, "--size 5 --journal wal"),
+        speed("sqlite-speedtest-threads", 600, "--size 5 --threads 2"),
+        speed("sqlite-speedtest-cte", 600, "--size 5 --testset cte"),
+        speed("sqlite-speedtest-orm", 600, "--size 5 --testset orm"),
+        speed("sqlite-speedtest-rtree", 600, "--size 5 --testset rtree"),
+    ];
+    for mode in ["DELETE", "WAL", "PERSIST", "TRUNCATE"] {
+        for script in ["multiwrite01.test", "crash01.test"] {
+            let name = format!("sqlite-mptest-{}-{}", &script[..5], mode.to_lowercase());
+            units.push(many(&name, script, mode));
+        }
+    }
+    for (name, limit) in [
+        ("walthread1", 120),
+        ("walthread2", 120),
+        ("walthread3", 120),
+        ("walthread4", 120),
+        ("walthread5", 600),
+        ("cgt_pager_1", 900),
+        ("dynamic_triggers", 120),
+        ("checkpoint_starvation_1", 120),
+        ("checkpoint_starvation_2", 120),
+        ("create_drop_index_1", 120),
+        ("lookaside1", 120),
+        ("vacuum1", 120),
+        ("stress1", 120),
+        ("stress2", 240),
+        ("shared1", 120),
+    ] {
+        units.push(threads(name, limit));
+    }
+    units
+}
+
+/// The tests of Lua's libraries for patterns, files and JSON.
+fn lua() -> Vec<Unit> {
+    let lua =
+        |name: &str, command: &str, says| unit(name, 120, Set::Lua, command, Proof::Says(says));
+    vec![
+        lua("lua-lpeg", "lua5.4 $S/lua-lpeg/test.lua", "OK"),
+        lua("lua-files", "lua5.4 $S/lua-filesystem/test.lua", "Ok!"),
+        lua(
+            "lua-json",
+            "cd $S/lua-cjson/tests && lua5.4 test.lua example*.json rfc-example*.json types.json numbers.json",
+            "tests succeeded",
+        ),
+    ]
+}
+
+/// Modules of Python's own tests.
+fn python(part: Part) -> Vec<Unit> {
+    let modules: &[(&str, u32)] = match part {
+        Part::Short => &[("test_mmap", 90)],
+        Part::All => &[
+            ("test_mmap", 300),
+            ("test_tempfile", 300),
+            ("test_os", 600),
+            ("test_signal", 600),
+            ("test_threading", 600),
+            ("test_io", 1200),
+            ("test_subprocess", 1200),
+        ],
+    };
+    let one = |(module, limit): &(&str, u32)| {
+        let mut command = format!("HOME=$PWD exec python3 -m test --timeout {limit} {module}");
+        for pattern in left_out(module) {
+            let _ = write!(command, " -i '{pattern}'");
+        }
+        let says = Proof::Says("Tests result: SUCCESS");
+        let name = module.replace("test_", "python-");
+        unit(&name, *limit, Set::Lua, &command, says)
+    };
+    modules.iter().map(one).collect()
+}
+
+/// Patterns of known failures of a module.
+fn left_out(module: &str) -> impl Iterator<Item = &'static str> {
+    let lines = PYTHON_KNOWN.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once(": "));
+    pairs.filter_map(move |(of, pattern)| (of == module).then_some(pattern))
+}
+
+/// stress-ng's stressors, each for some operations, with what it checks itself.
+fn stress(part: Part) -> Vec<Unit> {
+    // Name, options, operations in the short part.
+    const STRESSORS: [(&str, &str, u32); 18] = [
+        ("cpu", "", 10),
+        ("vm", "--vm-bytes 2M", 200),
+        ("fork", "", 30),
+        ("pipe", "", 2000),
+        ("signal", "", 500),
+        ("kill", "", 200),
+        ("sigq", "", 200),
+        ("timer", "", 100),
+        ("futex", "", 100),
+        ("switch", "", 500),
+        ("mmap", "--mmap-bytes 2M", 5),
+        ("sigpending", "", 200),
+        ("sigsuspend", "", 100),
+        ("sigsegv", "", 100),
+        ("sigrt", "", 50),
+        ("timerfd", "", 50),
+        ("eventfd", "", 200),
+        ("poll", "", 50),
+    ];
+    let (factor, limit, taken) = match part {
+        Part::Short => (1, 60, 11),
+        Part::All => (20, 600, STRESSORS.len()),
+    };
+    let one = |(name, options, operations): &(&str, &str, u32)| {
+        let operations = operations * factor;
+        let command = format!("stress-ng --verify --{name} 1 {options} --{name}-ops {operations}");
+        let says = Proof::Says("successful run completed");
+        unit(&format!("stress-{name}"), limit, Set::Lua, &command, says)
+    };
+    STRESSORS[..taken].iter().map(one).collect()
+}
+
+/// Bash, held against the host's.
+fn bash() -> Unit {
+    let command = format!(
+        "cat > script << 'END OF SCRIPT'\n{BASH}END OF SCRIPT\nbash script 2> /dev/null | md5sum"
+    );
+    unit("bash", 120, Set::Sqlite, &command, Proof::AsOnHost)
+}
+
+fn units(part: Part) -> Vec<Unit> {
+    let mut units = vec![bash()];
+    units.extend(stress(part));
+    units.extend(lua());
+    units.extend(python(part));
+    units.extend(sqlite(part));
+    units
+}
+
+/// The scenario.
+///
+/// # Errors
+/// When the programs cannot be had, or fail on the host.
+pub(crate) fn programs(
+    name: &'static str,
+    lab: &dyn Lab,
+    way: Way,
+    part: Part,
+) -> Result<Scenario, LabError> {
+    let (nodes, mover) = match way {
+        Way::Home => (1, ""),
+        Way::Away => (2, "trials herd 0 2"),
+        Way::Moved => (3, "trials herd 50 '1 2 3'"),
+    };
+    let units = units(part);
+    let limit: u64 = units.iter().map(|unit| u64::from(unit.limit)).sum();
+    let mut spec = Spec::new(name, nodes)
+        .text("/programs/run.sh", RUNNER)
+        .add(lab.programs(Set::Sqlite)?, SQLITE)
+        .add(lab.programs(Set::Lua)?, LUA)
+        .add("/bin/busybox", "/bin/sh")
+        .timeout_s(limit);
+    spec.memory_mib = 1024;
+    for package in PACKAGES {
+        spec = spec.package(package);
+    }
+    let (mut script, mut expected) = (String::new(), Vec::new());
+    for unit in units {
+        let says = match unit.proof {
+            Proof::Says(text) => text.to_owned(),
+            Proof::AsOnHost => {
+                let text = lab.programs_on_host(unit.set, &unit.command)?;
+                let last = text.lines().last().map(str::trim_end);
+                last.filter(|line| !line.is_empty())
+                    .ok_or_else(|| LabError(format!("{} prints nothing here", unit.name)))?
+                    .to_owned()
+            }
+        };
+        let folder = match unit.set {
+            Set::Sqlite => SQLITE,
+            Set::Lua => LUA,
+        };
+        let text = format!("S={folder}\n{}\n", unit.command);
+        spec = spec.text(&format!("/units/{}", unit.name), &text);
+        let (name, limit) = (&unit.name, unit.limit);
+        let _ = writeln!(
+            script,
+            "busybox ash /programs/run.sh {name} {limit} '{says}' {mover}"
+        );
+        expected.push(unit.name);
+    }
+    script.push_str("true\n");
+    Ok(Scenario::new(spec.script(script), move |outcome| {
+        let mut verdict = counted(outcome, &expected);
+        if way == Way::Moved {
+            verdict.check("moves", enough_moves(outcome, expected.len()));
+        }
+        verdict
+    }))
+}
+
+/// A run in which hardly anything was moved shows nothing.
+fn enough_moves(outcome: &Outcome, units: usize) -> Result<(), String> {
+    let count = |line: &str| -> Option<usize> { line.strip_prefix("moves ")?.parse().ok() };
+    let moves: usize = outcome.lines().filter_map(count).sum();
+    if moves >= units {
+        Ok(())
+    } else {
+        Err(format!("{units} units were moved {moves} times together"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::tests::PaperLab;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_unit_has_a_name_of_its_own_and_must_report() {
+        for part in [Part::Short, Part::All] {
+            let units = units(part);
+            let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+            assert_eq!(names.len(), units.len());
+        }
+        let lab = PaperLab::new("PASS bash\nmoves 3\n");
+        let scenario = programs("x", &lab, Way::Moved, Part::Short).expect("paper has it all");
+        let report = scenario.run(&lab);
+        assert_eq!(report.verdict.passed, ["bash"]);
+        assert_eq!(report.verdict.failures.len(), units(Part::Short).len());
+    }
+
+    #[test]
+    fn every_known_failure_has_a_reason() {
+        assert!(PYTHON_KNOWN.starts_with('#'));
+        for line in PYTHON_KNOWN.lines() {
+            assert!(line.starts_with('#') || line.contains(": "), "{line}");
+        }
+        assert_eq!(left_out("test_signal").next(), Some("*test_stress*"));
+        assert_eq!(left_out("test_os").next(), None);
+    }
+}
