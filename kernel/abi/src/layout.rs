@@ -43,6 +43,27 @@ pub const O_PATH: u32 = 0o10_000_000;
 /// The bit of `O_TMPFILE` beside `O_DIRECTORY`.
 pub const O_TMPFILE_BIT: u32 = 0o20_000_000;
 
+/// Flags of send(2) and recv(2) and their kin (`linux/socket.h`): out-of-band data.
+pub const MSG_OOB: u32 = 1;
+/// What is received stays.
+pub const MSG_PEEK: u32 = 2;
+/// Control messages were lost.
+pub const MSG_CTRUNC: u32 = 8;
+/// A message was longer than the buffer, or its whole length is asked for.
+pub const MSG_TRUNC: u32 = 0x20;
+/// Never wait.
+pub const MSG_DONTWAIT: u32 = 0x40;
+/// Wait until the buffer is full.
+pub const MSG_WAITALL: u32 = 0x100;
+/// The queue of errors.
+pub const MSG_ERRQUEUE: u32 = 0x2000;
+/// No SIGPIPE.
+pub const MSG_NOSIGNAL: u32 = 0x4000;
+/// recvmmsg(2) waits for its first message only.
+pub const MSG_WAITFORONE: u32 = 0x1_0000;
+/// Descriptors that come are closed by execve(2).
+pub const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
+
 /// The mask of the file type in a mode (`linux/stat.h`).
 pub const S_IFMT: u32 = 0o170_000;
 /// A named or unnamed pipe.

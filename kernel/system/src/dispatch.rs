@@ -17,6 +17,7 @@ use crate::system::{Flow, System};
 use crate::terminals::GOES_ON;
 use crate::thread::{Answer, Forward, Pending, Purpose, Thread};
 use crate::wait::Stop;
+use abi::layout::MSG_NOSIGNAL;
 use abi::table::{self, Arg, Call, Length, Place};
 use abi::{Errno, for_each_call};
 use alloc::vec::Vec;
@@ -510,7 +511,7 @@ impl System {
             }),
             Err(Stop::Wait) if has_some => Ok(crate::home::plain(0)),
             Err(stop) => {
-                let silent = request.args[2] & MSG_NOSIGNAL != 0 || request.args[5] != 0;
+                let silent = request.args[2] & u64::from(MSG_NOSIGNAL) != 0 || request.args[5] != 0;
                 let breaks = match request.number {
                     CALL_WRITE | CALL_SENDFILE => true,
                     CALL_SENDMSG => !silent,
@@ -533,7 +534,6 @@ const SHIELD_TTOU: u64 = 2;
 
 const CALL_IOCTL: u32 = 16;
 const CALL_SENDMSG: u32 = 46;
-const MSG_NOSIGNAL: u64 = 0x4000;
 /// close, dup2, dup3, close_range: the last handle of a socket may be gone.
 const CLOSES: [u32; 4] = [3, 33, 292, 436];
 /// In which buffer home tells how long a call may wait, and the body that the time is over.

@@ -6,10 +6,12 @@
 use super::super::local::timespec;
 use super::pieces;
 use crate::dispatch::{FdUse, LIMIT, LocalCall, check_of, result_of};
+use crate::files::calls::MESSAGE;
 use crate::home::Request;
 use crate::thread::Answer;
 use crate::wait::Stop;
 use abi::Errno;
+use abi::layout::{MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_WAITFORONE};
 use alloc::vec::Vec;
 
 const SENDMSG: u32 = 46;
@@ -29,14 +31,6 @@ const CONTROL_MAX: usize = 32 << 10;
 /// Bytes of a `struct msghdr`, and of a `struct mmsghdr`.
 const HEADER: usize = 56;
 const HEADER_WITH_LENGTH: u64 = 64;
-
-const MSG_PEEK: u64 = 2;
-const MSG_DONTWAIT: u64 = 0x40;
-const MSG_WAITALL: u64 = 0x100;
-const MSG_WAITFORONE: u64 = 0x1_0000;
-/// Home says that it was a message.
-const MESSAGE: u32 = 1 << 31;
-const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 
 impl LocalCall<'_> {
     /// Asks home for something that may wait only so long as the open file says. Home says how long
@@ -458,7 +452,8 @@ fn receive_some(
 /// Receives; goes on until everything is there if `MSG_WAITALL` says so.
 fn receive_all(call: &mut LocalCall<'_>, envelope: &Envelope, flags: u64) -> Result<Arrived, Stop> {
     let total = envelope.total();
-    let all = flags & MSG_WAITALL != 0 && flags & (MSG_PEEK | MSG_DONTWAIT) == 0;
+    let all =
+        flags & u64::from(MSG_WAITALL) != 0 && flags & u64::from(MSG_PEEK | MSG_DONTWAIT) == 0;
     loop {
         let done = call.thread().restart.progress;
         let mut arrived = match receive_some(call, envelope, flags, done) {
@@ -574,8 +569,9 @@ pub fn recvmmsg(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             return Ok(done);
         }
         let at = messages.wrapping_add(done * HEADER_WITH_LENGTH);
-        let waits = done == 0 || flags & MSG_WAITFORONE == 0;
-        let flags = flags & !MSG_WAITFORONE | if waits { 0 } else { MSG_DONTWAIT };
+        let waits = done == 0 || flags & u64::from(MSG_WAITFORONE) == 0;
+        let flags =
+            flags & !u64::from(MSG_WAITFORONE) | if waits { 0 } else { u64::from(MSG_DONTWAIT) };
         let mut step = || {
             let envelope = Envelope::read(call, at)?;
             call.make_writable(at, HEADER_WITH_LENGTH as usize)?;

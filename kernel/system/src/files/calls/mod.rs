@@ -40,6 +40,7 @@ pub use sizes::{
     fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync, sync_file_range,
     syncfs, truncate,
 };
+pub(crate) use sockets::MESSAGE;
 pub use sockets::{
     accept4, bind, connect, getpeername, getsockname, getsockopt, listen, recvmsg, sendmsg,
     setsockopt, shutdown, socket, socketpair,

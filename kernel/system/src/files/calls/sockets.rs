@@ -16,7 +16,10 @@ use crate::dispatch::LIMIT;
 use crate::files::objects::Object;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_CLOEXEC, O_NONBLOCK, O_RDWR, S_IFSOCK};
+use abi::layout::{
+    MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC,
+    O_CLOEXEC, O_NONBLOCK, O_RDWR, S_IFSOCK,
+};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -28,15 +31,8 @@ const RIGHTS_MAX: usize = 253;
 /// Bytes of a `struct cmsghdr`.
 const HEADER: usize = 16;
 
-const MSG_OOB: u32 = 1;
-const MSG_PEEK: u32 = 2;
-const MSG_CTRUNC: u32 = 8;
-const MSG_TRUNC: u32 = 0x20;
-const MSG_DONTWAIT: u32 = 0x40;
-/// For the body: it was a message, which no more bytes belong to.
-const MESSAGE: u32 = 1 << 31;
-const MSG_ERRQUEUE: u32 = 0x2000;
-const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
+/// Beside the flags of what was received: it was a message, which no more bytes belong to.
+pub(crate) const MESSAGE: u32 = 1 << 31;
 
 impl FileCall<'_> {
     /// Whether the call waits for this socket.
