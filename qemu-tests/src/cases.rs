@@ -22,6 +22,20 @@ const MANY: u32 = 2000;
 const FRAMES_TOLERANCE: u64 = 64;
 /// Seconds a probe may take before it is killed.
 const PROBE_TIMEOUT_S: u32 = 45;
+/// Scenarios whose nodes have two processors, unless one is asked for. Everything must pass with any
+/// number; to run all of it with each takes twice as long, so that the usual run is half and half.
+const ON_TWO_PROCESSORS: [&str; 9] = [
+    "shell",
+    "probes-unmoved",
+    "probes-moved-by-others",
+    "dead-node",
+    "unreachable",
+    "console",
+    "foreign",
+    "busybox-suite",
+    "hostile-moved",
+];
+
 /// A scenario by name, made only when it is wanted.
 pub struct Case {
     /// What the filter of `cargo xtask test` is held against.
@@ -36,6 +50,15 @@ impl Case {
     /// When the lab cannot answer what the scenario asks of it beforehand.
     pub fn scenario(&self, lab: &dyn Lab) -> Result<Scenario, LabError> {
         (self.build)(self.name, lab)
+    }
+
+    /// How many processors its nodes have at least.
+    pub fn processors(&self) -> u32 {
+        if ON_TWO_PROCESSORS.contains(&self.name) {
+            2
+        } else {
+            1
+        }
     }
 }
 
@@ -581,6 +604,14 @@ fn demo(name: &'static str, lab: &dyn Lab) -> Result<Scenario, LabError> {
 mod tests {
     use super::*;
     use crate::scenario::tests::PaperLab;
+
+    #[test]
+    fn scenarios_on_two_processors_exist() {
+        let all: Vec<&str> = all().iter().map(|case| case.name).collect();
+        for name in ON_TWO_PROCESSORS {
+            assert!(all.contains(&name), "{name}");
+        }
+    }
 
     #[test]
     fn every_case_can_be_made_and_none_passes_on_silence() {

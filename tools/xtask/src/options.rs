@@ -130,8 +130,9 @@ pub(crate) struct TestOptions {
     /// Print the names of the tests that boot nodes, and run none.
     #[arg(long)]
     pub(crate) list: bool,
-    #[command(flatten)]
-    pub(crate) processors: Processors,
+    /// Processors of each node in all tests. Without this some have one and some two.
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) smp: Option<u32>,
 }
 
 /// Options of `run`.

@@ -173,7 +173,8 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
             Ok(mut scenario) => {
                 let spec = scenario.spec_mut();
                 spec.seed = options.seed;
-                spec.smp = spec.smp.max(options.processors.smp);
+                let smp = options.smp.unwrap_or_else(|| case.processors());
+                spec.smp = spec.smp.max(smp);
                 spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
                 let seconds = || start.elapsed().as_secs_f64();
                 let result = report(&scenario.run(&lab), seconds(), options.long);
