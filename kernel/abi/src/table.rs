@@ -39,6 +39,9 @@ macro_rules! for_each_call {
             26 msync Local [Value, Value, Value];
             27 mincore Local [Value, Value, Value];
             28 madvise Local [Value, Value, Value];
+            29 shmget Home [Value, Value, Value];
+            30 shmat Split [Value, Value, Value];
+            31 shmctl Split [Value, Value, Value];
             32 dup File [Value];
             33 dup2 File [Value, Value];
             34 pause Local [];
@@ -74,6 +77,7 @@ macro_rules! for_each_call {
             64 semget Home [Value, Value, Value];
             65 semop Split [Value, Value, Value];
             66 semctl Split [Value, Value, Value, Value];
+            67 shmdt Split [Value];
             68 msgget Home [Value, Value];
             69 msgsnd Split [Value, Value, Value, Value];
             70 msgrcv Split [Value, Value, Value, Value, Value];

@@ -179,6 +179,10 @@ impl System {
         if body.home == me {
             return Stop::Errno(Errno::EFAULT);
         }
+        if self.thread(tid).refused_page == Some(page) {
+            return Stop::Errno(Errno::EFAULT);
+        }
+        let body = self.body(pid);
         let may = body.effects == Effects::Open && !body.freezing;
         if may && self.thread(tid).forward == Forward::Idle {
             let args = [u64::from(backing.home_file), offset, 0, 0, 0, 0];
@@ -191,6 +195,11 @@ impl System {
     fn file_page_came(&mut self, tid: u32, page: u64, answer: &Answer) {
         let pid = self.thread(tid).pid;
         let bytes = answer.buffers.get(0).unwrap_or(&[]);
+        if (answer.value < 0 || bytes.len() != PAGE_SIZE) && self.thread(tid).call.is_some() {
+            // The call that needed it finds out, and fails.
+            self.thread(tid).refused_page = Some(page);
+            return;
+        }
         if answer.value < 0 || bytes.len() != PAGE_SIZE {
             self.force_signal(tid, abi::signal::SIGBUS, BUS_ADRERR, page);
             return;

@@ -79,6 +79,10 @@ pub const CALL_MSG_SEND: u32 = PSEUDO + 53;
 pub const CALL_MSG_RECEIVE: u32 = PSEUDO + 54;
 /// msgctl(2): `(id, command)`, what is pointed to in buffer 2.
 pub const CALL_MSG_CONTROL: u32 = PSEUDO + 55;
+/// A segment of shared memory is to be attached: `(id, flags)`; the value is its size.
+pub const CALL_SHM_ATTACH: u32 = PSEUDO + 56;
+/// shmctl(2): `(id, command)`, what is pointed to in buffer 2.
+pub const CALL_SHM_CONTROL: u32 = PSEUDO + 57;
 
 /// Whether a descriptor is one that can be used so: `(fd, [`FdUse`], the error if it is)`.
 pub const CALL_CHECK_FD: u32 = PSEUDO + 61;
@@ -299,6 +303,8 @@ macro_rules! dispatchers {
                 CALL_MSG_SEND => home_calls::message_send(call),
                 CALL_MSG_RECEIVE => home_calls::message_receive(call),
                 CALL_MSG_CONTROL => home_calls::message_control(call),
+                CALL_SHM_ATTACH => home_calls::segment_attach(call),
+                CALL_SHM_CONTROL => home_calls::segment_control(call),
                 _ => Err(Stop::Errno(Errno::ENOSYS)),
             }
         }
@@ -386,7 +392,7 @@ impl System {
         if home.is_none_or(|home| !home.threads.contains_key(&tid)) {
             return Err(Stop::Errno(Errno::ESRCH));
         }
-        if !(CALL_SEM_OPERATE..=CALL_MSG_CONTROL).contains(&request.number) {
+        if !(CALL_SEM_OPERATE..=CALL_SHM_CONTROL).contains(&request.number) {
             self.ipc.forget_waiter(tid);
         }
         if served_by_files(request.number) {
@@ -432,6 +438,19 @@ impl System {
             shielded_from_ttin: shields & SHIELD_TTIN != 0,
             shielded_from_ttou: shields & SHIELD_TTOU != 0,
             signal: None,
+        }
+    }
+
+    /// Counts what was read or written for `/proc/PID/io`.
+    fn count_transfer(&mut self, pid: u32, number: u32, result: &Result<u64, Stop>) {
+        let writes = match number {
+            CALL_READ | CALL_PREAD => 0,
+            CALL_WRITE | CALL_PWRITE => 1,
+            _ => return,
+        };
+        if let (Ok(bytes), Some(home)) = (result, self.homes.get_mut(&pid)) {
+            home.transfers[writes] += bytes;
+            home.transfers[2 + writes] += 1;
         }
     }
 
@@ -483,6 +502,7 @@ impl System {
         if CLOSES.contains(&request.number) {
             fs.collect_sockets();
         }
+        self.settle_cuts();
         if let Some(limit) = limit
             && result == Err(Stop::Wait)
             && request.room(LIMIT) >= 8
@@ -502,6 +522,7 @@ impl System {
             self.signal_group(job.group, signal);
         }
         self.terminal_notices();
+        self.count_transfer(pid, request.number, &result);
         // A read that has already got something does not wait for more.
         let has_some = request.args[5] != 0 && matches!(request.number, CALL_READ | CALL_PREAD);
         match result {

@@ -183,6 +183,8 @@ pub struct Home {
     pub options: crate::calls::home::Options,
     /// Keeps the file of its program from being written.
     pub executing: Option<Executing>,
+    /// Bytes read and written, and how often, of `/proc/PID/io`.
+    pub transfers: [u64; 4],
     /// When it began, node's clock, ns.
     pub started_ns: u64,
     /// CPU time of its children that were waited for, ns.
@@ -296,6 +298,15 @@ impl Mapped {
     /// The file of a handle.
     pub fn get(&self, handle: u64) -> Option<InodeRef> {
         Some(self.slot(handle)?.inode.clone())
+    }
+
+    /// The handle of a file, if it has one.
+    pub fn handle_of(&self, inode: &InodeRef) -> Option<u32> {
+        let same = |slot: &Option<Arc<MappedFile>>| {
+            slot.as_ref()
+                .is_some_and(|held| Arc::ptr_eq(&held.inode, inode))
+        };
+        self.0.iter().position(same).map(|handle| handle as u32)
     }
 
     /// The number of the file of a handle, and its path as `/proc/PID/maps` shows it.

@@ -12,6 +12,7 @@ pub mod buffers;
 pub mod calls;
 #[cfg(test)]
 mod cluster_tests;
+mod cuts;
 pub mod deputy;
 pub mod descriptor;
 pub mod dispatch;

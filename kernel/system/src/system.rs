@@ -481,6 +481,12 @@ impl System {
             Message::Query { pid, epoch } => self.query(from, pid, epoch),
             Message::Told { pid, facts } => self.told(from, pid, facts),
             Message::Observed { pid, epoch, ns } => self.observed(pid, epoch, ns),
+            Message::Cut {
+                pid,
+                epoch,
+                file,
+                size,
+            } => self.cut_came(from, (pid, epoch), file, size),
             other => self.hand_over_message(from, boot, other),
         }
     }

@@ -194,6 +194,8 @@ pub struct Thread {
     pub vfork_child: Option<u32>,
     /// Home says that signals are pending.
     pub poked: bool,
+    /// The page of a file that home has refused to the call it is in.
+    pub refused_page: Option<u64>,
     /// Signals that home keeps because they were blocked.
     pub held_back: u64,
     /// Wakes it at this time, node's clock; 0 is never.
@@ -243,6 +245,7 @@ impl Thread {
             loaded: None,
             vfork_child: None,
             poked: false,
+            refused_page: None,
             held_back: 0,
             alarm_ns: 0,
             name: [0; 16],
@@ -290,6 +293,7 @@ impl Thread {
 
     /// Ends the pending call with a result in `rax`.
     pub fn finish_call(&mut self, value: i64) {
+        self.refused_page = None;
         self.registers.rax = value as u64;
         self.call = None;
         self.restart = Restart::default();

@@ -323,6 +323,13 @@ pub enum Message {
     Told { pid: Pid, facts: BodyFacts },
     /// A third node to S: how long the process stood still, by one clock.
     Observed { pid: Pid, epoch: u64, ns: u64 },
+    /// H to owner: a file that it may map, by its handle, has only so many bytes now.
+    Cut {
+        pid: Pid,
+        epoch: u64,
+        file: u32,
+        size: u64,
+    },
 }
 
 impl Message {

@@ -19,6 +19,7 @@ mod order;
 mod pipes;
 mod processes;
 mod ptys;
+mod segments;
 mod shared;
 mod signals;
 mod sockets;
@@ -57,7 +58,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 79] = [
+const PROBES: [(&str, Probe); 81] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -76,6 +77,7 @@ const PROBES: [(&str, Probe); 79] = [
     ("exit-status", processes::exit_status),
     ("fifo", locks::fifo),
     ("file-append", files::append),
+    ("file-cut", segments::cut),
     ("file-offset", files::offset),
     ("file-truncate", files::truncate),
     ("file-unlinked", files::unlinked),
@@ -109,6 +111,7 @@ const PROBES: [(&str, Probe); 79] = [
     ("record-locks", locks::records),
     ("record-wait", locks::record_wait),
     ("registers", cpu::registers),
+    ("segment", segments::segment),
     ("semaphores", sockets::semaphores),
     ("shared-file", shared::file),
     ("shared-memory", shared::memory),

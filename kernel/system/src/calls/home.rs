@@ -228,6 +228,7 @@ impl Home {
             program: Vec::new(),
             executing: None,
             options: Options::default(),
+            transfers: [0; 4],
             started_ns: now,
             children_cpu_ns: 0,
             cpu_ns: 0,

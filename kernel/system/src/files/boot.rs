@@ -10,6 +10,8 @@ use super::inode::{Attributes, DEVICES, Device, Directory, InodeRef, Node};
 use super::storage::FileData;
 use super::tree::FileSystem;
 use abi::layout::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, Timespec};
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use spin::Mutex;
@@ -178,9 +180,59 @@ impl FileSystem {
             root.set(b"proc", self.proc_root().clone());
         }
         self.add_pts();
+        self.add_sys();
         if let Some(shm) = self.make_directories(&[b"dev".to_vec(), b"shm".to_vec()]) {
             shm.change(|held| held.mode = S_IFDIR | 0o1777);
         }
+    }
+
+    /// What programs look for in /sys: the processors, and that memory is one node without huge pages.
+    fn add_sys(&self) {
+        let cpus = machine::cpu_count().max(1);
+        let all = match cpus {
+            1 => String::from("0\n"),
+            cpus => format!("0-{}\n", cpus - 1),
+        };
+        let add = |path: &str, text: &str| {
+            let names: Vec<Vec<u8>> = path
+                .split('/')
+                .map(|name| name.as_bytes().to_vec())
+                .collect();
+            let Some((name, parents)) = names.split_last() else {
+                return;
+            };
+            let Some(parent) = self.make_directories(parents) else {
+                return;
+            };
+            let mut data = FileData::new(&[]);
+            let written = data.write_at(0, text.as_bytes());
+            let attributes = Attributes::new(S_IFREG | 0o444, self.boot_time());
+            let inode = self.counts.create(Node::File(Mutex::new(data)), attributes);
+            if let (Some(mut parent), Ok(_), Ok(inode)) = (parent.directory(), written, inode) {
+                parent.set(name, inode);
+            }
+        };
+        for name in ["online", "possible", "present"] {
+            add(&format!("sys/devices/system/cpu/{name}"), &all);
+        }
+        add("sys/devices/system/cpu/offline", "\n");
+        add("sys/devices/system/cpu/kernel_max", "255\n");
+        for cpu in 0..cpus {
+            let place = format!("sys/devices/system/cpu/cpu{cpu}/topology");
+            add(&format!("{place}/core_id"), &format!("{cpu}\n"));
+            add(&format!("{place}/physical_package_id"), "0\n");
+            add(&format!("{place}/core_cpus_list"), &format!("{cpu}\n"));
+            add(
+                &format!("{place}/thread_siblings_list"),
+                &format!("{cpu}\n"),
+            );
+        }
+        for name in ["online", "possible", "has_cpu", "has_memory"] {
+            add(&format!("sys/devices/system/node/{name}"), "0\n");
+        }
+        add("sys/devices/system/node/node0/cpulist", &all);
+        let huge = "sys/kernel/mm/transparent_hugepage/enabled";
+        add(huge, "always madvise [never]\n");
     }
 
     /// /dev/pts, and the link by which some programs find what makes pseudo-terminals.

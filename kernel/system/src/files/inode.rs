@@ -413,6 +413,13 @@ impl Inode {
         }
     }
 
+    /// Takes the frames of all pages out of a regular file that nobody will use any more.
+    pub fn take_pages(&self) -> Vec<(u64, Frame)> {
+        self.data()
+            .map(|mut data| data.take_pages())
+            .unwrap_or_default()
+    }
+
     /// Like [`Inode::page`], to be mapped shared and writable: the contents count as changed.
     ///
     /// # Errors

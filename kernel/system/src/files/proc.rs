@@ -30,6 +30,10 @@ pub enum GlobalFile {
     Partitions,
     Diskstats,
     Devices,
+    /// `sysvipc/shm` and its neighbours.
+    SysvShm,
+    SysvSem,
+    SysvMsg,
     /// A file below /proc/sys, by its path there.
     Sys(&'static str),
 }
@@ -52,6 +56,12 @@ pub enum ProcessFile {
     Status,
     Cmdline,
     Maps,
+    Smaps,
+    SmapsRollup,
+    Io,
+    Personality,
+    Sessionid,
+    UidMap,
     Environ,
     Comm,
     Exe,
@@ -163,10 +173,19 @@ pub(super) enum ProcNode {
     Cluster,
     /// A directory below the root, by its path.
     Folder(&'static str),
+    /// `sysvipc`.
+    Sysvipc,
     /// `thread-self`.
     ThreadSelf,
     Entry(ProcEntry),
 }
+
+/// What is in `sysvipc`.
+const SYSVIPC: [(&str, GlobalFile); 3] = [
+    ("msg", GlobalFile::SysvMsg),
+    ("sem", GlobalFile::SysvSem),
+    ("shm", GlobalFile::SysvShm),
+];
 
 const GLOBAL: [(&str, GlobalFile); 13] = [
     ("meminfo", GlobalFile::Meminfo),
@@ -185,7 +204,7 @@ const GLOBAL: [(&str, GlobalFile); 13] = [
 ];
 
 /// The files below /proc/sys.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 47] = [
     "kernel/hostname",
     "kernel/domainname",
     "kernel/ostype",
@@ -210,10 +229,43 @@ const SETTINGS: [&str; 24] = [
     "fs/file-max",
     "fs/nr_open",
     "fs/pipe-max-size",
+    "kernel/shmmax",
+    "kernel/shmall",
+    "kernel/shmmni",
+    "kernel/sem",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/tainted",
+    "kernel/core_uses_pid",
+    "kernel/sched_child_runs_first",
+    "vm/nr_hugepages",
+    "vm/dirty_ratio",
+    "fs/file-nr",
+    "fs/pipe-user-pages-soft",
+    "fs/inotify/max_queued_events",
+    "fs/inotify/max_user_instances",
+    "fs/inotify/max_user_watches",
+    "fs/mqueue/msg_default",
+    "fs/mqueue/msg_max",
+    "fs/mqueue/msgsize_default",
+    "fs/mqueue/msgsize_max",
+    "fs/mqueue/queues_max",
+    "net/core/somaxconn",
 ];
 
 /// The directories of them: parent first.
-const FOLDERS: [&str; 5] = ["", "kernel", "kernel/random", "vm", "fs"];
+const FOLDERS: [&str; 9] = [
+    "",
+    "kernel",
+    "kernel/random",
+    "vm",
+    "fs",
+    "fs/inotify",
+    "fs/mqueue",
+    "net",
+    "net/core",
+];
 
 /// The part of a path below /proc/sys that is directly in `folder`.
 fn directly_in(path: &'static str, folder: &str) -> Option<&'static str> {
@@ -235,7 +287,7 @@ fn settings(folder: &'static str) -> impl Iterator<Item = (&'static str, ProcNod
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
 }
 
-const PROCESS: [(&str, ProcessFile); 24] = [
+const PROCESS: [(&str, ProcessFile); 31] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -260,6 +312,13 @@ const PROCESS: [(&str, ProcessFile); 24] = [
     ("oom_score", ProcessFile::OomScore),
     ("oom_score_adj", ProcessFile::OomScoreAdj),
     ("loginuid", ProcessFile::Loginuid),
+    ("smaps", ProcessFile::Smaps),
+    ("smaps_rollup", ProcessFile::SmapsRollup),
+    ("io", ProcessFile::Io),
+    ("personality", ProcessFile::Personality),
+    ("sessionid", ProcessFile::Sessionid),
+    ("uid_map", ProcessFile::UidMap),
+    ("gid_map", ProcessFile::UidMap),
 ];
 
 const CLUSTER: [(&str, ClusterFile); 7] = [
@@ -311,6 +370,7 @@ impl Viewer<'_> {
                     b"thread-self" => Some(ProcNode::ThreadSelf),
                     b"cluster" => Some(ProcNode::Cluster),
                     b"sys" => Some(ProcNode::Folder("")),
+                    b"sysvipc" => Some(ProcNode::Sysvipc),
                     _ => find(&GLOBAL, name).map(|file| ProcNode::Entry(ProcEntry::Global(file))),
                 }
             }
@@ -344,6 +404,9 @@ impl Viewer<'_> {
                 let found = all.find(|(known, _)| known.as_bytes() == name)?;
                 Some(found.1)
             }
+            ProcNode::Sysvipc => {
+                find(&SYSVIPC, name).map(|file| ProcNode::Entry(ProcEntry::Global(file)))
+            }
             ProcNode::Cluster => {
                 find(&CLUSTER, name).map(|file| ProcNode::Entry(ProcEntry::Cluster(file)))
             }
@@ -366,7 +429,8 @@ impl Viewer<'_> {
                 add(4, b"cluster", ProcNode::Cluster);
                 add(5, b"thread-self", ProcNode::ThreadSelf);
                 add(6, b"sys", ProcNode::Folder(""));
-                for (cookie, (name, file)) in (7..).zip(GLOBAL) {
+                add(7, b"sysvipc", ProcNode::Sysvipc);
+                for (cookie, (name, file)) in (8..).zip(GLOBAL) {
                     add(
                         cookie,
                         name.as_bytes(),
@@ -427,6 +491,12 @@ impl Viewer<'_> {
             ProcNode::Folder(folder) => {
                 for (cookie, (name, node)) in (3..).zip(settings(folder)) {
                     add(cookie, name.as_bytes(), node);
+                }
+            }
+            ProcNode::Sysvipc => {
+                for (cookie, (name, file)) in (3..).zip(SYSVIPC) {
+                    let child = ProcNode::Entry(ProcEntry::Global(file));
+                    add(cookie, name.as_bytes(), child);
                 }
             }
             ProcNode::Cluster => {
@@ -515,6 +585,7 @@ impl ProcNode {
             ProcNode::SelfLink => 2,
             ProcNode::Cluster => 3,
             ProcNode::ThreadSelf => 4,
+            ProcNode::Sysvipc => 5,
             ProcNode::Entry(ProcEntry::Cluster(file)) => 64 + file as u64,
             ProcNode::Folder(path) => {
                 let place = FOLDERS.iter().position(|folder| *folder == path);
@@ -525,7 +596,8 @@ impl ProcNode {
                 256 + place.unwrap_or(0) as u64
             }
             ProcNode::Entry(ProcEntry::Global(file)) => {
-                let place = GLOBAL.iter().position(|row| row.1 == file);
+                let mut all = GLOBAL.iter().chain(&SYSVIPC);
+                let place = all.position(|row| row.1 == file);
                 16 + place.unwrap_or(0) as u64
             }
             ProcNode::Process(pid) => of(pid, 1),
@@ -556,10 +628,14 @@ impl ProcNode {
                 let above = FOLDERS.iter().find(|folder| **folder == &path[..end]);
                 Some(ProcNode::Folder(above.copied().unwrap_or("")))
             }
+            ProcNode::Entry(ProcEntry::Global(file)) if SYSVIPC.iter().any(|row| row.1 == file) => {
+                Some(ProcNode::Sysvipc)
+            }
             ProcNode::SelfLink
             | ProcNode::ThreadSelf
             | ProcNode::Process(_)
             | ProcNode::Cluster
+            | ProcNode::Sysvipc
             | ProcNode::Entry(ProcEntry::Global(_)) => Some(ProcNode::Root),
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(_))) => {
                 Some(ProcNode::Infos(pid))
@@ -583,6 +659,7 @@ impl ProcNode {
             ProcNode::Folder("") => b"/sys".to_vec(),
             ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),
             ProcNode::Cluster => b"/cluster".to_vec(),
+            ProcNode::Sysvipc => b"/sysvipc".to_vec(),
             _ => Vec::new(),
         }
     }

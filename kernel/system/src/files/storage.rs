@@ -258,6 +258,11 @@ impl FileData {
         self.frame(index)
     }
 
+    /// Takes all pages that are in memory; what is left has none.
+    pub(super) fn take_pages(&mut self) -> Vec<(u64, Frame)> {
+        core::mem::take(&mut self.pages).into_iter().collect()
+    }
+
     /// Writes, growing the file; less than all if memory ends.
     pub(super) fn write_at(&mut self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         if from.is_empty() {

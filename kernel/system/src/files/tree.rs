@@ -11,12 +11,12 @@ use super::open::{FileState, OpenFile};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
 use super::socket::Network;
-use super::storage::share;
+use super::storage::{FileData, share};
 use super::tty::{End, Terminals, Tty};
 use super::walk::{Follow, Located, Walker};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
-use abi::layout::{O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, Statfs, Timespec};
+use abi::layout::{O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, Statfs, Timespec};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -38,6 +38,8 @@ pub struct FileSystem {
     pub(super) hashes: BTreeMap<[u8; 32], InodeRef>,
     pub(super) report: BootReport,
     lock_waits: Mutex<Waiting>,
+    /// Files that have become shorter, and how long they are now.
+    cuts: Mutex<Vec<(InodeRef, u64)>>,
 }
 
 impl FileSystem {
@@ -66,6 +68,7 @@ impl FileSystem {
             hashes: BTreeMap::new(),
             report: BootReport::default(),
             lock_waits: Mutex::default(),
+            cuts: Mutex::default(),
         };
         fs.unpack(archive);
         fs.add_system_names();
@@ -86,6 +89,30 @@ impl FileSystem {
     /// How reading the boot archive went.
     pub fn boot_report(&self) -> BootReport {
         self.report
+    }
+
+    /// A file has become shorter: whoever maps it is to lose what is behind its end.
+    pub(super) fn note_cut(&self, inode: &InodeRef, size: u64) {
+        self.cuts.lock().push((inode.clone(), size));
+    }
+
+    /// The files that have become shorter since the last call.
+    pub fn take_cuts(&self) -> Vec<(InodeRef, u64)> {
+        core::mem::take(&mut *self.cuts.lock())
+    }
+
+    /// A file of zeros without a name, of `size` bytes.
+    ///
+    /// # Errors
+    /// `ENOSPC`: too many files. `EFBIG`.
+    pub fn make_segment(&self, size: u64, now_ns: u64) -> Result<InodeRef, Errno> {
+        let mut data = FileData::new(&[]);
+        data.resize(size)?;
+        let attributes = Attributes {
+            links: 0,
+            ..Attributes::new(S_IFREG | 0o777, self.time(now_ns))
+        };
+        self.counts.create(Node::File(Mutex::new(data)), attributes)
     }
 
     /// The root directory.

@@ -76,6 +76,16 @@ pub trait SharedPages: Send + Sync {
     /// # Errors
     /// [`FetchStop::Bus`] behind the end of the file, [`FetchStop::NoMemory`] if it cannot be made.
     fn page(&self, index: u64) -> Result<Frame, FetchStop>;
+
+    /// The numbers of the pages that are in memory, for what can be taken.
+    fn held(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// Takes all pages out, for the last one who has a handle.
+    fn take(&self) -> Vec<(u64, Frame)> {
+        Vec::new()
+    }
 }
 
 /// Why a page of a file cannot be had now.
@@ -177,6 +187,8 @@ bitflags! {
         /// Made with `MAP_SHARED`, and nobody else has it: anonymous memory that becomes a
         /// [`SharedObject`] when a child is to have it too, or pages of a file that cannot be written.
         const SHARED = 64;
+        /// An attached segment of System V shared memory.
+        const SEGMENT = 128;
     }
 }
 
@@ -244,6 +256,7 @@ impl Area {
     pub fn home_file(&self) -> Option<u32> {
         match &self.backing {
             Backing::File(file) => Some(file.home_file),
+            Backing::SharedFile { .. } if self.flags.contains(AreaFlags::SEGMENT) => None,
             Backing::SharedFile { home_file, .. } => Some(*home_file),
             Backing::Anonymous | Backing::SharedAnonymous { .. } => None,
         }
@@ -254,6 +267,7 @@ impl Area {
         match &self.backing {
             _ if self.flags.contains(AreaFlags::STACK) => Some("[stack]"),
             _ if self.flags.contains(AreaFlags::HEAP) => Some("[heap]"),
+            _ if self.flags.contains(AreaFlags::SEGMENT) => Some("/SYSV00000000 (deleted)"),
             Backing::SharedAnonymous { .. } => Some("/dev/zero (deleted)"),
             Backing::Anonymous if self.says_shared() => Some("/dev/zero (deleted)"),
             _ => None,

@@ -14,6 +14,7 @@ mod advice;
 mod area;
 mod areas;
 mod copy;
+mod cut;
 pub mod elf;
 mod fault;
 mod fork;
@@ -278,6 +279,18 @@ impl Space {
             }
         }
         usage
+    }
+
+    /// Pages of an area that are mapped here, and how many of them have contents of their own.
+    pub fn pages_in(&self, area: &Area) -> (u64, u64) {
+        let (mut mapped, mut private) = (0, 0);
+        let mut next = area.start;
+        while let Some(page) = self.table.next_mapped(next, area.end) {
+            mapped += 1;
+            private += u64::from(self.private.contains(page));
+            next = page + PAGE;
+        }
+        (mapped, private)
     }
 
     /// Gives the frames of `[from, to)` back and forgets what was to arrive for it.

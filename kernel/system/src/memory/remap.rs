@@ -93,8 +93,9 @@ impl Space {
                 return Err(Errno::EAGAIN.into());
             }
         }
-        if old_length == 0 && is_alone(&area) {
-            // A second mapping of it: from now on it is an object.
+        if (old_length == 0 || new_length < old_length) && is_alone(&area) {
+            // A second mapping of it, or one that may grow back: from now on it is an object, which
+            // keeps what is not mapped.
             if let Some(page) = self.absent.next(area.start).filter(|&page| page < area.end) {
                 return Err(MapStop::Absent { page });
             }

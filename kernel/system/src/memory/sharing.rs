@@ -71,6 +71,7 @@ impl Space {
     /// # Errors
     /// [`OutOfMemory`]; what was done is no loss.
     pub fn unshare(&mut self) -> Result<(), OutOfMemory> {
+        self.unshare_segments()?;
         loop {
             let last = self.areas.iter().find(|area| self.is_last_holder(area));
             let Some(area) = last.cloned() else {
@@ -92,6 +93,50 @@ impl Space {
                 part.flags.insert(AreaFlags::SHARED);
             });
         }
+    }
+
+    /// The same for removed segments of System V that this space is the last one to have attached.
+    fn unshare_segments(&mut self) -> Result<(), OutOfMemory> {
+        loop {
+            let last = self.areas.iter().find(|area| self.is_last_attached(area));
+            let Some(area) = last.cloned() else {
+                return Ok(());
+            };
+            let Backing::SharedFile {
+                pages, first_page, ..
+            } = &area.backing
+            else {
+                return Ok(());
+            };
+            let place = |index: u64| area.start + (index - first_page) * PAGE;
+            for index in pages.held() {
+                // The tables are there from now on, so that taking cannot fail.
+                let frame = pages.page(index).map_err(|_| OutOfMemory)?;
+                self.table.map(place(index), frame, area.access)?;
+            }
+            for (index, frame) in pages.take() {
+                frame.set_kind(FrameKind::User);
+                self.private.insert(place(index));
+            }
+            self.areas.update(area.start, area.end, |part| {
+                part.backing = Backing::Anonymous;
+                part.flags.insert(AreaFlags::SHARED);
+            });
+        }
+    }
+
+    /// Whether an area is all of a segment that nobody else has, and nobody can get.
+    fn is_last_attached(&self, area: &Area) -> bool {
+        let Backing::SharedFile {
+            pages, first_page, ..
+        } = &area.backing
+        else {
+            return false;
+        };
+        let shown = *first_page..first_page + area.length() / PAGE;
+        area.flags.contains(AreaFlags::SEGMENT)
+            && Arc::strong_count(pages) == 1
+            && pages.held().iter().all(|index| shown.contains(index))
     }
 
     /// Whether an area is of an object that only areas of this space have, each of which shows
@@ -124,11 +169,30 @@ impl Space {
         apart && pages.iter().all(|(index, _)| inside(*index))
     }
 
+    /// Whether only areas of this space have the object of an area.
+    fn has_alone(&self, area: &Area) -> bool {
+        let Backing::SharedAnonymous { object, .. } = &area.backing else {
+            return false;
+        };
+        let same = |other: &&Area| {
+            let other = &other.backing;
+            matches!(other, Backing::SharedAnonymous { object: held, .. } if Arc::ptr_eq(held, object))
+        };
+        Arc::strong_count(object) == self.areas.iter().filter(same).count()
+    }
+
     /// What of its shared memory keeps this space where it is.
     pub(super) fn sharing_obstacle(&self) -> Option<&'static str> {
         self.areas.iter().find_map(|area| match &area.backing {
             Backing::SharedAnonymous { .. } if !self.is_last_holder(area) => {
+                if self.has_alone(area) {
+                    return Some("it has shared memory of which it maps only a part, or twice");
+                }
                 Some("it shares memory with another process")
+            }
+            Backing::SharedFile { .. } if area.flags.contains(AreaFlags::SEGMENT) => {
+                let reason = "it has a segment of System V shared memory that others can attach";
+                Some(reason).filter(|_| !self.is_last_attached(area))
             }
             Backing::SharedFile { .. } => Some("it maps a file shared that can be written"),
             _ => None,

@@ -8,7 +8,9 @@ use super::{
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 
 const MSG_NOERROR: u32 = 0o10000;
 const MSG_EXCEPT: u32 = 0o20000;
@@ -240,6 +242,36 @@ impl Ipc {
             }
             _ => Err(Errno::EINVAL),
         }
+    }
+
+    /// `/proc/sysvipc/msg`.
+    pub(crate) fn msg_table(&self) -> String {
+        let mut text = String::from(
+            "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n",
+        );
+        for (index, entry) in self.queues.entries.iter().enumerate() {
+            let Some(entry) = entry else { continue };
+            let (held, queue) = (&entry.permissions, &entry.object);
+            let _ = writeln!(
+                text,
+                "{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}",
+                held.key,
+                self.queues.id_of(index),
+                held.mode,
+                queue.bytes,
+                queue.messages.len(),
+                queue.sender,
+                queue.receiver,
+                held.uid,
+                held.gid,
+                held.cuid,
+                held.cgid,
+                queue.sent_s,
+                queue.received_s,
+                queue.changed_s
+            );
+        }
+        text
     }
 
     /// `struct msginfo`, and the highest index.

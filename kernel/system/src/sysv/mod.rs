@@ -1,13 +1,12 @@
-//! IPC of System V: semaphores and message queues of one home node.
+//! IPC of System V: semaphores, message queues and shared memory of one home node.
 //!
 //! Law: an identifier names one object for ever: the number of a removed one comes back only with
 //! another sequence. Who waits for an object that is removed is told so, once. A call that waits has
 //! changed nothing.
-//!
-//! Not here: shared memory, whose pages are with the processes.
 
 mod messages;
 mod semaphores;
+mod shared;
 
 pub(crate) use messages::Receive;
 pub(crate) use semaphores::Operation;
@@ -19,6 +18,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use messages::Queue;
 use semaphores::Set;
+use shared::Segment;
 
 pub(crate) const IPC_PRIVATE: i32 = 0;
 pub(crate) const IPC_CREAT: u32 = 0o1000;
@@ -273,6 +273,7 @@ impl<T> Table<T> {
 pub(crate) struct Ipc {
     sets: Table<Set>,
     queues: Table<Queue>,
+    segments: Table<Segment>,
 }
 
 impl Ipc {

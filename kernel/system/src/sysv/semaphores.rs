@@ -7,7 +7,9 @@ use super::{Caller, IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ipc, READ
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 
 const SEM_UNDO: u32 = 0x1000;
 /// Semaphores of a set, operations of a call, and the highest value (`SEMMSL`, `SEMOPM`, `SEMVMX`).
@@ -236,6 +238,32 @@ impl Ipc {
             }
             entry.changed.wake();
         }
+    }
+
+    /// `/proc/sysvipc/sem`.
+    pub(crate) fn sem_table(&self) -> String {
+        let mut text = String::from(
+            "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n",
+        );
+        for (index, entry) in self.sets.entries.iter().enumerate() {
+            let Some(entry) = entry else { continue };
+            let (held, set) = (&entry.permissions, &entry.object);
+            let _ = writeln!(
+                text,
+                "{:10} {:10}  {:4o} {:10} {:5} {:5} {:5} {:5} {:10} {:10}",
+                held.key,
+                self.sets.id_of(index),
+                held.mode,
+                set.semaphores.len(),
+                held.uid,
+                held.gid,
+                held.cuid,
+                held.cgid,
+                set.operated_s,
+                set.changed_s
+            );
+        }
+        text
     }
 
     /// semctl(2): `given` is what the fourth argument points to, or is; the value, and what is to be

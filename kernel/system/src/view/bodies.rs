@@ -5,7 +5,7 @@
 use crate::body::Body;
 use crate::dispatch::wire_pid;
 use crate::home::Home;
-use crate::memory::Space;
+use crate::memory::{AreaFlags, Space};
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
@@ -40,11 +40,109 @@ fn maps(space: &Space) -> String {
             area.file_offset(),
         );
         let _ = match (area.home_file(), area.label()) {
-            (Some(handle), _) => writeln!(text, "@{handle}"),
-            (None, label) => writeln!(text, "{}", label.unwrap_or("")),
+            (Some(handle), _) => write!(text, "@{handle}"),
+            (None, label) => write!(text, "{}", label.unwrap_or("")),
         };
+        let (resident, private) = space.pages_in(area);
+        let locked = u8::from(area.flags.contains(AreaFlags::LOCKED));
+        let _ = writeln!(text, "\t{resident} {private} {locked}");
     }
     text
+}
+
+/// What `/proc/PID/smaps` says of an area, from its line in [`maps`]: pages that are mapped, those of them
+/// with contents of their own, and whether it is locked.
+fn counts(line: &str) -> [u64; 3] {
+    let mut words = line.split_once('\t').map_or("", |parts| parts.1).split(' ');
+    core::array::from_fn(|_| words.next().and_then(|word| word.parse().ok()).unwrap_or(0))
+}
+
+/// The fields of `/proc/PID/smaps` behind the name of an area, or of all areas together.
+fn size_fields(text: &mut Vec<u8>, bytes: Option<u64>, [resident, private, locked]: [u64; 3]) {
+    let page_kib = machine::PAGE_SIZE as u64 >> 10;
+    let (resident, private) = (resident * page_kib, private * page_kib);
+    let mut line = |name: &str, kib: u64| {
+        text.extend_from_slice(format!("{:<16}{kib:>8} kB\n", format!("{name}:")).as_bytes());
+    };
+    if let Some(bytes) = bytes {
+        line("Size", bytes >> 10);
+        line("KernelPageSize", page_kib);
+        line("MMUPageSize", page_kib);
+    }
+    line("Rss", resident);
+    line("Pss", resident);
+    line("Pss_Dirty", private);
+    line("Shared_Clean", 0);
+    line("Shared_Dirty", 0);
+    line("Private_Clean", resident.saturating_sub(private));
+    line("Private_Dirty", private);
+    line("Referenced", resident);
+    line("Anonymous", private);
+    for name in [
+        "KSM",
+        "LazyFree",
+        "AnonHugePages",
+        "ShmemPmdMapped",
+        "FilePmdMapped",
+        "Shared_Hugetlb",
+        "Private_Hugetlb",
+        "Swap",
+        "SwapPss",
+    ] {
+        line(name, 0);
+    }
+    line("Locked", if locked == 0 { 0 } else { resident });
+}
+
+/// `/proc/PID/smaps`.
+pub(super) fn sizes(home: &Home, maps: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in maps.lines() {
+        text.extend_from_slice(&named_maps(home, line));
+        let (start, end) = range_of(line);
+        size_fields(&mut text, Some(end.saturating_sub(start)), counts(line));
+        text.extend_from_slice(b"THPeligible:           0\n");
+        let rights = line.split(' ').nth(1).unwrap_or("").as_bytes();
+        let mut flags = String::from("VmFlags:");
+        for (letter, flag) in [(b'r', " rd"), (b'w', " wr"), (b'x', " ex"), (b's', " sh")] {
+            if rights.contains(&letter) {
+                flags.push_str(flag);
+            }
+        }
+        flags.push_str(" mr mw me\n");
+        text.extend_from_slice(flags.as_bytes());
+    }
+    text
+}
+
+/// `/proc/PID/smaps_rollup`.
+pub(super) fn all_sizes(maps: &str) -> Vec<u8> {
+    let (mut first, mut last) = (u64::MAX, 0);
+    let mut sum = [0; 3];
+    for line in maps.lines() {
+        let (start, end) = range_of(line);
+        (first, last) = (first.min(start), last.max(end));
+        for (sum, count) in sum.iter_mut().zip(counts(line)) {
+            *sum += count;
+        }
+    }
+    let range = format!("{:08x}-{last:08x} ---p 00000000 00:00 0 ", first.min(last));
+    let mut text = range.into_bytes();
+    text.resize(MAPS_NAME_COLUMN, b' ');
+    text.extend_from_slice(b"[rollup]\n");
+    size_fields(&mut text, None, sum);
+    text
+}
+
+/// The addresses at the beginning of a line.
+fn range_of(line: &str) -> (u64, u64) {
+    let range = line
+        .split(' ')
+        .next()
+        .and_then(|range| range.split_once('-'));
+    let (start, end) = range.unwrap_or(("0", "0"));
+    let number = |digits| u64::from_str_radix(digits, 16).unwrap_or(0);
+    (number(start), number(end))
 }
 
 /// The column in which proc(5) has the name of a mapping.
@@ -57,7 +155,7 @@ pub(super) fn named_maps(home: &Home, maps: &str) -> Vec<u8> {
         // Address, rights and offset are the first three words.
         let end = line.match_indices(' ').nth(2).map_or(line.len(), |at| at.0);
         let (range, name) = line.split_at(end);
-        let name = name.trim_ascii();
+        let name = name.split('\t').next().unwrap_or("").trim_ascii();
         let file = name.strip_prefix('@').map(|handle| {
             let known = handle
                 .parse()

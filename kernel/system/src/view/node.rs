@@ -25,7 +25,7 @@ impl System {
         (self.ready_count() + busy.count()) as u64
     }
 
-    pub(super) fn global(&self, file: GlobalFile) -> String {
+    pub(super) fn global(&mut self, file: GlobalFile) -> String {
         let up = self.now;
         match file {
             GlobalFile::Meminfo => meminfo(),
@@ -66,6 +66,9 @@ impl System {
                 "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n136 pts\n\nBlock devices:\n"
                     .to_string()
             }
+            GlobalFile::SysvShm => self.ipc.shm_table(),
+            GlobalFile::SysvSem => self.ipc.sem_table(),
+            GlobalFile::SysvMsg => self.ipc.msg_table(),
             GlobalFile::Sys(name) => self.setting(name),
         }
     }

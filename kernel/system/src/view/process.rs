@@ -4,7 +4,7 @@
 //! has the file.
 
 use super::TICK_NS;
-use super::bodies::named_maps;
+use super::bodies::{all_sizes, named_maps, sizes};
 use crate::files::ProcessFile;
 use crate::home::{Home, Life};
 use crate::system::System;
@@ -47,7 +47,18 @@ impl System {
             ProcessFile::Wchan => b"0".to_vec(),
             ProcessFile::OomScore => b"0\n".to_vec(),
             ProcessFile::OomScoreAdj => format!("{}\n", home.oom_score_adj).into_bytes(),
-            ProcessFile::Loginuid => b"4294967295".to_vec(),
+            ProcessFile::Loginuid | ProcessFile::Sessionid => b"4294967295".to_vec(),
+            ProcessFile::Personality => b"00000000\n".to_vec(),
+            ProcessFile::UidMap => b"         0          0 4294967295\n".to_vec(),
+            ProcessFile::Io => {
+                // Files are in memory: no disk is read or written.
+                let [read, written, reads, writes] = home.transfers;
+                format!(
+                    "rchar: {read}\nwchar: {written}\nsyscr: {reads}\nsyscw: {writes}\n\
+                     read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
+                )
+                .into_bytes()
+            }
             ProcessFile::Fdinfo(fd) => {
                 let files = home.files.as_ref().ok_or(Errno::ENOENT)?;
                 files.information(fd)?
@@ -56,6 +67,14 @@ impl System {
                 let facts = self.facts_of(pid, reader)?;
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 named_maps(home, &facts.maps)
+            }
+            ProcessFile::Smaps | ProcessFile::SmapsRollup => {
+                let facts = self.facts_of(pid, reader)?;
+                let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+                match file {
+                    ProcessFile::Smaps => sizes(home, &facts.maps),
+                    _ => all_sizes(&facts.maps),
+                }
             }
             ProcessFile::CantMove => {
                 let facts = self.facts_of(pid, reader)?;

@@ -49,6 +49,34 @@ impl System {
             "fs/file-max" => format!("{}\n", i64::MAX),
             "fs/nr_open" => format!("{MAX_DESCRIPTORS}\n"),
             "fs/pipe-max-size" => format!("{PIPE_CAPACITY_MAX}\n"),
+            "fs/file-nr" => {
+                let open: usize = self
+                    .homes
+                    .values()
+                    .filter_map(|home| home.files.as_ref())
+                    .map(|files| files.open_descriptors().len())
+                    .sum();
+                format!("{open}\t0\t{}\n", i64::MAX)
+            }
+            "kernel/shmmax" | "kernel/shmall" => format!("{}\n", u64::MAX - (1 << 24)),
+            "kernel/shmmni" => "4096\n".into(),
+            "kernel/sem" => "32000\t1024000000\t500\t32000\n".into(),
+            "kernel/msgmax" | "fs/mqueue/msgsize_max" | "fs/mqueue/msgsize_default" => {
+                "8192\n".into()
+            }
+            "kernel/msgmnb" => "16384\n".into(),
+            "kernel/msgmni" => "32000\n".into(),
+            "kernel/tainted"
+            | "kernel/core_uses_pid"
+            | "kernel/sched_child_runs_first"
+            | "vm/nr_hugepages" => "0\n".into(),
+            "vm/dirty_ratio" => "20\n".into(),
+            "fs/pipe-user-pages-soft" | "fs/inotify/max_queued_events" => "16384\n".into(),
+            "fs/inotify/max_user_instances" => "128\n".into(),
+            "fs/inotify/max_user_watches" => "65536\n".into(),
+            "fs/mqueue/msg_max" | "fs/mqueue/msg_default" => "10\n".into(),
+            "fs/mqueue/queues_max" => "256\n".into(),
+            "net/core/somaxconn" => "4096\n".into(),
             _ => String::new(),
         }
     }

@@ -100,3 +100,37 @@ pub fn message_control(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.outputs.set(5, answer);
     Ok(value)
 }
+
+/// shmget(2).
+pub fn shmget(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [key, size, flags, ..] = call.args;
+    let caller = call.ipc_caller();
+    let system = &mut *call.system;
+    let (wakes, fs, now) = (system.wakes.clone(), system.fs.clone(), system.now);
+    let wanted = (key as i32, size, flags as u32);
+    let make = |size| fs.make_segment(size, now);
+    Ok(system.ipc.shmget(&caller, wanted, &wakes, make)?)
+}
+
+/// A segment is to be attached: `(id, flags)`; the value is its size. Who attaches has to be here: if it is
+/// elsewhere it is sent for, and calls again when it has come.
+pub fn segment_attach(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [id, flags, ..] = call.args;
+    let me = call.system.me;
+    if call.home().record.gate().owner() != me {
+        return Err(call.system.fetch_home(call.pid, call.tid));
+    }
+    let caller = call.ipc_caller();
+    Ok(call.system.ipc.shmat(&caller, id as i32, flags as u32)?)
+}
+
+/// shmctl(2): as [`message_control`].
+pub fn segment_control(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [id, command, ..] = call.args;
+    let caller = call.ipc_caller();
+    let given = call.input(2).to_vec();
+    let ipc = &mut call.system.ipc;
+    let (value, answer) = ipc.shmctl(&caller, id as i32, command as u32, &given)?;
+    call.outputs.set(5, answer);
+    Ok(value)
+}

@@ -76,6 +76,7 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
             {
                 data.resize(0)?;
                 drop(data);
+                call.fs.note_cut(inode, 0);
                 inode.touch(now(call));
             }
             inode.clone()

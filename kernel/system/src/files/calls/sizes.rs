@@ -3,7 +3,7 @@
 //! Law: a hole costs no memory, and reads as zeros. Memory is all there is, so everything is durable
 //! at once and syncing only checks.
 
-use super::super::inode::{Inode, Node};
+use super::super::inode::{InodeRef, Node};
 use super::super::open::OpenFile;
 use super::super::storage::MAX_SIZE;
 use super::super::walk::Follow;
@@ -64,13 +64,17 @@ fn seek_in(file: &OpenFile, from: i64, whence: u32) -> CallResult {
     Ok(found)
 }
 
-fn resize(call: &mut FileCall, inode: &Inode, size: u64) -> CallResult {
-    let grows = size > inode.size();
+fn resize(call: &mut FileCall, inode: &InodeRef, size: u64) -> CallResult {
+    let before = inode.size();
+    let grows = size > before;
     if grows {
         let last = size - 1;
         within_limit(call, last, 1)?;
     }
     inode.data().ok_or(Errno::EINVAL)?.resize(size)?;
+    if size < before {
+        call.fs.note_cut(inode, size);
+    }
     lose_set_ids(call, inode);
     inode.touch(now(call));
     Ok(0)
