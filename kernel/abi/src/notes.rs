@@ -38,12 +38,21 @@ pub const NOTES: &[(&str, &str)] = &[
         "fcntl",
         "all but leases (none is ever granted) and F_NOTIFY; F_SETOWN and F_SETSIG are kept, and no signal is sent",
     ),
+    (
+        "fsetxattr",
+        "user., trusted. and security. names, in memory",
+    ),
     ("futex", "what a process of one thread can ask"),
     ("getcpu", "memory is one node"),
     ("getrandom", "up to 64 KiB a call"),
+    ("inotify_add_watch", "files in memory; /proc tells nothing"),
     (
         "ioctl",
         "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; on a terminal TCGETS, TCSETS*, TCSBRK, TCXONC, TCFLSH, TIOC[GS]PGRP, TIOCGSID, TIOCSCTTY, TIOCNOTTY, TIOC[GS]WINSZ",
+    ),
+    (
+        "lsetxattr",
+        "user., trusted. and security. names, in memory",
     ),
     (
         "madvise",
@@ -64,6 +73,8 @@ pub const NOTES: &[(&str, &str)] = &[
         "mprotect",
         "PROT_READ, PROT_WRITE, PROT_EXEC, PROT_NONE; writable is readable",
     ),
+    ("mq_notify", "SIGEV_NONE and SIGEV_SIGNAL"),
+    ("mq_open", "messages of at most 64 KiB"),
     ("mremap", "MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP"),
     ("msync", "checked; pages of files are the file's own"),
     ("munlock", "checked; nothing is ever swapped out"),
@@ -116,6 +127,12 @@ pub const NOTES: &[(&str, &str)] = &[
         "setsockopt",
         "SOL_SOCKET; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
     ),
+    ("setxattr", "user., trusted. and security. names, in memory"),
+    (
+        "shmat",
+        "brings a process home; a removed segment that it alone has moves along",
+    ),
+    ("shmget", "no huge pages"),
     (
         "socket",
         "AF_UNIX, AF_INET and AF_INET6 with SOCK_STREAM, SOCK_DGRAM, and SOCK_SEQPACKET of AF_UNIX",

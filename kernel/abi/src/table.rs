@@ -140,6 +140,7 @@ macro_rules! for_each_call {
             129 rt_sigqueueinfo Home [Value, Value, In(Fixed(128))];
             130 rt_sigsuspend Local [Value, Value];
             131 sigaltstack Local [Value, Value];
+            132 utime File [Path, MaybeIn(Fixed(16))];
             133 mknod File [Path, Value, Value];
             135 personality Local [Value];
             137 statfs File [Path, Out(Fixed(120))];
@@ -168,15 +169,15 @@ macro_rules! for_each_call {
             171 setdomainname Local [Value, Value];
             186 gettid Local [];
             187 readahead File [Value, Value, Value];
-            188 setxattr File [Path, Path, Value, Value, Value];
-            189 lsetxattr File [Path, Path, Value, Value, Value];
-            190 fsetxattr File [Value, Path, Value, Value, Value];
-            191 getxattr File [Path, Path, Value, Value];
-            192 lgetxattr File [Path, Path, Value, Value];
-            193 fgetxattr File [Value, Path, Value, Value];
-            194 listxattr File [Path, Value, Value];
-            195 llistxattr File [Path, Value, Value];
-            196 flistxattr File [Value, Value, Value];
+            188 setxattr File [Path, Path, MaybeIn(Given(3)), Value, Value];
+            189 lsetxattr File [Path, Path, MaybeIn(Given(3)), Value, Value];
+            190 fsetxattr File [Value, Path, MaybeIn(Given(3)), Value, Value];
+            191 getxattr File [Path, Path, MaybeOut(Given(3)), Value];
+            192 lgetxattr File [Path, Path, MaybeOut(Given(3)), Value];
+            193 fgetxattr File [Value, Path, MaybeOut(Given(3)), Value];
+            194 listxattr File [Path, MaybeOut(Given(2)), Value];
+            195 llistxattr File [Path, MaybeOut(Given(2)), Value];
+            196 flistxattr File [Value, MaybeOut(Given(2)), Value];
             197 removexattr File [Path, Path];
             198 lremovexattr File [Path, Path];
             199 fremovexattr File [Value, Path];
@@ -203,11 +204,22 @@ macro_rules! for_each_call {
             232 epoll_wait Split [Value, Value, Value, Value];
             233 epoll_ctl Split [Value, Value, Value, MaybeIn(Fixed(12))];
             234 tgkill Home [Value, Value, Value];
+            235 utimes File [Path, MaybeIn(Fixed(32))];
+            240 mq_open File [Path, Value, Value, MaybeIn(Fixed(64))];
+            241 mq_unlink File [Path];
+            242 mq_timedsend Split [Value, Value, Value, Value, Value];
+            243 mq_timedreceive Split [Value, Value, Value, Value, Value];
+            244 mq_notify File [Value, MaybeIn(Fixed(64))];
+            245 mq_getsetattr File [Value, MaybeIn(Fixed(64)), MaybeOut(Fixed(64))];
             247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))];
+            253 inotify_init File [];
+            254 inotify_add_watch File [Value, Path, Value];
+            255 inotify_rm_watch File [Value, Value];
             257 openat File [Value, Path, Value, Value];
             258 mkdirat File [Value, Path, Value];
             259 mknodat File [Value, Path, Value, Value];
             260 fchownat File [Value, Path, Value, Value, Value];
+            261 futimesat File [Value, MaybePath, MaybeIn(Fixed(32))];
             262 newfstatat File [Value, Path, Out(Fixed(144)), Value];
             263 unlinkat File [Value, Path, Value];
             264 renameat File [Value, Path, Value, Path];
@@ -237,6 +249,7 @@ macro_rules! for_each_call {
             291 epoll_create1 File [Value];
             292 dup3 File [Value, Value, Value];
             293 pipe2 File [Out(Fixed(8)), Value];
+            294 inotify_init1 File [Value];
             295 preadv Split [Value, Value, Value, Value, Value];
             296 pwritev Split [Value, Value, Value, Value, Value];
             297 rt_tgsigqueueinfo Home [Value, Value, Value, In(Fixed(128))];
@@ -248,6 +261,7 @@ macro_rules! for_each_call {
             316 renameat2 File [Value, Path, Value, Path, Value];
             318 getrandom Local [Value, Value, Value];
             319 memfd_create File [Path, Value];
+            322 execveat Split [Value, Value, Value, Value, Value];
             325 mlock2 Local [Value, Value, Value];
             326 copy_file_range Split [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             327 preadv2 Split [Value, Value, Value, Value, Value, Value];
@@ -258,8 +272,10 @@ macro_rules! for_each_call {
             434 pidfd_open File [Value, Value];
             435 clone3 Split [Value, Value];
             436 close_range File [Value, Value, Value];
+            437 openat2 File [Value, Path, In(Given(3)), Value];
             439 faccessat2 File [Value, Path, Value, Value];
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
+            452 fchmodat2 File [Value, Path, Value, Value];
         }
     };
 }

@@ -105,6 +105,8 @@ pub enum FdUse {
     Write,
     /// It is a socket.
     Socket,
+    /// It is there at all.
+    Named,
 }
 
 /// A call that concerns the body, at the node where it is.
@@ -245,6 +247,12 @@ macro_rules! perform_file_row {
     (Split recvmsg $call:ident) => {
         file_calls::recvmsg($call)
     };
+    (Split mq_timedsend $call:ident) => {
+        file_calls::mq_timedsend($call)
+    };
+    (Split mq_timedreceive $call:ident) => {
+        file_calls::mq_timedreceive($call)
+    };
     (Split ioctl $call:ident) => {
         file_calls::ioctl($call)
     };
@@ -321,7 +329,9 @@ macro_rules! dispatchers {
 for_each_call!(dispatchers);
 
 /// Split calls whose part at home is one on files.
-const FILE_PARTS: [&str; 17] = [
+const FILE_PARTS: [&str; 19] = [
+    "mq_timedsend",
+    "mq_timedreceive",
     "connect",
     "bind",
     "setsockopt",
@@ -442,7 +452,7 @@ impl System {
     }
 
     /// Counts what was read or written for `/proc/PID/io`.
-    fn count_transfer(&mut self, pid: u32, number: u32, result: &Result<u64, Stop>) {
+    pub(crate) fn count_transfer(&mut self, pid: u32, number: u32, result: &Result<u64, Stop>) {
         let writes = match number {
             CALL_READ | CALL_PREAD => 0,
             CALL_WRITE | CALL_PWRITE => 1,
@@ -489,6 +499,7 @@ impl System {
             result = Err(Errno::EFAULT.into());
         }
         let (job, deadline, raised) = (call.job, call.deadline_ns, call.raised);
+        let notices = core::mem::take(&mut call.notices);
         let limit = call.limit_ns;
         let mut buffers = Buffers::new();
         for (arg, bytes) in core::mem::take(&mut call.outputs).into_iter().enumerate() {
@@ -517,6 +528,9 @@ impl System {
         }
         if let Some(signal) = raised {
             self.signal(pid, signal);
+        }
+        for (told, info) in notices {
+            self.signal_with(told, info);
         }
         if let Some(signal) = job.signal {
             self.signal_group(job.group, signal);

@@ -6,9 +6,9 @@
 //! else from home.
 
 use crate::body::Body;
-use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_PROGRAM, PROC_BYTES};
+use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_NO_LINK, OPENS_PROGRAM, PROC_BYTES};
 use crate::dispatch::{
-    CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, LocalCall, PATH_MAX, result_of,
+    CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, FdUse, LocalCall, PATH_MAX, result_of,
 };
 use crate::files::Who;
 use crate::home::{Home, Request};
@@ -49,8 +49,62 @@ pub type Opened = (ExecFile, Vec<u8>);
 
 /// execve(2).
 pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [path, argv, envp, ..] = call.args;
+    execute(call, (argv, envp), |call| {
+        Ok((call.string(path, PATH_MAX)?, OPENS_PROGRAM))
+    })
+}
+
+/// execveat(2): what a descriptor is or leads to has a name in /proc, which scripts get, too.
+pub(crate) fn execveat(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const AT_FDCWD: i32 = -100;
+    const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+    const AT_EMPTY_PATH: u64 = 0x1000;
+    let [fd, path, argv, envp, flags, _] = call.args;
+    let flags = flags & 0xffff_ffff;
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let done = execute(call, (argv, envp), |call| {
+        let path = call.string(path, PATH_MAX)?;
+        let kind = match flags & AT_SYMLINK_NOFOLLOW {
+            0 => OPENS_PROGRAM,
+            _ => OPENS_PROGRAM | OPENS_NO_LINK,
+        };
+        if path.first() == Some(&b'/') || (fd as i32 == AT_FDCWD && !path.is_empty()) {
+            return Ok((path, kind));
+        }
+        if path.is_empty() && flags & AT_EMPTY_PATH == 0 {
+            return Err(Errno::ENOENT.into());
+        }
+        let mut full = alloc::format!("/dev/fd/{}", fd as u32).into_bytes();
+        if path.is_empty() {
+            return Ok((full, OPENS_PROGRAM));
+        }
+        full.push(b'/');
+        full.extend_from_slice(&path);
+        Ok((full, kind))
+    });
+    match done {
+        // The name of a descriptor that is none is not there.
+        Err(Stop::Errno(Errno::ENOENT)) if fd as i32 != AT_FDCWD => {
+            call.behind_descriptor((fd, FdUse::Named), done)
+        }
+        done => done,
+    }
+}
+
+fn execute(
+    call: &mut LocalCall<'_>,
+    arguments: (u64, u64),
+    path: impl FnOnce(&mut LocalCall<'_>) -> Result<(Vec<u8>, u64), Stop>,
+) -> Result<u64, Stop> {
     if call.thread().loaded.is_none() {
-        match load(call) {
+        let loaded = match path(call) {
+            Ok(path) => load(call, path, arguments),
+            Err(stop) => Err(stop),
+        };
+        match loaded {
             Ok(loaded) => call.thread().loaded = Some(Box::new(loaded)),
             Err(stop) => {
                 if stop != Stop::Wait {
@@ -65,12 +119,14 @@ pub(crate) fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 /// Reads the arguments, opens the files and builds the new memory.
-fn load(call: &mut LocalCall<'_>) -> Result<Loaded, Stop> {
-    let [path, argv, envp, ..] = call.args;
-    let mut path = call.string(path, PATH_MAX)?;
+fn load(
+    call: &mut LocalCall<'_>,
+    (mut path, kind): (Vec<u8>, u64),
+    (argv, envp): (u64, u64),
+) -> Result<Loaded, Stop> {
     if call.thread().opened.is_empty() {
         // What is wrong with the program is told before what is wrong with its arguments.
-        let found = Reader { call, questions: 0 }.open(&path, OPENS_PROGRAM);
+        let found = Reader { call, questions: 0 }.open(&path, kind);
         found?;
     }
     let mut room = ARGUMENTS_MAX;

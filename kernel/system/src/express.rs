@@ -111,6 +111,7 @@ impl System {
             space.write(address, &bytes[..read], pages)
         });
         told.ok()?;
+        self.count_transfer(pid, registers.rax as u32, &Ok(read as u64));
         Some(read as u64)
     }
 
@@ -124,6 +125,7 @@ impl System {
         let now = self.fs.time(self.now);
         let files = self.files_here(pid)?;
         let written = write_plain(files, fd, offset, bytes, now)?;
+        self.count_transfer(pid, registers.rax as u32, &Ok(written as u64));
         Some(written as u64)
     }
 }

@@ -26,6 +26,7 @@ mod sockets;
 mod system;
 mod threads;
 mod time;
+mod watches;
 mod work;
 
 use std::io::Write;
@@ -58,7 +59,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 81] = [
+const PROBES: [(&str, Probe); 82] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -88,6 +89,7 @@ const PROBES: [(&str, Probe); 81] = [
     ("guard", memory::guard),
     ("holes", locks::holes),
     ("ids", processes::ids),
+    ("inotify", watches::inotify),
     ("kill", processes::kill),
     ("messages", sockets::messages),
     ("mmap", memory::mmap),

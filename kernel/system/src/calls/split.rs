@@ -11,6 +11,7 @@ mod mapping;
 mod options;
 mod pieces;
 mod polling;
+mod queues;
 mod segments;
 mod signals;
 mod sockets;
@@ -23,6 +24,7 @@ pub use ids::*;
 pub use limits::*;
 pub use mapping::*;
 pub use polling::*;
+pub use queues::*;
 pub use segments::*;
 pub use signals::*;
 pub use sockets::*;
@@ -133,6 +135,11 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// execve(2).
 pub fn execve(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     crate::exec::execve(call)
+}
+
+/// execveat(2).
+pub fn execveat(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    crate::exec::execveat(call)
 }
 
 /// The process stops: home is told before it does.

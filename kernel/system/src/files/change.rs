@@ -6,6 +6,7 @@
 use super::MAX_NAME;
 use super::access::{WRITE, Who};
 use super::inode::{Attributes, Directory, InodeRef, Node};
+use super::objects::notify::{IN_ATTRIB, IN_CREATE, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO};
 use super::storage::FileData;
 use super::tree::FileSystem;
 use super::walk::Found;
@@ -97,7 +98,29 @@ impl FileSystem {
         let attributes = change.attributes(&found.parent, mode);
         let inode = self.counts.create(node, attributes)?;
         self.insert(found, inode.clone(), change.now);
+        self.tell_name(found, &inode, IN_CREATE);
         Ok(inode)
+    }
+
+    /// Tells those who watch a directory of a name in it.
+    pub(super) fn tell_name(&self, found: &Found, inode: &InodeRef, event: u32) {
+        let entry = (found.name.as_slice(), &**inode);
+        self.counts.notify.tell_name(&found.parent, entry, event, 0);
+    }
+
+    /// Tells of a rename that has happened, in one direction.
+    pub(super) fn tell_move(&self, from: &Found, to: &Found) {
+        let Some(inode) = &from.inode else {
+            return;
+        };
+        let notify = &self.counts.notify;
+        let cookie = notify.new_cookie();
+        notify.tell_name(&from.parent, (&from.name, inode), IN_MOVED_FROM, cookie);
+        notify.tell_name(&to.parent, (&to.name, inode), IN_MOVED_TO, cookie);
+        if let Some(replaced) = &to.inode {
+            replaced.tell_itself(IN_ATTRIB);
+        }
+        inode.tell_itself(IN_MOVE_SELF);
     }
 
     /// Makes a regular file.
@@ -185,7 +208,9 @@ impl FileSystem {
             held.links += 1;
             held.changed = change.now;
         });
-        self.insert(found, inode, change.now);
+        self.insert(found, inode.clone(), change.now);
+        inode.tell_itself(IN_ATTRIB);
+        self.tell_name(found, &inode, IN_CREATE);
         Ok(())
     }
 

@@ -198,6 +198,8 @@ impl Directory {
 pub(super) struct InodeCounts {
     next: AtomicU64,
     live: AtomicU64,
+    /// Who watches files.
+    pub(super) notify: Arc<super::objects::Notify>,
 }
 
 /// Most inodes at a time, those of the archive included.
@@ -208,6 +210,7 @@ impl InodeCounts {
         InodeCounts {
             next: AtomicU64::new(1),
             live: AtomicU64::new(0),
+            notify: Arc::default(),
         }
     }
 
@@ -231,6 +234,7 @@ impl InodeCounts {
             node,
             users: AtomicI64::new(0),
             locks: Mutex::new(None),
+            extended: Mutex::default(),
             counts: Some(self.clone()),
         }))
     }
@@ -246,6 +250,8 @@ pub struct Inode {
     users: AtomicI64,
     /// Locks of fcntl(2) and flock(2), once there have been some.
     locks: Mutex<Option<Box<Locks>>>,
+    /// Extended attributes by name.
+    extended: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
     counts: Option<Arc<InodeCounts>>,
 }
 
@@ -253,6 +259,7 @@ impl Drop for Inode {
     fn drop(&mut self) {
         if let Some(counts) = &self.counts {
             counts.live.fetch_sub(1, Ordering::Relaxed);
+            counts.notify.gone(self.number);
         }
     }
 }
@@ -267,6 +274,7 @@ impl Inode {
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
             users: AtomicI64::new(0),
             locks: Mutex::new(None),
+            extended: Mutex::default(),
             counts: Some(counts.clone()),
         })
     }
@@ -284,8 +292,38 @@ impl Inode {
             node: Node::Proc(node),
             users: AtomicI64::new(0),
             locks: Mutex::new(None),
+            extended: Mutex::default(),
             counts: None,
         })
+    }
+
+    /// Whether somebody watches it, as far as that is known without looking: whether any file is watched.
+    pub(super) fn is_watched(&self) -> bool {
+        let counts = self.counts.as_ref();
+        counts.is_some_and(|counts| counts.notify.is_watching())
+    }
+
+    /// Tells those who watch it, or a directory that it is in, what has happened to it.
+    pub(super) fn tell(&self, event: u32) {
+        self.tell_opened(event, None);
+    }
+
+    /// As [`Inode::tell`], for a file that was opened at a place.
+    pub(super) fn tell_opened(&self, event: u32, place: Option<(&Inode, &[u8])>) {
+        if let Some(counts) = &self.counts {
+            counts.notify.tell(self, event, place);
+        }
+    }
+
+    /// Tells those only who watch it itself.
+    pub(super) fn tell_itself(&self, event: u32) {
+        if let Some(counts) = &self.counts {
+            counts.notify.tell_itself(self, event);
+        }
+    }
+
+    pub(super) fn extended(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+        self.extended.lock()
     }
 
     pub(super) fn locks(&self) -> &Mutex<Option<Box<Locks>>> {

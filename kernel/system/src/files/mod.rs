@@ -101,6 +101,8 @@ pub struct FileCall<'a> {
     pub goes_on: bool,
     /// The signal that the caller gets with its error: SIGPIPE or SIGXFSZ.
     pub raised: Option<u32>,
+    /// Signals that others get of it.
+    pub notices: Vec<(u32, crate::signals::SignalInfo)>,
     /// Monotonic time.
     pub now_ns: u64,
     /// When a wait ends: set by the caller for `poll`; set by a terminal read with `VTIME` before it
@@ -121,6 +123,8 @@ pub struct FileCall<'a> {
     pub unread: [bool; 6],
     /// See `unread`.
     pub narrow: [bool; 6],
+    /// How paths are followed: `RESOLVE_*` of openat2(2).
+    pub resolve: u64,
     /// Of which in-buffers there may be only the beginning.
     pub cut: [bool; 6],
     /// A buffer was needed that is not there: whatever else comes out of the call, it is EFAULT.
@@ -147,6 +151,7 @@ impl<'a> FileCall<'a> {
             job: Job::default(),
             goes_on: false,
             raised: None,
+            notices: Vec::new(),
             now_ns,
             deadline_ns: None,
             limit_ns: None,
@@ -155,6 +160,7 @@ impl<'a> FileCall<'a> {
             capacities: [0; 6],
             outputs: [const { Vec::new() }; 6],
             unread: [false; 6],
+            resolve: 0,
             narrow: [false; 6],
             cut: [false; 6],
             missed: Cell::new(false),

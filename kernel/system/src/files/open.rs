@@ -5,6 +5,7 @@
 
 use super::inode::{Inode, InodeRef, Node, Writing};
 use super::locks::identity;
+use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
 use super::objects::{Asker, Object, ProcessHandle};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::tree::FileSystem;
@@ -56,6 +57,16 @@ pub struct OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.inode.release_open(self.identity);
+        if self.access & O_PATH == 0 {
+            let event = if self.writable() {
+                IN_CLOSE_WRITE
+            } else {
+                IN_CLOSE_NOWRITE
+            };
+            let place = self.place.as_ref();
+            let place = place.map(|(parent, name)| (&**parent, name.as_slice()));
+            self.inode.tell_opened(event, place);
+        }
     }
 }
 

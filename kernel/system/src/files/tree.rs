@@ -6,7 +6,7 @@ use super::access::{EXECUTE, Who};
 use super::boot::BootReport;
 use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
 use super::locks::Waiting;
-use super::objects::{Alarms, Object};
+use super::objects::{Alarms, Object, Queues};
 use super::open::{FileState, OpenFile};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
@@ -16,7 +16,9 @@ use super::tty::{End, Terminals, Tty};
 use super::walk::{Follow, Located, Walker};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
-use abi::layout::{O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, Statfs, Timespec};
+use abi::layout::{
+    O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Statfs, Timespec,
+};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -40,6 +42,8 @@ pub struct FileSystem {
     lock_waits: Mutex<Waiting>,
     /// Files that have become shorter, and how long they are now.
     cuts: Mutex<Vec<(InodeRef, u64)>>,
+    /// Message queues of POSIX.
+    pub(super) queues: Queues,
 }
 
 impl FileSystem {
@@ -69,6 +73,7 @@ impl FileSystem {
             report: BootReport::default(),
             lock_waits: Mutex::default(),
             cuts: Mutex::default(),
+            queues: Queues::default(),
         };
         fs.unpack(archive);
         fs.add_system_names();
@@ -258,11 +263,32 @@ impl FileSystem {
             fs: self,
             viewer,
             who,
+            resolve: 0,
         };
         let found = walker.walk(&state.cwd, path, Follow::Always)?;
         let path = found.path()?;
         let inode = found.existing()?;
         Ok(Located { inode, path })
+    }
+
+    /// Whether a path leads to a symbolic link, which is not followed.
+    ///
+    /// # Errors
+    /// As [`FileSystem::locate`].
+    pub fn is_link(
+        &self,
+        (state, view, pid): (&FileState, &dyn ProcView, u32),
+        who: &Who,
+        path: &[u8],
+    ) -> Result<bool, Errno> {
+        let walker = Walker {
+            fs: self,
+            viewer: Viewer { view, state, pid },
+            who,
+            resolve: 0,
+        };
+        let found = walker.walk(&state.cwd, path, Follow::IfSlash)?.existing()?;
+        Ok(found.mode() & S_IFMT == S_IFLNK)
     }
 
     /// The program a process wants to execute, and its path for `/proc/PID/exe`.

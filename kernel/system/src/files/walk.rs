@@ -73,7 +73,22 @@ pub(super) struct Walker<'a> {
     pub(super) fs: &'a FileSystem,
     pub(super) viewer: Viewer<'a>,
     pub(super) who: &'a Who,
+    /// `RESOLVE_*` of openat2(2).
+    pub(super) resolve: u64,
 }
+
+/// No step from one file system into another.
+const RESOLVE_NO_XDEV: u64 = 1;
+/// No links of /proc that lead to open files.
+const RESOLVE_NO_MAGICLINKS: u64 = 2;
+/// No symbolic links at all.
+const RESOLVE_NO_SYMLINKS: u64 = 4;
+/// Never out of the directory where it starts.
+pub(super) const RESOLVE_BENEATH: u64 = 8;
+/// That directory is the root.
+pub(super) const RESOLVE_IN_ROOT: u64 = 16;
+/// All of them, and `RESOLVE_CACHED`: everything is in memory.
+pub(super) const RESOLVE_KNOWN: u64 = 0x3f;
 
 impl Walker<'_> {
     pub(super) fn walk(
@@ -89,8 +104,16 @@ impl Walker<'_> {
             return Err(Errno::ENAMETOOLONG);
         }
         let mut rest = path.to_vec();
+        let inside = self.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0;
+        let top = if inside {
+            start
+        } else {
+            &self.viewer.state.root
+        }
+        .clone();
         let mut at = if rest[0] == b'/' {
-            self.viewer.state.root.clone()
+            self.check_absolute()?;
+            top.clone()
         } else {
             start.clone()
         };
@@ -107,7 +130,20 @@ impl Walker<'_> {
             let (name, behind) = (name.to_vec(), behind.to_vec());
             let slash = !behind.is_empty();
             let last = behind.iter().all(|&byte| byte == b'/');
+            if inside && name == b".." && Arc::ptr_eq(&at, &top) {
+                if self.resolve & RESOLVE_BENEATH != 0 {
+                    return Err(Errno::EXDEV);
+                }
+                rest = behind;
+                continue;
+            }
             let child = self.child(&at, &name)?;
+            let crosses = |child: &InodeRef| {
+                matches!(at.node(), Node::Proc(_)) != matches!(child.node(), Node::Proc(_))
+            };
+            if self.resolve & RESOLVE_NO_XDEV != 0 && child.as_ref().is_some_and(crosses) {
+                return Err(Errno::EXDEV);
+            }
             let Some(child) = child else {
                 if !last {
                     return Err(Errno::ENOENT);
@@ -126,10 +162,16 @@ impl Walker<'_> {
             };
             if child.mode() & S_IFMT == S_IFLNK && (!last || goes_on) {
                 links += 1;
-                if links > MAX_LINKS {
+                if links > MAX_LINKS || self.resolve & RESOLVE_NO_SYMLINKS != 0 {
                     return Err(Errno::ELOOP);
                 }
                 if let Some(inode) = self.jump(&child) {
+                    if self.resolve & RESOLVE_NO_MAGICLINKS != 0 {
+                        return Err(Errno::ELOOP);
+                    }
+                    if inside {
+                        return Err(Errno::EXDEV);
+                    }
                     if last {
                         return Ok(Found {
                             parent: at,
@@ -151,7 +193,8 @@ impl Walker<'_> {
                     return Err(Errno::ENAMETOOLONG);
                 }
                 if text[0] == b'/' {
-                    at = self.viewer.state.root.clone();
+                    self.check_absolute()?;
+                    at = top.clone();
                 }
                 rest = text;
                 continue;
@@ -170,6 +213,14 @@ impl Walker<'_> {
             at = child;
             rest = behind;
         }
+    }
+
+    /// A path from the root leads out of where the walk is to stay.
+    fn check_absolute(&self) -> Result<(), Errno> {
+        if self.resolve & RESOLVE_BENEATH != 0 {
+            return Err(Errno::EXDEV);
+        }
+        Ok(())
     }
 
     /// One step down, or up.

@@ -65,6 +65,7 @@ pub fn check_descriptor(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let fits = match use_of {
         1 => file.readable(),
         2 => file.writable(),
+        4 => true,
         3 if file.flags() & O_PATH == 0 => {
             if !file.is_socket() {
                 return Err(Errno::ENOTSOCK.into());

@@ -17,15 +17,20 @@ pub const OPENS_PROGRAM: u64 = 0;
 pub const PROC_BYTES: usize = 16 << 10;
 /// Kind of an opening by execve: what a program names as its interpreter.
 pub const OPENS_INTERPRETER: u64 = 1;
+/// Beside the kind of an opening: a symbolic link is refused.
+pub const OPENS_NO_LINK: u64 = 2;
 
 /// Opens a program: path in buffer 0, kind as argument. Buffer 0 of the answer is the [`ExecFile`]
 /// record, buffer 1 its first page.
 pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let kind = call.args[0];
+    let (kind, no_link) = (call.args[0] & 1, call.args[0] & OPENS_NO_LINK != 0);
     let path = call.input(0).to_vec();
     let (fs, pid) = (call.system.fs.clone(), call.pid);
     let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
     let who = call.home().who();
+    if no_link && fs.is_link((&files, call.system, pid), &who, &path)? {
+        return Err(Errno::ELOOP.into());
+    }
     let located = fs.open_program(&files, call.system, pid, &who, &path)?;
     let inode = located.inode;
     if inode.has_writers() {

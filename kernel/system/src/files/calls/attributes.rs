@@ -1,7 +1,8 @@
 //! What is known of a file beside its contents: asking and changing.
 
 use super::super::access::WRITE;
-use super::super::inode::{Inode, Node};
+use super::super::inode::{Inode, InodeRef, Node};
+use super::super::objects::notify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, existing, file, now, usable, walk};
 use abi::Errno;
@@ -104,6 +105,7 @@ fn change_mode(call: &FileCall, inode: &Inode, mode: u32) -> CallResult {
         held.mode = held.mode & S_IFMT | mode & stays;
         held.changed = now(call);
     });
+    inode.tell(IN_ATTRIB);
     Ok(0)
 }
 
@@ -122,6 +124,16 @@ pub fn fchmod(call: &mut FileCall) -> CallResult {
 /// `fchmodat(dirfd, path, mode)`.
 pub fn fchmodat(call: &mut FileCall) -> CallResult {
     let inode = walk(call, Base::Argument(0), 1, Follow::Always)?.existing()?;
+    change_mode(call, &inode, call.args[2] as u32)
+}
+
+/// `fchmodat2(dirfd, path, mode, flags)`.
+pub fn fchmodat2(call: &mut FileCall) -> CallResult {
+    let flags = call.args[3] as u32;
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let inode = existing(call, Base::Argument(0), 1, flags, follow(flags))?;
     change_mode(call, &inode, call.args[2] as u32)
 }
 
@@ -152,6 +164,7 @@ fn change_owner(call: &FileCall, inode: &Inode, uid: u32, gid: u32) -> CallResul
         }
         held.changed = now(call);
     });
+    inode.tell(IN_ATTRIB);
     Ok(0)
 }
 
@@ -199,43 +212,118 @@ pub fn utimensat(call: &mut FileCall) -> CallResult {
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let time = now(call);
-    let mut explicit = false;
-    let (accessed, modified) = match call.inputs[2] {
-        None => (Some(time), Some(time)),
-        Some(bytes) => {
-            let both = Timespec::from_bytes(bytes)
+    let both = match call.inputs[2] {
+        None => None,
+        Some(bytes) => Some(
+            Timespec::from_bytes(bytes)
                 .zip(bytes.get(16..).and_then(Timespec::from_bytes))
-                .ok_or(Errno::EFAULT)?;
-            let nanoseconds = [both.0.nanoseconds, both.1.nanoseconds];
-            if nanoseconds == [UTIME_OMIT; 2] {
-                // Nothing is to be done: not even the path is looked at.
-                return Ok(0);
-            }
-            explicit = nanoseconds != [UTIME_NOW; 2];
-            (chosen(both.0, time)?, chosen(both.1, time)?)
-        }
+                .ok_or(Errno::EFAULT)?,
+        ),
     };
+    let omits =
+        |both: (Timespec, Timespec)| [both.0.nanoseconds, both.1.nanoseconds] == [UTIME_OMIT; 2];
+    if both.is_some_and(omits) {
+        // Nothing is to be done: not even the path is looked at.
+        return Ok(0);
+    }
     let inode = match call.inputs[1] {
         None if call.args[0] as i32 == AT_FDCWD => return Err(Errno::EFAULT.into()),
         None if flags & AT_SYMLINK_NOFOLLOW != 0 => return Err(Errno::EINVAL.into()),
         None => usable(call, 0)?.inode().clone(),
         Some(_) => existing(call, Base::Argument(0), 1, flags, follow(flags))?,
     };
-    check_changeable(&inode)?;
-    if let Err(error) = call.who.check_owner(&inode) {
+    set_times(call, &inode, both)
+}
+
+/// Sets the times of a file: the last access and the last change, or both to now.
+fn set_times(call: &FileCall, inode: &InodeRef, both: Option<(Timespec, Timespec)>) -> CallResult {
+    let time = now(call);
+    let (accessed, modified) = match both {
+        None => (Some(time), Some(time)),
+        Some(both) => (chosen(both.0, time)?, chosen(both.1, time)?),
+    };
+    let explicit =
+        both.is_some_and(|both| [both.0.nanoseconds, both.1.nanoseconds] != [UTIME_NOW; 2]);
+    check_changeable(inode)?;
+    if let Err(error) = call.who.check_owner(inode) {
         // Whoever may write may say that it was now.
         if explicit {
             return Err(error.into());
         }
-        call.who.check(&inode, WRITE)?;
+        call.who.check(inode, WRITE)?;
     }
     inode.change(|held| {
         held.accessed = accessed.unwrap_or(held.accessed);
         held.modified = modified.unwrap_or(held.modified);
         held.changed = time;
     });
+    inode.tell(match (accessed, modified) {
+        (Some(_), None) => IN_ACCESS,
+        (None, Some(_)) => IN_MODIFY,
+        _ => IN_ATTRIB,
+    });
     Ok(0)
+}
+
+/// Two `struct timeval` in a buffer.
+fn timevals(call: &FileCall, arg: usize) -> Result<Option<(Timespec, Timespec)>, Errno> {
+    let Some(bytes) = call.inputs[arg] else {
+        return Ok(None);
+    };
+    let one = |at: usize| {
+        let time = bytes
+            .get(at..)
+            .and_then(Timespec::from_bytes)
+            .ok_or(Errno::EFAULT)?;
+        if !(0..1_000_000).contains(&time.nanoseconds) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Timespec {
+            seconds: time.seconds,
+            nanoseconds: time.nanoseconds * 1000,
+        })
+    };
+    Ok(Some((one(0)?, one(16)?)))
+}
+
+/// `utime(path, times)`: two numbers of seconds.
+pub fn utime(call: &mut FileCall) -> CallResult {
+    let both = match call.inputs[1] {
+        None => None,
+        Some(bytes) => {
+            let one = |at: usize| {
+                let bytes = bytes
+                    .get(at..at + 8)
+                    .and_then(|bytes| bytes.try_into().ok());
+                let seconds = i64::from_le_bytes(bytes.ok_or(Errno::EFAULT)?);
+                Ok::<_, Errno>(Timespec {
+                    seconds,
+                    nanoseconds: 0,
+                })
+            };
+            Some((one(0)?, one(8)?))
+        }
+    };
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    set_times(call, &inode, both)
+}
+
+/// `utimes(path, times)`.
+pub fn utimes(call: &mut FileCall) -> CallResult {
+    let both = timevals(call, 1)?;
+    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    set_times(call, &inode, both)
+}
+
+/// `futimesat(dirfd, path, times)`.
+pub fn futimesat(call: &mut FileCall) -> CallResult {
+    let both = timevals(call, 2)?;
+    let inode = match call.inputs[1] {
+        None if call.args[0] as i32 == AT_FDCWD => return Err(Errno::EFAULT.into()),
+        None => usable(call, 0)?.inode().clone(),
+        Some(_) => walk(call, Base::Argument(0), 1, Follow::Always)?.existing()?,
+    };
+    set_times(call, &inode, both)
 }
 
 /// `umask(mask)`: the one before.

@@ -47,6 +47,13 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
         call.output(2, &(bytes as u32).to_le_bytes());
         return Ok(0);
     }
+    if let (Node::Object(Object::Notify(notify)), FIONREAD) =
+        (file.inode().node(), call.args[1] as u32)
+    {
+        let available = notify.available() as u32;
+        call.output(2, &available.to_le_bytes());
+        return Ok(0);
+    }
     match call.args[1] as u32 {
         FIOCLEX => call.state.row_mut(fd)?.close_on_exec = true,
         FIONCLEX => call.state.row_mut(fd)?.close_on_exec = false,

@@ -1,6 +1,7 @@
 //! Descriptors: duplicating, closing, pipes, and listing directories.
 
 use super::super::inode::{Inode, Node};
+use super::super::objects::notify::IN_ACCESS;
 use super::{CallResult, FileCall, descriptor, file, now, usable, walker};
 use abi::Errno;
 use abi::layout::{O_CLOEXEC, O_NONBLOCK, S_IFDIR, put_dirent64};
@@ -150,6 +151,7 @@ pub fn getdents64(call: &mut FileCall) -> CallResult {
     call.check_room(1, bytes.len())?;
     file.cursor().offset = after;
     file.was_read(now(call));
+    inode.tell(IN_ACCESS);
     call.output(1, &bytes);
     Ok(bytes.len() as u64)
 }

@@ -4,6 +4,7 @@
 //! the caller's `RLIMIT_FSIZE`.
 
 use super::super::inode::{Inode, Node, buffer};
+use super::super::objects::notify::{IN_ACCESS, IN_MODIFY};
 use super::super::open::{FileState, OpenFile};
 use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
@@ -24,7 +25,8 @@ fn plain(state: &FileState, fd: u64, writes: bool) -> Option<&OpenFile> {
     } else {
         file.readable()
     };
-    (open && file.inode().is_file()).then_some(file)
+    // Who watches files is told, and that wakes somebody.
+    (open && file.inode().is_file() && !file.inode().is_watched()).then_some(file)
 }
 
 /// What [`read`] and [`pread64`] do on a regular file; `None`, and nothing done, for all others.
@@ -209,6 +211,9 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
             if let At::Cursor = at {
                 file.cursor().offset = offset + written as u64;
             }
+            if written > 0 {
+                file.inode().tell(IN_MODIFY);
+            }
             Ok(written)
         }
         Node::Device(Device::Full) => Err(Errno::ENOSPC.into()),
@@ -268,6 +273,9 @@ fn read_at(call: &mut FileCall, file: &OpenFile, at: At) -> CallResult {
         advance(file, bytes.len());
     }
     call.output(1, &bytes);
+    if !bytes.is_empty() && file.inode().is_file() {
+        file.inode().tell(IN_ACCESS);
+    }
     Ok(bytes.len() as u64)
 }
 
@@ -337,6 +345,9 @@ fn transfer(
     let (from, from_at, from_arg) = source;
     let (to, to_at, to_arg) = target;
     let bytes = fetch(call, from, from_at, count)?;
+    if !bytes.is_empty() && from.inode().is_file() {
+        from.inode().tell(IN_ACCESS);
+    }
     let written = match bytes.is_empty() {
         true => 0,
         false => store(call, to, to_at, &bytes)?,

@@ -12,14 +12,15 @@ mod io;
 mod names;
 mod objects;
 mod opening;
+mod queues;
 mod sizes;
 mod sockets;
 mod terminals;
-mod xattr;
+mod xattrs;
 
 pub use attributes::{
-    chmod, chown, fchmod, fchmodat, fchown, fchownat, fstat, fstatfs, lchown, lstat, newfstatat,
-    stat, statfs, statx, umask, utimensat,
+    chmod, chown, fchmod, fchmodat, fchmodat2, fchown, fchownat, fstat, fstatfs, futimesat, lchown,
+    lstat, newfstatat, stat, statfs, statx, umask, utime, utimensat, utimes,
 };
 pub use control::{ioctl, ioctl_argument, poll};
 pub use descriptors::{close, close_range, dup, dup2, dup3, getdents64, pipe, pipe2};
@@ -32,10 +33,12 @@ pub use names::{
     symlinkat, umount2, unlink, unlinkat,
 };
 pub use objects::{
-    EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2, pidfd_open,
-    signalfd, signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
+    EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2,
+    inotify_add_watch, inotify_init, inotify_init1, inotify_rm_watch, pidfd_open, signalfd,
+    signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
 };
-pub use opening::{creat, memfd_create, open, openat};
+pub use opening::{creat, memfd_create, open, openat, openat2};
+pub use queues::{mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink};
 pub use sizes::{
     fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync, sync_file_range,
     syncfs, truncate,
@@ -47,7 +50,7 @@ pub use sockets::{
 };
 pub(super) use sockets::{read_socket, write_socket};
 pub use terminals::Argument;
-pub use xattr::{
+pub use xattrs::{
     fgetxattr, flistxattr, fremovexattr, fsetxattr, getxattr, lgetxattr, listxattr, llistxattr,
     lremovexattr, lsetxattr, removexattr, setxattr,
 };
@@ -56,7 +59,7 @@ use super::change::Change;
 use super::inode::InodeRef;
 use super::open::OpenFile;
 use super::proc::Viewer;
-use super::walk::{Follow, Found, Walker};
+use super::walk::{Follow, Found, RESOLVE_IN_ROOT, Walker};
 use super::{CallResult, FileCall};
 use abi::Errno;
 use abi::layout::{AT_EMPTY_PATH, AT_FDCWD, O_PATH, Timespec};
@@ -118,6 +121,7 @@ fn walker<'c>(call: &'c FileCall) -> Walker<'c> {
             pid: call.pid,
         },
         who: &call.who,
+        resolve: call.resolve,
     }
 }
 
@@ -147,7 +151,7 @@ fn walk(call: &FileCall, base: Base, path: usize, follow: Follow) -> Result<Foun
 fn walk_to(call: &FileCall, base: Base, path: &[u8], follow: Follow) -> Result<Found, Errno> {
     let start = match path.first() {
         None => return Err(Errno::ENOENT),
-        Some(b'/') => call.state.root.clone(),
+        Some(b'/') if call.resolve & RESOLVE_IN_ROOT == 0 => call.state.root.clone(),
         Some(_) => base_inode(call, base)?,
     };
     walker(call).walk(&start, path, follow)

@@ -3,6 +3,7 @@
 use super::super::access::EXECUTE;
 use super::super::change::Target;
 use super::super::inode::{DEVICES, Node};
+use super::super::objects::notify::{IN_ATTRIB, IN_DELETE};
 use super::super::pipe::Pipe;
 use super::super::walk::Follow;
 use super::super::{MAX_PATH, walk::Found};
@@ -159,6 +160,12 @@ fn unlink_at(call: &FileCall, base: Base, path: usize, flags: u32) -> CallResult
         0 => call.fs.remove_name(&found, change(call))?,
         _ => call.fs.remove_directory(&found, change(call))?,
     }
+    if let Some(inode) = &found.inode {
+        if flags == 0 {
+            inode.tell_itself(IN_ATTRIB);
+        }
+        call.fs.tell_name(&found, inode, IN_DELETE);
+    }
     Ok(0)
 }
 
@@ -187,6 +194,13 @@ fn rename_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32
     let from = walk(call, from.0, from.1, Follow::Never)?;
     let to = walk(call, to.0, to.1, Follow::Never)?;
     call.fs.rename(&from, &to, target, change(call))?;
+    let same = |(from, to)| alloc::sync::Arc::ptr_eq(from, to);
+    if !from.inode.as_ref().zip(to.inode.as_ref()).is_some_and(same) {
+        call.fs.tell_move(&from, &to);
+        if target == Target::Exchanged {
+            call.fs.tell_move(&to, &from);
+        }
+    }
     Ok(0)
 }
 

@@ -1,18 +1,20 @@
-//! Files without a name: eventfd, timerfd, signalfd, pidfd and epoll.
+//! Files without a name: eventfd, timerfd, signalfd, pidfd, inotify and epoll.
 //!
 //! Law: times come as spans from now, which the caller made by the clock of the process: so a clock
 //! that a move has shifted by a little makes nothing come early.
 
 use super::super::inode::Node;
 use super::super::objects::{
-    Change, Epoll, EventFile, Object, ProcessHandle, Setting, SignalFile, Takes, TimerFile,
-    Watched, set_of,
+    Change, Epoll, EventFile, NotifyFile, Object, ProcessHandle, Setting, SignalFile, Takes,
+    TimerFile, Watched, notify, set_of,
 };
 use super::super::open::OpenFile;
-use super::{CallResult, FileCall, file};
+use super::super::walk::Follow;
+use super::{Base, CallResult, FileCall, file, usable, walk};
+use crate::files::access::READ;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_CLOEXEC, O_NONBLOCK, O_RDWR};
+use abi::layout::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -242,4 +244,58 @@ pub fn epoll_wait(call: &mut FileCall) -> CallResult {
         .collect();
     call.output(1, &bytes);
     Ok(found.len() as u64)
+}
+
+// ---- inotify -------------------------------------------------------------------------------------
+
+/// `inotify_init1(flags)`.
+pub fn inotify_init1(call: &mut FileCall) -> CallResult {
+    let flags = call.args[0] as u32;
+    check_flags(flags, O_CLOEXEC | O_NONBLOCK)?;
+    let file = call.fs.counts.notify.file(call.fs.wakes());
+    install(call, Object::Notify(file), O_RDONLY, flags)
+}
+
+/// `inotify_init()`.
+pub fn inotify_init(call: &mut FileCall) -> CallResult {
+    call.args[0] = 0;
+    inotify_init1(call)
+}
+
+fn notify_of(file: &OpenFile) -> Result<Arc<NotifyFile>, Errno> {
+    match file.inode().node() {
+        Node::Object(Object::Notify(notify)) => Ok(notify.clone()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `inotify_add_watch(fd, path, mask)`.
+pub fn inotify_add_watch(call: &mut FileCall) -> CallResult {
+    let mask = call.args[2] as u32;
+    if mask & notify::IN_KNOWN == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = usable(call, 0)?;
+    let both = notify::IN_MASK_ADD | notify::IN_MASK_CREATE;
+    if mask & both == both {
+        return Err(Errno::EINVAL.into());
+    }
+    let watcher = notify_of(&file)?;
+    let follow = match mask & notify::IN_DONT_FOLLOW {
+        0 => Follow::Always,
+        _ => Follow::IfSlash,
+    };
+    let inode = walk(call, Base::Current, 1, follow)?.existing()?;
+    if mask & notify::IN_ONLYDIR != 0 && !inode.is_directory() {
+        return Err(Errno::ENOTDIR.into());
+    }
+    call.who.check(&inode, READ)?;
+    Ok(watcher.watch(&inode, mask)? as u64)
+}
+
+/// `inotify_rm_watch(fd, wd)`.
+pub fn inotify_rm_watch(call: &mut FileCall) -> CallResult {
+    let file = usable(call, 0)?;
+    notify_of(&file)?.forget(call.args[1] as i32)?;
+    Ok(0)
 }

@@ -4,10 +4,11 @@
 
 use super::super::access::{EXECUTE, READ, WRITE};
 use super::super::inode::{InodeRef, Node};
+use super::super::objects::notify::{IN_MODIFY, IN_OPEN};
 use super::super::open::OpenFile;
 use super::super::pipe::Side;
 use super::super::storage::{F_SEAL_SEAL, FileData};
-use super::super::walk::Follow;
+use super::super::walk::{Follow, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_KNOWN};
 use super::{Base, CallResult, FileCall, change, now, walk, walk_to};
 use crate::wait::Stop;
 use abi::Errno;
@@ -31,6 +32,43 @@ pub fn open(call: &mut FileCall) -> CallResult {
 pub fn openat(call: &mut FileCall) -> CallResult {
     let (flags, mode) = (call.args[2] as u32, call.args[3] as u32);
     open_at(call, Base::Argument(0), 1, flags, mode)
+}
+
+/// `openat2(dirfd, path, how, size)`.
+pub fn openat2(call: &mut FileCall) -> CallResult {
+    const HOW: usize = 24;
+    const FLAGS: u64 = 0o37_777_703;
+    const PATH_FLAGS: u32 = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    let size = call.args[3] as usize;
+    if size < HOW {
+        return Err(Errno::EINVAL.into());
+    }
+    if size > machine::PAGE_SIZE {
+        return Err(Errno::E2BIG.into());
+    }
+    let how = call.input(2);
+    let word = |at: usize| {
+        let bytes = how.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u64::from_le_bytes).ok_or(Errno::EFAULT)
+    };
+    let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
+    if how[HOW..].iter().any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG.into());
+    }
+    let makes = flags as u32 & (O_CREAT | O_TMPFILE_BIT) != 0;
+    let inside = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+    let path_only = flags as u32 & O_PATH != 0;
+    if flags & !FLAGS != 0
+        || resolve & !RESOLVE_KNOWN != 0
+        || resolve & inside == inside
+        || mode & !0o7777 != 0
+        || (mode != 0 && !makes)
+        || (path_only && flags as u32 & !PATH_FLAGS != 0)
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    call.resolve = resolve;
+    open_at(call, Base::Argument(0), 1, flags as u32, mode as u32)
 }
 
 /// `creat(path, mode)`.
@@ -66,6 +104,7 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
         return Err(Errno::EISDIR.into());
     }
     let found = walk(call, base, path, follow)?;
+    let mut truncated = false;
     let inode = match &found.inode {
         Some(_) if exclusive => return Err(Errno::EEXIST.into()),
         Some(inode) => {
@@ -77,6 +116,7 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
                 data.resize(0)?;
                 drop(data);
                 call.fs.note_cut(inode, 0);
+                truncated = true;
                 inode.touch(now(call));
             }
             inode.clone()
@@ -90,6 +130,12 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
     let terminal = super::terminals::open(call, &inode, flags)?;
     let place = Some((found.parent, found.name));
     let file = OpenFile::with_terminal(inode, flags, place, terminal);
+    if flags & O_PATH == 0 {
+        file.inode().tell(IN_OPEN);
+        if truncated {
+            file.inode().tell(IN_MODIFY);
+        }
+    }
     call.state.put(fd, file, flags & O_CLOEXEC != 0);
     Ok(u64::from(fd))
 }

@@ -4,6 +4,7 @@
 //! at once and syncing only checks.
 
 use super::super::inode::{InodeRef, Node};
+use super::super::objects::notify::IN_MODIFY;
 use super::super::open::OpenFile;
 use super::super::storage::MAX_SIZE;
 use super::super::walk::Follow;
@@ -77,6 +78,7 @@ fn resize(call: &mut FileCall, inode: &InodeRef, size: u64) -> CallResult {
     }
     lose_set_ids(call, inode);
     inode.touch(now(call));
+    inode.tell(IN_MODIFY);
     Ok(0)
 }
 
@@ -150,6 +152,7 @@ pub fn fallocate(call: &mut FileCall) -> CallResult {
         data.punch(offset, length)?;
         drop(data);
         inode.touch(now(call));
+        inode.tell(IN_MODIFY);
     }
     if !keeps && inode.size() < end {
         resize(call, inode, end)?;

@@ -7,7 +7,9 @@
 mod alarms;
 mod epoll;
 mod event;
+pub(super) mod notify;
 mod process;
+pub(super) mod queue;
 mod signal;
 mod timer;
 
@@ -15,7 +17,9 @@ pub use alarms::Alarms;
 pub(crate) use alarms::{AlarmKey, Rings};
 pub(super) use epoll::{Change, Epoll, Watched, set_of};
 pub(super) use event::{EventFile, Takes};
+pub(super) use notify::{Notify, NotifyFile};
 pub use process::{Exit, ProcessHandle};
+pub(super) use queue::{Queue, Queues};
 pub(super) use signal::SignalFile;
 pub(super) use timer::{Setting, TimerFile};
 
@@ -73,6 +77,8 @@ pub(super) enum Object {
     Epoll(Arc<Epoll>),
     Process(ProcessHandle),
     Socket(Arc<Socket>),
+    Notify(Arc<NotifyFile>),
+    Queue(Arc<Queue>),
 }
 
 impl Object {
@@ -88,7 +94,8 @@ impl Object {
             Object::Timer(timer) => timer.read(count, call.now_ns, patience, call.fs.alarms()),
             Object::Signal(signals) => signals.read(call, count, patience),
             Object::Socket(_) => super::calls::read_socket(call, file, count),
-            Object::Epoll(_) | Object::Process(_) => Err(Errno::EINVAL.into()),
+            Object::Notify(notify) => notify.read(count, patience),
+            Object::Epoll(_) | Object::Process(_) | Object::Queue(_) => Err(Errno::EINVAL.into()),
         }
     }
 
@@ -114,6 +121,8 @@ impl Object {
             Object::Epoll(epoll) => epoll.ready(asker),
             Object::Process(process) => process.ready(),
             Object::Socket(socket) => socket.ready(),
+            Object::Notify(notify) => notify.ready(),
+            Object::Queue(queue) => queue.ready(),
         }
     }
 
@@ -129,6 +138,8 @@ impl Object {
             }
             Object::Epoll(epoll) => each(epoll.queue()),
             Object::Process(process) => each(process.queue()),
+            Object::Notify(notify) => each(notify.queue()),
+            Object::Queue(queue) => each(queue.queue()),
             Object::Socket(socket) => socket.queues().into_iter().for_each(each),
         }
     }
@@ -147,6 +158,8 @@ impl Object {
             Object::Epoll(_) => "anon_inode:[eventpoll]",
             Object::Process(_) => "anon_inode:[pidfd]",
             Object::Socket(_) => "socket:",
+            Object::Notify(_) => "anon_inode:inotify",
+            Object::Queue(_) => "mqueue:",
         }
     }
 }

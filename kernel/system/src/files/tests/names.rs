@@ -150,9 +150,9 @@ fn renaming() {
     assert_eq!(rename(&mut node, "/g", "/x/").errno(), Errno::ENOTDIR);
     rename(&mut node, "/d", "/empty").ok();
     assert_eq!(node.lstat("/empty/e").mode, 0o040_755);
-    assert_eq!((node.lstat("/empty").links, node.lstat("/").links), (3, 6));
+    assert_eq!((node.lstat("/empty").links, node.lstat("/").links), (3, 7));
     rename(&mut node, "/empty/e", "/e").ok();
-    assert_eq!((node.lstat("/empty").links, node.lstat("/").links), (2, 7));
+    assert_eq!((node.lstat("/empty").links, node.lstat("/").links), (2, 8));
     node.path_call(calls::chdir, "/e/..").ok();
     assert_eq!(node.state.cwd.path().as_deref(), Ok(&b"/"[..]));
     // Two names of one file stay.
@@ -251,28 +251,39 @@ fn access_is_roots() {
 }
 
 #[test]
-fn there_are_no_extended_attributes_and_programs_are_told_so() {
+fn extended_attributes_are_kept_and_checked() {
     let mut node = Node::new(&[]);
     node.put_file("/f", b"");
     let set = |node: &mut Node, path: &str, name: &str, size: u64, flags: u64| {
         let args = [
             In(path.as_bytes()),
             In(name.as_bytes()),
-            Null,
+            In(b"v"),
             N(size),
             N(flags),
         ];
-        node.call(calls::setxattr, &args).errno()
+        node.call(calls::setxattr, &args)
     };
-    assert_eq!(set(&mut node, "/f", "user.a", 1, 0), Errno::EOPNOTSUPP);
-    assert_eq!(set(&mut node, "/f", "user.a", 1, 4), Errno::EINVAL);
-    assert_eq!(set(&mut node, "/f", "user.a", 70_000, 0), Errno::E2BIG);
-    assert_eq!(set(&mut node, "/f", "", 1, 0), Errno::ERANGE);
-    assert_eq!(set(&mut node, "/g", "user.a", 1, 0), Errno::ENOENT);
+    set(&mut node, "/f", "user.a", 1, 0).ok();
+    assert_eq!(set(&mut node, "/f", "user.a", 1, 1).errno(), Errno::EEXIST);
+    assert_eq!(set(&mut node, "/f", "user.b", 1, 2).errno(), Errno::ENODATA);
+    assert_eq!(set(&mut node, "/f", "user.a", 1, 4).errno(), Errno::EINVAL);
+    assert_eq!(
+        set(&mut node, "/f", "user.a", 70_000, 0).errno(),
+        Errno::E2BIG
+    );
+    assert_eq!(set(&mut node, "/f", "", 1, 0).errno(), Errno::ERANGE);
+    assert_eq!(
+        set(&mut node, "/f", "other.a", 1, 0).errno(),
+        Errno::EOPNOTSUPP
+    );
+    assert_eq!(set(&mut node, "/g", "user.a", 1, 0).errno(), Errno::ENOENT);
     let fd = node.open("/f", 0);
-    let get = node.call(calls::fgetxattr, &[N(fd), In(b"user.a"), Null, N(0)]);
-    assert_eq!(get.errno(), Errno::EOPNOTSUPP);
-    assert_eq!(node.call(calls::flistxattr, &[N(fd), Null, N(0)]).ok(), 0);
+    let get = [N(fd), In(b"user.a"), Null, N(0)];
+    assert_eq!(node.call(calls::fgetxattr, &get).ok(), 1);
+    assert_eq!(node.call(calls::flistxattr, &[N(fd), Null, N(0)]).ok(), 7);
+    node.call(calls::fremovexattr, &[N(fd), In(b"user.a")]).ok();
+    assert_eq!(node.call(calls::fgetxattr, &get).errno(), Errno::ENODATA);
     let list = node.call(calls::flistxattr, &[N(99), Null, N(0)]);
     assert_eq!(list.errno(), Errno::EBADF);
 }

@@ -1,0 +1,259 @@
+//! Message queues of POSIX, mq_overview(7).
+//!
+//! Law: of messages with one priority the oldest comes first. Who has asked to be told of a message in an
+//! empty queue is told once, and only if nobody waits to receive it. A queue without a name lives as long
+//! as somebody has it open.
+
+use super::super::access::Who;
+use super::super::pipe::Patience;
+use crate::signals::SignalInfo;
+use crate::wait::{Stop, WaitQueue, Wakes};
+use abi::Errno;
+use abi::layout::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use spin::Mutex;
+
+/// Priorities are below this (`MQ_PRIO_MAX`).
+pub(in super::super) const PRIORITIES: u64 = 32_768;
+/// What users may ask for (`linux/ipc_namespace.h`), and what nobody may: a message fits into one call.
+const MESSAGES: i64 = 10;
+const SIZE: i64 = 8192;
+const MESSAGES_MAX: i64 = 65_536;
+const SIZE_MAX: i64 = 65_536;
+/// Most queues with a name, and the longest name.
+const QUEUES_MAX: usize = 256;
+const NAME_MAX: usize = 255;
+/// `SI_MESGQ`.
+const SI_MESGQ: i32 = -3;
+
+/// Who is to be told of a message.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Registered {
+    pub(in super::super) pid: u32,
+    /// 0: nothing is sent.
+    pub(in super::super) signal: u32,
+    pub(in super::super) value: u64,
+}
+
+#[derive(Default)]
+struct State {
+    /// By priority, highest first, then by age.
+    messages: BTreeMap<(Reverse<u32>, u64), Vec<u8>>,
+    next: u64,
+    registered: Option<Registered>,
+    /// Threads that wait to receive.
+    receivers: Vec<u32>,
+}
+
+/// One queue.
+pub(in super::super) struct Queue {
+    pub(in super::super) messages_max: i64,
+    pub(in super::super) size_max: i64,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    state: Mutex<State>,
+    changed: WaitQueue,
+}
+
+/// The queues that have names.
+#[derive(Default)]
+pub(in super::super) struct Queues(Mutex<BTreeMap<Vec<u8>, Arc<Queue>>>);
+
+/// What mq_open(3) asks for.
+pub(in super::super) struct Wanted<'a> {
+    pub(in super::super) name: &'a [u8],
+    pub(in super::super) creates: bool,
+    pub(in super::super) exclusive: bool,
+    pub(in super::super) mode: u32,
+    /// Most messages, and bytes of each.
+    pub(in super::super) limits: Option<(i64, i64)>,
+    /// 4 for reading and 2 for writing.
+    pub(in super::super) access: u32,
+}
+
+fn check_name(name: &[u8]) -> Result<(), Errno> {
+    match name {
+        [] => Err(Errno::ENOENT),
+        name if name.contains(&b'/') || name == b"." || name == b".." => Err(Errno::EACCES),
+        name if name.len() > NAME_MAX => Err(Errno::ENAMETOOLONG),
+        _ => Ok(()),
+    }
+}
+
+impl Queues {
+    /// mq_open(3).
+    pub(in super::super) fn open(
+        &self,
+        wanted: &Wanted,
+        who: &Who,
+        wakes: &Wakes,
+    ) -> Result<Arc<Queue>, Errno> {
+        check_name(wanted.name)?;
+        let mut queues = self.0.lock();
+        if let Some(queue) = queues.get(wanted.name) {
+            if wanted.creates && wanted.exclusive {
+                return Err(Errno::EEXIST);
+            }
+            queue.check(who, wanted.access)?;
+            return Ok(queue.clone());
+        }
+        if !wanted.creates {
+            return Err(Errno::ENOENT);
+        }
+        let (messages_max, size_max) = wanted.limits.unwrap_or((MESSAGES, SIZE));
+        let (most, largest) = match who.is_root() {
+            true => (MESSAGES_MAX, SIZE_MAX),
+            false => (MESSAGES, SIZE),
+        };
+        if !(1..=most).contains(&messages_max) || !(1..=largest).contains(&size_max) {
+            return Err(Errno::EINVAL);
+        }
+        if queues.len() >= QUEUES_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        let queue = Arc::new(Queue {
+            messages_max,
+            size_max,
+            uid: who.uid,
+            gid: who.gid,
+            mode: wanted.mode & 0o777,
+            state: Mutex::default(),
+            changed: WaitQueue::new(wakes),
+        });
+        queues.insert(wanted.name.to_vec(), queue.clone());
+        Ok(queue)
+    }
+
+    /// mq_unlink(3).
+    pub(in super::super) fn unlink(&self, name: &[u8], who: &Who) -> Result<(), Errno> {
+        check_name(name)?;
+        let mut queues = self.0.lock();
+        let queue = queues.get(name).ok_or(Errno::ENOENT)?;
+        if !who.is_root() && who.uid != queue.uid {
+            return Err(Errno::EPERM);
+        }
+        queues.remove(name);
+        Ok(())
+    }
+}
+
+impl Queue {
+    fn check(&self, who: &Who, wanted: u32) -> Result<(), Errno> {
+        let granted = if who.uid == self.uid {
+            self.mode >> 6
+        } else if who.is_in(self.gid) {
+            self.mode >> 3
+        } else {
+            self.mode
+        };
+        match who.is_root() || wanted & !granted == 0 {
+            true => Ok(()),
+            false => Err(Errno::EACCES),
+        }
+    }
+
+    /// Messages that are there.
+    pub(in super::super) fn length(&self) -> i64 {
+        self.state.lock().messages.len() as i64
+    }
+
+    /// Puts a message in; who is to be told of it, and how.
+    pub(in super::super) fn send(
+        &self,
+        (text, priority): (&[u8], u32),
+        sender: (u32, u32),
+        waits: impl Fn(u32) -> bool,
+        patience: Patience,
+    ) -> Result<Option<(u32, SignalInfo)>, Stop> {
+        if text.len() as i64 > self.size_max {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        let mut state = self.state.lock();
+        if state.messages.len() as i64 >= self.messages_max {
+            return Err(patience.stop(&self.changed));
+        }
+        let first = state.messages.is_empty();
+        let age = state.next;
+        state.next += 1;
+        state
+            .messages
+            .insert((Reverse(priority), age), text.to_vec());
+        state.receivers.retain(|receiver| waits(*receiver));
+        let told = match first && state.receivers.is_empty() {
+            true => state.registered.take(),
+            false => None,
+        };
+        drop(state);
+        self.changed.wake();
+        Ok(told.filter(|told| told.signal != 0).map(|told| {
+            let sender = u64::from(sender.0) | u64::from(sender.1) << 32;
+            let info = SignalInfo {
+                signal: told.signal,
+                code: SI_MESGQ,
+                words: [sender, told.value],
+            };
+            (told.pid, info)
+        }))
+    }
+
+    /// Takes the first message out: its text and priority.
+    pub(in super::super) fn receive(
+        &self,
+        room: u64,
+        receiver: u32,
+        patience: Patience,
+    ) -> Result<(Vec<u8>, u32), Stop> {
+        if room < self.size_max as u64 {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        let mut state = self.state.lock();
+        state.receivers.retain(|waiting| *waiting != receiver);
+        let Some(((Reverse(priority), _), text)) = state.messages.pop_first() else {
+            if let Patience::Wait(_) = patience {
+                state.receivers.push(receiver);
+            }
+            return Err(patience.stop(&self.changed));
+        };
+        drop(state);
+        self.changed.wake();
+        Ok((text, priority))
+    }
+
+    /// Registers a process to be told, or takes its registration back.
+    pub(in super::super) fn register(
+        &self,
+        pid: u32,
+        wanted: Option<Registered>,
+        lives: impl Fn(u32) -> bool,
+    ) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        let known = state.registered.filter(|held| lives(held.pid));
+        match (wanted, known) {
+            (Some(_), Some(_)) => return Err(Errno::EBUSY),
+            (Some(wanted), None) => state.registered = Some(wanted),
+            (None, Some(held)) if held.pid == pid => state.registered = None,
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue(&self) -> &WaitQueue {
+        &self.changed
+    }
+
+    pub(super) fn ready(&self) -> i16 {
+        let length = self.length();
+        let mut ready = 0;
+        if length > 0 {
+            ready |= POLLIN | POLLRDNORM;
+        }
+        if length < self.messages_max {
+            ready |= POLLOUT | POLLWRNORM;
+        }
+        ready
+    }
+}
