@@ -320,7 +320,7 @@ impl System {
     /// # Errors
     /// What execve(2) would say about the program.
     pub fn spawn_init(&mut self, path: &[u8]) -> Result<u32, Errno> {
-        let pid = wire::Pid::new(self.me, 1).0;
+        let pid = crate::home::INIT;
         let files = crate::files::FileState::standard(&self.fs);
         let inode = self
             .fs

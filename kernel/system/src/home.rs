@@ -16,6 +16,10 @@ use alloc::vec::Vec;
 use migrate::HomeRecord;
 use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
 
+/// The first process of every node, as everybody there knows it. It alone has a pid that names no home: it
+/// never moves, and a process finds that of its own home under this number, as on any Linux.
+pub const INIT: u32 = 1;
+
 /// How many past moves are kept for `migstat`.
 pub const MOVES_KEPT: usize = 32;
 

@@ -205,7 +205,8 @@ impl System {
     /// Whether a number can be that of a new child or thread of a body here. Home is not believed:
     /// the number of another process would put that one's body aside.
     pub(crate) fn may_be_child(&self, parent: u32, child: u32) -> bool {
-        wire_pid(child).home() == wire_pid(parent).home() && self.is_free(child)
+        let home = self.bodies.get(&parent).map(|body| body.home);
+        home == Some(wire_pid(child).home()) && self.is_free(child)
     }
 
     /// A fork that found no memory for the child: the child never ran.

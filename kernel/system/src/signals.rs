@@ -7,7 +7,7 @@
 
 use crate::body::{Effects, HANDLER_DEFAULT, HANDLER_IGNORE};
 use crate::dispatch::{CALL_STOPPED, CALL_WAIT_SIGNAL, wire_pid};
-use crate::home::{Home, HomeThread, Life};
+use crate::home::{Home, HomeThread, INIT, Life};
 use crate::system::System;
 use crate::thread::{Answer, Due, Pending};
 use crate::wait::Stop;
@@ -512,7 +512,7 @@ impl System {
         }
         self.thread(tid).signals.due = None;
         // The end of the first process would be the node's: it gets only what it asked for.
-        let first = wire_pid(pid).serial() == 1;
+        let first = pid == INIT;
         if action.handler == HANDLER_DEFAULT && !first {
             match default_action(signal) {
                 Action::Terminate | Action::Core => self.end_by(tid, signal),

@@ -29,7 +29,7 @@ pub use waiting::*;
 use crate::body::Ids;
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
-use crate::home::{Home, HomeThread, Life};
+use crate::home::{Home, HomeThread, INIT, Life};
 use crate::signals::PendingSignals;
 use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
 use crate::system::System;
@@ -269,7 +269,6 @@ impl System {
 
     /// A process is over: it becomes a zombie, its children get a new parent, its parent is told.
     pub(crate) fn ended(&mut self, pid: u32, status: u32) {
-        let init = Pid::new(self.me, 1).0;
         // The dead guard nobody.
         let guarded = self.groups_it_guards(pid);
         let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
@@ -318,7 +317,7 @@ impl System {
             self.children_changed(reaper);
         }
         self.tell_of_death(&children);
-        if pid == init {
+        if pid == INIT {
             machine::log!("init has ended with status {status:#x}");
             self.request_power_off(1);
         }
