@@ -355,7 +355,11 @@ impl System {
 
     /// Sends SIGCHLD, and wakes a parent that waits.
     pub(crate) fn tell_parent(&mut self, parent: u32, news: SignalInfo) {
-        self.signal_with(parent, news);
+        let stops = [CLD_STOPPED, CLD_CONTINUED].contains(&news.code);
+        let home = self.homes.get(&parent);
+        if !stops || home.is_none_or(|home| !home.deaf_to_stops) {
+            self.signal_with(parent, news);
+        }
         self.children_changed(parent);
     }
 

@@ -25,6 +25,7 @@ mod sockets;
 mod system;
 mod threads;
 mod time;
+mod usage;
 mod work;
 
 use std::io::Write;
@@ -57,7 +58,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 79] = [
+const PROBES: [(&str, Probe); 82] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -65,6 +66,9 @@ const PROBES: [(&str, Probe); 79] = [
     ("clock", time::clock),
     ("close-on-exec", exec::close_on_exec),
     ("copy-on-write", memory::copy_on_write),
+    ("cpu-clocks", usage::clocks),
+    ("cpu-limit", usage::limit),
+    ("cpu-timers", usage::timers),
     ("cwd", files::cwd),
     ("deep-stack", memory::deep_stack),
     ("discard", memory::discard),

@@ -179,8 +179,10 @@ pub fn pending(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// The process does, or does not, want to wait for its children: `(0 or 1)`.
+/// The process does, or does not, want to wait for its children, and not to hear of their stops:
+/// `(0 or 1, 0 or 1)`.
 pub fn disown(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.home().disowns = call.args[0] != 0;
+    call.home().deaf_to_stops = call.args[1] != 0;
     Ok(0)
 }
