@@ -25,8 +25,12 @@ mod numbers {
     pub const SIGTTIN: u32 = 21;
     pub const SIGTTOU: u32 = 22;
     pub const SIGURG: u32 = 23;
+    /// The CPU time of the soft limit is used.
+    pub const SIGXCPU: u32 = 24;
     /// A file got as large as files may get.
     pub const SIGXFSZ: u32 = 25;
+    pub const SIGVTALRM: u32 = 26;
+    pub const SIGPROF: u32 = 27;
     pub const SIGWINCH: u32 = 28;
 }
 pub use numbers::*;

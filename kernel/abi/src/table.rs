@@ -46,9 +46,9 @@ macro_rules! for_each_call {
             33 dup2 File [Value, Value];
             34 pause Local [];
             35 nanosleep Local [Value, Value];
-            36 getitimer Home [Value, Out(Fixed(32))];
+            36 getitimer Split [Value, Out(Fixed(32))];
             37 alarm Home [Value];
-            38 setitimer Home [Value, MaybeIn(Fixed(32)), MaybeOut(Fixed(32))];
+            38 setitimer Split [Value, MaybeIn(Fixed(32)), MaybeOut(Fixed(32))];
             39 getpid Local [];
             40 sendfile Split [Value, Value, MaybeInOut(Fixed(8)), Value];
             41 socket File [Value, Value, Value];
@@ -107,9 +107,9 @@ macro_rules! for_each_call {
             95 umask File [Value];
             96 gettimeofday Local [Value, Value];
             97 getrlimit Local [Value, Value];
-            98 getrusage Home [Value, Out(Fixed(144))];
+            98 getrusage Split [Value, Out(Fixed(144))];
             99 sysinfo Home [Out(Fixed(112))];
-            100 times Home [MaybeOut(Fixed(32))];
+            100 times Split [MaybeOut(Fixed(32))];
             102 getuid Local [];
             103 syslog Home [Value, MaybeOut(Given(2)), Value];
             104 getgid Local [];
@@ -191,11 +191,11 @@ macro_rules! for_each_call {
             218 set_tid_address Local [Value];
             220 semtimedop Split [Value, Value, Value, Value];
             221 fadvise64 File [Value, Value, Value, Value];
-            222 timer_create Home [Value, MaybeIn(Fixed(64)), Out(Fixed(4))];
+            222 timer_create Split [Value, MaybeIn(Fixed(64)), Out(Fixed(4))];
             223 timer_settime Split [Value, Value, Value, Value];
-            224 timer_gettime Home [Value, Out(Fixed(32))];
+            224 timer_gettime Split [Value, Out(Fixed(32))];
             225 timer_getoverrun Home [Value];
-            226 timer_delete Home [Value];
+            226 timer_delete Split [Value];
             227 clock_settime Local [Value, Value];
             228 clock_gettime Local [Value, Value];
             229 clock_getres Local [Value, Value];

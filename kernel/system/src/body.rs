@@ -155,6 +155,14 @@ pub struct Body {
     pub wall_offset_ns: u64,
     /// CPU time used by all threads, also those that are over, ns.
     pub cpu_ns: u64,
+    /// The most pages that it has had at once, when that was last looked at.
+    pub peak_pages: u64,
+    /// Page faults that were served.
+    pub faults: u64,
+    /// Timers by CPU time.
+    pub cpu_timers: crate::cpu_timers::CpuTimers,
+    /// Whether CPU time that is used may be somebody's last: a timer runs, or there is a limit.
+    pub watches_cpu: bool,
     /// Whether the final image is to be taken at the next opportunity.
     pub freezing: bool,
     /// The wish to move, until it begins.

@@ -12,6 +12,7 @@
 //! ```
 
 use crate::body::{Body, Effects, Ids, LIMITS, SignalAction};
+use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTimer, CpuTimers, Setting};
 use crate::hand_over::Frozen;
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
 use crate::signals::SignalInfo;
@@ -24,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -58,7 +59,13 @@ struct Head {
     cpu_ns: u64,
     limits: [[u64; 2]; LIMITS],
     actions: [[u64; 4]; 64],
-    reserved: [u8; 1704],
+    peak_pages: u64,
+    faults: u64,
+    /// `ITIMER_VIRTUAL` and `ITIMER_PROF`: when, interval.
+    interval_timers: [[u64; 2]; 2],
+    /// Timers by CPU time: number + 1 (0 for none), thread, when, interval.
+    cpu_timers: [[u64; 4]; CPU_TIMERS_MAX],
+    reserved: [u8; 632],
 }
 
 const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
@@ -289,7 +296,14 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
             .actions
             .0
             .map(|a| [a.handler, a.flags, a.restorer, a.mask]),
-        reserved: [0; 1704],
+        peak_pages: body.peak_pages,
+        faults: body.faults,
+        interval_timers: body
+            .cpu_timers
+            .interval
+            .map(|setting| [setting.at_ns, setting.interval_ns]),
+        cpu_timers: timer_words(body),
+        reserved: [0; 632],
     };
     // Room for all but the most scattered memory: what grows is copied.
     let mut bytes = Vec::with_capacity((3 + frozen.threads.len()) * PAGE_SIZE);
@@ -410,6 +424,40 @@ pub(crate) fn decode(
     })
 }
 
+fn timer_words(body: &Body) -> [[u64; 4]; CPU_TIMERS_MAX] {
+    let mut words = [[0; 4]; CPU_TIMERS_MAX];
+    for (word, (id, timer)) in words.iter_mut().zip(&body.cpu_timers.timers) {
+        let setting = timer.setting;
+        let (id, thread) = (u64::from(*id) + 1, timer.thread.into());
+        *word = [id, thread, setting.at_ns, setting.interval_ns];
+    }
+    words
+}
+
+/// The timers by CPU time in a head.
+fn cpu_timers(head: &Head) -> Result<CpuTimers, &'static str> {
+    const WRONG: &str = "a timer out of range";
+    let setting = |at_ns, interval_ns| Setting { at_ns, interval_ns };
+    let mut timers = CpuTimers {
+        interval: head
+            .interval_timers
+            .map(|[at, interval]| setting(at, interval)),
+        ..CpuTimers::default()
+    };
+    for [id, thread, at, interval] in head.cpu_timers {
+        let Some(id) = id.checked_sub(1) else {
+            continue;
+        };
+        let id = u32::try_from(id).map_err(|_| WRONG)?;
+        let timer = CpuTimer {
+            thread: u32::try_from(thread).map_err(|_| WRONG)?,
+            setting: setting(at, interval),
+        };
+        timers.timers.insert(id, timer);
+    }
+    Ok(timers)
+}
+
 fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body, &'static str> {
     let mut body = Body::new(head.pid, Pid(head.pid).home());
     body.threads = threads.iter().map(|thread| thread.tid).collect();
@@ -435,7 +483,10 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
         sgid,
     };
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
-    if head.cpu_ns > COUNT_MAX {
+    if [head.cpu_ns, head.faults]
+        .iter()
+        .any(|count| *count > COUNT_MAX)
+    {
         return Err("a count out of range");
     }
     if head.clock_ns > NS_MAX || head.wall_offset_ns > NS_MAX || elapsed > NS_MAX {
@@ -446,6 +497,10 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
         i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;
     body.wall_offset_ns = head.wall_offset_ns;
     body.cpu_ns = head.cpu_ns;
+    body.peak_pages = head.peak_pages;
+    body.faults = head.faults;
+    body.cpu_timers = cpu_timers(head)?;
+    body.watch_cpu();
     Ok(body)
 }
 
@@ -467,6 +522,13 @@ mod tests {
     fn frozen() -> Frozen {
         let mut body = Body::new(PID, wire::NodeId(1));
         body.actions.0[9].handler = 0x40_2000;
+        body.cpu_timers.interval[1] = Setting::after(0, 5, 6);
+        let setting = Setting::after(1, 2, 3);
+        let timer = CpuTimer {
+            thread: PID,
+            setting,
+        };
+        body.cpu_timers.timers.insert(0, timer);
         let mut first = Thread::new(PID, PID);
         first.registers.rip = 0x40_1000;
         first.registers.rsp = 0x7fff_0000;
@@ -498,6 +560,8 @@ mod tests {
         let back = decode(&bytes, PID, 5_000_000, 10).expect("valid");
         assert_eq!(back.body.actions, was.body.actions);
         assert_eq!(back.body.threads, was.body.threads);
+        assert_eq!(back.body.cpu_timers, was.body.cpu_timers);
+        assert!(back.body.watches_cpu);
         assert_eq!(back.body.clock_ns(5_000_000), 1_010);
         for (back, was) in back.threads.iter().zip(&was.threads) {
             assert_eq!((back.tid, back.pid), (was.tid, PID));

@@ -33,7 +33,7 @@ pub const PSEUDO: u32 = wire::CALL_ARRIVED;
 pub(crate) fn user_number(rax: u64) -> u32 {
     rax.min(u64::from(PSEUDO - 1)) as u32
 }
-/// The process ends with a wait status: `(status, cpu_ns)`.
+/// The process ends with a wait status: `(status, cpu_ns, peak_pages, faults)`.
 pub const CALL_END: u32 = PSEUDO + 1;
 /// A child is to be: `(flags)`; the value is its pid.
 pub const CALL_FORK: u32 = PSEUDO + 2;
@@ -57,7 +57,8 @@ pub const CALL_WAIT_SIGNAL: u32 = PSEUDO + 10;
 pub const CALL_PENDING: u32 = PSEUDO + 11;
 /// Who the process is: three ids for users, three for groups.
 pub const CALL_SET_IDS: u32 = PSEUDO + 12;
-/// Whether the process does not want to wait for its children: `(0 or 1)`.
+/// Whether the process does not want to wait for its children, and not to hear of their stops:
+/// `(0 or 1, 0 or 1)`.
 pub const CALL_DISOWN: u32 = PSEUDO + 13;
 /// A thread is to be; the value is its number.
 pub const CALL_THREAD: u32 = PSEUDO + 14;
@@ -88,6 +89,11 @@ pub const CALL_SHM_CONTROL: u32 = PSEUDO + 57;
 pub const CALL_CHECK_FD: u32 = PSEUDO + 61;
 /// A limit of the process changes: `(which, soft, hard)`.
 pub const CALL_LIMIT: u32 = PSEUDO + 60;
+
+/// Something has expired by CPU time: `(0, signal)`, or of timer_create(2) `(1, timer, how often)`.
+pub const CALL_EXPIRED: u32 = PSEUDO + 65;
+/// The CPU time of another process: `(pid)`; in buffer 0 of the answer, ns.
+pub const CALL_CPU_TIME: u32 = PSEUDO + 66;
 
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
@@ -196,6 +202,27 @@ macro_rules! perform_home_row {
     (Home $name:ident $call:ident) => {
         home_calls::$name($call)
     };
+    (Split getitimer $call:ident) => {
+        home_calls::getitimer($call)
+    };
+    (Split setitimer $call:ident) => {
+        home_calls::setitimer($call)
+    };
+    (Split getrusage $call:ident) => {
+        home_calls::getrusage($call)
+    };
+    (Split times $call:ident) => {
+        home_calls::times($call)
+    };
+    (Split timer_create $call:ident) => {
+        home_calls::timer_create($call)
+    };
+    (Split timer_gettime $call:ident) => {
+        home_calls::timer_gettime($call)
+    };
+    (Split timer_delete $call:ident) => {
+        home_calls::timer_delete($call)
+    };
     ($place:ident $name:ident $call:ident) => {
         Err(Stop::Errno(Errno::ENOSYS))
     };
@@ -278,6 +305,7 @@ macro_rules! dispatchers {
                 CALL_END => split::end(call),
                 CALL_STOPPED => split::stopped(call),
                 CALL_THREAD_END => split::thread_end(call),
+                CALL_EXPIRED => split::expired(call),
                 _ => local::missing(call, number),
             }
         }
@@ -304,6 +332,8 @@ macro_rules! dispatchers {
                 CALL_SET_TIMER => home_calls::set_timer(call),
                 CALL_LIMIT => home_calls::limit(call),
                 CALL_CHECK_FD => home_calls::check_descriptor(call),
+                CALL_EXPIRED => home_calls::expired(call),
+                CALL_CPU_TIME => home_calls::cpu_time(call),
                 CALL_THREAD => home_calls::thread(call),
                 CALL_THREAD_END => home_calls::thread_end(call),
                 CALL_SEM_OPERATE => home_calls::sem_operate(call),

@@ -5,7 +5,7 @@
 //! each; segments are read lazily, by content from this node's boot image where that has the file,
 //! else from home.
 
-use crate::body::Body;
+use crate::body::{Body, HANDLER_IGNORE};
 use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_NO_LINK, OPENS_PROGRAM, PROC_BYTES};
 use crate::dispatch::{
     CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, FdUse, LocalCall, PATH_MAX, result_of,
@@ -306,9 +306,11 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let Some(loaded) = call.thread().loaded.take() else {
         return Err(Errno::EIO.into());
     };
-    let answer = call.home(|_| {
+    let answer = call.home(|call| {
         let files = (loaded.home_file, loaded.interpreter_file);
-        let args = [u64::from(files.0), u64::from(files.1), 0, 0, 0, 0];
+        // A handler of SIGCHLD is gone with its flags; to ignore it stays.
+        let disowns = call.body().actions.of(abi::signal::SIGCHLD).handler == HANDLER_IGNORE;
+        let args = [files.0.into(), files.1.into(), disowns.into(), 0, 0, 0];
         let mut request = Request::plain(CALL_EXEC_COMMIT, args);
         request.inputs.set(0, loaded.name.clone());
         request
@@ -348,6 +350,8 @@ impl System {
         body.threads = BTreeSet::from([pid]);
         body.missing.clear();
         body.actions.reset_for_exec();
+        body.cpu_timers.timers.clear();
+        body.watch_cpu();
         self.start(pid, loaded.program, &loaded.name);
         let thread = self.thread(pid);
         thread.call = None;
@@ -376,7 +380,7 @@ impl System {
     /// # Errors
     /// What execve(2) would say about the program.
     pub fn spawn_init(&mut self, path: &[u8]) -> Result<u32, Errno> {
-        let pid = wire::Pid::new(self.me, 1).0;
+        let pid = crate::home::INIT;
         let files = crate::files::FileState::standard(&self.fs);
         let inode = self
             .fs

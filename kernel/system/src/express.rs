@@ -19,6 +19,8 @@ const CALL_READ: u64 = 0;
 const CALL_WRITE: u64 = 1;
 const CALL_PREAD: u64 = 17;
 const CALL_PWRITE: u64 = 18;
+const CALL_CLOCK: u64 = 228;
+const CALL_RESOLUTION: u64 = 229;
 /// Local rows that only tell something: gettimeofday, getuid, getgid, geteuid, getegid, time,
 /// clock_gettime, clock_getres, getcpu.
 const TELLING: [u64; 9] = [96, 102, 104, 107, 108, 201, 228, 229, 309];
@@ -29,7 +31,10 @@ impl System {
     /// Answers the call that a thread has come with, if that is all there is to do.
     pub(crate) fn express(&mut self, turn: &mut Turn) -> bool {
         let number = turn.registers.rax;
-        let tells = TELLING.contains(&number);
+        // The CPU time of another process is at its home.
+        let foreign =
+            matches!(number, CALL_CLOCK | CALL_RESOLUTION) && (turn.registers.rdi as i32) < 0;
+        let tells = TELLING.contains(&number) && !foreign;
         let moves = matches!(number, CALL_READ | CALL_WRITE | CALL_PREAD | CALL_PWRITE);
         if !(tells || moves) || !self.is_undisturbed(turn.pid, turn.tid) {
             return false;

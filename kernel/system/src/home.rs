@@ -16,6 +16,10 @@ use alloc::vec::Vec;
 use migrate::HomeRecord;
 use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
 
+/// The first process of every node, as everybody there knows it. It alone has a pid that names no home: it
+/// never moves, and a process finds that of its own home under this number, as on any Linux.
+pub const INIT: u32 = 1;
+
 /// How many past moves are kept for `migstat`.
 pub const MOVES_KEPT: usize = 32;
 
@@ -117,6 +121,40 @@ pub struct HomeThread {
     pub remote: Option<RemoteCall>,
 }
 
+/// What a process has used, as getrusage(2) tells it.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// CPU time, ns.
+    pub cpu_ns: u64,
+    /// The most pages it had at once.
+    pub peak_pages: u64,
+    /// Page faults.
+    pub faults: u64,
+}
+
+impl Used {
+    /// Adds what somebody else used; the larger peak counts.
+    pub fn add(&mut self, other: Used) {
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.faults = self.faults.saturating_add(other.faults);
+        self.peak_pages = self.peak_pages.max(other.peak_pages);
+    }
+
+    /// `struct rusage`, with all CPU time as user time.
+    pub fn rusage(&self) -> [u8; 144] {
+        const NS_PER_S: u64 = 1_000_000_000;
+        let mut bytes = [0; 144];
+        let mut put = |word: usize, value: u64| {
+            bytes[word * 8..word * 8 + 8].copy_from_slice(&value.to_le_bytes());
+        };
+        put(0, self.cpu_ns / NS_PER_S);
+        put(1, self.cpu_ns % NS_PER_S / 1000);
+        put(4, self.peak_pages.saturating_mul(4));
+        put(8, self.faults);
+        bytes
+    }
+}
+
 /// The home part of a process.
 pub struct Home {
     /// The process.
@@ -149,6 +187,8 @@ pub struct Home {
     pub continued: bool,
     /// Its children leave no zombies (SIGCHLD is ignored, or `SA_NOCLDWAIT`).
     pub disowns: bool,
+    /// It is not told when a child stops or goes on (`SA_NOCLDSTOP`).
+    pub deaf_to_stops: bool,
     /// Who it is.
     pub ids: Ids,
     /// Limits of resources, (soft, hard), in the order of getrlimit(2).
@@ -187,10 +227,10 @@ pub struct Home {
     pub transfers: [u64; 4],
     /// When it began, node's clock, ns.
     pub started_ns: u64,
-    /// CPU time of its children that were waited for, ns.
-    pub children_cpu_ns: u64,
-    /// CPU time as last reported by the body, ns.
-    pub cpu_ns: u64,
+    /// What its children used that were waited for.
+    pub children_used: Used,
+    /// What it used itself, as last reported by the body.
+    pub used: Used,
     /// The last moves, oldest first, with their running number.
     pub moves: VecDeque<(u64, MoveStats)>,
     /// How often it moved.

@@ -12,6 +12,7 @@ pub mod buffers;
 pub mod calls;
 #[cfg(test)]
 mod cluster_tests;
+pub mod cpu_timers;
 mod cuts;
 pub mod deputy;
 pub mod descriptor;

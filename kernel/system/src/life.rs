@@ -52,6 +52,10 @@ impl Body {
             clock_offset_ns: 0,
             wall_offset_ns: 0,
             cpu_ns: 0,
+            peak_pages: 0,
+            faults: 0,
+            cpu_timers: crate::cpu_timers::CpuTimers::default(),
+            watches_cpu: false,
             freezing: false,
             wish: None,
             held: false,
@@ -62,7 +66,7 @@ impl Body {
 
     /// The body of a forked child, without memory.
     pub fn child_of(parent: &Body, pid: u32) -> Body {
-        Body {
+        let mut child = Body {
             actions: parent.actions.clone(),
             ids: parent.ids,
             limits: parent.limits,
@@ -70,7 +74,9 @@ impl Body {
             wall_offset_ns: parent.wall_offset_ns,
             missing: parent.missing.clone(),
             ..Body::new(pid, parent.home)
-        }
+        };
+        child.watch_cpu();
+        child
     }
 }
 
@@ -205,7 +211,8 @@ impl System {
     /// Whether a number can be that of a new child or thread of a body here. Home is not believed:
     /// the number of another process would put that one's body aside.
     pub(crate) fn may_be_child(&self, parent: u32, child: u32) -> bool {
-        wire_pid(child).home() == wire_pid(parent).home() && self.is_free(child)
+        let home = self.bodies.get(&parent).map(|body| body.home);
+        home == Some(wire_pid(child).home()) && self.is_free(child)
     }
 
     /// A fork that found no memory for the child: the child never ran.

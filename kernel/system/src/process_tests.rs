@@ -2,7 +2,7 @@
 //!
 //! Law: as in `hostile_tests`, whose cluster this uses: a program is the calls that the test makes.
 
-use crate::home::Life;
+use crate::home::{INIT, Life};
 use crate::hostile_tests::Cluster;
 
 const FORK: u64 = 57;
@@ -10,6 +10,14 @@ const KILL: u64 = 62;
 const SETPGID: u64 = 109;
 const SETSID: u64 = 112;
 const EXIT_GROUP: u64 = 231;
+const SETITIMER: u64 = 38;
+const SETRLIMIT: u64 = 160;
+const TIMER_CREATE: u64 = 222;
+const TIMER_SETTIME: u64 = 223;
+const TIMER_GETOVERRUN: u64 = 225;
+const RT_SIGPROCMASK: u64 = 14;
+const RT_SIGTIMEDWAIT: u64 = 128;
+const DATA: u64 = 0x60_0000;
 const SIGHUP: u32 = 1;
 const SIGSTOP: u64 = 19;
 
@@ -40,4 +48,136 @@ fn a_stopped_group_whose_shell_ends_is_hung_up() {
         let life = cluster.nodes[0].homes.get(&job).map(|home| home.life);
         assert_eq!(life, Some(Life::Zombie(SIGHUP)), "on node {node}");
     }
+}
+
+#[test]
+fn every_node_has_its_own_first_process_of_number_one() {
+    const GETPPID: u64 = 110;
+    let mut cluster = Cluster::new(2);
+    for node in [0, 1] {
+        let child = cluster.fork(node);
+        assert_eq!(cluster.call(node, child, GETPPID, &[]), INIT.into());
+        let there = 2 - node;
+        cluster.move_to(child, there as u16);
+        let grandchild = cluster.call(1 - node, child, FORK, &[]) as u32;
+        // It asks its home, where the other node's first process is not seen.
+        assert_eq!(cluster.call(1 - node, child, GETPPID, &[]), INIT.into());
+        assert_eq!(cluster.call(1 - node, child, KILL, &[INIT.into(), 9]), 0);
+        cluster.begin_call(1 - node, child, EXIT_GROUP, &[0]);
+        cluster.settle();
+        assert_eq!(cluster.nodes[node].homes[&grandchild].parent, INIT);
+        assert!(cluster.nodes[0].homes[&INIT].lives() && cluster.nodes[1].homes[&INIT].lives());
+    }
+}
+
+fn words(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Makes a call, again where a timer has come before it: a program would go on there by itself.
+fn call(cluster: &mut Cluster, node: usize, pid: u32, number: u64, args: &[u64]) -> i64 {
+    loop {
+        let result = cluster.call(node, pid, number, args);
+        if result != number as i64 {
+            return result;
+        }
+    }
+}
+
+/// Lets a process use its processor for some turns of 20 ms; how many it had before it ended.
+fn burn(cluster: &mut Cluster, node: usize, pid: u32, turns: u32) -> u32 {
+    for turn in 0..turns {
+        for _ in 0..100 {
+            let thread = cluster.nodes[node].threads.get(&pid);
+            if thread.is_none_or(|thread| thread.call.is_none() && thread.queued.is_some()) {
+                break;
+            }
+            cluster.pass(1_000_000);
+        }
+        if !cluster.nodes[node].threads.contains_key(&pid) {
+            return turn;
+        }
+        cluster.run(node, pid, |_| machine::Exit::Interrupt);
+    }
+    cluster.settle();
+    turns
+}
+
+#[test]
+fn a_virtual_timer_fires_by_cpu_time_wherever_that_was_used() {
+    for away in [false, true] {
+        let mut cluster = Cluster::new(2);
+        let child = cluster.fork(0);
+        // In 90 ms, and never again.
+        cluster.poke(0, child, DATA, &words(&[0, 0, 0, 90_000]));
+        assert_eq!(cluster.call(0, child, SETITIMER, &[1, DATA, 0]), 0);
+        assert_eq!(burn(&mut cluster, 0, child, 2), 2);
+        let node = usize::from(away);
+        if away {
+            cluster.move_to(child, 2);
+        }
+        let last = burn(&mut cluster, node, child, 20);
+        assert!((1..=4).contains(&last), "it ended after {last} turns more");
+        let life = cluster.nodes[0].homes[&child].life;
+        assert_eq!(life, Life::Zombie(26), "away: {away}");
+    }
+}
+
+#[test]
+fn a_timer_by_cpu_time_tells_once_and_counts_the_rest() {
+    const SIGNAL: u64 = 34;
+    for node in [1_u16, 2] {
+        let mut cluster = Cluster::new(2);
+        let child = cluster.fork(0);
+        let at = usize::from(node) - 1;
+        let event = [7, SIGNAL, 0, 0, 0, 0, 0, 0];
+        cluster.poke(0, child, DATA, &words(&event));
+        cluster.poke(0, child, DATA + 0x100, &words(&[1 << (SIGNAL - 1)]));
+        cluster.poke(
+            0,
+            child,
+            DATA + 0x200,
+            &words(&[0, 30_000_000, 0, 30_000_000]),
+        );
+        cluster.poke(0, child, DATA + 0x300, &words(&[0, 0]));
+        cluster.call(0, child, RT_SIGPROCMASK, &[0, DATA + 0x100, 0, 8]);
+        assert_eq!(
+            cluster.call(0, child, TIMER_CREATE, &[2, DATA, DATA + 0x400]),
+            0
+        );
+        assert_eq!(
+            cluster.call(0, child, TIMER_SETTIME, &[0, 0, DATA + 0x200, 0]),
+            0
+        );
+        if node == 2 {
+            cluster.move_to(child, 2);
+        }
+        burn(&mut cluster, at, child, 12);
+        let wait = [DATA + 0x100, DATA + 0x500, DATA + 0x300, 8];
+        assert_eq!(
+            call(&mut cluster, at, child, RT_SIGTIMEDWAIT, &wait),
+            SIGNAL as i64
+        );
+        let overrun = call(&mut cluster, at, child, TIMER_GETOVERRUN, &[0]);
+        assert!(
+            (5..=9).contains(&overrun),
+            "{overrun} expirations were missed"
+        );
+    }
+}
+
+#[test]
+fn the_limit_of_cpu_time_holds_across_a_move() {
+    let mut cluster = Cluster::new(2);
+    let child = cluster.fork(0);
+    cluster.poke(0, child, DATA, &words(&[2, 2]));
+    assert_eq!(cluster.call(0, child, SETRLIMIT, &[0, DATA]), 0);
+    assert_eq!(burn(&mut cluster, 0, child, 50), 50);
+    cluster.move_to(child, 2);
+    let last = burn(&mut cluster, 1, child, 100);
+    assert!(
+        (40..=51).contains(&last),
+        "it ended after {last} turns more"
+    );
+    assert_eq!(cluster.nodes[0].homes[&child].life, Life::Zombie(9));
 }

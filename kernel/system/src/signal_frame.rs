@@ -92,7 +92,7 @@ struct Interrupted {
 /// A call that has not begun to wait comes after the handler. One that has ends, with what it has
 /// done or with EINTR, or begins anew after the handler; the same holds when a move has wound the
 /// registers back to before it.
-fn interrupted(thread: &Thread, clock: u64, restart: bool) -> Interrupted {
+fn interrupted(thread: &Thread, clock: u64, used: u64, restart: bool) -> Interrupted {
     let mut registers = thread.registers;
     let (number, at) = match thread.call {
         Some(call) => (
@@ -128,7 +128,12 @@ fn interrupted(thread: &Thread, clock: u64, restart: bool) -> Interrupted {
             CLOCK_NANOSLEEP if registers.rsi & TIMER_ABSTIME == 0 => registers.r10,
             _ => 0,
         };
-        let left = state.deadline_ns.saturating_sub(clock);
+        let by_use = number == CLOCK_NANOSLEEP && {
+            let clock = registers.rdi as i32;
+            clock == 2 || clock < 0
+        };
+        let now = if by_use { used } else { clock };
+        let left = state.deadline_ns.saturating_sub(now);
         rest = (into != 0).then_some((into, left));
     }
     Interrupted { registers, rest }
@@ -147,10 +152,11 @@ impl System {
     ) -> Result<(), Stop> {
         self.save_fpu();
         let (now, pid) = (self.now, self.thread(tid).pid);
-        let clock = self.body(pid).clock_ns(now);
+        let body = self.body(pid);
+        let (clock, used) = (body.clock_ns(now), body.cpu_ns);
         let thread = self.thread(tid);
         let Interrupted { registers, rest } =
-            interrupted(thread, clock, action.flags & SA_RESTART != 0);
+            interrupted(thread, clock, used, action.flags & SA_RESTART != 0);
         let stack = thread.signals.alt_stack;
         let on_alternate = stack.holds(registers.rsp);
         let switches =

@@ -7,7 +7,7 @@
 
 use crate::body::{Effects, HANDLER_DEFAULT, HANDLER_IGNORE};
 use crate::dispatch::{CALL_STOPPED, CALL_WAIT_SIGNAL, wire_pid};
-use crate::home::{Home, HomeThread, Life};
+use crate::home::{Home, HomeThread, INIT, Life};
 use crate::system::System;
 use crate::thread::{Answer, Due, Pending};
 use crate::wait::Stop;
@@ -355,7 +355,11 @@ impl System {
 
     /// Sends SIGCHLD, and wakes a parent that waits.
     pub(crate) fn tell_parent(&mut self, parent: u32, news: SignalInfo) {
-        self.signal_with(parent, news);
+        let stops = [CLD_STOPPED, CLD_CONTINUED].contains(&news.code);
+        let home = self.homes.get(&parent);
+        if !stops || home.is_none_or(|home| !home.deaf_to_stops) {
+            self.signal_with(parent, news);
+        }
         self.children_changed(parent);
     }
 
@@ -512,7 +516,7 @@ impl System {
         }
         self.thread(tid).signals.due = None;
         // The end of the first process would be the node's: it gets only what it asked for.
-        let first = wire_pid(pid).serial() == 1;
+        let first = pid == INIT;
         if action.handler == HANDLER_DEFAULT && !first {
             match default_action(signal) {
                 Action::Terminate | Action::Core => self.end_by(tid, signal),

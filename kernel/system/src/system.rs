@@ -592,6 +592,11 @@ impl System {
         if core::mem::replace(&mut self.body(pid).arriving, false) {
             self.first_run(pid, now.saturating_sub(ran_ns));
         }
+        if self.body(pid).watches_cpu && self.expires(tid, &exit) {
+            self.advance(tid);
+            self.settle();
+            return None;
+        }
         match exit {
             // Its process ends, whatever it wanted.
             _ if self.thread(tid).obeys_kernel() => self.advance(tid),
@@ -618,6 +623,27 @@ impl System {
         }
         self.settle();
         None
+    }
+
+    /// Whether something has expired by the CPU time that a thread has just used: home is told first,
+    /// and whatever it came for comes again.
+    fn expires(&mut self, tid: u32, exit: &Exit) -> bool {
+        let again = match exit {
+            Exit::Syscall => crate::dispatch::SYSCALL_BYTES,
+            Exit::Interrupt | Exit::PageFault { .. } => 0,
+            // An exception would be lost.
+            Exit::Exception { .. } => return false,
+        };
+        if self.thread(tid).obeys_kernel() {
+            return false;
+        }
+        let Some(call) = self.cpu_expired(tid) else {
+            return false;
+        };
+        let thread = self.thread(tid);
+        thread.registers.rip = thread.registers.rip.wrapping_sub(again);
+        thread.call = Some(call);
+        true
     }
 
     /// As [`System::end`], for a processor that always has a round between two turns.
@@ -681,6 +707,7 @@ impl System {
     /// A page fault of user mode.
     fn fault(&mut self, tid: u32, address: u64, access: Access) {
         let pid = self.thread(tid).pid;
+        self.body(pid).faults += 1;
         match self.with_space(pid, |space, pages| space.fault(address, access, pages)) {
             Ok(()) => self.advance(tid),
             Err(Trouble::Bus) => {

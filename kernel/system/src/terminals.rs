@@ -6,12 +6,11 @@
 //! continued (POSIX, `_exit`, "Consequences of Process Termination").
 
 use crate::files::Notice;
-use crate::home::{Home, Life, Request};
+use crate::home::{Home, INIT, Life, Request};
 use crate::system::System;
 use abi::signal;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use wire::Pid;
 
 const CALL_READ: u32 = 0;
 /// The argument of read(2), which it does not have, in which the body tells that it has waited before.
@@ -111,10 +110,9 @@ impl System {
 
     /// Whether the parent of a process could continue it, were it stopped: that is a shell.
     fn has_guardian(&self, home: &Home) -> bool {
-        let init = Pid::new(self.me, 1).0;
         self.homes.get(&home.parent).is_some_and(|parent| {
             parent.lives()
-                && parent.pid != init
+                && parent.pid != INIT
                 && parent.session == home.session
                 && parent.group != home.group
         })

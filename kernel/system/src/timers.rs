@@ -37,6 +37,8 @@ struct State {
     pending: bool,
     /// Expirations beside the one whose signal was taken last.
     overrun: u32,
+    /// Expirations by CPU time beside the one whose signal waits.
+    missed: u64,
 }
 
 /// One timer.
@@ -81,6 +83,14 @@ impl ProcessTimer {
         if let Some(at) = state.at {
             let at = u64::try_from(at).unwrap_or(0);
             state.alarm = Some(alarms.set(at, self.me.clone() as Weak<dyn Rings>));
+        }
+    }
+
+    fn info(&self) -> SignalInfo {
+        SignalInfo {
+            signal: self.notice.signal,
+            code: SI_TIMER,
+            words: [u64::from(self.id), self.notice.value],
         }
     }
 
@@ -166,6 +176,7 @@ impl ProcessTimers {
         state.interval = interval.min(i64::MAX as u64);
         state.pending = false;
         state.overrun = 0;
+        state.missed = 0;
         timer.set_alarm(&mut state, &self.alarms);
     }
 
@@ -193,12 +204,23 @@ impl ProcessTimers {
             return None;
         }
         state.pending = true;
-        let info = SignalInfo {
-            signal: timer.notice.signal,
-            code: SI_TIMER,
-            words: [u64::from(id), timer.notice.value],
-        };
-        Some((info, timer.notice.thread))
+        Some((timer.info(), timer.notice.thread))
+    }
+
+    /// A timer by CPU time has expired, so often since its node last said so.
+    pub(crate) fn expired_by_use(&self, id: u32, count: u64) -> Option<(SignalInfo, u32)> {
+        let timer = self.timers.get(&id)?;
+        let mut state = timer.state.lock();
+        if timer.notice.signal == 0 {
+            return None;
+        }
+        if state.pending {
+            state.missed = state.missed.saturating_add(count);
+            return None;
+        }
+        state.pending = true;
+        state.missed = count.saturating_sub(1);
+        Some((timer.info(), timer.notice.thread))
     }
 
     /// The signal of a timer is taken: it learns what was missed, and the timer goes on.
@@ -212,7 +234,8 @@ impl ProcessTimers {
             return;
         }
         let passed = state.pass(self.alarms.now());
-        let missed = passed.saturating_sub(1).min(i32::MAX as u64);
+        let missed = passed.saturating_sub(1) + core::mem::take(&mut state.missed);
+        let missed = missed.min(i32::MAX as u64);
         state.overrun = missed as u32;
         info.words[0] = u64::from(id) | missed << 32;
         timer.set_alarm(&mut state, &self.alarms);

@@ -26,6 +26,7 @@ mod sockets;
 mod system;
 mod threads;
 mod time;
+mod usage;
 mod watches;
 mod work;
 
@@ -67,6 +68,9 @@ const PROBES: [(&str, Probe); 82] = [
     ("clock", time::clock),
     ("close-on-exec", exec::close_on_exec),
     ("copy-on-write", memory::copy_on_write),
+    ("cpu-clocks", usage::clocks),
+    ("cpu-limit", usage::limit),
+    ("cpu-timers", usage::timers),
     ("cwd", files::cwd),
     ("deep-stack", memory::deep_stack),
     ("discard", memory::discard),

@@ -29,7 +29,7 @@ pub use waiting::*;
 use crate::body::Ids;
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
-use crate::home::{Home, HomeThread, Life};
+use crate::home::{Home, HomeThread, INIT, Life, Used};
 use crate::signals::PendingSignals;
 use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
 use crate::system::System;
@@ -47,10 +47,14 @@ const FRAMES_PER_PROCESS: u64 = 16;
 
 // ---- the kernel's own requests -------------------------------------------------------------------
 
-/// The process ends: `(wait status, cpu_ns)`.
+/// The process ends: `(wait status, cpu_ns, peak_pages, faults)`.
 pub fn end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [status, cpu_ns, ..] = call.args;
-    call.home().cpu_ns = cpu_ns;
+    let [status, cpu_ns, peak_pages, faults, ..] = call.args;
+    call.home().used = Used {
+        cpu_ns,
+        peak_pages,
+        faults,
+    };
     call.system.ended(call.pid, status as u32);
     Ok(0)
 }
@@ -100,6 +104,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         command_line: parent.command_line.clone(),
         name: parent.name,
         disowns: parent.disowns,
+        deaf_to_stops: parent.deaf_to_stops,
         ids: parent.ids,
         limits: parent.limits,
         nice: parent.nice,
@@ -211,6 +216,7 @@ impl Home {
             threads: BTreeMap::from([(pid, HomeThread::default())]),
             continued: false,
             disowns: false,
+            deaf_to_stops: false,
             ids: Ids::default(),
             limits: crate::life::LIMIT_DEFAULTS,
             nice: 0,
@@ -230,8 +236,8 @@ impl Home {
             options: Options::default(),
             transfers: [0; 4],
             started_ns: now,
-            children_cpu_ns: 0,
-            cpu_ns: 0,
+            children_used: Used::default(),
+            used: Used::default(),
             moves: VecDeque::new(),
             move_count: 0,
             request: None,
@@ -270,7 +276,6 @@ impl System {
 
     /// A process is over: it becomes a zombie, its children get a new parent, its parent is told.
     pub(crate) fn ended(&mut self, pid: u32, status: u32) {
-        let init = Pid::new(self.me, 1).0;
         // The dead guard nobody.
         let guarded = self.groups_it_guards(pid);
         let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
@@ -319,7 +324,7 @@ impl System {
             self.children_changed(reaper);
         }
         self.tell_of_death(&children);
-        if pid == init {
+        if pid == INIT {
             machine::log!("init has ended with status {status:#x}");
             self.request_power_off(1);
         }

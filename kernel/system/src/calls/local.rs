@@ -12,6 +12,7 @@ pub use memory::*;
 pub use misc::*;
 pub use signals::*;
 
+use super::split::CpuClock;
 use crate::dispatch::LocalCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -203,22 +204,15 @@ impl LocalCall<'_> {
         clock.saturating_add(self.body().wall_offset_ns)
     }
 
-    /// Whether a clock is that of the caller's CPU time, as clock_getcpuclockid(3) makes it: below
-    /// the complement of a pid three bits, of which the lowest two say what counts as CPU time.
-    fn is_own_cpu(&self, clock: i32) -> bool {
-        let pid = !(clock >> 3);
-        clock < 0 && clock & 3 != 3 && (pid == 0 || pid as u32 == self.pid)
-    }
-
-    /// A clock of clock_gettime(2).
+    /// A clock of clock_gettime(2). Home is asked for the CPU time of another process, and for nothing else.
     fn read_clock(&mut self, clock: u64) -> Result<u64, Stop> {
         match clock as i32 {
             0 | 5 | 8 | 11 => Ok(self.wall()),
             1 | 4 | 6 | 7 | 9 => Ok(self.clock()),
-            2 => Ok(self.body().cpu_ns),
-            3 => Ok(self.thread().cpu_ns),
-            other if self.is_own_cpu(other) => Ok(self.body().cpu_ns),
-            _ => Err(Errno::EINVAL.into()),
+            other => match self.cpu_clock(other) {
+                Some(clock) => self.cpu_time(clock),
+                None => Err(Errno::EINVAL.into()),
+            },
         }
     }
 }
@@ -309,9 +303,12 @@ pub fn nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// clock_nanosleep(2).
 pub fn clock_nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [clock, flags, span, _, ..] = call.args;
+    if let Some(used) = call.cpu_clock(clock as i32) {
+        return sleep_by_use(call, used);
+    }
     let base = call.read_clock(clock)?;
-    if !matches!(clock as i32, 0 | 1 | 7 | 8 | 9 | 11) {
-        // Nobody can sleep by CPU time or by the coarse clocks here.
+    if !matches!(clock as i32, 0 | 1 | 7 | 11) {
+        // Nobody can sleep by the coarse clocks, and nothing here wakes a machine.
         return Err(Errno::EOPNOTSUPP.into());
     }
     let span = timespec(call, span)?;
@@ -322,6 +319,36 @@ pub fn clock_nanosleep(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         span
     };
     sleep_until(call, now.saturating_add(ahead))
+}
+
+/// Sleeps until the process has used so much CPU time: other threads have to. It looks again when that
+/// could be, were all processors busy with it.
+fn sleep_by_use(call: &mut LocalCall<'_>, used: CpuClock) -> Result<u64, Stop> {
+    const NAP_NS: u64 = 1_000_000;
+    let [clock, flags, span, ..] = call.args;
+    let process = matches!(used, CpuClock::Process(_)) && clock as i32 != 3;
+    let now = match call.own_cpu_time(used) {
+        Some(now) if process => now,
+        _ => return Err(Errno::EOPNOTSUPP.into()),
+    };
+    let span = timespec(call, span)?;
+    let base = if flags & 1 != 0 { 0 } else { now };
+    let end = match call.thread().restart.deadline_ns {
+        0 => base.saturating_add(span).max(1),
+        begun => begun,
+    };
+    let restart = &mut call.thread().restart;
+    restart.deadline_ns = end;
+    if now >= end {
+        return Ok(0);
+    }
+    restart.begun = true;
+    let processors = u64::from(call.system.processor_set().count_ones());
+    let nap = ((end - now) / processors).max(NAP_NS);
+    let clock = call.clock();
+    let tid = call.tid;
+    call.system.set_alarm(tid, clock.saturating_add(nap));
+    Err(Stop::Wait)
 }
 
 /// Sleeps; the end is fixed when the sleep begins and kept across restarts and moves.

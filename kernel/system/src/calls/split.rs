@@ -3,6 +3,7 @@
 //! Law: whatever is asked of home comes before anything is changed here, so that the call can be run
 //! again after every wait.
 
+mod cpu;
 mod events;
 mod files;
 mod ids;
@@ -18,6 +19,7 @@ mod sockets;
 mod sysv;
 mod threads;
 
+pub use cpu::*;
 pub use events::*;
 pub use files::*;
 pub use ids::*;

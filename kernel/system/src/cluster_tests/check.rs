@@ -339,7 +339,7 @@ impl Checker {
     /// The frames of a node with init alone: its own, the archive's, and the link's one page.
     /// A process that was lost has left its log, too.
     fn frames(&self, system: &mut System, left_files: bool) -> Result<(), Failure> {
-        let init = Pid::new(system.me, 1).0;
+        let init = crate::home::INIT;
         for path in [&b"/init"[..], b"/other"] {
             let files = system.homes[&init].files.clone();
             let files = files.ok_or("init has files")?;

@@ -85,7 +85,8 @@ impl System {
             .sum();
         let free = machine::frame_counts().free;
         let features = self.settings.features;
-        let unfit = offer.home != offer.pid.home() || offer.epoch > EPOCH_MAX;
+        let unfit =
+            offer.home != offer.pid.home() || !offer.home.is_valid() || offer.epoch > EPOCH_MAX;
         let forged = offer.home == self.me
             && self.homes.get(&pid).is_none_or(|home| {
                 let epoch = offer.epoch.wrapping_sub(1);

@@ -20,7 +20,7 @@ fn marked(mark: u8) -> FpuState {
 fn the_extended_state_survives_a_turn_that_is_given_back() {
     for number in [GETEUID, GETPID] {
         let mut cluster = Cluster::new(1);
-        let init = Cluster::init(1);
+        let init = crate::home::INIT;
         let other = cluster.fork(0);
         cluster.run(0, init, |turn| {
             marked(7).load();
@@ -39,7 +39,7 @@ fn the_extended_state_survives_a_turn_that_is_given_back() {
 #[test]
 fn an_answer_is_kept_when_the_turn_is_given_back() {
     let mut cluster = Cluster::new(1);
-    let init = Cluster::init(1);
+    let init = crate::home::INIT;
     let mut turn = loop {
         let turn = cluster.nodes[0].begin(0).expect("init runs");
         if turn.tid == init {

@@ -8,6 +8,7 @@ mod moves;
 mod network;
 mod users;
 
+use crate::home::INIT;
 use crate::system::Turn;
 use crate::{Settings, System};
 use machine::{Exit, Frame, FrameKind};
@@ -187,10 +188,6 @@ impl Cluster {
         }
     }
 
-    pub(super) fn init(node: u16) -> u32 {
-        Pid::new(NodeId(node), 1).0
-    }
-
     /// Takes the first thread of a process that may run to user mode and brings it back as `act`
     /// says.
     pub(super) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Turn) -> Exit) {
@@ -267,17 +264,18 @@ impl Cluster {
 
     /// A child of init of a node.
     pub(super) fn fork(&mut self, node: usize) -> u32 {
-        self.call(node, Cluster::init(node as u16 + 1), 57, &[]) as u32
+        self.call(node, INIT, 57, &[]) as u32
     }
 
     /// Asks for a move without waiting for it.
     pub(super) fn start_move(&mut self, pid: u32, target: u16) {
-        let home = usize::from(Pid(pid).home().0) - 1;
+        // The first process is one on every node; node 1's will do.
+        let home = usize::from(Pid(pid).home().0.max(1)) - 1;
         let text = target.to_string();
         let _ = crate::files::ProcView::write(
             &mut self.nodes[home],
             crate::files::ProcEntry::Process(pid, crate::files::ProcessFile::Goto),
-            Cluster::init(home as u16 + 1),
+            INIT,
             text.as_bytes(),
         );
     }

@@ -2,6 +2,7 @@
 
 use super::{CODE, Cluster, DATA, Dice, TURN_NS};
 use crate::descriptor;
+use crate::home::INIT;
 use machine::{Frame, FrameKind};
 use node::PageTag;
 use wire::{
@@ -224,7 +225,7 @@ fn a_lying_node_harms_no_process_of_others() {
     for seed in 1..=3 {
         let mut dice = Dice(seed);
         let (mut cluster, own, away, guest) = scene();
-        let pids = [own, away, guest, Cluster::init(1)];
+        let pids = [own, away, guest, INIT];
         let frames = machine::frame_counts().free;
         for _ in 0..3_000 {
             let message = lie(&mut dice, &pids);
@@ -306,7 +307,7 @@ fn offers_are_few_and_forget_themselves() {
     cluster.settle();
     cluster.idle_round(0);
     cluster.settle();
-    cluster.call(1, Cluster::init(2), 61, &[u64::MAX, 0, 1, 0]);
+    cluster.call(1, INIT, 61, &[u64::MAX, 0, 1, 0]);
     unharmed(&mut cluster, own, away, guest);
 }
 

@@ -1,6 +1,7 @@
 //! Programs that mean harm: random calls with random arguments.
 
 use super::{CODE, Cluster, DATA, DATA_BYTES, Dice, TURN_NS};
+use crate::home::INIT;
 use machine::{Exit, USER_END};
 
 const NUMBERS: std::ops::Range<u64> = 0..470;
@@ -57,7 +58,7 @@ fn storm(seed: u64, steps: usize, nodes: u16) {
     machine::fake::seed_random(seed);
     let mut dice = Dice(seed);
     let mut cluster = Cluster::new(nodes);
-    let init = Cluster::init(1);
+    let init = INIT;
     for _ in 0..4 {
         cluster.fork(0);
     }

@@ -245,7 +245,7 @@ impl System {
     }
 
     /// What is known of a body: at once if it is here, else by a question to its node.
-    pub(super) fn facts_of(&mut self, pid: u32, reader: u32) -> Result<BodyFacts, Stop> {
+    pub(crate) fn facts_of(&mut self, pid: u32, reader: u32) -> Result<BodyFacts, Stop> {
         if let Some(body) = self.bodies.get(&pid) {
             return Ok(self.facts(body));
         }
@@ -258,7 +258,7 @@ impl System {
             });
         }
         if let Some(facts) = home.facts.take() {
-            home.cpu_ns = home.cpu_ns.max(facts.cpu_ns);
+            home.used.cpu_ns = home.used.cpu_ns.max(facts.cpu_ns);
             return Ok(facts);
         }
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());

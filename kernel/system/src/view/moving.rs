@@ -4,12 +4,12 @@
 
 use crate::body::Hold;
 use crate::dispatch::wire_pid;
-use crate::home::{Asked, MOVES_KEPT, MoveRequest};
+use crate::home::{Asked, INIT, MOVES_KEPT, MoveRequest};
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::string::ToString;
-use wire::{Message, MoveError, MoveStats, NodeId, Pid};
+use wire::{Message, MoveError, MoveStats, NodeId};
 
 /// Asks for moves that no process has asked for.
 const NOBODY: u32 = 0;
@@ -30,7 +30,7 @@ impl System {
             .get_mut(&pid)
             .filter(|home| home.lives())
             .ok_or(Errno::ESRCH)?;
-        if pid == Pid::new(me, 1).0 {
+        if pid == INIT {
             let reason = MoveError::CantMove("the first process of a node stays there".to_string());
             return Err(self.explain(pid, &reason).into());
         }

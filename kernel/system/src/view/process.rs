@@ -152,7 +152,7 @@ fn state_letter(home: &Home, facts: &BodyFacts) -> char {
 /// `/proc/PID/stat`, proc(5): 52 fields.
 fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts) -> String {
     let name = String::from_utf8_lossy(home.short_name()).into_owned();
-    let cpu = facts.cpu_ns.max(home.cpu_ns) / TICK_NS;
+    let cpu = facts.cpu_ns.max(home.used.cpu_ns) / TICK_NS;
     let state = state_letter(home, facts);
     format!(
         "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 20 0 {} 0 {} {} {} \
@@ -161,7 +161,7 @@ fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts) -> S
         home.parent,
         home.group,
         home.session,
-        home.children_cpu_ns / TICK_NS,
+        home.children_used.cpu_ns / TICK_NS,
         facts.threads.max(1),
         home.started_ns / TICK_NS,
         facts.virtual_bytes,

@@ -67,9 +67,9 @@ pub fn exec_read(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// The new program is about to run: the handles of its file and of its interpreter's (the same
-/// without one); name, command line and environment in buffers 0, 1 and 2.
+/// without one), and whether it ignores SIGCHLD; name, command line and environment in buffers 0, 1 and 2.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [handle, interpreter, ..] = call.args;
+    let [handle, interpreter, disowns, ..] = call.args;
     let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
     let environment = call.input(2).to_vec();
     let home = call.home();
@@ -78,6 +78,8 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let executing = Executing::new(&inode).ok_or(Errno::ETXTBSY)?;
     home.executing = Some(executing);
     home.options.reset_for_exec();
+    home.disowns = disowns != 0;
+    home.deaf_to_stops = false;
     home.name = padded_name(&name);
     home.command_line = line;
     home.timers.clear();

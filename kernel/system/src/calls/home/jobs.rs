@@ -47,7 +47,8 @@ pub fn getsid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// setpgid(2).
 pub fn setpgid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [pid, group, ..] = call.args;
-    if (group as i32) < 0 {
+    let wanted = if group as i32 == 0 { pid } else { group };
+    if (wanted as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
     let me = call.pid;

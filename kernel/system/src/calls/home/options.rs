@@ -4,7 +4,7 @@
 //! prctl(2) says they inherit.
 
 use crate::dispatch::HomeCall;
-use crate::home::Life;
+use crate::home::{INIT, Life};
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
@@ -123,7 +123,6 @@ impl System {
     /// Who becomes the parent of the children of a process that ends: the nearest living ancestor
     /// that wants them, else the first process.
     pub(crate) fn reaper_for(&self, pid: u32) -> u32 {
-        let init = wire::Pid::new(self.me, 1).0;
         let mut at = pid;
         // Parents are no cycle; the bound is only for the reader.
         for _ in 0..self.homes.len() {
@@ -135,7 +134,7 @@ impl System {
             }
             at = home.parent;
         }
-        init
+        INIT
     }
 
     /// Tells the children of a process that has ended, as they wished.

@@ -1,11 +1,13 @@
 //! timer_create(2) and its relatives, as home sees them.
 //!
 //! Law: times come as spans from now, made by the clock of the process.
-//! Not here: timers of CPU time, which only the body's node knows.
+//! When a timer by CPU time expires only the body's node knows (`crate::cpu_timers`).
 
+use crate::cpu_timers::{EXPIRED_SIGNAL, EXPIRED_TIMER};
 use crate::dispatch::HomeCall;
 use crate::timers::{Notice, ProcessTimer, SI_TIMER};
 use crate::wait::Stop;
+use abi::signal::{SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU};
 use abi::{Errno, signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,14 +58,15 @@ fn notice(call: &HomeCall<'_>, id: u32) -> Result<Notice, Errno> {
     Ok(notice)
 }
 
-/// timer_create(2).
+/// timer_create(2); the value is the timer's number.
 pub fn timer_create(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.check_input(1)?;
     let real = match call.args[0] as i32 {
         0 | 11 => true,
-        1 | 7 => false,
+        // By CPU time (2) only the body knows when.
+        1 | 2 | 7 => false,
         // There is no clock that could wake a sleeping machine.
-        2..=6 | 8 | 9 => return Err(Errno::EOPNOTSUPP.into()),
+        3..=6 | 8 | 9 => return Err(Errno::EOPNOTSUPP.into()),
         _ => return Err(Errno::EINVAL.into()),
     };
     let checked = notice(call, 0)?;
@@ -84,7 +87,7 @@ pub fn timer_create(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         });
     let id = id.ok_or(Errno::EAGAIN)?;
     call.outputs.set(2, id.to_le_bytes().to_vec());
-    Ok(0)
+    Ok(u64::from(id))
 }
 
 fn timer(call: &mut HomeCall<'_>) -> Result<Arc<ProcessTimer>, Errno> {
@@ -137,6 +140,24 @@ pub fn timer_delete(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     home.forget_timer_signal(id as u32);
+    Ok(0)
+}
+
+/// Something has expired by CPU time: `(0, signal)`, or of timer_create(2) `(1, timer, how often)`.
+pub fn expired(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [kind, what, count, ..] = call.args;
+    let (pid, what) = (call.pid, what as u32);
+    match kind {
+        EXPIRED_SIGNAL if [SIGKILL, SIGXCPU, SIGVTALRM, SIGPROF].contains(&what) => {
+            call.system.signal(pid, what);
+        }
+        EXPIRED_TIMER => match call.home().timers.expired_by_use(what, count) {
+            Some((info, 0)) => call.system.signal_with(pid, info),
+            Some((info, tid)) => call.system.signal_thread(pid, tid, info),
+            None => {}
+        },
+        _ => return Err(Errno::EINVAL.into()),
+    }
     Ok(0)
 }
 

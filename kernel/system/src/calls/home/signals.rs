@@ -3,12 +3,11 @@
 //! Law: who may send is decided here, by the credentials that home keeps (kill(2)).
 
 use crate::dispatch::HomeCall;
-use crate::home::Home;
+use crate::home::{Home, INIT};
 use crate::signals::{SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
 use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
-use wire::Pid;
 
 /// Sends a signal to all processes that are wanted and may be sent it.
 pub(super) fn send(
@@ -17,7 +16,6 @@ pub(super) fn send(
     thread: Option<u32>,
     wanted: impl Fn(&Home) -> bool,
 ) -> Result<u64, Stop> {
-    let init = Pid::new(call.system.me, 1).0;
     let me = call.home();
     let (own, session) = (me.ids, me.session);
     let allowed = |home: &Home| {
@@ -39,7 +37,7 @@ pub(super) fn send(
     }
     for pid in targets {
         // The first process of a node has no default actions: its end would be the node's.
-        let spared = pid == init && info.signal == signal::SIGKILL;
+        let spared = pid == INIT && info.signal == signal::SIGKILL;
         if info.signal != 0 && !spared {
             match thread {
                 Some(tid) => call.system.signal_thread(pid, tid, info),
@@ -67,9 +65,8 @@ pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, signal, ..] = call.args;
     let info = info_of(call, signal, SI_USER)?;
     let (me, group) = (call.pid, call.home().group);
-    let init = Pid::new(call.system.me, 1).0;
     send(call, info, None, |home| match which as i32 {
-        -1 => home.pid != me && home.pid != init,
+        -1 => home.pid != me && home.pid != INIT,
         0 => home.group == group,
         pid if pid > 0 => home.pid == pid as u32,
         other => home.group == other.unsigned_abs(),
@@ -182,8 +179,10 @@ pub fn pending(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// The process does, or does not, want to wait for its children: `(0 or 1)`.
+/// The process does, or does not, want to wait for its children, and not to hear of their stops:
+/// `(0 or 1, 0 or 1)`.
 pub fn disown(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.home().disowns = call.args[0] != 0;
+    call.home().deaf_to_stops = call.args[1] != 0;
     Ok(0)
 }

@@ -1,7 +1,7 @@
 //! alarm(2) and the interval timer of real time.
 //!
 //! Law: the timer stays at home and only its signal travels, so it fires once wherever the process is.
-//! Not here: timers of CPU time, which only the body's node knows.
+//! Those of CPU time are the body's (`crate::cpu_timers`).
 
 use crate::dispatch::HomeCall;
 use crate::signals::{SI_KERNEL, SignalInfo};
@@ -49,7 +49,7 @@ pub fn alarm(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// `struct itimerval`: interval first.
-fn record((value, interval): (u64, u64)) -> Vec<u8> {
+pub(crate) fn record((value, interval): (u64, u64)) -> Vec<u8> {
     [interval, value]
         .iter()
         .flat_map(|ns| [ns / NS_PER_S, ns % NS_PER_S / 1000])
@@ -57,18 +57,27 @@ fn record((value, interval): (u64, u64)) -> Vec<u8> {
         .collect()
 }
 
-/// Only real time is measured here.
-fn check_kind(which: u64) -> Result<(), Stop> {
-    if which == 0 {
-        Ok(())
-    } else {
-        Err(Errno::EINVAL.into())
-    }
+/// Value and interval of a `struct itimerval`, ns.
+///
+/// # Errors
+/// EINVAL for negative times or a second's worth of microseconds.
+pub(crate) fn spans(record: &[u8; 32]) -> Result<(u64, u64), Errno> {
+    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| record[at * 8 + byte]));
+    let span = |at: usize| {
+        let (seconds, micros) = (word(at), word(at + 1));
+        if seconds > i64::MAX as u64 || micros >= 1_000_000 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(seconds
+            .saturating_mul(NS_PER_S)
+            .saturating_add(micros * 1000))
+    };
+    let interval = span(0)?;
+    Ok((span(2)?, interval))
 }
 
 /// getitimer(2), for `ITIMER_REAL`.
 pub fn getitimer(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    check_kind(call.args[0])?;
     let now = remaining(call);
     call.outputs.set(1, record(now));
     Ok(0)
@@ -77,21 +86,10 @@ pub fn getitimer(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// setitimer(2), for `ITIMER_REAL`. Without a new value the timer is switched off, as in Linux.
 pub fn setitimer(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.check_input(1)?;
-    check_kind(call.args[0])?;
-    let (mut value, mut interval) = (0, 0);
-    if let Some(new) = call.input(1).first_chunk::<32>() {
-        let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| new[at * 8 + byte]));
-        let span = |at: usize| {
-            let (seconds, micros) = (word(at), word(at + 1));
-            if seconds > i64::MAX as u64 || micros >= 1_000_000 {
-                return Err(Errno::EINVAL);
-            }
-            Ok(seconds
-                .saturating_mul(NS_PER_S)
-                .saturating_add(micros * 1000))
-        };
-        (interval, value) = (span(0)?, span(2)?);
-    }
+    let (value, interval) = match call.input(1).first_chunk::<32>() {
+        Some(new) => spans(new)?,
+        None => (0, 0),
+    };
     let before = set(call, value, interval);
     call.outputs.set(2, record(before));
     Ok(0)

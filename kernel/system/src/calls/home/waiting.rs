@@ -4,11 +4,10 @@
 //! `WNOWAIT` leaves it for the next.
 
 use crate::dispatch::HomeCall;
-use crate::home::{Home, Life};
+use crate::home::{Home, Life, Used};
 use crate::signals::{CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SignalInfo};
 use crate::wait::Stop;
 use abi::{Errno, signal};
-use alloc::vec::Vec;
 
 const WNOHANG: u64 = 1;
 const WUNTRACED: u64 = 2;
@@ -17,7 +16,6 @@ const WCONTINUED: u64 = 8;
 const WNOWAIT: u64 = 0x0100_0000;
 /// `__WALL`, `__WCLONE` and `__WNOTHREAD` make no difference among single-threaded processes.
 const WAIT_KINDS: u64 = 0xe000_0000;
-const NS_PER_S: u64 = 1_000_000_000;
 /// A tick of times(2): `sysconf(_SC_CLK_TCK)` is 100.
 const TICK_NS: u64 = 10_000_000;
 
@@ -28,7 +26,7 @@ struct Change {
     code: i32,
     /// Exit status or signal.
     status: u32,
-    cpu_ns: u64,
+    used: Used,
 }
 
 impl Change {
@@ -59,12 +57,14 @@ fn change_of(child: &Home, options: u64) -> Option<Change> {
         }
         _ => return None,
     };
+    let mut used = child.used;
+    used.add(child.children_used);
     Some(Change {
         pid: child.pid,
         user: child.ids.uid,
         code,
         status,
-        cpu_ns: child.cpu_ns.saturating_add(child.children_cpu_ns),
+        used,
     })
 }
 
@@ -111,7 +111,7 @@ fn next_change(
         Life::Zombie(_) => {
             call.system.homes.remove(&change.pid);
             let parent = call.home();
-            parent.children_cpu_ns = parent.children_cpu_ns.saturating_add(change.cpu_ns);
+            parent.children_used.add(change.used);
         }
     }
     Ok(Some(change))
@@ -138,7 +138,7 @@ pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     };
     call.outputs
         .set(1, change.wait_status().to_le_bytes().to_vec());
-    call.outputs.set(3, rusage(change.cpu_ns));
+    call.outputs.set(3, change.used.rusage().to_vec());
     Ok(u64::from(change.pid))
 }
 
@@ -166,7 +166,12 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let own = call.home().group;
     let group = if id == 0 { own } else { id as u32 };
-    if kind > P_PGID || (kind == P_PID && id as i32 <= 0) {
+    let named = match kind {
+        P_PID => id as i32 > 0,
+        P_PGID => id as i32 >= 0,
+        other => other == P_ALL,
+    };
+    if !named {
         return Err(Errno::EINVAL.into());
     }
     let change = next_change(call, options, |child| match kind {
@@ -189,46 +194,37 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         .to_user()
     });
     call.outputs.set(2, info.to_vec());
-    call.outputs
-        .set(4, rusage(change.map_or(0, |change| change.cpu_ns)));
+    let used = change.map(|change| change.used).unwrap_or_default();
+    call.outputs.set(4, used.rusage().to_vec());
     Ok(0)
 }
 
-/// `struct rusage` with the CPU time as user time.
-fn rusage(cpu_ns: u64) -> Vec<u8> {
-    let mut bytes = alloc::vec![0; 144];
-    bytes[..8].copy_from_slice(&(cpu_ns / NS_PER_S).to_le_bytes());
-    bytes[8..16].copy_from_slice(&(cpu_ns % NS_PER_S / 1000).to_le_bytes());
-    bytes
-}
-
-/// getrusage(2).
+/// getrusage(2) for children that were waited for; the rest the body knows.
 pub fn getrusage(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pid = call.pid;
-    let own = call.system.bodies.get(&pid).map(|body| body.cpu_ns);
-    let who = call.args[0] as i32;
-    let home = call.home();
-    let cpu_ns = match who {
-        0 | 1 => own.unwrap_or(home.cpu_ns),
-        -1 => home.children_cpu_ns,
-        _ => return Err(Errno::EINVAL.into()),
-    };
-    call.outputs.set(1, rusage(cpu_ns));
+    let used = call.home().children_used;
+    call.outputs.set(1, used.rusage().to_vec());
     Ok(0)
 }
 
-/// times(2).
+/// times(2): the body tells what it has used itself, ns, as the second argument.
 pub fn times(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let (pid, now) = (call.pid, call.system.now);
-    let own = call.system.bodies.get(&pid).map(|body| body.cpu_ns);
-    let home = call.home();
-    let ticks = [
-        own.unwrap_or(home.cpu_ns) / TICK_NS,
-        0,
-        home.children_cpu_ns / TICK_NS,
-        0,
-    ];
+    let (own, now) = (call.args[1], call.system.now);
+    let children = call.home().children_used.cpu_ns;
+    let ticks = [own / TICK_NS, 0, children / TICK_NS, 0];
     let bytes = ticks.iter().flat_map(|ticks| ticks.to_le_bytes()).collect();
     call.outputs.set(0, bytes);
     Ok(now / TICK_NS)
+}
+
+/// The CPU time of another process: `(pid)`; in buffer 0, ns.
+pub fn cpu_time(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let (pid, tid) = (call.args[0] as u32, call.tid);
+    let facts = match call.system.facts_of(pid, tid) {
+        Err(Stop::Errno(_)) => return Err(Errno::EINVAL.into()),
+        facts => facts?,
+    };
+    let home = call.system.homes.get(&pid).ok_or(Errno::EINVAL)?;
+    let ns = facts.cpu_ns.max(home.used.cpu_ns);
+    call.outputs.set(0, ns.to_le_bytes().to_vec());
+    Ok(0)
 }

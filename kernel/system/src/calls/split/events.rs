@@ -3,6 +3,8 @@
 //! Law: a time on a clock of the process becomes a span here, and only spans go home.
 
 use super::super::local::timespec;
+use super::cpu::{timer_number, timer_record};
+use crate::cpu_timers::{CpuTimer, Setting};
 use crate::dispatch::{CALL_SET_TIMER, CHUNK, LocalCall, result_of};
 use crate::files::calls::EPOLL_EVENT;
 use crate::home::Request;
@@ -130,6 +132,10 @@ pub fn timer_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if new == 0 {
         return Err(Errno::EINVAL.into());
     }
+    let by_use = call.cpu_timer(id);
+    if let Some((timer, now)) = by_use {
+        return set_by_use(call, timer, now);
+    }
     let answer = call.home(|call| {
         let interval = timespec(call, new)?;
         let value = timespec(call, new.wrapping_add(16))?;
@@ -156,4 +162,30 @@ pub fn timer_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         call.write(old, &bytes[..bytes.len().min(32)])?;
     }
     Ok(done)
+}
+
+/// timer_settime(2) for a timer by CPU time: home forgets the signal of before, and never sets it.
+fn set_by_use(call: &mut LocalCall<'_>, mut timer: CpuTimer, now: u64) -> Result<u64, Stop> {
+    const ABSTIME: u64 = 1;
+    let [id, flags, new, old, ..] = call.args;
+    let interval = timespec(call, new)?;
+    let value = timespec(call, new.wrapping_add(16))?;
+    if old != 0 {
+        call.make_writable(old, 32)?;
+    }
+    call.ask_home(CALL_SET_TIMER, [id, 1, 0, 0, 0, 0])?;
+    if old != 0 {
+        call.write(old, &timer_record(timer.setting.left(now)))?;
+    }
+    timer.setting = match flags & ABSTIME {
+        0 => Setting::after(now, value, interval),
+        _ => Setting {
+            at_ns: value,
+            interval_ns: interval,
+        },
+    };
+    let body = call.body();
+    body.cpu_timers.timers.insert(timer_number(id), timer);
+    body.watch_cpu();
+    Ok(0)
 }

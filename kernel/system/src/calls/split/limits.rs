@@ -50,6 +50,7 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         }
         call.ask_home(CALL_LIMIT, [index as u64, soft, hard, 0, 0, 0])?;
         call.body().limits[index] = (soft, hard);
+        call.body().watch_cpu();
         // The memory is told at once: a stack grows without a call.
         let _ = call.space();
     }

@@ -11,12 +11,12 @@ use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
 
+const SA_NOCLDSTOP: u64 = 1;
 const SA_NOCLDWAIT: u64 = 2;
 
 /// rt_sigaction(2).
 pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [number, new, old, set_bytes, ..] = call.args;
-    let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);
     if set_bytes != SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
@@ -33,8 +33,9 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             mask: word(3),
         })
     };
-    let known = (1..=u64::from(signal::SIGNAL_MAX)).contains(&number);
-    if !known || (new != 0 && unchangeable) {
+    let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);
+    let exists = (1..=u64::from(signal::SIGNAL_MAX)).contains(&number);
+    if !exists || (new != 0 && unchangeable) {
         return Err(Errno::EINVAL.into());
     }
     let index = number as usize - 1;
@@ -48,9 +49,12 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     }
     if let Some(action) = action {
         if number == u64::from(signal::SIGCHLD) {
-            // Who does not want to know of its children leaves no zombies, and those are at home.
+            // Who does not want to know of its children leaves no zombies, and those are at home; so is
+            // what tells of their stops.
             let disowns = action.handler == HANDLER_IGNORE || action.flags & SA_NOCLDWAIT != 0;
-            call.ask_home(CALL_DISOWN, [u64::from(disowns), 0, 0, 0, 0, 0])?;
+            let quiet = action.flags & SA_NOCLDSTOP != 0;
+            let args = [u64::from(disowns), u64::from(quiet), 0, 0, 0, 0];
+            call.ask_home(CALL_DISOWN, args)?;
         }
         call.body().actions.0[index] = action;
     }

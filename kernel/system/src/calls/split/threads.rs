@@ -279,8 +279,16 @@ pub fn exit_group(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// The process ends with a wait status, by its own will or by a signal.
 pub fn end(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let cpu_ns = call.body().cpu_ns;
-    call.ask_home(CALL_END, [call.args[0], cpu_ns, 0, 0, 0, 0])?;
+    let used = call.used();
+    let args = [
+        call.args[0],
+        used.cpu_ns,
+        used.peak_pages,
+        used.faults,
+        0,
+        0,
+    ];
+    call.ask_home(CALL_END, args)?;
     call.system.drop_body(call.pid);
     Ok(0)
 }
