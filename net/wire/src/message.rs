@@ -323,6 +323,9 @@ pub enum Message {
     Told { pid: Pid, facts: BodyFacts },
     /// A third node to S: how long the process stood still, by one clock.
     Observed { pid: Pid, epoch: u64, ns: u64 },
+    /// H to owner: what was sent ahead under this number is not what the file holds any more. What
+    /// comes behind this message on the lane may tell the process so.
+    Stale { pid: Pid, epoch: u64, window: u32 },
 }
 
 impl Message {

@@ -22,6 +22,7 @@ mod ptys;
 mod shared;
 mod signals;
 mod sockets;
+mod streams;
 mod system;
 mod threads;
 mod time;
@@ -57,7 +58,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 79] = [
+const PROBES: [(&str, Probe); 81] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -77,7 +78,9 @@ const PROBES: [(&str, Probe); 79] = [
     ("fifo", locks::fifo),
     ("file-append", files::append),
     ("file-offset", files::offset),
+    ("file-stream", streams::alone),
     ("file-truncate", files::truncate),
+    ("file-two", streams::of_two),
     ("file-unlinked", files::unlinked),
     ("floats", cpu::floats),
     ("flock", locks::whole_file),
