@@ -4,6 +4,7 @@
 //! (`crate::thread`) and its memory (`crate::spaces`). What others see of the process (pid, files,
 //! parent, children) is not here but in its `Home`.
 
+use crate::ahead::Ahead;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
 use alloc::collections::BTreeSet;
@@ -173,6 +174,8 @@ pub struct Body {
     pub missing: BTreeSet<u32>,
     /// Its first instruction in this epoch has not run yet.
     pub arriving: bool,
+    /// What it holds of the files of its home; nothing of it moves.
+    pub ahead: Ahead,
 }
 
 impl Body {

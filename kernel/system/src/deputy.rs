@@ -29,9 +29,16 @@ impl System {
 
     /// Sends a request of a thread to the home of its process.
     pub(crate) fn forward(&mut self, tid: u32, purpose: Purpose, request: Request) {
+        self.before_call(tid, &request);
         let thread = self.thread(tid);
-        let (pid, seq) = (thread.pid, thread.next_seq);
+        let seq = thread.next_seq;
         thread.forward = Forward::Sent { seq, purpose };
+        self.send_call(tid, seq, request);
+    }
+
+    /// Sends a request of a thread as the call of this number.
+    pub(crate) fn send_call(&mut self, tid: u32, seq: u64, request: Request) {
+        let pid = self.thread(tid).pid;
         let body = self.body(pid);
         let (home, epoch) = (body.home, body.epoch);
         let call = Call {
@@ -75,7 +82,15 @@ impl System {
             return;
         }
         let thread = self.thread(tid);
+        let posted = thread.posts.front().is_some_and(|post| post.is(reply.seq));
+        if posted && let Outcome::Value(_) = reply.outcome {
+            return self.post_answered(tid, &reply);
+        }
+        let thread = self.thread(tid);
         let Forward::Sent { seq, purpose } = thread.forward else {
+            if posted && let Outcome::Refused { .. } = reply.outcome {
+                self.drop_stale(pid);
+            }
             return;
         };
         if seq != reply.seq {
@@ -125,7 +140,10 @@ impl System {
             None => crate::home::plain(-i64::from(Errno::EIO.0)),
         };
         match purpose {
-            Purpose::Call => self.thread(tid).forward = Forward::Ready(answer),
+            Purpose::Call => {
+                self.lent(tid, &answer);
+                self.thread(tid).forward = Forward::Ready(answer);
+            }
             Purpose::Page(page) => self.file_page_came(tid, page, &answer),
             Purpose::Signal => self.signal_came(tid, &answer),
             Purpose::Arrived => {}
@@ -322,7 +340,12 @@ impl System {
             }
         };
         if self.homes.contains_key(&pid) {
+            let mut answer = answer;
+            let following = self.lend(pid, &remote.request, &mut answer);
             self.complete_remote((pid, tid), remote.seq, answer);
+            if let Some(following) = following {
+                self.send_following(pid, &following);
+            }
         } else {
             // Its own end left nobody to reap it.
             let pid = wire_pid(pid);

@@ -87,6 +87,12 @@ pub const CALL_SHM_CONTROL: u32 = PSEUDO + 57;
 
 /// Whether a descriptor is one that can be used so: `(fd, [`FdUse`], the error if it is)`.
 pub const CALL_CHECK_FD: u32 = PSEUDO + 61;
+
+/// What was read ahead is told, and more is asked for: see `crate::ahead`.
+pub const CALL_AHEAD: u32 = PSEUDO + 70;
+/// What was written behind.
+pub const CALL_BEHIND: u32 = PSEUDO + 71;
+
 /// A limit of the process changes: `(which, soft, hard)`.
 pub const CALL_LIMIT: u32 = PSEUDO + 60;
 
@@ -334,6 +340,8 @@ macro_rules! dispatchers {
                 CALL_CHECK_FD => home_calls::check_descriptor(call),
                 CALL_EXPIRED => home_calls::expired(call),
                 CALL_CPU_TIME => home_calls::cpu_time(call),
+                CALL_AHEAD => crate::ahead::ahead(call),
+                CALL_BEHIND => crate::ahead::behind(call),
                 CALL_THREAD => home_calls::thread(call),
                 CALL_THREAD_END => home_calls::thread_end(call),
                 CALL_SEM_OPERATE => home_calls::sem_operate(call),
@@ -877,6 +885,17 @@ impl LocalCall<'_> {
         self.stream_row(row, args)
     }
 
+    /// A piece of a transfer away from home, as far as home has lent what it takes.
+    fn without_asking(&mut self, number: u32, step: &[u64; 6]) -> Result<Option<u64>, Stop> {
+        let [fd, address, piece, offset, ..] = *step;
+        match number {
+            CALL_READ => self.read_ahead(fd, &[(address, piece)]),
+            CALL_WRITE => self.write_behind(fd, None, &[(address, piece)]),
+            CALL_PWRITE => self.write_behind(fd, Some(offset), &[(address, piece)]),
+            _ => Ok(None),
+        }
+    }
+
     fn stream_row(&mut self, row: &'static Call, args: [u64; 6]) -> Result<u64, Stop> {
         // Memory that no program can have is refused whole, before the file is looked at.
         if args[1]
@@ -911,7 +930,12 @@ impl LocalCall<'_> {
                 all,
                 done,
             ];
-            match self.forwarded_row(row, step) {
+            let moved = match self.without_asking(row.number, &step) {
+                Ok(Some(moved)) => Ok(moved),
+                Ok(None) => self.forwarded_row(row, step),
+                Err(stop) => Err(stop),
+            };
+            match moved {
                 Ok(moved) => {
                     let done = done + moved.min(piece);
                     self.thread().restart.progress = done;

@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod ahead;
 pub mod body;
 pub mod buffers;
 pub mod calls;

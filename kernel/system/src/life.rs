@@ -4,6 +4,7 @@
 //! thread of a process that ends or becomes another program is dropped at once, whatever it waits
 //! for: what it has asked of home is answered to nobody.
 
+use crate::ahead::Ahead;
 use crate::body::{Actions, Body, Effects, Ids, LIMITS};
 use crate::dispatch::{CALL_END, wire_pid};
 use crate::spaces::SpaceId;
@@ -61,6 +62,7 @@ impl Body {
             held: false,
             missing: BTreeSet::new(),
             arriving: false,
+            ahead: Ahead::default(),
         }
     }
 

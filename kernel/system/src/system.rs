@@ -138,6 +138,14 @@ pub struct System {
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
     pub(crate) observer: crate::observe::Observer,
+    /// What is lent to bodies elsewhere, by process whose home this is.
+    pub(crate) lent: BTreeMap<u32, crate::ahead::Lent>,
+    /// The number of the last window that was lent.
+    pub(crate) last_window: u32,
+    /// How many changes of files were looked at.
+    pub(crate) changes_seen: u64,
+    /// When bytes that bodies have written leave for their homes.
+    pub(crate) tails: BTreeSet<(u64, u32)>,
     /// Reads of terminals that are limited in time, by waiter.
     pub(crate) timed_reads: BTreeMap<u32, crate::terminals::TimedRead>,
     pub(crate) last_serial: u16,
@@ -261,6 +269,10 @@ impl System {
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
             observer: crate::observe::Observer::default(),
+            lent: BTreeMap::new(),
+            last_window: 0,
+            changes_seen: 0,
+            tails: BTreeSet::new(),
             timed_reads: BTreeMap::new(),
             last_serial: 0,
             last_request: 0,
@@ -322,6 +334,7 @@ impl System {
         let fs = self.fs.clone();
         fs.alarms().ring(self.now);
         self.process_timers();
+        self.tails_due();
         self.hand_over_timeouts();
         if self.info_at <= self.now {
             self.refresh_info();
@@ -401,6 +414,7 @@ impl System {
             && self.outgoing.is_empty()
             && self.incoming.is_empty()
             && self.wishing.is_empty()
+            && !self.owes_word()
             && self.net.is_quiet()
             && !self.fs.console().has_output()
     }
@@ -410,8 +424,13 @@ impl System {
     pub fn next_alarm(&self) -> Option<u64> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let timer = self.timers.first().map(|(at, _)| *at);
+        let tail = self.tails.first().map(|(at, _)| *at);
         let files = [self.fs.terminals().next_alarm(), self.fs.alarms().next()];
-        [alarm, timer].into_iter().chain(files).flatten().min()
+        [alarm, timer, tail]
+            .into_iter()
+            .chain(files)
+            .flatten()
+            .min()
     }
 
     /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
@@ -434,6 +453,7 @@ impl System {
                 self.woken(tid);
             }
         }
+        self.call_back_changed();
         self.try_moves();
         self.push();
         self.conclude_pushes();
@@ -461,6 +481,14 @@ impl System {
                 boot,
                 tag,
                 page,
+            } if crate::ahead::is_file_page(tag.page) => {
+                self.file_page(from, boot, tag, page.0);
+            }
+            Event::Page {
+                from,
+                boot,
+                tag,
+                page,
             } => self.page(from, boot, tag, page.0),
             Event::Measured { .. } | Event::Beacon { .. } => self.observe(event),
             _ => {}
@@ -478,6 +506,7 @@ impl System {
                 seq,
             } => self.remote_cancel(from, boot, (pid, thread), epoch, seq),
             Message::Poke { pid, thread, epoch } => self.poked(from, pid, thread, epoch),
+            Message::Stale { pid, epoch, window } => self.stale(from, pid, epoch, window),
             Message::Query { pid, epoch } => self.query(from, pid, epoch),
             Message::Told { pid, facts } => self.told(from, pid, facts),
             Message::Observed { pid, epoch, ns } => self.observed(pid, epoch, ns),
@@ -960,6 +989,7 @@ impl System {
     /// Sends a message; a node that is not there any more cannot be told, and every protocol here
     /// lives with that.
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        self.call_back_changed();
         if self.net.send(self.now, to, message).is_err() {
             machine::log!("no way to node {}", to.0);
         }

@@ -4,11 +4,13 @@
 //! here, and either travels in the descriptor or is drained before a freeze. What it shares with the
 //! other threads of its process is in its `Body`.
 
+use crate::ahead::{Post, Touch};
 use crate::buffers::Buffers;
 use crate::exec::{Loaded, Opened};
 use crate::signals::SignalInfo;
 use abi::signal::{UNBLOCKABLE, bit};
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use machine::{FpuState, Registers};
 
@@ -186,6 +188,10 @@ pub struct Thread {
     pub rewound_at: u64,
     /// The message to home.
     pub forward: Forward,
+    /// What that may do to what home has lent.
+    pub touch: Touch,
+    /// Calls that have left and whose answers nobody waits for, in their order.
+    pub posts: VecDeque<Post>,
     /// Files that an execve under way has opened, scripts before their interpreters.
     pub opened: Vec<Opened>,
     /// A new program that only waits for home's consent.
@@ -241,6 +247,8 @@ impl Thread {
             restart: Restart::default(),
             rewound_at: 0,
             forward: Forward::Idle,
+            touch: Touch::Nothing,
+            posts: VecDeque::new(),
             opened: Vec::new(),
             loaded: None,
             vfork_child: None,

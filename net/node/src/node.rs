@@ -606,6 +606,12 @@ impl<P: Page> Node<P> {
             .map_or(0, |index| self.peers[index].link.room(Lane::Bulk))
     }
 
+    /// How many more items it makes sense to queue on the urgent lane now; 0 for unknown nodes.
+    pub fn urgent_room(&self, to: NodeId) -> usize {
+        self.index(to)
+            .map_or(0, |index| self.peers[index].link.room(Lane::Urgent))
+    }
+
     /// Whether everything on the bulk lane was acknowledged.
     pub fn bulk_idle(&self, to: NodeId) -> bool {
         self.index(to)

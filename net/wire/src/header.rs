@@ -146,7 +146,8 @@ pub struct PageTag {
     pub pid: Pid,
     /// The epoch of its owner.
     pub epoch: u64,
-    /// The page's user address, a multiple of 4096.
+    /// The page's user address, a multiple of 4096. With the highest bit, which no such address has,
+    /// it is a page of a file instead, and what it says is between home and owner.
     pub page: u64,
 }
 

@@ -330,6 +330,9 @@ pub enum Message {
         file: u32,
         size: u64,
     },
+    /// H to owner: what was sent ahead under this number is not what the file holds any more. What
+    /// comes behind this message on the lane may tell the process so.
+    Stale { pid: Pid, epoch: u64, window: u32 },
 }
 
 impl Message {

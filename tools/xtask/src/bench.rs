@@ -1,6 +1,6 @@
-//! `cargo xtask bench migrate`: figures that the guests measure, shown and kept.
+//! `cargo xtask bench migrate` and `bench files`: figures that guests measure, shown and kept.
 //!
-//! Law: this tool measures nothing itself. What `bench-migrate` prints in node 1 is shown as it comes;
+//! Law: this tool measures nothing itself. What the guest's `bench-*` prints in node 1 is shown as it comes;
 //! its tab-separated tables are shown again, aligned, and written as JSON on request.
 
 use crate::cluster::logs_shown;
@@ -16,20 +16,27 @@ use qemu_tests::{Outcome as ClusterOutcome, Spec};
 use serde_json::{Value, json};
 use std::io::Write;
 
-const NODES: usize = 3;
-
-/// Runs the guest's benchmark on three nodes.
+/// Runs the guest's benchmark of moves on three nodes.
 pub(crate) fn migrate(options: &BenchOptions, kernel: &Kernel) -> Outcome {
+    measure("migrate", 3, options, kernel)
+}
+
+/// Runs the guest's benchmark of files on two nodes.
+pub(crate) fn files(options: &BenchOptions, kernel: &Kernel) -> Outcome {
+    measure("files", 2, options, kernel)
+}
+
+fn measure(what: &str, nodes: usize, options: &BenchOptions, kernel: &Kernel) -> Outcome {
     let arguments = options.arguments.join(" ");
     let script = format!(
         "echo bench begin
-bench-migrate {arguments}
+bench-{what} {arguments}
 status=$?
 echo bench end
 exit $status
 "
     );
-    let mut spec = Spec::new("bench", NODES)
+    let mut spec = Spec::new("bench", nodes)
         .script(script)
         .timeout_s(options.cluster.timeout);
     spec.memory_mib = options.cluster.memory;
@@ -44,19 +51,19 @@ exit $status
     if status != 0 {
         let logs = logs_shown(&outcome.logs);
         return Err(Error::Unmet(format!(
-            "bench-migrate ended with status {status}; see {logs}"
+            "bench-{what} ended with status {status}; see {logs}"
         )));
     }
     let tables = tables(&outcome);
     if tables.is_empty() {
-        return Err(Error::Unmet("bench-migrate printed no figures".into()));
+        return Err(Error::Unmet(format!("bench-{what} printed no figures")));
     }
     for table in &tables {
         println!("{}", table.aligned());
     }
     if let Some(path) = &options.json {
         let tables: Vec<Value> = tables.iter().map(Table::json).collect();
-        let text = json!({ "bench": "migrate", "nodes": NODES, "tables": tables }).to_string();
+        let text = json!({ "bench": what, "nodes": nodes, "tables": tables }).to_string();
         std::fs::write(path, text + "\n").map_err(Error::file("write", path))?;
     }
     Ok(0)

@@ -53,6 +53,9 @@ fn main() -> ExitCode {
             what: Bench::Migrate(options),
         } => bench::migrate(options, kernel),
         Command::Bench {
+            what: Bench::Files(options),
+        } => bench::files(options, kernel),
+        Command::Bench {
             what: Bench::Syscall(options),
         } => bench_syscall::syscall(options, kernel),
         Command::Syscalls => syscalls::write(&places::root()),

@@ -56,6 +56,8 @@ pub(crate) enum Command {
 pub(crate) enum Bench {
     /// Freeze, page stream and round trip of migrations at 1, 16, 64 and 256 MiB.
     Migrate(BenchOptions),
+    /// Files of the home node, read and written in order from another node, against the page stream.
+    Files(BenchOptions),
     /// System calls at home, away, and on Linux in the same emulator.
     Syscall(SyscallOptions),
 }
@@ -87,7 +89,7 @@ pub(crate) struct BenchOptions {
     /// Also write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Arguments for bench-migrate in the guest.
+    /// Arguments for bench-migrate or bench-files in the guest.
     #[arg(value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
     #[command(flatten)]

@@ -13,8 +13,8 @@ use crate::proc::{Link, Move, PHASES, last_move, ping, reason, send};
 use crate::{Done, Failure, print};
 
 const USAGE: Failure = Failure::Usage("bench-migrate [--repeat R] [--sizes MIB,MIB...] [NODE...]");
-const MIB: usize = 1 << 20;
-const PAGE: usize = 4096;
+pub(crate) const MIB: usize = 1 << 20;
+pub(crate) const PAGE: usize = 4096;
 /// Pages the subject touches again and again.
 const WORKING_SET: usize = 16;
 /// A subject whose parent is gone ends itself after this time.
@@ -22,8 +22,8 @@ const LIFE: Duration = Duration::from_secs(600);
 /// Round trips in the measurement of a link.
 const PINGS: u32 = 200;
 /// Places in [`PHASES`].
-const RELEASE: usize = 5;
-const PUSH: usize = 6;
+pub(crate) const RELEASE: usize = 5;
+pub(crate) const PUSH: usize = 6;
 
 struct Plan {
     /// Rounds per size; `None` for 20, or 5 from 256 MiB up.
@@ -178,7 +178,7 @@ fn subject(size: usize, ready: &std::io::PipeWriter) -> i32 {
 }
 
 /// The value in the middle of sorted values; 0 of none.
-fn median(values: Vec<u64>) -> u64 {
+pub(crate) fn median(values: Vec<u64>) -> u64 {
     percentile(values, 50)
 }
 
@@ -190,7 +190,7 @@ fn percentile(mut values: Vec<u64>, percent: usize) -> u64 {
 }
 
 /// `numerator / denominator` with two or more digits behind the point; `-` without a base.
-fn ratio(numerator: u64, denominator: u64) -> String {
+pub(crate) fn ratio(numerator: u64, denominator: u64) -> String {
     if denominator == 0 {
         return "-".to_owned();
     }
@@ -199,7 +199,7 @@ fn ratio(numerator: u64, denominator: u64) -> String {
 }
 
 /// Bytes per second; 0 if no time passed.
-fn rate(bytes: u64, microseconds: u64) -> u64 {
+pub(crate) fn rate(bytes: u64, microseconds: u64) -> u64 {
     let rate = (u128::from(bytes) * 1_000_000).checked_div(u128::from(microseconds));
     u64::try_from(rate.unwrap_or(0)).unwrap_or(u64::MAX)
 }

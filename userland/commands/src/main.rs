@@ -4,6 +4,7 @@
 //! `NAME: what` on standard error. Status 0 is success, 1 failure, 2 wrong use.
 
 mod bench;
+mod bench_files;
 mod cluster;
 mod migrate;
 mod proc;
@@ -41,7 +42,8 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 8] = [
+const COMMANDS: [(&str, Run); 9] = [
+    ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
     ("cps", ps::run),
     ("migrate", migrate::migrate),

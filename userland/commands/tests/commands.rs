@@ -152,6 +152,7 @@ fn lists_its_names() {
         "migrate",
         "poweroff",
         "mover",
+        "bench-files",
         "bench-migrate",
         "cps",
     ] {

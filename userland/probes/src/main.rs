@@ -23,6 +23,7 @@ mod segments;
 mod shared;
 mod signals;
 mod sockets;
+mod streams;
 mod system;
 mod threads;
 mod time;
@@ -60,7 +61,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 82] = [
+const PROBES: [(&str, Probe); 84] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -84,7 +85,9 @@ const PROBES: [(&str, Probe); 82] = [
     ("file-append", files::append),
     ("file-cut", segments::cut),
     ("file-offset", files::offset),
+    ("file-stream", streams::alone),
     ("file-truncate", files::truncate),
+    ("file-two", streams::of_two),
     ("file-unlinked", files::unlinked),
     ("floats", cpu::floats),
     ("flock", locks::whole_file),

@@ -138,6 +138,15 @@ impl Frame {
         self.bytes()[offset..offset + from.len()].copy_from_slice(from);
     }
 
+    /// Copies out of another page into this one. Panics outside of either.
+    pub fn copy_from(&self, offset: usize, source: &Frame, from: usize, length: usize) {
+        check(offset, length);
+        check(from, length);
+        let mut bytes = [0; PAGE_SIZE];
+        source.read(from, &mut bytes[..length]);
+        self.write(offset, &bytes[..length]);
+    }
+
     /// A word of the page. Panics outside of it and off a word's boundary.
     pub fn load_u32(&self, offset: usize) -> u32 {
         self.change_u32(offset, |word| word)

@@ -235,6 +235,21 @@ impl Frame {
         unsafe { copy(contents(self.number).add(offset), from.as_ptr(), from.len()) };
     }
 
+    /// Copies out of another page into this one. Panics outside of either.
+    pub fn copy_from(&self, offset: usize, source: &Frame, from: usize, length: usize) {
+        check(offset, length);
+        check(from, length);
+        assert!(self.number != source.number, "a page copied onto itself");
+        // SAFETY: inside of two held pages, which are different ones.
+        unsafe {
+            copy(
+                contents(self.number).add(offset),
+                contents(source.number).add(from),
+                length,
+            )
+        };
+    }
+
     /// A word of the page, read in one step. Panics outside of it and off a word's boundary.
     pub fn load_u32(&self, offset: usize) -> u32 {
         self.word(offset).load(Ordering::SeqCst)

@@ -286,6 +286,7 @@ impl System {
         for tid in core::mem::take(&mut home.threads).into_keys() {
             self.process_of.remove(&tid);
         }
+        self.lent.remove(&pid);
         home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
         home.executing = None;

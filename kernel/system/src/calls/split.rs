@@ -106,6 +106,9 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let shields = call.shields();
     let total = pieces::total(&pieces);
     pieces::write_out(call, &pieces, |call, now, done| {
+        if let Some(moved) = call.write_behind(fd, None, now)? {
+            return Ok(crate::home::plain(moved as i64));
+        }
         let left = total.saturating_sub(done);
         call.home_limited(|call| {
             let mut request =
@@ -121,6 +124,9 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
     let length = pieces::total(&into);
+    if let Some(moved) = call.read_ahead(fd, &into)? {
+        return Ok(moved);
+    }
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
     let answer = call.home_limited(|call| {
         let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields, 0]);

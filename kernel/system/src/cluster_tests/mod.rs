@@ -24,6 +24,10 @@ pub(crate) enum Canary {
     SignalsTwice,
     /// The source drops its pages before the first effect at the target.
     PagesDroppedEarly,
+    /// Home does not say that a file has changed of which it has sent some ahead.
+    ChangesUntold,
+    /// A process moves before all that it has written has left.
+    WritesLeftBehind,
 }
 
 fn from_environment(name: &str, otherwise: u64) -> u64 {
@@ -106,6 +110,8 @@ fn switched_on_bugs_are_found() {
         Canary::PushEndAtOnce,
         Canary::SignalsTwice,
         Canary::PagesDroppedEarly,
+        Canary::ChangesUntold,
+        Canary::WritesLeftBehind,
     ] {
         let found = (0..40).any(|seed| {
             let canary = Some(canary);

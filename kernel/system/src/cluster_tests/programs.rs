@@ -280,7 +280,7 @@ impl Author<'_> {
     }
 
     fn step(&mut self, role: &mut Role) {
-        let most = if role.depth < 2 { 17 } else { 10 };
+        let most = if role.depth < 2 { 20 } else { 12 };
         match self.random.below(most) {
             0 | 1 => self.tell(role, ""),
             2 | 3 => self.log(role),
@@ -290,11 +290,13 @@ impl Author<'_> {
             7 => self.own_pipe(),
             8 => self.signal_myself(),
             9 => self.go_myself(),
-            10 | 11 => self.child(role),
-            12 => self.pipe_from_child(role),
-            13 => self.killed_child(),
-            14 => self.stopped_child(),
-            15 => self.other_program(),
+            10 | 11 => self.own_file(role),
+            12 | 13 => self.child(role),
+            14 => self.pipe_from_child(role),
+            15 => self.killed_child(),
+            16 => self.stopped_child(),
+            17 => self.other_program(),
+            18 => self.file_of_two(role),
             _ => self.borrowing_child(),
         }
     }
@@ -504,6 +506,152 @@ impl Author<'_> {
         self.asm.call(0, &[In(R12), Is(BUFFER), Is(1024)]);
         self.no_error("the own stat is read");
         self.close(R12);
+    }
+
+    // ---- files in order ----------------------------------------------------------------------
+
+    /// Makes a file of numbers, piece by piece, and begins it anew; it is in RBP.
+    fn file_of_numbers(&mut self, role: &Role, count: u64) -> u64 {
+        let path = self.asm.path(&format!("/file-{}", role.name));
+        self.asm
+            .call(257, &[Is(AT_FDCWD), Is(path), Is(0o1102), Is(0o600)]);
+        self.no_error("a file is made");
+        self.asm.two(op::MOV, RBP, RAX);
+        self.number_the_buffer(count);
+        let mut done = 0;
+        while done < 8 * count {
+            let piece = self.random.between(1, 12_000).min(8 * count - done);
+            self.asm.call(1, &[In(RBP), Is(BUFFER + done), Is(piece)]);
+            self.asm.expect(RAX, piece, "a piece is written");
+            done += piece;
+            self.pause();
+        }
+        self.asm.call(8, &[In(RBP), Is(0), Is(0)]);
+        self.asm.expect(RAX, 0, "lseek to the beginning");
+        self.wipe(8 * count);
+        path
+    }
+
+    /// Now and then time for a move, in the middle of a file.
+    fn pause(&mut self) {
+        if self.random.below(4) == 0 {
+            let ns = self.random.between(1_000, 30_000_000);
+            self.sleep(ns);
+        }
+    }
+
+    /// Reads the file in RBP on, from one place to the other.
+    fn read_on(&mut self, from: u64, to: u64) {
+        let mut done = from;
+        while done < to {
+            let piece = self.random.between(1, 9_000).min(to - done);
+            self.asm.call(0, &[In(RBP), Is(BUFFER + done), Is(piece)]);
+            self.asm.expect(RAX, piece, "a piece is read");
+            done += piece;
+            self.pause();
+        }
+    }
+
+    /// The buffer holds the numbers, but for some.
+    fn check_numbers(&mut self, count: u64, but: &BTreeMap<u64, u64>) {
+        for (index, value) in but {
+            self.asm.set(RSI, BUFFER + 8 * index);
+            self.asm.load(RDX, RSI);
+            self.asm.expect(RDX, *value, "a number that was changed");
+            self.asm.set(RDX, 7 * index);
+            self.asm.store(RDX, RSI);
+        }
+        self.asm.set(RSI, BUFFER);
+        self.asm.set(RDI, BUFFER + 8 * count);
+        self.asm.set(R8, 0);
+        let (again, over, same) = (self.asm.here(), self.asm.label(), self.asm.label());
+        self.asm.jump_equal(RSI, RDI, over);
+        self.asm.load(RDX, RSI);
+        self.asm.jump_equal(RDX, R8, same);
+        self.asm.fail(RDX, "the numbers of a file");
+        self.asm.place(same);
+        self.asm.add(RSI, 8);
+        self.asm.add(R8, 7);
+        self.asm.jump(again);
+        self.asm.place(over);
+    }
+
+    /// Writes new numbers over those at some places behind `from`, through the descriptor in R13.
+    fn change_numbers(&mut self, from: u64, count: u64) -> BTreeMap<u64, u64> {
+        let mut changed = BTreeMap::new();
+        for _ in 0..self.random.between(1, 4) {
+            let (index, value) = (self.random.between(from, count - 1), self.random.bits());
+            let at = self.asm.longs(&[value]);
+            self.asm.call(18, &[In(R13), Is(at), Is(8), Is(8 * index)]);
+            self.asm.expect(RAX, 8, "a number is changed");
+            changed.insert(index, value);
+        }
+        changed
+    }
+
+    /// Written and read in order; what is changed behind the reader's place is seen by it.
+    fn own_file(&mut self, role: &Role) {
+        let count = self.random.between(16, 3_800);
+        let path = self.file_of_numbers(role, count);
+        self.asm.call(257, &[Is(AT_FDCWD), Is(path), Is(2), Is(0)]);
+        self.no_error("the file is opened again");
+        self.asm.two(op::MOV, R13, RAX);
+        let half = 8 * (count / 2);
+        self.read_on(0, half);
+        let changed = self.change_numbers(count / 2, count);
+        self.read_on(half, 8 * count);
+        self.asm.call(0, &[In(RBP), Is(BUFFER), Is(8)]);
+        self.asm.expect(RAX, 0, "the end of the file");
+        self.check_numbers(count, &changed);
+        self.close(RBP);
+        self.close(R13);
+        self.asm.call(87, &[Is(path)]);
+        self.asm.expect(RAX, 0, "the file is unlinked");
+    }
+
+    /// A child changes what its parent is about to read, and says so.
+    fn file_of_two(&mut self, role: &Role) {
+        let count = self.random.between(600, 3_800);
+        let path = self.file_of_numbers(role, count);
+        let quarter = 8 * (count / 4);
+        self.read_on(0, quarter);
+        self.pipe();
+        let child = self.fork();
+        let ns = self.random.between(1_000, 30_000_000);
+        let mut changed = BTreeMap::new();
+        self.aside(child, |author| {
+            // Its parent's place in the file is its parent's alone from here on.
+            author.close(RBP);
+            author.asm.two(op::MOV, RBP, R13);
+            author
+                .asm
+                .call(257, &[Is(AT_FDCWD), Is(path), Is(2), Is(0)]);
+            author.no_error("the child opens the file");
+            author.asm.two(op::MOV, R13, RAX);
+            author.sleep(ns);
+            changed = author.change_numbers(count / 2, count);
+            author.asm.call(1, &[In(RBP), Is(BUFFER), Is(8)]);
+            author.asm.call(231, &[Is(4)]);
+        });
+        self.close(R13);
+        let pause = self.random.between(1_000, 20_000_000);
+        self.sleep(pause);
+        self.read_on(quarter, 2 * quarter);
+        let over = self.asm.label();
+        self.asm.call(0, &[In(R12), Is(BUFFER + 8 * count), Is(8)]);
+        if self.work.deaths == Deaths::Some {
+            self.asm.set(R9, 0);
+            self.asm.jump_equal(RAX, R9, over);
+        }
+        self.asm.expect(RAX, 8, "the child's word");
+        self.read_on(2 * quarter, 8 * count);
+        self.check_numbers(count, &changed);
+        self.asm.place(over);
+        self.close(R12);
+        self.close(RBP);
+        self.wait(0, 4 << 8);
+        self.asm.call(87, &[Is(path)]);
+        self.asm.expect(RAX, 0, "the file is unlinked");
     }
 
     // ---- children ----------------------------------------------------------------------------

@@ -370,6 +370,19 @@ impl Inode {
         });
     }
 
+    /// Somebody who is not root has written to it: it is not run as somebody else any more.
+    pub(super) fn lose_set_ids(&self) {
+        if self.mode() & 0o6000 == 0 {
+            return;
+        }
+        self.change(|held| {
+            held.mode &= !0o4000;
+            if held.mode & 0o010 != 0 {
+                held.mode &= !0o2000;
+            }
+        });
+    }
+
     /// Its contents were read: the time counts if it is older than a change, or than a day.
     pub(super) fn was_read(&self, now: Timespec) {
         const DAY: i64 = 24 * 60 * 60;
@@ -465,7 +478,7 @@ impl Inode {
     pub fn page_for_write(&self, index: u64) -> Result<Frame, PageError> {
         let mut data = self.data().ok_or(PageError::NotAFile)?;
         let frame = data.page(index)?;
-        data.set_hash(None);
+        data.expose();
         Ok(frame)
     }
 

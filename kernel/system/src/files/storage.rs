@@ -7,6 +7,7 @@
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use machine::{Frame, FrameKind, PAGE_SIZE, frame_counts};
 
 /// Largest size of a file in bytes.
@@ -31,6 +32,10 @@ pub(super) struct FileData {
     base: &'static [u8],
     pages: BTreeMap<u64, Frame>,
     hash: Option<[u8; 32]>,
+    /// Grows with every change of the contents.
+    version: u64,
+    /// A program could write to its frames: changes of the contents do not all pass here any more.
+    exposed: bool,
     /// It has no name and may get one (`O_TMPFILE`).
     pub(super) linkable: bool,
     /// `F_SEAL_*`; ordinary files are sealed against more seals.
@@ -44,6 +49,15 @@ const F_SEAL_GROW: u32 = 4;
 const F_SEAL_WRITE: u32 = 8;
 const F_SEAL_FUTURE_WRITE: u32 = 0x10;
 const F_SEAL_EXEC: u32 = 0x20;
+
+/// How often the contents of files have changed on this node: who has lent some looks at its own
+/// only when this has moved.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// See [`CHANGES`].
+pub(crate) fn changes() -> u64 {
+    CHANGES.load(Ordering::Relaxed)
+}
 
 /// Frames that files may hold, and how many of them are in use.
 pub(super) fn share() -> (u64, u64) {
@@ -67,6 +81,8 @@ impl FileData {
             base,
             pages: BTreeMap::new(),
             hash: None,
+            version: 0,
+            exposed: false,
             linkable: false,
             seals: F_SEAL_SEAL,
         }
@@ -160,7 +176,7 @@ impl FileData {
         if offset >= end {
             return Ok(());
         }
-        self.hash = None;
+        self.changed();
         let based = (self.base.len().div_ceil(PAGE_SIZE) as u64).min(end.div_ceil(PAGE));
         for index in offset / PAGE..based {
             self.frame(index).map_err(|_| Errno::ENOSPC)?;
@@ -200,6 +216,25 @@ impl FileData {
         self.hash = hash;
     }
 
+    /// Notes that the contents are, or are about to be, others.
+    fn changed(&mut self) {
+        self.hash = None;
+        self.version += 1;
+        CHANGES.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Programs get the frames themselves to write to.
+    pub(super) fn expose(&mut self) {
+        self.exposed = true;
+        self.changed();
+    }
+
+    /// Tells the contents from those before and after; `None` if they change without a word, or what
+    /// may be written does.
+    pub(super) fn version(&self) -> Option<u64> {
+        (!self.exposed && self.seals == F_SEAL_SEAL).then_some(self.version)
+    }
+
     /// The archive's bytes from `offset`, at most `length`.
     fn base_from(&self, offset: u64, length: usize) -> &'static [u8] {
         let end = self.base.len() as u64;
@@ -231,10 +266,19 @@ impl FileData {
 
     /// The frame of a page, brought into memory if it was not there.
     fn frame(&mut self, index: u64) -> Result<Frame, PageError> {
+        self.frame_or(index, new_frame)
+    }
+
+    /// As [`FileData::frame`], with `new` for a frame of zeros.
+    fn frame_or(
+        &mut self,
+        index: u64,
+        new: impl FnOnce() -> Result<Frame, PageError>,
+    ) -> Result<Frame, PageError> {
         if let Some(frame) = self.pages.get(&index) {
             return Ok(frame.clone());
         }
-        let frame = new_frame()?;
+        let frame = new()?;
         frame.write(0, self.base_from(index * PAGE, PAGE_SIZE));
         self.pages.insert(index, frame.clone());
         Ok(frame)
@@ -289,9 +333,75 @@ impl FileData {
             }
             done += piece;
         }
-        self.hash = None;
+        self.changed();
         self.size = self.size.max(offset + done as u64);
         Ok(done)
+    }
+
+    /// What a page holds now, in a frame of its own: whatever becomes of the file.
+    pub(super) fn copy_of_page(&self, index: u64) -> Result<Frame, PageError> {
+        if index >= self.size.div_ceil(PAGE) {
+            return Err(PageError::BeyondEnd);
+        }
+        let copy = match self.pages.get(&index) {
+            Some(frame) => frame.copy_of(FrameKind::Network),
+            None => Frame::zeroed(FrameKind::Network).inspect(|frame| {
+                frame.write(0, self.base_from(index * PAGE, PAGE_SIZE));
+            }),
+        };
+        copy.map_err(|_| PageError::NoMemory)
+    }
+
+    /// Writes what was promised to fit, and so asks neither for the share of files nor, if there is
+    /// no memory at all, for other frames than the spare ones, which are all zeros.
+    pub(super) fn write_promised(
+        &mut self,
+        offset: u64,
+        from: &[u8],
+        spare: &mut Vec<Frame>,
+    ) -> usize {
+        if offset > self.size {
+            self.zero_tail(self.size);
+        }
+        let length = MAX_SIZE.saturating_sub(offset).min(from.len() as u64) as usize;
+        let mut done = 0;
+        while done < length {
+            let at = offset + done as u64;
+            let within = (at % PAGE) as usize;
+            let piece = (PAGE_SIZE - within).min(length - done);
+            let new = || {
+                let new = Frame::zeroed(FrameKind::Cache).ok();
+                new.or_else(|| spare.pop()).ok_or(PageError::NoMemory)
+            };
+            let Ok(frame) = self.frame_or(at / PAGE, new) else {
+                break;
+            };
+            frame.write(within, &from[done..done + piece]);
+            done += piece;
+        }
+        if done > 0 {
+            self.changed();
+            self.size = self.size.max(offset + done as u64);
+        }
+        done
+    }
+
+    /// Takes a whole page in without copying it, unless somebody has the one before mapped.
+    /// Returns false if it has to be written.
+    pub(super) fn take_page(&mut self, index: u64, frame: &Frame) -> bool {
+        let mapped = self.pages.get(&index).is_some_and(Frame::is_shared);
+        let end = (index + 1).saturating_mul(PAGE);
+        if mapped || frame.is_shared() || end > MAX_SIZE {
+            return false;
+        }
+        if index * PAGE > self.size {
+            self.zero_tail(self.size);
+        }
+        frame.set_kind(FrameKind::Cache);
+        self.pages.insert(index, frame.clone());
+        self.changed();
+        self.size = self.size.max(end);
+        true
     }
 
     /// Cuts or grows the file.
@@ -303,7 +413,7 @@ impl FileData {
         if size == self.size {
             return Ok(());
         }
-        self.hash = None;
+        self.changed();
         // Whoever has the last page mapped may have written behind the old end.
         self.zero_tail(self.size.min(size));
         if size < self.size {

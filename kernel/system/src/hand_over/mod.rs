@@ -183,6 +183,7 @@ impl System {
 
     /// A node does not answer. That proves nothing; but a move to it may be taken back.
     pub(crate) fn peer_silent(&mut self, node: NodeId, boot: BootId) {
+        self.distrust(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();
         for pid in pids {
             if let Some(out) = self.outgoing.get_mut(&pid) {

@@ -200,7 +200,7 @@ impl System {
                     && !thread.obeys_kernel()
             })
         });
-        if still {
+        if still && self.is_caught_up(tid) {
             self.capture(pid);
         }
     }
@@ -280,6 +280,7 @@ impl System {
         let warm = core::mem::take(&mut out.warm);
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
+        frozen.body.ahead.let_go();
         let home = self.homes.get(&pid);
         for thread in &mut frozen.threads {
             thread.rewind_call();

@@ -104,6 +104,58 @@ impl Space {
         Ok(())
     }
 
+    /// Makes every page of a range readable, so that the next [`Space::read`] of it succeeds.
+    ///
+    /// # Errors
+    /// The [`Trouble`] of the first page that cannot be read.
+    pub fn make_readable(
+        &mut self,
+        address: u64,
+        length: usize,
+        source: &mut dyn PageSource,
+    ) -> Result<(), Trouble> {
+        check(address, length)?;
+        let mut done = 0;
+        while done < length {
+            let at = address + done as u64;
+            self.frame_for(at, Access::READ, source)?;
+            done += chunk(at, length - done).1;
+        }
+        Ok(())
+    }
+
+    /// As [`Space::read`], within one page, into a frame that is no user memory.
+    ///
+    /// # Errors
+    /// The [`Trouble`] of the page if it cannot be read.
+    pub fn read_into_frame(
+        &mut self,
+        (address, length): (u64, usize),
+        (into, at): (&Frame, usize),
+        source: &mut dyn PageSource,
+    ) -> Result<(), Trouble> {
+        check(address, length)?;
+        let frame = self.frame_for(address, Access::READ, source)?;
+        into.copy_from(at, &frame, (address % PAGE) as usize, length);
+        Ok(())
+    }
+
+    /// As [`Space::write`], within one page, from a frame that is no user memory.
+    ///
+    /// # Errors
+    /// The [`Trouble`] of the page if it cannot be written.
+    pub fn write_from_frame(
+        &mut self,
+        (address, length): (u64, usize),
+        (from, at): (&Frame, usize),
+        source: &mut dyn PageSource,
+    ) -> Result<(), Trouble> {
+        check(address, length)?;
+        let frame = self.frame_for(address, Access::WRITE, source)?;
+        frame.copy_from((address % PAGE) as usize, from, at, length);
+        Ok(())
+    }
+
     /// A word, read in one step. `address` is a multiple of 4.
     ///
     /// # Errors

@@ -208,6 +208,11 @@ impl Space {
         obstacle
     }
 
+    /// Whether another process may see what is written to some of it.
+    pub fn is_seen_by_others(&self) -> bool {
+        self.areas.iter().any(|area| area.backing.is_shared())
+    }
+
     /// The handles of the files that this space reads through shared mappings.
     pub fn files_read_shared(&self) -> impl Iterator<Item = u32> {
         self.areas

@@ -134,6 +134,9 @@ pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let pieces = pieces_of(call, FdUse::Write)?;
     pieces::write_out(call, &pieces, |call, now, done| {
         let at = offset.saturating_add(done);
+        if let Some(moved) = call.write_behind(fd, Some(at), now)? {
+            return Ok(crate::home::plain(moved as i64));
+        }
         call.home(|call| {
             let mut request = Request::plain(PWRITE, [fd, 0, 0, at, 0, done]);
             pieces::gather_into(call, now, &mut request)?;

@@ -178,15 +178,9 @@ pub(super) fn within_limit(
 
 /// A program must not stay somebody else's when its bytes change.
 pub(super) fn lose_set_ids(call: &FileCall, inode: &Inode) {
-    if call.who.is_root() || inode.mode() & 0o6000 == 0 {
-        return;
+    if !call.who.is_root() {
+        inode.lose_set_ids();
     }
-    inode.change(|held| {
-        held.mode &= !0o4000;
-        if held.mode & 0o010 != 0 {
-            held.mode &= !0o2000;
-        }
-    });
 }
 
 /// Writes, and moves the cursor if it was used.

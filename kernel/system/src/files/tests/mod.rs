@@ -5,6 +5,7 @@ mod console;
 
 mod data;
 mod fifos;
+mod lending;
 mod locking;
 mod names;
 mod objects;

@@ -1,0 +1,393 @@
+//! The home's side: what it has lent, and to whom it owes word of changes.
+//!
+//! Law: what is lent is of the present epoch, and of the version that was sent. A window whose file
+//! has changed is called back before anything else is sent, and never served again. All that a
+//! guest can ask for is bounded by its window and by the link.
+
+use super::{CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, PAGE, TAIL, Touch, file_page};
+use crate::dispatch::{HomeCall, wire_pid};
+use crate::files::{Behind, Inode, changes};
+use crate::home::Request;
+use crate::system::System;
+use crate::thread::Answer;
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use machine::{Frame, FrameKind, PAGE_SIZE};
+use node::{Lane, PageTag};
+use wire::{BootId, Message, NodeId};
+
+/// Windows of a process at a time.
+const WINDOWS_MAX: usize = 8;
+/// Descriptors of a process that may be written behind at a time.
+const WRITERS_MAX: usize = 8;
+/// Descriptors whose last transfer is remembered.
+const ENDS_MAX: usize = 64;
+/// Frames kept for each descriptor that is written behind: a piece that begins and ends within
+/// pages needs two more than it brings.
+const SPARE: usize = 4;
+/// Room on the urgent lane that is left to others.
+const LANE_SPARE: usize = 64;
+
+struct LentWindow {
+    id: u32,
+    inode: Weak<Inode>,
+    version: u64,
+}
+
+/// What home has lent to the body of one process.
+#[derive(Default)]
+pub(crate) struct Lent {
+    epoch: u64,
+    windows: BTreeMap<u32, LentWindow>,
+    /// Spare frames, by descriptor that may be written behind.
+    writers: BTreeMap<u32, Vec<Frame>>,
+    /// Where the last transfer of a descriptor ended.
+    ends: BTreeMap<u32, u64>,
+    /// Pages that came and whose call has not.
+    staged: Vec<Frame>,
+}
+
+/// Pages that follow an answer.
+pub(crate) struct Following {
+    fd: u32,
+    window: u32,
+    from: u64,
+    count: u64,
+}
+
+/// Room for so much beside what files hold already.
+fn room_for(bytes: u64) -> bool {
+    let counts = machine::frame_counts();
+    let used = counts.by_kind[FrameKind::Cache as usize];
+    let wanted = bytes / PAGE + SPARE as u64;
+    used + wanted < counts.total / 2 && counts.free > 2 * wanted
+}
+
+impl System {
+    /// What is lent to the body of a process, in its present epoch.
+    fn lent_to(&mut self, pid: u32) -> Option<&mut Lent> {
+        let epoch = self.homes.get(&pid)?.record.gate().epoch();
+        let lent = self.lent.entry(pid).or_default();
+        if lent.epoch != epoch {
+            *lent = Lent {
+                epoch,
+                ..Lent::default()
+            };
+        }
+        Some(lent)
+    }
+
+    /// After a transfer of a body elsewhere: lends it what it seems to go on with.
+    pub(crate) fn lend(
+        &mut self,
+        pid: u32,
+        request: &Request,
+        answer: &mut Answer,
+    ) -> Option<Following> {
+        let fd = request.args[0] as u32;
+        let touch = Touch::of(request);
+        if let Some(lent) = self.lent.get_mut(&pid)
+            && !matches!(touch, Touch::Nothing | Touch::Cursor(_))
+        {
+            // The body has let go of it, too, when it sent this.
+            lent.windows.retain(|fd, _| !touch.concerns(*fd));
+            lent.writers.retain(|fd, _| !touch.concerns(*fd));
+        }
+        let moved = u64::try_from(answer.value).ok()?;
+        match request.number {
+            0 => self.lend_to_read(pid, fd, moved, answer),
+            1 => self.lend_to_write(pid, fd, None, answer),
+            18 => {
+                let end = request.args[3].saturating_add(moved);
+                self.lend_to_write(pid, fd, Some((request.args[3], end)), answer)
+            }
+            _ => None,
+        }
+    }
+
+    fn lend_to_read(
+        &mut self,
+        pid: u32,
+        fd: u32,
+        moved: u64,
+        answer: &mut Answer,
+    ) -> Option<Following> {
+        let file = self.homes.get(&pid)?.files.as_ref()?.lend_to_read(fd)?;
+        self.last_window = self.last_window % (super::WINDOWS - 1) + 1;
+        let window = self.last_window;
+        let lent = self.lent_to(pid)?;
+        let start = file.offset.saturating_sub(moved);
+        let goes_on = lent.goes_on(fd, start, file.offset);
+        if !goes_on && start != 0 {
+            return None;
+        }
+        let called_back = lent.make_room(fd);
+        let inode = Arc::downgrade(&file.inode);
+        let version = file.version;
+        lent.windows.insert(
+            fd,
+            LentWindow {
+                id: window,
+                inode,
+                version,
+            },
+        );
+        let from = file.offset / PAGE;
+        let count = match file.size > file.offset {
+            true => (file.size.div_ceil(PAGE) - from).min(FIRST_SPAN),
+            false => 0,
+        };
+        let grant = Grant {
+            fd,
+            window,
+            pages: count,
+            inode: file.inode.number(),
+            offset: file.offset,
+            size: file.size,
+        };
+        answer.buffers.set(LENT, grant.to_bytes());
+        if let Some(window) = called_back {
+            self.call_back(pid, window);
+        }
+        Some(Following {
+            fd,
+            window,
+            from,
+            count,
+        })
+    }
+
+    fn lend_to_write(
+        &mut self,
+        pid: u32,
+        fd: u32,
+        place: Option<(u64, u64)>,
+        answer: &mut Answer,
+    ) -> Option<Following> {
+        let file = self.homes.get(&pid)?.files.as_ref()?.lend_to_write(fd)?;
+        let moved = u64::try_from(answer.value).ok()?;
+        let (start, end) =
+            place.unwrap_or_else(|| (file.offset.saturating_sub(moved), file.offset));
+        let lent = self.lent_to(pid)?;
+        let goes_on = lent.goes_on(fd, start, end);
+        let full = lent.writers.len() >= WRITERS_MAX && !lent.writers.contains_key(&fd);
+        if !goes_on || full || !room_for(CREDIT) {
+            return None;
+        }
+        if !fill(lent.writers.entry(fd).or_default()) {
+            lent.writers.remove(&fd);
+            return None;
+        }
+        let grant = Grant {
+            fd,
+            window: 0,
+            pages: 0,
+            inode: file.inode.number(),
+            offset: file.offset,
+            size: file.size,
+        };
+        answer.buffers.set(LENT, grant.to_bytes());
+        None
+    }
+
+    /// Sends what follows an answer that has just been sent.
+    pub(crate) fn send_following(&mut self, pid: u32, following: &Following) {
+        let Following {
+            fd,
+            window,
+            from,
+            count,
+        } = *following;
+        if self.send_ahead(pid, fd, window, from, count) < count {
+            self.call_back(pid, window);
+        }
+    }
+
+    /// Sends pages of a window, as many as it may; returns how many.
+    fn send_ahead(&mut self, pid: u32, fd: u32, window: u32, from: u64, count: u64) -> u64 {
+        let Some(home) = self.homes.get(&pid) else {
+            return 0;
+        };
+        let gate = home.record.gate();
+        let (owner, epoch) = (gate.owner(), gate.epoch());
+        let Some(lent) = self.lent.get(&pid).filter(|lent| lent.epoch == epoch) else {
+            return 0;
+        };
+        let known = lent.windows.get(&fd).filter(|lent| lent.id == window);
+        let Some((inode, version)) =
+            known.and_then(|lent| Some((lent.inode.upgrade()?, lent.version)))
+        else {
+            return 0;
+        };
+        if owner == self.me || inode.version() != Some(version) {
+            return 0;
+        }
+        let room = self.net.urgent_room(owner).saturating_sub(LANE_SPARE) as u64;
+        let count = count.min(LAST_SPAN).min(room);
+        for sent in 0..count {
+            let index = from.saturating_add(sent);
+            let Ok(frame) = inode.copy_of_page(index) else {
+                return sent;
+            };
+            let page = file_page(window, index);
+            self.send_page(owner, Lane::Urgent, pid, epoch, page, frame);
+        }
+        count
+    }
+
+    /// Whether files have changed since lent windows were looked at.
+    pub(crate) fn owes_word(&self) -> bool {
+        !self.lent.is_empty() && changes() != self.changes_seen
+    }
+
+    /// Sends word of every lent window whose file has changed. Called before anything is sent.
+    pub(crate) fn call_back_changed(&mut self) {
+        if !self.owes_word() {
+            return;
+        }
+        #[cfg(test)]
+        if self.canary == Some(crate::cluster_tests::Canary::ChangesUntold) {
+            return;
+        }
+        self.changes_seen = changes();
+        let mut stale = Vec::new();
+        for (pid, lent) in &mut self.lent {
+            lent.windows.retain(|_, window| {
+                let inode = window.inode.upgrade();
+                // A file that is gone cannot change any more.
+                let fresh = inode.is_none_or(|inode| inode.version() == Some(window.version));
+                if !fresh {
+                    stale.push((*pid, window.id));
+                }
+                fresh
+            });
+        }
+        for (pid, window) in stale {
+            self.call_back(pid, window);
+        }
+    }
+
+    fn call_back(&mut self, pid: u32, window: u32) {
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
+        let gate = home.record.gate();
+        let (owner, epoch) = (gate.owner(), gate.epoch());
+        if self.lent.get(&pid).is_none_or(|lent| lent.epoch != epoch) || owner == self.me {
+            return;
+        }
+        let pid = wire_pid(pid);
+        // An owner that cannot be told has no way to learn of anything else, either.
+        let _ = self
+            .net
+            .send(self.now, owner, Message::Stale { pid, epoch, window });
+    }
+
+    /// A page that a guest has written came; its call comes behind it.
+    pub(crate) fn written_page(&mut self, from: NodeId, boot: BootId, tag: PageTag, frame: Frame) {
+        let Some(home) = self.homes.get(&tag.pid.0).filter(|home| home.lives()) else {
+            return;
+        };
+        if !home.record.gate().is_owner(from, boot, tag.epoch) {
+            return;
+        }
+        if let Some(lent) = self.lent_to(tag.pid.0)
+            && lent.staged.len() < TAIL / PAGE_SIZE
+        {
+            lent.staged.push(frame);
+        }
+    }
+}
+
+impl Lent {
+    /// Notes a transfer; whether it begins where the last one ended.
+    fn goes_on(&mut self, fd: u32, start: u64, end: u64) -> bool {
+        if self.ends.len() >= ENDS_MAX && !self.ends.contains_key(&fd) {
+            self.ends.clear();
+        }
+        self.ends.insert(fd, end) == Some(start)
+    }
+
+    /// Makes room for one more window; which one has to go.
+    fn make_room(&mut self, fd: u32) -> Option<u32> {
+        if self.windows.len() < WINDOWS_MAX || self.windows.contains_key(&fd) {
+            return None;
+        }
+        self.windows.pop_first().map(|(_, window)| window.id)
+    }
+}
+
+/// Completes the spare frames; false if there is no memory.
+fn fill(spare: &mut Vec<Frame>) -> bool {
+    while spare.len() < SPARE {
+        let Ok(frame) = Frame::zeroed(FrameKind::Cache) else {
+            return false;
+        };
+        spare.push(frame);
+    }
+    true
+}
+
+/// So many bytes were read ahead, and pages of the window are asked for: `(fd, window, bytes, from,
+/// count)`. The value is how many follow.
+pub(crate) fn ahead(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [fd, window, bytes, from, count, _] = call.args;
+    let (fd, pid) = (fd as u32, call.pid);
+    let now = call.system.fs.time(call.system.now);
+    if bytes > 0
+        && let Some(files) = call.home().files.as_ref()
+    {
+        files.read_elsewhere(fd, bytes, now);
+        let end = files.get(fd).map(|file| file.offset());
+        if let (Ok(end), Some(lent)) = (end, call.system.lent_to(pid)) {
+            lent.goes_on(fd, end, end);
+        }
+    }
+    Ok(call.system.send_ahead(pid, fd, window as u32, from, count))
+}
+
+/// Bytes were written behind: `(fd, length, offset or none)`, in the pages that came before or in
+/// buffer 1. One byte in [`LENT`] says whether to go on so.
+pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [fd, length, at, ..] = call.args;
+    let (fd, pid) = (fd as u32, call.pid);
+    let now = call.system.fs.time(call.system.now);
+    let lent = call.system.lent_to(pid).ok_or(Errno::ESRCH)?;
+    let pages = core::mem::take(&mut lent.staged);
+    let mut spare = lent.writers.remove(&fd).unwrap_or_default();
+    let bytes = call.inputs.get(1).unwrap_or(&[]);
+    let held = (pages.len() * PAGE_SIZE + bytes.len()) as u64;
+    if length == 0 || length > held {
+        return Err(Errno::EIO.into());
+    }
+    let home = call.home();
+    let root = home.who().is_root();
+    let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
+    let what = Behind {
+        at: (at != u64::MAX).then_some(at),
+        pages,
+        length: length as usize,
+        bytes: &bytes[..bytes.len().min(length as usize)],
+    };
+    let written = files.written_elsewhere(fd, what, &mut spare, (now, root));
+    let goes_on = files.lend_to_write(fd).is_some() && room_for(CREDIT) && fill(&mut spare);
+    if let Some(lent) = call.system.lent_to(pid)
+        && goes_on
+    {
+        lent.writers.insert(fd, spare);
+    }
+    call.outputs.set(LENT, alloc::vec![u8::from(goes_on)]);
+    match written {
+        Ok(written) if written as u64 == length => Ok(length),
+        written => {
+            let errno = written.err().unwrap_or(Errno::ENOSPC);
+            machine::log!(
+                "process {pid}: {length} bytes written away from home are lost: {errno:?}"
+            );
+            Err(errno.into())
+        }
+    }
+}

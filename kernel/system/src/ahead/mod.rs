@@ -1,0 +1,228 @@
+//! Files of the home node away from home: read ahead of demand, written behind it.
+//!
+//! Law: nobody can tell it from a file that is read and written at home. A process learns of others
+//! only by what home sends it, all of it on one ordered lane, and others learn of it only by what it
+//! sends home, all of it on another. So:
+//! * What home has sent ahead is true until home says something that comes behind a change: before
+//!   home sends anything at all it sends word (`Stale`) of every lent file that has changed since.
+//!   No writer waits for that: who reads the old contents before the word comes cannot know of the
+//!   write yet, and has read before it.
+//! * What a process has done here is a call that home executes in its place in the process's
+//!   sequence, only that the process does not wait for the answer. Before any other call of the
+//!   process leaves, everything that it has done leaves. It moves when all of it is answered.
+//! * Only calls are posted so that cannot fail: home has promised the room, and takes no promise back
+//!   for what was written already.
+//!
+//! Home lends (`lender`): a cursor only while its open file has no other handle, contents only of
+//! ordinary files that nobody has mapped to write to. The body holds (`holder`): pages from the cursor
+//! on (a window), and bytes that have not left yet (the tail).
+
+mod holder;
+mod lender;
+mod transfer;
+
+pub(crate) use lender::{Lent, ahead, behind};
+
+use crate::dispatch::{
+    CALL_AHEAD, CALL_BEHIND, CALL_CHECK_FD, CALL_EXEC_OPEN, CALL_EXEC_READ, CALL_MAP_FILE,
+    CALL_PAGE_IN, CALL_PENDING, CALL_RENAME, CALL_SET_TIMER, CALL_STOPPED, CALL_TAKE_SIGNAL,
+    CALL_THREAD, CALL_WAIT_SIGNAL,
+};
+use crate::home::Request;
+use abi::Errno;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use machine::{Frame, PAGE_SIZE};
+use wire::CALL_ARRIVED;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+/// In which buffer of an answer home says what it lends.
+pub(crate) const LENT: usize = 3;
+/// Page tags from here on name pages of files, not of memory.
+const FILE_PAGES: u64 = 1 << 63;
+/// The number of a window is in the tag above that of the page.
+const WINDOW_SHIFT: u32 = 44;
+/// Numbers of windows.
+const WINDOWS: u32 = 1 << (63 - WINDOW_SHIFT);
+/// Pages that come with the first word of a window, and most that are under way or unread.
+const FIRST_SPAN: u64 = 16;
+const LAST_SPAN: u64 = 128;
+/// Bytes that may have left without an answer.
+const CREDIT: u64 = 512 << 10;
+/// Bytes that leave together.
+const TAIL: usize = 128 << 10;
+/// So few bytes need no page to travel in.
+const INLINE: usize = 3 << 10;
+/// How long written bytes wait for company, ns; in tests so long that moves find them.
+const TAIL_NS: u64 = if cfg!(test) { 20_000_000 } else { 1_000_000 };
+/// Windows and writers of a body at most, whatever home says.
+const HELD_MAX: usize = 64;
+/// Nothing is written behind farther than this.
+const WRITTEN_MAX: u64 = 1 << 43;
+
+/// The tag of a page of a window, or of one that is written.
+fn file_page(window: u32, index: u64) -> u64 {
+    FILE_PAGES | u64::from(window % WINDOWS) << WINDOW_SHIFT | (index & 0xffff_ffff) << 12
+}
+
+/// Whether a page tag names a page of a file.
+pub(crate) fn is_file_page(page: u64) -> bool {
+    page & FILE_PAGES != 0
+}
+
+/// What home says about a descriptor that was just read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Grant {
+    fd: u32,
+    /// Zero: it may be written behind.
+    window: u32,
+    /// Pages that follow.
+    pages: u64,
+    inode: u64,
+    offset: u64,
+    size: u64,
+}
+
+impl Grant {
+    fn to_bytes(self) -> Vec<u8> {
+        let ids = u64::from(self.fd) << 32 | u64::from(self.window);
+        let words = [ids, self.pages, self.inode, self.offset, self.size];
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Grant> {
+        let words: &[[u8; 8]; 5] = bytes.as_chunks().0.try_into().ok()?;
+        let [ids, pages, inode, offset, size] = words.map(u64::from_le_bytes);
+        Some(Grant {
+            fd: (ids >> 32) as u32,
+            window: ids as u32,
+            pages,
+            inode,
+            offset,
+            size,
+        })
+    }
+}
+
+/// What a call may do to descriptors that home has lent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing that home does not say by itself.
+    #[default]
+    Nothing,
+    /// It moves the cursor of one.
+    Cursor(u32),
+    /// It may end one.
+    Descriptor(u32),
+    /// It may share, move or end any.
+    All,
+}
+
+impl Touch {
+    /// Of a call on its way home. What is not known to be harmless is not.
+    fn of(request: &Request) -> Touch {
+        let fd = request.args[0] as u32;
+        match request.number {
+            // read, write
+            0 | 1 => Touch::Cursor(fd),
+            // close, lseek
+            3 | 8 => Touch::Descriptor(fd),
+            // open, stat, fstat, lstat, poll, pread64, pwrite64, access, pipe
+            2 | 4 | 5 | 6 | 7 | 17 | 18 | 21 | 22 => Touch::Nothing,
+            // kill, getcwd, rename, mkdir, creat, unlink, readlink, getppid
+            62 | 79 | 82 | 83 | 85 | 87 | 89 | 110 => Touch::Nothing,
+            // getdents64, epoll_wait, tgkill, openat, mkdirat, newfstatat, unlinkat, readlinkat
+            217 | 232 | 234 | 257 | 258 | 262 | 263 | 267 => Touch::Nothing,
+            // faccessat, pipe2, statx, faccessat2
+            269 | 293 | 332 | 439 => Touch::Nothing,
+            CALL_ARRIVED | CALL_PAGE_IN | CALL_MAP_FILE | CALL_TAKE_SIGNAL | CALL_WAIT_SIGNAL
+            | CALL_PENDING | CALL_STOPPED | CALL_RENAME | CALL_SET_TIMER | CALL_THREAD
+            | CALL_EXEC_OPEN | CALL_EXEC_READ | CALL_AHEAD | CALL_BEHIND | CALL_CHECK_FD => {
+                Touch::Nothing
+            }
+            _ => Touch::All,
+        }
+    }
+
+    fn concerns(self, fd: u32) -> bool {
+        match self {
+            Touch::Nothing => false,
+            Touch::Cursor(one) | Touch::Descriptor(one) => one == fd,
+            Touch::All => true,
+        }
+    }
+}
+
+/// A call that has left and whose answer its thread does not wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Post {
+    pub(crate) seq: u64,
+    what: Posted,
+}
+
+impl Post {
+    /// Whether this is the number of the call.
+    pub(crate) fn is(&self, seq: u64) -> bool {
+        self.seq == seq
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Posted {
+    /// What was read is told, and so many pages more are asked for.
+    Read { fd: u32, window: u32, asked: u64 },
+    /// Bytes are written.
+    Written { fd: u32, inode: u64, bytes: u64 },
+}
+
+/// Pages of a file from its cursor on.
+struct Window {
+    id: u32,
+    inode: u64,
+    cursor: u64,
+    size: u64,
+    /// The page at the front.
+    first: u64,
+    pages: VecDeque<Frame>,
+    /// Pages before this are here or under way.
+    asked: u64,
+    /// How many pages may be under way or unread.
+    span: u64,
+    /// Bytes read that home does not know of.
+    unreported: u64,
+    /// Who waits until it can be read up to where.
+    waiters: Vec<(u32, u64)>,
+}
+
+/// A descriptor that may be written behind.
+struct Writer {
+    inode: u64,
+    /// Bytes that may still leave before an answer comes.
+    credit: u64,
+    waiters: Vec<u32>,
+    /// Home could not keep its promise.
+    failed: Option<Errno>,
+}
+
+/// Bytes written that have not left.
+struct Tail {
+    fd: u32,
+    inode: u64,
+    /// Where they begin; `None` is at the cursor.
+    at: Option<u64>,
+    pages: Vec<Frame>,
+    length: usize,
+    /// Who wrote last.
+    tid: u32,
+    due_ns: u64,
+}
+
+/// What a body holds of files of its home.
+#[derive(Default)]
+pub struct Ahead {
+    windows: BTreeMap<u32, Window>,
+    writers: BTreeMap<u32, Writer>,
+    /// Bytes read, by descriptor, of windows that are gone.
+    owed: Vec<(u32, u64)>,
+    tail: Option<Tail>,
+}
