@@ -31,6 +31,8 @@ pub(crate) const THREADS_MAX: usize = 1024;
 const RFLAGS_USER: u64 = 0x24_0dd5;
 /// `Head::flags`: stopped by a signal.
 const STOPPED: u32 = 1;
+/// `Head::flags`: where the kinds of memory barriers begin, 8 bits.
+const BARRIERS: u32 = 8;
 // Bits of `ThreadRecord::flags`.
 /// The thread is at a call that was wound back.
 const REWOUND: u32 = 1;
@@ -266,7 +268,7 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
     let head = Head {
         magic: MAGIC,
         version: VERSION,
-        flags: if body.stopped { STOPPED } else { 0 },
+        flags: if body.stopped { STOPPED } else { 0 } | u32::from(body.barriers) << BARRIERS,
         pid: body.pid,
         fpu_bytes: FpuState::size() as u32,
         area_count: records.areas.len() as u32,
@@ -389,7 +391,7 @@ pub(crate) fn decode(
     if head.pid != pid {
         return Err("descriptor of another process");
     }
-    if !all_zero(&head.reserved) || head.flags & !STOPPED != 0 {
+    if !all_zero(&head.reserved) || head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
         return Err("reserved bits of the descriptor are set");
     }
     let threads = threads(&mut rest, &head)?;
@@ -417,6 +419,7 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
     body.arriving = true;
     body.leader_status = head.leader_status;
     body.stopped = head.flags & STOPPED != 0;
+    body.barriers = (head.flags >> BARRIERS) as u8;
     body.actions.0 = head
         .actions
         .map(|[handler, flags, restorer, mask]| SignalAction {
@@ -467,6 +470,7 @@ mod tests {
     fn frozen() -> Frozen {
         let mut body = Body::new(PID, wire::NodeId(1));
         body.actions.0[9].handler = 0x40_2000;
+        body.barriers = 0x50;
         let mut first = Thread::new(PID, PID);
         first.registers.rip = 0x40_1000;
         first.registers.rsp = 0x7fff_0000;
@@ -498,6 +502,7 @@ mod tests {
         let back = decode(&bytes, PID, 5_000_000, 10).expect("valid");
         assert_eq!(back.body.actions, was.body.actions);
         assert_eq!(back.body.threads, was.body.threads);
+        assert_eq!((back.body.barriers, back.body.stopped), (0x50, false));
         assert_eq!(back.body.clock_ns(5_000_000), 1_010);
         for (back, was) in back.threads.iter().zip(&was.threads) {
             assert_eq!((back.tid, back.pid), (was.tid, PID));

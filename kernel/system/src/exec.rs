@@ -291,6 +291,7 @@ impl System {
         let body = self.body(pid);
         body.threads = BTreeSet::from([pid]);
         body.missing.clear();
+        body.barriers = 0;
         body.actions.reset_for_exec();
         self.start(pid, loaded.program, &loaded.name);
         let thread = self.thread(pid);

@@ -55,6 +55,7 @@ impl Body {
             freezing: false,
             wish: None,
             held: false,
+            barriers: 0,
             missing: BTreeSet::new(),
             arriving: false,
         }
@@ -68,6 +69,7 @@ impl Body {
             limits: parent.limits,
             clock_offset_ns: parent.clock_offset_ns,
             wall_offset_ns: parent.wall_offset_ns,
+            barriers: parent.barriers,
             missing: parent.missing.clone(),
             ..Body::new(pid, parent.home)
         }
