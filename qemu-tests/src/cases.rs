@@ -200,16 +200,40 @@ pub fn long() -> Vec<Case> {
             build: |name, lab| suites::busybox(name, lab, Way::Moved, &["*"]),
         },
         Case {
-            name: "long-programs-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::All),
+            name: "long-others-home",
+            build: |name, lab| programs(name, lab, Way::Home, Part::Others),
         },
         Case {
-            name: "long-programs-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::All),
+            name: "long-others-away",
+            build: |name, lab| programs(name, lab, Way::Away, Part::Others),
         },
         Case {
-            name: "long-programs-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::All),
+            name: "long-others-moved",
+            build: |name, lab| programs(name, lab, Way::Moved, Part::Others),
+        },
+        Case {
+            name: "long-python-home",
+            build: |name, lab| programs(name, lab, Way::Home, Part::Python),
+        },
+        Case {
+            name: "long-python-away",
+            build: |name, lab| programs(name, lab, Way::Away, Part::Python),
+        },
+        Case {
+            name: "long-python-moved",
+            build: |name, lab| programs(name, lab, Way::Moved, Part::Python),
+        },
+        Case {
+            name: "long-sqlite-home",
+            build: |name, lab| programs(name, lab, Way::Home, Part::Sqlite),
+        },
+        Case {
+            name: "long-sqlite-away",
+            build: |name, lab| programs(name, lab, Way::Away, Part::Sqlite),
+        },
+        Case {
+            name: "long-sqlite-moved",
+            build: |name, lab| programs(name, lab, Way::Moved, Part::Sqlite),
         },
         Case {
             name: "long-trace",

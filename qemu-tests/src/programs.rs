@@ -36,8 +36,12 @@ const LUA: &str = "/programs/lua";
 pub(crate) enum Part {
     /// What is quick, some of each program.
     Short,
-    /// All.
-    All,
+    /// All of sqlite's.
+    Sqlite,
+    /// All of Python's.
+    Python,
+    /// All of stress-ng's and Lua's, and bash.
+    Others,
 }
 
 /// What proves that a unit went well.
@@ -152,7 +156,7 @@ fn lua() -> Vec<Unit> {
 fn python(part: Part) -> Vec<Unit> {
     let modules: &[(&str, u32)] = match part {
         Part::Short => &[("test_mmap", 90)],
-        Part::All => &[
+        _ => &[
             ("test_mmap", 300),
             ("test_tempfile", 300),
             ("test_os", 600),
@@ -206,7 +210,7 @@ fn stress(part: Part) -> Vec<Unit> {
     ];
     let (factor, limit, taken) = match part {
         Part::Short => (1, 60, 11),
-        Part::All => (20, 600, STRESSORS.len()),
+        _ => (20, 600, STRESSORS.len()),
     };
     let one = |(name, options, operations): &(&str, &str, u32)| {
         let operations = operations * factor;
@@ -226,11 +230,18 @@ fn bash() -> Unit {
 }
 
 fn units(part: Part) -> Vec<Unit> {
-    let mut units = vec![bash()];
-    units.extend(stress(part));
-    units.extend(lua());
-    units.extend(python(part));
-    units.extend(sqlite(part));
+    let mut units = Vec::new();
+    if matches!(part, Part::Short | Part::Others) {
+        units.push(bash());
+        units.extend(stress(part));
+        units.extend(lua());
+    }
+    if matches!(part, Part::Short | Part::Python) {
+        units.extend(python(part));
+    }
+    if matches!(part, Part::Short | Part::Sqlite) {
+        units.extend(sqlite(part));
+    }
     units
 }
 
@@ -315,7 +326,7 @@ mod tests {
 
     #[test]
     fn every_unit_has_a_name_of_its_own_and_must_report() {
-        for part in [Part::Short, Part::All] {
+        for part in [Part::Short, Part::Sqlite, Part::Python, Part::Others] {
             let units = units(part);
             let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
             assert_eq!(names.len(), units.len());

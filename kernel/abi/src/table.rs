@@ -262,6 +262,7 @@ macro_rules! for_each_call {
             318 getrandom Local [Value, Value, Value];
             319 memfd_create File [Path, Value];
             322 execveat Split [Value, Value, Value, Value, Value];
+            324 membarrier Local [Value, Value, Value];
             325 mlock2 Local [Value, Value, Value];
             326 copy_file_range Split [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             327 preadv2 Split [Value, Value, Value, Value, Value, Value];

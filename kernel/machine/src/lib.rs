@@ -31,16 +31,16 @@ mod x86;
 #[cfg(target_os = "none")]
 pub use x86::{
     Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, TableHandle, allocate_vector,
-    boot_unix_ns, console_read, console_write, cpu_count, cpu_features, fence, frame_counts, idle,
-    kick, log_line, nap, now_ns, pci_read32, pci_write32, power_off, random_u64, run_user,
-    self_test, set_timer, start_cpus, this_cpu,
+    barrier, boot_unix_ns, console_read, console_write, cpu_count, cpu_features, fence,
+    frame_counts, idle, kick, log_line, nap, now_ns, pci_read32, pci_write32, power_off,
+    random_u64, run_user, self_test, set_timer, start_cpus, this_cpu,
 };
 
 #[cfg(not(target_os = "none"))]
 pub mod fake;
 #[cfg(not(target_os = "none"))]
 pub use fake::{
-    boot_unix_ns,
+    barrier, boot_unix_ns,
     console::{console_read, console_write, log_line},
     cpu_count,
     device::{Dma, Mmio, allocate_vector, fence, pci_read32, pci_write32},

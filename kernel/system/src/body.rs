@@ -170,6 +170,8 @@ pub struct Body {
     pub wish: Option<MoveWish>,
     /// Its threads stay at the user boundary until its own move has begun or failed.
     pub held: bool,
+    /// Kinds of memory barriers it has registered for (`membarrier`).
+    pub barriers: u8,
     /// Missing calls already told to the log for this program.
     pub missing: BTreeSet<u32>,
     /// Its first instruction in this epoch has not run yet.

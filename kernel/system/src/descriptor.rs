@@ -32,6 +32,8 @@ pub(crate) const THREADS_MAX: usize = 1024;
 const RFLAGS_USER: u64 = 0x24_0dd5;
 /// `Head::flags`: stopped by a signal.
 const STOPPED: u32 = 1;
+/// `Head::flags`: where the kinds of memory barriers begin, 8 bits.
+const BARRIERS: u32 = 8;
 // Bits of `ThreadRecord::flags`.
 /// The thread is at a call that was wound back.
 const REWOUND: u32 = 1;
@@ -273,7 +275,7 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
     let head = Head {
         magic: MAGIC,
         version: VERSION,
-        flags: if body.stopped { STOPPED } else { 0 },
+        flags: if body.stopped { STOPPED } else { 0 } | u32::from(body.barriers) << BARRIERS,
         pid: body.pid,
         fpu_bytes: FpuState::size() as u32,
         area_count: records.areas.len() as u32,
@@ -403,7 +405,7 @@ pub(crate) fn decode(
     if head.pid != pid {
         return Err("descriptor of another process");
     }
-    if !all_zero(&head.reserved) || head.flags & !STOPPED != 0 {
+    if !all_zero(&head.reserved) || head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
         return Err("reserved bits of the descriptor are set");
     }
     let threads = threads(&mut rest, &head)?;
@@ -465,6 +467,7 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
     body.arriving = true;
     body.leader_status = head.leader_status;
     body.stopped = head.flags & STOPPED != 0;
+    body.barriers = (head.flags >> BARRIERS) as u8;
     body.actions.0 = head
         .actions
         .map(|[handler, flags, restorer, mask]| SignalAction {
@@ -529,6 +532,7 @@ mod tests {
             setting,
         };
         body.cpu_timers.timers.insert(0, timer);
+        body.barriers = 0x50;
         let mut first = Thread::new(PID, PID);
         first.registers.rip = 0x40_1000;
         first.registers.rsp = 0x7fff_0000;
@@ -562,6 +566,7 @@ mod tests {
         assert_eq!(back.body.threads, was.body.threads);
         assert_eq!(back.body.cpu_timers, was.body.cpu_timers);
         assert!(back.body.watches_cpu);
+        assert_eq!((back.body.barriers, back.body.stopped), (0x50, false));
         assert_eq!(back.body.clock_ns(5_000_000), 1_010);
         for (back, was) in back.threads.iter().zip(&was.threads) {
             assert_eq!((back.tid, back.pid), (was.tid, PID));

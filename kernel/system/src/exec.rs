@@ -349,6 +349,7 @@ impl System {
         let body = self.body(pid);
         body.threads = BTreeSet::from([pid]);
         body.missing.clear();
+        body.barriers = 0;
         body.actions.reset_for_exec();
         body.cpu_timers.timers.clear();
         body.watch_cpu();

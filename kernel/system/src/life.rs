@@ -60,6 +60,7 @@ impl Body {
             freezing: false,
             wish: None,
             held: false,
+            barriers: 0,
             missing: BTreeSet::new(),
             arriving: false,
             ahead: Ahead::default(),
@@ -74,6 +75,7 @@ impl Body {
             limits: parent.limits,
             clock_offset_ns: parent.clock_offset_ns,
             wall_offset_ns: parent.wall_offset_ns,
+            barriers: parent.barriers,
             missing: parent.missing.clone(),
             ..Body::new(pid, parent.home)
         };

@@ -61,7 +61,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 84] = [
+const PROBES: [(&str, Probe); 85] = [
     ("arguments", exec::arguments),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
@@ -135,6 +135,7 @@ const PROBES: [(&str, Probe); 84] = [
     ("sparse", memory::sparse),
     ("spawn", exec::spawn),
     ("system", system::names),
+    ("thread-barriers", threads::barriers),
     ("thread-blocked", threads::blocked),
     ("thread-channels", threads::channels),
     ("thread-come-and-go", threads::come_and_go),

@@ -5,11 +5,13 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Barrier, Condvar, Mutex, RwLock};
 use std::thread::{scope, spawn};
 use std::time::{Duration, Instant};
+
+use rt::system::membarrier;
 
 use crate::moves::{Moves, go};
 use crate::{Doing, Verdict, ensure};
@@ -44,6 +46,36 @@ pub(crate) fn mutex(moves: &mut Moves) -> Verdict {
         })?;
         let sum = *counter.lock().expect("nobody panics");
         ensure!(sum == THREADS * steps, "{THREADS} threads counted to {sum}");
+    }
+    Ok(())
+}
+
+/// One of two threads that announce themselves and look for the other makes a barrier for both: at least one
+/// sees the other. The process stays registered for it.
+pub(crate) fn barriers(moves: &mut Moves) -> Verdict {
+    const EXPEDITED: i32 = 8;
+    const REGISTER: i32 = 16;
+    const EPERM: i32 = 1;
+    ensure!(membarrier(EXPEDITED) == EPERM, "a barrier unregistered");
+    ensure!(membarrier(REGISTER) == 0, "cannot register");
+    while moves.more() {
+        for round in 0..100 {
+            let (one, other) = (AtomicBool::new(false), AtomicBool::new(false));
+            let seen = scope(|scope| {
+                let quick = scope.spawn(|| {
+                    one.store(true, Ordering::Relaxed);
+                    compiler_fence(Ordering::SeqCst);
+                    other.load(Ordering::Relaxed)
+                });
+                other.store(true, Ordering::Relaxed);
+                let done = membarrier(EXPEDITED);
+                let sees = one.load(Ordering::Relaxed);
+                (done, sees, quick.join().expect("it does not panic"))
+            });
+            ensure!(seen.0 == 0, "round {round}: error {}", seen.0);
+            ensure!(seen.1 || seen.2, "round {round}: neither sees the other");
+        }
+        moves.point()?;
     }
     Ok(())
 }

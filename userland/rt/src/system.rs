@@ -118,6 +118,13 @@ pub fn unknown_call() -> i32 {
     errno_of(unsafe { libc::syscall(4000) })
 }
 
+/// membarrier(2) without flags: its `errno`, 0 when it was done.
+#[must_use]
+pub fn membarrier(command: i32) -> i32 {
+    // SAFETY: numbers only.
+    errno_of(unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) })
+}
+
 fn errno_of(result: libc::c_long) -> i32 {
     if result < 0 {
         io::Error::last_os_error().raw_os_error().unwrap_or(0)

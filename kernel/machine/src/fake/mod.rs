@@ -164,6 +164,9 @@ pub fn take_kicked() -> u64 {
     MACHINE.with(|machine| machine.kicked.take())
 }
 
+/// The fake's processors are never in user mode at the same time.
+pub fn barrier() {}
+
 /// How many processors run.
 pub fn cpu_count() -> usize {
     MACHINE.with(|machine| machine.cpus.get())

@@ -32,7 +32,7 @@ pub use device::{Dma, Mmio, fence, pci_read32, pci_write32};
 pub use frame::{Frame, frame_counts};
 pub use paging::{Mapping, PageIter, PageTable, TableHandle};
 pub use panic::power_off;
-pub use peers::{cpu_count, this_cpu};
+pub use peers::{barrier, cpu_count, this_cpu};
 pub use self_test::self_test;
 pub use smp::start_cpus;
 pub use time::{boot_unix_ns, idle, nap, now_ns, random_u64, set_timer};

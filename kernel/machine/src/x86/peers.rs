@@ -113,6 +113,17 @@ pub(crate) fn may_walk(root: u64, stamp: u64) -> bool {
     })
 }
 
+/// Makes every other CPU that is in user mode pass through the kernel, which orders all that it has read and
+/// written there; when this returns, it has.
+pub fn barrier() {
+    for (_, peer) in others() {
+        match peer.active.load(Ordering::SeqCst) {
+            0 => {}
+            root => expel(root),
+        }
+    }
+}
+
 /// Makes every other CPU leave user mode that is there in this address space, and waits until it
 /// has. The address space has its new stamp: who enters again flushes first.
 pub(crate) fn expel(root: u64) {

@@ -110,6 +110,38 @@ pub fn getcpu(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
+/// membarrier(2): the others pass through the kernel, whatever kind of barrier it is.
+pub fn membarrier(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const QUERY: u32 = 0;
+    const GLOBAL: u32 = 1;
+    const GLOBAL_EXPEDITED: u32 = 2;
+    const REGISTER_GLOBAL_EXPEDITED: u32 = 4;
+    const PRIVATE_EXPEDITED: u32 = 8;
+    const REGISTER_PRIVATE_EXPEDITED: u32 = 0x10;
+    const PRIVATE_EXPEDITED_SYNC_CORE: u32 = 0x20;
+    const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: u32 = 0x40;
+    let (command, flags) = (call.args[0] as u32, call.args[1] as u32);
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    match command {
+        QUERY => return Ok(0x7f),
+        GLOBAL | GLOBAL_EXPEDITED => machine::barrier(),
+        REGISTER_GLOBAL_EXPEDITED
+        | REGISTER_PRIVATE_EXPEDITED
+        | REGISTER_PRIVATE_EXPEDITED_SYNC_CORE => call.body().barriers |= command as u8,
+        PRIVATE_EXPEDITED | PRIVATE_EXPEDITED_SYNC_CORE => {
+            // The registration of a kind is the bit above it.
+            if u32::from(call.body().barriers) & command << 1 == 0 {
+                return Err(Errno::EPERM.into());
+            }
+            machine::barrier();
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
 // ---- scheduling: everybody in turn ---------------------------------------------------------------
 
 const SCHED_FIFO: u64 = 1;
