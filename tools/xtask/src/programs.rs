@@ -29,9 +29,9 @@ const LUA: [(&str, &str); 3] = [
 
 /// A folder with the programs, for an image and for this machine.
 pub(crate) fn folder(set: Set) -> Result<PathBuf, Error> {
-    let (name, fill): (_, fn(&Path) -> Result<(), Error>) = match set {
-        Set::Sqlite => ("sqlite-programs", sqlite),
-        Set::Lua => ("lua-programs", lua),
+    let name = match set {
+        Set::Sqlite => "sqlite-programs",
+        Set::Lua => "lua-programs",
     };
     let ready = suites::folder().join(name);
     if ready.is_dir() {
@@ -40,7 +40,10 @@ pub(crate) fn folder(set: Set) -> Result<PathBuf, Error> {
     let fresh = suites::folder().join(format!("{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh).map_err(Error::file("create", &fresh))?;
-    fill(&fresh)?;
+    match set {
+        Set::Sqlite => sqlite(&fresh)?,
+        Set::Lua => lua(&fresh)?,
+    }
     fs::rename(&fresh, &ready).map_err(Error::file("create", &ready))?;
     Ok(ready)
 }
