@@ -8,7 +8,7 @@ use std::io::{Read, Write, pipe};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rt::events::{Set, counter, process, signal_timer, signals, timer};
+use rt::events::{Set, counter, process, send, signal_timer, signals, timer};
 use rt::process::{Ended, kill, start, wait_for};
 
 use crate::moves::{Moves, go, tell};
@@ -204,6 +204,10 @@ pub(crate) fn pidfd(moves: &mut Moves) -> Verdict {
         })
         .doing("fork")?;
         let handle = process(child).doing("pidfd_open")?;
+        let directory = std::fs::File::open(format!("/proc/{child}")).doing("open")?;
+        for by in [handle.as_fd(), directory.as_fd()] {
+            send(by, 0).doing("pidfd_send_signal")?;
+        }
         let early = rt::files::poll(handle.as_fd(), 0).doing("poll")?;
         ensure!(early.is_none(), "the child is over before it has ended");
         let ready = moves.while_blocked(
@@ -217,6 +221,9 @@ pub(crate) fn pidfd(moves: &mut Moves) -> Verdict {
         );
         let ended = wait_for(child).doing("wait")?;
         ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+        for by in [handle.as_fd(), directory.as_fd()] {
+            ensure!(send(by, 0).is_err(), "who is gone was sent a signal");
+        }
         drop(writer);
         let end = reader.read(&mut [0]).doing("read")?;
         ensure!(end == 0, "the pipe has more");

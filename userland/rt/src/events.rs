@@ -111,6 +111,25 @@ pub fn process(pid: i32) -> io::Result<OwnedFd> {
     owned(libc::c_int::try_from(fd).unwrap_or(-1))
 }
 
+/// Sends a signal to the process of a descriptor (pidfd_send_signal(2)).
+///
+/// # Errors
+/// What pidfd_send_signal(2) says.
+pub fn send(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the only pointer is null, which is allowed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    crate::check(libc::c_int::try_from(result).unwrap_or(-1))?;
+    Ok(())
+}
+
 /// A set of descriptors (epoll(7)).
 #[derive(Debug)]
 pub struct Set(OwnedFd);

@@ -8,6 +8,7 @@ use super::locks::identity;
 use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
 use super::objects::{Asker, Object, ProcessHandle};
 use super::pipe::{Patience, PipeEnd, Side};
+use super::proc::ProcNode;
 use super::tree::FileSystem;
 use super::tty::End;
 use super::{MAX_DESCRIPTORS, USUAL_DESCRIPTORS};
@@ -253,6 +254,14 @@ impl OpenFile {
     pub fn process(&self) -> Option<&ProcessHandle> {
         match self.inode.node() {
             Node::Object(Object::Process(process)) => Some(process),
+            _ => None,
+        }
+    }
+
+    /// The process whose directory in /proc it is, if it is one: `pidfd_send_signal` takes that too.
+    pub fn process_directory(&self) -> Option<u32> {
+        match self.inode.node() {
+            Node::Proc(ProcNode::Process(pid)) if self.flags() & O_PATH == 0 => Some(*pid),
             _ => None,
         }
     }

@@ -39,8 +39,12 @@ pub fn pidfd_send_signal(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if flags as u32 != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let (pid, _) = call.handle(fd)?;
-    let pid = pid.ok_or(Errno::ESRCH)?;
+    let directory = call.open_file(fd)?.process_directory();
+    let pid = match directory.filter(|pid| call.system.homes.contains_key(pid)) {
+        Some(pid) => pid,
+        None if directory.is_some() => return Err(Errno::ESRCH.into()),
+        None => call.handle(fd)?.0.ok_or(Errno::ESRCH)?,
+    };
     call.check_input(2)?;
     let info = match call.inputs.get(2) {
         None => info_of(call, signal & 0xffff_ffff, SI_USER)?,

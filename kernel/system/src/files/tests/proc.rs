@@ -78,6 +78,16 @@ fn contents_are_one_snapshot_until_the_start_is_read_again() {
 #[test]
 fn links_of_processes() {
     let mut node = Node::new(&[]);
+    let directory = node.open("/proc/self", 0o200_000);
+    let process = |node: &Node, fd: u64| {
+        let file = node.state.get(fd as u32).expect("it is open");
+        file.process_directory()
+    };
+    assert_eq!(process(&node, directory), Some(7));
+    let other = node.open("/proc", 0o200_000);
+    assert_eq!(process(&node, other), None);
+    node.close(other);
+    node.close(directory);
     let readlink = |node: &mut Node, path: &str| {
         let args = [In(path.as_bytes()), Out(99), N(99)];
         node.call(calls::readlink, &args)
