@@ -170,6 +170,8 @@ pub(super) enum ProcNode {
     Descriptor(u32, u32),
     Infos(u32),
     Tasks(u32),
+    /// A thread: process and thread. What the process shows, without its threads.
+    Task(u32, u32),
     Cluster,
     /// A directory below the root, by its path.
     Folder(&'static str),
@@ -374,11 +376,11 @@ impl Viewer<'_> {
                     _ => find(&GLOBAL, name).map(|file| ProcNode::Entry(ProcEntry::Global(file))),
                 }
             }
-            ProcNode::Process(pid) if self.view.exists(pid) => {
+            ProcNode::Process(pid) | ProcNode::Task(pid, _) if self.view.exists(pid) => {
                 match name {
                     b"fd" => return Some(ProcNode::Descriptors(pid)),
                     b"fdinfo" => return Some(ProcNode::Infos(pid)),
-                    b"task" => return Some(ProcNode::Tasks(pid)),
+                    b"task" if node == ProcNode::Process(pid) => return Some(ProcNode::Tasks(pid)),
                     _ => {}
                 }
                 find(&PROCESS, name).map(|file| ProcNode::Entry(ProcEntry::Process(pid, file)))
@@ -397,7 +399,7 @@ impl Viewer<'_> {
             ProcNode::Tasks(pid) => {
                 let tid = number(name)?;
                 let known = tid == pid || self.view.threads(pid).contains(&tid);
-                known.then_some(ProcNode::Process(pid))
+                known.then_some(ProcNode::Task(pid, tid))
             }
             ProcNode::Folder(folder) => {
                 let mut all = settings(folder);
@@ -448,10 +450,13 @@ impl Viewer<'_> {
                     );
                 }
             }
-            ProcNode::Process(pid) if self.view.exists(pid) => {
+            ProcNode::Process(pid) | ProcNode::Task(pid, _) if self.view.exists(pid) => {
                 add(3, b"fd", ProcNode::Descriptors(pid));
                 add(4, b"fdinfo", ProcNode::Infos(pid));
-                add(5, b"task", ProcNode::Tasks(pid));
+                // Or a walk through the tree would never end.
+                if node == ProcNode::Process(pid) {
+                    add(5, b"task", ProcNode::Tasks(pid));
+                }
                 for (cookie, (name, file)) in (6..).zip(PROCESS) {
                     let child = ProcNode::Entry(ProcEntry::Process(pid, file));
                     add(cookie, name.as_bytes(), child);
@@ -484,7 +489,7 @@ impl Viewer<'_> {
                     add(
                         FIRST_PID_COOKIE + u64::from(tid),
                         name.as_bytes(),
-                        ProcNode::Process(pid),
+                        ProcNode::Task(pid, tid),
                     );
                 }
             }
@@ -543,6 +548,7 @@ impl ProcNode {
             | ProcNode::Descriptors(pid)
             | ProcNode::Infos(pid)
             | ProcNode::Tasks(pid)
+            | ProcNode::Task(pid, _)
             | ProcNode::Descriptor(pid, _)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(pid),
             _ => None,
@@ -604,6 +610,8 @@ impl ProcNode {
             ProcNode::Descriptors(pid) => of(pid, 2),
             ProcNode::Infos(pid) => of(pid, 3),
             ProcNode::Tasks(pid) => of(pid, 4),
+            // Threads have their numbers from where processes have theirs.
+            ProcNode::Task(_, tid) => of(tid, 5),
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(fd))) => {
                 of(pid, 0x8000 + u64::from(fd % 0x8000))
             }
@@ -645,6 +653,7 @@ impl ProcNode {
             | ProcNode::Tasks(pid)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(ProcNode::Process(pid)),
             ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
+            ProcNode::Task(pid, _) => Some(ProcNode::Tasks(pid)),
             ProcNode::Entry(ProcEntry::Cluster(_)) => Some(ProcNode::Cluster),
         }
     }
@@ -656,6 +665,7 @@ impl ProcNode {
             ProcNode::Descriptors(pid) => format!("/{pid}/fd").into_bytes(),
             ProcNode::Infos(pid) => format!("/{pid}/fdinfo").into_bytes(),
             ProcNode::Tasks(pid) => format!("/{pid}/task").into_bytes(),
+            ProcNode::Task(pid, tid) => format!("/{pid}/task/{tid}").into_bytes(),
             ProcNode::Folder("") => b"/sys".to_vec(),
             ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),
             ProcNode::Cluster => b"/cluster".to_vec(),

@@ -111,3 +111,21 @@ fn links_of_processes() {
     assert_eq!(node.read(again, 9).bytes(1), b"code");
     assert_eq!(readlink(&mut node, "/proc/300/fd/0").errno(), Errno::ENOENT);
 }
+
+#[test]
+fn a_walk_through_the_threads_comes_to_an_end() {
+    let mut node = Node::new(&[]);
+    let has = |names: Vec<String>, name: &str| names.iter().any(|known| known == name);
+    assert!(has(node.list("/proc/7", 9999), "task"));
+    assert!(!has(node.list("/proc/7/task/7", 9999), "task"));
+    assert!(has(node.list("/proc/7/task/7", 9999), "status"));
+    let inside = node.path_call(calls::stat, "/proc/7/task/7/task").errno();
+    assert_eq!(inside, Errno::ENOENT);
+    assert_ne!(
+        node.lstat("/proc/7").inode,
+        node.lstat("/proc/7/task/7").inode
+    );
+    node.path_call(calls::chdir, "/proc/7/task/7/..").ok();
+    let there = node.call(calls::getcwd, &[Out(99), N(99)]).bytes(0);
+    assert_eq!(there, b"/proc/7/task\0");
+}
