@@ -166,7 +166,9 @@ impl Checker {
                     let Some(system) = &machine.system else {
                         continue;
                     };
-                    let Some(body) = system.bodies.get(&home.pid) else {
+                    // The first process of every node has the same number.
+                    let body = system.bodies.get(&home.pid);
+                    let Some(body) = body.filter(|body| body.home == home_system.me) else {
                         continue;
                     };
                     // A node that has not heard of home's death may keep the old boot's process.

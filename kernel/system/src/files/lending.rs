@@ -1,9 +1,11 @@
 //! Files whose contents are elsewhere for a while: what may be, and what comes of it.
 //!
 //! Law: only ordinary files whose every change is known here are lent. The cursor of an open file
-//! that has one handle belongs to whoever has lent it: nobody else can look at it in between.
+//! that has one handle belongs to whoever has lent it: nobody else can look at it in between. While
+//! anybody watches files (inotify(7)) nothing is lent, as every read would have to be told.
 
 use super::inode::InodeRef;
+use super::objects::notify::{IN_ACCESS, IN_MODIFY};
 use super::open::{FileState, OpenFile};
 use super::storage::PageError;
 use abi::Errno;
@@ -46,10 +48,8 @@ pub(crate) struct Behind<'a> {
 
 fn lendable(file: &OpenFile) -> Option<Lendable> {
     let inode = file.inode();
-    let (size, version) = {
-        let data = inode.data()?;
-        (data.size(), data.version()?)
-    };
+    let version = inode.version()?;
+    let size = inode.data()?.size();
     let offset = file.offset();
     let usual = file.flags() & (O_PATH | O_DSYNC) == 0;
     (usual && size <= LENT_MAX && offset <= LENT_MAX).then(|| Lendable {
@@ -88,6 +88,7 @@ impl FileState {
             cursor.offset = cursor.offset.saturating_add(count).min(i64::MAX as u64);
             drop(cursor);
             row.file.was_read(now);
+            row.file.inode().tell(IN_ACCESS);
         }
     }
 
@@ -140,6 +141,7 @@ impl FileState {
             return Err(Errno::ENOSPC);
         }
         inode.touch(now);
+        inode.tell(IN_MODIFY);
         if !root {
             inode.lose_set_ids();
         }
@@ -153,7 +155,8 @@ impl FileState {
 impl super::Inode {
     /// Tells the contents of a file from those before and after; `None` if it is not to be lent.
     pub(crate) fn version(&self) -> Option<u64> {
-        self.data()?.version()
+        let version = self.data()?.version();
+        version.filter(|_| !self.is_watched())
     }
 
     /// What a page holds now.

@@ -54,6 +54,11 @@ const F_SEAL_EXEC: u32 = 0x20;
 /// only when this has moved.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
+/// What is lent has to be looked at, though no contents have changed.
+pub(super) fn look_at_lent() {
+    CHANGES.fetch_add(1, Ordering::Relaxed);
+}
+
 /// See [`CHANGES`].
 pub(crate) fn changes() -> u64 {
     CHANGES.load(Ordering::Relaxed)

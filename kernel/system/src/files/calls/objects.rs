@@ -290,7 +290,10 @@ pub fn inotify_add_watch(call: &mut FileCall) -> CallResult {
         return Err(Errno::ENOTDIR.into());
     }
     call.who.check(&inode, READ)?;
-    Ok(watcher.watch(&inode, mask)? as u64)
+    let watch = watcher.watch(&inode, mask)?;
+    // Reads elsewhere are told from now on, and so are not made from what is lent.
+    super::super::storage::look_at_lent();
+    Ok(watch as u64)
 }
 
 /// `inotify_rm_watch(fd, wd)`.

@@ -131,3 +131,26 @@ fn what_was_promised_fits() {
     assert!(file[..1000].iter().all(|&byte| byte == 0));
     assert!(file[1000..].iter().all(|&byte| byte == 7) && file.len() == 1000 + 3 * PAGE_SIZE);
 }
+
+/// Somebody who watches files is told of every read and write, also of those elsewhere.
+#[test]
+fn nothing_is_lent_while_files_are_watched() {
+    let mut node = Node::new(&[]);
+    node.put_file("/f", b"some bytes");
+    let fd = node.open("/f", 2);
+    assert!(node.state.lend_to_read(fd as u32).is_some());
+    let before = crate::files::changes();
+    let watcher = node.call(calls::inotify_init1, &[N(0o4000)]).ok();
+    let args = [N(watcher), In(b"/f"), N(3)];
+    node.call(calls::inotify_add_watch, &args).ok();
+    assert!(
+        crate::files::changes() > before,
+        "lent windows are looked at"
+    );
+    assert_eq!(version(&node, fd), None);
+    assert!(node.state.lend_to_read(fd as u32).is_none());
+    assert!(node.state.lend_to_write(fd as u32).is_none());
+    assert_eq!(node.read(watcher, 100).errno(), Errno::EAGAIN);
+    node.state.read_elsewhere(fd as u32, 5, Default::default());
+    assert_eq!(node.read(watcher, 100).bytes(1)[4..8], [1, 0, 0, 0]);
+}
