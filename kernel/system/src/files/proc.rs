@@ -71,6 +71,18 @@ pub enum ProcessFile {
     Fd(u32),
 }
 
+/// A file of one thread.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[expect(
+    missing_docs,
+    reason = "each variant is the file of that name in /proc/PID/task/TID"
+)]
+pub enum ThreadFile {
+    Stat,
+    Status,
+    Comm,
+}
+
 /// A file about the cluster.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[expect(
@@ -94,6 +106,8 @@ pub enum ProcEntry {
     Global(GlobalFile),
     /// `/proc/PID/NAME`.
     Process(u32, ProcessFile),
+    /// `/proc/PID/task/TID/NAME`, for what a thread has of its own.
+    Thread(u32, u32, ThreadFile),
     /// `/proc/cluster/NAME`.
     Cluster(ClusterFile),
 }
@@ -160,6 +174,8 @@ pub(super) enum ProcNode {
     Descriptor(u32, u32),
     Infos(u32),
     Tasks(u32),
+    /// A thread, by process and number.
+    Task(u32, u32),
     Cluster,
     /// A directory below the root, by its path.
     Folder(&'static str),
@@ -262,6 +278,12 @@ const PROCESS: [(&str, ProcessFile); 24] = [
     ("loginuid", ProcessFile::Loginuid),
 ];
 
+const THREAD: [(&str, ThreadFile); 3] = [
+    ("stat", ThreadFile::Stat),
+    ("status", ThreadFile::Status),
+    ("comm", ThreadFile::Comm),
+];
+
 const CLUSTER: [(&str, ClusterFile); 7] = [
     ("nodes", ClusterFile::Nodes),
     ("self", ClusterFile::SelfNode),
@@ -337,7 +359,15 @@ impl Viewer<'_> {
             ProcNode::Tasks(pid) => {
                 let tid = number(name)?;
                 let known = tid == pid || self.view.threads(pid).contains(&tid);
-                known.then_some(ProcNode::Process(pid))
+                known.then_some(ProcNode::Task(pid, tid))
+            }
+            ProcNode::Task(pid, tid) if self.view.exists(pid) => {
+                match (name, find(&THREAD, name)) {
+                    // Threads are not in the directories of threads.
+                    (b"task", _) => None,
+                    (_, Some(file)) => Some(ProcNode::Entry(ProcEntry::Thread(pid, tid, file))),
+                    _ => self.child(ProcNode::Process(pid), name),
+                }
             }
             ProcNode::Folder(folder) => {
                 let mut all = settings(folder);
@@ -420,8 +450,20 @@ impl Viewer<'_> {
                     add(
                         FIRST_PID_COOKIE + u64::from(tid),
                         name.as_bytes(),
-                        ProcNode::Process(pid),
+                        ProcNode::Task(pid, tid),
                     );
+                }
+            }
+            ProcNode::Task(pid, tid) if self.view.exists(pid) => {
+                add(3, b"fd", ProcNode::Descriptors(pid));
+                add(4, b"fdinfo", ProcNode::Infos(pid));
+                for (cookie, (name, file)) in (6..).zip(PROCESS) {
+                    let own = find(&THREAD, name.as_bytes());
+                    let entry = match own {
+                        Some(own) => ProcEntry::Thread(pid, tid, own),
+                        None => ProcEntry::Process(pid, file),
+                    };
+                    add(cookie, name.as_bytes(), ProcNode::Entry(entry));
                 }
             }
             ProcNode::Folder(folder) => {
@@ -473,8 +515,9 @@ impl ProcNode {
             | ProcNode::Descriptors(pid)
             | ProcNode::Infos(pid)
             | ProcNode::Tasks(pid)
+            | ProcNode::Task(pid, _)
             | ProcNode::Descriptor(pid, _)
-            | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(pid),
+            | ProcNode::Entry(ProcEntry::Process(pid, _) | ProcEntry::Thread(pid, ..)) => Some(pid),
             _ => None,
         }
     }
@@ -493,10 +536,11 @@ impl ProcNode {
     /// Type and permission bits.
     pub(super) fn mode(self) -> u32 {
         use ClusterFile::{Control, Observer, Ping, Policy};
-        use ProcessFile::{CantMove, Environ, Goto, OomScoreAdj};
+        use ProcessFile::{CantMove, Comm, Environ, Goto, OomScoreAdj};
         match self {
             node if node.is_link() => S_IFLNK | 0o777,
-            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove | OomScoreAdj))
+            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove | OomScoreAdj | Comm))
+            | ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {
                 S_IFREG | 0o644
             }
@@ -532,6 +576,8 @@ impl ProcNode {
             ProcNode::Descriptors(pid) => of(pid, 2),
             ProcNode::Infos(pid) => of(pid, 3),
             ProcNode::Tasks(pid) => of(pid, 4),
+            ProcNode::Task(_, tid) => of(tid, 5),
+            ProcNode::Entry(ProcEntry::Thread(_, tid, file)) => of(tid, 8 + file as u64),
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(fd))) => {
                 of(pid, 0x8000 + u64::from(fd % 0x8000))
             }
@@ -568,6 +614,8 @@ impl ProcNode {
             | ProcNode::Infos(pid)
             | ProcNode::Tasks(pid)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(ProcNode::Process(pid)),
+            ProcNode::Task(pid, _) => Some(ProcNode::Tasks(pid)),
+            ProcNode::Entry(ProcEntry::Thread(pid, tid, _)) => Some(ProcNode::Task(pid, tid)),
             ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
             ProcNode::Entry(ProcEntry::Cluster(_)) => Some(ProcNode::Cluster),
         }
@@ -580,6 +628,7 @@ impl ProcNode {
             ProcNode::Descriptors(pid) => format!("/{pid}/fd").into_bytes(),
             ProcNode::Infos(pid) => format!("/{pid}/fdinfo").into_bytes(),
             ProcNode::Tasks(pid) => format!("/{pid}/task").into_bytes(),
+            ProcNode::Task(pid, tid) => format!("/{pid}/task/{tid}").into_bytes(),
             ProcNode::Folder("") => b"/sys".to_vec(),
             ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),
             ProcNode::Cluster => b"/cluster".to_vec(),
