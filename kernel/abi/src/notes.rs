@@ -93,15 +93,13 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     ("renameat2", "no RENAME_WHITEOUT"),
     ("rseq", "always ENOSYS: libraries cope"),
-    ("sched_getaffinity", "all processors of the node"),
-    ("sched_getscheduler", "of the caller itself; SCHED_OTHER"),
     (
         "sched_setaffinity",
-        "of the caller itself; a processor must be in the set, which is not kept to",
+        "on a node without any of the processors of the set, all of them",
     ),
     (
         "sched_setscheduler",
-        "of the caller itself; SCHED_OTHER, SCHED_BATCH, SCHED_IDLE; EPERM for real-time policies",
+        "kept and told; turns are of the same length whatever the policy",
     ),
     (
         "sendmsg",
@@ -139,7 +137,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "timer_create",
-        "CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI; no CPU time",
+        "CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CPU time of the caller's process and threads",
     ),
     (
         "timerfd_settime",

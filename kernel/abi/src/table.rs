@@ -147,13 +147,13 @@ macro_rules! for_each_call {
             138 fstatfs File [Value, Out(Fixed(120))];
             140 getpriority Home [Value, Value];
             141 setpriority Home [Value, Value, Value];
-            142 sched_setparam Local [Value, Value];
-            143 sched_getparam Local [Value, Value];
-            144 sched_setscheduler Local [Value, Value, Value];
-            145 sched_getscheduler Local [Value];
+            142 sched_setparam Home [Value, MaybeIn(Fixed(4))];
+            143 sched_getparam Home [Value, MaybeOut(Fixed(4))];
+            144 sched_setscheduler Home [Value, Value, MaybeIn(Fixed(4))];
+            145 sched_getscheduler Home [Value];
             146 sched_get_priority_max Local [Value];
             147 sched_get_priority_min Local [Value];
-            148 sched_rr_get_interval Local [Value, Value];
+            148 sched_rr_get_interval Home [Value, Out(Fixed(16))];
             149 mlock Local [Value, Value];
             150 munlock Local [Value, Value];
             151 mlockall Local [Value];
@@ -184,8 +184,8 @@ macro_rules! for_each_call {
             200 tkill Home [Value, Value];
             201 time Local [Value];
             202 futex Local [Value, Value, Value, Value, Value, Value];
-            203 sched_setaffinity Local [Value, Value, Value];
-            204 sched_getaffinity Local [Value, Value, Value];
+            203 sched_setaffinity Split [Value, Value, Value];
+            204 sched_getaffinity Split [Value, Value, Value];
             213 epoll_create File [Value];
             217 getdents64 File [Value, Out(Given(2)), Value];
             218 set_tid_address Local [Value];
@@ -258,6 +258,8 @@ macro_rules! for_each_call {
             306 syncfs File [Value];
             307 sendmmsg Split [Value, Value, Value, Value];
             309 getcpu Local [Value, Value, Value];
+            314 sched_setattr Home [Value, MaybeIn(Fixed(48)), Value];
+            315 sched_getattr Home [Value, MaybeOut(Given(2)), Value, Value];
             316 renameat2 File [Value, Path, Value, Path, Value];
             318 getrandom Local [Value, Value, Value];
             319 memfd_create File [Path, Value];

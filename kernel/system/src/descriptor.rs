@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -96,6 +96,7 @@ struct ThreadRecord {
     robust_head: u64,
     robust_length: u64,
     name: [u8; 16],
+    processors: u64,
 }
 
 fn registers_to_words(r: &Registers) -> [u64; 20] {
@@ -197,6 +198,7 @@ impl ThreadRecord {
             robust_head: thread.robust_list.0,
             robust_length: thread.robust_list.1,
             name: thread.name,
+            processors: thread.processors,
         }
     }
 
@@ -261,6 +263,7 @@ impl ThreadRecord {
         thread.clear_tid = self.clear_tid;
         thread.robust_list = (self.robust_head, self.robust_length);
         thread.name = self.name;
+        thread.processors = self.processors;
         Ok(thread)
     }
 }

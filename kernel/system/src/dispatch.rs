@@ -101,6 +101,9 @@ pub const CALL_EXPIRED: u32 = PSEUDO + 65;
 /// The CPU time of another process: `(pid)`; in buffer 0 of the answer, ns.
 pub const CALL_CPU_TIME: u32 = PSEUDO + 66;
 
+/// The processors of a thread: `(thread, whether they change, which)`; else which in buffer 0.
+pub const CALL_AFFINITY: u32 = PSEUDO + 67;
+
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
 /// The longest path, with its NUL (`PATH_MAX`).
@@ -339,6 +342,7 @@ macro_rules! dispatchers {
                 CALL_LIMIT => home_calls::limit(call),
                 CALL_CHECK_FD => home_calls::check_descriptor(call),
                 CALL_EXPIRED => home_calls::expired(call),
+                CALL_AFFINITY => home_calls::affinity(call),
                 CALL_CPU_TIME => home_calls::cpu_time(call),
                 CALL_AHEAD => crate::ahead::ahead(call),
                 CALL_BEHIND => crate::ahead::behind(call),

@@ -406,6 +406,9 @@ impl System {
         };
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
         home.name = padded_name(name);
+        if let Some(first) = home.threads.get_mut(&pid) {
+            first.name = home.name;
+        }
         home.command_line = path.iter().copied().chain([0]).collect();
         home.program = path.to_vec();
         let names = Arguments {

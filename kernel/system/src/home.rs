@@ -119,6 +119,10 @@ pub struct HomeThread {
     pub held_back: u64,
     /// The forwarded call that is being executed.
     pub remote: Option<RemoteCall>,
+    /// How it is to be scheduled.
+    pub scheduling: crate::calls::home::Scheduling,
+    /// Its name.
+    pub name: [u8; 16],
 }
 
 /// What a process has used, as getrusage(2) tells it.

@@ -7,12 +7,14 @@ use crate::wait::WaitQueue;
 use alloc::sync::Arc;
 
 impl Peers for System {
-    fn pending(&self, pid: u32) -> u64 {
-        self.homes.get(&pid).map_or(0, |home| home.pending_for(pid))
+    fn pending(&self, tid: u32) -> u64 {
+        let home = self.homes.get(&self.process_at_home(tid));
+        home.map_or(0, |home| home.pending_for(tid))
     }
 
-    fn take_pending(&mut self, pid: u32, set: u64) -> Option<SignalInfo> {
-        self.homes.get_mut(&pid)?.take_of(pid, set)
+    fn take_pending(&mut self, tid: u32, set: u64) -> Option<SignalInfo> {
+        let pid = self.process_at_home(tid);
+        self.homes.get_mut(&pid)?.take_of(tid, set)
     }
 
     fn signal_queue(&self, pid: u32) -> Option<Arc<WaitQueue>> {

@@ -2,6 +2,7 @@
 //!
 //! Law: as in `hostile_tests`, whose cluster this uses: a program is the calls that the test makes.
 
+use crate::files::{ProcEntry, ProcView, ThreadFile};
 use crate::home::{INIT, Life};
 use crate::hostile_tests::Cluster;
 
@@ -180,4 +181,65 @@ fn the_limit_of_cpu_time_holds_across_a_move() {
         "it ended after {last} turns more"
     );
     assert_eq!(cluster.nodes[0].homes[&child].life, Life::Zombie(9));
+}
+
+#[test]
+fn a_thread_has_a_name_of_its_own_wherever_it_is_named() {
+    const CLONE: u64 = 56;
+    const PRCTL: u64 = 157;
+    const PR_SET_NAME: u64 = 15;
+    // CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
+    const FLAGS: u64 = 0x5_0f00;
+    let mut cluster = Cluster::new(2);
+    let child = cluster.fork(0);
+    let tid = cluster.call(0, child, CLONE, &[FLAGS, DATA + 0x1000]) as u32;
+    cluster.poke(0, child, DATA, b"worker\0");
+    assert_eq!(cluster.call(0, tid, PRCTL, &[PR_SET_NAME, DATA]), 0);
+    let comm = |cluster: &mut Cluster, tid| {
+        let entry = ProcEntry::Thread(child, tid, ThreadFile::Comm);
+        let bytes = cluster.nodes[0].read(entry, child).expect("it is there");
+        String::from_utf8(bytes).expect("text")
+    };
+    assert_eq!(comm(&mut cluster, tid), "worker\n");
+    assert_eq!(comm(&mut cluster, child), "init\n");
+    cluster.move_to(child, 2);
+    let entry = ProcEntry::Thread(child, tid, ThreadFile::Comm);
+    let node = &mut cluster.nodes[0];
+    assert!(node.write(entry, INIT, b"stranger").is_err());
+    assert_eq!(node.write(entry, child, b"renamed\n"), Ok(8));
+    assert_eq!(comm(&mut cluster, tid), "renamed\n");
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].threads[&tid].short_name(), b"renamed");
+}
+
+#[test]
+fn what_is_asked_of_the_scheduler_is_kept_and_told_to_everybody() {
+    const SETSCHEDULER: u64 = 144;
+    const GETSCHEDULER: u64 = 145;
+    const SETAFFINITY: u64 = 203;
+    const GETAFFINITY: u64 = 204;
+    const RR: u64 = 2;
+    let mut cluster = Cluster::new(2);
+    let (child, other) = (cluster.fork(0), cluster.fork(0));
+    cluster.move_to(child, 2);
+    for (pid, at) in [(child, 1), (other, 0)] {
+        cluster.poke(at, pid, DATA, &words(&[7]));
+        let mut call = |number, args: &[u64]| cluster.call(at, pid, number, args);
+        let child = u64::from(child);
+        assert_eq!(call(SETSCHEDULER, &[child, 0, DATA]), -22);
+        assert_eq!(call(SETSCHEDULER, &[child, RR, DATA]), 0);
+        assert_eq!(call(GETSCHEDULER, &[child]), RR as i64);
+        assert_eq!(call(GETSCHEDULER, &[99]), -3);
+        // There is one processor; to be on others only is impossible.
+        cluster.poke(at, pid, DATA, &words(&[0b101]));
+        let mut call = |number, args: &[u64]| cluster.call(at, pid, number, args);
+        assert_eq!(call(SETAFFINITY, &[child, 8, DATA]), 0);
+        assert_eq!(call(GETAFFINITY, &[child, 8, DATA + 8]), 8);
+        cluster.poke(at, pid, DATA, &words(&[0b100]));
+        let mut call = |number, args: &[u64]| cluster.call(at, pid, number, args);
+        assert_eq!(call(SETAFFINITY, &[child, 8, DATA]), -22);
+        assert_eq!(call(SETAFFINITY, &[99, 8, DATA]), -3);
+    }
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].threads[&child].processors, 0b101);
 }

@@ -60,7 +60,16 @@ impl Processor {
 impl System {
     /// Puts a thread into a run queue, on an idle processor if there is one.
     pub(crate) fn make_ready(&mut self, tid: u32) {
-        let idle = self.processors.iter().position(Processor::is_idle);
+        let allowed = self.allowed(tid);
+        let may = |cpu: usize| allowed >> cpu & 1 != 0;
+        let idle =
+            (0..self.processors.len()).position(|cpu| may(cpu) && self.processors[cpu].is_idle());
+        // Where it may run with the fewest others, should it not be where it was.
+        let other = || {
+            let all = (0..self.processors.len()).filter(|cpu| may(*cpu));
+            all.min_by_key(|cpu| self.processors[*cpu].ready())
+        };
+        let other = other().unwrap_or(0);
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
@@ -72,15 +81,40 @@ impl System {
         if thread.queued.is_some() {
             return;
         }
-        let to = if self.processors[from].is_idle() {
+        let to = if may(from) && self.processors[from].is_idle() {
             from
         } else {
-            idle.unwrap_or(from)
+            idle.unwrap_or(if may(from) { from } else { other })
         };
         let ahead = self.processors[from].floor_ns.saturating_sub(HEAD_START_NS);
         thread.turn_ns = thread.turn_ns.max(ahead);
         self.enqueue(tid, to);
         self.call_processor(to, tid);
+    }
+
+    /// The processors that a thread may run on here, a bit each: all if none of its own is here.
+    fn allowed(&self, tid: u32) -> u64 {
+        let there = self.processor_set();
+        let own = self.threads.get(&tid).map_or(0, |thread| thread.processors);
+        if own & there == 0 { there } else { own & there }
+    }
+
+    /// A thread that may run elsewhere only leaves the processor where it is.
+    pub(crate) fn leave_forbidden(&mut self, tid: u32) {
+        let allowed = self.allowed(tid);
+        let Some(thread) = self.threads.get(&tid) else {
+            return;
+        };
+        match (thread.run, thread.queued) {
+            (Run::Running(cpu), _) => self.kick(cpu),
+            (_, Some(cpu)) if allowed >> cpu & 1 == 0 => {
+                let entry = (thread.turn_ns, tid);
+                self.processors[cpu].queue.remove(&entry);
+                self.thread(tid).queued = None;
+                self.make_ready(tid);
+            }
+            _ => {}
+        }
     }
 
     /// Puts a thread that is in no queue into this one, as far in front as it was in its last.
@@ -166,6 +200,9 @@ impl System {
     /// Whether a thread that has just been on this processor, and is in no queue, may go on there: its
     /// time is not up, and nobody who is ready has had much less.
     pub(crate) fn keeps_processor(&mut self, cpu: usize, tid: u32) -> bool {
+        if self.allowed(tid) >> cpu & 1 == 0 {
+            return false;
+        }
         let Some(thread) = self.threads.get(&tid) else {
             return false;
         };
@@ -220,8 +257,12 @@ impl System {
         let victim = (0..self.processors.len())
             .filter(|other| *other != cpu && busy(&self.processors[*other]))
             .max_by_key(|other| self.processors[*other].ready())?;
-        // The last in turn: it would wait longest there.
-        let (_, tid) = self.processors[victim].queue.pop_last()?;
+        // The last in turn that may run here: it would wait longest there.
+        let queue = &self.processors[victim].queue;
+        let may = |entry: &&(u64, u32)| self.allowed(entry.1) >> cpu & 1 != 0;
+        let entry = queue.iter().rev().find(may).copied()?;
+        self.processors[victim].queue.remove(&entry);
+        let tid = entry.1;
         self.enqueue(tid, cpu);
         let turn = self.threads.get(&tid).map_or(0, |thread| thread.turn_ns);
         self.processors[cpu].queue.remove(&(turn, tid));

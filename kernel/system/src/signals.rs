@@ -196,12 +196,6 @@ impl Home {
         self.pending.set() != 0 || threads.any(|thread| thread.pending.set() != 0)
     }
 
-    /// What the first thread blocks, as far as home knows.
-    pub(crate) fn first_blocked(&self) -> u64 {
-        let first = self.threads.values().next();
-        first.map_or(0, |thread| thread.blocked)
-    }
-
     /// The lowest pending signal outside of what a thread blocks, which it takes.
     pub(crate) fn take_signal(&mut self, tid: u32, mask: u64) -> Option<SignalInfo> {
         let (takable, pending) = (self.takable(tid), self.pending_for(tid));
@@ -450,6 +444,10 @@ impl System {
         let mut bytes = held_back.to_le_bytes().to_vec();
         bytes.extend_from_slice(&info.to_bytes());
         bytes.push(u8::from(home.life == Life::Alive));
+        let kept = home.threads.get(&tid);
+        let orders = kept.map_or((0, [0; 16]), |kept| (kept.scheduling.processors, kept.name));
+        bytes.extend_from_slice(&orders.0.to_le_bytes());
+        bytes.extend_from_slice(&orders.1);
         bytes
     }
 
@@ -459,9 +457,19 @@ impl System {
         let Some((pending, rest)) = bytes.split_first_chunk::<8>() else {
             return;
         };
-        let Some((info, alive)) = rest.split_first_chunk::<24>() else {
+        let Some((info, rest)) = rest.split_first_chunk::<24>() else {
             return;
         };
+        let Some(([alive], orders)) = rest.split_first_chunk::<1>() else {
+            return;
+        };
+        if let Some((processors, name)) = orders.split_first_chunk::<8>()
+            && let Ok(name) = name.try_into()
+        {
+            let thread = self.thread(tid);
+            thread.processors = u64::from_le_bytes(*processors);
+            thread.name = name;
+        }
         let info = SignalInfo::from_bytes(info);
         let thread = self.thread(tid);
         thread.held_back = u64::from_le_bytes(*pending);
@@ -474,7 +482,7 @@ impl System {
             });
         }
         let pid = thread.pid;
-        if alive == [1] {
+        if *alive == 1 {
             self.go_on(pid);
         }
     }

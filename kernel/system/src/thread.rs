@@ -179,6 +179,8 @@ pub struct Thread {
     pub turn_ns: u64,
     /// The processor it ran on last.
     pub processor: usize,
+    /// The processors that it may run on, a bit each; 0 for all.
+    pub processors: u64,
     /// The call it is in.
     pub call: Option<Pending>,
     /// What that call has done.
@@ -243,6 +245,7 @@ impl Thread {
             queued: None,
             turn_ns: 0,
             processor: 0,
+            processors: 0,
             call: None,
             restart: Restart::default(),
             rewound_at: 0,
@@ -275,6 +278,7 @@ impl Thread {
             signals,
             turn_ns: self.turn_ns,
             processor: self.processor,
+            processors: self.processors,
             name: self.name,
             ..Thread::new(tid, pid)
         }

@@ -9,6 +9,7 @@ mod jobs;
 mod machines;
 mod options;
 mod posix_timers;
+mod scheduling;
 mod signals;
 mod sysv;
 mod timers;
@@ -21,6 +22,7 @@ pub use jobs::*;
 pub use machines::*;
 pub use options::*;
 pub use posix_timers::*;
+pub use scheduling::*;
 pub use signals::*;
 pub use sysv::*;
 pub use timers::*;
@@ -86,6 +88,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
+    let first = call.thread().of_child();
     let parent = call.home();
     let gate = parent.record.gate();
     let record = HomeRecord::new(Pid(child), gate.owner(), gate.owner_boot());
@@ -111,6 +114,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         oom_score_adj: parent.oom_score_adj,
         environment: parent.environment.clone(),
         groups: parent.groups.clone(),
+        threads: BTreeMap::from([(child, first)]),
         ..Home::blank(child, now, &wakes)
     };
     call.system.homes.insert(child, home);
@@ -126,10 +130,10 @@ pub fn thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EAGAIN.into());
     }
     let tid = call.system.new_pid().ok_or(Errno::EAGAIN)?;
-    let blocked = call.thread().blocked;
+    let caller = call.thread();
     let thread = HomeThread {
-        blocked,
-        ..HomeThread::default()
+        blocked: caller.blocked,
+        ..caller.of_child()
     };
     let home = call.home();
     home.threads.insert(tid, thread);
@@ -178,12 +182,26 @@ impl HomeCall<'_> {
     }
 }
 
-/// prctl(PR_SET_NAME): the name in buffer 0.
+/// prctl(PR_SET_NAME): the name in buffer 0. The first thread's is the process's.
 pub fn rename(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let name = call.input(0).to_vec();
-    let home = call.home();
-    home.name = padded_name(&name);
+    let name = padded_name(call.input(0));
+    let (pid, tid) = (call.pid, call.tid);
+    call.thread().name = name;
+    if tid == pid {
+        call.home().name = name;
+    }
     Ok(0)
+}
+
+impl HomeThread {
+    /// What home keeps of a new thread of this one's making.
+    fn of_child(&self) -> HomeThread {
+        HomeThread {
+            scheduling: self.scheduling.of_child(),
+            name: self.name,
+            ..HomeThread::default()
+        }
+    }
 }
 
 impl Home {

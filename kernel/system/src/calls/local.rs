@@ -178,17 +178,6 @@ pub fn sched_yield(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// sched_getaffinity(2): all processors of the node where the thread is.
-pub fn sched_getaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [_, length, address, ..] = call.args;
-    if length < 8 || length % 8 != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let set = call.system.processor_set();
-    call.write(address, &set.to_le_bytes())?;
-    Ok(8)
-}
-
 // ---- time ----------------------------------------------------------------------------------------
 
 impl LocalCall<'_> {

@@ -43,7 +43,7 @@ pub(crate) use objects::{AlarmKey, Rings};
 pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
 pub use open::{Descriptor, FileState, OpenFile};
 pub use pipe::{CAPACITY_MAX as PIPE_CAPACITY_MAX, PIPE_BUF, PIPE_CAPACITY};
-pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile};
+pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
 pub use storage::PageError;
 pub use tree::FileSystem;
 pub use tty::{Notice, Terminals, Tty};
@@ -175,6 +175,7 @@ impl<'a> FileCall<'a> {
             fs: self.fs,
             view: &*self.view,
             pid: self.pid,
+            tid: self.tid,
             now_ns: self.now_ns,
         }
     }

@@ -81,6 +81,18 @@ pub enum ProcessFile {
     Fd(u32),
 }
 
+/// A file of one thread.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[expect(
+    missing_docs,
+    reason = "each variant is the file of that name in /proc/PID/task/TID"
+)]
+pub enum ThreadFile {
+    Stat,
+    Status,
+    Comm,
+}
+
 /// A file about the cluster.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[expect(
@@ -104,6 +116,8 @@ pub enum ProcEntry {
     Global(GlobalFile),
     /// `/proc/PID/NAME`.
     Process(u32, ProcessFile),
+    /// `/proc/PID/task/TID/NAME`, for what a thread has of its own.
+    Thread(u32, u32, ThreadFile),
     /// `/proc/cluster/NAME`.
     Cluster(ClusterFile),
 }
@@ -323,6 +337,12 @@ const PROCESS: [(&str, ProcessFile); 31] = [
     ("gid_map", ProcessFile::UidMap),
 ];
 
+const THREAD: [(&str, ThreadFile); 3] = [
+    ("stat", ThreadFile::Stat),
+    ("status", ThreadFile::Status),
+    ("comm", ThreadFile::Comm),
+];
+
 const CLUSTER: [(&str, ClusterFile); 7] = [
     ("nodes", ClusterFile::Nodes),
     ("self", ClusterFile::SelfNode),
@@ -376,11 +396,11 @@ impl Viewer<'_> {
                     _ => find(&GLOBAL, name).map(|file| ProcNode::Entry(ProcEntry::Global(file))),
                 }
             }
-            ProcNode::Process(pid) | ProcNode::Task(pid, _) if self.view.exists(pid) => {
+            ProcNode::Process(pid) if self.view.exists(pid) => {
                 match name {
                     b"fd" => return Some(ProcNode::Descriptors(pid)),
                     b"fdinfo" => return Some(ProcNode::Infos(pid)),
-                    b"task" if node == ProcNode::Process(pid) => return Some(ProcNode::Tasks(pid)),
+                    b"task" => return Some(ProcNode::Tasks(pid)),
                     _ => {}
                 }
                 find(&PROCESS, name).map(|file| ProcNode::Entry(ProcEntry::Process(pid, file)))
@@ -400,6 +420,14 @@ impl Viewer<'_> {
                 let tid = number(name)?;
                 let known = tid == pid || self.view.threads(pid).contains(&tid);
                 known.then_some(ProcNode::Task(pid, tid))
+            }
+            ProcNode::Task(pid, tid) if self.view.exists(pid) => {
+                match (name, find(&THREAD, name)) {
+                    // Threads are not in the directories of threads.
+                    (b"task", _) => None,
+                    (_, Some(file)) => Some(ProcNode::Entry(ProcEntry::Thread(pid, tid, file))),
+                    _ => self.child(ProcNode::Process(pid), name),
+                }
             }
             ProcNode::Folder(folder) => {
                 let mut all = settings(folder);
@@ -450,7 +478,7 @@ impl Viewer<'_> {
                     );
                 }
             }
-            ProcNode::Process(pid) | ProcNode::Task(pid, _) if self.view.exists(pid) => {
+            ProcNode::Process(pid) if self.view.exists(pid) => {
                 add(3, b"fd", ProcNode::Descriptors(pid));
                 add(4, b"fdinfo", ProcNode::Infos(pid));
                 // Or a walk through the tree would never end.
@@ -491,6 +519,18 @@ impl Viewer<'_> {
                         name.as_bytes(),
                         ProcNode::Task(pid, tid),
                     );
+                }
+            }
+            ProcNode::Task(pid, tid) if self.view.exists(pid) => {
+                add(3, b"fd", ProcNode::Descriptors(pid));
+                add(4, b"fdinfo", ProcNode::Infos(pid));
+                for (cookie, (name, file)) in (6..).zip(PROCESS) {
+                    let own = find(&THREAD, name.as_bytes());
+                    let entry = match own {
+                        Some(own) => ProcEntry::Thread(pid, tid, own),
+                        None => ProcEntry::Process(pid, file),
+                    };
+                    add(cookie, name.as_bytes(), ProcNode::Entry(entry));
                 }
             }
             ProcNode::Folder(folder) => {
@@ -550,7 +590,7 @@ impl ProcNode {
             | ProcNode::Tasks(pid)
             | ProcNode::Task(pid, _)
             | ProcNode::Descriptor(pid, _)
-            | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(pid),
+            | ProcNode::Entry(ProcEntry::Process(pid, _) | ProcEntry::Thread(pid, ..)) => Some(pid),
             _ => None,
         }
     }
@@ -569,10 +609,11 @@ impl ProcNode {
     /// Type and permission bits.
     pub(super) fn mode(self) -> u32 {
         use ClusterFile::{Control, Observer, Ping, Policy};
-        use ProcessFile::{CantMove, Environ, Goto, OomScoreAdj};
+        use ProcessFile::{CantMove, Comm, Environ, Goto, OomScoreAdj};
         match self {
             node if node.is_link() => S_IFLNK | 0o777,
-            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove | OomScoreAdj))
+            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove | OomScoreAdj | Comm))
+            | ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {
                 S_IFREG | 0o644
             }
@@ -612,6 +653,7 @@ impl ProcNode {
             ProcNode::Tasks(pid) => of(pid, 4),
             // Threads have their numbers from where processes have theirs.
             ProcNode::Task(_, tid) => of(tid, 5),
+            ProcNode::Entry(ProcEntry::Thread(_, tid, file)) => of(tid, 8 + file as u64),
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(fd))) => {
                 of(pid, 0x8000 + u64::from(fd % 0x8000))
             }
@@ -652,8 +694,9 @@ impl ProcNode {
             | ProcNode::Infos(pid)
             | ProcNode::Tasks(pid)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(ProcNode::Process(pid)),
-            ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
             ProcNode::Task(pid, _) => Some(ProcNode::Tasks(pid)),
+            ProcNode::Entry(ProcEntry::Thread(pid, tid, _)) => Some(ProcNode::Task(pid, tid)),
+            ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
             ProcNode::Entry(ProcEntry::Cluster(_)) => Some(ProcNode::Cluster),
         }
     }

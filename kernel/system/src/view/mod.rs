@@ -10,7 +10,7 @@ mod node;
 mod process;
 mod sys;
 
-use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile};
+use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
@@ -73,6 +73,7 @@ impl ProcView for System {
             ProcEntry::Global(file) => self.global(file).into_bytes(),
             ProcEntry::Cluster(file) => self.cluster(file).into_bytes(),
             ProcEntry::Process(pid, file) => self.process_file(pid, file, reader)?,
+            ProcEntry::Thread(pid, tid, file) => self.thread_file((pid, tid), file, reader)?,
         })
     }
 
@@ -91,6 +92,12 @@ impl ProcView for System {
                 }
                 let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
                 home.oom_score_adj = value;
+            }
+            ProcEntry::Process(pid, ProcessFile::Comm) => {
+                self.name_thread((pid, pid), bytes, writer)?
+            }
+            ProcEntry::Thread(pid, tid, ThreadFile::Comm) => {
+                self.name_thread((pid, tid), bytes, writer)?;
             }
             _ => return Err(Errno::EACCES.into()),
         }

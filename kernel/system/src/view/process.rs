@@ -5,9 +5,10 @@
 
 use super::TICK_NS;
 use super::bodies::{all_sizes, named_maps, sizes};
-use crate::files::ProcessFile;
+use crate::files::{ProcessFile, ThreadFile};
 use crate::home::{Home, Life};
 use crate::system::System;
+use crate::thread::{Run, padded_name};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::format;
@@ -98,14 +99,97 @@ impl System {
                 }
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 match file {
-                    ProcessFile::Stat => stat(home, self.terminal_of(home), &facts),
+                    ProcessFile::Stat => {
+                        stat(home, self.terminal_of(home), &facts, &Shown::process(home))
+                    }
                     ProcessFile::Statm => statm(&facts),
-                    _ => status(home, &facts),
+                    _ => status(home, &facts, &Shown::process(home)),
                 }
                 .into_bytes()
             }
             _ => return Err(Errno::ENOENT.into()),
         })
+    }
+}
+
+impl System {
+    /// A file of a thread: as its process's, with its own number, name and signals.
+    pub(super) fn thread_file(
+        &mut self,
+        (pid, tid): (u32, u32),
+        file: ThreadFile,
+        reader: u32,
+    ) -> Result<Vec<u8>, Stop> {
+        let known = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let name = match known.threads.get(&tid) {
+            Some(thread) => thread.name,
+            None if tid == pid => known.name,
+            None => return Err(Errno::ESRCH.into()),
+        };
+        if file == ThreadFile::Comm {
+            let mut name = crate::thread::unpadded(&name).to_vec();
+            name.push(b'\n');
+            return Ok(name);
+        }
+        let mut facts = self.facts_of(pid, reader)?;
+        let here = self.threads.get(&tid);
+        if let Some(thread) = here {
+            facts.cpu_ns = thread.cpu_ns;
+            facts.state = match thread.run {
+                Run::Blocked if facts.state != b'T' => b'S',
+                Run::Ready | Run::Running(_) => b'R',
+                Run::Blocked => facts.state,
+            };
+        }
+        if reader == tid {
+            facts.state = b'R';
+        }
+        let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let who = Shown { tid, name };
+        Ok(match file {
+            ThreadFile::Stat => stat(home, self.terminal_of(home), &facts, &who),
+            _ => status(home, &facts, &who),
+        }
+        .into_bytes())
+    }
+
+    /// A name that was written to `comm`: by the process itself or another of its threads.
+    pub(super) fn name_thread(
+        &mut self,
+        target: (u32, u32),
+        name: &[u8],
+        writer: u32,
+    ) -> Result<(), Stop> {
+        if self.process_at_home(writer) != target.0 {
+            return Err(Errno::EINVAL.into());
+        }
+        let name = name.strip_suffix(b"\n").unwrap_or(name);
+        let name = padded_name(name);
+        let kept = self.home_thread(target.0, target.1).ok_or(Errno::ESRCH)?;
+        kept.name = name;
+        if target.0 == target.1
+            && let Some(home) = self.homes.get_mut(&target.0)
+        {
+            home.name = name;
+        }
+        self.order(target);
+        Ok(())
+    }
+}
+
+/// Which thread a file is about.
+struct Shown {
+    tid: u32,
+    name: [u8; 16],
+}
+
+impl Shown {
+    /// The process as a whole.
+    fn process(home: &Home) -> Shown {
+        Shown {
+            tid: home.pid,
+            name: home.name,
+        }
     }
 }
 
@@ -150,14 +234,26 @@ fn state_letter(home: &Home, facts: &BodyFacts) -> char {
 }
 
 /// `/proc/PID/stat`, proc(5): 52 fields.
-fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts) -> String {
-    let name = String::from_utf8_lossy(home.short_name()).into_owned();
-    let cpu = facts.cpu_ns.max(home.used.cpu_ns) / TICK_NS;
+fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts, who: &Shown) -> String {
+    let name = String::from_utf8_lossy(crate::thread::unpadded(&who.name)).into_owned();
+    let known = if who.tid == home.pid {
+        home.used.cpu_ns
+    } else {
+        0
+    };
+    let cpu = facts.cpu_ns.max(known) / TICK_NS;
+    let scheduling = home.threads.get(&who.tid).map(|thread| thread.scheduling);
+    let scheduling = scheduling.unwrap_or_default();
+    let (nice, priority, policy) = (home.nice, scheduling.priority, scheduling.policy);
+    let shown = match priority {
+        0 => i64::from(20 + nice),
+        real => -1 - i64::from(real),
+    };
     let state = state_letter(home, facts);
     format!(
-        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 20 0 {} 0 {} {} {} \
-         18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-        home.pid,
+        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 {shown} {nice} {} 0 {} {} {} \
+         18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 {priority} {policy} 0 0 0 0 0 0 0 0 0 0 0\n",
+        who.tid,
         home.parent,
         home.group,
         home.session,
@@ -210,7 +306,7 @@ fn limits(home: &Home) -> String {
 }
 
 /// `/proc/PID/status`, the lines that programs read.
-fn status(home: &Home, facts: &BodyFacts) -> String {
+fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     let letter = state_letter(home, facts);
     let word = match letter {
         'R' => "running",
@@ -230,9 +326,11 @@ fn status(home: &Home, facts: &BodyFacts) -> String {
     let all = if ids.euid == 0 { (1_u64 << 41) - 1 } else { 0 };
     let (size, resident) = (facts.virtual_bytes >> 10, kib(facts.resident_pages));
     let mut text = format!(
-        "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{pid}\nPPid:\t{}\n\
+        "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\n\
          TracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{groups}\n",
-        String::from_utf8_lossy(home.short_name()),
+        String::from_utf8_lossy(crate::thread::unpadded(&who.name)),
+        home.pid,
+        who.tid,
         home.parent,
         ids.uid,
         ids.euid,
@@ -242,8 +340,13 @@ fn status(home: &Home, facts: &BodyFacts) -> String {
         ids.egid,
         ids.sgid,
         ids.egid,
-        pid = home.pid,
     );
+    let own = home.threads.get(&who.tid);
+    let (private, blocked) = own.map_or((0, 0), |own| (own.pending.set(), own.blocked));
+    let processors = match own {
+        Some(own) => own.scheduling.processors_of(there()),
+        None => there(),
+    };
     if letter != 'Z' {
         let _ = write!(
             text,
@@ -255,17 +358,42 @@ fn status(home: &Home, facts: &BodyFacts) -> String {
         text,
         "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\n\
          CapInh:\t{:016x}\nCapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t0\nSeccomp:\t0\n\
-         Cpus_allowed:\t{:x}\nCpus_allowed_list:\t0-{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+         Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),
         home.limits[11].0,
-        0,
+        private,
         home.pending.set(),
-        home.first_blocked(),
+        blocked,
         0,
         (1_u64 << 41) - 1,
         0,
-        (1_u64 << machine::cpu_count().min(63)) - 1,
-        machine::cpu_count().saturating_sub(1),
+        processors,
+        list(processors),
     );
+    text
+}
+
+/// The processors of this node, a bit each.
+fn there() -> u64 {
+    u64::MAX >> (64 - machine::cpu_count().clamp(1, 64))
+}
+
+/// A set as a list of ranges.
+fn list(set: u64) -> String {
+    let mut text = String::new();
+    let mut next = 0;
+    while next < 64 {
+        let from = next + (set >> next).trailing_zeros();
+        if from >= 64 {
+            break;
+        }
+        let end = from + (set >> from).trailing_ones();
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = match end - from {
+            1 => write!(text, "{comma}{from}"),
+            _ => write!(text, "{comma}{from}-{}", end - 1),
+        };
+        next = end;
+    }
     text
 }

@@ -90,6 +90,10 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.executed = true;
     call.become_only_thread();
     let home = call.home();
+    let pid = home.pid;
+    if let Some(first) = home.threads.get_mut(&pid) {
+        first.name = home.name;
+    }
     // The files of the old program are held no longer; the handles of the new one stay.
     home.mapped.keep_only(&[handle, interpreter]);
     if let Some(files) = home.files.as_mut() {

@@ -142,28 +142,19 @@ pub fn membarrier(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-// ---- scheduling: everybody in turn ---------------------------------------------------------------
+// ---- scheduling: the range of priorities ---------------------------------------------------------------
 
 const SCHED_FIFO: u64 = 1;
 const SCHED_RR: u64 = 2;
 const SCHED_BATCH: u64 = 3;
 const SCHED_IDLE: u64 = 5;
-
-/// Whether an argument means the caller, the only one whose scheduling is known here.
-fn own(call: &LocalCall<'_>) -> Result<(), Stop> {
-    match call.args[0] as i32 {
-        0 => Ok(()),
-        pid if pid < 0 => Err(Errno::EINVAL.into()),
-        pid if pid as u32 == call.pid => Ok(()),
-        _ => Err(Errno::ESRCH.into()),
-    }
-}
+const SCHED_DEADLINE: u64 = 6;
 
 /// The range of `sched_priority` for a policy.
 fn priorities(policy: u64) -> Result<(u64, u64), Stop> {
     match policy {
         SCHED_FIFO | SCHED_RR => Ok((1, 99)),
-        0 | SCHED_BATCH | SCHED_IDLE => Ok((0, 0)),
+        0 | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok((0, 0)),
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -176,65 +167,4 @@ pub fn sched_get_priority_max(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// sched_get_priority_min(2).
 pub fn sched_get_priority_min(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(priorities(call.args[0])?.0)
-}
-
-/// sched_getscheduler(2): `SCHED_OTHER`.
-pub fn sched_getscheduler(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    own(call)?;
-    Ok(0)
-}
-
-/// sched_setscheduler(2): `SCHED_OTHER` is what there is.
-pub fn sched_setscheduler(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    own(call)?;
-    let [_, policy, parameter, ..] = call.args;
-    let mut word = [0; 4];
-    call.read_into(parameter, &mut word)?;
-    let (low, high) = priorities(policy)?;
-    if !(low..=high).contains(&u64::from(u32::from_le_bytes(word))) {
-        return Err(Errno::EINVAL.into());
-    }
-    if high > 0 {
-        return Err(Errno::EPERM.into());
-    }
-    Ok(0)
-}
-
-/// sched_getparam(2).
-pub fn sched_getparam(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    own(call)?;
-    call.write(call.args[1], &[0; 4])?;
-    Ok(0)
-}
-
-/// sched_setparam(2).
-pub fn sched_setparam(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    call.args = [call.args[0], 0, call.args[1], 0, 0, 0];
-    sched_setscheduler(call)
-}
-
-/// sched_rr_get_interval(2).
-pub fn sched_rr_get_interval(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    own(call)?;
-    let mut bytes = [0; 16];
-    bytes[8..].copy_from_slice(&crate::system::SLICE_NS.to_le_bytes());
-    call.write(call.args[1], &bytes)?;
-    Ok(0)
-}
-
-/// sched_setaffinity(2): a processor of the node must be in the set. Which one a thread runs on is
-/// not kept to.
-pub fn sched_setaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    own(call)?;
-    let [_, length, address, ..] = call.args;
-    let mut set = call.read(address, length.min(128) as usize)?;
-    set.resize(8, 0);
-    let set = set
-        .iter()
-        .rev()
-        .fold(0_u64, |set, byte| set << 8 | u64::from(*byte));
-    if set & call.system.processor_set() == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    Ok(0)
 }

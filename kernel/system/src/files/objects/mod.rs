@@ -41,18 +41,20 @@ pub struct Asker<'a> {
     pub view: &'a dyn ProcView,
     /// The process.
     pub pid: u32,
+    /// Its thread that asks.
+    pub tid: u32,
     /// Monotonic time.
     pub now_ns: u64,
 }
 
 /// What files have to know of processes. Without an answer there is no such process.
 pub trait Peers {
-    /// The signals that are pending for a process, one bit each.
-    fn pending(&self, _pid: u32) -> u64 {
+    /// The signals that are pending for a thread, its process's too, one bit each.
+    fn pending(&self, _tid: u32) -> u64 {
         0
     }
-    /// Takes the next pending signal of a set.
-    fn take_pending(&mut self, _pid: u32, _set: u64) -> Option<SignalInfo> {
+    /// Takes the next pending signal of a set, for a thread.
+    fn take_pending(&mut self, _tid: u32, _set: u64) -> Option<SignalInfo> {
         None
     }
     /// What wakes when a signal has come.

@@ -44,7 +44,7 @@ impl SignalFile {
         }
         let mut bytes = Vec::new();
         while bytes.len() + RECORD <= room {
-            let Some(info) = call.view.take_pending(call.pid, self.set()) else {
+            let Some(info) = call.view.take_pending(call.tid, self.set()) else {
                 break;
             };
             bytes.extend_from_slice(&record(info));
@@ -59,7 +59,7 @@ impl SignalFile {
     }
 
     pub(super) fn ready(&self, asker: &Asker) -> i16 {
-        if asker.view.pending(asker.pid) & self.set() != 0 {
+        if asker.view.pending(asker.tid) & self.set() != 0 {
             POLLIN
         } else {
             0

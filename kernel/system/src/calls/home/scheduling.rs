@@ -1,0 +1,311 @@
+//! How threads are to be scheduled: policies, processors, names.
+//!
+//! Law: home keeps what is asked for each thread, so that everybody can ask about everybody. Where the
+//! threads are it has an effect of its own: which processors they may run on is kept to by the node's
+//! run queues; policies and priorities are kept and told, and everybody has turns of the same length.
+
+use crate::dispatch::HomeCall;
+use crate::home::HomeThread;
+use crate::system::{SLICE_NS, System};
+use crate::wait::Stop;
+use abi::Errno;
+use alloc::vec::Vec;
+
+const OTHER: u32 = 0;
+const FIFO: u32 = 1;
+const RR: u32 = 2;
+const BATCH: u32 = 3;
+const IDLE: u32 = 5;
+/// `SCHED_RESET_ON_FORK` in a policy.
+const RESET_ON_FORK: u32 = 0x4000_0000;
+/// `SCHED_FLAG_RESET_ON_FORK` of sched_setattr(2).
+const FLAG_RESET: u64 = 1;
+/// `SCHED_ATTR_SIZE_VER0` and the size that is known here.
+const ATTRIBUTES: usize = 48;
+const PAGE: u64 = 4096;
+/// `RLIMIT_RTPRIO`.
+const LIMIT_PRIORITY: usize = 14;
+
+/// How a thread is to be scheduled.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// For the real-time policies, from 1 to 99.
+    pub priority: u32,
+    /// Its children begin with the usual policy.
+    pub resets: bool,
+    /// On which processors, a bit each; 0 for all.
+    pub processors: u64,
+}
+
+impl Scheduling {
+    /// What a child begins with.
+    #[must_use]
+    pub fn of_child(self) -> Scheduling {
+        match self.resets {
+            true => Scheduling {
+                processors: self.processors,
+                ..Scheduling::default()
+            },
+            false => self,
+        }
+    }
+
+    /// The processors of a node with these that it may run on; all if none of its own is there.
+    pub fn processors_of(self, there: u64) -> u64 {
+        match self.processors & there {
+            0 => there,
+            some => some,
+        }
+    }
+}
+
+/// The thread that an argument names, 0 being the caller, with its process.
+fn named(call: &HomeCall<'_>, argument: u64) -> Result<(u32, u32), Errno> {
+    let tid = match argument as i32 {
+        ..0 => return Err(Errno::EINVAL),
+        0 => return Ok((call.pid, call.tid)),
+        tid => tid as u32,
+    };
+    let pid = call.system.process_at_home(tid);
+    let home = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
+    if home.threads.contains_key(&tid) {
+        Ok((pid, tid))
+    } else {
+        Err(Errno::ESRCH)
+    }
+}
+
+fn thread_of(system: &mut System, (pid, tid): (u32, u32)) -> Result<&mut HomeThread, Errno> {
+    system.home_thread(pid, tid).ok_or(Errno::ESRCH)
+}
+
+/// Whether the caller may change how a process is scheduled.
+fn may_change(call: &mut HomeCall<'_>, pid: u32) -> Result<(), Errno> {
+    let own = call.home().ids;
+    let other = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?.ids;
+    if own.euid == 0 || [other.euid, other.uid].contains(&own.euid) {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+/// Whether a policy may have a priority.
+fn check(policy: u32, priority: u32) -> Result<(), Errno> {
+    let fits = match policy {
+        FIFO | RR => (1..=99).contains(&priority),
+        OTHER | BATCH | IDLE => priority == 0,
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Changes policy and priority of a thread.
+fn change(
+    call: &mut HomeCall<'_>,
+    target: (u32, u32),
+    policy: u32,
+    priority: u32,
+    resets: bool,
+) -> Result<u64, Stop> {
+    check(policy, priority)?;
+    may_change(call, target.0)?;
+    let root = call.home().ids.euid == 0;
+    let limit = call.home().limits[LIMIT_PRIORITY].0;
+    let now = thread_of(call.system, target)?.scheduling;
+    let raises = priority > 0 && (policy != now.policy || priority > now.priority);
+    if !root && ((raises && u64::from(priority) > limit) || (now.resets && !resets)) {
+        return Err(Errno::EPERM.into());
+    }
+    thread_of(call.system, target)?.scheduling = Scheduling {
+        policy,
+        priority,
+        resets,
+        processors: now.processors,
+    };
+    Ok(0)
+}
+
+fn priority_given(call: &HomeCall<'_>, argument: usize) -> Result<u32, Errno> {
+    let word = call
+        .input(argument)
+        .first_chunk::<4>()
+        .ok_or(Errno::EINVAL)?;
+    Ok(u32::from_le_bytes(*word))
+}
+
+/// sched_setscheduler(2).
+pub fn sched_setscheduler(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [who, policy, ..] = call.args;
+    if (policy as i32) < 0 || (who as i32) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let priority = priority_given(call, 2)?;
+    let target = named(call, who)?;
+    let resets = policy as u32 & RESET_ON_FORK != 0;
+    change(
+        call,
+        target,
+        policy as u32 & !RESET_ON_FORK,
+        priority,
+        resets,
+    )
+}
+
+/// sched_setparam(2).
+pub fn sched_setparam(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let who = call.args[0];
+    if (who as i32) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let priority = priority_given(call, 1)?;
+    let target = named(call, who)?;
+    let now = thread_of(call.system, target)?.scheduling;
+    change(call, target, now.policy, priority, now.resets)
+}
+
+/// sched_getscheduler(2).
+pub fn sched_getscheduler(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let target = named(call, call.args[0])?;
+    let now = thread_of(call.system, target)?.scheduling;
+    let resets = if now.resets { RESET_ON_FORK } else { 0 };
+    Ok(u64::from(now.policy | resets))
+}
+
+/// sched_getparam(2).
+pub fn sched_getparam(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [who, address, ..] = call.args;
+    if address == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let target = named(call, who)?;
+    let now = thread_of(call.system, target)?.scheduling;
+    call.outputs.set(1, now.priority.to_le_bytes().to_vec());
+    Ok(0)
+}
+
+/// sched_rr_get_interval(2): the length of a turn, whatever the policy.
+pub fn sched_rr_get_interval(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    named(call, call.args[0])?;
+    let mut bytes = [0; 16];
+    bytes[8..].copy_from_slice(&SLICE_NS.to_le_bytes());
+    call.outputs.set(1, bytes.to_vec());
+    Ok(0)
+}
+
+/// sched_getattr(2).
+pub fn sched_getattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [who, address, size, flags, ..] = call.args;
+    let size = size as u32 as u64;
+    if address == 0 || flags as u32 != 0 || !(ATTRIBUTES as u64..=PAGE).contains(&size) {
+        return Err(Errno::EINVAL.into());
+    }
+    let target = named(call, who)?;
+    let now = thread_of(call.system, target)?.scheduling;
+    let nice = call.system.homes.get(&target.0).map_or(0, |home| home.nice);
+    let mut bytes = Vec::with_capacity(ATTRIBUTES);
+    bytes.extend_from_slice(&(ATTRIBUTES as u32).to_le_bytes());
+    bytes.extend_from_slice(&now.policy.to_le_bytes());
+    bytes.extend_from_slice(&u64::from(now.resets).to_le_bytes());
+    bytes.extend_from_slice(&nice.to_le_bytes());
+    bytes.extend_from_slice(&now.priority.to_le_bytes());
+    bytes.resize(ATTRIBUTES, 0);
+    call.outputs.set(1, bytes);
+    Ok(0)
+}
+
+/// sched_setattr(2).
+pub fn sched_setattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [who, address, flags, ..] = call.args;
+    if address == 0 || flags as u32 != 0 || (who as i32) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let given = call.input(1).to_vec();
+    let word = |at: usize| {
+        let bytes = given
+            .get(at..at + 4)
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_le_bytes)
+    };
+    let size = word(0) as usize;
+    if size != 0 && size < ATTRIBUTES {
+        return Err(Errno::E2BIG.into());
+    }
+    let (policy, bits) = (word(4), u64::from(word(8)) | u64::from(word(12)) << 32);
+    let (nice, priority) = (word(16) as i32, word(20));
+    if bits & !FLAG_RESET != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let target = named(call, who)?;
+    let nice = nice.clamp(-20, 19);
+    let root = call.home().ids.euid == 0;
+    let before = call.system.homes.get(&target.0).map_or(0, |home| home.nice);
+    let has_nice = matches!(policy, OTHER | BATCH);
+    if has_nice && nice < before && !root {
+        return Err(Errno::EPERM.into());
+    }
+    change(call, target, policy, priority, bits & FLAG_RESET != 0)?;
+    if let Some(home) = call.system.homes.get_mut(&target.0)
+        && has_nice
+    {
+        home.nice = nice;
+    }
+    Ok(0)
+}
+
+/// The processors of a thread: `(thread, whether they change, which)`. The value is 0, or which there are
+/// in buffer 0 of the answer.
+pub fn affinity(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [who, changes, set, ..] = call.args;
+    let target = match named(call, who) {
+        Err(Errno::EINVAL) => return Err(Errno::ESRCH.into()),
+        other => other?,
+    };
+    let there = call.system.processor_set();
+    if changes == 0 {
+        let now = thread_of(call.system, target)?.scheduling;
+        let set = now.processors_of(there);
+        call.outputs.set(0, set.to_le_bytes().to_vec());
+        return Ok(0);
+    }
+    may_change(call, target.0)?;
+    if set & there == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    thread_of(call.system, target)?.scheduling.processors = set;
+    call.system.order(target);
+    Ok(0)
+}
+
+impl System {
+    /// What home has decided for a thread is told to it, wherever it is: with the signals that it asks
+    /// for.
+    pub(crate) fn order(&mut self, (pid, tid): (u32, u32)) {
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
+        let gate = home.record.gate();
+        let (owner, epoch) = (gate.owner(), gate.epoch());
+        if owner == self.me {
+            return self.obey(tid);
+        }
+        let (pid, thread) = (wire::Pid(pid), wire::Pid(tid));
+        self.send(owner, wire::Message::Poke { pid, thread, epoch });
+    }
+
+    /// A thread at home takes over what its home has decided.
+    pub(crate) fn obey(&mut self, tid: u32) {
+        let pid = self.process_at_home(tid);
+        let Some(kept) = self.home_thread(pid, tid) else {
+            return;
+        };
+        let (processors, name) = (kept.scheduling.processors, kept.name);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.name = name;
+            thread.processors = processors;
+            self.leave_forbidden(tid);
+        }
+    }
+}
