@@ -12,7 +12,8 @@ use drivers::{Outgoing, VirtioNet};
 use machine::{BootInfo, Exit, MAX_CPUS};
 use net_node::Payload;
 use spin::{Mutex, MutexGuard};
-use system::system::{SLICE_NS, Turn};
+use system::schedule::SLICE_NS;
+use system::turn::Turn;
 use system::{Settings, System};
 use wire::{BootId, Features, NodeId};
 

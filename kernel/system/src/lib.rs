@@ -40,6 +40,7 @@ mod sysv;
 mod terminals;
 pub mod thread;
 pub mod timers;
+pub mod turn;
 pub mod view;
 pub mod wait;
 

@@ -9,25 +9,18 @@ use crate::hand_over::{Incoming, Outgoing};
 use crate::home::Home;
 use crate::memory::{FetchStop, FileBacking, PageSource, Space, Trouble};
 use crate::schedule::Processor;
-use crate::signals::SI_KERNEL;
-use crate::spaces::{SpaceId, Spaces};
-use crate::thread::{Forward, Pending, Purpose, Restart, Run, Thread};
+use crate::spaces::Spaces;
+use crate::thread::{Forward, Purpose, Run, Thread};
 use crate::wait::{Stop, Wakes};
-use abi::{Errno, signal};
+use abi::Errno;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use machine::{Access, Exit, Frame, Registers, TableHandle};
+use machine::Frame;
 use node::{Config, Event, Lane, Node, NodeInfo};
 use wire::{BootId, Message, NodeId, Pid};
-
-/// `si_code` of SIGSEGV: nothing is there, or it does not allow that.
-const SEGV_MAPERR: i32 = 1;
-const SEGV_ACCERR: i32 = 2;
-
-pub use crate::schedule::SLICE_NS;
 
 /// How often what a node tells of itself is brought up to date, ns.
 const INFO_NS: u64 = 200_000_000;
@@ -71,42 +64,6 @@ pub struct Settings {
     /// How many processors the node has, at least one.
     pub processors: usize,
 }
-
-/// A stay of a thread in user mode: it is taken along outside of the System's lock.
-pub struct Turn {
-    pub(crate) pid: u32,
-    pub(crate) tid: u32,
-    pub(crate) registers: Registers,
-    space: SpaceId,
-    table: TableHandle,
-}
-
-impl Turn {
-    /// Runs the thread in user mode until it needs the System.
-    pub fn run(&mut self) -> Exit {
-        loop {
-            let exit = machine::run_user(&mut self.registers, &self.table);
-            if exit != Exit::Syscall || !self.answer() {
-                return exit;
-            }
-        }
-    }
-
-    /// Answers a call at once that asks for no more than what the turn carries. Whoever wants the
-    /// thread to look around has interrupted its processor, and that comes first in user mode.
-    fn answer(&mut self) -> bool {
-        let value = match self.registers.rax {
-            CALL_GETPID => self.pid,
-            CALL_GETTID => self.tid,
-            _ => return false,
-        };
-        self.registers.rax = u64::from(value);
-        true
-    }
-}
-
-const CALL_GETPID: u64 = 39;
-const CALL_GETTID: u64 = 186;
 
 /// One node.
 pub struct System {
@@ -537,249 +494,6 @@ impl System {
         }
     }
 
-    // ---- running -----------------------------------------------------------------------------
-
-    /// The thread that this processor is to run next.
-    pub fn begin(&mut self, cpu: usize) -> Option<Turn> {
-        self.arrived = false;
-        while let Some(tid) = self.choose(cpu) {
-            let Some((space, table)) = self.table_of(tid) else {
-                continue;
-            };
-            let pid = self.thread(tid).pid;
-            let body = self.body(pid);
-            if body.freezing || body.stopped || body.held {
-                // It is woken when that is over.
-                continue;
-            }
-            self.load_fpu(cpu, tid);
-            self.processors[cpu].running = Some(tid);
-            let thread = self.thread(tid);
-            thread.run = Run::Running(cpu);
-            let (pid, registers) = (thread.pid, thread.registers);
-            if self.bodies.get(&pid).is_some_and(|body| body.arriving) {
-                self.about_to_run(pid);
-            }
-            return Some(Turn {
-                pid,
-                tid,
-                registers,
-                space,
-                table,
-            });
-        }
-        None
-    }
-
-    fn table_of(&self, tid: u32) -> Option<(SpaceId, TableHandle)> {
-        let body = self.bodies.get(&self.threads.get(&tid)?.pid)?;
-        let space = self.spaces.get(body.space)?;
-        Some((body.space, space.table().handle()))
-    }
-
-    /// Takes a thread back that is not to go to user mode after all.
-    pub fn put_back(&mut self, cpu: usize, turn: Turn) {
-        self.processors[cpu].running = None;
-        self.leave_fpu(cpu);
-        if let Some(thread) = self.threads.get_mut(&turn.tid) {
-            thread.registers = turn.registers;
-            thread.run = Run::Ready;
-            self.advance(turn.tid);
-        }
-    }
-
-    /// Takes a thread back from user mode and deals with why it came. If it goes on at once its turn
-    /// is given back, for user mode or for [`System::put_back`].
-    #[must_use]
-    pub fn end(
-        &mut self,
-        cpu: usize,
-        mut turn: Turn,
-        exit: Exit,
-        ran_ns: u64,
-        now: u64,
-    ) -> Option<Turn> {
-        self.now = self.now.max(now);
-        self.fs.alarms().set_now(self.now);
-        let tid = turn.tid;
-        self.charge(cpu, tid, ran_ns);
-        self.processors[cpu].left = (tid, now);
-        if exit == Exit::Syscall && self.express(&mut turn) {
-            return Some(turn);
-        }
-        self.processors[cpu].running = None;
-        self.leave_fpu(cpu);
-        let Some(thread) = self.threads.get_mut(&tid) else {
-            // It ended while it was in user mode.
-            self.forget_fpu(tid);
-            self.settle();
-            return None;
-        };
-        let pid = thread.pid;
-        thread.registers = turn.registers;
-        thread.run = Run::Ready;
-        if core::mem::replace(&mut self.body(pid).arriving, false) {
-            self.first_run(pid, now.saturating_sub(ran_ns));
-        }
-        if self.body(pid).watches_cpu && self.expires(tid, &exit) {
-            self.advance(tid);
-            self.settle();
-            return None;
-        }
-        match exit {
-            // Its process ends, whatever it wanted.
-            _ if self.thread(tid).obeys_kernel() => self.advance(tid),
-            Exit::Interrupt => self.advance(tid),
-            Exit::Syscall => return self.called(cpu, turn),
-            Exit::PageFault {
-                address,
-                write,
-                execute,
-                ..
-            } => {
-                let access = if write {
-                    Access::WRITE
-                } else if execute {
-                    Access::EXECUTE
-                } else {
-                    Access::READ
-                };
-                self.fault(tid, address, access);
-            }
-            Exit::Exception {
-                vector, address, ..
-            } => self.exception(tid, vector, address),
-        }
-        self.settle();
-        None
-    }
-
-    /// Whether something has expired by the CPU time that a thread has just used: home is told first,
-    /// and whatever it came for comes again.
-    fn expires(&mut self, tid: u32, exit: &Exit) -> bool {
-        let again = match exit {
-            Exit::Syscall => crate::dispatch::SYSCALL_BYTES,
-            Exit::Interrupt | Exit::PageFault { .. } => 0,
-            // An exception would be lost.
-            Exit::Exception { .. } => return false,
-        };
-        if self.thread(tid).obeys_kernel() {
-            return false;
-        }
-        let Some(call) = self.cpu_expired(tid) else {
-            return false;
-        };
-        let thread = self.thread(tid);
-        thread.registers.rip = thread.registers.rip.wrapping_sub(again);
-        thread.call = Some(call);
-        true
-    }
-
-    /// As [`System::end`], for a processor that always has a round between two turns.
-    #[cfg(test)]
-    pub(crate) fn end_turn(&mut self, turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
-        if let Some(turn) = self.end(0, turn, exit, ran_ns, now) {
-            self.put_back(0, turn);
-        }
-    }
-
-    /// A system call of user mode. One that is over at once, as most are, gives the turn back.
-    fn called(&mut self, cpu: usize, turn: Turn) -> Option<Turn> {
-        let Turn { pid, tid, .. } = turn;
-        let thread = self.thread(tid);
-        let registers = &thread.registers;
-        let args = crate::express::arguments(registers);
-        let number = crate::dispatch::user_number(registers.rax);
-        let begun = registers.rip.wrapping_sub(crate::dispatch::SYSCALL_BYTES);
-        if core::mem::take(&mut thread.rewound_at) != begun {
-            thread.restart = Restart::default();
-        }
-        let call = Pending { number, args };
-        thread.call = Some(call);
-        if !self.is_undisturbed(pid, tid) {
-            self.advance(tid);
-            self.settle();
-            return None;
-        }
-        let flow = self.perform(tid, call);
-        if flow == Flow::Wait {
-            self.advance_or_block(tid);
-        }
-        self.settle();
-        if flow == Flow::Again {
-            if let Some(turn) = self.stay(cpu, turn) {
-                return Some(turn);
-            }
-            self.advance(tid);
-            self.settle();
-        }
-        None
-    }
-
-    /// The next turn of a thread whose call is over, if nothing comes before that.
-    fn stay(&mut self, cpu: usize, turn: Turn) -> Option<Turn> {
-        let Turn { pid, tid, .. } = turn;
-        let thread = self.threads.get(&tid)?;
-        let space = self.bodies.get(&pid)?.space;
-        let free = thread.run == Run::Ready && thread.call.is_none() && turn.space == space;
-        if !free || !self.is_undisturbed(pid, tid) || !self.keeps_processor(cpu, tid) {
-            return None;
-        }
-        self.load_fpu(cpu, tid);
-        self.processors[cpu].running = Some(tid);
-        let thread = self.thread(tid);
-        thread.run = Run::Running(cpu);
-        let registers = thread.registers;
-        Some(Turn { registers, ..turn })
-    }
-
-    /// A page fault of user mode.
-    fn fault(&mut self, tid: u32, address: u64, access: Access) {
-        let pid = self.thread(tid).pid;
-        self.body(pid).faults += 1;
-        match self.with_space(pid, |space, pages| space.fault(address, access, pages)) {
-            Ok(()) => self.advance(tid),
-            Err(Trouble::Bus) => {
-                self.force_signal(tid, signal::SIGBUS, crate::deputy::BUS_ADRERR, address);
-            }
-            Err(trouble) => match self.trouble(tid, trouble) {
-                Stop::Wait => self.advance_or_block(tid),
-                Stop::Errno(Errno::ENOMEM) => {
-                    self.out_of_memory(pid);
-                    self.advance(tid);
-                }
-                Stop::Errno(_) => {
-                    let space = self.space_of(pid);
-                    let mapped = space.is_some_and(|space| space.is_mapped(address, 1));
-                    let code = if mapped { SEGV_ACCERR } else { SEGV_MAPERR };
-                    self.force_signal(tid, signal::SIGSEGV, code, address);
-                }
-            },
-        }
-    }
-
-    /// No frame is free for what a process needs: it is killed, and the node goes on.
-    pub(crate) fn out_of_memory(&mut self, pid: u32) {
-        machine::log!("out of memory: process {pid} is killed");
-        self.die(pid, signal::SIGKILL);
-    }
-
-    /// An exception of user mode other than a page fault becomes the signal that Linux makes of it.
-    fn exception(&mut self, tid: u32, vector: u8, address: u64) {
-        let rip = self.thread(tid).registers.rip;
-        // `si_code` by sigaction(2): FPE_INTDIV, TRAP_TRACE, ILL_ILLOPN, BUS_ADRALN.
-        let (signal, code, address) = match vector {
-            0 => (signal::SIGFPE, 1, rip),
-            16 | 19 => (signal::SIGFPE, 0, rip),
-            1 => (signal::SIGTRAP, 2, rip),
-            3 => (signal::SIGTRAP, SI_KERNEL, 0),
-            6 => (signal::SIGILL, 2, rip),
-            17 => (signal::SIGBUS, 1, address),
-            _ => (signal::SIGSEGV, SI_KERNEL, 0),
-        };
-        self.force_signal(tid, signal, code, address);
-    }
-
     /// What is to be done about an access that did not succeed at once.
     pub(crate) fn trouble(&mut self, tid: u32, trouble: Trouble) -> Stop {
         match trouble {
@@ -940,7 +654,7 @@ impl System {
     }
 
     /// After a wait was registered outside of a call: block, unless a freeze was waiting for this.
-    fn advance_or_block(&mut self, tid: u32) {
+    pub(crate) fn advance_or_block(&mut self, tid: u32) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };

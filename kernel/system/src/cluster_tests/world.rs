@@ -9,7 +9,7 @@ use super::processor::{Panel, plug_in};
 use super::programs::{Deaths, Programs, Work, write};
 use super::random::Random;
 use super::{Canary, assembler};
-use crate::system::SLICE_NS;
+use crate::schedule::SLICE_NS;
 use crate::{Settings, System};
 use machine::fake::{self, Computer};
 use machine::{Frame, FrameKind, PAGE_SIZE};

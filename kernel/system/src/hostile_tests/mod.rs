@@ -9,7 +9,7 @@ mod network;
 mod users;
 
 use crate::home::INIT;
-use crate::system::Turn;
+use crate::turn::Turn;
 use crate::{Settings, System};
 use machine::{Exit, Frame, FrameKind};
 use wire::{BootId, Message, NodeId, Pid};

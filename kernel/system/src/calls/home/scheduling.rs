@@ -6,7 +6,8 @@
 
 use crate::dispatch::HomeCall;
 use crate::home::HomeThread;
-use crate::system::{SLICE_NS, System};
+use crate::schedule::SLICE_NS;
+use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
