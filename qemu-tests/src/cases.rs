@@ -40,7 +40,7 @@ const ON_TWO_PROCESSORS: [&str; 9] = [
 pub struct Case {
     /// What the filter of `cargo xtask test` is held against.
     pub name: &'static str,
-    build: fn(&'static str, &dyn Lab) -> Result<Scenario, LabError>,
+    pub(crate) build: fn(&'static str, &dyn Lab) -> Result<Scenario, LabError>,
 }
 
 impl Case {
@@ -176,80 +176,6 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "many-migrations-faults",
             build: |name, lab| many(name, lab, bad_links()),
-        },
-    ]
-}
-
-/// What takes too long for the test command: `cargo xtask test --long`.
-pub fn long() -> Vec<Case> {
-    vec![
-        Case {
-            name: "long-busybox-short-moved",
-            build: |name, lab| suites::busybox(name, lab, Way::Moved, &suites::SHORT),
-        },
-        Case {
-            name: "long-busybox-home",
-            build: |name, lab| suites::busybox(name, lab, Way::Home, &["*"]),
-        },
-        Case {
-            name: "long-busybox-away",
-            build: |name, lab| suites::busybox(name, lab, Way::Away, &["*"]),
-        },
-        Case {
-            name: "long-busybox-moved",
-            build: |name, lab| suites::busybox(name, lab, Way::Moved, &["*"]),
-        },
-        Case {
-            name: "long-others-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Others),
-        },
-        Case {
-            name: "long-others-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Others),
-        },
-        Case {
-            name: "long-others-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::Others),
-        },
-        Case {
-            name: "long-python-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Python),
-        },
-        Case {
-            name: "long-python-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Python),
-        },
-        Case {
-            name: "long-python-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::Python),
-        },
-        Case {
-            name: "long-sqlite-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Sqlite),
-        },
-        Case {
-            name: "long-sqlite-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Sqlite),
-        },
-        Case {
-            name: "long-sqlite-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::Sqlite),
-        },
-        Case {
-            name: "long-trace",
-            build: |name, _| Ok(trials::long(name)),
-        },
-        Case {
-            name: "long-trace-as-linux",
-            build: |name, lab| trials::trace_as_linux(name, lab, 3000),
-        },
-        Case {
-            name: "long-hostile",
-            build: |name, _| Ok(trials::hostile(name, 2, 50_000)),
-        },
-        Case {
-            name: "long-hostile-moved",
-            build: |name, _| Ok(trials::hostile_moved(name, 1, 5000)),
         },
     ]
 }

@@ -13,12 +13,14 @@ mod dynamic;
 mod foreign;
 mod interactive;
 pub mod lab;
+mod long;
 mod programs;
 pub mod scenario;
 mod suites;
 mod trials;
 pub mod verdict;
 
-pub use cases::{Case, all, long};
+pub use cases::{Case, all};
 pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Set, Spec, Trigger, Turn};
+pub use long::long;
 pub use scenario::{Report, Scenario};

@@ -26,6 +26,7 @@ pub mod hand_over;
 pub mod home;
 pub mod life;
 mod load;
+pub mod local_call;
 pub mod memory;
 pub mod observe;
 mod peers;
