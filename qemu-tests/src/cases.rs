@@ -150,14 +150,6 @@ pub fn all() -> Vec<Case> {
             build: |name, lab| suites::busybox(name, lab, Way::Home, &suites::SHORT),
         },
         Case {
-            name: "programs-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Short),
-        },
-        Case {
-            name: "programs-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Short),
-        },
-        Case {
             name: "programs-moved",
             build: |name, lab| programs(name, lab, Way::Moved, Part::Short),
         },
