@@ -301,10 +301,10 @@ impl Node {
     /// to do. Its timer and the card's interrupt are armed as they were, so that whatever comes next
     /// ends that turn, and then there is a round.
     fn goes_on(&mut self, cpu: usize, exit: Exit, same: Option<Turn>) -> Option<Turn> {
-        let alarm = self.system.next_alarm();
+        let alarm = || self.system.next_alarm();
         let quiet = !matches!(exit, Exit::Interrupt)
             && self.system.is_quiet()
-            && alarm.is_none_or(|at| self.is_awaited(at))
+            && alarm().is_none_or(|at| self.is_awaited(at))
             && !self.card.as_mut().is_some_and(VirtioNet::pending);
         let turn = match same {
             Some(turn) if !quiet => {

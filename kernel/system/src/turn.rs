@@ -67,11 +67,7 @@ impl System {
                 // It is woken when that is over.
                 continue;
             }
-            self.load_fpu(cpu, tid);
-            self.processors[cpu].running = Some(tid);
-            let thread = self.thread(tid);
-            thread.run = Run::Running(cpu);
-            let (pid, registers) = (thread.pid, thread.registers);
+            let registers = self.give_processor(cpu, tid);
             if self.bodies.get(&pid).is_some_and(|body| body.arriving) {
                 self.about_to_run(pid);
             }
@@ -84,6 +80,15 @@ impl System {
             });
         }
         None
+    }
+
+    /// The thread is this processor's from here on, which gets its extended state and these registers.
+    fn give_processor(&mut self, cpu: usize, tid: u32) -> Registers {
+        self.load_fpu(cpu, tid);
+        self.processors[cpu].running = Some(tid);
+        let thread = self.thread(tid);
+        thread.run = Run::Running(cpu);
+        thread.registers
     }
 
     fn table_of(&self, tid: u32) -> Option<(SpaceId, TableHandle)> {
@@ -240,11 +245,7 @@ impl System {
         if !free || !self.is_undisturbed(pid, tid) || !self.keeps_processor(cpu, tid) {
             return None;
         }
-        self.load_fpu(cpu, tid);
-        self.processors[cpu].running = Some(tid);
-        let thread = self.thread(tid);
-        thread.run = Run::Running(cpu);
-        let registers = thread.registers;
+        let registers = self.give_processor(cpu, tid);
         Some(Turn { registers, ..turn })
     }
 

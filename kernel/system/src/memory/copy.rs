@@ -92,7 +92,11 @@ impl Space {
         from: &[u8],
         source: &mut dyn PageSource,
     ) -> Result<(), Trouble> {
-        self.make_writable(address, from.len(), source)?;
+        check(address, from.len())?;
+        // What lies within one page is written by the one step below, or not.
+        if chunk(address, from.len()).1 < from.len() {
+            self.make_writable(address, from.len(), source)?;
+        }
         let mut done = 0;
         while done < from.len() {
             let at = address + done as u64;
@@ -114,14 +118,7 @@ impl Space {
         length: usize,
         source: &mut dyn PageSource,
     ) -> Result<(), Trouble> {
-        check(address, length)?;
-        let mut done = 0;
-        while done < length {
-            let at = address + done as u64;
-            self.frame_for(at, Access::READ, source)?;
-            done += chunk(at, length - done).1;
-        }
-        Ok(())
+        self.make_fit(address, length, Access::READ, source)
     }
 
     /// As [`Space::read`], within one page, into a frame that is no user memory.
@@ -192,11 +189,21 @@ impl Space {
         length: usize,
         source: &mut dyn PageSource,
     ) -> Result<(), Trouble> {
+        self.make_fit(address, length, Access::WRITE, source)
+    }
+
+    fn make_fit(
+        &mut self,
+        address: u64,
+        length: usize,
+        access: Access,
+        source: &mut dyn PageSource,
+    ) -> Result<(), Trouble> {
         check(address, length)?;
         let mut done = 0;
         while done < length {
             let at = address + done as u64;
-            self.frame_for(at, Access::WRITE, source)?;
+            self.frame_for(at, access, source)?;
             done += chunk(at, length - done).1;
         }
         Ok(())

@@ -213,13 +213,9 @@ impl Ipc {
                 Ok((0, Vec::new()))
             }
             MSG_STAT | MSG_STAT_ANY => {
-                let index = usize::try_from(id).map_err(|_| Errno::EINVAL)?;
-                let entry = self.queues.entries.get(index).and_then(Option::as_ref);
-                let entry = entry.ok_or(Errno::EINVAL)?;
-                if command == MSG_STAT {
-                    entry.permissions.check(caller, READS)?;
-                }
-                Ok((self.queues.id_of(index) as u64, status(entry)))
+                let any = command == MSG_STAT_ANY;
+                let (id, entry) = self.queues.at_row(id, caller, any)?;
+                Ok((id, status(entry)))
             }
             IPC_STAT => {
                 let entry = self.queues.find(id)?;

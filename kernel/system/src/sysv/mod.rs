@@ -169,6 +169,18 @@ impl<T> Table<T> {
         self.entries[index].as_mut().ok_or(Errno::EINVAL)
     }
 
+    /// The object in a row of the table, and its identifier: what the `*_STAT` commands are asked by, for
+    /// which everybody may (`*_STAT_ANY`) or has to be allowed to read it.
+    fn at_row(&self, row: i32, caller: &Caller, any: bool) -> Result<(u64, &Entry<T>), Errno> {
+        let index = usize::try_from(row).map_err(|_| Errno::EINVAL)?;
+        let entry = self.entries.get(index).and_then(Option::as_ref);
+        let entry = entry.ok_or(Errno::EINVAL)?;
+        if !any {
+            entry.permissions.check(caller, READS)?;
+        }
+        Ok((self.id_of(index) as u64, entry))
+    }
+
     /// The object for a call that may wait: who has waited for it learns that it is no more.
     fn find_again(&mut self, id: i32, caller: &Caller) -> Result<&mut Entry<T>, Errno> {
         self.waiting.remove(&caller.waiter);

@@ -284,14 +284,9 @@ impl Ipc {
                 return Ok((0, Vec::new()));
             }
             SEM_STAT | SEM_STAT_ANY => {
-                let index = usize::try_from(id).map_err(|_| Errno::EINVAL)?;
-                let entry = self.sets.entries.get(index).and_then(Option::as_ref);
-                let entry = entry.ok_or(Errno::EINVAL)?;
-                if command == SEM_STAT {
-                    entry.permissions.check(caller, READS)?;
-                }
-                let id = self.sets.id_of(index);
-                return Ok((id as u64, status(entry)));
+                let any = command == SEM_STAT_ANY;
+                let (id, entry) = self.sets.at_row(id, caller, any)?;
+                return Ok((id, status(entry)));
             }
             _ => {}
         }

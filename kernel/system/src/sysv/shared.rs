@@ -199,13 +199,9 @@ impl Ipc {
             IPC_INFO => Ok((self.segments.count().1 as u64, limits())),
             SHM_INFO => Ok((self.segments.count().1 as u64, self.shm_usage())),
             SHM_STAT | SHM_STAT_ANY => {
-                let index = usize::try_from(id).map_err(|_| Errno::EINVAL)?;
-                let entry = self.segments.entries.get(index).and_then(Option::as_ref);
-                let entry = entry.ok_or(Errno::EINVAL)?;
-                if command == SHM_STAT {
-                    entry.permissions.check(caller, READS)?;
-                }
-                Ok((self.segments.id_of(index) as u64, status(entry)))
+                let any = command == SHM_STAT_ANY;
+                let (id, entry) = self.segments.at_row(id, caller, any)?;
+                Ok((id, status(entry)))
             }
             IPC_STAT => {
                 let entry = self.segments.find(id)?;
