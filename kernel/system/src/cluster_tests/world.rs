@@ -9,8 +9,10 @@ use super::processor::{Panel, plug_in};
 use super::programs::{Deaths, Programs, Work, write};
 use super::random::Random;
 use super::{Canary, assembler};
+use crate::home::{INIT, Life};
 use crate::schedule::SLICE_NS;
 use crate::{Settings, System};
+use abi::signal;
 use machine::fake::{self, Computer};
 use machine::{Frame, FrameKind, PAGE_SIZE};
 use std::collections::VecDeque;
@@ -218,8 +220,32 @@ impl World {
             }
             self.now = self.now.max(self.next_at());
             self.step()?;
+            self.kill_the_forgotten();
         }
         Ok(())
+    }
+
+    /// Whom a parent has stopped that a death then took stays stopped, on every Unix: its group had
+    /// no guardian before either. The user would kill it, and so does the world.
+    fn kill_the_forgotten(&mut self) {
+        if self.weather != Weather::Deaths {
+            return;
+        }
+        for machine in &mut self.machines {
+            let Some(system) = machine.system.as_mut() else {
+                continue;
+            };
+            let forgotten: Vec<u32> = (system.homes.values())
+                .filter(|home| matches!(home.life, Life::Stopped { .. }) && home.parent == INIT)
+                .filter(|home| home.pending.set() & signal::bit(signal::SIGKILL) == 0)
+                .map(|home| home.pid)
+                .collect();
+            machine.computer.enter();
+            for pid in forgotten {
+                system.signal(pid, signal::SIGKILL);
+                machine.due = machine.due.min(self.now);
+            }
+        }
     }
 
     /// Nobody has anything to do: what is left now is left for ever.
