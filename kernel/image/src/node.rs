@@ -13,7 +13,7 @@ use machine::{BootInfo, Exit, MAX_CPUS};
 use net_node::Payload;
 use spin::{Mutex, MutexGuard};
 use system::schedule::SLICE_NS;
-use system::turn::Turn;
+use system::turn::{After, Turn};
 use system::{Settings, System};
 use wire::{BootId, Features, NodeId};
 
@@ -222,13 +222,10 @@ fn in_user_mode(mut guard: Guard, cpu: usize, mut turn: Turn) -> Guard {
         guard = come_back(cpu);
         let node = guard.as_mut().expect("the node is up before its loops run");
         let ran_ns = then.saturating_sub(now);
-        let same = node.system.end(cpu, turn, exit, ran_ns, then);
-        match node.goes_on(cpu, exit, same) {
-            Some(next) => turn = next,
-            None => {
-                node.timers[cpu] = NEVER;
-                return guard;
-            }
+        let after = node.system.end(cpu, &mut turn, exit, ran_ns, then);
+        if !node.goes_on(cpu, exit, after, &mut turn) {
+            node.timers[cpu] = NEVER;
+            return guard;
         }
     }
 }
@@ -278,7 +275,7 @@ impl Node {
         let waiting = self.arm_interrupts();
         if waiting && !more && *passed_over < PASSED_OVER_MAX {
             *passed_over += 1;
-            self.system.put_back(cpu, turn);
+            self.system.put_back(cpu, &turn);
             return Next::Again;
         }
         *passed_over = 0;
@@ -297,27 +294,33 @@ impl Node {
         Next::Run(turn)
     }
 
-    /// The next turn of a processor that has just ended one, if a round in between would find nothing
-    /// to do. Its timer and the card's interrupt are armed as they were, so that whatever comes next
-    /// ends that turn, and then there is a round.
-    fn goes_on(&mut self, cpu: usize, exit: Exit, same: Option<Turn>) -> Option<Turn> {
+    /// Whether a processor that has just ended a turn has the next one at once, the same or another, as
+    /// a round in between would find nothing to do. Its timer and the card's interrupt are armed as they
+    /// were, so that whatever comes next ends that turn, and then there is a round.
+    fn goes_on(&mut self, cpu: usize, exit: Exit, after: After, turn: &mut Turn) -> bool {
         let alarm = || self.system.next_alarm();
-        let quiet = !matches!(exit, Exit::Interrupt)
+        let quiet = exit != Exit::Interrupt
             && self.system.is_quiet()
-            && alarm().is_none_or(|at| self.is_awaited(at))
+            && (after == After::Unchanged || alarm().is_none_or(|at| self.is_awaited(at)))
             && !self.card.as_mut().is_some_and(VirtioNet::pending);
-        let turn = match same {
-            Some(turn) if !quiet => {
-                self.system.put_back(cpu, turn);
-                None
-            }
-            None if quiet => self.system.begin(cpu),
-            same => same,
+        let goes_on = match after {
+            After::Unchanged | After::Same => quiet,
+            After::Over if quiet => match self.system.begin(cpu) {
+                Some(next) => {
+                    *turn = next;
+                    true
+                }
+                None => false,
+            },
+            After::Over => false,
         };
-        if turn.is_some() && self.system.is_urgent() {
+        if !goes_on && after != After::Over {
+            self.system.put_back(cpu, turn);
+        }
+        if goes_on && self.system.is_urgent() {
             self.transmit();
         }
-        turn
+        goes_on
     }
 
     /// Whether a processor comes into the kernel by this time anyway.

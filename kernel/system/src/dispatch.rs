@@ -10,7 +10,7 @@
 use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
 use crate::files::{FileCall, Job, calls as file_calls};
-use crate::home::{Home, HomeThread, Request};
+use crate::home::{Home, HomeThread, Request, Transfers};
 pub use crate::local_call::LocalCall;
 use crate::local_call::{SHIELD_TTIN, SHIELD_TTOU, SHIELDS};
 use crate::system::{Flow, System};
@@ -476,19 +476,6 @@ impl System {
         }
     }
 
-    /// Counts what was read or written for `/proc/PID/io`.
-    pub(crate) fn count_transfer(&mut self, pid: u32, number: u32, result: &Result<u64, Stop>) {
-        let writes = match number {
-            CALL_READ | CALL_PREAD => 0,
-            CALL_WRITE | CALL_PWRITE => 1,
-            _ => return,
-        };
-        if let (Ok(bytes), Some(home)) = (result, self.homes.get_mut(&pid)) {
-            home.transfers[writes] += bytes;
-            home.transfers[2 + writes] += 1;
-        }
-    }
-
     fn execute_file(&mut self, pid: u32, tid: u32, request: &Request) -> Result<Answer, Stop> {
         let job = self.job(pid, request);
         let read_until = self.read_deadline(tid, request);
@@ -561,7 +548,13 @@ impl System {
             self.signal_group(job.group, signal);
         }
         self.terminal_notices();
-        self.count_transfer(pid, request.number, &result);
+        if let (Ok(bytes), Some(home)) = (&result, self.homes.get(&pid)) {
+            match request.number {
+                CALL_READ | CALL_PREAD => Transfers::count(&home.transfers.read, *bytes),
+                CALL_WRITE | CALL_PWRITE => Transfers::count(&home.transfers.written, *bytes),
+                _ => (),
+            }
+        }
         // A read that has already got something does not wait for more.
         let has_some = request.args[5] != 0 && matches!(request.number, CALL_READ | CALL_PREAD);
         match result {

@@ -7,14 +7,14 @@
 
 use crate::body::Effects;
 use crate::dispatch::LocalCall;
-use crate::files::FileState;
 use crate::files::calls::{read_plain, write_plain};
+use crate::home::Transfers;
 use crate::system::System;
 use crate::thread::{Forward, Thread};
 use crate::turn::Turn;
 use crate::wait::Stop;
 use abi::table;
-use machine::Registers;
+use machine::{PAGE_SIZE, Registers};
 
 const CALL_READ: u64 = 0;
 const CALL_WRITE: u64 = 1;
@@ -27,6 +27,8 @@ const CALL_RESOLUTION: u64 = 229;
 const TELLING: [u64; 9] = [96, 102, 104, 107, 108, 201, 228, 229, 309];
 /// Longer transfers gain nothing.
 const BYTES: usize = 512;
+/// So much is written so often that clearing the space for more would be felt.
+const WORDS: usize = 64;
 
 impl System {
     /// Answers the call that a thread has come with, if that is all there is to do.
@@ -42,7 +44,10 @@ impl System {
         }
         let value = match number {
             CALL_READ | CALL_PREAD => self.read_at_once(turn.pid, &turn.registers),
-            CALL_WRITE | CALL_PWRITE => self.write_at_once(turn.pid, &turn.registers),
+            CALL_WRITE | CALL_PWRITE if turn.registers.rdx <= WORDS as u64 => {
+                self.write_at_once::<WORDS>(turn.pid, &turn.registers)
+            }
+            CALL_WRITE | CALL_PWRITE => self.write_at_once::<BYTES>(turn.pid, &turn.registers),
             _ => self.tell(turn),
         };
         if let Some(value) = value {
@@ -95,44 +100,32 @@ impl System {
         }
     }
 
-    /// The open files of a process that is at home.
-    fn files_here(&self, pid: u32) -> Option<&FileState> {
-        let at_home = self.bodies.get(&pid)?.home == self.me;
-        self.homes.get(&pid).filter(|_| at_home)?.files.as_ref()
-    }
-
     fn read_at_once(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
         let (length, offset) = transfer(registers)?;
         let (fd, address) = (registers.rdi, registers.rsi);
-        let writable = self.with_space(pid, |space, pages| {
-            space.make_writable(address, length, pages)
-        });
-        writable.ok()?;
-        let now = self.fs.time(self.now);
-        let files = self.files_here(pid)?;
-        let mut bytes = [0; BYTES];
-        let read = read_plain(files, fd, offset, &mut bytes[..length], now)?;
-        // It was made writable, and nobody was let in since.
-        let told = self.with_space(pid, |space, pages| {
-            space.write(address, &bytes[..read], pages)
-        });
-        told.ok()?;
-        self.count_transfer(pid, registers.rax as u32, &Ok(read as u64));
-        Some(read as u64)
+        // Within one page it is delivered wholly or not at all.
+        if length > PAGE_SIZE - address as usize % PAGE_SIZE {
+            return None;
+        }
+        let time = self.fs.time(self.now);
+        let (home, space, mut pages) = self.at_home(pid)?;
+        let (what, target) = ((fd, offset), (space, address, length));
+        let read = read_plain(home.files.as_ref()?, what, target, &mut pages, time)? as u64;
+        Transfers::count(&home.transfers.read, read);
+        Some(read)
     }
 
-    fn write_at_once(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
+    fn write_at_once<const N: usize>(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
         let (length, offset) = transfer(registers)?;
         let (fd, address) = (registers.rdi, registers.rsi);
-        let mut bytes = [0; BYTES];
+        let mut bytes = [0; N];
         let bytes = bytes.get_mut(..length)?;
-        let read = self.with_space(pid, |space, pages| space.read(address, bytes, pages));
-        read.ok()?;
-        let now = self.fs.time(self.now);
-        let files = self.files_here(pid)?;
-        let written = write_plain(files, fd, offset, bytes, now)?;
-        self.count_transfer(pid, registers.rax as u32, &Ok(written as u64));
-        Some(written as u64)
+        let time = self.fs.time(self.now);
+        let (home, space, mut pages) = self.at_home(pid)?;
+        space.read(address, bytes, &mut pages).ok()?;
+        let written = write_plain(home.files.as_ref()?, (fd, offset), bytes, time)? as u64;
+        Transfers::count(&home.transfers.written, written);
+        Some(written)
     }
 }
 

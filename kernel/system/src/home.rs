@@ -13,6 +13,7 @@ use crate::wait::WaitQueue;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use migrate::HomeRecord;
 use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
 
@@ -228,7 +229,7 @@ pub struct Home {
     /// Keeps the file of its program from being written.
     pub executing: Option<Executing>,
     /// Bytes read and written, and how often, of `/proc/PID/io`.
-    pub transfers: [u64; 4],
+    pub transfers: Transfers,
     /// When it began, node's clock, ns.
     pub started_ns: u64,
     /// What its children used that were waited for.
@@ -251,6 +252,23 @@ pub struct Home {
     pub facts_asked: bool,
     /// Those who wait for that request or those facts.
     pub request_done: WaitQueue,
+}
+
+/// What a process has transferred by read(2), write(2) and their like.
+#[derive(Clone, Debug, Default)]
+pub struct Transfers {
+    /// How often it read, and how many bytes.
+    pub read: Cell<(u64, u64)>,
+    /// How often it wrote, and how many bytes.
+    pub written: Cell<(u64, u64)>,
+}
+
+impl Transfers {
+    /// Counts a transfer that is over.
+    pub fn count(what: &Cell<(u64, u64)>, bytes: u64) {
+        let (calls, sum) = what.get();
+        what.set((calls + 1, sum + bytes));
+    }
 }
 
 impl Home {

@@ -535,6 +535,25 @@ impl System {
         act(space, &mut pages)
     }
 
+    /// A process at home: what home knows of it, its memory, and where that gets pages from.
+    pub(crate) fn at_home(&mut self, pid: u32) -> Option<(&Home, &mut Space, Pages<'_>)> {
+        let System {
+            bodies,
+            spaces,
+            homes,
+            fs,
+            me,
+            ..
+        } = self;
+        let body = bodies.get(&pid).filter(|body| body.home == *me)?;
+        let (home, space) = (homes.get(&pid)?, spaces.get_mut(body.space)?);
+        let pages = Pages {
+            fs,
+            home: Some(home),
+        };
+        Some((home, space, pages))
+    }
+
     /// The memory of a process whose body is here.
     pub(crate) fn space_of(&self, pid: u32) -> Option<&Space> {
         self.spaces.get(self.bodies.get(&pid)?.space)

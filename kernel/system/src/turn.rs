@@ -17,6 +17,17 @@ use machine::{Access, Exit, Registers, TableHandle};
 const SEGV_MAPERR: i32 = 1;
 const SEGV_ACCERR: i32 = 2;
 
+/// What a turn that has ended leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// It goes on, in user mode or to [`System::put_back`], and nothing is to be done that was not before.
+    Unchanged,
+    /// It goes on; what it did may be somebody's business.
+    Same,
+    /// It is over: the processor is free.
+    Over,
+}
+
 /// A stay of a thread in user mode: it is taken along outside of the System's lock.
 pub struct Turn {
     pub(crate) pid: u32,
@@ -98,7 +109,7 @@ impl System {
     }
 
     /// Takes a thread back that is not to go to user mode after all.
-    pub fn put_back(&mut self, cpu: usize, turn: Turn) {
+    pub fn put_back(&mut self, cpu: usize, turn: &Turn) {
         self.processors[cpu].running = None;
         self.leave_fpu(cpu);
         if let Some(thread) = self.threads.get_mut(&turn.tid) {
@@ -108,24 +119,16 @@ impl System {
         }
     }
 
-    /// Takes a thread back from user mode and deals with why it came. If it goes on at once its turn
-    /// is given back, for user mode or for [`System::put_back`].
+    /// Deals with why a thread came back from user mode, and takes it back if it does not go on at once.
     #[must_use]
-    pub fn end(
-        &mut self,
-        cpu: usize,
-        mut turn: Turn,
-        exit: Exit,
-        ran_ns: u64,
-        now: u64,
-    ) -> Option<Turn> {
+    pub fn end(&mut self, cpu: usize, turn: &mut Turn, exit: Exit, ran_ns: u64, now: u64) -> After {
         self.now = self.now.max(now);
         self.fs.alarms().set_now(self.now);
         let tid = turn.tid;
         self.charge(cpu, tid, ran_ns);
         self.processors[cpu].left = (tid, now);
-        if exit == Exit::Syscall && self.express(&mut turn) {
-            return Some(turn);
+        if exit == Exit::Syscall && self.express(turn) {
+            return After::Unchanged;
         }
         self.processors[cpu].running = None;
         self.leave_fpu(cpu);
@@ -133,7 +136,7 @@ impl System {
             // It ended while it was in user mode.
             self.forget_fpu(tid);
             self.settle();
-            return None;
+            return After::Over;
         };
         let pid = thread.pid;
         thread.registers = turn.registers;
@@ -144,7 +147,7 @@ impl System {
         if self.body(pid).watches_cpu && self.expires(tid, &exit) {
             self.advance(tid);
             self.settle();
-            return None;
+            return After::Over;
         }
         match exit {
             // Its process ends, whatever it wanted.
@@ -171,7 +174,7 @@ impl System {
             } => self.exception(tid, vector, address),
         }
         self.settle();
-        None
+        After::Over
     }
 
     /// Whether something has expired by the CPU time that a thread has just used: home is told first,
@@ -197,15 +200,15 @@ impl System {
 
     /// As [`System::end`], for a processor that always has a round between two turns.
     #[cfg(test)]
-    pub(crate) fn end_turn(&mut self, turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
-        if let Some(turn) = self.end(0, turn, exit, ran_ns, now) {
-            self.put_back(0, turn);
+    pub(crate) fn end_turn(&mut self, mut turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
+        if self.end(0, &mut turn, exit, ran_ns, now) != After::Over {
+            self.put_back(0, &turn);
         }
     }
 
-    /// A system call of user mode. One that is over at once, as most are, gives the turn back.
-    fn called(&mut self, cpu: usize, turn: Turn) -> Option<Turn> {
-        let Turn { pid, tid, .. } = turn;
+    /// A system call of user mode. After one that is over at once, as most are, the turn goes on.
+    fn called(&mut self, cpu: usize, turn: &mut Turn) -> After {
+        let Turn { pid, tid, .. } = *turn;
         let thread = self.thread(tid);
         let registers = &thread.registers;
         let args = crate::express::arguments(registers);
@@ -219,7 +222,7 @@ impl System {
         if !self.is_undisturbed(pid, tid) {
             self.advance(tid);
             self.settle();
-            return None;
+            return After::Over;
         }
         let flow = self.perform(tid, call);
         if flow == Flow::Wait {
@@ -227,26 +230,29 @@ impl System {
         }
         self.settle();
         if flow == Flow::Again {
-            if let Some(turn) = self.stay(cpu, turn) {
-                return Some(turn);
+            if self.stays(cpu, turn) {
+                return After::Same;
             }
             self.advance(tid);
             self.settle();
         }
-        None
+        After::Over
     }
 
-    /// The next turn of a thread whose call is over, if nothing comes before that.
-    fn stay(&mut self, cpu: usize, turn: Turn) -> Option<Turn> {
-        let Turn { pid, tid, .. } = turn;
-        let thread = self.threads.get(&tid)?;
-        let space = self.bodies.get(&pid)?.space;
-        let free = thread.run == Run::Ready && thread.call.is_none() && turn.space == space;
-        if !free || !self.is_undisturbed(pid, tid) || !self.keeps_processor(cpu, tid) {
-            return None;
+    /// Lets the turn of a thread whose call is over go on, if nothing comes before that.
+    fn stays(&mut self, cpu: usize, turn: &mut Turn) -> bool {
+        let Turn {
+            pid, tid, space, ..
+        } = *turn;
+        let ready = (self.threads.get(&tid))
+            .is_some_and(|thread| thread.run == Run::Ready && thread.call.is_none());
+        let there = (self.bodies.get(&pid)).is_some_and(|body| body.space == space);
+        let stays =
+            ready && there && self.is_undisturbed(pid, tid) && self.keeps_processor(cpu, tid);
+        if stays {
+            turn.registers = self.give_processor(cpu, tid);
         }
-        let registers = self.give_processor(cpu, tid);
-        Some(Turn { registers, ..turn })
+        stays
     }
 
     /// A page fault of user mode.

@@ -72,6 +72,14 @@ pub(crate) fn file(moves: &mut Moves) -> Verdict {
         file.write_all_at(&pattern(PAGE, seed + 1), 4 * PAGE as u64)
             .doing("write")?;
         check(&memory.read(4 * PAGE, PAGE), seed + 1, 0)?;
+        // Within one page of the file, which is the page that is mapped, too.
+        for (at, offset) in [(4 * PAGE + 2048, 4 * PAGE), (5 * PAGE, 4 * PAGE)] {
+            let read = memory
+                .fill_from(at, &file, offset as i64, 64)
+                .doing("read into itself")?;
+            ensure!(read == 64, "{read} of 64 bytes");
+            check(&memory.read(at, 64), seed + 1, 0)?;
+        }
         let child = start(|| {
             memory.write(0, &pattern(PAGE, seed + 2));
             0

@@ -57,6 +57,27 @@ impl Shared {
             .collect()
     }
 
+    /// Lets pread(2) read `length` bytes of a file at `offset` to `at`; the number of bytes.
+    ///
+    /// # Errors
+    /// What pread(2) says.
+    ///
+    /// # Panics
+    /// If they do not all fit into the mapping.
+    pub fn fill_from(
+        &self,
+        at: usize,
+        file: &File,
+        offset: i64,
+        length: usize,
+    ) -> io::Result<usize> {
+        assert!(at.checked_add(length).is_some_and(|end| end <= self.length));
+        let target = (self.start + at) as *mut libc::c_void;
+        // SAFETY: within the mapping, of which no reference exists.
+        let read = unsafe { libc::pread(file.as_raw_fd(), target, length, offset) };
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    }
+
     /// Copies bytes in.
     ///
     /// # Panics

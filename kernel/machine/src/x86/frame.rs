@@ -235,12 +235,13 @@ impl Frame {
         unsafe { copy(contents(self.number).add(offset), from.as_ptr(), from.len()) };
     }
 
-    /// Copies out of another page into this one. Panics outside of either.
+    /// Copies out of a page into this one. Panics outside of either. If both are the same page and the
+    /// ranges overlap, as when a program reads a file into its own mapping of it, nobody can say what it
+    /// holds afterwards.
     pub fn copy_from(&self, offset: usize, source: &Frame, from: usize, length: usize) {
         check(offset, length);
         check(from, length);
-        assert!(self.number != source.number, "a page copied onto itself");
-        // SAFETY: inside of two held pages, which are different ones.
+        // SAFETY: inside of two held pages, to which no Rust reference exists.
         unsafe {
             copy(
                 contents(self.number).add(offset),
@@ -346,7 +347,7 @@ fn check(offset: usize, length: usize) {
 /// registers: under emulation several times faster than a string instruction.
 ///
 /// # Safety
-/// Both ranges are mapped and do not overlap; the target may be written.
+/// Both ranges are mapped; the target may be written. What overlaps holds any of the bytes afterwards.
 pub(crate) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     // SAFETY: as the caller promises. Assembly, because the ranges may change meanwhile, which
     // Rust's own copies do not allow.

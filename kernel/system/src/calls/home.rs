@@ -31,7 +31,7 @@ pub use waiting::*;
 use crate::body::Ids;
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
-use crate::home::{Home, HomeThread, INIT, Life, Used};
+use crate::home::{Home, HomeThread, INIT, Life, Transfers, Used};
 use crate::signals::PendingSignals;
 use crate::signals::{CLD_EXITED, CLD_KILLED, CLD_STOPPED};
 use crate::system::System;
@@ -252,7 +252,7 @@ impl Home {
             program: Vec::new(),
             executing: None,
             options: Options::default(),
-            transfers: [0; 4],
+            transfers: Transfers::default(),
             started_ns: now,
             children_used: Used::default(),
             used: Used::default(),

@@ -26,6 +26,14 @@ pub enum PageError {
     NoMemory,
 }
 
+/// Bytes of a file within one page.
+pub(super) enum Piece {
+    /// In memory: the frame, where in it, how many.
+    Page(Frame, usize, usize),
+    /// In the boot archive.
+    Image(&'static [u8]),
+}
+
 /// The contents of one regular file.
 pub(super) struct FileData {
     size: u64,
@@ -267,6 +275,19 @@ impl FileData {
             done += piece;
         }
         length
+    }
+
+    /// The first bytes from `offset` on, at most `most` and within one page, where they are; `None` in
+    /// a hole.
+    pub(super) fn piece(&self, offset: u64, most: usize) -> Option<Piece> {
+        let within = (offset % PAGE) as usize;
+        let length = self.size.saturating_sub(offset).min(most as u64) as usize;
+        let length = length.min(PAGE_SIZE - within);
+        if let Some(frame) = self.pages.get(&(offset / PAGE)) {
+            return Some(Piece::Page(frame.clone(), within, length));
+        }
+        let base = self.base_from(offset, length);
+        (base.len() == length).then_some(Piece::Image(base))
     }
 
     /// The frame of a page, brought into memory if it was not there.

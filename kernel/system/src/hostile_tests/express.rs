@@ -1,6 +1,7 @@
 //! Calls that are answered where the thread stands, against the same calls on the usual way.
 
 use super::{CODE, Cluster, TURN_NS};
+use crate::turn::After;
 use machine::{Exit, FpuState};
 
 const GETPID: u64 = 39;
@@ -50,10 +51,10 @@ fn an_answer_is_kept_when_the_turn_is_given_back() {
     turn.registers.rip = CODE + 2;
     turn.registers.rbx = 0x1234;
     let now = cluster.now;
-    let same = cluster.nodes[0].end(0, turn, Exit::Syscall, TURN_NS, now);
-    let same = same.expect("it goes on at once");
-    assert_eq!(same.registers.rax, 0);
-    cluster.nodes[0].put_back(0, same);
+    let after = cluster.nodes[0].end(0, &mut turn, Exit::Syscall, TURN_NS, now);
+    assert_eq!(after, After::Unchanged, "it goes on at once");
+    assert_eq!(turn.registers.rax, 0);
+    cluster.nodes[0].put_back(0, &turn);
     let registers = cluster.nodes[0].threads[&init].registers;
     assert_eq!((registers.rax, registers.rbx), (0, 0x1234));
 }

@@ -53,7 +53,8 @@ impl System {
             ProcessFile::UidMap => b"         0          0 4294967295\n".to_vec(),
             ProcessFile::Io => {
                 // Files are in memory: no disk is read or written.
-                let [read, written, reads, writes] = home.transfers;
+                let (reads, read) = home.transfers.read.get();
+                let (writes, written) = home.transfers.written.get();
                 format!(
                     "rchar: {read}\nwchar: {written}\nsyscr: {reads}\nsyscw: {writes}\n\
                      read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"

@@ -8,10 +8,11 @@ use super::super::objects::notify::{IN_ACCESS, IN_MODIFY};
 use super::super::open::{FileState, OpenFile};
 use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
-use super::super::storage::MAX_SIZE;
+use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
 use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
 use super::{CallResult, FileCall, now, readable, writable};
+use crate::memory::{PageSource, Space};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{POLLIN, Timespec};
@@ -29,24 +30,35 @@ fn plain(state: &FileState, fd: u64, writes: bool) -> Option<&OpenFile> {
     (open && file.inode().is_file() && !file.inode().is_watched()).then_some(file)
 }
 
-/// What [`read`] and [`pread64`] do on a regular file; `None`, and nothing done, for all others.
+/// What [`read`] and [`pread64`] do on a regular file when all they read lies in one page; `None`, and
+/// nothing done, for all others. `space` takes the bytes before the offset moves, or does not.
 pub(crate) fn read_plain(
     state: &FileState,
-    fd: u64,
-    at: Option<u64>,
-    into: &mut [u8],
+    (fd, at): (u64, Option<u64>),
+    (space, address, length): (&mut Space, u64, usize),
+    source: &mut dyn PageSource,
     time: Timespec,
 ) -> Option<usize> {
     let file = plain(state, fd, false)?;
-    let data = file.inode().data()?;
     let offset = at.unwrap_or_else(|| file.offset());
     if offset > MAX_SIZE {
         return None;
     }
-    let read = data.read_at(offset, into);
+    // The file is let go: the page of user memory may be one of its own.
+    let piece = file.inode().data()?.piece(offset, length)?;
+    let (taken, read) = match &piece {
+        Piece::Page(_, _, 0) | Piece::Image([]) => (Ok(()), 0),
+        Piece::Page(frame, within, length) => {
+            let target = (address, *length);
+            let taken = space.write_from_frame(target, (frame, *within), source);
+            (taken, *length)
+        }
+        Piece::Image(bytes) => (space.write(address, bytes, source), bytes.len()),
+    };
+    taken.ok()?;
     file.was_read(time);
     if at.is_none() {
-        file.cursor().offset += read as u64;
+        file.cursor().offset = offset + read as u64;
     }
     Some(read)
 }
@@ -55,8 +67,7 @@ pub(crate) fn read_plain(
 /// nothing done, for all others.
 pub(crate) fn write_plain(
     state: &FileState,
-    fd: u64,
-    at: Option<u64>,
+    (fd, at): (u64, Option<u64>),
     bytes: &[u8],
     time: Timespec,
 ) -> Option<usize> {
