@@ -58,6 +58,11 @@ impl Spaces {
         self.spaces.get_mut(&id).map(|shared| &mut shared.space)
     }
 
+    /// All spaces, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = &Space> {
+        self.spaces.values().map(|shared| &shared.space)
+    }
+
     /// How many spaces there are.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {

@@ -339,6 +339,11 @@ impl Inode {
         self.users.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether it is sealed against being written.
+    pub fn is_sealed(&self) -> bool {
+        self.data().is_some_and(|data| data.check_write().is_err())
+    }
+
     /// Whether a program runs from it, so that it may not be written.
     pub fn is_executing(&self) -> bool {
         self.users.load(Ordering::Relaxed) < 0
@@ -674,5 +679,12 @@ impl crate::memory::SharedPages for Inode {
             PageError::NoMemory => crate::memory::FetchStop::NoMemory,
             _ => crate::memory::FetchStop::Bus,
         })
+    }
+
+    fn punch(&self, from: u64, to: u64) -> Result<(), Errno> {
+        let mut data = self.data().ok_or(Errno::EINVAL)?;
+        data.check_write()?;
+        let at = |page: u64| page.saturating_mul(machine::PAGE_SIZE as u64);
+        data.punch(at(from), at(to) - at(from))
     }
 }

@@ -3,6 +3,7 @@
 //! Law: nothing is stored here. A node is computed from its name, and looked up again every time, so
 //! a process that ends takes its directory with it.
 
+use super::inode::InodeRef;
 use super::open::FileState;
 use crate::wait::Stop;
 use abi::Errno;
@@ -154,6 +155,10 @@ pub trait ProcView: super::Peers {
     }
     /// Whether somebody waits in a call of this number.
     fn is_in_call(&self, _waiter: u32, _number: u32) -> bool {
+        false
+    }
+    /// Whether somebody has a file mapped so that its contents may be written.
+    fn maps_writable(&self, _file: &InodeRef) -> bool {
         false
     }
     /// The open descriptors of another process, ascending.

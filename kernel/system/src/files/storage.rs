@@ -113,7 +113,12 @@ impl FileData {
         self.seals
     }
 
-    pub(super) fn add_seals(&mut self, new: u32) -> Result<(), Errno> {
+    /// Adds seals: against writing only if nobody has it mapped to write to it.
+    pub(super) fn add_seals(
+        &mut self,
+        new: u32,
+        mapped: impl FnOnce() -> bool,
+    ) -> Result<(), Errno> {
         let known = F_SEAL_SEAL
             | F_SEAL_SHRINK
             | F_SEAL_GROW
@@ -125,6 +130,9 @@ impl FileData {
         }
         if self.seals & F_SEAL_SEAL != 0 {
             return Err(Errno::EPERM);
+        }
+        if new & !self.seals & F_SEAL_WRITE != 0 && mapped() {
+            return Err(Errno::EBUSY);
         }
         self.seals |= new;
         Ok(())
@@ -342,7 +350,12 @@ impl FileData {
             return Err(Errno::EFBIG);
         }
         self.check_write()?;
-        self.check_resize(self.size.max(offset.saturating_add(from.len() as u64)))?;
+        // What fits is written if it must not grow.
+        let from = match self.check_seal(F_SEAL_GROW) {
+            Err(errno) if offset >= self.size => return Err(errno),
+            Err(_) => &from[..from.len().min((self.size - offset) as usize)],
+            Ok(()) => from,
+        };
         if offset > self.size {
             self.zero_tail(self.size);
         }

@@ -8,7 +8,7 @@ use super::inode::{Inode, InodeRef, Node};
 use super::open::join;
 use super::proc::{ProcNode, Viewer};
 use super::tree::FileSystem;
-use super::{MAX_NAME, MAX_PATH};
+use super::{MAX_NAME, MAX_PATH, ProcEntry};
 use abi::Errno;
 use abi::layout::{S_IFLNK, S_IFMT};
 use alloc::sync::Arc;
@@ -165,10 +165,11 @@ impl Walker<'_> {
                 if links > MAX_LINKS || self.resolve & RESOLVE_NO_SYMLINKS != 0 {
                     return Err(Errno::ELOOP);
                 }
+                let magic = self.resolve & RESOLVE_NO_MAGICLINKS != 0 && is_magic(&child);
+                if magic {
+                    return Err(Errno::ELOOP);
+                }
                 if let Some(inode) = self.jump(&child) {
-                    if self.resolve & RESOLVE_NO_MAGICLINKS != 0 {
-                        return Err(Errno::ELOOP);
-                    }
                     if inside {
                         return Err(Errno::EXDEV);
                     }
@@ -282,6 +283,18 @@ impl Walker<'_> {
             _ => Err(Errno::EINVAL),
         }
     }
+}
+
+/// Whether a link leads where its text need not (symlink(7), "Magic links").
+fn is_magic(link: &Inode) -> bool {
+    use super::ProcessFile::{Cwd, Exe, Fd, Root};
+    matches!(
+        link.node(),
+        Node::Proc(
+            ProcNode::Descriptor(..)
+                | ProcNode::Entry(ProcEntry::Process(_, Exe | Cwd | Root | Fd(_)))
+        )
+    )
 }
 
 /// The first component and what is behind it, its slash included.

@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use abi::Errno;
 use bitflags::bitflags;
 use machine::{Access, Frame, FrameKind, OutOfMemory};
 use spin::Mutex;
@@ -76,6 +77,14 @@ pub trait SharedPages: Send + Sync {
     /// # Errors
     /// [`FetchStop::Bus`] behind the end of the file, [`FetchStop::NoMemory`] if it cannot be made.
     fn page(&self, index: u64) -> Result<Frame, FetchStop>;
+
+    /// Makes the pages in `[from, to)` read as zeros for everybody.
+    ///
+    /// # Errors
+    /// Those of the file.
+    fn punch(&self, _from: u64, _to: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
 
     /// The numbers of the pages that are in memory, for what can be taken.
     fn held(&self) -> Vec<u64> {

@@ -1,7 +1,7 @@
 //! Mapping, unmapping, rights and the break.
 //!
-//! Law: check everything, then act. Where Linux would change the part of a range before a hole and
-//! then fail, the whole call is refused here.
+//! Law: check everything, then act. Only mprotect(2) over a hole has, as in Linux, changed what lies
+//! before it.
 
 use alloc::vec::Vec;
 
@@ -196,7 +196,7 @@ impl Space {
         Ok(())
     }
 
-    /// Changes the rights of a range.
+    /// Changes the rights of a range, up to what cannot have them.
     ///
     /// # Errors
     /// `EINVAL`: unaligned. `ENOMEM`: outside of user space, a hole in the range, or too many
@@ -209,17 +209,28 @@ impl Space {
         if address == end {
             return Ok(());
         }
-        if !self.areas.covers(address, end) {
-            return Err(Errno::ENOMEM);
-        }
+        let mut reached = address;
+        let mut result = Ok(());
         for area in self.areas.overlapping(address, end) {
-            check_rights(area, access)?;
+            if area.start > reached {
+                break;
+            }
+            result = check_rights(area, access);
+            if result.is_err() {
+                break;
+            }
+            reached = area.end.min(end);
         }
-        self.check_cuts(address, end)?;
-        self.areas
-            .update(address, end, |area| area.access = normal(access));
-        self.refresh_rights(address, end);
-        Ok(())
+        if reached < end && result.is_ok() {
+            result = Err(Errno::ENOMEM);
+        }
+        if reached > address {
+            self.check_cuts(address, reached)?;
+            self.areas
+                .update(address, reached, |area| area.access = normal(access));
+            self.refresh_rights(address, reached);
+        }
+        result
     }
 
     /// Changes the rights from the bottom of the mapping that holds `address`, which is one that

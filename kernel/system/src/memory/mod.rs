@@ -4,7 +4,7 @@
 //! page that is mapped and not in it can be had again (zeros, a page of a file, shared memory); a
 //! page in the `absent` set is in an area, is not mapped, and its contents are at the last source
 //! node; everything else that lies in an area is made on the first touch. No operation that fails
-//! has changed what the program can see, but for one: as in Linux, a mapping that was to be moved over
+//! has changed what the program can see, but for two: mprotect(2) over a hole, and, as in Linux, a mapping that was to be moved over
 //! another and found no memory for its page table has cleared its target.
 //!
 //! Not here: which file a descriptor names, signals for faults, and how pages travel. Who calls
@@ -212,6 +212,16 @@ impl Space {
         address
             .checked_add(length)
             .is_some_and(|end| self.areas.covers(address, end))
+    }
+
+    /// Whether all of a range is in areas with these rights.
+    pub fn allows(&self, address: u64, length: u64, access: Access) -> bool {
+        let end = address.saturating_add(length);
+        self.is_mapped(address, length)
+            && self
+                .areas
+                .overlapping(address, end)
+                .all(|area| area.allows(access))
     }
 
     /// Whether the page that holds `address` is in memory here (mincore(2)).

@@ -74,12 +74,23 @@ impl Space {
             return Err(Errno::EINVAL.into());
         }
         let mut area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
+        let old_length = old_end - old;
         if old_end > area.end {
+            // Who only gives back need not know what there is.
+            let stays = !flags.intersects(RemapFlags::FIXED | RemapFlags::DONT_UNMAP);
+            if stays && new_length <= old_length {
+                if new_length < old_length {
+                    self.unmap(old + new_length, old_length - new_length)?;
+                }
+                return Ok(old);
+            }
             return Err(Errno::EFAULT.into());
         }
-        let old_length = old_end - old;
-        if old_length == 0 && (!area.says_shared() || !flags.contains(RemapFlags::MAY_MOVE)) {
+        if old_length == 0 && !area.says_shared() {
             return Err(Errno::EINVAL.into());
+        }
+        if old_length == 0 && !moves {
+            return Err(Errno::ENOMEM.into());
         }
         if self.areas.len() + 4 > AREAS_MAX {
             return Err(Errno::ENOMEM.into());

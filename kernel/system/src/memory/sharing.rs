@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use machine::{FrameKind, OutOfMemory};
 
 use super::Space;
-use super::area::{Area, AreaFlags, Backing, SharedObject};
+use super::area::{Area, AreaFlags, Backing, SharedObject, SharedPages};
 use super::limits::PAGE;
 
 impl Space {
@@ -211,6 +211,16 @@ impl Space {
     /// Whether another process may see what is written to some of it.
     pub fn is_seen_by_others(&self) -> bool {
         self.areas.iter().any(|area| area.backing.is_shared())
+    }
+
+    /// Whether it may write to a file through a shared mapping.
+    pub fn may_write_to<T: SharedPages + 'static>(&self, file: &Arc<T>) -> bool {
+        self.areas.iter().any(|area| match &area.backing {
+            Backing::SharedFile {
+                pages, writable, ..
+            } => *writable && core::ptr::addr_eq(Arc::as_ptr(pages), Arc::as_ptr(file)),
+            _ => false,
+        })
     }
 
     /// The handles of the files that this space reads through shared mappings.

@@ -46,6 +46,10 @@ impl SharedPages for Attachable {
         SharedPages::page(&*self.inode, index)
     }
 
+    fn punch(&self, from: u64, to: u64) -> Result<(), Errno> {
+        SharedPages::punch(&*self.inode, from, to)
+    }
+
     fn held(&self) -> Vec<u64> {
         let mut held = Vec::new();
         self.inode

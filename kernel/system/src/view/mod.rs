@@ -10,7 +10,7 @@ mod node;
 mod process;
 mod sys;
 
-use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
+use crate::files::{ClusterFile, InodeRef, ProcEntry, ProcView, ProcessFile, ThreadFile};
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
@@ -55,6 +55,10 @@ impl ProcView for System {
     fn owner(&self, pid: u32) -> (u32, u32) {
         let ids = self.homes.get(&pid).map(|home| home.ids);
         ids.map_or((0, 0), |ids| (ids.euid, ids.egid))
+    }
+
+    fn maps_writable(&self, file: &InodeRef) -> bool {
+        self.spaces.iter().any(|space| space.may_write_to(file))
     }
 
     fn is_in_call(&self, waiter: u32, number: u32) -> bool {

@@ -139,6 +139,11 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Ok(MAPS_DEVICE);
     }
     let path = files.describe(fd as u32)?;
+    let sealed = shared != 0 && inode.is_sealed();
+    if sealed && writes != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    let writable = writable && !sealed;
     if shared != 0 && writable && home.record.gate().owner() != me {
         return Err(call.system.fetch_home(pid, call.tid));
     }

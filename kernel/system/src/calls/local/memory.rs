@@ -128,6 +128,9 @@ pub fn brk(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// mremap(2).
 pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [old, old_length, new_length, flags, place, _] = call.args;
+    if new_length.checked_next_multiple_of(PAGE).is_none() {
+        return Err(Errno::EINVAL.into());
+    }
     may_commit(new_length.saturating_sub(old_length))?;
     match call
         .space()?
@@ -150,8 +153,13 @@ pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         MADV_POPULATE_WRITE => Access::WRITE,
         _ => return Ok(0),
     };
-    call.populate(address, length, Some(access))?;
-    Ok(0)
+    match call.populate(address, length, Some(access)) {
+        // What is there does not have the rights.
+        Err(Stop::Errno(Errno::EFAULT)) if !call.space()?.allows(address, length, access) => {
+            Err(Errno::EINVAL.into())
+        }
+        other => other.map(|()| 0),
+    }
 }
 
 /// A range in whole pages.
@@ -206,7 +214,7 @@ pub fn mincore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 /// Refuses a caller that may lock nothing at all.
-fn may_lock(call: &mut LocalCall<'_>) -> Result<(), Stop> {
+pub(in crate::calls) fn may_lock(call: &mut LocalCall<'_>) -> Result<(), Stop> {
     if call.limits().locked == 0 {
         return Err(Errno::EPERM.into());
     }

@@ -4,7 +4,7 @@
 //! a file through a shared mapping goes home first, and stays there as long as it has the mapping.
 
 use crate::calls::home::{ExecFile, MAPS_DEVICE, MAPS_WRITABLE};
-use crate::calls::local::{access_of, may_commit};
+use crate::calls::local::{access_of, may_commit, may_lock};
 use crate::dispatch::{CALL_MAP_FILE, LocalCall, result_of};
 use crate::home::Request;
 use crate::memory::{AreaFlags, Backing, FileBacking, MapHow};
@@ -25,8 +25,9 @@ const MAP_POPULATE: u64 = 0x8000;
 const MAP_NONBLOCK: u64 = 0x1_0000;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
-/// What `MAP_SHARED_VALIDATE` lets through (`LEGACY_MAP_MASK`): the above, and what is ignored.
-const MAP_KNOWN: u64 = 0x1f_ffff & !MAP_FIXED_NOREPLACE;
+/// What `MAP_SHARED_VALIDATE` lets through (`LEGACY_MAP_MASK`): the above, what is ignored, and the
+/// sizes of huge pages.
+const MAP_KNOWN: u64 = 0x7_ffff | 0x3f << 26;
 
 /// mmap(2).
 pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
@@ -39,10 +40,14 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let shared = match flags & 0xf {
         MAP_PRIVATE => false,
         MAP_SHARED => true,
-        MAP_SHARED_VALIDATE if flags & !MAP_KNOWN & !3 == 0 => true,
+        MAP_SHARED_VALIDATE if anonymous => return Err(Errno::EINVAL.into()),
+        MAP_SHARED_VALIDATE if flags & !MAP_KNOWN == 0 => true,
         MAP_SHARED_VALIDATE => return Err(Errno::EOPNOTSUPP.into()),
         _ => return Err(Errno::EINVAL.into()),
     };
+    if flags & MAP_LOCKED != 0 {
+        may_lock(call)?;
+    }
     let (backing, mut area) = if anonymous {
         (Backing::Anonymous, AreaFlags::empty())
     } else {

@@ -8,7 +8,7 @@ use super::terminals::{Argument, terminal_argument};
 use super::{CallResult, FileCall, descriptor, usable};
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_NONBLOCK, POLLERR, POLLFD_SIZE, POLLHUP, POLLNVAL, PollFd};
+use abi::layout::{O_NONBLOCK, O_PATH, POLLERR, POLLFD_SIZE, POLLHUP, POLLNVAL, PollFd};
 use alloc::vec::Vec;
 
 // `asm-generic/ioctls.h`.
@@ -100,6 +100,7 @@ pub fn poll(call: &mut FileCall) -> CallResult {
             Err(_) => 0,
             Ok(fd) => match call.state.get(fd) {
                 Err(_) => POLLNVAL,
+                Ok(file) if file.flags() & O_PATH != 0 => POLLNVAL,
                 Ok(file) => file.ready(&call.asker()) & (entry.events | POLLERR | POLLHUP),
             },
         };

@@ -91,6 +91,9 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
         }
         F_GETFL => Ok(u64::from(file.flags())),
         F_SETFL => {
+            if argument as u32 & !file.flags() & O_NOATIME != 0 {
+                call.who.check_owner(file.inode())?;
+            }
             let changeable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
             let mut cursor = file.cursor();
             cursor.flags = cursor.flags & !changeable | argument as u32 & changeable;
@@ -104,7 +107,7 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
         F_GETLEASE => Ok(F_UNLCK as u64),
         F_SETLEASE if argument as i16 == F_UNLCK => Err(Errno::EAGAIN.into()),
         F_GETPIPE_SZ | F_SETPIPE_SZ => pipe_size(call, &file, command),
-        F_ADD_SEALS | F_GET_SEALS => seals(&file, command, argument),
+        F_ADD_SEALS | F_GET_SEALS => seals(call, &file, command),
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -126,7 +129,9 @@ fn pipe_size(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
     Ok(wanted as u64)
 }
 
-fn seals(file: &OpenFile, command: u32, argument: u64) -> CallResult {
+fn seals(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
+    let argument = call.args[2] as u32;
+    let mapped = || call.view.maps_writable(file.inode());
     let mut data = file.inode().data().ok_or(Errno::EINVAL)?;
     let held = data.seals();
     if command == F_GET_SEALS {
@@ -135,7 +140,7 @@ fn seals(file: &OpenFile, command: u32, argument: u64) -> CallResult {
     if !file.writable() {
         return Err(Errno::EPERM.into());
     }
-    data.add_seals(argument as u32)?;
+    data.add_seals(argument, mapped)?;
     Ok(0)
 }
 

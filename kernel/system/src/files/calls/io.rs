@@ -112,6 +112,18 @@ fn offset(call: &FileCall, arg: usize) -> Result<u64, Errno> {
     }
 }
 
+/// Refuses a transfer whose end has no number.
+fn ends(file: &OpenFile, at: At, count: usize) -> Result<(), Errno> {
+    let offset = match at {
+        At::Offset(offset) => offset,
+        At::Cursor => file.offset(),
+    };
+    match offset.saturating_add(count as u64) <= MAX_SIZE {
+        true => Ok(()),
+        false => Err(Errno::EINVAL),
+    }
+}
+
 /// Reads without moving the cursor.
 fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<Vec<u8>, Stop> {
     let offset = match at {
@@ -269,6 +281,7 @@ fn fetch_nowhere(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> 
 /// Reads into buffer 1 as much as argument 2 says and there is room for.
 fn read_at(call: &mut FileCall, file: &OpenFile, at: At) -> CallResult {
     let wanted = length(call, 2)?;
+    ends(file, at, wanted)?;
     let count = wanted.min(call.capacity(1));
     if count == 0 && call.narrow[1] {
         return fetch_nowhere(call, file, at, wanted);
@@ -300,6 +313,7 @@ pub fn write(call: &mut FileCall) -> CallResult {
         Node::Device(Device::Full) if length > 0 => return Err(Errno::ENOSPC.into()),
         _ => {}
     }
+    ends(&file, At::Cursor, length)?;
     let bytes = call.input(1);
     if call.cut[1] && is_stream(&file) {
         return Err(Errno::EFAULT.into());
@@ -324,6 +338,7 @@ pub fn pwrite64(call: &mut FileCall) -> CallResult {
     if is_stream(&file) {
         return Err(Errno::ESPIPE.into());
     }
+    ends(&file, At::Offset(offset), length(call, 2)?)?;
     let bytes = call.input(1);
     Ok(store(call, &file, At::Offset(offset), bytes)? as u64)
 }

@@ -9,6 +9,7 @@ use super::super::open::OpenFile;
 use super::super::pipe::Side;
 use super::super::storage::{F_SEAL_SEAL, FileData};
 use super::super::walk::{Follow, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_KNOWN};
+use super::io::lose_set_ids;
 use super::{Base, CallResult, FileCall, change, now, walk, walk_to};
 use crate::wait::Stop;
 use abi::Errno;
@@ -117,6 +118,7 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
                 drop(data);
                 call.fs.note_cut(inode, 0);
                 truncated = true;
+                lose_set_ids(call, inode);
                 inode.touch(now(call));
             }
             inode.clone()

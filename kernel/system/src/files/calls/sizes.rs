@@ -96,6 +96,9 @@ pub fn truncate(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     call.who.check(&inode, WRITE)?;
+    if inode.is_executing() {
+        return Err(Errno::ETXTBSY.into());
+    }
     resize(call, &inode, size)
 }
 
@@ -156,6 +159,8 @@ pub fn fallocate(call: &mut FileCall) -> CallResult {
     }
     if !keeps && inode.size() < end {
         resize(call, inode, end)?;
+    } else {
+        inode.touch(now(call));
     }
     Ok(0)
 }

@@ -295,6 +295,14 @@ fn remap(process: &mut Process, random: &mut Random) {
     let pages = &mut process.model.pages;
     let covered = (old..old + old_count).all(|number| pages.contains_key(&number));
     let overlap = fixed && place < old + old_count && old < place + new_count;
+    if !fixed && new_count <= old_count && pages.contains_key(&old) {
+        // What is given back may have holes.
+        assert_eq!(result, Ok(old * PAGE));
+        (old + new_count..old + old_count).for_each(|number| {
+            pages.remove(&number);
+        });
+        return;
+    }
     if result.is_ok() {
         assert!(covered && !overlap);
     } else {
@@ -344,11 +352,11 @@ fn change(process: &mut Process, random: &mut Random) {
             let access = rights(random);
             let done = process.space.protect(start, length, access);
             assert_eq!(done.is_ok(), covered);
-            if covered {
-                pages
-                    .range_mut(numbers)
-                    .for_each(|(_, page)| page.access = access);
-            }
+            // What lies before a hole has changed.
+            let end = numbers.clone().find(|number| !pages.contains_key(number));
+            pages
+                .range_mut(numbers.start..end.unwrap_or(numbers.end))
+                .for_each(|(_, page)| page.access = access);
         }
         _ => {
             let done = process.space.advise(start, length, 4);

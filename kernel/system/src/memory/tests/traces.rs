@@ -79,6 +79,8 @@ fn mappings_are_cut_and_joined() {
     assert_eq!(show(&space), "0-3rw- 3-4r-- 7-15rw-");
     let hole = space.protect(BASE, 15 * PAGE, Access::READ);
     assert_eq!(hole, Err(Errno::ENOMEM));
+    assert_eq!(show(&space), "0-4r-- 7-15rw-");
+    assert_eq!(space.protect(BASE, 3 * PAGE, RW), Ok(()));
     assert_eq!(space.protect(BASE + 3 * PAGE, 1, RW), Ok(()));
     map(&mut space, 4, 3, RW);
     assert_eq!(show(&space), "0-15rw-");
