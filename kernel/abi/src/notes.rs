@@ -12,11 +12,6 @@ pub const NOTES: &[(&str, &str)] = &[
         "ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS",
     ),
     (
-        "capget",
-        "version 3; user 0 has all capabilities, others none",
-    ),
-    ("capset", "accepted from user 0 and without effect"),
-    (
         "clock_nanosleep",
         "CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI",
     ),
@@ -56,7 +51,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "madvise",
-        "MADV_DONTNEED, MADV_FREE, MADV_DOFORK, MADV_DONTFORK, MADV_WIPEONFORK, MADV_KEEPONFORK; other advice is checked, without effect",
+        "MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DOFORK, MADV_DONTFORK, MADV_WIPEONFORK, MADV_KEEPONFORK; other advice is checked, without effect",
     ),
     ("mlock", "checked; nothing is ever swapped out"),
     ("mlock2", "checked; nothing is ever swapped out"),
@@ -108,14 +103,6 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "setdomainname",
         "always EPERM: the name belongs to the cluster",
-    ),
-    (
-        "setfsgid",
-        "answers the effective group; files are accessed as that",
-    ),
-    (
-        "setfsuid",
-        "answers the effective user; files are accessed as that",
     ),
     (
         "sethostname",

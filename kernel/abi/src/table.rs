@@ -130,11 +130,11 @@ macro_rules! for_each_call {
             119 setresgid Split [Value, Value, Value];
             120 getresgid Local [Value, Value, Value];
             121 getpgid Home [Value];
-            122 setfsuid Local [Value];
-            123 setfsgid Local [Value];
+            122 setfsuid Split [Value];
+            123 setfsgid Split [Value];
             124 getsid Home [Value];
-            125 capget Local [Value, Value];
-            126 capset Local [Value, Value];
+            125 capget Split [Value, Value];
+            126 capset Split [Value, Value];
             127 rt_sigpending Split [Value, Value];
             128 rt_sigtimedwait Split [Value, Value, Value, Value];
             129 rt_sigqueueinfo Home [Value, Value, In(Fixed(128))];

@@ -5,6 +5,7 @@
 //! parent, children) is not here but in its `Home`.
 
 use crate::ahead::Ahead;
+use crate::credentials::Ids;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
 use alloc::collections::BTreeSet;
@@ -26,23 +27,6 @@ pub struct SignalAction {
     pub restorer: u64,
     /// Signals blocked meanwhile.
     pub mask: u64,
-}
-
-/// Who the process is for permissions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ids {
-    /// Real, effective and saved user.
-    pub uid: u32,
-    /// See `uid`.
-    pub euid: u32,
-    /// See `uid`.
-    pub suid: u32,
-    /// Real, effective and saved group.
-    pub gid: u32,
-    /// See `gid`.
-    pub egid: u32,
-    /// See `gid`.
-    pub sgid: u32,
 }
 
 /// Number of resource limits (getrlimit(2)).

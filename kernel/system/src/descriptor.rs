@@ -11,8 +11,9 @@
 //! then      LayoutRecord, area_count AreaRecords, run_count RunRecords; zero padded
 //! ```
 
-use crate::body::{Body, Effects, Ids, LIMITS, SignalAction};
+use crate::body::{Body, Effects, LIMITS, SignalAction};
 use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTimer, CpuTimers, Setting};
+use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
 use crate::signals::SignalInfo;
@@ -55,7 +56,7 @@ struct Head {
     run_count: u32,
     thread_count: u32,
     leader_status: u32,
-    ids: [u32; 6],
+    ids: [u64; credentials::WORDS],
     clock_ns: u64,
     wall_offset_ns: u64,
     cpu_ns: u64,
@@ -67,7 +68,7 @@ struct Head {
     interval_timers: [[u64; 2]; 2],
     /// Timers by CPU time: number + 1 (0 for none), thread, when, interval.
     cpu_timers: [[u64; 4]; CPU_TIMERS_MAX],
-    reserved: [u8; 632],
+    reserved: [u8; 592],
 }
 
 const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
@@ -285,14 +286,7 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
         run_count: records.runs.len() as u32,
         thread_count: frozen.threads.len() as u32,
         leader_status: body.leader_status,
-        ids: [
-            body.ids.uid,
-            body.ids.euid,
-            body.ids.suid,
-            body.ids.gid,
-            body.ids.egid,
-            body.ids.sgid,
-        ],
+        ids: body.ids.to_words(),
         clock_ns: body.clock_ns(now),
         wall_offset_ns: body.wall_offset_ns,
         cpu_ns: body.cpu_ns,
@@ -308,7 +302,7 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
             .interval
             .map(|setting| [setting.at_ns, setting.interval_ns]),
         cpu_timers: timer_words(body),
-        reserved: [0; 632],
+        reserved: [0; 592],
     };
     // Room for all but the most scattered memory: what grows is copied.
     let mut bytes = Vec::with_capacity((3 + frozen.threads.len()) * PAGE_SIZE);
@@ -479,15 +473,7 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
             restorer,
             mask,
         });
-    let [uid, euid, suid, gid, egid, sgid] = head.ids;
-    body.ids = Ids {
-        uid,
-        euid,
-        suid,
-        gid,
-        egid,
-        sgid,
-    };
+    body.ids = Ids::from_words(head.ids);
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
     if [head.cpu_ns, head.faults]
         .iter()

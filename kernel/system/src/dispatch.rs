@@ -9,6 +9,7 @@
 
 use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
+use crate::credentials::SYS_ADMIN;
 use crate::files::{FileCall, Job, calls as file_calls};
 use crate::home::{Home, HomeThread, Request, Transfers};
 pub use crate::local_call::LocalCall;
@@ -65,6 +66,8 @@ pub const CALL_THREAD_END: u32 = PSEUDO + 15;
 pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
 /// prctl(2) but for the name: `(option, value, ...)`.
 pub const CALL_OPTION: u32 = PSEUDO + 41;
+/// The credentials of any process.
+pub const CALL_CAPABILITIES: u32 = PSEUDO + 42;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
 pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
 /// Operations on semaphores: `(id, whether to wait, how many)`, operations in buffer 1.
@@ -320,6 +323,7 @@ macro_rules! dispatchers {
                 CALL_WAIT_SIGNAL => home_calls::wait_signal(call),
                 CALL_PENDING => home_calls::pending(call),
                 CALL_SET_IDS => home_calls::set_ids(call),
+                CALL_CAPABILITIES => home_calls::capabilities(call),
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),
                 CALL_LIMIT => home_calls::limit(call),
@@ -468,7 +472,7 @@ impl System {
             group: home.group,
             session: home.session,
             detached: home.detached,
-            privileged: home.ids.euid == 0,
+            privileged: home.ids.has(SYS_ADMIN),
             user: home.ids.euid,
             shielded_from_ttin: shields & SHIELD_TTIN != 0,
             shielded_from_ttou: shields & SHIELD_TTOU != 0,

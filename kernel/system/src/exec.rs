@@ -7,6 +7,7 @@
 
 use crate::body::{Body, HANDLER_IGNORE};
 use crate::calls::home::{ExecFile, OPENS_INTERPRETER, OPENS_NO_LINK, OPENS_PROGRAM, PROC_BYTES};
+use crate::credentials;
 use crate::dispatch::{
     CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ, FdUse, LocalCall, PATH_MAX, result_of,
 };
@@ -172,7 +173,7 @@ fn load(
         .take(PROC_BYTES)
         .collect();
     let names = Arguments { argv, envp, execfn };
-    let ids = call.body().ids;
+    let ids = opened.ids;
     let ids = Ids {
         uid: ids.uid,
         euid: ids.euid,
@@ -223,7 +224,14 @@ impl Reader<'_, '_> {
     fn open(&mut self, path: &[u8], kind: u64) -> Result<Opened, Stop> {
         let mut request = Request::plain(CALL_EXEC_OPEN, [kind, 0, 0, 0, 0, 0]);
         request.inputs.set(0, path.to_vec());
-        request.rooms = [64, machine::PAGE_SIZE as u32, 0, 0, 0, 0];
+        request.rooms = [
+            ExecFile::BYTES as u32,
+            machine::PAGE_SIZE as u32,
+            0,
+            0,
+            0,
+            0,
+        ];
         self.ask(request, None)
     }
 
@@ -317,6 +325,7 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             .inputs
             .set(1, loaded.line[..loaded.line.len().min(PROC_BYTES)].to_vec());
         request.inputs.set(2, loaded.environment.clone());
+        request.rooms[3] = (8 * credentials::WORDS) as u32;
         Ok(request)
     });
     let answer = match answer {
@@ -328,6 +337,8 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     };
     call.thread().opened.clear();
     result_of(answer.value)?;
+    let ids = answer.buffers.get(3).and_then(credentials::Ids::from_bytes);
+    call.body().ids = ids.ok_or(Errno::EIO)?;
     call.system.replace_program(call.tid, *loaded);
     // It is the first thread now.
     call.tid = call.pid;

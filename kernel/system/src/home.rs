@@ -3,8 +3,8 @@
 //! Law: this is what the world sees of the process, wherever its body runs. It exists on the home
 //! node from fork until the parent has waited for it, and only calls executed there change it.
 
-use crate::body::Ids;
 use crate::buffers::Buffers;
+use crate::credentials::Ids;
 use crate::files::{Executing, Exit, FileState, InodeRef};
 use crate::signals::PendingSignals;
 use crate::thread::Answer;

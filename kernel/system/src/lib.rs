@@ -14,6 +14,7 @@ pub mod calls;
 #[cfg(test)]
 mod cluster_tests;
 pub mod cpu_timers;
+pub mod credentials;
 mod cuts;
 pub mod deputy;
 pub mod descriptor;

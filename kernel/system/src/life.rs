@@ -5,7 +5,8 @@
 //! for: what it has asked of home is answered to nobody.
 
 use crate::ahead::Ahead;
-use crate::body::{Actions, Body, Effects, Ids, LIMITS};
+use crate::body::{Actions, Body, Effects, LIMITS};
+use crate::credentials::Ids;
 use crate::dispatch::{CALL_END, wire_pid};
 use crate::spaces::SpaceId;
 use crate::system::{Abandoned, System};

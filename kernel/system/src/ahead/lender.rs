@@ -5,6 +5,7 @@
 //! guest can ask for is bounded by its window and by the link.
 
 use super::{CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, PAGE, TAIL, Touch, file_page};
+use crate::credentials::FSETID;
 use crate::dispatch::{HomeCall, wire_pid};
 use crate::files::{Behind, Inode, changes};
 use crate::home::Request;
@@ -364,7 +365,7 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EIO.into());
     }
     let home = call.home();
-    let root = home.who().is_root();
+    let root = home.who().has(FSETID);
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
     let what = Behind {
         at: (at != u64::MAX).then_some(at),

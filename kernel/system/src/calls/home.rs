@@ -28,7 +28,7 @@ pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
-use crate::body::Ids;
+use crate::credentials::Ids;
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
 use crate::home::{Home, HomeThread, INIT, Life, Transfers, Used};
@@ -208,10 +208,12 @@ impl Home {
     /// By which ids it uses files.
     pub(crate) fn who(&self) -> crate::files::Who {
         crate::files::Who {
-            uid: self.ids.euid,
-            gid: self.ids.egid,
+            uid: self.ids.fsuid,
+            gid: self.ids.fsgid,
             real_uid: self.ids.uid,
             real_gid: self.ids.gid,
+            capabilities: self.ids.effective,
+            permitted: self.ids.permitted,
             groups: self.groups.clone(),
         }
     }

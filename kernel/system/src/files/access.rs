@@ -1,8 +1,10 @@
 //! Who may do what with a file: permission bits, owners, sticky directories.
 //!
 //! Law (path_resolution(7), credentials(7)): one class of bits counts, the first that fits: owner,
-//! group, others. User 0 reads and writes everything, searches every directory, and executes what
-//! somebody may execute. EACCES is said by permission bits, EPERM by rules about owners.
+//! group, others. Who has the capabilities of user 0 reads and writes everything, searches every
+//! directory, and executes what somebody may execute. EACCES is said by permission bits, EPERM by rules about owners.
+
+use crate::credentials::{self, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID};
 
 use super::inode::{Attributes, Inode};
 use super::walk::Found;
@@ -20,7 +22,7 @@ pub(super) const EXECUTE: u32 = 1;
 const S_ISVTX: u32 = 0o1000;
 
 /// Who makes a call.
-#[derive(Clone, Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
     /// The user by whose rights files are used.
     pub uid: u32,
@@ -32,12 +34,31 @@ pub struct Who {
     pub real_gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Effective capabilities.
+    pub capabilities: u64,
+    /// Permitted capabilities.
+    pub permitted: u64,
+}
+
+impl Default for Who {
+    /// User 0.
+    fn default() -> Who {
+        Who {
+            uid: 0,
+            gid: 0,
+            real_uid: 0,
+            real_gid: 0,
+            groups: Vec::new(),
+            capabilities: credentials::ALL,
+            permitted: credentials::ALL,
+        }
+    }
 }
 
 impl Who {
-    /// Whether it has the rights of user 0.
-    pub fn is_root(&self) -> bool {
-        self.uid == 0
+    /// Whether it has a capability.
+    pub fn has(&self, capability: u32) -> bool {
+        self.capabilities >> capability & 1 != 0
     }
 
     /// As access(2) asks: by the real ids.
@@ -45,6 +66,10 @@ impl Who {
         Who {
             uid: self.real_uid,
             gid: self.real_gid,
+            capabilities: match self.real_uid {
+                0 => self.permitted,
+                _ => 0,
+            },
             ..self.clone()
         }
     }
@@ -56,8 +81,12 @@ impl Who {
 
     /// Whether it may use a file in all the ways of `wanted`.
     pub(super) fn may(&self, held: &Attributes, wanted: u32) -> bool {
-        if self.is_root() {
-            let directory = held.mode & S_IFMT == S_IFDIR;
+        let directory = held.mode & S_IFMT == S_IFDIR;
+        let looks = if directory { READ | EXECUTE } else { READ };
+        if self.has(DAC_READ_SEARCH) && wanted & !looks == 0 {
+            return true;
+        }
+        if self.has(DAC_OVERRIDE) {
             return wanted & EXECUTE == 0 || directory || held.mode & 0o111 != 0;
         }
         let bits = if held.uid == self.uid {
@@ -80,7 +109,7 @@ impl Who {
 
     /// Whether it may do what only the owner may.
     pub(super) fn check_owner(&self, inode: &Inode) -> Result<(), Errno> {
-        match self.is_root() || inode.attributes().uid == self.uid {
+        match self.has(FOWNER) || inode.attributes().uid == self.uid {
             true => Ok(()),
             false => Err(Errno::EPERM),
         }
@@ -88,7 +117,7 @@ impl Who {
 
     /// Whether the set-group-ID bit of a file stays when its mode or owner changes.
     pub(super) fn keeps_group_bit(&self, held: &Attributes) -> bool {
-        self.is_root() || self.is_in(held.gid)
+        self.has(FSETID) || self.is_in(held.gid)
     }
 
     /// Whether it may give a file one more name: of others' files only what it could copy and write
@@ -145,6 +174,7 @@ mod tests {
             uid,
             gid,
             groups: groups.to_vec(),
+            capabilities: if uid == 0 { credentials::ALL } else { 0 },
             ..Who::default()
         }
     }

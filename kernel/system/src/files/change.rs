@@ -10,6 +10,7 @@ use super::objects::notify::{IN_ATTRIB, IN_CREATE, IN_MOVE_SELF, IN_MOVED_FROM, 
 use super::storage::FileData;
 use super::tree::FileSystem;
 use super::walk::Found;
+use crate::credentials::{DAC_OVERRIDE, FSETID};
 use abi::Errno;
 use abi::layout::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Timespec};
 use alloc::sync::Arc;
@@ -43,7 +44,7 @@ impl Change<'_> {
         let mut gid = self.who.gid;
         if held.mode & S_ISGID != 0 {
             gid = held.gid;
-            let keeps = self.who.is_root() || self.who.is_in(gid);
+            let keeps = self.who.has(FSETID) || self.who.is_in(gid);
             if mode & S_IFMT == S_IFDIR {
                 mode |= S_ISGID;
             } else if mode & S_IXGRP != 0 && !keeps {
@@ -70,7 +71,7 @@ impl FileSystem {
         let removed = match found.parent.directory() {
             Some(directory) if directory.is_closed => return Err(Errno::EPERM),
             Some(directory) => directory.removed,
-            None if who.is_root() => return Err(Errno::EPERM),
+            None if who.has(DAC_OVERRIDE) => return Err(Errno::EPERM),
             None => false,
         };
         if removed {

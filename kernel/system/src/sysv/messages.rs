@@ -5,6 +5,7 @@
 use super::{
     Caller, Entry, IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ipc, READS, WRITES, put,
 };
+use crate::credentials::SYS_RESOURCE;
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
 use alloc::collections::VecDeque;
@@ -227,7 +228,7 @@ impl Ipc {
                 entry.permissions.check_owner(caller)?;
                 let limit = given.get(88..96).and_then(|bytes| bytes.try_into().ok());
                 let limit = limit.map(u64::from_le_bytes).ok_or(Errno::EFAULT)?;
-                if limit > QUEUE_BYTES && caller.ids.euid != 0 {
+                if limit > QUEUE_BYTES && !caller.ids.has(SYS_RESOURCE) {
                     return Err(Errno::EPERM);
                 }
                 entry.permissions.change(given)?;

@@ -11,7 +11,8 @@ mod shared;
 pub(crate) use messages::Receive;
 pub(crate) use semaphores::Operation;
 
-use crate::body::Ids;
+use crate::credentials::Ids;
+use crate::credentials::{IPC_OWNER, SYS_ADMIN};
 use crate::wait::{WaitQueue, Wakes};
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -73,7 +74,7 @@ impl Permissions {
             self.mode
         };
         let asked = (wanted >> 6 | wanted >> 3 | wanted) & 7;
-        if ids.euid == 0 || asked & !granted == 0 {
+        if ids.has(IPC_OWNER) || asked & !granted == 0 {
             Ok(())
         } else {
             Err(Errno::EACCES)
@@ -82,7 +83,7 @@ impl Permissions {
 
     fn check_owner(&self, caller: &Caller) -> Result<(), Errno> {
         let euid = caller.ids.euid;
-        if euid == 0 || euid == self.uid || euid == self.cuid {
+        if caller.ids.has(SYS_ADMIN) || euid == self.uid || euid == self.cuid {
             Ok(())
         } else {
             Err(Errno::EPERM)

@@ -103,8 +103,8 @@ fn what_linux_refuses_is_refused() {
     assert_eq!(node.control(id, 0, 99, 0), Err(Errno::EINVAL));
     assert_eq!(node.control(-1, 0, 12, 0), Err(Errno::EINVAL));
     let mut stranger = caller(9);
-    stranger.ids.euid = 1000;
-    stranger.ids.egid = 1000;
+    stranger.ids.set_groups([1000; 3]);
+    stranger.ids.set_users([1000; 3], false);
     let mine = [operation(0, 1, 0)];
     let tried = node.ipc.semop(&stranger, id, &mine, true);
     assert_eq!(tried, Err(Errno::EACCES.into()));

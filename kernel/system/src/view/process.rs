@@ -323,8 +323,6 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     }
     let files = home.files.as_ref();
     let umask = files.map_or(0o022, |files| files.umask);
-    // Root has all capabilities there are, others none.
-    let all = if ids.euid == 0 { (1_u64 << 41) - 1 } else { 0 };
     let (size, resident) = (facts.virtual_bytes >> 10, kib(facts.resident_pages));
     let mut text = format!(
         "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\n\
@@ -336,11 +334,11 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         ids.uid,
         ids.euid,
         ids.suid,
-        ids.euid,
+        ids.fsuid,
         ids.gid,
         ids.egid,
         ids.sgid,
-        ids.egid,
+        ids.fsgid,
     );
     let own = home.threads.get(&who.tid);
     let (private, blocked) = own.map_or((0, 0), |own| (own.pending.set(), own.blocked));
@@ -358,16 +356,18 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     let _ = write!(
         text,
         "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\n\
-         CapInh:\t{:016x}\nCapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t0\nSeccomp:\t0\n\
+         CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t0\nSeccomp:\t0\n\
          Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),
         home.limits[11].0,
         private,
         home.pending.set(),
         blocked,
-        0,
-        (1_u64 << 41) - 1,
-        0,
+        ids.inheritable,
+        ids.permitted,
+        ids.effective,
+        home.options.bounding(),
+        ids.ambient,
         processors,
         list(processors),
     );

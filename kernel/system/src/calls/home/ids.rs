@@ -1,9 +1,9 @@
 //! Who a process is, as its home knows it.
 //!
 //! Law: home's word on credentials is the one that counts; the body has a copy for the calls that
-//! only ask. The rules are those of credentials(7), with user 0 as the one with all capabilities.
+//! only ask. The rules are those of `crate::credentials`.
 
-use crate::body::Ids;
+use crate::credentials::{Ids, SETGID};
 use crate::dispatch::HomeCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -31,7 +31,7 @@ pub fn getgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// setgroups(2).
 pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let count = call.args[0];
-    if call.home().ids.euid != 0 {
+    if !call.home().ids.has(SETGID) {
         return Err(Errno::EPERM.into());
     }
     if count > GROUPS_MAX.min(GROUPS_CARRIED) {
@@ -44,17 +44,52 @@ pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// The ids after set*id(2): users in the first three arguments, groups in the next.
+/// Kind of [`set_ids`]: real, effective and saved ids.
+pub const CHANGE_IDS: u64 = 0;
+/// Those of files.
+pub const CHANGE_FILE_IDS: u64 = 1;
+/// Capabilities.
+pub const CHANGE_CAPABILITIES: u64 = 2;
+
+/// Other credentials are wished for, of a kind, in buffer 1; what has come of it is buffer 2 of the
+/// answer.
 pub fn set_ids(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [uid, euid, suid, gid, egid, sgid] = call.args.map(|id| id as u32);
-    call.home().ids = Ids {
-        uid,
-        euid,
-        suid,
-        gid,
-        egid,
-        sgid,
-    };
+    let wish = Ids::from_bytes(call.input(1)).ok_or(Errno::EIO)?;
+    let kind = call.args[0];
+    let home = call.home();
+    let old = home.ids;
+    match kind {
+        CHANGE_IDS => {
+            if wish.groups() != old.groups() {
+                home.ids.set_groups(wish.groups());
+            }
+            if wish.users() != old.users() {
+                home.ids
+                    .set_users(wish.users(), home.options.keeps_capabilities());
+            }
+        }
+        CHANGE_CAPABILITIES
+            if wish.inheritable & !(old.inheritable | home.options.bounding()) != 0 =>
+        {
+            return Err(Errno::EPERM.into());
+        }
+        _ => home.ids = wish,
+    }
+    if home.ids.hides_from(&old) {
+        home.options.hide();
+    }
+    let bytes = home.ids.to_bytes();
+    call.outputs.set(2, bytes);
+    Ok(0)
+}
+
+/// The credentials of any process, in buffer 2 of the answer.
+pub fn capabilities(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let pid = call.args[0] as u32;
+    let pid = call.system.process_at_home(pid);
+    let home = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
+    let bytes = home.ids.to_bytes();
+    call.outputs.set(2, bytes);
     Ok(0)
 }
 

@@ -3,8 +3,10 @@
 //! Law: a handle in a process's table of mapped files is good until its next execve, whatever
 //! becomes of the descriptor or the name; so a page of a mapping can be had as long as it is mapped.
 
+use crate::credentials::{Ids, ProgramRights, WORDS};
 use crate::dispatch::{CHUNK, HomeCall};
-use crate::files::Executing;
+use crate::files::{Executing, InodeRef};
+use crate::home::Home;
 use crate::thread::padded_name;
 use crate::wait::Stop;
 use abi::Errno;
@@ -45,6 +47,7 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: handle.ok_or(Errno::ENOMEM)?,
         size: inode.size(),
+        ids: becomes(home, &inode),
     };
     if kind == OPENS_PROGRAM {
         home.opening = located.path;
@@ -52,6 +55,17 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.outputs.set(0, record.to_bytes());
     call.outputs.set(1, first);
     Ok(0)
+}
+
+/// Who a process is when it has become the program in a file (execve(2), "set-user-ID").
+fn becomes(home: &Home, inode: &InodeRef) -> Ids {
+    let held = inode.attributes();
+    let set = |bits: u32| held.mode & bits == bits && !home.options.gains_nothing();
+    let program = ProgramRights {
+        uid: Some(held.uid).filter(|_| set(0o4000)),
+        gid: Some(held.gid).filter(|_| set(0o2010)),
+    };
+    home.ids.after_exec(program, home.options.bounding())
 }
 
 /// A part of a file that [`exec_open`] has opened: `(handle, offset, length)`. Buffer 1 of the answer
@@ -67,7 +81,7 @@ pub fn exec_read(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// The new program is about to run: the handles of its file and of its interpreter's (the same
-/// without one), and whether it ignores SIGCHLD; name, command line and environment in buffers 0, 1 and 2.
+/// without one), and whether it ignores SIGCHLD. Buffer 3 of the answer says who it is now; name, command line and environment in buffers 0, 1 and 2.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, interpreter, disowns, ..] = call.args;
     let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
@@ -77,7 +91,12 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     // Somebody may have opened it for writing since.
     let executing = Executing::new(&inode).ok_or(Errno::ETXTBSY)?;
     home.executing = Some(executing);
+    let ids = becomes(home, &inode);
     home.options.reset_for_exec();
+    if ids.hides_from(&home.ids) || ids.uid != ids.euid || ids.gid != ids.egid {
+        home.options.hide();
+    }
+    home.ids = ids;
     home.disowns = disowns != 0;
     home.deaf_to_stops = false;
     home.name = padded_name(&name);
@@ -99,6 +118,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if let Some(files) = home.files.as_mut() {
         files.close_on_exec();
     }
+    call.outputs.set(3, ids.to_bytes());
     Ok(0)
 }
 
@@ -151,12 +171,13 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: home.mapped.add(&inode, &path).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
+        ids: home.ids,
     };
     call.outputs.set(0, record.to_bytes());
     Ok(if writable { MAPS_WRITABLE } else { 0 })
 }
 
-/// What a body has to know of a file to map it: 48 bytes, little endian.
+/// What a body has to know of a file to map or execute it: [`ExecFile::BYTES`], little endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExecFile {
     /// Content hash, or zero.
@@ -165,13 +186,19 @@ pub struct ExecFile {
     pub home_file: u32,
     /// Bytes.
     pub size: u64,
+    /// Who executes it is these then.
+    pub ids: Ids,
 }
 
 impl ExecFile {
+    /// How long it is as bytes.
+    pub const BYTES: usize = 48 + 8 * WORDS;
+
     fn to_bytes(self) -> Vec<u8> {
         let mut bytes = self.hash.to_vec();
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend_from_slice(&u64::from(self.home_file).to_le_bytes());
+        bytes.extend_from_slice(&self.ids.to_bytes());
         bytes
     }
 
@@ -179,11 +206,13 @@ impl ExecFile {
     pub fn from_bytes(bytes: &[u8]) -> Option<ExecFile> {
         let (hash, rest) = bytes.split_first_chunk::<32>()?;
         let (size, rest) = rest.split_first_chunk::<8>()?;
-        let home_file = u64::from_le_bytes(rest.try_into().ok()?);
+        let (home_file, rest) = rest.split_first_chunk::<8>()?;
+        let home_file = u64::from_le_bytes(*home_file);
         Some(ExecFile {
             hash: *hash,
             home_file: u32::try_from(home_file).ok()?,
             size: u64::from_le_bytes(*size),
+            ids: Ids::from_bytes(rest)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Law: groups and sessions are home's alone (setpgid(2), setsid(2)). What they mean to terminals is
 //! in `terminals` and in the calls on files.
 
+use crate::credentials::SYS_NICE;
 use crate::dispatch::HomeCall;
 use crate::home::Home;
 use crate::wait::Stop;
@@ -140,7 +141,7 @@ pub fn getpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// setpriority(2).
 pub fn setpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let nice = (call.args[2] as i32).clamp(-20, 19);
-    let privileged = call.home().ids.euid == 0;
+    let privileged = call.home().ids.has(SYS_NICE);
     let found = ranked(call)?;
     for pid in found {
         if let Some(home) = call.system.homes.get_mut(&pid) {

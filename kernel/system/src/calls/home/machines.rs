@@ -2,6 +2,7 @@
 //!
 //! Law: it is the home node that is told of, wherever the process is.
 
+use crate::credentials::SYSLOG;
 use crate::dispatch::HomeCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -42,7 +43,7 @@ pub fn syslog(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const SIZE_BUFFER: u32 = 10;
     let [kind, address, length, ..] = call.args;
     let (kind, length) = (kind as u32, length as i32);
-    if !matches!(kind, READ_ALL | SIZE_BUFFER) && call.home().ids.euid != 0 {
+    if !matches!(kind, READ_ALL | SIZE_BUFFER) && !call.home().ids.has(SYSLOG) {
         return Err(Errno::EPERM.into());
     }
     match kind {

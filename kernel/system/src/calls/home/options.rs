@@ -3,14 +3,15 @@
 //! Law: these stay with the home part, so that they hold wherever the body is; children have what
 //! prctl(2) says they inherit.
 
+use crate::credentials::{self, SETPCAP};
 use crate::dispatch::HomeCall;
 use crate::home::{INIT, Life};
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
 
-/// Capabilities there are (`CAP_LAST_CAP` of Linux 6.1).
-const CAPABILITY_LAST: u64 = 40;
+/// `PR_CAP_AMBIENT`.
+const AMBIENT: u64 = 47;
 const TIMER_SLACK_NS: u64 = 50_000;
 
 /// The options of one process.
@@ -39,7 +40,7 @@ impl Default for Options {
             keeps_capabilities: false,
             huge_pages_off: false,
             timer_slack_ns: TIMER_SLACK_NS,
-            bounding: (1 << (CAPABILITY_LAST + 1)) - 1,
+            bounding: credentials::ALL,
         }
     }
 }
@@ -53,6 +54,27 @@ impl Options {
             subreaper: false,
             ..*self
         }
+    }
+
+    /// Whether capabilities stay when user 0 becomes another.
+    pub(super) fn keeps_capabilities(&self) -> bool {
+        self.keeps_capabilities
+    }
+
+    /// What execve(2) may give.
+    pub(crate) fn bounding(&self) -> u64 {
+        self.bounding
+    }
+
+    /// Whether execve(2) makes nobody another.
+    pub(super) fn gains_nothing(&self) -> bool {
+        self.no_new_privileges
+    }
+
+    /// It has become another: nobody looks into it, and it does not care for its parent.
+    pub(super) fn hide(&mut self) {
+        self.dumpable = false;
+        self.death_signal = 0;
     }
 
     /// What execve(2) leaves.
@@ -73,7 +95,10 @@ fn switch(value: u64) -> Result<bool, Stop> {
 /// prctl(2): `(option, value, ...)` as given; the value is what is returned or written.
 pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [option, value, rest @ ..] = call.args;
-    let root = call.home().ids.euid == 0;
+    if option == AMBIENT {
+        return ambient(call);
+    }
+    let gives = call.home().ids.has(SETPCAP);
     let options = &mut call.home().options;
     let unused = rest[..3] == [0; 3];
     match option {
@@ -93,12 +118,14 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // PR_GET_SECCOMP: there are no filters.
         21 => return Ok(0),
         // PR_CAPBSET_READ, PR_CAPBSET_DROP
-        23 | 24 if value > CAPABILITY_LAST => return Err(Errno::EINVAL.into()),
+        23 | 24 if value > credentials::LAST => return Err(Errno::EINVAL.into()),
         23 => return Ok(options.bounding >> value & 1),
-        24 if !root => return Err(Errno::EPERM.into()),
+        24 if !gives => return Err(Errno::EPERM.into()),
         24 => options.bounding &= !(1 << value),
-        // PR_GET_SECUREBITS
+        // PR_GET_SECUREBITS, PR_SET_SECUREBITS: there are none.
         27 => return Ok(0),
+        28 if !gives || value != 0 => return Err(Errno::EPERM.into()),
+        28 => {}
         // PR_SET_TIMERSLACK, PR_GET_TIMERSLACK
         29 => {
             let kept = (value as i64 > 0).then_some(value);
@@ -114,6 +141,26 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // PR_SET_THP_DISABLE, PR_GET_THP_DISABLE
         41 if unused => options.huge_pages_off = value != 0,
         42 if value == 0 && unused => return Ok(u64::from(options.huge_pages_off)),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
+/// `PR_CAP_AMBIENT`: what is asked of the ambient set, and for which capability.
+fn ambient(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [_, kind, capability, rest @ ..] = call.args;
+    let ids = &mut call.home().ids;
+    let valid = rest[..2] == [0; 2] && capability <= credentials::LAST;
+    let bit = 1 << (capability & 63);
+    match kind {
+        // IS_SET, RAISE, LOWER, CLEAR_ALL
+        1 if valid => return Ok(u64::from(ids.ambient & bit != 0)),
+        2 if valid && ids.permitted & ids.inheritable & bit == 0 => {
+            return Err(Errno::EPERM.into());
+        }
+        2 if valid => ids.ambient |= bit,
+        3 if valid => ids.ambient &= !bit,
+        4 if valid && capability == 0 => ids.ambient = 0,
         _ => return Err(Errno::EINVAL.into()),
     }
     Ok(0)

@@ -4,6 +4,7 @@
 //! threads are it has an effect of its own: which processors they may run on is kept to by the node's
 //! run queues; policies and priorities are kept and told, and everybody has turns of the same length.
 
+use crate::credentials::SYS_NICE;
 use crate::dispatch::HomeCall;
 use crate::home::HomeThread;
 use crate::schedule::SLICE_NS;
@@ -86,7 +87,7 @@ fn thread_of(system: &mut System, (pid, tid): (u32, u32)) -> Result<&mut HomeThr
 fn may_change(call: &mut HomeCall<'_>, pid: u32) -> Result<(), Errno> {
     let own = call.home().ids;
     let other = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?.ids;
-    if own.euid == 0 || [other.euid, other.uid].contains(&own.euid) {
+    if own.has(SYS_NICE) || [other.euid, other.uid].contains(&own.euid) {
         Ok(())
     } else {
         Err(Errno::EPERM)
@@ -113,7 +114,7 @@ fn change(
 ) -> Result<u64, Stop> {
     check(policy, priority)?;
     may_change(call, target.0)?;
-    let root = call.home().ids.euid == 0;
+    let root = call.home().ids.has(SYS_NICE);
     let limit = call.home().limits[LIMIT_PRIORITY].0;
     let now = thread_of(call.system, target)?.scheduling;
     let raises = priority > 0 && (policy != now.policy || priority > now.priority);
@@ -241,7 +242,7 @@ pub fn sched_setattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     let target = named(call, who)?;
     let nice = nice.clamp(-20, 19);
-    let root = call.home().ids.euid == 0;
+    let root = call.home().ids.has(SYS_NICE);
     let before = call.system.homes.get(&target.0).map_or(0, |home| home.nice);
     let has_nice = matches!(policy, OTHER | BATCH);
     if has_nice && nice < before && !root {

@@ -2,6 +2,7 @@
 //!
 //! Law: who may send is decided here, by the credentials that home keeps (kill(2)).
 
+use crate::credentials::KILL;
 use crate::dispatch::HomeCall;
 use crate::home::{Home, INIT};
 use crate::signals::{SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
@@ -19,7 +20,7 @@ pub(super) fn send(
     let me = call.home();
     let (own, session) = (me.ids, me.session);
     let allowed = |home: &Home| {
-        own.euid == 0
+        own.has(KILL)
             || [own.uid, own.euid].contains(&home.ids.uid)
             || [own.uid, own.euid].contains(&home.ids.suid)
             || (info.signal == signal::SIGCONT && home.session == session)

@@ -3,6 +3,7 @@
 //! Law: what has to be fetched from elsewhere is waited for before anything changes, or after a
 //! change that can be made again without harm.
 
+use crate::credentials::IPC_LOCK;
 use crate::dispatch::LocalCall;
 use crate::memory::{
     MADV_POPULATE_READ, MADV_POPULATE_WRITE, MapStop, Space, SpaceLimits, Trouble,
@@ -49,7 +50,7 @@ impl LocalCall<'_> {
             address_space: soft(RLIMIT_AS),
             data: soft(RLIMIT_DATA),
             stack: soft(RLIMIT_STACK),
-            locked: if body.ids.euid == 0 {
+            locked: if body.ids.has(IPC_LOCK) {
                 u64::MAX
             } else {
                 soft(RLIMIT_MEMLOCK)

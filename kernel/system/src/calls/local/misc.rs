@@ -6,7 +6,6 @@
 use crate::dispatch::LocalCall;
 use crate::wait::Stop;
 use abi::Errno;
-use alloc::vec::Vec;
 
 fn put_ids(call: &mut LocalCall<'_>, ids: [u32; 3]) -> Result<u64, Stop> {
     for at in 0..3 {
@@ -30,61 +29,11 @@ pub fn getresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     put_ids(call, [ids.gid, ids.egid, ids.sgid])
 }
 
-/// setfsuid(2): files are accessed as the effective user, which is the answer.
-pub fn setfsuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.body().ids.euid))
-}
-
-/// setfsgid(2): see [`setfsuid`].
-pub fn setfsgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.body().ids.egid))
-}
-
 /// personality(2): Linux, and no other.
 pub fn personality(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     match call.args[0] as u32 {
         0 | u32::MAX => Ok(0),
         _ => Err(Errno::EINVAL.into()),
-    }
-}
-
-const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
-
-/// capget(2): user 0 has all capabilities, others none.
-pub fn capget(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [header, data, ..] = call.args;
-    let mut word = [0; 4];
-    call.read_into(header, &mut word)?;
-    if u32::from_le_bytes(word) != CAPABILITY_VERSION_3 {
-        call.write(header, &CAPABILITY_VERSION_3.to_le_bytes())?;
-        let asks = data == 0;
-        return if asks {
-            Ok(0)
-        } else {
-            Err(Errno::EINVAL.into())
-        };
-    }
-    if data == 0 {
-        return Ok(0);
-    }
-    // CAP_LAST_CAP is 40; effective, permitted and inheritable, low words first.
-    let (low, high) = match call.body().ids.euid {
-        0 => (u32::MAX, 0x1ff),
-        _ => (0, 0),
-    };
-    let words = [low, low, 0, high, high, 0_u32];
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    call.write(data, &bytes)?;
-    Ok(0)
-}
-
-/// capset(2): capabilities come and go with user 0 only.
-pub fn capset(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let privileged = call.body().ids.euid == 0;
-    if privileged {
-        Ok(0)
-    } else {
-        Err(Errno::EPERM.into())
     }
 }
 

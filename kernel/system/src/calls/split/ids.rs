@@ -1,13 +1,16 @@
-//! Becoming somebody else: set*id(2) and what asks for all ids.
+//! Becoming somebody else: set*id(2), and capabilities.
 //!
 //! Law: the rules are checked against the body's copy, home is told, and then the copy changes; so
-//! both always say the same. User 0 may become anybody, others only what they already are
-//! (credentials(7)).
+//! both always say the same. Who has the capability may become anybody, others only what they already
+//! are (credentials(7)).
 
-use crate::body::Ids;
-use crate::dispatch::{CALL_SET_IDS, LocalCall};
+use crate::calls::home::{CHANGE_CAPABILITIES, CHANGE_FILE_IDS, CHANGE_IDS};
+use crate::credentials::{ALL, Ids, SETGID, SETPCAP, SETUID, WORDS};
+use crate::dispatch::{CALL_CAPABILITIES, CALL_SET_IDS, LocalCall, result_of};
+use crate::home::Request;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::vec::Vec;
 
 /// "Leave this as it is."
 const SAME: u32 = u32::MAX;
@@ -15,29 +18,26 @@ const SAME: u32 = u32::MAX;
 /// Real, effective and saved.
 type Three = [u32; 3];
 
-fn users(ids: &Ids) -> Three {
-    [ids.uid, ids.euid, ids.suid]
-}
-
-fn groups(ids: &Ids) -> Three {
-    [ids.gid, ids.egid, ids.sgid]
-}
-
-/// Tells home, and then changes the body's copy.
+/// Tells home, which knows what follows from it, and then changes the body's copy.
 fn change(call: &mut LocalCall<'_>, users: Three, groups: Three) -> Result<u64, Stop> {
-    let [uid, euid, suid] = users;
-    let [gid, egid, sgid] = groups;
-    let args = [uid, euid, suid, gid, egid, sgid].map(u64::from);
-    call.ask_home(CALL_SET_IDS, args)?;
-    call.body().ids = Ids {
-        uid,
-        euid,
-        suid,
-        gid,
-        egid,
-        sgid,
-    };
-    Ok(0)
+    let mut wish = call.body().ids;
+    (wish.uid, wish.euid, wish.suid) = users.into();
+    (wish.gid, wish.egid, wish.sgid) = groups.into();
+    become_as(call, CHANGE_IDS, wish)
+}
+
+/// Asks home for other credentials, of this kind, and takes over what it answers.
+fn become_as(call: &mut LocalCall<'_>, kind: u64, wish: Ids) -> Result<u64, Stop> {
+    let answer = call.home(|_| {
+        let mut request = Request::plain(CALL_SET_IDS, [kind, 0, 0, 0, 0, 0]);
+        request.inputs.set(1, wish.to_bytes());
+        request.rooms[2] = (8 * WORDS) as u32;
+        Ok(request)
+    })?;
+    let value = result_of(answer.value)?;
+    let ids = answer.buffers.get(2).and_then(Ids::from_bytes);
+    call.body().ids = ids.ok_or(Errno::EIO)?;
+    Ok(value)
 }
 
 /// setuid(2) and setgid(2).
@@ -85,8 +85,8 @@ fn set_users(
     rule: impl FnOnce(Three, bool) -> Result<Three, Errno>,
 ) -> Result<u64, Stop> {
     let ids = call.body().ids;
-    let new = rule(users(&ids), ids.euid == 0)?;
-    change(call, new, groups(&ids))
+    let new = rule(ids.users(), ids.has(SETUID))?;
+    change(call, new, ids.groups())
 }
 
 fn set_groups(
@@ -94,8 +94,8 @@ fn set_groups(
     rule: impl FnOnce(Three, bool) -> Result<Three, Errno>,
 ) -> Result<u64, Stop> {
     let ids = call.body().ids;
-    let new = rule(groups(&ids), ids.euid == 0)?;
-    change(call, users(&ids), new)
+    let new = rule(ids.groups(), ids.has(SETGID))?;
+    change(call, ids.users(), new)
 }
 
 /// setuid(2).
@@ -140,6 +140,124 @@ pub fn setresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     set_groups(call, |now, privileged| {
         set_three(now, privileged, [real, effective, saved])
     })
+}
+
+/// setfsuid(2): the user of files before it, whether or not it was changed.
+pub fn setfsuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let mut wish = call.body().ids;
+    let before = wish.fsuid;
+    match call.args[0] as u32 {
+        SAME => return Ok(before.into()),
+        user => wish.set_file_user(user),
+    }
+    become_as(call, CHANGE_FILE_IDS, wish)?;
+    Ok(before.into())
+}
+
+/// setfsgid(2): see [`setfsuid`].
+pub fn setfsgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let mut wish = call.body().ids;
+    let before = wish.fsgid;
+    match call.args[0] as u32 {
+        SAME => return Ok(before.into()),
+        group => wish.set_file_group(group),
+    }
+    become_as(call, CHANGE_FILE_IDS, wish)?;
+    Ok(before.into())
+}
+
+/// The header of capget(2): how many words a set has, and whose it is. An unknown version is told the
+/// right one, which is no error for who gives no data.
+fn capability_header(
+    call: &mut LocalCall<'_>,
+    has_data: bool,
+) -> Result<Option<(usize, i32)>, Stop> {
+    const VERSION_1: u32 = 0x1998_0330;
+    const VERSION_2: u32 = 0x2007_1026;
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = call.args[0];
+    let bytes = call.read(header, 8)?;
+    let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|byte| bytes[at + byte]));
+    let words = match word(0) {
+        VERSION_1 => 1,
+        VERSION_2 | VERSION_3 => 2,
+        _ => {
+            call.write(header, &VERSION_3.to_le_bytes())?;
+            if has_data {
+                return Err(Errno::EINVAL.into());
+            }
+            return Ok(None);
+        }
+    };
+    Ok(Some((words, word(4) as i32)))
+}
+
+/// capget(2).
+pub fn capget(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let data = call.args[1];
+    let Some((words, pid)) = capability_header(call, data != 0)? else {
+        return Ok(0);
+    };
+    if pid < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let own = pid == 0 || pid as u32 == call.pid;
+    let ids = if own {
+        call.body().ids
+    } else {
+        let answer = call.home(|_| {
+            let mut request = Request::plain(CALL_CAPABILITIES, [pid as u64, 0, 0, 0, 0, 0]);
+            request.rooms[2] = (8 * WORDS) as u32;
+            Ok(request)
+        })?;
+        result_of(answer.value)?;
+        let ids = answer.buffers.get(2).and_then(Ids::from_bytes);
+        ids.ok_or(Errno::EIO)?
+    };
+    if data == 0 {
+        return Ok(0);
+    }
+    let mut bytes = Vec::new();
+    for word in 0..words {
+        for set in [ids.effective, ids.permitted, ids.inheritable] {
+            bytes.extend_from_slice(&((set >> (32 * word)) as u32).to_le_bytes());
+        }
+    }
+    call.write(data, &bytes)?;
+    Ok(0)
+}
+
+/// capset(2): of the caller only, and never more than it has.
+pub fn capset(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let Some((words, pid)) = capability_header(call, true)? else {
+        return Ok(0);
+    };
+    if pid != 0 && pid as u32 != call.pid {
+        return Err(Errno::EPERM.into());
+    }
+    let bytes = call.read(call.args[1], words * 12)?;
+    let mut sets = [0_u64; 3];
+    for (at, word) in bytes.chunks_exact(4).enumerate() {
+        let word = u32::from_le_bytes(word.try_into().unwrap_or_default());
+        sets[at % 3] |= u64::from(word) << (at / 3 * 32);
+    }
+    let old = call.body().ids;
+    let [effective, permitted, inheritable] = sets.map(|set| set & ALL);
+    let passes_on = old.inheritable | old.permitted;
+    if effective & !permitted != 0
+        || permitted & !old.permitted != 0
+        || inheritable & !passes_on != 0 && !old.has(SETPCAP)
+    {
+        return Err(Errno::EPERM.into());
+    }
+    let wish = Ids {
+        effective,
+        permitted,
+        inheritable,
+        ambient: old.ambient & permitted & inheritable,
+        ..old
+    };
+    become_as(call, CHANGE_CAPABILITIES, wish)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! to them and /proc shows them.
 
 use crate::body::LIMITS;
+use crate::credentials::SYS_RESOURCE;
 use crate::dispatch::{CALL_LIMIT, LocalCall};
 use crate::files::MAX_DESCRIPTORS;
 use crate::wait::Stop;
@@ -44,7 +45,7 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             return Err(Errno::EINVAL.into());
         }
         let beyond = index == NOFILE && hard > u64::from(MAX_DESCRIPTORS);
-        let raised = hard > before.1 && call.body().ids.euid != 0;
+        let raised = hard > before.1 && !call.body().ids.has(SYS_RESOURCE);
         if beyond || raised {
             return Err(Errno::EPERM.into());
         }

@@ -106,7 +106,7 @@ fn file_backing(
     let args = [fd, u64::from(shared), u64::from(writes), 0, 0, 0];
     let answer = call.home(|_| {
         let mut request = Request::plain(CALL_MAP_FILE, args);
-        request.rooms[0] = 64;
+        request.rooms[0] = ExecFile::BYTES as u32;
         Ok(request)
     })?;
     let kind = result_of(answer.value)?;

@@ -5,6 +5,7 @@ use super::super::inode::{Inode, InodeRef, Node};
 use super::super::objects::notify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, existing, file, now, usable, walk};
+use crate::credentials::CHOWN;
 use abi::Errno;
 use abi::layout::{
     AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, S_IFDIR, S_IFLNK, S_IFMT,
@@ -143,7 +144,7 @@ fn change_owner(call: &FileCall, inode: &Inode, uid: u32, gid: u32) -> CallResul
     let mine = held.uid == call.who.uid;
     let uid_stays = uid == u32::MAX || (mine && uid == held.uid);
     let gid_stays = gid == u32::MAX || (mine && (call.who.is_in(gid) || gid == held.gid));
-    if !(call.who.is_root() || uid_stays && gid_stays) {
+    if !(call.who.has(CHOWN) || uid_stays && gid_stays) {
         return Err(Errno::EPERM.into());
     }
     let keeps_group_bit = call.who.keeps_group_bit(&held);

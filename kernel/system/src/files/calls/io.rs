@@ -12,6 +12,7 @@ use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
 use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
 use super::{CallResult, FileCall, now, readable, writable};
+use crate::credentials::FSETID;
 use crate::memory::{PageSource, Space};
 use crate::wait::Stop;
 use abi::Errno;
@@ -201,7 +202,7 @@ pub(super) fn within_limit(
 
 /// A program must not stay somebody else's when its bytes change.
 pub(super) fn lose_set_ids(call: &FileCall, inode: &Inode) {
-    if !call.who.is_root() {
+    if !call.who.has(FSETID) {
         inode.lose_set_ids();
     }
 }

@@ -8,6 +8,7 @@ use super::super::pipe::Pipe;
 use super::super::walk::Follow;
 use super::super::{MAX_PATH, walk::Found};
 use super::{Base, CallResult, FileCall, change, existing, file, now, walk, walker};
+use crate::credentials::{DAC_READ_SEARCH, MKNOD, SYS_ADMIN, SYS_CHROOT};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
@@ -123,7 +124,7 @@ fn mknod_at(call: &FileCall, base: Base, path: usize, mode: u32, number: u64) ->
         }
         S_IFIFO => Node::Pipe(Pipe::fifo(call.fs.wakes())),
         S_IFSOCK => Node::Special(0),
-        _ if !call.who.is_root() => {
+        _ if !call.who.has(MKNOD) => {
             call.who.check_create(&found)?;
             return Err(Errno::EPERM.into());
         }
@@ -237,7 +238,8 @@ fn link_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32) 
         0 => Follow::IfSlash,
         _ => Follow::Always,
     };
-    if flags & AT_EMPTY_PATH != 0 && call.input(from.1).is_empty() && !call.who.is_root() {
+    if flags & AT_EMPTY_PATH != 0 && call.input(from.1).is_empty() && !call.who.has(DAC_READ_SEARCH)
+    {
         return Err(Errno::ENOENT.into());
     }
     let inode = existing(call, from.0, from.1, flags, follow)?;
@@ -307,7 +309,7 @@ pub fn chroot(call: &mut FileCall) -> CallResult {
         return Err(Errno::ENOTDIR.into());
     }
     call.who.check(&inode, EXECUTE)?;
-    if !call.who.is_root() {
+    if !call.who.has(SYS_CHROOT) {
         return Err(Errno::EPERM.into());
     }
     call.state.root = inode;
@@ -318,7 +320,7 @@ pub fn chroot(call: &mut FileCall) -> CallResult {
 pub fn mount(call: &mut FileCall) -> CallResult {
     const MS_REMOUNT: u64 = 0x20;
     let target = walk(call, Base::Current, 1, Follow::Always)?.existing()?;
-    if !call.who.is_root() {
+    if !call.who.has(SYS_ADMIN) {
         return Err(Errno::EPERM.into());
     }
     if call.args[3] & MS_REMOUNT != 0 {
@@ -340,7 +342,7 @@ pub fn umount2(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     let target = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
-    if !call.who.is_root() {
+    if !call.who.has(SYS_ADMIN) {
         return Err(Errno::EPERM.into());
     }
     match is_mounted(call, &target) {

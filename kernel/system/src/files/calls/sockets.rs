@@ -12,6 +12,7 @@ use super::super::socket::{
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, file, walker};
+use crate::credentials::SYS_ADMIN;
 use crate::dispatch::LIMIT;
 use crate::files::objects::Object;
 use crate::wait::Stop;
@@ -373,7 +374,7 @@ fn claimed(call: &FileCall, data: &[u8]) -> Result<Credentials, Errno> {
         gid: word(8),
     };
     let [uid, euid, gid, egid] = call.view.ids(call.pid);
-    let privileged = euid == 0;
+    let privileged = call.who.has(SYS_ADMIN);
     let own = claimed.pid == call.pid
         && [uid, euid].contains(&claimed.uid)
         && [gid, egid].contains(&claimed.gid);

@@ -8,6 +8,7 @@ use super::super::inode::{InodeRef, Node};
 use super::super::objects::notify::IN_ATTRIB;
 use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, now, usable, walk};
+use crate::credentials::SYS_ADMIN;
 use abi::Errno;
 use alloc::vec::Vec;
 
@@ -53,9 +54,9 @@ fn check(call: &FileCall, inode: &InodeRef, name: &[u8], wanted: u32) -> Result<
     }
     match space {
         b"user." | b"trusted." | b"security." if rest.is_empty() => return Err(Errno::EINVAL),
-        b"security." if writes && !call.who.is_root() => return Err(Errno::EPERM),
+        b"security." if writes && !call.who.has(SYS_ADMIN) => return Err(Errno::EPERM),
         b"security." => return Ok(()),
-        b"trusted." if call.who.is_root() => return Ok(()),
+        b"trusted." if call.who.has(SYS_ADMIN) => return Ok(()),
         b"trusted." => return Err(if writes { Errno::EPERM } else { Errno::ENODATA }),
         b"user." => {}
         _ => return Err(Errno::EOPNOTSUPP),
@@ -131,7 +132,7 @@ fn get(call: &mut FileCall, which: Meant) -> CallResult {
 
 fn list(call: &mut FileCall, which: Meant) -> CallResult {
     let inode = meant(call, which)?;
-    let hidden = |name: &[u8]| name.starts_with(b"trusted.") && !call.who.is_root();
+    let hidden = |name: &[u8]| name.starts_with(b"trusted.") && !call.who.has(SYS_ADMIN);
     let mut names = Vec::new();
     for name in inode.extended().keys().filter(|name| !hidden(name)) {
         names.extend_from_slice(name);

@@ -6,6 +6,7 @@
 
 use super::super::access::Who;
 use super::super::pipe::Patience;
+use crate::credentials::{DAC_OVERRIDE, FOWNER, SYS_RESOURCE};
 use crate::signals::SignalInfo;
 use crate::wait::{Stop, WaitQueue, Wakes};
 use abi::Errno;
@@ -105,7 +106,7 @@ impl Queues {
             return Err(Errno::ENOENT);
         }
         let (messages_max, size_max) = wanted.limits.unwrap_or((MESSAGES, SIZE));
-        let (most, largest) = match who.is_root() {
+        let (most, largest) = match who.has(SYS_RESOURCE) {
             true => (MESSAGES_MAX, SIZE_MAX),
             false => (MESSAGES, SIZE),
         };
@@ -133,7 +134,7 @@ impl Queues {
         check_name(name)?;
         let mut queues = self.0.lock();
         let queue = queues.get(name).ok_or(Errno::ENOENT)?;
-        if !who.is_root() && who.uid != queue.uid {
+        if !who.has(FOWNER) && who.uid != queue.uid {
             return Err(Errno::EPERM);
         }
         queues.remove(name);
@@ -150,7 +151,7 @@ impl Queue {
         } else {
             self.mode
         };
-        match who.is_root() || wanted & !granted == 0 {
+        match who.has(DAC_OVERRIDE) || wanted & !granted == 0 {
             true => Ok(()),
             false => Err(Errno::EACCES),
         }

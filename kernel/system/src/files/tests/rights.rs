@@ -12,6 +12,8 @@ fn as_user<T>(node: &mut Node, uid: u32, act: impl FnOnce(&mut Node) -> T) -> T 
             real_uid: uid,
             real_gid: uid,
             groups: vec![50],
+            capabilities: 0,
+            permitted: 0,
         },
     );
     let result = act(node);

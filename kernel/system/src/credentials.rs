@@ -1,0 +1,329 @@
+//! Who a process is for permissions: users, groups and capabilities.
+//!
+//! Law: the rules are those of credentials(7) and capabilities(7) for a kernel whose files carry no
+//! capabilities: who becomes user 0 gets them, who stops being user 0 loses them, and execve(2) gives
+//! them to user 0 only. This is all computation; who may call what is asked with [`Ids::has`].
+
+/// May change owners of files.
+pub const CHOWN: u32 = 0;
+/// Ignores permission bits of files.
+pub const DAC_OVERRIDE: u32 = 1;
+/// Reads files and searches directories whatever their bits.
+pub const DAC_READ_SEARCH: u32 = 2;
+/// Does with any file what only its owner may.
+pub const FOWNER: u32 = 3;
+/// Keeps set-id bits.
+pub const FSETID: u32 = 4;
+/// Sends signals to anybody.
+pub const KILL: u32 = 5;
+/// Becomes any group.
+pub const SETGID: u32 = 6;
+/// Becomes any user.
+pub const SETUID: u32 = 7;
+/// Gives capabilities away.
+pub const SETPCAP: u32 = 8;
+/// Locks as much memory as it likes.
+pub const IPC_LOCK: u32 = 14;
+/// Uses the IPC of others.
+pub const IPC_OWNER: u32 = 15;
+/// chroot(2).
+pub const SYS_CHROOT: u32 = 18;
+/// Looks into other processes.
+pub const SYS_PTRACE: u32 = 19;
+/// Administers.
+pub const SYS_ADMIN: u32 = 21;
+/// Puts itself and others before the rest.
+pub const SYS_NICE: u32 = 23;
+/// Exceeds limits.
+pub const SYS_RESOURCE: u32 = 24;
+/// Hangs terminals up and takes them.
+pub const SYS_TTY_CONFIG: u32 = 26;
+/// Makes device files.
+pub const MKNOD: u32 = 27;
+/// The kernel's log.
+pub const SYSLOG: u32 = 34;
+/// The last one there is (`CAP_LAST_CAP` of Linux 6.1).
+pub const LAST: u64 = 40;
+/// Each capability is a bit.
+pub const ALL: u64 = (1 << (LAST + 1)) - 1;
+
+/// Those that come and go with user 0 as the user of files (`CAP_FS_SET`): with MAC_OVERRIDE and
+/// LINUX_IMMUTABLE.
+const OF_FILES: u64 = 1 << CHOWN
+    | 1 << DAC_OVERRIDE
+    | 1 << DAC_READ_SEARCH
+    | 1 << FOWNER
+    | 1 << FSETID
+    | 1 << 9
+    | 1 << MKNOD
+    | 1 << 32;
+
+/// Who the process is for permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// Real, effective and saved user, and the user by whose rights files are used.
+    pub uid: u32,
+    /// See `uid`.
+    pub euid: u32,
+    /// See `uid`.
+    pub suid: u32,
+    /// See `uid`.
+    pub fsuid: u32,
+    /// Real, effective and saved group, and that of files.
+    pub gid: u32,
+    /// See `gid`.
+    pub egid: u32,
+    /// See `gid`.
+    pub sgid: u32,
+    /// See `gid`.
+    pub fsgid: u32,
+    /// Capabilities that count now.
+    pub effective: u64,
+    /// Those that it may make count.
+    pub permitted: u64,
+    /// Those that it passes on, if the program has them too.
+    pub inheritable: u64,
+    /// Those that it passes on to any program.
+    pub ambient: u64,
+}
+
+impl Default for Ids {
+    /// User 0.
+    fn default() -> Ids {
+        Ids {
+            uid: 0,
+            euid: 0,
+            suid: 0,
+            fsuid: 0,
+            gid: 0,
+            egid: 0,
+            sgid: 0,
+            fsgid: 0,
+            effective: ALL,
+            permitted: ALL,
+            inheritable: 0,
+            ambient: 0,
+        }
+    }
+}
+
+/// Owner and set-id bits of a program that is executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramRights {
+    /// `S_ISUID`: it runs as this user.
+    pub uid: Option<u32>,
+    /// `S_ISGID`, of a file that its group may execute: it runs as this group.
+    pub gid: Option<u32>,
+}
+
+/// How many words [`Ids::to_words`] has.
+pub const WORDS: usize = 8;
+
+impl Ids {
+    /// Whether a capability counts.
+    pub fn has(&self, capability: u32) -> bool {
+        self.effective >> capability & 1 != 0
+    }
+
+    /// Real, effective and saved user.
+    pub fn users(&self) -> [u32; 3] {
+        [self.uid, self.euid, self.suid]
+    }
+
+    /// Real, effective and saved group.
+    pub fn groups(&self) -> [u32; 3] {
+        [self.gid, self.egid, self.sgid]
+    }
+
+    /// Changes the users, and the capabilities with them; `keeps` is `PR_SET_KEEPCAPS`.
+    pub fn set_users(&mut self, [uid, euid, suid]: [u32; 3], keeps: bool) {
+        let was_root = self.users().contains(&0);
+        let effective_before = self.euid;
+        (self.uid, self.euid, self.suid) = (uid, euid, suid);
+        if was_root && !self.users().contains(&0) {
+            self.ambient = 0;
+            if !keeps {
+                (self.effective, self.permitted) = (0, 0);
+            }
+        }
+        if effective_before == 0 && euid != 0 {
+            self.effective = 0;
+        }
+        if effective_before != 0 && euid == 0 {
+            self.effective = self.permitted;
+        }
+        self.fsuid = euid;
+    }
+
+    /// Changes the groups.
+    pub fn set_groups(&mut self, [gid, egid, sgid]: [u32; 3]) {
+        (self.gid, self.egid, self.sgid, self.fsgid) = (gid, egid, sgid, egid);
+    }
+
+    /// setfsuid(2), if it may.
+    pub fn set_file_user(&mut self, user: u32) {
+        if !self.has(SETUID) && !self.users().contains(&user) && user != self.fsuid {
+            return;
+        }
+        if self.fsuid == 0 && user != 0 {
+            self.effective &= !OF_FILES;
+        }
+        if self.fsuid != 0 && user == 0 {
+            self.effective |= OF_FILES & self.permitted;
+        }
+        self.fsuid = user;
+    }
+
+    /// setfsgid(2), if it may.
+    pub fn set_file_group(&mut self, group: u32) {
+        if self.has(SETGID) || self.groups().contains(&group) || group == self.fsgid {
+            self.fsgid = group;
+        }
+    }
+
+    /// Who it is as another program; `bounding` is what execve(2) may give.
+    #[must_use]
+    pub fn after_exec(&self, program: ProgramRights, bounding: u64) -> Ids {
+        let mut new = *self;
+        new.euid = program.uid.unwrap_or(self.euid);
+        new.egid = program.gid.unwrap_or(self.egid);
+        (new.suid, new.fsuid) = (new.euid, new.euid);
+        (new.sgid, new.fsgid) = (new.egid, new.egid);
+        if (new.euid, new.egid) != (self.euid, self.egid) {
+            new.ambient = 0;
+        }
+        let given = match new.uid == 0 || new.euid == 0 {
+            true => bounding | self.inheritable,
+            false => 0,
+        };
+        new.permitted = given | new.ambient;
+        new.effective = match new.euid == 0 {
+            true => new.permitted,
+            false => new.ambient,
+        };
+        new
+    }
+
+    /// Whether others may not look into it after it has become `self` from `old` (prctl(2),
+    /// `PR_SET_DUMPABLE`), and its parent's death is no signal to it any more.
+    pub fn hides_from(&self, old: &Ids) -> bool {
+        let seen = |ids: &Ids| [ids.euid, ids.egid, ids.fsuid, ids.fsgid];
+        seen(self) != seen(old) || self.permitted & !old.permitted != 0
+    }
+
+    /// For messages.
+    pub fn to_words(&self) -> [u64; WORDS] {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        [
+            pair(self.uid, self.euid),
+            pair(self.suid, self.fsuid),
+            pair(self.gid, self.egid),
+            pair(self.sgid, self.fsgid),
+            self.effective,
+            self.permitted,
+            self.inheritable,
+            self.ambient,
+        ]
+    }
+
+    /// The inverse of [`Ids::to_words`]; capabilities that there are not are left out.
+    pub fn from_words(words: [u64; WORDS]) -> Ids {
+        let half = |at: usize| (words[at / 2] >> (at % 2 * 32)) as u32;
+        Ids {
+            uid: half(0),
+            euid: half(1),
+            suid: half(2),
+            fsuid: half(3),
+            gid: half(4),
+            egid: half(5),
+            sgid: half(6),
+            fsgid: half(7),
+            effective: words[4] & ALL,
+            permitted: words[5] & ALL,
+            inheritable: words[6] & ALL,
+            ambient: words[7] & ALL,
+        }
+    }
+
+    /// Words as bytes, little endian.
+    pub fn to_bytes(&self) -> alloc::vec::Vec<u8> {
+        let words = self.to_words();
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// The inverse of [`Ids::to_bytes`].
+    pub fn from_bytes(bytes: &[u8]) -> Option<Ids> {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let words: [[u8; 8]; WORDS] = words.try_into().ok().filter(|_| rest.is_empty())?;
+        Some(Ids::from_words(words.map(u64::from_le_bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: u32) -> Ids {
+        let mut ids = Ids::default();
+        ids.set_groups([id; 3]);
+        ids.set_users([id; 3], false);
+        ids
+    }
+
+    #[test]
+    fn capabilities_go_with_the_last_id_of_root_and_may_be_kept() {
+        let mut ids = Ids::default();
+        ids.set_users([0, 5, 0], false);
+        assert_eq!((ids.effective, ids.permitted, ids.fsuid), (0, ALL, 5));
+        ids.set_users([0, 0, 0], false);
+        assert_eq!(ids.effective, ALL);
+        ids.set_users([5, 5, 5], true);
+        assert_eq!((ids.effective, ids.permitted), (0, ALL));
+        assert_eq!(user(5).permitted, 0);
+    }
+
+    #[test]
+    fn a_program_of_another_makes_who_runs_it_the_other_but_for_the_real_ids() {
+        let program = ProgramRights {
+            uid: Some(0),
+            gid: Some(7),
+        };
+        let ids = user(5).after_exec(program, ALL);
+        assert_eq!((ids.users(), ids.groups()), ([5, 0, 0], [5, 7, 7]));
+        assert_eq!(ids.effective, ALL);
+        assert!(ids.hides_from(&user(5)));
+        let plain = user(5).after_exec(ProgramRights::default(), ALL);
+        assert_eq!(plain, user(5));
+        let real_root = Ids {
+            euid: 5,
+            ..Ids::default()
+        };
+        let ids = real_root.after_exec(ProgramRights::default(), 6);
+        assert_eq!((ids.permitted, ids.effective, ids.suid), (6, 0, 5));
+    }
+
+    #[test]
+    fn the_user_of_files_takes_the_capabilities_of_files_along() {
+        let mut ids = Ids::default();
+        ids.set_file_user(5);
+        assert!(!ids.has(DAC_OVERRIDE) && ids.has(KILL));
+        ids.set_file_user(0);
+        assert_eq!(ids.effective, ALL);
+        let mut ids = user(5);
+        ids.set_file_user(6);
+        assert_eq!(ids.fsuid, 5);
+    }
+
+    #[test]
+    fn words_and_back() {
+        let ids = user(5).after_exec(
+            ProgramRights {
+                uid: Some(9),
+                gid: None,
+            },
+            ALL,
+        );
+        assert_eq!(Ids::from_bytes(&ids.to_bytes()), Some(ids));
+        assert_eq!(Ids::from_bytes(&[0; 8]), None);
+    }
+}
