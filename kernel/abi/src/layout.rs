@@ -24,6 +24,8 @@ pub const O_EXCL: u32 = 0o200;
 pub const O_NOCTTY: u32 = 0o400;
 /// Set of every file here.
 pub const O_LARGEFILE: u32 = 0o100_000;
+/// The owner hears by a signal of what can be done now.
+pub const O_ASYNC: u32 = 0o20_000;
 /// Reading does not change the time of the last read.
 pub const O_NOATIME: u32 = 0o1_000_000;
 /// Cut a regular file to length 0.
@@ -96,6 +98,8 @@ pub const AT_EMPTY_PATH: u32 = 0x1000;
 
 /// There is something to read (`asm-generic/poll.h`).
 pub const POLLIN: i16 = 0x1;
+/// A signal has come over a stream; of a lease, that it is to be given back.
+pub const POLLMSG: i16 = 0x400;
 /// Writing would not wait.
 pub const POLLOUT: i16 = 0x4;
 /// Writing fails: nobody can read.

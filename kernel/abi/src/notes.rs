@@ -31,7 +31,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "fcntl",
-        "all but leases (none is ever granted) and F_NOTIFY; F_SETOWN and F_SETSIG are kept, and no signal is sent",
+        "all but F_NOTIFY; O_ASYNC of pipes, sockets, terminals and inotify",
     ),
     (
         "fsetxattr",
@@ -40,7 +40,10 @@ pub const NOTES: &[(&str, &str)] = &[
     ("futex", "what a process of one thread can ask"),
     ("getcpu", "memory is one node"),
     ("getrandom", "up to 64 KiB a call"),
-    ("inotify_add_watch", "files in memory; /proc tells nothing"),
+    (
+        "inotify_add_watch",
+        "files in memory; of /proc nothing is told",
+    ),
     (
         "ioctl",
         "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; on a terminal TCGETS, TCSETS*, TCSBRK, TCXONC, TCFLSH, TIOC[GS]PGRP, TIOCGSID, TIOCSCTTY, TIOCNOTTY, TIOC[GS]WINSZ",

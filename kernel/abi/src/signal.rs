@@ -32,6 +32,7 @@ mod numbers {
     pub const SIGVTALRM: u32 = 26;
     pub const SIGPROF: u32 = 27;
     pub const SIGWINCH: u32 = 28;
+    pub const SIGIO: u32 = 29;
 }
 pub use numbers::*;
 

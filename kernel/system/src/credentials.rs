@@ -40,6 +40,8 @@ pub const SYS_RESOURCE: u32 = 24;
 pub const SYS_TTY_CONFIG: u32 = 26;
 /// Makes device files.
 pub const MKNOD: u32 = 27;
+/// Takes leases of files of others.
+pub const LEASE: u32 = 28;
 /// The kernel's log.
 pub const SYSLOG: u32 = 34;
 /// The last one there is (`CAP_LAST_CAP` of Linux 6.1).

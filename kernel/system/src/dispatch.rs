@@ -515,6 +515,7 @@ impl System {
             result = Err(Errno::EFAULT.into());
         }
         let (job, deadline, raised) = (call.job, call.deadline_ns, call.raised);
+        let quiet = call.quiet;
         let notices = core::mem::take(&mut call.notices);
         let limit = call.limit_ns;
         let mut buffers = Buffers::new();
@@ -552,6 +553,7 @@ impl System {
             self.signal_group(job.group, signal);
         }
         self.terminal_notices();
+        self.file_notices();
         if let (Ok(bytes), Some(home)) = (&result, self.homes.get(&pid)) {
             match request.number {
                 CALL_READ | CALL_PREAD => Transfers::count(&home.transfers.read, *bytes),
@@ -570,8 +572,8 @@ impl System {
             Err(stop) => {
                 let silent = request.args[2] & u64::from(MSG_NOSIGNAL) != 0 || request.args[5] != 0;
                 let breaks = match request.number {
-                    CALL_WRITE | CALL_SENDFILE => true,
-                    CALL_SENDMSG => !silent,
+                    CALL_WRITE | CALL_SENDFILE => !quiet,
+                    CALL_SENDMSG => !quiet && !silent,
                     _ => false,
                 };
                 if stop == Stop::Errno(Errno::EPIPE) && breaks {

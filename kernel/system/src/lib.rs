@@ -30,6 +30,7 @@ mod load;
 pub mod local_call;
 pub mod memory;
 pub mod observe;
+mod owners;
 mod peers;
 #[cfg(test)]
 mod process_tests;

@@ -13,6 +13,7 @@ use crate::spaces::Spaces;
 use crate::thread::{Forward, Purpose, Run, Thread};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
+use abi::layout::Timespec;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -136,6 +137,7 @@ pub(crate) struct Abandoned {
 pub(crate) struct Pages<'a> {
     fs: &'a FileSystem,
     home: Option<&'a Home>,
+    now: u64,
 }
 
 impl Pages<'_> {
@@ -154,6 +156,10 @@ impl Pages<'_> {
 }
 
 impl PageSource for Pages<'_> {
+    fn time(&self) -> Timespec {
+        self.fs.time(self.now)
+    }
+
     fn file_page(&mut self, backing: &FileBacking, offset: u64) -> Result<Frame, FetchStop> {
         self.file(backing)?
             .page(offset / machine::PAGE_SIZE as u64)
@@ -401,7 +407,7 @@ impl System {
             while let Some(event) = self.net.poll_event() {
                 self.event(event);
             }
-            let noticed = self.terminal_notices();
+            let noticed = self.terminal_notices() | self.file_notices();
             let woken = self.wakes.take();
             if woken.is_empty() && !noticed {
                 break;
@@ -522,6 +528,7 @@ impl System {
             spaces,
             homes,
             fs,
+            now,
             ..
         } = self;
         let space = bodies
@@ -531,6 +538,7 @@ impl System {
         let mut pages = Pages {
             fs,
             home: homes.get(&pid),
+            now: *now,
         };
         act(space, &mut pages)
     }
@@ -543,6 +551,7 @@ impl System {
             homes,
             fs,
             me,
+            now,
             ..
         } = self;
         let body = bodies.get(&pid).filter(|body| body.home == *me)?;
@@ -550,6 +559,7 @@ impl System {
         let pages = Pages {
             fs,
             home: Some(home),
+            now: *now,
         };
         Some((home, space, pages))
     }

@@ -15,7 +15,9 @@ mod files;
 mod locks;
 mod memory;
 mod moves;
+mod named;
 mod order;
+mod owners;
 mod pipes;
 mod processes;
 mod ptys;
@@ -61,8 +63,9 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 88] = [
+const PROBES: [(&str, Probe); 94] = [
     ("arguments", exec::arguments),
+    ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
     ("brk", memory::brk),
@@ -81,6 +84,7 @@ const PROBES: [(&str, Probe); 88] = [
     ("eventfd", events::eventfd),
     ("exec", exec::exec),
     ("exit-status", processes::exit_status),
+    ("fdinfo", owners::information_of_files),
     ("fifo", locks::fifo),
     ("file-append", files::append),
     ("file-cut", segments::cut),
@@ -98,9 +102,12 @@ const PROBES: [(&str, Probe); 88] = [
     ("ids", processes::ids),
     ("inotify", watches::inotify),
     ("kill", processes::kill),
+    ("lease", owners::lease),
+    ("message-queue", named::message_queue),
     ("messages", sockets::messages),
     ("mmap", memory::mmap),
     ("mremap", memory::mremap),
+    ("openat2", named::beneath),
     ("order", order::order),
     ("orphan", processes::orphan),
     ("orphaned-group", ptys::orphaned),
@@ -148,6 +155,7 @@ const PROBES: [(&str, Probe); 88] = [
     ("timer-once", events::timer_once),
     ("timerfd", events::timerfd),
     ("wild", processes::wild),
+    ("xattrs", named::attributes),
     ("zero-pages", memory::zero_pages),
     ("zombie-tree", signals::zombies),
 ];

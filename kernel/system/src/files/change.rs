@@ -254,12 +254,14 @@ impl FileSystem {
         if !inode.is_directory() {
             return Err(Errno::ENOTDIR);
         }
+        let last_path = inode.path().unwrap_or_default();
         let mut parent = found.parent.directory().ok_or(Errno::EPERM)?;
         let mut directory = inode.directory().ok_or(Errno::EBUSY)?;
         if !directory.is_empty() {
             return Err(Errno::ENOTEMPTY);
         }
         directory.removed = true;
+        directory.last_path = last_path;
         drop(directory);
         parent.take(&found.name);
         drop(parent);

@@ -138,6 +138,8 @@ pub(super) struct Directory {
     pub(super) parent: Weak<Inode>,
     /// Set by `rmdir`: nothing may be created in it any more.
     pub(super) removed: bool,
+    /// Where it was when it was removed.
+    pub(super) last_path: Vec<u8>,
     /// Only the kernel makes names in it: /dev/pts.
     pub(super) is_closed: bool,
     names: BTreeMap<Vec<u8>, u64>,
@@ -150,6 +152,7 @@ impl Directory {
         Directory {
             parent,
             removed: false,
+            last_path: Vec::new(),
             is_closed: false,
             names: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -198,6 +201,8 @@ impl Directory {
 pub(super) struct InodeCounts {
     next: AtomicU64,
     live: AtomicU64,
+    /// Files with locks, perhaps some that have none any more.
+    locked: Mutex<Vec<Weak<Inode>>>,
     /// Who watches files.
     pub(super) notify: Arc<super::objects::Notify>,
 }
@@ -210,12 +215,22 @@ impl InodeCounts {
         InodeCounts {
             next: AtomicU64::new(1),
             live: AtomicU64::new(0),
+            locked: Mutex::default(),
             notify: Arc::default(),
         }
     }
 
     pub(super) fn live(&self) -> u64 {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// All files with locks.
+    pub(super) fn locked(&self) -> Vec<InodeRef> {
+        self.locked
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// A new inode, or `ENOSPC` when there are too many.
@@ -233,6 +248,7 @@ impl InodeCounts {
             attributes: Mutex::new(attributes),
             node,
             users: AtomicI64::new(0),
+            opened: AtomicI64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
             counts: Some(self.clone()),
@@ -248,6 +264,8 @@ pub struct Inode {
     /// Open files that may write (positive), or programs that run from it (negative): never both,
     /// as in Linux (`i_writecount`).
     users: AtomicI64,
+    /// Open files of it.
+    opened: AtomicI64,
     /// Locks of fcntl(2) and flock(2), once there have been some.
     locks: Mutex<Option<Box<Locks>>>,
     /// Extended attributes by name.
@@ -273,6 +291,7 @@ impl Inode {
             attributes: Mutex::new(attributes),
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
             users: AtomicI64::new(0),
+            opened: AtomicI64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
             counts: Some(counts.clone()),
@@ -291,6 +310,7 @@ impl Inode {
             attributes: Mutex::new(attributes),
             node: Node::Proc(node),
             users: AtomicI64::new(0),
+            opened: AtomicI64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
             counts: None,
@@ -326,6 +346,20 @@ impl Inode {
         self.extended.lock()
     }
 
+    /// It is about to have its first lock.
+    pub(super) fn note_locked(self: &Arc<Self>) {
+        if let Some(counts) = &self.counts {
+            let mut locked = counts.locked.lock();
+            let has_locks = |inode: &Weak<Inode>| {
+                let inode = inode.upgrade();
+                inode
+                    .is_some_and(|inode| !Arc::ptr_eq(&inode, self) && inode.locks.lock().is_some())
+            };
+            locked.retain(has_locks);
+            locked.push(Arc::downgrade(self));
+        }
+    }
+
     pub(super) fn locks(&self) -> &Mutex<Option<Box<Locks>>> {
         &self.locks
     }
@@ -347,6 +381,16 @@ impl Inode {
     /// Whether a program runs from it, so that it may not be written.
     pub fn is_executing(&self) -> bool {
         self.users.load(Ordering::Relaxed) < 0
+    }
+
+    /// How many open files of it there are.
+    pub(super) fn open_files(&self) -> i64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// One more, or one less.
+    pub(super) fn count_open(&self, step: i64) {
+        self.opened.fetch_add(step, Ordering::Relaxed);
     }
 
     /// Unique in its file system while the inode lives.
@@ -554,6 +598,19 @@ impl Inode {
         }
     }
 
+    /// The path of a directory as links of /proc show it: with a remark if it was removed.
+    ///
+    /// # Errors
+    /// As [`Inode::path`].
+    pub fn shown_path(self: &Arc<Self>) -> Result<Vec<u8>, Errno> {
+        match self.directory() {
+            Some(directory) if directory.removed => {
+                Ok([&directory.last_path, b" (deleted)".as_slice()].concat())
+            }
+            _ => self.path(),
+        }
+    }
+
     /// The path of a directory from the root.
     ///
     /// # Errors
@@ -632,12 +689,17 @@ impl Drop for Use {
 
 /// A program runs from a file: as long as this lives nobody opens it for writing.
 #[derive(Clone)]
-pub struct Executing(#[expect(dead_code, reason = "held for its drop")] Use);
+pub struct Executing(Use);
 
 impl Executing {
     /// `None` while somebody has the file open for writing.
     pub fn new(inode: &InodeRef) -> Option<Executing> {
         Use::new(inode, -1).map(Executing)
+    }
+
+    /// The file.
+    pub fn inode(&self) -> &InodeRef {
+        &self.0.inode
     }
 }
 
@@ -686,5 +748,9 @@ impl crate::memory::SharedPages for Inode {
         data.check_write()?;
         let at = |page: u64| page.saturating_mul(machine::PAGE_SIZE as u64);
         data.punch(at(from), at(to) - at(from))
+    }
+
+    fn written(&self, now: Timespec) {
+        self.touch(now);
     }
 }

@@ -6,8 +6,11 @@
 //! file (process), or when the open file goes away (open file); whoever waits is woken at every
 //! release and looks again. They live with the file at home, so a move does not touch them.
 
-use super::inode::Inode;
-use crate::wait::{WaitQueue, Wakes};
+use super::info::{Form, ShownLock};
+use super::inode::{Inode, InodeRef};
+use super::leases::Lease;
+use super::pipe::Patience;
+use crate::wait::{Stop, WaitQueue, Wakes};
 use abi::Errno;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -67,11 +70,21 @@ impl Record {
     }
 }
 
+/// One lock of flock(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Whole {
+    /// Identity of the open file.
+    pub(super) open: u64,
+    /// The process that has set it, to tell of.
+    pub(super) pid: u32,
+    pub(super) kind: Kind,
+}
+
 /// All locks on one file.
 pub(super) struct Locks {
     records: Vec<Record>,
-    /// By the identity of the open file.
-    whole: Vec<(u64, Kind)>,
+    whole: Vec<Whole>,
+    pub(super) leases: Vec<Lease>,
     released: WaitQueue,
 }
 
@@ -80,6 +93,7 @@ impl Locks {
         Locks {
             records: Vec::new(),
             whole: Vec::new(),
+            leases: Vec::new(),
             released: WaitQueue::new(wakes),
         }
     }
@@ -154,25 +168,39 @@ impl Locks {
         }
     }
 
-    /// Gives an open file the whole file, or takes it away; `false` if others are in the way, and
-    /// then the lock it had is gone too, as flock(2) says of conversions.
-    pub(super) fn set_whole(&mut self, open: u64, kind: Option<Kind>) -> bool {
-        if let Some(at) = self.whole.iter().position(|held| held.0 == open) {
-            if Some(self.whole[at].1) == kind {
-                return true;
-            }
-            self.whole.remove(at);
-            self.released.wake();
-        }
-        let Some(kind) = kind else {
+    /// Gives an open file the whole file; `false` if others are in the way, and then the lock it had is
+    /// gone too, as flock(2) says of conversions.
+    pub(super) fn set_whole(&mut self, new: Whole) -> bool {
+        let known = self.whole.iter().find(|held| held.open == new.open);
+        if known.is_some_and(|held| held.kind == new.kind) {
             return true;
-        };
-        let in_the_way = |held: &(u64, Kind)| held.1 == Kind::Exclusive || kind == Kind::Exclusive;
+        }
+        self.release_whole(new.open);
+        let exclusive = |kind: Kind| kind == Kind::Exclusive;
+        let in_the_way = |held: &Whole| exclusive(held.kind) || exclusive(new.kind);
         if self.whole.iter().any(in_the_way) {
             return false;
         }
-        self.whole.push((open, kind));
+        self.whole.push(new);
         true
+    }
+
+    /// Takes the whole file away from an open file.
+    pub(super) fn release_whole(&mut self, open: u64) {
+        if let Some(at) = self.whole.iter().position(|held| held.open == open) {
+            self.whole.remove(at);
+            self.released.wake();
+        }
+    }
+
+    /// Those who wait look again.
+    pub(super) fn wake(&self) {
+        self.released.wake();
+    }
+
+    /// What it means for a caller that it cannot go on.
+    pub(super) fn stop(&self, patience: Patience) -> Stop {
+        patience.stop(&self.released)
     }
 
     /// Registers for every release.
@@ -180,9 +208,9 @@ impl Locks {
         self.released.wait(waiter);
     }
 
-    /// A line for each lock, as `/proc/locks` has them without their number.
+    /// Whether nobody has locked anything.
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.whole.is_empty()
+        self.records.is_empty() && self.whole.is_empty() && self.leases.is_empty()
     }
 }
 
@@ -204,7 +232,8 @@ impl Inode {
         };
         locks.release_all(owner);
         if let Owner::Open(open) = owner {
-            locks.set_whole(open, None);
+            locks.release_whole(open);
+            locks.release_lease(open);
         }
         if locks.is_empty() {
             locks.released.wake();
@@ -213,9 +242,58 @@ impl Inode {
     }
 
     /// Calls `act` with the locks of this file.
-    pub(super) fn with_locks<T>(&self, wakes: &Wakes, act: impl FnOnce(&mut Locks) -> T) -> T {
+    pub(super) fn with_locks<T>(
+        self: &InodeRef,
+        wakes: &Wakes,
+        act: impl FnOnce(&mut Locks) -> T,
+    ) -> T {
         let mut slot = self.locks().lock();
-        act(slot.get_or_insert_with(|| Box::new(Locks::new(wakes))))
+        act(slot.get_or_insert_with(|| {
+            self.note_locked();
+            Box::new(Locks::new(wakes))
+        }))
+    }
+
+    /// Calls `act` with the locks of this file if there are some.
+    pub(super) fn with_own_locks(&self, act: impl FnOnce(&mut Locks)) {
+        if let Some(locks) = self.locks().lock().as_mut() {
+            act(locks);
+        }
+    }
+
+    /// All locks on this file, in the order of their setting.
+    pub(super) fn shown_locks(&self) -> Vec<ShownLock> {
+        let slot = self.locks().lock();
+        let Some(locks) = slot.as_ref() else {
+            return Vec::new();
+        };
+        let whole = locks.whole.iter().map(|held| ShownLock {
+            owner: Owner::Open(held.open),
+            form: Form::Whole,
+            pid: held.pid,
+            kind: Some(held.kind),
+            start: 0,
+            end: END,
+        });
+        let records = locks.records.iter().map(|held| ShownLock {
+            owner: held.owner,
+            form: Form::Record,
+            pid: held.pid,
+            kind: Some(held.kind),
+            start: held.start,
+            end: held.end,
+        });
+        let leases = locks.leases.iter().map(|held| ShownLock {
+            owner: Owner::Open(held.open),
+            form: Form::Lease {
+                breaking: held.is_breaking(),
+            },
+            pid: held.pid,
+            kind: held.target(),
+            start: 0,
+            end: END,
+        });
+        whole.chain(records).chain(leases).collect()
     }
 }
 
@@ -358,12 +436,13 @@ mod tests {
     #[test]
     fn a_conversion_of_the_whole_that_fails_loses_what_there_was() {
         let mut locks = Locks::new(&Wakes::new());
-        assert!(locks.set_whole(1, Some(Kind::Shared)));
-        assert!(locks.set_whole(2, Some(Kind::Shared)));
-        assert!(!locks.set_whole(1, Some(Kind::Exclusive)));
-        assert!(locks.set_whole(2, Some(Kind::Exclusive)));
-        assert!(!locks.set_whole(1, Some(Kind::Shared)));
-        assert!(locks.set_whole(2, None));
-        assert!(locks.set_whole(1, Some(Kind::Shared)));
+        let whole = |open, kind| Whole { open, pid: 7, kind };
+        assert!(locks.set_whole(whole(1, Kind::Shared)));
+        assert!(locks.set_whole(whole(2, Kind::Shared)));
+        assert!(!locks.set_whole(whole(1, Kind::Exclusive)));
+        assert!(locks.set_whole(whole(2, Kind::Exclusive)));
+        assert!(!locks.set_whole(whole(1, Kind::Shared)));
+        locks.release_whole(2);
+        assert!(locks.set_whole(whole(1, Kind::Shared)));
     }
 }

@@ -15,11 +15,14 @@ mod archive;
 mod boot;
 pub mod calls;
 mod change;
+mod info;
 mod inode;
+mod leases;
 mod lending;
 mod locks;
 mod objects;
 mod open;
+mod owner;
 mod pipe;
 mod proc;
 mod socket;
@@ -42,6 +45,7 @@ pub(crate) use lending::{Behind, changes};
 pub(crate) use objects::{AlarmKey, Rings};
 pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
 pub use open::{Descriptor, FileState, OpenFile};
+pub use owner::{FileNotice, Owner, OwnerKind};
 pub use pipe::{CAPACITY_MAX as PIPE_CAPACITY_MAX, PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
 pub use storage::PageError;
@@ -103,6 +107,10 @@ pub struct FileCall<'a> {
     pub goes_on: bool,
     /// The signal that the caller gets with its error: SIGPIPE or SIGXFSZ.
     pub raised: Option<u32>,
+    /// A broken pipe raises no signal.
+    pub quiet: bool,
+    /// Why the bytes to be written are not there: told when they are needed.
+    pub no_bytes: Option<Errno>,
     /// Signals that others get of it.
     pub notices: Vec<(u32, crate::signals::SignalInfo)>,
     /// Monotonic time.
@@ -153,6 +161,8 @@ impl<'a> FileCall<'a> {
             job: Job::default(),
             goes_on: false,
             raised: None,
+            quiet: false,
+            no_bytes: None,
             notices: Vec::new(),
             now_ns,
             deadline_ns: None,

@@ -7,6 +7,7 @@ use super::inode::{Inode, InodeRef, Node, Writing};
 use super::locks::identity;
 use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
 use super::objects::{Asker, Object, ProcessHandle};
+use super::owner::{Asynchronous, Owner};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::proc::ProcNode;
 use super::tree::FileSystem;
@@ -15,8 +16,9 @@ use super::{MAX_DESCRIPTORS, USUAL_DESCRIPTORS};
 use crate::wait::{Listener, WaitQueue};
 use abi::Errno;
 use abi::layout::{
-    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY, O_NONBLOCK,
-    O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, Timespec,
+    O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY,
+    O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM,
+    POLLWRNORM, Timespec,
 };
 use alloc::format;
 use alloc::sync::{Arc, Weak};
@@ -30,10 +32,10 @@ pub(super) struct Cursor {
     pub(super) flags: u32,
     /// Contents of a file of /proc since it was last read from its start.
     pub(super) snapshot: Vec<u8>,
-    /// `F_SETOWN`: a process, or a group as a negative number.
-    pub(super) owner: i32,
-    /// `F_SETSIG`.
-    pub(super) owner_signal: u8,
+    /// Who hears of it by signals.
+    pub(super) owner: Owner,
+    /// With `O_ASYNC`, what tells the owner of every change.
+    pub(super) asynchronous: Option<Arc<Asynchronous>>,
 }
 
 /// A file as one `open` made it.
@@ -58,6 +60,9 @@ pub struct OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.inode.release_open(self.identity);
+        if self.counts_as_open() {
+            self.inode.count_open(-1);
+        }
         if self.access & O_PATH == 0 {
             let event = if self.writable() {
                 IN_CLOSE_WRITE
@@ -127,8 +132,8 @@ impl OpenFile {
                 offset: 0,
                 flags: flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
                 snapshot: Vec::new(),
-                owner: 0,
-                owner_signal: 0,
+                owner: Owner::default(),
+                asynchronous: None,
             }),
         };
         if file.readable() {
@@ -136,12 +141,21 @@ impl OpenFile {
         }
         if file.writable() {
             file.ends[1] = PipeEnd::new(&file.inode, Side::Write);
-            if file.inode.is_file() {
+            // What memfd_create(2) has opened may be run all the same; what is opened by a name may not.
+            if file.inode.is_file() && file.place.is_some() {
                 // What runs was refused before with ETXTBSY.
                 file.writing = Writing::new(&file.inode);
             }
         }
+        if file.counts_as_open() {
+            file.inode.count_open(1);
+        }
         Arc::new(file)
+    }
+
+    /// Whether it is one of those that a lease says there are not.
+    fn counts_as_open(&self) -> bool {
+        self.access & O_PATH == 0 && self.inode.is_file()
     }
 
     /// What is open.
@@ -176,6 +190,30 @@ impl OpenFile {
 
     pub(super) fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock()
+    }
+
+    /// The descriptor by which its owner was promised to hear of every change.
+    pub(super) fn asynchronous_fd(&self) -> Option<u32> {
+        let cursor = self.cursor.lock();
+        cursor.asynchronous.as_ref().map(|listener| listener.fd)
+    }
+
+    /// Switches `O_ASYNC`; files of which nobody could hear anything ignore it.
+    pub(super) fn set_asynchronous(self: &Arc<Self>, on: bool, fd: u32, asker: &Asker) {
+        let can = self.inode.pipe().is_some() || self.terminal.is_some() || {
+            let node = self.inode.node();
+            matches!(node, Node::Object(Object::Socket(_) | Object::Notify(_)))
+        };
+        if !can || on == self.asynchronous_fd().is_some() {
+            return;
+        }
+        let listener = on.then(|| Asynchronous::new(self, fd, asker.fs.posts()));
+        if let Some(listener) = &listener {
+            self.listen(asker, &(Arc::downgrade(listener) as Weak<dyn Listener>));
+        }
+        let mut cursor = self.cursor.lock();
+        cursor.flags = cursor.flags & !O_ASYNC | if on { O_ASYNC } else { 0 };
+        cursor.asynchronous = listener;
     }
 
     pub(super) fn patience(&self, waiter: u32) -> Patience {
@@ -280,7 +318,7 @@ impl OpenFile {
             };
         };
         let mut path = match self.inode.is_directory() {
-            true => self.inode.path(),
+            true => return self.inode.shown_path().unwrap_or_default(),
             false => parent.path().map(|directory| join(directory, name)),
         }
         .unwrap_or_else(|_| join(b"/".to_vec(), name));
@@ -377,12 +415,12 @@ impl FileState {
         state
     }
 
-    /// The path of the current directory.
+    /// The path of the current directory, as the link in /proc shows it.
     ///
     /// # Errors
-    /// `ENOENT` if it was removed.
+    /// `ENAMETOOLONG`.
     pub fn directory(&self) -> Result<Vec<u8>, Errno> {
-        self.cwd.path()
+        self.cwd.shown_path()
     }
 
     /// The path of the current directory, from this process's root.
@@ -542,21 +580,6 @@ impl FileState {
     pub fn describe(&self, fd: u32) -> Result<Vec<u8>, Errno> {
         let file = self.get(fd).map_err(|_| Errno::ENOENT)?;
         Ok(file.describe())
-    }
-
-    /// What `/proc/PID/fdinfo/N` tells.
-    ///
-    /// # Errors
-    /// `ENOENT` if it is not open.
-    pub fn information(&self, fd: u32) -> Result<Vec<u8>, Errno> {
-        let row = self.row(fd).map_err(|_| Errno::ENOENT)?;
-        let flags = row.file.flags() | if row.close_on_exec { O_CLOEXEC } else { 0 };
-        let text = format!(
-            "pos:\t{}\nflags:\t0{flags:o}\nmnt_id:\t20\nino:\t{}\n",
-            row.file.offset(),
-            row.file.inode.number()
-        );
-        Ok(text.into_bytes())
     }
 
     /// Whether a `write` that was cut short goes on when the caller calls again with the rest: true

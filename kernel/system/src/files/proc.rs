@@ -31,6 +31,7 @@ pub enum GlobalFile {
     Partitions,
     Diskstats,
     Devices,
+    Locks,
     /// `sysvipc/shm` and its neighbours.
     SysvShm,
     SysvSem,
@@ -145,6 +146,10 @@ pub trait ProcView: super::Peers {
     /// # Errors
     /// `ENOENT` if there is none.
     fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno>;
+    /// The file that a link leads to, whatever its name: `exe`, `cwd`, `root`, or `fd/N` of another process.
+    fn file(&self, _entry: ProcEntry) -> Option<super::InodeRef> {
+        None
+    }
     /// The threads of a process, its first one perhaps left out.
     fn threads(&self, _pid: u32) -> Vec<u32> {
         Vec::new()
@@ -208,7 +213,7 @@ const SYSVIPC: [(&str, GlobalFile); 3] = [
     ("shm", GlobalFile::SysvShm),
 ];
 
-const GLOBAL: [(&str, GlobalFile); 13] = [
+const GLOBAL: [(&str, GlobalFile); 14] = [
     ("meminfo", GlobalFile::Meminfo),
     ("stat", GlobalFile::Stat),
     ("uptime", GlobalFile::Uptime),
@@ -222,6 +227,7 @@ const GLOBAL: [(&str, GlobalFile); 13] = [
     ("partitions", GlobalFile::Partitions),
     ("diskstats", GlobalFile::Diskstats),
     ("devices", GlobalFile::Devices),
+    ("locks", GlobalFile::Locks),
 ];
 
 /// The files below /proc/sys.

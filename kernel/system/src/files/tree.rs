@@ -8,6 +8,7 @@ use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, MAX_INODES,
 use super::locks::Waiting;
 use super::objects::{Alarms, Object, Queues};
 use super::open::{FileState, OpenFile};
+use super::owner::{FileNotice, Posts};
 use super::pipe::Pipe;
 use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
 use super::socket::Network;
@@ -40,6 +41,8 @@ pub struct FileSystem {
     pub(super) hashes: BTreeMap<[u8; 32], InodeRef>,
     pub(super) report: BootReport,
     lock_waits: Mutex<Waiting>,
+    /// What has happened to files whose owners are to be told.
+    posts: Arc<Posts>,
     /// Files that have become shorter, and how long they are now.
     cuts: Mutex<Vec<(InodeRef, u64)>>,
     /// Message queues of POSIX.
@@ -66,6 +69,7 @@ impl FileSystem {
             pts: None,
             wakes,
             alarms: Arc::default(),
+            posts: Arc::default(),
             network: Arc::default(),
             boot_unix_ns,
             counts: counts.clone(),
@@ -220,6 +224,21 @@ impl FileSystem {
     /// The wall clock at a monotonic time.
     pub fn time(&self, now_ns: u64) -> Timespec {
         Timespec::from_ns(self.boot_unix_ns.saturating_add(now_ns))
+    }
+
+    /// What has happened to files whose owners are to be told.
+    pub(super) fn posts(&self) -> &Arc<Posts> {
+        &self.posts
+    }
+
+    /// The signals that owners of files are to get for what has happened.
+    pub fn take_posts(&self, asker: &super::Asker) -> Vec<FileNotice> {
+        self.posts.take(|file| file.ready(asker))
+    }
+
+    /// Whether there are none.
+    pub fn has_no_posts(&self) -> bool {
+        self.posts.is_empty()
     }
 
     /// The boot file with these contents, if it still has them.

@@ -6,9 +6,9 @@
 use super::access::{EXECUTE, Who};
 use super::inode::{Inode, InodeRef, Node};
 use super::open::join;
-use super::proc::{ProcNode, Viewer};
+use super::proc::{ProcEntry, ProcNode, ProcessFile, Viewer};
 use super::tree::FileSystem;
-use super::{MAX_NAME, MAX_PATH, ProcEntry};
+use super::{MAX_NAME, MAX_PATH};
 use abi::Errno;
 use abi::layout::{S_IFLNK, S_IFMT};
 use alloc::sync::Arc;
@@ -265,12 +265,29 @@ impl Walker<'_> {
         }
     }
 
-    /// Links of /proc to the caller's own open files lead to the file itself, whatever its name.
+    /// Links of /proc to what a process has lead to the file itself, whatever its name.
     fn jump(&self, link: &Arc<Inode>) -> Option<InodeRef> {
-        match link.node() {
-            Node::Proc(ProcNode::Descriptor(pid, fd)) if *pid == self.viewer.pid => {
-                Some(self.viewer.state.get(*fd).ok()?.inode().clone())
+        let Node::Proc(node) = link.node() else {
+            return None;
+        };
+        // The caller's own table is with the call.
+        let own = self.viewer.state;
+        match *node {
+            ProcNode::Descriptor(pid, fd) if pid == self.viewer.pid => {
+                Some(own.get(fd).ok()?.inode().clone())
             }
+            ProcNode::Descriptor(pid, fd) => self
+                .viewer
+                .view
+                .file(ProcEntry::Process(pid, ProcessFile::Fd(fd))),
+            ProcNode::Entry(ProcEntry::Process(pid, file)) if pid == self.viewer.pid => {
+                match file {
+                    ProcessFile::Cwd => Some(own.cwd.clone()),
+                    ProcessFile::Root => Some(own.root.clone()),
+                    _ => self.viewer.view.file(ProcEntry::Process(pid, file)),
+                }
+            }
+            ProcNode::Entry(entry) => self.viewer.view.file(entry),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Law: an area can be cut at any page boundary, and two neighbours that a cut could have made are
 //! joined again without loss ([`Area::split`] and [`Area::join`] are inverse to each other).
 
+use abi::layout::Timespec;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -85,6 +86,9 @@ pub trait SharedPages: Send + Sync {
     fn punch(&self, _from: u64, _to: u64) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
+
+    /// A page is about to be written through a mapping, at this time.
+    fn written(&self, _now: Timespec) {}
 
     /// The numbers of the pages that are in memory, for what can be taken.
     fn held(&self) -> Vec<u64> {

@@ -57,6 +57,11 @@ impl Space {
         if !area.allows(access) {
             return Err(Trouble::Segv);
         }
+        if access.contains(Access::WRITE)
+            && let Backing::SharedFile { pages, .. } = &area.backing
+        {
+            pages.written(source.time());
+        }
         if let Some(mapping) = self.table.get(page) {
             let (rights, resting, shared) = (area.access, area.resting(), area.is_shared());
             return self.refit(page, &mapping, access, (rights, resting, shared));
@@ -117,7 +122,9 @@ impl Space {
                     FetchStop::Missing | FetchStop::Bus => Trouble::Bus,
                     FetchStop::NoMemory => Trouble::NoMemory,
                 })?;
-                self.table.map(page, frame, area.access)?;
+                // The first write is to be seen: it changes the times of the file.
+                let access = if write { area.access } else { area.resting() };
+                self.table.map(page, frame, access)?;
                 Ok(())
             }
             Backing::File(backing) => match file_part(backing, area.start, page) {

@@ -31,6 +31,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
+use abi::layout::Timespec;
 use machine::{Access, Frame, FrameKind, OutOfMemory, PageTable};
 
 pub use advice::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
@@ -48,6 +49,11 @@ pub use remap::{MapStop, RemapFlags};
 
 /// Where pages of privately mapped files come from.
 pub trait PageSource {
+    /// The time, for what is written through a mapping.
+    fn time(&self) -> Timespec {
+        Timespec::default()
+    }
+
     /// The cache frame of a page of a file. `offset` is the page aligned offset in the file (not in
     /// the area); bytes behind the end of the file are zero in the frame.
     ///

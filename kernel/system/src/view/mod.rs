@@ -130,6 +130,21 @@ impl ProcView for System {
         }
     }
 
+    fn file(&self, entry: ProcEntry) -> Option<InodeRef> {
+        let ProcEntry::Process(pid, file) = entry else {
+            return None;
+        };
+        let home = self.homes.get(&pid)?;
+        let files = home.files.as_ref();
+        match file {
+            ProcessFile::Exe => Some(home.executing.as_ref()?.inode().clone()),
+            ProcessFile::Fd(fd) => Some(files?.get(fd).ok()?.inode().clone()),
+            ProcessFile::Cwd => Some(files?.cwd.clone()),
+            ProcessFile::Root => Some(files?.root.clone()),
+            _ => None,
+        }
+    }
+
     fn descriptors(&self, pid: u32) -> Vec<u32> {
         let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
         files

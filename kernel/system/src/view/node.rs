@@ -66,6 +66,7 @@ impl System {
                 "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n136 pts\n\nBlock devices:\n"
                     .to_string()
             }
+            GlobalFile::Locks => self.fs.lock_table(),
             GlobalFile::SysvShm => self.ipc.shm_table(),
             GlobalFile::SysvSem => self.ipc.sem_table(),
             GlobalFile::SysvMsg => self.ipc.msg_table(),

@@ -63,7 +63,7 @@ impl System {
             }
             ProcessFile::Fdinfo(fd) => {
                 let files = home.files.as_ref().ok_or(Errno::ENOENT)?;
-                files.information(fd)?
+                files.information(fd, self.now)?
             }
             ProcessFile::Maps => {
                 let facts = self.facts_of(pid, reader)?;

@@ -112,7 +112,7 @@ pub fn timerfd_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             .chain([interval])
             .flat_map(u64::to_le_bytes)
             .collect();
-        let mut request = Request::plain(TIMERFD_SETTIME, [fd, 0, 0, 0, never, 0]);
+        let mut request = Request::plain(TIMERFD_SETTIME, [fd, flags, 0, 0, never, 0]);
         request.inputs.set(2, words);
         request.rooms[3] = 32;
         Ok(request)

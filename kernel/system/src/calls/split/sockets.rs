@@ -20,6 +20,8 @@ const GETSOCKNAME: u32 = 51;
 const GETPEERNAME: u32 = 52;
 const GETSOCKOPT: u32 = 55;
 const ACCEPT4: u32 = 288;
+/// In which argument of a message home is told what is wrong with its bytes.
+const NO_BYTES: usize = 4;
 /// The longest address (`struct sockaddr_storage`).
 const NAME_MAX: usize = 128;
 /// The most pieces of a message.
@@ -114,28 +116,35 @@ impl LocalCall<'_> {
     }
 }
 
-/// Makes room for what a socket tells, of which the caller says the length.
+/// Makes room for what a socket tells, of which the caller says the length. What is wrong with the length
+/// and with the room are two errors, which home tells when Linux would find them; 0 is none.
 fn socket_room(
     call: &mut LocalCall<'_>,
     (address, most): (u64, usize),
     length: u64,
-) -> Result<(), Stop> {
-    let room = usize::try_from(call.read_int(length)?).map_err(|_| Errno::EINVAL)?;
-    call.make_writable(address, room.min(most))?;
-    call.make_writable(length, 4)
+) -> Result<[u64; 2], Stop> {
+    let room = call.read_int(length).and_then(|room| {
+        let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
+        call.make_writable(length, 4).map(|()| room)
+    });
+    let room = match room {
+        Err(Stop::Errno(error)) => return Ok([error.0 as u64, 0]),
+        other => other?,
+    };
+    match call.make_writable(address, room.min(most)) {
+        Err(Stop::Errno(error)) => Ok([0, error.0 as u64]),
+        other => other.map(|()| [0, 0]),
+    }
 }
 
 /// A name that home tells.
 fn name(call: &mut LocalCall<'_>, number: u32) -> Result<u64, Stop> {
     let [fd, address, length, ..] = call.args;
     let answer = call.home(|call| {
-        let made = socket_room(call, (address, NAME_MAX), length);
-        let made = made.map(|()| {
-            let mut request = Request::plain(number, [fd, 0, 0, 0, 0, 0]);
-            request.rooms[1] = NAME_MAX as u32;
-            request
-        });
-        call.of_socket(made)
+        let [length, room] = socket_room(call, (address, NAME_MAX), length)?;
+        let mut request = Request::plain(number, [fd, 0, 0, 0, length, room]);
+        request.rooms[1] = NAME_MAX as u32;
+        Ok(request)
     })?;
     let value = result_of(answer.value)?;
     let room = usize::try_from(call.read_int(length)?).unwrap_or(0);
@@ -202,13 +211,10 @@ pub fn getsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const VALUE_MAX: usize = 256;
     let [fd, level, option, address, length, _] = call.args;
     let answer = call.home(|call| {
-        let made = socket_room(call, (address, VALUE_MAX), length);
-        let made = made.map(|()| {
-            let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, 0, 0]);
-            request.rooms[3] = VALUE_MAX as u32;
-            request
-        });
-        call.of_socket(made)
+        let [length, room] = socket_room(call, (address, VALUE_MAX), length)?;
+        let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, length, room]);
+        request.rooms[3] = VALUE_MAX as u32;
+        Ok(request)
     })?;
     let done = result_of(answer.value)?;
     let room = usize::try_from(call.read_int(length)?).unwrap_or(0);
@@ -297,8 +303,11 @@ fn load(
     done: u64,
     mut request: Request,
 ) -> Result<Request, Stop> {
-    let bytes = pieces::gather(call, &pieces::rest(&envelope.pieces, done))?;
-    request.inputs.set(1, bytes);
+    match pieces::gather(call, &pieces::rest(&envelope.pieces, done)) {
+        // Found only when the bytes are needed: behind a connection that is broken, or full.
+        Err(Stop::Errno(error)) => request.args[NO_BYTES] = error.0 as u64,
+        bytes => request.inputs.set(1, bytes?),
+    }
     if envelope.name != 0 {
         let name = call.read(envelope.name, envelope.name_length)?;
         request.inputs.set(2, name);

@@ -15,6 +15,12 @@ use alloc::vec::Vec;
 const FIONREAD: u32 = 0x541b;
 const SIOCOUTQ: u32 = 0x5411;
 const FIONBIO: u32 = 0x5421;
+const FIOASYNC: u32 = 0x5452;
+// `asm-generic/sockios.h`.
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
+const FIOGETOWN: u32 = 0x8903;
+const SIOCGPGRP: u32 = 0x8904;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
@@ -23,7 +29,8 @@ const FIOCLEX: u32 = 0x5451;
 pub fn ioctl_argument(request: u32) -> Argument {
     match request {
         FIONREAD | SIOCOUTQ => Argument::Out(4),
-        FIONBIO => Argument::In(4),
+        FIONBIO | FIOASYNC | FIOSETOWN | SIOCSPGRP => Argument::In(4),
+        FIOGETOWN | SIOCGPGRP => Argument::Out(4),
         request => terminal_argument(request),
     }
 }
@@ -61,6 +68,18 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
             let on = fixed::<4>(call)? != [0; 4];
             let mut cursor = file.cursor();
             cursor.flags = cursor.flags & !O_NONBLOCK | if on { O_NONBLOCK } else { 0 };
+        }
+        FIOASYNC => {
+            let on = fixed::<4>(call)? != [0; 4];
+            file.set_asynchronous(on, fd, &call.asker());
+        }
+        FIOSETOWN | SIOCSPGRP if file.is_socket() => {
+            let number = i32::from_le_bytes(fixed(call)?);
+            return super::fcntl::set_owner(call, &file, number);
+        }
+        FIOGETOWN | SIOCGPGRP if file.is_socket() => {
+            let number = file.cursor().owner.number();
+            call.output(2, &number.to_le_bytes());
         }
         FIONREAD => {
             let inode = file.inode();

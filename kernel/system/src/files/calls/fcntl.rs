@@ -3,13 +3,15 @@
 //! Law: what argument 2 of fcntl(2) is depends on the command (see [`fcntl_argument`]); a lock that
 //! has to wait has set nothing.
 
-use super::super::locks::{END, Kind, Owner, Record};
+use super::super::leases::{get_lease, set_lease};
+use super::super::locks::{END, Kind, Owner, Record, Whole};
 use super::super::open::OpenFile;
+use super::super::owner::OwnerKind;
 use super::super::pipe;
 use super::{Argument, CallResult, FileCall, descriptor, file};
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_APPEND, O_NONBLOCK, O_PATH};
+use abi::layout::{O_APPEND, O_ASYNC, O_NONBLOCK, O_PATH};
 
 // `asm-generic/fcntl.h`, `linux/fcntl.h`.
 const F_DUPFD: u32 = 0;
@@ -46,7 +48,6 @@ const FLOCK_SIZE: u16 = 32;
 
 const O_DIRECT: u32 = 0o40_000;
 const O_NOATIME: u32 = 0o1_000_000;
-const O_ASYNC: u32 = 0o20_000;
 
 /// `FCNTL`, the number of the call: waiters are asked for it.
 const FCNTL: u32 = 72;
@@ -94,7 +95,9 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
             if argument as u32 & !file.flags() & O_NOATIME != 0 {
                 call.who.check_owner(file.inode())?;
             }
-            let changeable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
+            let changeable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME;
+            let on = argument as u32 & O_ASYNC != 0;
+            file.set_asynchronous(on, fd, &call.asker());
             let mut cursor = file.cursor();
             cursor.flags = cursor.flags & !changeable | argument as u32 & changeable;
             Ok(0)
@@ -104,8 +107,8 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
         F_SETOWN | F_SETOWN_EX | F_GETOWN | F_GETOWN_EX | F_SETSIG | F_GETSIG => {
             owner(call, &file, command)
         }
-        F_GETLEASE => Ok(F_UNLCK as u64),
-        F_SETLEASE if argument as i16 == F_UNLCK => Err(Errno::EAGAIN.into()),
+        F_GETLEASE => get_lease(&file),
+        F_SETLEASE => set_lease(call, &file, fd, argument as i32),
         F_GETPIPE_SZ | F_SETPIPE_SZ => pipe_size(call, &file, command),
         F_ADD_SEALS | F_GET_SEALS => seals(call, &file, command),
         _ => Err(Errno::EINVAL.into()),
@@ -144,58 +147,74 @@ fn seals(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
     Ok(0)
 }
 
-/// To whom signals of asynchronous input would go. There is no such input; the value is kept.
+/// To whom signals of the open file go, and which.
 fn owner(call: &mut FileCall, file: &OpenFile, command: u32) -> CallResult {
-    const F_OWNER_PID: i32 = 1;
-    const F_OWNER_PGRP: i32 = 2;
     let argument = call.args[2];
     match command {
-        F_GETOWN => {
-            // A group of a number that would look like an error is one (fcntl(2)).
-            Ok(i64::from(file.cursor().owner) as u64)
-        }
+        // A group of a number that would look like an error is one (fcntl(2)).
+        F_GETOWN => Ok(i64::from(file.cursor().owner.number()) as u64),
         F_SETOWN => {
-            let owner = argument as i32;
-            if owner == i32::MIN {
+            let number = argument as i32;
+            if number == i32::MIN {
                 return Err(Errno::EINVAL.into());
             }
-            let there = match owner {
-                0 => true,
-                1.. => call.view.exists(owner as u32) || owner as u32 == call.pid,
-                _ => call.view.session_of_group(owner.unsigned_abs()).is_some(),
-            };
-            if !there {
-                return Err(Errno::ESRCH.into());
-            }
-            file.cursor().owner = owner;
-            Ok(0)
+            set_owner(call, file, number)
         }
         F_GETOWN_EX => {
             let owner = file.cursor().owner;
-            let kind = if owner < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+            let kind = match owner.kind {
+                OwnerKind::Thread => 0_u32,
+                OwnerKind::Process => 1,
+                OwnerKind::Group => 2,
+            };
             call.output(2, &kind.to_le_bytes());
-            call.output(2, &owner.saturating_abs().to_le_bytes());
+            call.output(2, &owner.id.to_le_bytes());
             Ok(0)
         }
         F_SETOWN_EX => {
             let bytes = call.input(2).first_chunk::<8>().ok_or(Errno::EFAULT)?;
             let word =
-                |at: usize| i32::from_le_bytes(core::array::from_fn(|byte| bytes[at + byte]));
-            let owner = match word(0) {
-                0 | F_OWNER_PID => word(4),
-                F_OWNER_PGRP => word(4).checked_neg().ok_or(Errno::EINVAL)?,
+                |at: usize| u32::from_le_bytes(core::array::from_fn(|byte| bytes[at + byte]));
+            let kind = match word(0) {
+                0 => OwnerKind::Thread,
+                1 => OwnerKind::Process,
+                2 => OwnerKind::Group,
                 _ => return Err(Errno::EINVAL.into()),
             };
-            call.args[2] = owner as u32 as u64;
-            self::owner(call, file, F_SETOWN)
+            name_owner(call, file, kind, word(4))
         }
-        F_GETSIG => Ok(u64::from(file.cursor().owner_signal)),
+        F_GETSIG => Ok(u64::from(file.cursor().owner.signal)),
         _ if argument > u64::from(abi::signal::SIGNAL_MAX) => Err(Errno::EINVAL.into()),
         _ => {
-            file.cursor().owner_signal = argument as u8;
+            file.cursor().owner.signal = argument as u8;
             Ok(0)
         }
     }
+}
+
+/// `F_SETOWN`, and the requests of ioctl(2) that do the same: a group is a negative number.
+pub(super) fn set_owner(call: &FileCall, file: &OpenFile, number: i32) -> CallResult {
+    let kind = if number < 0 {
+        OwnerKind::Group
+    } else {
+        OwnerKind::Process
+    };
+    name_owner(call, file, kind, number.unsigned_abs())
+}
+
+fn name_owner(call: &FileCall, file: &OpenFile, kind: OwnerKind, id: u32) -> CallResult {
+    let process = id == call.pid || call.view.exists(id);
+    let there = match kind {
+        _ if id == 0 => true,
+        OwnerKind::Process => process,
+        OwnerKind::Thread => process || call.view.threads(call.pid).contains(&id),
+        OwnerKind::Group => call.view.session_of_group(id).is_some(),
+    };
+    if !there {
+        return Err(Errno::ESRCH.into());
+    }
+    file.cursor().owner.name(kind, id, &call.who);
+    Ok(0)
 }
 
 /// `struct flock` as the caller gave it.
@@ -350,7 +369,13 @@ pub fn flock(call: &mut FileCall) -> CallResult {
         return Err(Errno::EBADF.into());
     }
     file.inode().with_locks(call.fs.wakes(), |locks| {
-        if locks.set_whole(file.identity(), kind) {
+        let open = file.identity();
+        let Some(kind) = kind else {
+            locks.release_whole(open);
+            return Ok(0);
+        };
+        let pid = call.pid;
+        if locks.set_whole(Whole { open, pid, kind }) {
             return Ok(0);
         }
         if operation & LOCK_NB != 0 {

@@ -170,7 +170,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
                 let contents = match *entry {
                     // The caller's own table is with the call.
                     ProcEntry::Process(pid, ProcessFile::Fdinfo(fd)) if pid == call.pid => {
-                        call.state.information(fd)?
+                        call.state.information(fd, call.now_ns)?
                     }
                     entry => call.view.read(entry, call.tid)?,
                 };
@@ -304,6 +304,17 @@ pub fn read(call: &mut FileCall) -> CallResult {
     read_at(call, &file, At::Cursor)
 }
 
+/// A write to a stream from memory that is not there: EFAULT, behind what is wrong with the stream.
+fn store_nothing(call: &mut FileCall, file: &OpenFile) -> CallResult {
+    if let Some(pipe) = file.inode().pipe() {
+        pipe.room(file.patience(call.tid))?;
+    } else if file.is_socket() {
+        call.no_bytes = Some(Errno::EFAULT);
+        super::write_socket(call, file, &[])?;
+    }
+    Err(Errno::EFAULT.into())
+}
+
 /// `write(fd, buf, count)`. `EPIPE` is to become `SIGPIPE` as well, by the caller.
 pub fn write(call: &mut FileCall) -> CallResult {
     let file = writable(call, 0)?;
@@ -315,10 +326,10 @@ pub fn write(call: &mut FileCall) -> CallResult {
         _ => {}
     }
     ends(&file, At::Cursor, length)?;
-    let bytes = call.input(1);
     if call.cut[1] && is_stream(&file) {
-        return Err(Errno::EFAULT.into());
+        return store_nothing(call, &file);
     }
+    let bytes = call.input(1);
     Ok(store(call, &file, At::Cursor, bytes)? as u64)
 }
 

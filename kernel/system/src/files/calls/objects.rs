@@ -106,6 +106,7 @@ pub fn timerfd_settime(call: &mut FileCall) -> CallResult {
     let setting = Setting {
         first: (call.args[4] == 0).then_some(first),
         interval: word(2)?,
+        flags: call.args[1] as u32,
     };
     let before = timer.left(call.now_ns);
     timer.set(setting, call.now_ns, call.fs.alarms());

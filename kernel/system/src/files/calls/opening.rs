@@ -4,9 +4,10 @@
 
 use super::super::access::{EXECUTE, READ, WRITE};
 use super::super::inode::{InodeRef, Node};
+use super::super::leases::break_leases;
 use super::super::objects::notify::{IN_MODIFY, IN_OPEN};
 use super::super::open::OpenFile;
-use super::super::pipe::Side;
+use super::super::pipe::{Patience, Side};
 use super::super::storage::{F_SEAL_SEAL, FileData};
 use super::super::walk::{Follow, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_KNOWN};
 use super::io::lose_set_ids;
@@ -110,6 +111,10 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
         Some(_) if exclusive => return Err(Errno::EEXIST.into()),
         Some(inode) => {
             check_open(call, inode, flags)?;
+            if flags & O_PATH == 0 {
+                let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
+                break_leases(call, inode, writes, patience(call, flags))?;
+            }
             await_other_side(call, inode, flags)?;
             if flags & O_TRUNC != 0
                 && let Some(mut data) = inode.data()
@@ -184,15 +189,20 @@ fn await_other_side(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(),
     let Some(pipe) = inode.pipe().filter(|pipe| pipe.named) else {
         return Ok(());
     };
-    let patience = match flags & O_NONBLOCK {
-        0 => super::super::pipe::Patience::Wait(call.tid),
-        _ => super::super::pipe::Patience::Never,
-    };
+    let patience = patience(call, flags);
     let opens = |waiter| {
         let mut calls = OPENINGS.iter();
         calls.any(|number| call.view.is_in_call(waiter, *number))
     };
     pipe.may_open(side, patience, opens)
+}
+
+/// Whether an opening with these flags waits.
+fn patience(call: &FileCall, flags: u32) -> Patience {
+    match flags & O_NONBLOCK {
+        0 => Patience::Wait(call.tid),
+        _ => Patience::Never,
+    }
 }
 
 /// Whether an existing file may be opened like this.

@@ -4,8 +4,10 @@
 //! at once and syncing only checks.
 
 use super::super::inode::{InodeRef, Node};
+use super::super::leases::break_leases;
 use super::super::objects::notify::IN_MODIFY;
 use super::super::open::OpenFile;
+use super::super::pipe::Patience;
 use super::super::storage::MAX_SIZE;
 use super::super::walk::Follow;
 use super::io::{is_stream, lose_set_ids, within_limit};
@@ -99,6 +101,7 @@ pub fn truncate(call: &mut FileCall) -> CallResult {
     if inode.is_executing() {
         return Err(Errno::ETXTBSY.into());
     }
+    break_leases(call, &inode, true, Patience::Wait(call.tid))?;
     resize(call, &inode, size)
 }
 

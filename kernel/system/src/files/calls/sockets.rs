@@ -72,12 +72,25 @@ fn limited<T>(
 
 // ---- making --------------------------------------------------------------------------------------
 
+/// Flags beside the kind of a socket that nobody knows are refused before all else.
+fn check_kind(call: &FileCall) -> Result<(), Errno> {
+    match call.args[1] as u32 & !(0xf | O_NONBLOCK | O_CLOEXEC) {
+        0 => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// Family and kind of the first three arguments.
 fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
     const KINDS: u32 = 11;
+    const FAMILIES: u64 = 46;
+    check_kind(call)?;
     let [domain, kind, protocol, ..] = call.args;
     let kind = kind as u32;
-    if kind & !(0xf | O_NONBLOCK | O_CLOEXEC) != 0 || kind & 0xf >= KINDS {
+    if domain & 0xffff_ffff >= FAMILIES {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    if kind & 0xf >= KINDS {
         return Err(Errno::EINVAL);
     }
     let family = match domain as i32 {
@@ -132,14 +145,16 @@ pub fn socket(call: &mut FileCall) -> CallResult {
 
 /// `socketpair(domain, type, protocol, fds)`.
 pub fn socketpair(call: &mut FileCall) -> CallResult {
+    // In Linux' order: the numbers are written before there are sockets.
+    check_kind(call)?;
+    let first = call.state.free_descriptor(0)?;
+    let second = call.state.free_descriptor(first + 1)?;
+    call.check_room(3, 8)?;
     let (family, kind) = what(call)?;
     let flags = call.args[1] as u32;
     if family != Family::Unix {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    let first = call.state.free_descriptor(0)?;
-    let second = call.state.free_descriptor(first + 1)?;
-    call.check_room(3, 8)?;
     let (one, other) = (make(call, family, kind), make(call, family, kind));
     Socket::join(&one, &other);
     let files = (open(call, one, flags)?, open(call, other, flags)?);
@@ -186,7 +201,7 @@ pub fn bind(call: &mut FileCall) -> CallResult {
         }
         Given::Unspecified => return Err(Errno::EINVAL.into()),
         Given::Name(Name::Endpoint(endpoint)) => {
-            if !endpoint.is_local() {
+            if !endpoint.is_local() && !socket.binds_freely() {
                 return Err(Errno::EADDRNOTAVAIL.into());
             }
             socket.check_bind()?;
@@ -221,8 +236,17 @@ pub fn getsockname(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
     let name = socket.local_name().to_bytes(socket.family);
+    late(call)?;
     call.output(1, &name);
     Ok(0)
+}
+
+/// What the body has found wrong with the caller's memory: its length in argument 4, its room in argument 5.
+fn late(call: &FileCall) -> Result<(), Errno> {
+    match (call.args[4], call.args[5]) {
+        (0, 0) => Ok(()),
+        (0, error) | (error, _) => Err(Errno(error as i32)),
+    }
 }
 
 /// `getpeername(fd, name)`: as [`getsockname`].
@@ -230,6 +254,7 @@ pub fn getpeername(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
     let name = socket.remote_name()?.to_bytes(socket.family);
+    late(call)?;
     call.output(1, &name);
     Ok(0)
 }
@@ -310,11 +335,18 @@ pub fn setsockopt(call: &mut FileCall) -> CallResult {
     Ok(0)
 }
 
-/// `getsockopt(fd, level, name, value)`: all of the value goes to buffer 3, which the body cuts.
+/// `getsockopt(fd, level, name, value)`: all of the value goes to buffer 3, which the body cuts. A bad
+/// length comes behind a bad level, a bad room behind a bad option.
 pub fn getsockopt(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
-    let value = socket.option(call.args[1] as u32, call.args[2] as u32)?;
+    let (level, name) = (call.args[1] as u32, call.args[2] as u32);
+    socket.check_level(level)?;
+    if call.args[4] != 0 {
+        return Err(Errno(call.args[4] as i32).into());
+    }
+    let value = socket.option(level, name)?;
+    late(call)?;
     call.output(3, &value);
     Ok(0)
 }
@@ -398,6 +430,8 @@ fn send(
     flags: u32,
 ) -> Result<usize, Stop> {
     let socket = socket_of(file)?.clone();
+    // Only a stream that is broken kills.
+    call.quiet = socket.kind != Kind::Stream;
     let mut to = None;
     if socket.kind == Kind::Datagram {
         if let Some(given) = given.or_else(|| socket.default_target()) {
@@ -424,13 +458,18 @@ fn send(
         uid,
         gid,
     };
+    let waiting = call.waiting(file, flags);
+    if let Some(error) = call.no_bytes {
+        let may = socket.may_send(to.is_some(), waiting);
+        limited(call, &socket, Limit::Sending, may)?;
+        return Err(error.into());
+    }
     let message = Message {
         bytes,
         files: cargo.files,
         sender: cargo.sender.unwrap_or(own),
         to,
     };
-    let waiting = call.waiting(file, flags);
     let sent = socket.send(message, waiting);
     limited(call, &socket, Limit::Sending, sent)
 }
@@ -442,10 +481,13 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
     let socket = socket_of(&file)?;
     let (total, flags) = (call.args[1], call.args[2] as u32);
     let bytes = call.input(1);
+    if call.args[4] != 0 {
+        call.no_bytes = Some(Errno(call.args[4] as i32));
+    }
     if flags & MSG_OOB != 0 {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    if socket.kind != Kind::Stream && total > bytes.len() as u64 {
+    if socket.kind != Kind::Stream && total > bytes.len() as u64 && call.no_bytes.is_none() {
         return Err(Errno::EMSGSIZE.into());
     }
     let given = match call.inputs[2] {
@@ -463,7 +505,8 @@ pub(in crate::files) fn write_socket(
     bytes: &[u8],
 ) -> Result<usize, Stop> {
     let socket = socket_of(file)?;
-    if socket.kind != Kind::Stream && call.args[4] >> 8 > bytes.len() as u64 {
+    let cut = call.args[4] >> 8 > bytes.len() as u64;
+    if socket.kind != Kind::Stream && cut && call.no_bytes.is_none() {
         return Err(Errno::EMSGSIZE.into());
     }
     let cargo = Cargo {

@@ -143,6 +143,16 @@ impl Epoll {
         &self.changed
     }
 
+    /// What it watches: descriptor, what is wanted, and the file.
+    pub(in super::super) fn watched(&self) -> Vec<(u32, Watched, Arc<OpenFile>)> {
+        let items = self.items.lock();
+        let rows = items.iter().filter_map(|(key, item)| {
+            let wanted = item.state.lock().wanted;
+            Some((key.0, wanted, item.file.upgrade()?))
+        });
+        rows.collect()
+    }
+
     /// Forgets files that were closed.
     fn purge(&self) {
         let mut items = self.items.lock();

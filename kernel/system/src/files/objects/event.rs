@@ -34,6 +34,11 @@ impl EventFile {
         }
     }
 
+    /// What it counts.
+    pub(in super::super) fn count(&self) -> u64 {
+        *self.count.lock()
+    }
+
     pub(super) fn queue(&self) -> &WaitQueue {
         &self.changed
     }

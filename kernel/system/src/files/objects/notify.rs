@@ -219,6 +219,14 @@ impl NotifyFile {
         Ok(watch)
     }
 
+    /// What is watched: number, file and events.
+    pub(in super::super) fn watches(&self) -> Vec<(i32, Arc<Inode>, u32)> {
+        let state = self.state.lock();
+        let rows = state.watches.iter();
+        rows.filter_map(|(watch, held)| Some((*watch, held.inode.upgrade()?, held.mask)))
+            .collect()
+    }
+
     /// Watches a file no longer.
     pub(in super::super) fn forget(&self, watch: i32) -> Result<(), Errno> {
         let mut state = self.state.lock();

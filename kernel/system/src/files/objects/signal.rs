@@ -29,7 +29,8 @@ impl SignalFile {
         *self.0.lock() = set & !UNBLOCKABLE;
     }
 
-    fn set(&self) -> u64 {
+    /// The signals that are read from it.
+    pub(in super::super) fn set(&self) -> u64 {
         *self.0.lock()
     }
 

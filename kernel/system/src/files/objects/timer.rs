@@ -18,6 +18,8 @@ use spin::Mutex;
 pub(in super::super) struct Setting {
     pub(in super::super) first: Option<i64>,
     pub(in super::super) interval: u64,
+    /// `TFD_TIMER_*`, to be shown.
+    pub(in super::super) flags: u32,
 }
 
 #[derive(Default)]
@@ -25,6 +27,7 @@ struct State {
     /// The first expiration that was not read, node's clock, ns; it may be before the node's boot.
     at: Option<i64>,
     interval: u64,
+    flags: u32,
     alarm: Option<AlarmKey>,
 }
 
@@ -55,7 +58,7 @@ impl State {
 /// A timer.
 pub(in super::super) struct TimerFile {
     me: Weak<TimerFile>,
-    real: bool,
+    clock: i32,
     state: Mutex<State>,
     expired: WaitQueue,
 }
@@ -65,7 +68,7 @@ impl TimerFile {
     pub(in super::super) fn new(wakes: &Wakes, clock: i32) -> Arc<TimerFile> {
         Arc::new_cyclic(|me| TimerFile {
             me: me.clone(),
-            real: matches!(clock, 0 | 8),
+            clock,
             state: Mutex::new(State::default()),
             expired: WaitQueue::new(wakes),
         })
@@ -73,7 +76,22 @@ impl TimerFile {
 
     /// Whether its clock is that of real time.
     pub(in super::super) fn is_real(&self) -> bool {
-        self.real
+        matches!(self.clock, 0 | 8)
+    }
+
+    /// The number of its clock.
+    pub(in super::super) fn clock(&self) -> i32 {
+        self.clock
+    }
+
+    /// The flags it was last set with.
+    pub(in super::super) fn flags(&self) -> u32 {
+        self.state.lock().flags
+    }
+
+    /// How often it has expired since it was read.
+    pub(in super::super) fn ticks(&self, now: u64) -> u64 {
+        self.state.lock().expired(now)
     }
 
     pub(super) fn queue(&self) -> &WaitQueue {
@@ -103,6 +121,7 @@ impl TimerFile {
             .map(|first| (now as i64).saturating_add(first));
         // A node that lies about a time gets a wrong timer, and no more.
         state.interval = setting.interval.min(i64::MAX as u64);
+        state.flags = setting.flags;
         self.set_alarm(&mut state, now, alarms);
     }
 

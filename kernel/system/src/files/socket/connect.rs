@@ -101,7 +101,7 @@ impl Socket {
 
     /// Gives it an address and a port.
     pub(in super::super) fn bind_endpoint(&self, endpoint: Endpoint) -> Result<(), Errno> {
-        if !endpoint.is_local() {
+        if !endpoint.is_local() && !self.binds_freely() {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;

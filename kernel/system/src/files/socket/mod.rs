@@ -184,6 +184,35 @@ impl Socket {
         matches!(self.lock().link, Link::Peer(_))
     }
 
+    /// The state of a connection of TCP (`enum` of `net/tcp_states.h`). What one side sends the other has at
+    /// once, so the states in between are never seen.
+    fn tcp_state(&self) -> u8 {
+        const ESTABLISHED: u8 = 1;
+        const FIN_WAIT2: u8 = 5;
+        const CLOSE: u8 = 7;
+        const CLOSE_WAIT: u8 = 8;
+        const LISTEN: u8 = 10;
+        let peer = self.peer();
+        let other_ended = match &peer {
+            Some(peer) => peer.lock().shut & SENDS_NOT != 0,
+            None => true,
+        };
+        let inner = self.lock();
+        match (&inner.link, inner.shut & SENDS_NOT != 0, other_ended) {
+            (Link::None, ..) => CLOSE,
+            (Link::Listens { .. }, ..) => LISTEN,
+            (Link::Peer(_), true, true) => CLOSE,
+            (Link::Peer(_), true, false) => FIN_WAIT2,
+            (Link::Peer(_), false, true) => CLOSE_WAIT,
+            (Link::Peer(_), false, false) => ESTABLISHED,
+        }
+    }
+
+    /// Whether it may have an address that is not of this node.
+    pub(super) fn binds_freely(&self) -> bool {
+        self.lock().options.binds_freely()
+    }
+
     /// Everything that a change of [`Socket::ready`] wakes.
     pub(super) fn queues(&self) -> [&WaitQueue; 2] {
         [&self.readable, &self.writable]

@@ -44,6 +44,21 @@ const BUFFER_MAX: u32 = 212_992;
 const SEND_MIN: u32 = 4608;
 const RECEIVE_MIN: u32 = 2304;
 const V6ONLY: u32 = 26;
+const BINDTODEVICE: u32 = 25;
+const PEERNAME: u32 = 28;
+const BUF_LOCK: u32 = 72;
+/// `SO_BUF_LOCK`: the size of a buffer was chosen by the user.
+const SEND_LOCKED: u32 = 1;
+const RECEIVE_LOCKED: u32 = 2;
+/// The only device there is (`lo`).
+const DEVICE: &[u8] = b"lo";
+/// Longest name of a device, with its NUL.
+const IFNAMSIZ: usize = 16;
+/// Options of addresses by which a socket may be bound to one that is not of this node.
+const FREEBIND: u32 = 15;
+const TRANSPARENT: u32 = 19;
+const V6_TRANSPARENT: u32 = 75;
+const V6_FREEBIND: u32 = 78;
 
 /// Which of the limits of time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +75,10 @@ pub(super) struct Options {
     /// ns; 0 is none.
     limits: [u64; 2],
     linger: [i32; 2],
+    /// `SEND_LOCKED`, `RECEIVE_LOCKED`.
+    locked: u32,
+    /// It takes only what comes over the loopback's device, as everything does.
+    on_device: bool,
     pub(super) only_v6: bool,
 }
 
@@ -71,6 +90,8 @@ impl Default for Options {
             receive: BUFFER_MAX,
             limits: [0; 2],
             linger: [0; 2],
+            locked: 0,
+            on_device: false,
             only_v6: false,
         }
     }
@@ -82,6 +103,17 @@ impl Options {
         self.flags
             .get(&(SOL_SOCKET, name))
             .is_some_and(|value| *value != 0)
+    }
+
+    /// Whether it may have an address that is not of this node.
+    pub(super) fn binds_freely(&self) -> bool {
+        let free = [
+            (SOL_IP, FREEBIND),
+            (SOL_IP, TRANSPARENT),
+            (SOL_IPV6, V6_TRANSPARENT),
+        ];
+        free.iter()
+            .any(|option| self.flags.get(option).is_some_and(|value| *value != 0))
     }
 
     pub(super) fn send_bytes(&self) -> usize {
@@ -100,6 +132,14 @@ impl Options {
     /// What the connections of a listener begin with.
     pub(super) fn inherited(&self) -> Options {
         self.clone()
+    }
+}
+
+/// An option that another one is a second name of.
+fn same_option(level: u32, name: u32) -> (u32, u32) {
+    match (level, name) {
+        (SOL_IPV6, V6_FREEBIND) => (SOL_IP, FREEBIND),
+        other => other,
     }
 }
 
@@ -165,6 +205,8 @@ impl Socket {
             // The name of an algorithm of congestion: there is no congestion here.
             SOL_TCP if self.kind == Kind::Stream && name == 13 => Ok(()),
             _ if self.knows(level, name) => {
+                // One switch under two names.
+                let (level, name) = same_option(level, name);
                 let value = match value {
                     [byte] if level != SOL_TCP => i32::from(*byte),
                     value => int(value)?,
@@ -190,7 +232,36 @@ impl Socket {
         }
     }
 
+    /// Whether options of this level can be asked for at all.
+    pub(in super::super) fn check_level(&self, level: u32) -> Result<(), Errno> {
+        match level {
+            SOL_SOCKET => Ok(()),
+            _ if self.is_local() => Err(Errno::EOPNOTSUPP),
+            SOL_IP => Ok(()),
+            SOL_TCP if self.kind == Kind::Stream => Ok(()),
+            SOL_UDP if self.kind == Kind::Datagram => Ok(()),
+            SOL_IPV6 if self.family == Family::Inet6 => Ok(()),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    /// `SO_BINDTODEVICE`: a name, or nothing for any device.
+    fn set_device(&self, value: &[u8]) -> Result<(), Errno> {
+        let value = &value[..value.len().min(IFNAMSIZ - 1)];
+        let end = value.iter().position(|byte| *byte == 0);
+        let on_device = match &value[..end.unwrap_or(value.len())] {
+            b"" => false,
+            name if name == DEVICE => true,
+            _ => return Err(Errno::ENODEV),
+        };
+        self.lock().options.on_device = on_device;
+        Ok(())
+    }
+
     fn set_general(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
+        if name == BINDTODEVICE {
+            return self.set_device(value);
+        }
         if matches!(name, RCVTIMEO | RCVTIMEO_NEW | SNDTIMEO | SNDTIMEO_NEW) {
             let ns = span(value)?;
             let which = usize::from(matches!(name, SNDTIMEO | SNDTIMEO_NEW));
@@ -206,14 +277,22 @@ impl Socket {
                     .min(BUFFER_MAX)
                     .saturating_mul(2)
                     .max(SEND_MIN);
+                options.locked |= SEND_LOCKED;
             }
             RCVBUF | RCVBUFFORCE => {
                 let bytes = (number as u32).min(BUFFER_MAX).saturating_mul(2);
                 options.receive = bytes.max(RECEIVE_MIN);
+                options.locked |= RECEIVE_LOCKED;
             }
             LINGER => {
                 let time = value.get(4..).map_or(Err(Errno::EINVAL), int)?;
                 options.linger = [number, time];
+            }
+            BUF_LOCK => {
+                if number as u32 & !(SEND_LOCKED | RECEIVE_LOCKED) != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                options.locked = number as u32;
             }
             RCVLOWAT => {
                 let least = if number < 0 { i32::MAX } else { number.max(1) };
@@ -256,17 +335,14 @@ impl Socket {
                 name.resize(16, 0);
                 Ok(name)
             }
-            // TCP_INFO: the state, ESTABLISHED, LISTEN or CLOSE, and nothing measured.
+            // TCP_INFO: the state, and nothing measured.
             SOL_TCP if self.kind == Kind::Stream && name == 11 => {
                 let mut info = alloc::vec![0; 232];
-                info[0] = match self.lock().link {
-                    Link::Peer(_) => 1,
-                    Link::Listens { .. } => 10,
-                    Link::None => 7,
-                };
+                info[0] = self.tcp_state();
                 Ok(info)
             }
             _ if self.knows(level, name) => {
+                let (level, name) = same_option(level, name);
                 let kept = self.lock().options.flags.get(&(level, name)).copied();
                 number(kept.unwrap_or(match (level, name) {
                     (SOL_IP, 2) | (SOL_IPV6, 16) => 64,
@@ -287,6 +363,9 @@ impl Socket {
         let number = |value: i32| Ok(value.to_le_bytes().to_vec());
         if name == ERROR {
             return number(self.take_error().map_or(0, |error| error.0));
+        }
+        if name == PEERNAME {
+            return Ok(self.remote_name()?.to_bytes(self.family));
         }
         let inner = self.lock();
         let options = &inner.options;
@@ -320,6 +399,9 @@ impl Socket {
                     .collect())
             }
             SNDLOWAT => number(1),
+            BUF_LOCK => number(options.locked as i32),
+            BINDTODEVICE if options.on_device => Ok([DEVICE, b"\0"].concat()),
+            BINDTODEVICE => Ok(Vec::new()),
             RCVLOWAT | PASSCRED => {
                 let default = i32::from(name == RCVLOWAT);
                 let kept = options.flags.get(&(SOL_SOCKET, name));

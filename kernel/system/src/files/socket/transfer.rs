@@ -125,6 +125,26 @@ impl Socket {
         }
     }
 
+    /// Whether something could be sent now: what sending looks at before it looks at the bytes.
+    pub(in super::super) fn may_send(&self, addressed: bool, waiting: Waiting) -> Result<(), Stop> {
+        if let Some(error) = self.take_error() {
+            return Err(error.into());
+        }
+        match self.kind {
+            Kind::Stream => {
+                let peer = self.linked()?;
+                if peer.lock().bytes >= self.send_limit() {
+                    return Err(waiting.stop(&self.writable));
+                }
+                Ok(())
+            }
+            Kind::Packet => Ok(self.linked().map(drop)?),
+            Kind::Datagram if addressed || self.is_connected() => Ok(()),
+            Kind::Datagram if self.is_local() => Err(Errno::ENOTCONN.into()),
+            Kind::Datagram => Err(Errno::EDESTADDRREQ.into()),
+        }
+    }
+
     /// What it means that the other side of a connection without connection is gone.
     fn nobody(&self) -> Errno {
         Errno::ECONNREFUSED

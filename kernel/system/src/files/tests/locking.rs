@@ -140,3 +140,147 @@ fn whole_files() {
     assert_eq!(node.wakes.take(), [PID]);
     flock(&mut node, other, 1 | 4).ok();
 }
+
+/// What /proc says about locks.
+fn text_of(node: &mut Node, fd: u64) -> String {
+    let read = node.open(&format!("/proc/self/fdinfo/{fd}"), 0);
+    let text = node.read(read, 999).bytes(1);
+    node.close(read);
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn locks_are_shown_with_the_open_file_and_all_together() {
+    let mut node = Node::new(&[]);
+    let fd = node.open("/f", RDWR_CREAT);
+    let other = node.open("/f", 2);
+    let number = node.lstat("/f").inode;
+    lock(&mut node, fd, 6, (WRITE, 0, 0, 4)).ok();
+    lock(&mut node, other, 37, (READ, 0, 4, 16)).ok();
+    node.call(calls::flock, &[N(other), N(1)]).ok();
+    let place = format!("00:14:{number}");
+    let record = format!("POSIX  ADVISORY  WRITE 7 {place} 0 3\n");
+    let whole = format!("FLOCK  ADVISORY  READ 7 {place} 0 EOF\n");
+    let open = format!("OFDLCK ADVISORY  READ -1 {place} 4 19\n");
+    let shown = text_of(&mut node, fd);
+    assert!(shown.ends_with(&format!("lock:\t1: {record}")), "{shown}");
+    let shown = text_of(&mut node, other);
+    let mine = format!("lock:\t1: {whole}lock:\t2: {record}lock:\t3: {open}");
+    assert!(shown.ends_with(&mine), "{shown}");
+    let all = node.fs.lock_table();
+    assert_eq!(all, format!("1: {whole}2: {record}3: {open}"));
+    node.close(fd);
+    node.close(other);
+    assert_eq!(node.fs.lock_table(), "");
+}
+
+const SETLEASE: u64 = 1024;
+const GETLEASE: u64 = 1025;
+
+fn lease(node: &mut Node, fd: u64, kind: u16) -> Reply {
+    node.call(calls::fcntl, &[N(fd), N(SETLEASE), N(kind.into())])
+}
+
+fn has_lease(node: &mut Node, fd: u64) -> u16 {
+    node.call(calls::fcntl, &[N(fd), N(GETLEASE), N(0)]).ok() as u16
+}
+
+/// The signals that owners of files get now: to whom, which, and `si_code`.
+fn told(node: &Node) -> Vec<(u32, u32, i32)> {
+    let asker = Asker {
+        fs: &node.fs,
+        view: &node.view,
+        pid: 0,
+        tid: 0,
+        now_ns: node.now_ns,
+    };
+    let notices = node.fs.take_posts(&asker);
+    let told = notices.iter();
+    told.map(|notice| (notice.owner.id, notice.info.signal, notice.info.code))
+        .collect()
+}
+
+#[test]
+fn a_lease_is_had_only_alone_and_broken_by_who_opens() {
+    const SIGIO: u32 = 29;
+    const POLL_MSG: i32 = 3;
+    let mut node = Node::new(&[]);
+    let write = node.open("/f", RDWR_CREAT);
+    assert_eq!(has_lease(&mut node, write), NONE);
+    assert_eq!(lease(&mut node, write, NONE).errno(), Errno::EAGAIN);
+    assert_eq!(lease(&mut node, write, 3).errno(), Errno::EINVAL);
+    assert_eq!(lease(&mut node, write, READ).errno(), Errno::EAGAIN);
+    let read = node.open("/f", 0);
+    assert_eq!(lease(&mut node, write, WRITE).errno(), Errno::EAGAIN);
+    node.close(read);
+    lease(&mut node, write, WRITE).ok();
+    assert_eq!(has_lease(&mut node, write), WRITE);
+    node.call(calls::fcntl, &[N(write), N(10), N(SIGIO.into())])
+        .ok();
+    // Who does not wait is refused, but the holder hears of it, once.
+    assert_eq!(node.try_open("/f", 0o4000).errno(), Errno::EAGAIN);
+    assert_eq!(told(&node), [(PID, SIGIO, POLL_MSG)]);
+    assert_eq!(node.try_open("/f", 0).result, Err(Stop::Wait));
+    assert_eq!(told(&node), []);
+    assert_eq!(has_lease(&mut node, write), READ);
+    // Who wants to write needs all of it.
+    assert_eq!(node.try_open("/f", 1).result, Err(Stop::Wait));
+    assert_eq!(told(&node), [(PID, SIGIO, POLL_MSG)]);
+    assert_eq!(has_lease(&mut node, write), NONE);
+    let shown = text_of(&mut node, write);
+    assert!(shown.contains("LEASE  BREAKING  UNLCK 7 "), "{shown}");
+    node.wakes.take();
+    lease(&mut node, write, NONE).ok();
+    assert_eq!(node.wakes.take(), [PID]);
+    node.open("/f", 1);
+}
+
+#[test]
+fn a_lease_that_is_not_given_back_ends_by_itself() {
+    let mut node = Node::new(&[]);
+    node.put_file("/f", b"text");
+    let read = node.open("/f", 0);
+    lease(&mut node, read, READ).ok();
+    let cut = [In(b"/f"), N(0)];
+    assert_eq!(node.call(calls::truncate, &cut).result, Err(Stop::Wait));
+    node.now_ns = super::super::leases::BREAK_NS - 1;
+    node.fs.alarms().ring(node.now_ns);
+    assert_eq!(node.wakes.take(), []);
+    node.now_ns += 1;
+    node.fs.alarms().ring(node.now_ns);
+    assert_eq!(node.wakes.take(), [PID]);
+    node.call(calls::truncate, &cut).ok();
+    assert_eq!(has_lease(&mut node, read), NONE);
+}
+
+#[test]
+fn owners_hear_of_what_can_be_done() {
+    const ASYNC: u64 = 0o20_000;
+    const SIGUSR1: u32 = 10;
+    let mut node = Node::new(&[]);
+    let pipe = node.call(calls::pipe, &[Out(8)]).bytes(0);
+    let (read, write) = (u64::from(pipe[0]), u64::from(pipe[4]));
+    let fcntl = |node: &mut Node, fd, command, value| {
+        node.call(calls::fcntl, &[N(fd), N(command), N(value)])
+    };
+    assert_eq!(fcntl(&mut node, read, 8, 12_345).errno(), Errno::ESRCH);
+    fcntl(&mut node, read, 8, PID.into()).ok();
+    node.write(write, b"x").ok();
+    assert_eq!(told(&node), []);
+    fcntl(&mut node, read, 4, ASYNC).ok();
+    assert_eq!(fcntl(&mut node, read, 3, 0).ok() & ASYNC, ASYNC);
+    node.write(write, b"x").ok();
+    assert_eq!(told(&node), [(PID, 29, 0x80)]);
+    fcntl(&mut node, read, 10, SIGUSR1.into()).ok();
+    node.write(write, b"x").ok();
+    assert_eq!(told(&node), [(PID, SIGUSR1, 1)]);
+    // A reader does not hear of room.
+    node.read(read, 9).ok();
+    assert_eq!(told(&node), []);
+    node.close(write);
+    assert_eq!(told(&node), [(PID, SIGUSR1, 1)]);
+    // Of a file that is always ready nothing is told.
+    let plain = node.open("/f", RDWR_CREAT);
+    fcntl(&mut node, plain, 4, ASYNC).ok();
+    assert_eq!(fcntl(&mut node, plain, 3, 0).ok() & ASYNC, 0);
+}
