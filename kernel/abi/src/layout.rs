@@ -306,6 +306,30 @@ pub fn put_dirent64(
     true
 }
 
+/// As [`put_dirent64`] for `struct linux_dirent` of the older getdents(2), whose kind of file is in its
+/// last byte.
+pub fn put_dirent(
+    into: &mut Vec<u8>,
+    capacity: usize,
+    inode: u64,
+    cookie: u64,
+    mode: u32,
+    name: &[u8],
+) -> bool {
+    let length = (18 + name.len() + 2).next_multiple_of(8);
+    if into.len() + length > capacity {
+        return false;
+    }
+    let start = into.len();
+    into.extend_from_slice(&inode.to_le_bytes());
+    into.extend_from_slice(&cookie.to_le_bytes());
+    into.extend_from_slice(&(length as u16).to_le_bytes());
+    into.extend_from_slice(name);
+    into.resize(start + length - 1, 0);
+    into.push(((mode & S_IFMT) >> 12) as u8);
+    true
+}
+
 /// `struct pollfd` (`asm-generic/poll.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PollFd {

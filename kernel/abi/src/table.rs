@@ -88,6 +88,7 @@ macro_rules! for_each_call {
             75 fdatasync File [Value];
             76 truncate File [Path, Value];
             77 ftruncate File [Value, Value];
+            78 getdents File [Value, Out(Given(2)), Value];
             79 getcwd File [Out(Given(1)), Value];
             80 chdir File [Path];
             81 fchdir File [Value];
@@ -142,7 +143,7 @@ macro_rules! for_each_call {
             131 sigaltstack Local [Value, Value];
             132 utime File [Path, MaybeIn(Fixed(16))];
             133 mknod File [Path, Value, Value];
-            135 personality Local [Value];
+            135 personality Home [Value];
             137 statfs File [Path, Out(Fixed(120))];
             138 fstatfs File [Value, Out(Fixed(120))];
             140 getpriority Home [Value, Value];
@@ -158,11 +159,13 @@ macro_rules! for_each_call {
             150 munlock Local [Value, Value];
             151 mlockall Local [Value];
             152 munlockall Local [];
+            153 vhangup File [];
             157 prctl Split [Value, Value, Value, Value, Value];
             158 arch_prctl Local [Value, Value];
             160 setrlimit Split [Value, Value];
             161 chroot File [Path];
             162 sync File [];
+            164 settimeofday Local [Value, Value];
             165 mount File [MaybePath, Path, MaybePath, Value, Value];
             166 umount2 File [Path, Value];
             170 sethostname Local [Value, Value];
@@ -189,6 +192,7 @@ macro_rules! for_each_call {
             213 epoll_create File [Value];
             217 getdents64 File [Value, Out(Given(2)), Value];
             218 set_tid_address Local [Value];
+            219 restart_syscall Local [];
             220 semtimedop Split [Value, Value, Value, Value];
             221 fadvise64 File [Value, Value, Value, Value];
             222 timer_create Split [Value, MaybeIn(Fixed(64)), Out(Fixed(4))];
@@ -212,6 +216,8 @@ macro_rules! for_each_call {
             244 mq_notify File [Value, MaybeIn(Fixed(64))];
             245 mq_getsetattr File [Value, MaybeIn(Fixed(64)), MaybeOut(Fixed(64))];
             247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))];
+            251 ioprio_set Home [Value, Value, Value];
+            252 ioprio_get Home [Value, Value];
             253 inotify_init File [];
             254 inotify_add_watch File [Value, Path, Value];
             255 inotify_rm_watch File [Value, Value];
@@ -258,6 +264,9 @@ macro_rules! for_each_call {
             306 syncfs File [Value];
             307 sendmmsg Split [Value, Value, Value, Value];
             309 getcpu Local [Value, Value, Value];
+            310 process_vm_readv Split [Value, Value, Value, Value, Value, Value];
+            311 process_vm_writev Split [Value, Value, Value, Value, Value, Value];
+            312 kcmp Home [Value, Value, Value, Value, Value];
             314 sched_setattr Home [Value, MaybeIn(Fixed(48)), Value];
             315 sched_getattr Home [Value, MaybeOut(Given(2)), Value, Value];
             316 renameat2 File [Value, Path, Value, Path, Value];
@@ -276,6 +285,7 @@ macro_rules! for_each_call {
             435 clone3 Split [Value, Value];
             436 close_range File [Value, Value, Value];
             437 openat2 File [Value, Path, In(Given(3)), Value];
+            438 pidfd_getfd File [Value, Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
             452 fchmodat2 File [Value, Path, Value, Value];

@@ -68,6 +68,10 @@ pub const CALL_EXEC_READ: u32 = PSEUDO + 40;
 pub const CALL_OPTION: u32 = PSEUDO + 41;
 /// The credentials of any process.
 pub const CALL_CAPABILITIES: u32 = PSEUDO + 42;
+/// Limits of another process.
+pub const CALL_LIMIT_OF: u32 = PSEUDO + 43;
+/// The caller and another process are to be at home.
+pub const CALL_MEET: u32 = PSEUDO + 44;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
 pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
 /// Operations on semaphores: `(id, whether to wait, how many)`, operations in buffer 1.
@@ -324,6 +328,8 @@ macro_rules! dispatchers {
                 CALL_PENDING => home_calls::pending(call),
                 CALL_SET_IDS => home_calls::set_ids(call),
                 CALL_CAPABILITIES => home_calls::capabilities(call),
+                CALL_LIMIT_OF => home_calls::limit_of(call),
+                CALL_MEET => home_calls::meet(call),
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),
                 CALL_LIMIT => home_calls::limit(call),

@@ -198,6 +198,8 @@ pub struct Home {
     pub ids: Ids,
     /// Limits of resources, (soft, hard), in the order of getrlimit(2).
     pub limits: [(u64, u64); crate::body::LIMITS],
+    /// Somebody else has changed its limits, and the body has not been told.
+    pub limits_ordered: bool,
     /// Its nice value (getpriority(2)); everybody has a turn of the same length all the same.
     pub nice: i32,
     /// `oom_score_adj` of proc(5): kept, and not acted on.
@@ -275,6 +277,26 @@ impl Home {
     /// Whether it still has a body somewhere.
     pub fn lives(&self) -> bool {
         !matches!(self.life, Life::Zombie(_))
+    }
+
+    /// Changes a limit, and what home does for the process with it.
+    pub fn set_limit(&mut self, which: usize, (soft, hard): (u64, u64)) {
+        const FSIZE: usize = 1;
+        const NOFILE: usize = 7;
+        self.limits[which] = (soft, hard);
+        if let Some(files) = self.files.as_mut() {
+            match which {
+                FSIZE => files.largest_file = soft,
+                NOFILE => files.set_limit(u32::try_from(soft).unwrap_or(u32::MAX)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The limits that the body has not been told.
+    pub fn take_limits(&mut self) -> Option<[(u64, u64); crate::body::LIMITS]> {
+        let ordered = core::mem::take(&mut self.limits_ordered);
+        ordered.then_some(self.limits)
     }
 
     /// The program's name without padding.

@@ -27,6 +27,11 @@ pub(crate) const LIMIT_DEFAULTS: [(u64, u64); LIMITS] = {
     limits[3] = (8 << 20, UNLIMITED);
     limits[4] = (0, UNLIMITED);
     limits[6] = (32_768, 32_768);
+    limits[8] = (8 << 20, 8 << 20);
+    limits[11] = (32_768, 32_768);
+    limits[12] = (819_200, 819_200);
+    limits[13] = (0, 0);
+    limits[14] = (0, 0);
     limits[7] = (
         crate::files::USUAL_DESCRIPTORS as u64,
         crate::files::MAX_DESCRIPTORS as u64,

@@ -5,7 +5,7 @@
 //! again. A signal for the process is taken by whichever thread that does not block it comes first.
 //! A kill needs no cooperation of the program, wherever it is.
 
-use crate::body::{Effects, HANDLER_DEFAULT, HANDLER_IGNORE};
+use crate::body::{Effects, HANDLER_DEFAULT, HANDLER_IGNORE, LIMITS};
 use crate::dispatch::{CALL_STOPPED, CALL_WAIT_SIGNAL, wire_pid};
 use crate::home::{Home, HomeThread, INIT, Life};
 use crate::system::System;
@@ -17,9 +17,9 @@ use alloc::vec::Vec;
 use wire::Message;
 
 /// Signals from here on are queued one by one (signal(7), "Real-time signals").
-const QUEUED: u32 = 32;
+pub(crate) const QUEUED: u32 = 32;
 /// The most signals that wait for one process (`RLIMIT_SIGPENDING`).
-const QUEUE_MAX: usize = 1024;
+pub(crate) const QUEUE_MAX: usize = 1024;
 
 // `si_code` of sigaction(2).
 /// From kill(2).
@@ -106,6 +106,11 @@ pub struct PendingSignals {
 }
 
 impl PendingSignals {
+    /// How many are queued.
+    pub fn count(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Which ones, a bit each.
     pub fn set(&self) -> u64 {
         self.set
@@ -448,6 +453,10 @@ impl System {
         let orders = kept.map_or((0, [0; 16]), |kept| (kept.scheduling.processors, kept.name));
         bytes.extend_from_slice(&orders.0.to_le_bytes());
         bytes.extend_from_slice(&orders.1);
+        for (soft, hard) in home.take_limits().into_iter().flatten() {
+            bytes.extend_from_slice(&soft.to_le_bytes());
+            bytes.extend_from_slice(&hard.to_le_bytes());
+        }
         bytes
     }
 
@@ -464,8 +473,10 @@ impl System {
             return;
         };
         if let Some((processors, name)) = orders.split_first_chunk::<8>()
-            && let Ok(name) = name.try_into()
+            && let Some((name, limits)) = name.split_first_chunk::<16>()
         {
+            let name = *name;
+            self.take_orders(tid, limits);
             let thread = self.thread(tid);
             thread.processors = u64::from_le_bytes(*processors);
             thread.name = name;
@@ -485,6 +496,19 @@ impl System {
         if *alive == 1 {
             self.go_on(pid);
         }
+    }
+
+    /// Limits that somebody else has changed come with the answer, if there are any.
+    fn take_orders(&mut self, tid: u32, limits: &[u8]) {
+        let (words, _) = limits.as_chunks::<8>();
+        if words.len() != 2 * LIMITS {
+            return;
+        }
+        let word = |at: usize| u64::from_le_bytes(words[at]);
+        let pid = self.thread(tid).pid;
+        let body = self.body(pid);
+        body.limits = core::array::from_fn(|at| (word(2 * at), word(2 * at + 1)));
+        body.watch_cpu();
     }
 
     /// Does what the process wants done about a signal. Returns whether it was done; if not, the

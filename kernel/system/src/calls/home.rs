@@ -8,6 +8,7 @@ mod images;
 mod jobs;
 mod machines;
 mod options;
+mod others;
 mod posix_timers;
 mod scheduling;
 mod signals;
@@ -21,6 +22,7 @@ pub use images::*;
 pub use jobs::*;
 pub use machines::*;
 pub use options::*;
+pub use others::*;
 pub use posix_timers::*;
 pub use scheduling::*;
 pub use signals::*;
@@ -28,7 +30,7 @@ pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
-use crate::credentials::Ids;
+use crate::credentials::{Ids, SYS_ADMIN, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
 use crate::home::{Home, HomeThread, INIT, Life, Transfers, Used};
@@ -83,7 +85,7 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// A child with a copy of everything at home; it belongs to the caller's node.
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    if call.system.homes.len() >= call.system.processes_max() {
+    if call.system.homes.len() >= call.system.processes_max() || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
@@ -110,6 +112,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         deaf_to_stops: parent.deaf_to_stops,
         ids: parent.ids,
         limits: parent.limits,
+        limits_ordered: false,
         nice: parent.nice,
         oom_score_adj: parent.oom_score_adj,
         environment: parent.environment.clone(),
@@ -126,7 +129,7 @@ const THREADS_MAX: usize = 4096;
 
 /// A thread is to be, and the caller's process gets its number.
 pub fn thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    if call.home().threads.len() >= THREADS_MAX {
+    if call.home().threads.len() >= THREADS_MAX || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
     let tid = call.system.new_pid().ok_or(Errno::EAGAIN)?;
@@ -156,6 +159,25 @@ pub fn thread_end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 impl HomeCall<'_> {
+    /// Whether the caller's user has as many threads as it may (`RLIMIT_NPROC`).
+    fn has_too_many(&mut self) -> bool {
+        const NPROC: usize = 6;
+        let home = self.home();
+        let (ids, limit) = (home.ids, home.limits[NPROC].0);
+        let user = ids.uid;
+        if user == 0 || ids.has(SYS_RESOURCE) || ids.has(SYS_ADMIN) {
+            return false;
+        }
+        let same = self
+            .system
+            .homes
+            .values()
+            .filter(|home| home.ids.uid == user);
+        same.map(|home| home.threads.len().max(1) as u64)
+            .sum::<u64>()
+            >= limit
+    }
+
     /// The other threads of the process are over, and the caller is the first thread from now on,
     /// whose calls go on counting.
     pub(super) fn become_only_thread(&mut self) {
@@ -239,6 +261,7 @@ impl Home {
             deaf_to_stops: false,
             ids: Ids::default(),
             limits: crate::life::LIMIT_DEFAULTS,
+            limits_ordered: false,
             nice: 0,
             oom_score_adj: 0,
             environment: Vec::new(),

@@ -164,7 +164,7 @@ impl OpenFile {
     }
 
     /// Tells it from every other open file there has been.
-    pub(super) fn identity(&self) -> u64 {
+    pub(crate) fn identity(&self) -> u64 {
         self.identity
     }
 

@@ -4,11 +4,12 @@
 //! a process that ends takes its directory with it.
 
 use super::inode::InodeRef;
-use super::open::FileState;
+use super::open::{FileState, OpenFile};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{S_IFDIR, S_IFLNK, S_IFREG};
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A file of the system as a whole.
@@ -165,6 +166,22 @@ pub trait ProcView: super::Peers {
     /// Whether somebody has a file mapped so that its contents may be written.
     fn maps_writable(&self, _file: &InodeRef) -> bool {
         false
+    }
+    /// An open file of another process, for the caller.
+    ///
+    /// # Errors
+    /// `EPERM` if the caller may not look into the other; `ESRCH`, and that of the descriptor.
+    fn file_of(
+        &self,
+        _caller: u32,
+        _other: u32,
+        _fd: Result<u32, Errno>,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        Err(Errno::ESRCH)
+    }
+    /// A soft limit of a process, by its number in getrlimit(2).
+    fn limit(&self, _pid: u32, _which: usize) -> u64 {
+        u64::MAX
     }
     /// The open descriptors of another process, ascending.
     fn descriptors(&self, _pid: u32) -> Vec<u32> {

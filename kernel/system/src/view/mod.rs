@@ -10,11 +10,12 @@ mod node;
 mod process;
 mod sys;
 
-use crate::files::{ClusterFile, InodeRef, ProcEntry, ProcView, ProcessFile, ThreadFile};
+use crate::files::{ClusterFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Clock ticks per second in proc(5).
@@ -59,6 +60,24 @@ impl ProcView for System {
 
     fn maps_writable(&self, file: &InodeRef) -> bool {
         self.spaces.iter().any(|space| space.may_write_to(file))
+    }
+
+    fn file_of(
+        &self,
+        caller: u32,
+        other: u32,
+        fd: Result<u32, Errno>,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        self.may_look_into(caller, other)?;
+        let home = self.homes.get(&other).ok_or(Errno::ESRCH)?;
+        let files = home.files.as_ref().ok_or(Errno::EBADF)?;
+        files.get(fd?)
+    }
+
+    fn limit(&self, pid: u32, which: usize) -> u64 {
+        self.homes
+            .get(&pid)
+            .map_or(u64::MAX, |home| home.limits[which].0)
     }
 
     fn is_in_call(&self, waiter: u32, number: u32) -> bool {

@@ -49,7 +49,9 @@ impl System {
             ProcessFile::OomScore => b"0\n".to_vec(),
             ProcessFile::OomScoreAdj => format!("{}\n", home.oom_score_adj).into_bytes(),
             ProcessFile::Loginuid | ProcessFile::Sessionid => b"4294967295".to_vec(),
-            ProcessFile::Personality => b"00000000\n".to_vec(),
+            ProcessFile::Personality => {
+                format!("{:08x}\n", home.options.personality()).into_bytes()
+            }
             ProcessFile::UidMap => b"         0          0 4294967295\n".to_vec(),
             ProcessFile::Io => {
                 // Files are in memory: no disk is read or written.

@@ -3,6 +3,7 @@
 //! Law: home's word on credentials is the one that counts; the body has a copy for the calls that
 //! only ask. The rules are those of `crate::credentials`.
 
+use crate::body::LIMITS;
 use crate::credentials::{Ids, SETGID};
 use crate::dispatch::HomeCall;
 use crate::wait::Stop;
@@ -95,18 +96,9 @@ pub fn capabilities(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// A limit of the process is another now: `(which, soft, hard)`.
 pub fn limit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    const FSIZE: usize = 1;
-    const NOFILE: usize = 7;
     let [which, soft, hard, ..] = call.args;
-    let which = usize::try_from(which).map_err(|_| Errno::EINVAL)?;
-    let home = call.home();
-    *home.limits.get_mut(which).ok_or(Errno::EINVAL)? = (soft, hard);
-    if let Some(files) = home.files.as_mut() {
-        match which {
-            FSIZE => files.largest_file = soft,
-            NOFILE => files.set_limit(u32::try_from(soft).unwrap_or(u32::MAX)),
-            _ => {}
-        }
-    }
+    let which = usize::try_from(which).ok().filter(|which| *which < LIMITS);
+    call.home()
+        .set_limit(which.ok_or(Errno::EINVAL)?, (soft, hard));
     Ok(0)
 }

@@ -141,11 +141,19 @@ pub fn getpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// setpriority(2).
 pub fn setpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let nice = (call.args[2] as i32).clamp(-20, 19);
-    let privileged = call.home().ids.has(SYS_NICE);
+    const LIMIT_NICE: usize = 13;
+    let own = call.home();
+    let (ids, limit) = (own.ids, own.limits[LIMIT_NICE].0);
+    let privileged = ids.has(SYS_NICE);
     let found = ranked(call)?;
     for pid in found {
         if let Some(home) = call.system.homes.get_mut(&pid) {
-            if nice < home.nice && !privileged {
+            let mine = [home.ids.uid, home.ids.euid].contains(&ids.euid);
+            if !mine && !privileged {
+                return Err(Errno::EPERM.into());
+            }
+            let allowed = (20 - nice) as u64 <= limit;
+            if nice < home.nice && !allowed && !privileged {
                 return Err(Errno::EACCES.into());
             }
             home.nice = nice;

@@ -26,6 +26,8 @@ pub struct Options {
     keeps_capabilities: bool,
     huge_pages_off: bool,
     timer_slack_ns: u64,
+    /// personality(2).
+    personality: u32,
     /// Capabilities that execve may still give, by bit.
     bounding: u64,
 }
@@ -40,6 +42,7 @@ impl Default for Options {
             keeps_capabilities: false,
             huge_pages_off: false,
             timer_slack_ns: TIMER_SLACK_NS,
+            personality: 0,
             bounding: credentials::ALL,
         }
     }
@@ -71,6 +74,16 @@ impl Options {
         self.no_new_privileges
     }
 
+    /// Whether others of the same user may look into it.
+    pub(super) fn is_open(&self) -> bool {
+        self.dumpable
+    }
+
+    /// What personality(2) was told last.
+    pub(crate) fn personality(&self) -> u32 {
+        self.personality
+    }
+
     /// It has become another: nobody looks into it, and it does not care for its parent.
     pub(super) fn hide(&mut self) {
         self.dumpable = false;
@@ -90,6 +103,17 @@ fn switch(value: u64) -> Result<bool, Stop> {
         1 => Ok(true),
         _ => Err(Errno::EINVAL.into()),
     }
+}
+
+/// personality(2): kept and told; whatever it is, the calls are those of Linux.
+pub fn personality(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let wanted = call.args[0] as u32;
+    let options = &mut call.home().options;
+    let before = options.personality;
+    if wanted != u32::MAX {
+        options.personality = wanted;
+    }
+    Ok(before.into())
 }
 
 /// prctl(2): `(option, value, ...)` as given; the value is what is returned or written.
@@ -122,6 +146,12 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         23 => return Ok(options.bounding >> value & 1),
         24 if !gives => return Err(Errno::EPERM.into()),
         24 => options.bounding &= !(1 << value),
+        // PR_GET_TSC, PR_SET_TSC: programs may read it, and cannot be kept from that.
+        25 => return Ok(1),
+        26 if value != 1 => return Err(Errno::EINVAL.into()),
+        26 => {}
+        // PR_TASK_PERF_EVENTS_DISABLE and _ENABLE: there are none.
+        31 | 32 => {}
         // PR_GET_SECUREBITS, PR_SET_SECUREBITS: there are none.
         27 => return Ok(0),
         28 if !gives || value != 0 => return Err(Errno::EPERM.into()),
@@ -132,6 +162,8 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
             options.timer_slack_ns = kept.unwrap_or(TIMER_SLACK_NS);
         }
         30 => return Ok(options.timer_slack_ns),
+        // PR_MCE_KILL_GET: as the system does by default.
+        34 if value == 0 && unused => return Ok(2),
         // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
         36 => options.subreaper = value != 0,
         37 => return Ok(u64::from(options.subreaper)),

@@ -6,7 +6,7 @@
 
 use crate::credentials::SYS_NICE;
 use crate::dispatch::HomeCall;
-use crate::home::HomeThread;
+use crate::home::{Home, HomeThread};
 use crate::schedule::SLICE_NS;
 use crate::system::System;
 use crate::wait::Stop;
@@ -25,6 +25,8 @@ const FLAG_RESET: u64 = 1;
 /// `SCHED_ATTR_SIZE_VER0` and the size that is known here.
 const ATTRIBUTES: usize = 48;
 const PAGE: u64 = 4096;
+/// `RLIMIT_NICE`.
+const LIMIT_NICE: usize = 13;
 /// `RLIMIT_RTPRIO`.
 const LIMIT_PRIORITY: usize = 14;
 
@@ -39,6 +41,8 @@ pub struct Scheduling {
     pub resets: bool,
     /// On which processors, a bit each; 0 for all.
     pub processors: u64,
+    /// The I/O priority: class and level (ioprio_set(2)).
+    pub io: u16,
 }
 
 impl Scheduling {
@@ -48,6 +52,7 @@ impl Scheduling {
         match self.resets {
             true => Scheduling {
                 processors: self.processors,
+                io: self.io,
                 ..Scheduling::default()
             },
             false => self,
@@ -116,26 +121,43 @@ fn change(
     may_change(call, target.0)?;
     let root = call.home().ids.has(SYS_NICE);
     let limit = call.home().limits[LIMIT_PRIORITY].0;
+    let may_be_nice = call.may_be_nice(target.0);
     let now = thread_of(call.system, target)?.scheduling;
     let raises = priority > 0 && (policy != now.policy || priority > now.priority);
-    if !root && ((raises && u64::from(priority) > limit) || (now.resets && !resets)) {
+    let leaves_idle = now.policy == IDLE && policy != IDLE;
+    let refused = (raises && u64::from(priority) > limit)
+        || (now.resets && !resets)
+        || (leaves_idle && !may_be_nice);
+    if !root && refused {
         return Err(Errno::EPERM.into());
     }
     thread_of(call.system, target)?.scheduling = Scheduling {
         policy,
         priority,
         resets,
-        processors: now.processors,
+        ..now
     };
     Ok(0)
 }
 
-fn priority_given(call: &HomeCall<'_>, argument: usize) -> Result<u32, Errno> {
+fn priority_given(call: &HomeCall<'_>, argument: usize) -> Result<u32, Stop> {
+    if call.inputs.get(argument).is_some() {
+        call.check_input(argument)?;
+    }
     let word = call
         .input(argument)
         .first_chunk::<4>()
         .ok_or(Errno::EINVAL)?;
     Ok(u32::from_le_bytes(*word))
+}
+
+impl HomeCall<'_> {
+    /// Whether the limits of the caller let a process have the nice value that it has anew.
+    fn may_be_nice(&mut self, pid: u32) -> bool {
+        let limit = self.home().limits[LIMIT_NICE].0;
+        let nice = self.system.homes.get(&pid).map_or(0, |home| home.nice);
+        (20 - nice) as u64 <= limit
+    }
 }
 
 /// sched_setscheduler(2).
@@ -300,6 +322,11 @@ impl System {
     /// A thread at home takes over what its home has decided.
     pub(crate) fn obey(&mut self, tid: u32) {
         let pid = self.process_at_home(tid);
+        let ordered = self.homes.get_mut(&pid).and_then(Home::take_limits);
+        if let Some((limits, body)) = ordered.zip(self.bodies.get_mut(&pid)) {
+            body.limits = limits;
+            body.watch_cpu();
+        }
         let Some(kept) = self.home_thread(pid, tid) else {
             return;
         };

@@ -5,7 +5,7 @@
 use crate::credentials::KILL;
 use crate::dispatch::HomeCall;
 use crate::home::{Home, INIT};
-use crate::signals::{SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
+use crate::signals::{QUEUE_MAX, QUEUED, SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
 use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
@@ -36,6 +36,10 @@ pub(super) fn send(
         let errno = if any { Errno::EPERM } else { Errno::ESRCH };
         return Err(errno.into());
     }
+    let queues = info.signal >= QUEUED && info.code != SI_USER;
+    if queues && targets.iter().any(|pid| is_full(call, *pid)) {
+        return Err(Errno::EAGAIN.into());
+    }
     for pid in targets {
         // The first process of a node has no default actions: its end would be the node's.
         let spared = pid == INIT && info.signal == signal::SIGKILL;
@@ -47,6 +51,26 @@ pub(super) fn send(
         }
     }
     Ok(0)
+}
+
+/// Whether no more signals may be queued for the user of a process (`RLIMIT_SIGPENDING`), or for it.
+fn is_full(call: &HomeCall<'_>, pid: u32) -> bool {
+    const SIGPENDING: usize = 11;
+    let Some(target) = call.system.homes.get(&pid) else {
+        return false;
+    };
+    let queued = |home: &Home| {
+        let threads = home.threads.values().map(|thread| thread.pending.count());
+        home.pending.count() + threads.sum::<usize>()
+    };
+    let user = target.ids.uid;
+    let same = call
+        .system
+        .homes
+        .values()
+        .filter(|home| home.ids.uid == user);
+    target.pending.count() >= QUEUE_MAX
+        || same.map(queued).sum::<usize>() as u64 >= target.limits[SIGPENDING].0
 }
 
 pub(super) fn info_of(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result<SignalInfo, Stop> {

@@ -3,6 +3,7 @@
 //! Law: what a node has only one of (processors, schedulers, personalities) is said to be so, and what
 //! Linux would refuse is refused with the same error.
 
+use crate::credentials::SYS_ADMIN;
 use crate::dispatch::LocalCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -29,22 +30,28 @@ pub fn getresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     put_ids(call, [ids.gid, ids.egid, ids.sgid])
 }
 
-/// personality(2): Linux, and no other.
-pub fn personality(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    match call.args[0] as u32 {
-        0 | u32::MAX => Ok(0),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
 /// sethostname(2): the name belongs to the cluster.
-pub fn sethostname(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+pub fn sethostname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let length = call.args[1] as i32;
+    if call.body().ids.has(SYS_ADMIN) && !(0..=64).contains(&length) {
+        return Err(Errno::EINVAL.into());
+    }
     Err(Errno::EPERM.into())
 }
 
 /// setdomainname(2): see [`sethostname`].
-pub fn setdomainname(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+pub fn setdomainname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    sethostname(call)
+}
+
+/// settimeofday(2): as clock_settime(2), refused.
+pub fn settimeofday(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Err(Errno::EPERM.into())
+}
+
+/// restart_syscall(2): calls are begun again without it, so there is never one to be gone on with.
+pub fn restart_syscall(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Err(Errno::EINTR.into())
 }
 
 /// getcpu(2): the processor of the node; the node is one for memory.

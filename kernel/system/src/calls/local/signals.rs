@@ -53,12 +53,13 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         if flags & !(SS_DISABLE | 1 | 0x8000_0000) != 0 {
             return Err(Errno::EINVAL.into());
         }
-        if flags & SS_DISABLE == 0 && size < 2048 {
+        let off = flags & SS_DISABLE != 0;
+        if !off && size < 2048 {
             return Err(Errno::ENOMEM.into());
         }
         Some(AltStack {
-            base,
-            size,
+            base: if off { 0 } else { base },
+            size: if off { 0 } else { size },
             flags: flags & !1,
         })
     };

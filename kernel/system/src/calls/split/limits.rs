@@ -5,8 +5,9 @@
 
 use crate::body::LIMITS;
 use crate::credentials::SYS_RESOURCE;
-use crate::dispatch::{CALL_LIMIT, LocalCall};
+use crate::dispatch::{CALL_LIMIT, CALL_LIMIT_OF, LocalCall, result_of};
 use crate::files::MAX_DESCRIPTORS;
+use crate::home::Request;
 use crate::wait::Stop;
 use abi::Errno;
 
@@ -22,7 +23,7 @@ pub fn setrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     prlimit64(call)
 }
 
-/// prlimit64(2), for the caller itself.
+/// prlimit64(2).
 pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [pid, resource, new, old, ..] = call.args;
     let index = resource as u32 as usize;
@@ -34,7 +35,7 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         new => Some((call.read_u64(new)?, call.read_u64(new.wrapping_add(8))?)),
     };
     if pid as u32 != 0 && pid as u32 != call.pid {
-        return Err(Errno::ESRCH.into());
+        return of_other(call, limits);
     }
     let before = call.body().limits[index];
     if old != 0 {
@@ -58,6 +59,26 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if old != 0 {
         let bytes = [before.0.to_le_bytes(), before.1.to_le_bytes()].concat();
         call.write(old, &bytes)?;
+    }
+    Ok(0)
+}
+
+/// prlimit64(2) for another process, whose home keeps its limits and tells it.
+fn of_other(call: &mut LocalCall<'_>, limits: Option<(u64, u64)>) -> Result<u64, Stop> {
+    let [pid, which, _, old, ..] = call.args;
+    let (soft, hard) = limits.unwrap_or_default();
+    let answer = call.home(|call| {
+        if old != 0 {
+            call.make_writable(old, 16)?;
+        }
+        let args = [pid, which, u64::from(limits.is_some()), soft, hard, 0];
+        let mut request = Request::plain(CALL_LIMIT_OF, args);
+        request.rooms[5] = 16;
+        Ok(request)
+    })?;
+    result_of(answer.value)?;
+    if old != 0 {
+        call.write(old, answer.buffers.get(5).unwrap_or(&[]))?;
     }
     Ok(0)
 }

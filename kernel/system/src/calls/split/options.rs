@@ -6,12 +6,22 @@ use crate::dispatch::{CALL_OPTION, LocalCall};
 use crate::wait::Stop;
 
 const PR_GET_PDEATHSIG: u64 = 2;
+const PR_GET_TSC: u64 = 25;
 const PR_GET_CHILD_SUBREAPER: u64 = 37;
+const PR_GET_TID_ADDRESS: u64 = 40;
 
 /// Any option: home answers, and what is written to memory is written here.
 pub(super) fn option(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [option, value, third, fourth, fifth, _] = call.args;
-    let writes = matches!(option, PR_GET_PDEATHSIG | PR_GET_CHILD_SUBREAPER);
+    if option == PR_GET_TID_ADDRESS {
+        let word = call.thread().clear_tid;
+        call.write(value, &word.to_le_bytes())?;
+        return Ok(0);
+    }
+    let writes = matches!(
+        option,
+        PR_GET_PDEATHSIG | PR_GET_TSC | PR_GET_CHILD_SUBREAPER
+    );
     if writes {
         call.make_writable(value, 4)?;
     }

@@ -4,7 +4,7 @@ use super::super::inode::{Inode, Node};
 use super::super::objects::notify::IN_ACCESS;
 use super::{CallResult, FileCall, descriptor, file, now, usable, walker};
 use abi::Errno;
-use abi::layout::{O_CLOEXEC, O_NONBLOCK, S_IFDIR, put_dirent64};
+use abi::layout::{O_CLOEXEC, O_NONBLOCK, S_IFDIR, put_dirent, put_dirent64};
 use alloc::vec::Vec;
 
 /// `close(fd)`.
@@ -99,6 +99,19 @@ pub fn pipe2(call: &mut FileCall) -> CallResult {
 
 /// `getdents64(fd, buf, count)`: the offset is the cookie of the last entry given out.
 pub fn getdents64(call: &mut FileCall) -> CallResult {
+    list(call, put_dirent64)
+}
+
+/// `getdents(fd, buf, count)`.
+pub fn getdents(call: &mut FileCall) -> CallResult {
+    list(call, put_dirent)
+}
+
+/// Appends an entry: bytes so far, how many there may be, inode, cookie, mode and name. False if it does
+/// not fit.
+type Put = fn(&mut Vec<u8>, usize, u64, u64, u32, &[u8]) -> bool;
+
+fn list(call: &mut FileCall, put: Put) -> CallResult {
     let file = usable(call, 0)?;
     let inode = file.inode();
     if !inode.is_directory() {
@@ -115,7 +128,7 @@ pub fn getdents64(call: &mut FileCall) -> CallResult {
     let mut bytes = Vec::new();
     let mut full = false;
     let mut add = |number: u64, cookie: u64, mode: u32, name: &[u8]| {
-        full = full || !put_dirent64(&mut bytes, capacity, number, cookie, mode, name);
+        full = full || !put(&mut bytes, capacity, number, cookie, mode, name);
         if !full {
             after = cookie;
         }

@@ -23,7 +23,7 @@ pub use attributes::{
     lstat, newfstatat, stat, statfs, statx, umask, utime, utimensat, utimes,
 };
 pub use control::{ioctl, ioctl_argument, poll};
-pub use descriptors::{close, close_range, dup, dup2, dup3, getdents64, pipe, pipe2};
+pub use descriptors::{close, close_range, dup, dup2, dup3, getdents, getdents64, pipe, pipe2};
 pub use fcntl::{fcntl, fcntl_argument, flock};
 pub use io::{copy_file_range, pread64, pwrite64, read, sendfile, splice, tee, write};
 pub(crate) use io::{read_plain, write_plain};
@@ -34,8 +34,8 @@ pub use names::{
 };
 pub use objects::{
     EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2,
-    inotify_add_watch, inotify_init, inotify_init1, inotify_rm_watch, pidfd_open, signalfd,
-    signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
+    inotify_add_watch, inotify_init, inotify_init1, inotify_rm_watch, pidfd_getfd, pidfd_open,
+    signalfd, signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
 };
 pub use opening::{creat, memfd_create, open, openat, openat2};
 pub use queues::{mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink};
@@ -49,7 +49,7 @@ pub use sockets::{
     setsockopt, shutdown, socket, socketpair,
 };
 pub(super) use sockets::{read_socket, write_socket};
-pub use terminals::Argument;
+pub use terminals::{Argument, vhangup};
 pub use xattrs::{
     fgetxattr, flistxattr, fremovexattr, fsetxattr, getxattr, lgetxattr, listxattr, llistxattr,
     lremovexattr, lsetxattr, removexattr, setxattr,

@@ -162,6 +162,25 @@ pub fn pidfd_open(call: &mut FileCall) -> CallResult {
     install(call, process, O_RDWR, flags | O_CLOEXEC)
 }
 
+/// `pidfd_getfd(pidfd, targetfd, flags)`: the caller gets an open file of another process.
+pub fn pidfd_getfd(call: &mut FileCall) -> CallResult {
+    if call.args[2] as u32 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let handle = file(call, 0)?;
+    let process = handle.process().ok_or(Errno::EBADF)?;
+    let fd = u32::try_from(call.args[1] as i32).map_err(|_| Errno::EBADF);
+    let alive = call.view.exit_of(process.pid);
+    if process.pid != call.pid && !alive.is_some_and(|exit| Arc::ptr_eq(&exit, &process.exit)) {
+        return Err(Errno::ESRCH.into());
+    }
+    let found = match process.pid == call.pid {
+        true => call.state.get(fd?)?,
+        false => call.view.file_of(call.pid, process.pid, fd)?,
+    };
+    Ok(u64::from(call.state.install(0, found, true)?))
+}
+
 // ---- epoll ---------------------------------------------------------------------------------------
 
 /// `epoll_create(size)`: the size means nothing, but is checked.

@@ -48,6 +48,8 @@ pub fn mq_open(call: &mut FileCall) -> CallResult {
         exclusive: flags & O_EXCL != 0,
         mode: call.args[2] as u32 & !call.state.umask,
         limits,
+        user: call.who.real_uid,
+        room: call.view.limit(call.pid, 12),
         access,
     };
     if call.missed.get() {

@@ -9,6 +9,7 @@ use super::super::open::OpenFile;
 use super::super::tty::{End, Flow, Form, Side, Tty};
 use super::control::fixed;
 use super::{CallResult, FileCall, now};
+use crate::credentials::SYS_TTY_CONFIG;
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
@@ -71,6 +72,17 @@ pub enum Argument {
     Out(u16),
     /// Both.
     InOut(u16),
+}
+
+/// `vhangup()`: the terminal of the caller's session hangs up.
+pub fn vhangup(call: &mut FileCall) -> CallResult {
+    if !call.who.has(SYS_TTY_CONFIG) {
+        return Err(Errno::EPERM.into());
+    }
+    if let Some(tty) = controlling(call) {
+        tty.hang_up();
+    }
+    Ok(0)
 }
 
 /// See [`Argument`]; a request that is not known is [`Argument::Value`].

@@ -53,6 +53,8 @@ struct State {
 pub(in super::super) struct Queue {
     pub(in super::super) messages_max: i64,
     pub(in super::super) size_max: i64,
+    /// Whose limit it counts against.
+    user: u32,
     uid: u32,
     gid: u32,
     mode: u32,
@@ -72,8 +74,19 @@ pub(in super::super) struct Wanted<'a> {
     pub(in super::super) mode: u32,
     /// Most messages, and bytes of each.
     pub(in super::super) limits: Option<(i64, i64)>,
+    /// Whose queues may take how many bytes together (`RLIMIT_MSGQUEUE`).
+    pub(in super::super) user: u32,
+    /// See `user`.
+    pub(in super::super) room: u64,
     /// 4 for reading and 2 for writing.
     pub(in super::super) access: u32,
+}
+
+/// What a queue counts for against `RLIMIT_MSGQUEUE`, as in Linux: its messages, and for each a pointer
+/// and a node of a tree.
+fn accounted(messages: i64, size: i64) -> u64 {
+    const POINTER_AND_NODE: u64 = 8 + 48;
+    (messages as u64).saturating_mul((size as u64).saturating_add(POINTER_AND_NODE))
 }
 
 fn check_name(name: &[u8]) -> Result<(), Errno> {
@@ -116,7 +129,16 @@ impl Queues {
         if queues.len() >= QUEUES_MAX {
             return Err(Errno::ENOSPC);
         }
+        let bytes = accounted(messages_max, size_max);
+        let own = queues.values().filter(|queue| queue.user == wanted.user);
+        let held: u64 = own
+            .map(|queue| accounted(queue.messages_max, queue.size_max))
+            .sum();
+        if held.saturating_add(bytes) > wanted.room {
+            return Err(Errno::EMFILE);
+        }
         let queue = Arc::new(Queue {
+            user: wanted.user,
             messages_max,
             size_max,
             uid: who.uid,
