@@ -18,7 +18,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("clock_settime", "refused with EPERM"),
     (
         "clone",
-        "fork and vfork forms; CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
+        "fork and vfork forms; CLONE_PIDFD, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
     ),
     (
         "connect",
@@ -37,7 +37,10 @@ pub const NOTES: &[(&str, &str)] = &[
         "fsetxattr",
         "user., trusted. and security. names, in memory",
     ),
-    ("futex", "what a process of one thread can ask"),
+    (
+        "futex",
+        "FUTEX_WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET, _LOCK_PI, _LOCK_PI2, _TRYLOCK_PI, _UNLOCK_PI; nobody has a priority to inherit",
+    ),
     ("getcpu", "memory is one node"),
     ("getrandom", "up to 64 KiB a call"),
     (
@@ -78,11 +81,16 @@ pub const NOTES: &[(&str, &str)] = &[
     ("munlock", "checked; nothing is ever swapped out"),
     ("open", "O_DIRECT and O_ASYNC without effect"),
     ("openat", "O_DIRECT and O_ASYNC without effect"),
-    ("personality", "PER_LINUX"),
+    (
+        "personality",
+        "kept and told; the calls are those of Linux whatever it is",
+    ),
     ("pipe2", "no O_DIRECT"),
-    ("prctl", "PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE"),
+    (
+        "prctl",
+        "name, DUMPABLE, PDEATHSIG, KEEPCAPS, TIMING, TSC, CAPBSET, CAP_AMBIENT, SECUREBITS of 0, TIMERSLACK, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, TID_ADDRESS",
+    ),
     ("preadv2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
-    ("prlimit64", "of the caller itself"),
     ("pwritev2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
     ("readahead", "checked, without effect"),
     (
@@ -115,6 +123,7 @@ pub const NOTES: &[(&str, &str)] = &[
         "setsockopt",
         "SOL_SOCKET; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
     ),
+    ("settimeofday", "refused with EPERM"),
     ("setxattr", "user., trusted. and security. names, in memory"),
     (
         "shmat",

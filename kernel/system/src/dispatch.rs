@@ -26,14 +26,15 @@ use wire::Pid;
 pub const SYSCALL_BYTES: u64 = 2;
 /// Numbers from here on are the kernel's own and cannot be called by programs.
 pub const PSEUDO: u32 = wire::CALL_ARRIVED;
-/// The number in `rax` as far as it can be one of a program's: those of the kernel's own calls and
+/// The number in `rax`, whose upper half does not count, as far as it can be one of a program's: those of the kernel's own calls and
 /// all above them become one that nobody has.
 pub(crate) fn user_number(rax: u64) -> u32 {
-    rax.min(u64::from(PSEUDO - 1)) as u32
+    (rax as u32).min(PSEUDO - 1)
 }
 /// The process ends with a wait status: `(status, cpu_ns, peak_pages, faults)`.
 pub const CALL_END: u32 = PSEUDO + 1;
-/// A child is to be: `(flags)`; the value is its pid.
+/// A child is to be: whether as a file, too, and without handlers; the value is its pid, and above 32
+/// bits its descriptor.
 pub const CALL_FORK: u32 = PSEUDO + 2;
 /// Opens a program for execve: path in buffer 0.
 pub const CALL_EXEC_OPEN: u32 = PSEUDO + 3;

@@ -5,7 +5,7 @@
 //! word says by then. The queues do not travel: a process moves with all of its threads, and each
 //! of them begins its wait anew where it arrives, with the comparison; one whose wait another thread
 //! has moved to a second futex has nothing to compare there, so its wait ends by the move, as futex
-//! waits may. Not here: priority inheritance.
+//! waits may. Nobody has a priority to inherit: futexes with priority inheritance are handed over in order.
 
 use crate::spaces::SpaceId;
 use alloc::collections::BTreeMap;
@@ -53,6 +53,12 @@ impl Futexes {
         }
         let queue = self.queues.entry(key).or_default();
         queue.push(Waiter { tid, bits, moved });
+    }
+
+    /// Who has waited longest at a futex, and whether others wait there.
+    pub fn first(&self, key: FutexKey) -> Option<(u32, bool)> {
+        let queue = self.queues.get(&key)?;
+        Some((queue.first()?.tid, queue.len() > 1))
     }
 
     /// Whether nobody waits.

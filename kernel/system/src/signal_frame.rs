@@ -8,7 +8,7 @@ use crate::body::{HANDLER_DEFAULT, SignalAction};
 use crate::dispatch::{LocalCall, SYSCALL_BYTES};
 use crate::signals::SignalInfo;
 use crate::system::System;
-use crate::thread::{AltStack, Restart, SS_DISABLE, Thread};
+use crate::thread::{AltStack, Due, Restart, SS_AUTODISARM, SS_DISABLE, Thread};
 use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
@@ -80,6 +80,13 @@ fn restartable(number: u64, state: &Restart) -> bool {
     )
 }
 
+/// Whether it waits for a futex that has an owner: that goes on whatever comes in between.
+fn is_lock(number: u64, registers: &Registers) -> bool {
+    const LOCK_PI: u64 = 6;
+    const LOCK_PI2: u64 = 13;
+    number == FUTEX && matches!(registers.rsi & 0x7f, LOCK_PI | LOCK_PI2)
+}
+
 /// How a call ends that a handler comes in between of.
 struct Interrupted {
     registers: Registers,
@@ -117,7 +124,10 @@ fn interrupted(thread: &Thread, clock: u64, used: u64, restart: bool) -> Interru
     } else if state.granted {
         registers.rip = at.wrapping_add(SYSCALL_BYTES);
         registers.rax = 0;
-    } else if !state.begun || (restart && restartable(number, &state)) {
+    } else if !state.begun
+        || is_lock(number, &registers)
+        || (restart && restartable(number, &state))
+    {
         registers.rip = at;
         registers.rax = number;
     } else {
@@ -189,6 +199,9 @@ impl System {
         self.forget_fpu(tid);
         self.futexes.forget_thread(tid);
         let thread = self.thread(tid);
+        if stack.flags & SS_AUTODISARM != 0 {
+            thread.signals.alt_stack = AltStack::default();
+        }
         thread.registers = Registers {
             rip: action.handler,
             rsp: frame_at,
@@ -285,9 +298,14 @@ fn frame(
 pub(crate) fn leave(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     match restore(call) {
         Err(Stop::Errno(_)) => {
-            // The end is the call that the thread is in then.
-            call.system.end_by(call.tid, signal::SIGSEGV);
-            Err(Stop::Wait)
+            let thread = call.thread();
+            thread.signals.due = Some(Due {
+                info: SignalInfo::kernel(signal::SIGSEGV),
+                forced: true,
+            });
+            thread.call = None;
+            thread.restart = Restart::default();
+            Ok(0)
         }
         other => other,
     }
@@ -326,23 +344,15 @@ fn restore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fpu_at = context(23);
     let (stack_base, stack_flags, stack_size) = (word(2), word(3) as u32, word(4));
     let mask = word(37);
-    let fpu = if fpu_at == 0 {
-        FpuState::initial()
-    } else {
-        let mut bytes = call.read(fpu_at, FpuState::size())?;
-        // The kernel's own note in the area is not part of the state.
-        bytes[SW_RESERVED..512].fill(0);
-        FpuState::from_bytes(&bytes).ok_or(Errno::EFAULT)?
+    let fpu = match fpu_at {
+        0 => Some(FpuState::initial()),
+        _ => fpu_state(call, fpu_at)?,
     };
-    if registers.rip >= USER_END || registers.rsp > USER_END {
-        return Err(Errno::EFAULT.into());
-    }
     let tid = call.tid;
     call.system.forget_fpu(tid);
     let thread = call.thread();
     thread.registers = registers;
-    *thread.fpu = fpu;
-    if stack_flags & !SS_DISABLE == 0 {
+    if stack_flags & !(SS_DISABLE | SS_AUTODISARM) == 0 {
         thread.signals.alt_stack = AltStack {
             base: stack_base,
             size: stack_size,
@@ -350,7 +360,22 @@ fn restore(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         };
     }
     thread.change_mask(mask);
+    *thread.fpu = fpu.ok_or(Errno::EFAULT)?;
+    if registers.rip >= USER_END || registers.rsp > USER_END {
+        return Err(Errno::EFAULT.into());
+    }
     thread.call = None;
     thread.restart = Restart::default();
     Ok(0)
+}
+
+/// The processor state in a frame; `None` if it cannot be read or is none.
+fn fpu_state(call: &mut LocalCall<'_>, at: u64) -> Result<Option<FpuState>, Stop> {
+    let mut bytes = match call.read(at, FpuState::size()) {
+        Err(Stop::Errno(_)) => return Ok(None),
+        other => other?,
+    };
+    // The kernel's own note in the area is not part of the state.
+    bytes[SW_RESERVED..512].fill(0);
+    Ok(FpuState::from_bytes(&bytes))
 }

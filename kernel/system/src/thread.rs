@@ -40,10 +40,13 @@ impl AltStack {
     /// Whether a stack pointer is on it.
     pub fn holds(&self, rsp: u64) -> bool {
         let depth = rsp.wrapping_sub(self.base);
-        self.flags & SS_DISABLE == 0 && depth > 0 && depth <= self.size
+        // One that is off while it is used can be used again from anywhere.
+        self.flags & (SS_DISABLE | SS_AUTODISARM) == 0 && depth > 0 && depth <= self.size
     }
 }
 
+/// `SS_AUTODISARM`: it is off while a handler runs on it.
+pub const SS_AUTODISARM: u32 = 0x8000_0000;
 /// `SS_DISABLE`.
 pub const SS_DISABLE: u32 = 2;
 

@@ -88,6 +88,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if call.system.homes.len() >= call.system.processes_max() || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
+    let [as_file, clears, ..] = call.args;
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let first = call.thread().of_child();
@@ -109,7 +110,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         command_line: parent.command_line.clone(),
         name: parent.name,
         disowns: parent.disowns,
-        deaf_to_stops: parent.deaf_to_stops,
+        deaf_to_stops: parent.deaf_to_stops && clears == 0,
         ids: parent.ids,
         limits: parent.limits,
         limits_ordered: false,
@@ -120,8 +121,15 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         threads: BTreeMap::from([(child, first)]),
         ..Home::blank(child, now, &wakes)
     };
+    let mut told = u64::from(child);
+    if as_file != 0 {
+        let fs = call.system.fs.clone();
+        let handle = fs.process_handle(child, home.exit.clone(), now)?;
+        let files = call.home().files.as_mut().ok_or(Errno::ESRCH)?;
+        told |= u64::from(files.install(0, handle, true)?) << 32;
+    }
     call.system.homes.insert(child, home);
-    Ok(u64::from(child))
+    Ok(told)
 }
 
 /// Threads of one process at most.

@@ -6,7 +6,7 @@ use super::access::{EXECUTE, Who};
 use super::boot::BootReport;
 use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
 use super::locks::Waiting;
-use super::objects::{Alarms, Object, Queues};
+use super::objects::{Alarms, Exit, Object, ProcessHandle, Queues};
 use super::open::{FileState, OpenFile};
 use super::owner::{FileNotice, Posts};
 use super::pipe::Pipe;
@@ -195,6 +195,20 @@ impl FileSystem {
         let inode = self.counts.create(Node::Object(object), attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
         Ok(OpenFile::new(inode, flags, None))
+    }
+
+    /// A process as a file (pidfd_open(2)).
+    ///
+    /// # Errors
+    /// ENFILE.
+    pub(crate) fn process_handle(
+        &self,
+        pid: u32,
+        exit: Arc<Exit>,
+        now_ns: u64,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let process = Object::Process(ProcessHandle { pid, exit });
+        self.new_object(process, 0o600, O_RDWR, now_ns)
     }
 
     /// The loopback of this node.

@@ -2,7 +2,8 @@
 //!
 //! Law: every word is looked at and changed under the System's lock, so a comparison and what follows
 //! from it are one step for all threads in the kernel; against threads in user mode on other
-//! processors a changed word is written by compare and exchange. Priority inheritance is not here.
+//! processors a changed word is written by compare and exchange. A futex with priority inheritance is
+//! handed over by writing the next owner into its word, so that it is his wherever he is by then.
 
 use super::timespec;
 use crate::dispatch::LocalCall;
@@ -16,8 +17,12 @@ const WAKE: u64 = 1;
 const REQUEUE: u64 = 3;
 const CMP_REQUEUE: u64 = 4;
 const WAKE_OP: u64 = 5;
+const LOCK_PI: u64 = 6;
+const UNLOCK_PI: u64 = 7;
+const TRYLOCK_PI: u64 = 8;
 const WAIT_BITSET: u64 = 9;
 const WAKE_BITSET: u64 = 10;
+const LOCK_PI2: u64 = 13;
 const PRIVATE: u64 = 0x80;
 const CLOCK_REALTIME: u64 = 0x100;
 /// Any bit of a bitset.
@@ -42,6 +47,10 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if bits == 0 {
         return Err(Errno::EINVAL.into());
     }
+    let by_wall = operation & CLOCK_REALTIME != 0;
+    if by_wall && !matches!(command, WAIT_BITSET | LOCK_PI2) {
+        return Err(Errno::ENOSYS.into());
+    }
     match command {
         WAIT | WAIT_BITSET => wait(call, bits),
         WAKE | WAKE_BITSET => {
@@ -64,6 +73,11 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             Ok(woken + moved.len() as u64)
         }
         WAKE_OP => wake_op(call, private),
+        LOCK_PI | LOCK_PI2 | TRYLOCK_PI => lock_owned(call, command),
+        UNLOCK_PI => {
+            let key = call.futex_key(address, private)?;
+            unlock_owned(call, address, key, 0)
+        }
         _ => Err(Errno::ENOSYS.into()),
     }
 }
@@ -108,6 +122,80 @@ fn wait(call: &mut LocalCall<'_>, bits: u32) -> Result<u64, Stop> {
         return Err(Stop::Wait);
     }
     Err(call.wait_until(deadline))
+}
+
+/// `FUTEX_LOCK_PI` and its relatives: the word names the thread that has the lock.
+fn lock_owned(call: &mut LocalCall<'_>, command: u64) -> Result<u64, Stop> {
+    let [address, operation, _, timeout, ..] = call.args;
+    let tid = call.tid;
+    if call.thread().restart.granted {
+        return Ok(0);
+    }
+    let key = call.futex_key(address, operation & PRIVATE != 0)?;
+    let by_wall = command == LOCK_PI || operation & CLOCK_REALTIME != 0;
+    let deadline = call.deadline(timeout, |call, timeout| {
+        let until = timespec(call, timeout)?;
+        let now = if by_wall { call.wall() } else { call.clock() };
+        Ok(until.saturating_sub(now))
+    })?;
+    let waiting = call.system.futexes.first(key).is_some();
+    let waiters = if waiting { WAITERS } else { 0 };
+    let before = call.change_word(address, |word| match word & OWNER {
+        0 => word & OWNER_DIED | tid & OWNER | waiters,
+        owner if owner == tid & OWNER || command == TRYLOCK_PI => word,
+        _ => word | WAITERS,
+    })?;
+    let owner = before & OWNER;
+    if owner == 0 {
+        call.system.futexes.forget_thread(tid);
+        return Ok(0);
+    }
+    if owner == tid & OWNER {
+        return Err(Errno::EDEADLK.into());
+    }
+    if command == TRYLOCK_PI {
+        return Err(Errno::EAGAIN.into());
+    }
+    if !call.system.threads.contains_key(&owner) {
+        call.system.futexes.forget_thread(tid);
+        return Err(Errno::ESRCH.into());
+    }
+    if call.clock() >= deadline {
+        call.system.futexes.forget_thread(tid);
+        return Err(Errno::ETIMEDOUT.into());
+    }
+    if call.system.futexes.waits_at(tid).is_none() {
+        call.system.futexes.wait(key, tid, ANY);
+    }
+    if deadline == u64::MAX {
+        call.thread().restart.begun = true;
+        return Err(Stop::Wait);
+    }
+    Err(call.wait_until(deadline))
+}
+
+/// The owner gives the lock to who has waited longest, with what he leaves in the word.
+fn unlock_owned(
+    call: &mut LocalCall<'_>,
+    address: u64,
+    key: FutexKey,
+    left: u32,
+) -> Result<u64, Stop> {
+    let tid = call.tid;
+    let next = match call.system.futexes.first(key) {
+        Some((next, true)) => next & OWNER | WAITERS | left,
+        Some((next, false)) => next & OWNER | left,
+        None => left,
+    };
+    let before = call.change_word(address, |word| match word & OWNER == tid & OWNER {
+        true => next,
+        false => word,
+    })?;
+    if before & OWNER != tid & OWNER {
+        return Err(Errno::EPERM.into());
+    }
+    call.system.wake_futex(key, 1, ANY);
+    Ok(0)
 }
 
 /// FUTEX_WAKE_OP: changes the second word, wakes at the first, and at the second if its old value
@@ -234,29 +322,42 @@ impl LocalCall<'_> {
     /// Walks a robust list (`struct robust_list_head`: first entry, offset of the word, pending entry).
     fn release_robust(&mut self, head: u64) -> Result<(), Stop> {
         let offset = self.read_u64(head.wrapping_add(8))?;
-        let pending = self.read_u64(head.wrapping_add(16))? & !1;
+        let unfinished = self.read_u64(head.wrapping_add(16))?;
+        let pending = unfinished & !1;
         let mut entry = self.read_u64(head)?;
         for _ in 0..ROBUST_MAX {
             let at = entry & !1;
             if at == head {
                 break;
             }
-            // Bit 0 marks priority inheritance.
             let next = self.read_u64(at)?;
             if at != pending {
-                self.release_word(at.wrapping_add(offset))?;
+                self.release_word(at.wrapping_add(offset), entry & 1)?;
             }
             entry = next;
         }
         if pending != 0 {
-            self.release_word(pending.wrapping_add(offset))?;
+            self.release_word(pending.wrapping_add(offset), unfinished & 1)?;
         }
         Ok(())
     }
 
-    fn release_word(&mut self, address: u64) -> Result<(), Stop> {
+    /// Marks a robust futex and wakes who waits for it; one with priority inheritance (bit 0 of its
+    /// entry) is handed over.
+    fn release_word(&mut self, address: u64, owned: u64) -> Result<(), Stop> {
         let tid = self.tid;
         let key = self.futex_key(address, false)?;
+        if owned != 0 {
+            let private = self.futex_key(address, true)?;
+            let at = match self.system.futexes.first(private) {
+                Some(_) => private,
+                None => key,
+            };
+            return match unlock_owned(self, address, at, OWNER_DIED) {
+                Err(Stop::Errno(Errno::EPERM)) => Ok(()),
+                other => other.map(|_| ()),
+            };
+        }
         let mine = |word: u32| word & OWNER == tid & OWNER;
         let before = self.change_word(address, |word| {
             if mine(word) {

@@ -4,7 +4,7 @@
 //! the body, and comes back when the call ends or in the frame of the handler that ends it.
 
 use crate::dispatch::LocalCall;
-use crate::thread::{AltStack, SS_DISABLE};
+use crate::thread::{AltStack, SS_AUTODISARM, SS_DISABLE};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -49,8 +49,8 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         let word =
             |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
         let (base, flags, size) = (word(0), word(1) as u32, word(2));
-        // SS_AUTODISARM is a bit on top of the mode.
-        if flags & !(SS_DISABLE | 1 | 0x8000_0000) != 0 {
+        // The last is a bit on top of the mode.
+        if flags & !(SS_DISABLE | 1 | SS_AUTODISARM) != 0 {
             return Err(Errno::EINVAL.into());
         }
         let off = flags & SS_DISABLE != 0;

@@ -16,6 +16,7 @@ const CLONE_VM: u64 = 0x100;
 const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
+const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VFORK: u64 = 0x4000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SYSVSEM: u64 = 0x4_0000;
@@ -26,6 +27,7 @@ const CLONE_DETACHED: u64 = 0x40_0000;
 const CLONE_UNTRACED: u64 = 0x80_0000;
 const CLONE_CHILD_SETTID: u64 = 0x100_0000;
 const CLONE_IO: u64 = 0x8000_0000;
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// What threads of one process share; here always all of it.
 const SHARED: u64 = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND;
 /// Flags with a meaning for every kind of child, or with none here.
@@ -47,6 +49,8 @@ struct Wanted {
     parent_tid: u64,
     child_tid: u64,
     tls: u64,
+    /// Where the descriptor of the child goes.
+    pidfd: u64,
 }
 
 /// fork(2).
@@ -76,6 +80,11 @@ pub fn vfork(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// clone(2).
 pub fn clone(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [flags, stack, parent_tid, child_tid, tls, _] = call.args;
+    // Both would be told in one place.
+    if flags & CLONE_PIDFD != 0 && flags & CLONE_PARENT_SETTID != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let flags = flags & 0xffff_ffff;
     spawn(
         call,
         Wanted {
@@ -84,11 +93,12 @@ pub fn clone(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             parent_tid,
             child_tid,
             tls,
+            pidfd: parent_tid,
         },
     )
 }
 
-/// clone3(2): `struct clone_args`, without pidfd, namespaces and chosen numbers.
+/// clone3(2): `struct clone_args`, without namespaces and chosen numbers.
 pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const LEAST: u64 = 64;
     const MOST: u64 = 4096;
@@ -122,6 +132,7 @@ pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             parent_tid: word(3),
             child_tid: word(2),
             tls: word(7),
+            pidfd: word(1),
         },
     )
 }
@@ -142,8 +153,13 @@ fn spawn(call: &mut LocalCall<'_>, wanted: Wanted) -> Result<u64, Stop> {
         }
         return spawn_thread(call, &wanted);
     }
-    if flags & !(CLONE_VM | CLONE_VFORK | CLONE_KNOWN) != 0 {
+    let more = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    if flags & !(more | CLONE_KNOWN) != 0 || flags & CLONE_PIDFD != 0 && flags & CLONE_DETACHED != 0
+    {
         return Err(Errno::EINVAL.into());
+    }
+    if flags & CLONE_PIDFD != 0 {
+        call.make_writable(wanted.pidfd, 4)?;
     }
     spawn_process(call, &wanted)
 }
@@ -172,8 +188,11 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
         // A child of half a memory would need the rest twice, and would not know whom to ask.
         return Err(call.system.trouble(call.tid, Trouble::Absent { page }));
     }
-    let child = call.ask_home(CALL_FORK, [wanted.flags, 0, 0, 0, 0, 0])?;
-    let child = u32::try_from(child).unwrap_or(0);
+    let has_pidfd = wanted.flags & CLONE_PIDFD != 0;
+    let clears = wanted.flags & CLONE_CLEAR_SIGHAND != 0;
+    let args = [has_pidfd, clears].map(u64::from);
+    let told = call.ask_home(CALL_FORK, [args[0], args[1], 0, 0, 0, 0])?;
+    let (child, pidfd) = (told as u32, (told >> 32) as u32);
     if !call.system.may_be_child(pid, child) {
         return Err(Errno::EAGAIN.into());
     }
@@ -193,6 +212,9 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
         return Err(Errno::ENOMEM.into());
     };
     body.space = space;
+    if clears {
+        body.actions.reset_for_exec();
+    }
     if wanted.flags & CLONE_VFORK != 0 {
         body.vfork_parent = Some(call.tid);
         call.thread().vfork_child = Some(child);
@@ -201,6 +223,9 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
         .bodies
         .insert(child, alloc::boxed::Box::new(body));
     begin(call, wanted, child, child)?;
+    if has_pidfd {
+        call.write(wanted.pidfd, &pidfd.to_le_bytes())?;
+    }
     Ok(u64::from(child))
 }
 
