@@ -18,7 +18,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("clock_settime", "refused with EPERM"),
     (
         "clone",
-        "fork and vfork forms; CLONE_PIDFD, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
+        "fork and vfork forms; CLONE_PIDFD, CLONE_PARENT, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
     ),
     (
         "connect",
@@ -110,14 +110,6 @@ pub const NOTES: &[(&str, &str)] = &[
     (
         "sendmsg",
         "MSG_DONTWAIT, MSG_NOSIGNAL; SCM_RIGHTS, SCM_CREDENTIALS; messages of at most 64 KiB; no MSG_OOB",
-    ),
-    (
-        "setdomainname",
-        "always EPERM: the name belongs to the cluster",
-    ),
-    (
-        "sethostname",
-        "always EPERM: the name belongs to the cluster",
     ),
     (
         "setsockopt",

@@ -33,6 +33,7 @@ mod numbers {
     pub const SIGPROF: u32 = 27;
     pub const SIGWINCH: u32 = 28;
     pub const SIGIO: u32 = 29;
+    pub const SIGSYS: u32 = 31;
 }
 pub use numbers::*;
 

@@ -73,7 +73,7 @@ macro_rules! for_each_call {
             60 exit Split [Value];
             61 wait4 Home [Value, MaybeOut(Fixed(4)), Value, MaybeOut(Fixed(144))];
             62 kill Home [Value, Value];
-            63 uname Local [Value];
+            63 uname Home [Out(Fixed(390))];
             64 semget Home [Value, Value, Value];
             65 semop Split [Value, Value, Value];
             66 semctl Split [Value, Value, Value, Value];
@@ -168,8 +168,8 @@ macro_rules! for_each_call {
             164 settimeofday Local [Value, Value];
             165 mount File [MaybePath, Path, MaybePath, Value, Value];
             166 umount2 File [Path, Value];
-            170 sethostname Local [Value, Value];
-            171 setdomainname Local [Value, Value];
+            170 sethostname Home [In(Given(1)), Value];
+            171 setdomainname Home [In(Given(1)), Value];
             186 gettid Local [];
             187 readahead File [Value, Value, Value];
             188 setxattr File [Path, Path, MaybeIn(Given(3)), Value, Value];
@@ -270,6 +270,7 @@ macro_rules! for_each_call {
             314 sched_setattr Home [Value, MaybeIn(Fixed(48)), Value];
             315 sched_getattr Home [Value, MaybeOut(Given(2)), Value, Value];
             316 renameat2 File [Value, Path, Value, Path, Value];
+            317 seccomp Split [Value, Value, Value];
             318 getrandom Local [Value, Value, Value];
             319 memfd_create File [Path, Value];
             322 execveat Split [Value, Value, Value, Value, Value];

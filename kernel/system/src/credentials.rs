@@ -44,6 +44,8 @@ pub const MKNOD: u32 = 27;
 pub const LEASE: u32 = 28;
 /// The kernel's log.
 pub const SYSLOG: u32 = 34;
+/// Says once more who has logged in.
+pub const AUDIT_CONTROL: u32 = 30;
 /// The last one there is (`CAP_LAST_CAP` of Linux 6.1).
 pub const LAST: u64 = 40;
 /// Each capability is a bit.

@@ -16,7 +16,8 @@ use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTimer, CpuTimers, Setting};
 use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
-use crate::signals::SignalInfo;
+use crate::seccomp::{self, Packed};
+use crate::signals::{INFO_BYTES, SignalInfo};
 use crate::thread::{AltStack, Due, Restart, Thread};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -68,7 +69,9 @@ struct Head {
     interval_timers: [[u64; 2]; 2],
     /// Timers by CPU time: number + 1 (0 for none), thread, when, interval.
     cpu_timers: [[u64; 4]; CPU_TIMERS_MAX],
-    reserved: [u8; 592],
+    /// How many words the filters of seccomp(2) take behind the threads.
+    filter_words: u32,
+    reserved: [u8; 588],
 }
 
 const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
@@ -86,10 +89,10 @@ struct ThreadRecord {
     alt_base: u64,
     alt_size: u64,
     alt_flags: u32,
-    due_signal: u32,
-    due_code: i32,
-    reserved: u32,
-    due_words: [u64; 2],
+    /// Which calls it may make: see [`Packed`].
+    seccomp: u32,
+    /// The record of a signal that is due; all zero for none.
+    due: [u8; INFO_BYTES],
     progress: u64,
     deadline_ns: u64,
     cpu_ns: u64,
@@ -175,7 +178,7 @@ fn flags(thread: &Thread) -> u32 {
 }
 
 impl ThreadRecord {
-    fn of(thread: &Thread) -> ThreadRecord {
+    fn of(thread: &Thread, seccomp: u32) -> ThreadRecord {
         let due = thread.signals.due.map(|due| due.info).unwrap_or_default();
         ThreadRecord {
             tid: thread.tid,
@@ -188,10 +191,8 @@ impl ThreadRecord {
             alt_base: thread.signals.alt_stack.base,
             alt_size: thread.signals.alt_stack.size,
             alt_flags: thread.signals.alt_stack.flags,
-            due_signal: due.signal,
-            due_code: due.code,
-            reserved: 0,
-            due_words: due.words,
+            seccomp,
+            due: due.to_bytes(),
             progress: thread.restart.progress,
             deadline_ns: thread.restart.deadline_ns,
             cpu_ns: thread.cpu_ns,
@@ -205,10 +206,11 @@ impl ThreadRecord {
 
     /// The thread, waiting to be looked at.
     fn to_thread(&self, pid: u32, fpu: FpuState) -> Result<Thread, &'static str> {
-        if self.reserved != 0 || self.flags & !THREAD_FLAGS != 0 {
+        if self.flags & !THREAD_FLAGS != 0 {
             return Err("reserved bits of a thread are set");
         }
-        if self.due_signal > abi::signal::SIGNAL_MAX {
+        let due = SignalInfo::from_bytes(&self.due);
+        if due.is_none() && self.due != [0; INFO_BYTES] {
             return Err("a signal that does not exist");
         }
         if Pid(self.tid).home() != Pid(pid).home() {
@@ -243,12 +245,8 @@ impl ThreadRecord {
             flags: self.alt_flags,
         };
         thread.signals.saved_mask = (self.flags & SAVED_MASK != 0).then_some(self.saved_mask);
-        thread.signals.due = (self.due_signal != 0).then_some(Due {
-            info: SignalInfo {
-                signal: self.due_signal,
-                code: self.due_code,
-                words: self.due_words,
-            },
+        thread.signals.due = due.map(|info| Due {
+            info,
             forced: self.flags & FORCED != 0,
         });
         thread.restart = Restart {
@@ -276,6 +274,12 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
         return Vec::new();
     };
     let body = &frozen.body;
+    let mut filters = Packed::default();
+    let numbers: Vec<u32> = frozen
+        .threads
+        .iter()
+        .map(|thread| filters.add(&thread.seccomp))
+        .collect();
     let head = Head {
         magic: MAGIC,
         version: VERSION,
@@ -302,15 +306,17 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
             .interval
             .map(|setting| [setting.at_ns, setting.interval_ns]),
         cpu_timers: timer_words(body),
-        reserved: [0; 592],
+        filter_words: filters.words.len() as u32,
+        reserved: [0; 588],
     };
     // Room for all but the most scattered memory: what grows is copied.
     let mut bytes = Vec::with_capacity((3 + frozen.threads.len()) * PAGE_SIZE);
     bytes.extend_from_slice(head.as_bytes());
-    for thread in &frozen.threads {
-        bytes.extend_from_slice(ThreadRecord::of(thread).as_bytes());
+    for (thread, seccomp) in frozen.threads.iter().zip(numbers) {
+        bytes.extend_from_slice(ThreadRecord::of(thread, seccomp).as_bytes());
         bytes.extend_from_slice(thread.fpu.bytes());
     }
+    bytes.extend_from_slice(filters.words.as_bytes());
     bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
     bytes.extend_from_slice(records.layout.as_bytes());
     bytes.extend_from_slice(records.areas.as_bytes());
@@ -359,6 +365,7 @@ fn threads(rest: &mut &[u8], head: &Head) -> Result<Vec<Thread>, &'static str> {
     }
     let all = rest.len();
     let mut threads: Vec<Thread> = Vec::new();
+    let mut states = Vec::new();
     for _ in 0..count {
         let record: ThreadRecord = take(rest).ok_or("descriptor is too short")?;
         let (fpu, behind) = rest
@@ -371,6 +378,12 @@ fn threads(rest: &mut &[u8], head: &Head) -> Result<Vec<Thread>, &'static str> {
             return Err("threads out of order");
         }
         threads.push(thread);
+        states.push(record.seccomp);
+    }
+    let words: Vec<u64> = take_many(rest, head.filter_words).ok_or("descriptor is too short")?;
+    let filters = seccomp::unpack(&words).ok_or("a filter that may not be")?;
+    for (thread, state) in threads.iter_mut().zip(states) {
+        thread.seccomp = seccomp::unpacked(state, &filters).ok_or("a filter that is not there")?;
     }
     let used = all - rest.len();
     let (padding, behind) = rest
@@ -506,6 +519,11 @@ mod tests {
             signal: 14,
             code: -1,
             words: [5, 6],
+            rest: crate::signals::InfoRest {
+                errno: 7,
+                gap: 8,
+                tail: [9, 10],
+            },
         },
         forced: true,
     };
@@ -537,6 +555,7 @@ mod tests {
         second.registers.rsp = 0x7000_0000;
         second.next_seq = 3;
         second.restart.granted = true;
+        second.seccomp = crate::seccomp::Seccomp::Strict;
         body.threads.insert(PID + 1);
         Frozen {
             body: Box::new(body),
@@ -564,6 +583,7 @@ mod tests {
             assert_eq!(back.signals, was.signals);
             assert_eq!(back.next_seq, was.next_seq);
             assert_eq!(back.short_name(), b"abc");
+            assert_eq!(back.is_watched(), was.is_watched());
         }
     }
 

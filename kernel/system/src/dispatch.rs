@@ -33,7 +33,7 @@ pub(crate) fn user_number(rax: u64) -> u32 {
 }
 /// The process ends with a wait status: `(status, cpu_ns, peak_pages, faults)`.
 pub const CALL_END: u32 = PSEUDO + 1;
-/// A child is to be: whether as a file, too, and without handlers; the value is its pid, and above 32
+/// A child is to be: whether as a file, too, without handlers, and as a sibling; the value is its pid, and above 32
 /// bits its descriptor.
 pub const CALL_FORK: u32 = PSEUDO + 2;
 /// Opens a program for execve: path in buffer 0.

@@ -325,6 +325,7 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             .inputs
             .set(1, loaded.line[..loaded.line.len().min(PROC_BYTES)].to_vec());
         request.inputs.set(2, loaded.environment.clone());
+        request.inputs.set(3, loaded.program.auxiliary.clone());
         request.rooms[3] = (8 * credentials::WORDS) as u32;
         Ok(request)
     });

@@ -204,6 +204,10 @@ pub struct Home {
     pub nice: i32,
     /// `oom_score_adj` of proc(5): kept, and not acted on.
     pub oom_score_adj: i32,
+    /// `loginuid` of proc(5): the user who once logged in, kept and not acted on; -1 for none.
+    pub login: u32,
+    /// `auxv` of proc(5): what the program was told of when it began.
+    pub auxiliary: Vec<u8>,
     /// The environment that its program began with, each variable ended by NUL.
     pub environment: Vec<u8>,
     /// Its supplementary groups.

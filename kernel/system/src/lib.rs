@@ -35,6 +35,7 @@ mod peers;
 #[cfg(test)]
 mod process_tests;
 pub mod schedule;
+pub mod seccomp;
 pub mod signal_frame;
 pub mod signals;
 pub mod spaces;

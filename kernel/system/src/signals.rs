@@ -49,7 +49,23 @@ pub struct SignalInfo {
     /// The eight bytes from offset 16 (sender's pid and user, or an address) and from 24 (status of
     /// a child, or the value of sigqueue(3)).
     pub words: [u64; 2],
+    /// What else somebody has said who made the record himself: nothing of it means anything here.
+    pub rest: InfoRest,
 }
+
+/// The parts of `siginfo_t` that only come from rt_sigqueueinfo(2), and are handed on as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InfoRest {
+    /// `si_errno`.
+    pub errno: u32,
+    /// The four bytes from offset 12, which are none of any field's.
+    pub gap: u32,
+    /// The sixteen bytes from offset 32, the last ones that Linux keeps.
+    pub tail: [u64; 2],
+}
+
+/// Bytes of a [`SignalInfo`] on its way: as many as Linux keeps of a `siginfo_t`.
+pub const INFO_BYTES: usize = 48;
 
 impl SignalInfo {
     /// A signal from the kernel itself.
@@ -57,28 +73,41 @@ impl SignalInfo {
         SignalInfo {
             signal,
             code: SI_KERNEL,
-            words: [0; 2],
+            ..SignalInfo::default()
         }
     }
 
-    /// 24 bytes, little endian.
-    pub fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        bytes[..4].copy_from_slice(&self.signal.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.code.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.words[0].to_le_bytes());
-        bytes[16..].copy_from_slice(&self.words[1].to_le_bytes());
+    /// The beginning of a `siginfo_t`, which is all that is kept of it.
+    pub fn to_bytes(self) -> [u8; INFO_BYTES] {
+        let InfoRest { errno, gap, tail } = self.rest;
+        let words = [
+            u64::from(self.signal) | u64::from(errno) << 32,
+            u64::from(self.code as u32) | u64::from(gap) << 32,
+            self.words[0],
+            self.words[1],
+            tail[0],
+            tail[1],
+        ];
+        let mut bytes = [0; INFO_BYTES];
+        for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
         bytes
     }
 
     /// What [`SignalInfo::to_bytes`] made; `None` if it is no signal.
-    pub fn from_bytes(bytes: &[u8; 24]) -> Option<SignalInfo> {
+    pub fn from_bytes(bytes: &[u8; INFO_BYTES]) -> Option<SignalInfo> {
         let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at + byte]));
         let signal = word(0) as u32;
         let info = SignalInfo {
             signal,
-            code: (word(0) >> 32) as i32,
-            words: [word(8), word(16)],
+            code: word(8) as i32,
+            words: [word(16), word(24)],
+            rest: InfoRest {
+                errno: (word(0) >> 32) as u32,
+                gap: (word(8) >> 32) as u32,
+                tail: [word(32), word(40)],
+            },
         };
         (1..=signal::SIGNAL_MAX).contains(&signal).then_some(info)
     }
@@ -86,10 +115,7 @@ impl SignalInfo {
     /// `siginfo_t` as users see it.
     pub fn to_user(self) -> [u8; 128] {
         let mut bytes = [0; 128];
-        bytes[..4].copy_from_slice(&self.signal.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.code.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.words[0].to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.words[1].to_le_bytes());
+        bytes[..INFO_BYTES].copy_from_slice(&self.to_bytes());
         bytes
     }
 }
@@ -349,6 +375,7 @@ impl System {
             signal: signal::SIGCHLD,
             code,
             words: [u64::from(child) | u64::from(user) << 32, u64::from(status)],
+            ..SignalInfo::default()
         }
     }
 
@@ -466,7 +493,7 @@ impl System {
         let Some((pending, rest)) = bytes.split_first_chunk::<8>() else {
             return;
         };
-        let Some((info, rest)) = rest.split_first_chunk::<24>() else {
+        let Some((info, rest)) = rest.split_first_chunk::<INFO_BYTES>() else {
             return;
         };
         let Some(([alive], orders)) = rest.split_first_chunk::<1>() else {
@@ -572,6 +599,7 @@ impl System {
             signal,
             code,
             words: [address, 0],
+            ..SignalInfo::default()
         };
         self.thread(tid).signals.due = Some(Due { info, forced: true });
         self.advance(tid);
@@ -594,10 +622,19 @@ mod tests {
             signal: 34,
             code: SI_QUEUE,
             words: [7, u64::MAX],
+            rest: InfoRest {
+                errno: 3,
+                gap: u32::MAX,
+                tail: [1, 2],
+            },
         };
         assert_eq!(SignalInfo::from_bytes(&info.to_bytes()), Some(info));
-        assert_eq!(SignalInfo::from_bytes(&[0; 24]), None);
-        assert_eq!(SignalInfo::from_bytes(&[65; 24]), None);
+        assert_eq!(
+            info.to_user()[8..16],
+            [255, 255, 255, 255, 255, 255, 255, 255]
+        );
+        assert_eq!(SignalInfo::from_bytes(&[0; INFO_BYTES]), None);
+        assert_eq!(SignalInfo::from_bytes(&[65; INFO_BYTES]), None);
     }
 
     /// A home part with one thread.
@@ -627,6 +664,7 @@ mod tests {
                 signal,
                 code: SI_QUEUE,
                 words: [0, value],
+                ..SignalInfo::default()
             });
         }
         let mut took = Vec::new();

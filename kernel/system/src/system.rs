@@ -109,6 +109,8 @@ pub struct System {
     pub(crate) last_serial: u16,
     pub(crate) last_request: u64,
     pub(crate) settings: Settings,
+    /// What this node is called.
+    pub(crate) names: crate::calls::home::Names,
     pub(crate) idle_ns: u64,
     pub(crate) ran_ns: u64,
     /// Those whose move has to wait for something.
@@ -240,6 +242,7 @@ impl System {
             last_serial: 0,
             last_request: 0,
             settings,
+            names: crate::calls::home::Names::default(),
             idle_ns: 0,
             ran_ns: 0,
             wishing: BTreeSet::new(),

@@ -7,6 +7,7 @@
 use crate::ahead::{Post, Touch};
 use crate::buffers::Buffers;
 use crate::exec::{Loaded, Opened};
+use crate::seccomp::Seccomp;
 use crate::signals::SignalInfo;
 use abi::signal::{UNBLOCKABLE, bit};
 use alloc::boxed::Box;
@@ -217,6 +218,8 @@ pub struct Thread {
     pub clear_tid: u64,
     /// set_robust_list(2): head and length.
     pub robust_list: (u64, u64),
+    /// Which calls it may make.
+    pub seccomp: Seccomp,
 }
 
 /// A program's name as prctl(PR_GET_NAME) gives it: at most 15 bytes, NUL padded.
@@ -265,6 +268,7 @@ impl Thread {
             name: [0; 16],
             clear_tid: 0,
             robust_list: (0, 0),
+            seccomp: Seccomp::Free,
         }
     }
 
@@ -283,6 +287,7 @@ impl Thread {
             processor: self.processor,
             processors: self.processors,
             name: self.name,
+            seccomp: self.seccomp.clone(),
             ..Thread::new(tid, pid)
         }
     }
@@ -299,6 +304,11 @@ impl Thread {
     /// program goes on.
     pub fn signal_due(&self) -> bool {
         self.held_back & !self.mask_now() != 0
+    }
+
+    /// Whether each of its calls has to be looked at before it is made.
+    pub fn is_watched(&self) -> bool {
+        !matches!(self.seccomp, Seccomp::Free)
     }
 
     /// The name without padding.

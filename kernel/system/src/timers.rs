@@ -91,6 +91,7 @@ impl ProcessTimer {
             signal: self.notice.signal,
             code: SI_TIMER,
             words: [u64::from(self.id), self.notice.value],
+            ..SignalInfo::default()
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Turn {
     pub(crate) registers: Registers,
     space: SpaceId,
     table: TableHandle,
+    /// No call of it is answered before the System has looked at it.
+    watched: bool,
 }
 
 impl Turn {
@@ -51,6 +53,9 @@ impl Turn {
     /// Answers a call at once that asks for no more than what the turn carries. Whoever wants the
     /// thread to look around has interrupted its processor, and that comes first in user mode.
     fn answer(&mut self) -> bool {
+        if self.watched {
+            return false;
+        }
         let value = match self.registers.rax {
             CALL_GETPID => self.pid,
             CALL_GETTID => self.tid,
@@ -82,12 +87,14 @@ impl System {
             if self.bodies.get(&pid).is_some_and(|body| body.arriving) {
                 self.about_to_run(pid);
             }
+            let watched = self.is_watched(tid);
             return Some(Turn {
                 pid,
                 tid,
                 registers,
                 space,
                 table,
+                watched,
             });
         }
         None
@@ -127,7 +134,7 @@ impl System {
         let tid = turn.tid;
         self.charge(cpu, tid, ran_ns);
         self.processors[cpu].left = (tid, now);
-        if exit == Exit::Syscall && self.express(turn) {
+        if exit == Exit::Syscall && !self.is_watched(tid) && self.express(turn) {
             return After::Unchanged;
         }
         self.processors[cpu].running = None;
@@ -217,8 +224,12 @@ impl System {
         if core::mem::take(&mut thread.rewound_at) != begun {
             thread.restart = Restart::default();
         }
+        if self.is_watched(tid) && !self.permits(tid, &args) {
+            self.settle();
+            return After::Over;
+        }
         let call = Pending { number, args };
-        thread.call = Some(call);
+        self.thread(tid).call = Some(call);
         if !self.is_undisturbed(pid, tid) {
             self.advance(tid);
             self.settle();
@@ -251,6 +262,7 @@ impl System {
             ready && there && self.is_undisturbed(pid, tid) && self.keeps_processor(cpu, tid);
         if stays {
             turn.registers = self.give_processor(cpu, tid);
+            turn.watched = self.is_watched(tid);
         }
         stays
     }

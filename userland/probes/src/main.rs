@@ -21,6 +21,7 @@ mod owners;
 mod pipes;
 mod processes;
 mod ptys;
+mod rights;
 mod segments;
 mod shared;
 mod signals;
@@ -63,12 +64,14 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 94] = [
+const PROBES: [(&str, Probe); 97] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
     ("big-io", files::big_io),
     ("brk", memory::brk),
+    ("call-filters", rights::filters),
+    ("capabilities", rights::capabilities),
     ("clock", time::clock),
     ("close-on-exec", exec::close_on_exec),
     ("copy-on-write", memory::copy_on_write),
@@ -132,6 +135,7 @@ const PROBES: [(&str, Probe); 94] = [
     ("shared-file", shared::file),
     ("shared-memory", shared::memory),
     ("signal-masks", signals::masks),
+    ("signal-message", rights::message),
     ("signal-states", signals::states),
     ("signalfd", events::signalfd),
     ("sleep", time::sleep),

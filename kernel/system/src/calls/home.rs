@@ -85,10 +85,15 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// A child with a copy of everything at home; it belongs to the caller's node.
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [as_file, clears, sibling, ..] = call.args;
+    let sibling = sibling != 0;
+    if sibling && call.pid == INIT {
+        // It would be nobody's child.
+        return Err(Errno::EINVAL.into());
+    }
     if call.system.homes.len() >= call.system.processes_max() || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
-    let [as_file, clears, ..] = call.args;
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let first = call.thread().of_child();
@@ -97,7 +102,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let record = HomeRecord::new(Pid(child), gate.owner(), gate.owner_boot());
     let home = Home {
         pid: child,
-        parent: parent.pid,
+        parent: if sibling { parent.parent } else { parent.pid },
         group: parent.group,
         session: parent.session,
         detached: parent.detached,
@@ -116,6 +121,8 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         limits_ordered: false,
         nice: parent.nice,
         oom_score_adj: parent.oom_score_adj,
+        login: parent.login,
+        auxiliary: parent.auxiliary.clone(),
         environment: parent.environment.clone(),
         groups: parent.groups.clone(),
         threads: BTreeMap::from([(child, first)]),
@@ -272,6 +279,8 @@ impl Home {
             limits_ordered: false,
             nice: 0,
             oom_score_adj: 0,
+            login: u32::MAX,
+            auxiliary: Vec::new(),
             environment: Vec::new(),
             groups: Vec::new(),
             timers: crate::timers::ProcessTimers::default(),

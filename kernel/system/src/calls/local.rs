@@ -18,8 +18,6 @@ use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
 
-/// The name of every node as a process sees it: a program must not notice that it moved.
-pub const HOST_NAME: &str = "dunlin";
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// A number that is not in the table.
@@ -64,25 +62,6 @@ pub fn getgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// getegid(2).
 pub fn getegid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(u64::from(call.body().ids.egid))
-}
-
-/// uname(2): the same on every node.
-pub fn uname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    const FIELD: usize = 65;
-    let fields = [
-        "Linux",
-        HOST_NAME,
-        "6.1.0-dunlin",
-        "#1 Dunlin",
-        "x86_64",
-        "(none)",
-    ];
-    let mut bytes = alloc::vec![0; FIELD * fields.len()];
-    for (index, field) in fields.iter().enumerate() {
-        bytes[index * FIELD..][..field.len()].copy_from_slice(field.as_bytes());
-    }
-    call.write(call.args[0], &bytes)?;
-    Ok(0)
 }
 
 /// arch_prctl(2).

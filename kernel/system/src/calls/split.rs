@@ -193,6 +193,14 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             call.thread().name = padded_name(&name);
             Ok(0)
         }
-        _ => options::option(call),
+        _ => match crate::seccomp::option(call) {
+            Some(done) => done,
+            None => options::option(call),
+        },
     }
+}
+
+/// seccomp(2).
+pub fn seccomp(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    crate::seccomp::seccomp(call)
 }

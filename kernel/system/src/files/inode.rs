@@ -652,6 +652,16 @@ impl Inode {
     }
 }
 
+impl Inode {
+    /// The process that a directory of /proc tells of.
+    pub(super) fn process(&self) -> Option<u32> {
+        match self.node {
+            Node::Proc(node) => node.pid(),
+            _ => None,
+        }
+    }
+}
+
 /// One user of an inode who excludes users of the other kind; see `ETXTBSY` in open(2) and execve(2).
 struct Use {
     inode: InodeRef,

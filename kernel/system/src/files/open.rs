@@ -306,6 +306,11 @@ impl OpenFile {
 
     /// The path it was opened by, `pipe:[N]`, or a path with ` (deleted)` behind it.
     pub fn describe(&self) -> Vec<u8> {
+        if let Node::Proc(node) = self.inode.node()
+            && let Some(title) = node.title()
+        {
+            return title;
+        }
         let Some((parent, name)) = &self.place else {
             return match self.inode.node() {
                 _ if !self.title.is_empty() => self.title.clone(),

@@ -117,6 +117,7 @@ fn notice(file: &OpenFile, fd: u32, (code, band): (i32, i16)) -> Option<FileNoti
             signal: signal.into(),
             code,
             words: [band as u16 as u64, fd.into()],
+            ..SignalInfo::default()
         },
     };
     Some(FileNotice { owner, info })

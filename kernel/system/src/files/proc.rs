@@ -78,6 +78,7 @@ pub enum ProcessFile {
     OomScore,
     OomScoreAdj,
     Loginuid,
+    Auxv,
     /// The file `fdinfo/N`; asked for only when it belongs to another process than the caller.
     Fdinfo(u32),
     /// The link `fd/N`; asked for only when it belongs to another process than the caller.
@@ -210,6 +211,12 @@ pub(super) enum ProcNode {
     Descriptors(u32),
     Descriptor(u32, u32),
     Infos(u32),
+    /// `ns`.
+    Namespaces(u32),
+    /// `ns/NAME`: process, and which of [`NAMESPACES`].
+    Namespace(u32, usize),
+    /// What such a link leads to.
+    NamespaceFile(usize),
     Tasks(u32),
     /// A thread: process and thread. What the process shows, without its threads.
     Task(u32, u32),
@@ -222,6 +229,21 @@ pub(super) enum ProcNode {
     ThreadSelf,
     Entry(ProcEntry),
 }
+
+/// What is in `ns`: the name, what its link says, and the number that Linux has for the first one of the kind.
+/// There is one of each.
+const NAMESPACES: [(&str, &str, u64); 10] = [
+    ("cgroup", "cgroup", 0xefff_fffb),
+    ("ipc", "ipc", 0xefff_ffff),
+    ("mnt", "mnt", 0xf000_0000),
+    ("net", "net", 0xf000_0078),
+    ("pid", "pid", 0xefff_fffc),
+    ("pid_for_children", "pid", 0xefff_fffc),
+    ("time", "time", 0xefff_fffa),
+    ("time_for_children", "time", 0xefff_fffa),
+    ("user", "user", 0xefff_fffd),
+    ("uts", "uts", 0xefff_fffe),
+];
 
 /// What is in `sysvipc`.
 const SYSVIPC: [(&str, GlobalFile); 3] = [
@@ -331,7 +353,7 @@ fn settings(folder: &'static str) -> impl Iterator<Item = (&'static str, ProcNod
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
 }
 
-const PROCESS: [(&str, ProcessFile); 31] = [
+const PROCESS: [(&str, ProcessFile); 32] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -356,6 +378,7 @@ const PROCESS: [(&str, ProcessFile); 31] = [
     ("oom_score", ProcessFile::OomScore),
     ("oom_score_adj", ProcessFile::OomScoreAdj),
     ("loginuid", ProcessFile::Loginuid),
+    ("auxv", ProcessFile::Auxv),
     ("smaps", ProcessFile::Smaps),
     ("smaps_rollup", ProcessFile::SmapsRollup),
     ("io", ProcessFile::Io),
@@ -428,6 +451,7 @@ impl Viewer<'_> {
                 match name {
                     b"fd" => return Some(ProcNode::Descriptors(pid)),
                     b"fdinfo" => return Some(ProcNode::Infos(pid)),
+                    b"ns" => return Some(ProcNode::Namespaces(pid)),
                     b"task" => return Some(ProcNode::Tasks(pid)),
                     _ => {}
                 }
@@ -443,6 +467,10 @@ impl Viewer<'_> {
                 let file = ProcEntry::Process(pid, ProcessFile::Fdinfo(fd));
                 self.has_descriptor(pid, fd)
                     .then_some(ProcNode::Entry(file))
+            }
+            ProcNode::Namespaces(pid) => {
+                let at = NAMESPACES.iter().position(|row| row.0.as_bytes() == name)?;
+                Some(ProcNode::Namespace(pid, at))
             }
             ProcNode::Tasks(pid) => {
                 let tid = number(name)?;
@@ -513,7 +541,8 @@ impl Viewer<'_> {
                 if node == ProcNode::Process(pid) {
                     add(5, b"task", ProcNode::Tasks(pid));
                 }
-                for (cookie, (name, file)) in (6..).zip(PROCESS) {
+                add(6, b"ns", ProcNode::Namespaces(pid));
+                for (cookie, (name, file)) in (7..).zip(PROCESS) {
                     let child = ProcNode::Entry(ProcEntry::Process(pid, file));
                     add(cookie, name.as_bytes(), child);
                 }
@@ -526,6 +555,11 @@ impl Viewer<'_> {
                         name.as_bytes(),
                         ProcNode::Descriptor(pid, fd),
                     );
+                }
+            }
+            ProcNode::Namespaces(pid) => {
+                for (at, (name, ..)) in NAMESPACES.iter().enumerate() {
+                    add(3 + at as u64, name.as_bytes(), ProcNode::Namespace(pid, at));
                 }
             }
             ProcNode::Infos(pid) => {
@@ -598,6 +632,7 @@ impl Viewer<'_> {
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Root)) if pid == self.pid => {
                 self.state.root.path()
             }
+            ProcNode::Namespace(..) => Ok(node.title().unwrap_or_default()),
             ProcNode::Descriptor(pid, fd) if pid == self.pid => self.state.describe(fd),
             ProcNode::Descriptor(pid, fd) => {
                 self.view.link(ProcEntry::Process(pid, ProcessFile::Fd(fd)))
@@ -615,12 +650,28 @@ impl ProcNode {
             ProcNode::Process(pid)
             | ProcNode::Descriptors(pid)
             | ProcNode::Infos(pid)
+            | ProcNode::Namespaces(pid)
+            | ProcNode::Namespace(pid, _)
             | ProcNode::Tasks(pid)
             | ProcNode::Task(pid, _)
             | ProcNode::Descriptor(pid, _)
             | ProcNode::Entry(ProcEntry::Process(pid, _) | ProcEntry::Thread(pid, ..)) => Some(pid),
             _ => None,
         }
+    }
+
+    /// Which of [`NAMESPACES`] it leads to or is.
+    pub(super) fn namespace(self) -> Option<usize> {
+        match self {
+            ProcNode::Namespace(_, at) | ProcNode::NamespaceFile(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The name of a namespace, which is shown in the place of a path.
+    pub(super) fn title(self) -> Option<Vec<u8>> {
+        let (_, kind, number) = NAMESPACES.get(self.namespace()?)?;
+        Some(format!("{kind}:[{number}]").into_bytes())
     }
 
     fn is_link(self) -> bool {
@@ -630,6 +681,7 @@ impl ProcNode {
             ProcNode::SelfLink
                 | ProcNode::ThreadSelf
                 | ProcNode::Descriptor(..)
+                | ProcNode::Namespace(..)
                 | ProcNode::Entry(ProcEntry::Process(_, Exe | Cwd | Root))
         )
     }
@@ -637,16 +689,19 @@ impl ProcNode {
     /// Type and permission bits.
     pub(super) fn mode(self) -> u32 {
         use ClusterFile::{Control, Observer, Ping, Policy};
-        use ProcessFile::{CantMove, Comm, Environ, Goto, OomScoreAdj};
+        use ProcessFile::{Auxv, CantMove, Comm, Environ, Goto, Loginuid, OomScoreAdj};
         match self {
             node if node.is_link() => S_IFLNK | 0o777,
-            ProcNode::Entry(ProcEntry::Process(_, Goto | CantMove | OomScoreAdj | Comm))
+            ProcNode::Entry(ProcEntry::Process(
+                _,
+                Goto | CantMove | OomScoreAdj | Loginuid | Comm,
+            ))
             | ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {
                 S_IFREG | 0o644
             }
-            ProcNode::Entry(ProcEntry::Process(_, Environ)) => S_IFREG | 0o400,
-            ProcNode::Entry(_) => S_IFREG | 0o444,
+            ProcNode::Entry(ProcEntry::Process(_, Environ | Auxv)) => S_IFREG | 0o400,
+            ProcNode::Entry(_) | ProcNode::NamespaceFile(_) => S_IFREG | 0o444,
             ProcNode::Descriptors(_) | ProcNode::Infos(_) => S_IFDIR | 0o500,
             _ => S_IFDIR | 0o555,
         }
@@ -679,6 +734,9 @@ impl ProcNode {
             ProcNode::Descriptors(pid) => of(pid, 2),
             ProcNode::Infos(pid) => of(pid, 3),
             ProcNode::Tasks(pid) => of(pid, 4),
+            ProcNode::Namespaces(pid) => of(pid, 6),
+            ProcNode::Namespace(pid, at) => of(pid, 0x800 + at as u64),
+            ProcNode::NamespaceFile(at) => NAMESPACES[at].2,
             // Threads have their numbers from where processes have theirs.
             ProcNode::Task(_, tid) => of(tid, 5),
             ProcNode::Entry(ProcEntry::Thread(_, tid, file)) => of(tid, 8 + file as u64),
@@ -714,14 +772,17 @@ impl ProcNode {
             | ProcNode::Process(_)
             | ProcNode::Cluster
             | ProcNode::Sysvipc
+            | ProcNode::NamespaceFile(_)
             | ProcNode::Entry(ProcEntry::Global(_)) => Some(ProcNode::Root),
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(_))) => {
                 Some(ProcNode::Infos(pid))
             }
             ProcNode::Descriptors(pid)
             | ProcNode::Infos(pid)
+            | ProcNode::Namespaces(pid)
             | ProcNode::Tasks(pid)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(ProcNode::Process(pid)),
+            ProcNode::Namespace(pid, _) => Some(ProcNode::Namespaces(pid)),
             ProcNode::Task(pid, _) => Some(ProcNode::Tasks(pid)),
             ProcNode::Entry(ProcEntry::Thread(pid, tid, _)) => Some(ProcNode::Task(pid, tid)),
             ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
@@ -736,6 +797,7 @@ impl ProcNode {
             ProcNode::Descriptors(pid) => format!("/{pid}/fd").into_bytes(),
             ProcNode::Infos(pid) => format!("/{pid}/fdinfo").into_bytes(),
             ProcNode::Tasks(pid) => format!("/{pid}/task").into_bytes(),
+            ProcNode::Namespaces(pid) => format!("/{pid}/ns").into_bytes(),
             ProcNode::Task(pid, tid) => format!("/{pid}/task/{tid}").into_bytes(),
             ProcNode::Folder("") => b"/sys".to_vec(),
             ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),

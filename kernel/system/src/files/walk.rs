@@ -287,6 +287,7 @@ impl Walker<'_> {
                     _ => self.viewer.view.file(ProcEntry::Process(pid, file)),
                 }
             }
+            ProcNode::Namespace(..) => Some(self.proc(ProcNode::NamespaceFile(node.namespace()?))),
             ProcNode::Entry(entry) => self.viewer.view.file(entry),
             _ => None,
         }
@@ -309,6 +310,7 @@ fn is_magic(link: &Inode) -> bool {
         link.node(),
         Node::Proc(
             ProcNode::Descriptor(..)
+                | ProcNode::Namespace(..)
                 | ProcNode::Entry(ProcEntry::Process(_, Exe | Cwd | Root | Fd(_)))
         )
     )

@@ -85,6 +85,8 @@ pub struct Loaded {
     pub entry: u64,
     /// The stack pointer there; 16-byte aligned.
     pub stack_pointer: u64,
+    /// The auxiliary vector on that stack (`/proc/PID/auxv`).
+    pub auxiliary: Vec<u8>,
 }
 
 /// Makes the memory of a program, and of the interpreter that is to load it if it wants one.
@@ -158,6 +160,7 @@ pub fn load_program(
         space,
         entry: loader.map_or(entry, |(_, entry)| entry),
         stack_pointer: initial.pointer,
+        auxiliary: initial.auxiliary,
     })
 }
 

@@ -50,6 +50,8 @@ pub(super) struct InitialStack {
     /// The stack pointer, and the address of the first byte; 16-byte aligned.
     pub(super) pointer: u64,
     pub(super) bytes: Vec<u8>,
+    /// The auxiliary vector in it.
+    pub(super) auxiliary: Vec<u8>,
     pub(super) arguments_start: u64,
     pub(super) arguments_end: u64,
     pub(super) environment_end: u64,
@@ -144,7 +146,8 @@ pub(super) fn build(
         (AT_MINSIGSTKSZ, start.minimum_signal_stack),
         (AT_NULL, 0),
     ];
-    words.extend(auxiliary.iter().flat_map(|&(key, value)| [key, value]));
+    let auxiliary = auxiliary.iter().flat_map(|&(key, value)| [key, value]);
+    words.extend(auxiliary.clone());
 
     let pointer = (random_at - words.len() as u64 * 8) & !15;
     let mut bytes = Vec::with_capacity((top - pointer) as usize);
@@ -162,6 +165,7 @@ pub(super) fn build(
     Ok(InitialStack {
         pointer,
         bytes,
+        auxiliary: auxiliary.flat_map(u64::to_le_bytes).collect(),
         arguments_start: strings_at,
         arguments_end: strings_at + arguments_bytes,
         environment_end: strings_at + environment_bytes,

@@ -109,7 +109,11 @@ pub(super) fn sizes(home: &Home, maps: &str) -> Vec<u8> {
                 flags.push_str(flag);
             }
         }
-        flags.push_str(" mr mw me\n");
+        flags.push_str(" mr mw me");
+        if counts(line)[2] != 0 {
+            flags.push_str(" lo");
+        }
+        flags.push('\n');
         text.extend_from_slice(flags.as_bytes());
     }
     text

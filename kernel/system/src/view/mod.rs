@@ -10,6 +10,7 @@ mod node;
 mod process;
 mod sys;
 
+use crate::credentials::AUDIT_CONTROL;
 use crate::files::{ClusterFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
 use crate::system::System;
 use crate::thread::Run;
@@ -101,7 +102,9 @@ impl ProcView for System {
     }
 
     fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop> {
-        let text = core::str::from_utf8(bytes)
+        // As a string of C: who writes more than the text ends it by NUL.
+        let string = bytes.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        let text = core::str::from_utf8(string)
             .map_err(|_| Errno::EINVAL)?
             .trim();
         match entry {
@@ -115,6 +118,18 @@ impl ProcView for System {
                 }
                 let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
                 home.oom_score_adj = value;
+            }
+            ProcEntry::Process(pid, ProcessFile::Loginuid) => {
+                // Only of oneself (proc_loginuid_write in Linux).
+                if self.process_at_home(writer) != pid {
+                    return Err(Errno::EPERM.into());
+                }
+                let user: u32 = text.parse().map_err(|_| Errno::EINVAL)?;
+                let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+                if home.login != u32::MAX && !home.ids.has(AUDIT_CONTROL) {
+                    return Err(Errno::EPERM.into());
+                }
+                home.login = user;
             }
             ProcEntry::Process(pid, ProcessFile::Comm) => {
                 self.name_thread((pid, pid), bytes, writer)?

@@ -3,7 +3,7 @@
 //! Law: a text is made whole when it is read from its start. Formats are those of proc(5).
 
 use super::{NS_PER_S, TICK_NS};
-use crate::calls::local::HOST_NAME;
+use crate::calls::home::HOST_NAME;
 use crate::files::GlobalFile;
 use crate::system::System;
 use alloc::format;

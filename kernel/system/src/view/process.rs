@@ -48,7 +48,9 @@ impl System {
             ProcessFile::Wchan => b"0".to_vec(),
             ProcessFile::OomScore => b"0\n".to_vec(),
             ProcessFile::OomScoreAdj => format!("{}\n", home.oom_score_adj).into_bytes(),
-            ProcessFile::Loginuid | ProcessFile::Sessionid => b"4294967295".to_vec(),
+            ProcessFile::Loginuid => format!("{}", home.login).into_bytes(),
+            ProcessFile::Auxv => home.auxiliary.clone(),
+            ProcessFile::Sessionid => b"4294967295".to_vec(),
             ProcessFile::Personality => {
                 format!("{:08x}\n", home.options.personality()).into_bytes()
             }
@@ -358,7 +360,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     let _ = write!(
         text,
         "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\n\
-         CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t0\nSeccomp:\t0\n\
+         CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t0\n\
          Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),
         home.limits[11].0,
@@ -370,6 +372,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         ids.effective,
         home.options.bounding(),
         ids.ambient,
+        u8::from(home.options.gains_nothing()),
         processors,
         list(processors),
     );

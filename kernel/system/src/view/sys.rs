@@ -2,7 +2,7 @@
 //!
 //! Law: a value is the one this kernel keeps to, or the one Linux has where nothing here depends on it.
 
-use crate::calls::local::HOST_NAME;
+use crate::calls::home::HOST_NAME;
 use crate::files::{MAX_DESCRIPTORS, PIPE_CAPACITY_MAX};
 use crate::system::System;
 use alloc::format;
@@ -22,12 +22,16 @@ fn uuid(high: u64, low: u64) -> String {
     )
 }
 
+fn named(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned() + "\n"
+}
+
 impl System {
     /// The contents of a file below /proc/sys.
     pub(super) fn setting(&self, name: &str) -> String {
         match name {
-            "kernel/hostname" => format!("{HOST_NAME}\n"),
-            "kernel/domainname" => "(none)\n".into(),
+            "kernel/hostname" => named(&self.names.host),
+            "kernel/domainname" => named(&self.names.domain),
             "kernel/ostype" => "Linux\n".into(),
             "kernel/osrelease" => format!("6.1.0-{HOST_NAME}\n"),
             "kernel/version" => "#1 Dunlin\n".into(),

@@ -81,11 +81,13 @@ pub fn exec_read(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// The new program is about to run: the handles of its file and of its interpreter's (the same
-/// without one), and whether it ignores SIGCHLD. Buffer 3 of the answer says who it is now; name, command line and environment in buffers 0, 1 and 2.
+/// without one), and whether it ignores SIGCHLD; name, command line, environment and auxiliary vector in
+/// buffers 0 to 3. Buffer 3 of the answer says who it is now.
 pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [handle, interpreter, disowns, ..] = call.args;
     let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
-    let environment = call.input(2).to_vec();
+    let (environment, mut auxiliary) = (call.input(2).to_vec(), call.input(3).to_vec());
+    auxiliary.truncate(PROC_BYTES);
     let home = call.home();
     let inode = home.mapped.get(handle).ok_or(Errno::EIO)?;
     // Somebody may have opened it for writing since.
@@ -105,6 +107,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.command_line.truncate(PROC_BYTES);
     home.environment = environment;
     home.environment.truncate(PROC_BYTES);
+    home.auxiliary = auxiliary;
     home.program = core::mem::take(&mut home.opening);
     home.executed = true;
     call.become_only_thread();

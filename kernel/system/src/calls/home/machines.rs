@@ -1,8 +1,8 @@
-//! What the home node tells of itself: sysinfo(2) and syslog(2).
+//! What the home node tells of itself: its name, sysinfo(2) and syslog(2).
 //!
 //! Law: it is the home node that is told of, wherever the process is.
 
-use crate::credentials::SYSLOG;
+use crate::credentials::{SYS_ADMIN, SYSLOG};
 use crate::dispatch::HomeCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -10,6 +10,72 @@ use alloc::vec::Vec;
 use machine::{FrameKind, JOURNAL_BYTES, PAGE_SIZE};
 
 const NS_PER_S: u64 = 1_000_000_000;
+
+/// The name that every node begins with.
+pub const HOST_NAME: &str = "dunlin";
+/// The longest name of a node, and of its domain (`__NEW_UTS_LEN`).
+const NAME_MAX: u64 = 64;
+
+/// What a node is called.
+pub(crate) struct Names {
+    pub(crate) host: Vec<u8>,
+    pub(crate) domain: Vec<u8>,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names {
+            host: HOST_NAME.into(),
+            domain: "(none)".into(),
+        }
+    }
+}
+
+/// uname(2): of the home node, so that a program does not notice that it moved.
+pub fn uname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    const FIELD: usize = 65;
+    let Names { host, domain } = &call.system.names;
+    let fields: [&[u8]; 6] = [
+        b"Linux",
+        host,
+        b"6.1.0-dunlin",
+        b"#1 Dunlin",
+        b"x86_64",
+        domain,
+    ];
+    let mut bytes = alloc::vec![0; FIELD * fields.len()];
+    for (place, field) in bytes.chunks_mut(FIELD).zip(fields) {
+        place[..field.len()].copy_from_slice(field);
+    }
+    call.outputs.set(0, bytes);
+    Ok(0)
+}
+
+/// The name in argument 0, for those who may give one.
+fn given_name(call: &mut HomeCall<'_>) -> Result<Vec<u8>, Stop> {
+    if !call.home().ids.has(SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    if call.args[1] > NAME_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    call.check_input(0)?;
+    // What is behind a NUL nobody would see.
+    let name = call.input(0).split(|byte| *byte == 0).next();
+    Ok(name.unwrap_or(&[]).to_vec())
+}
+
+/// sethostname(2): of the home node.
+pub fn sethostname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    call.system.names.host = given_name(call)?;
+    Ok(0)
+}
+
+/// setdomainname(2): see [`sethostname`].
+pub fn setdomainname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    call.system.names.domain = given_name(call)?;
+    Ok(0)
+}
 
 /// sysinfo(2): of the home node.
 pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {

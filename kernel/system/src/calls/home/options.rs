@@ -70,7 +70,7 @@ impl Options {
     }
 
     /// Whether execve(2) makes nobody another.
-    pub(super) fn gains_nothing(&self) -> bool {
+    pub(crate) fn gains_nothing(&self) -> bool {
         self.no_new_privileges
     }
 
@@ -139,8 +139,6 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // PR_GET_TIMING, PR_SET_TIMING: statistical, as in Linux.
         13 => return Ok(0),
         14 if value == 0 => {}
-        // PR_GET_SECCOMP: there are no filters.
-        21 => return Ok(0),
         // PR_CAPBSET_READ, PR_CAPBSET_DROP
         23 | 24 if value > credentials::LAST => return Err(Errno::EINVAL.into()),
         23 => return Ok(options.bounding >> value & 1),

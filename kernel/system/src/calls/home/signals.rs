@@ -5,7 +5,7 @@
 use crate::credentials::KILL;
 use crate::dispatch::HomeCall;
 use crate::home::{Home, INIT};
-use crate::signals::{QUEUE_MAX, QUEUED, SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
+use crate::signals::{INFO_BYTES, QUEUE_MAX, QUEUED, SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
 use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
@@ -82,6 +82,7 @@ pub(super) fn info_of(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result
         signal: signal as u32,
         code,
         words: [sender, 0],
+        ..SignalInfo::default()
     })
 }
 
@@ -146,9 +147,16 @@ pub(super) fn user_info(
     let Some(given) = call.input(argument).first_chunk::<128>() else {
         return Err(Errno::EFAULT.into());
     };
-    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| given[at + byte]));
-    info.code = word(8) as i32;
-    info.words = [word(16), word(24)];
+    let mut kept = [0; INFO_BYTES];
+    kept.copy_from_slice(&given[..INFO_BYTES]);
+    // Which signal it is the call says, not the record.
+    kept[..4].copy_from_slice(&1_u32.to_le_bytes());
+    if let Some(told) = SignalInfo::from_bytes(&kept) {
+        info = SignalInfo {
+            signal: info.signal,
+            ..told
+        };
+    }
     // What only the kernel and kill(2) say cannot be said to others.
     if (info.code >= 0 || info.code == SI_TKILL) && target != call.pid {
         return Err(Errno::EPERM.into());

@@ -118,7 +118,7 @@ impl System {
             SignalInfo {
                 signal: signal::SIGALRM,
                 code: SI_KERNEL,
-                words: [0; 2],
+                ..SignalInfo::default()
             },
         );
     }

@@ -190,6 +190,7 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
                 u64::from(change.pid) | u64::from(change.user) << 32,
                 u64::from(change.status),
             ],
+            ..SignalInfo::default()
         }
         .to_user()
     });

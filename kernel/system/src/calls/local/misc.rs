@@ -3,7 +3,6 @@
 //! Law: what a node has only one of (processors, schedulers, personalities) is said to be so, and what
 //! Linux would refuse is refused with the same error.
 
-use crate::credentials::SYS_ADMIN;
 use crate::dispatch::LocalCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -28,20 +27,6 @@ pub fn getresuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn getresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let ids = call.body().ids;
     put_ids(call, [ids.gid, ids.egid, ids.sgid])
-}
-
-/// sethostname(2): the name belongs to the cluster.
-pub fn sethostname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let length = call.args[1] as i32;
-    if call.body().ids.has(SYS_ADMIN) && !(0..=64).contains(&length) {
-        return Err(Errno::EINVAL.into());
-    }
-    Err(Errno::EPERM.into())
-}
-
-/// setdomainname(2): see [`sethostname`].
-pub fn setdomainname(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    sethostname(call)
 }
 
 /// settimeofday(2): as clock_settime(2), refused.

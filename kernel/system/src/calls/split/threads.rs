@@ -18,6 +18,8 @@ const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VFORK: u64 = 0x4000;
+/// The child is one of the caller's parent.
+const CLONE_PARENT: u64 = 0x8000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SYSVSEM: u64 = 0x4_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
@@ -32,6 +34,7 @@ const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const SHARED: u64 = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND;
 /// Flags with a meaning for every kind of child, or with none here.
 const CLONE_KNOWN: u64 = 0xff
+    | CLONE_PARENT
     | CLONE_SETTLS
     | CLONE_PARENT_SETTID
     | CLONE_CHILD_CLEARTID
@@ -190,8 +193,9 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
     }
     let has_pidfd = wanted.flags & CLONE_PIDFD != 0;
     let clears = wanted.flags & CLONE_CLEAR_SIGHAND != 0;
-    let args = [has_pidfd, clears].map(u64::from);
-    let told = call.ask_home(CALL_FORK, [args[0], args[1], 0, 0, 0, 0])?;
+    let sibling = wanted.flags & CLONE_PARENT != 0;
+    let args = [has_pidfd, clears, sibling].map(u64::from);
+    let told = call.ask_home(CALL_FORK, [args[0], args[1], args[2], 0, 0, 0])?;
     let (child, pidfd) = (told as u32, (told >> 32) as u32);
     if !call.system.may_be_child(pid, child) {
         return Err(Errno::EAGAIN.into());

@@ -181,6 +181,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             let to = from.saturating_add(count).min(cursor.snapshot.len());
             Ok(cursor.snapshot[from..to].to_vec())
         }
+        Node::Proc(ProcNode::NamespaceFile(_)) => Err(Errno::EINVAL.into()),
         Node::Proc(_) | Node::Directory(_) => Err(Errno::EISDIR.into()),
         Node::Link(_) | Node::Special(_) => Err(Errno::EBADF.into()),
     }
@@ -248,6 +249,7 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
             let written = call.view.write(*entry, call.tid, bytes)?;
             Ok(written.min(bytes.len()))
         }
+        Node::Proc(ProcNode::NamespaceFile(_)) => Err(Errno::EINVAL.into()),
         Node::Proc(_) | Node::Directory(_) => Err(Errno::EISDIR.into()),
         Node::Link(_) | Node::Special(_) => Err(Errno::EBADF.into()),
     }

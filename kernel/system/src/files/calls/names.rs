@@ -361,6 +361,10 @@ fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
 
 /// `getcwd(buf, size)`: the path with its NUL; returns its length with the NUL, as the kernel does.
 pub fn getcwd(call: &mut FileCall) -> CallResult {
+    let process = call.state.cwd.process();
+    if process.is_some_and(|pid| !call.view.exists(pid)) {
+        return Err(Errno::ENOENT.into());
+    }
     let mut path = call.state.directory_from_root()?;
     path.push(0);
     if path.len() as u64 > call.args[1] {

@@ -218,6 +218,7 @@ impl Queue {
                 signal: told.signal,
                 code: SI_MESGQ,
                 words: [sender, told.value],
+                ..SignalInfo::default()
             };
             (told.pid, info)
         }))

@@ -75,6 +75,7 @@ fn record(info: SignalInfo) -> [u8; RECORD] {
     let [first, second] = info.words;
     let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
     put(0, &info.signal.to_le_bytes());
+    put(4, &info.rest.errno.to_le_bytes());
     put(8, &info.code.to_le_bytes());
     let (low, high) = ((first as u32).to_le_bytes(), (first >> 32) as u32);
     let value = second as u32;
@@ -112,6 +113,7 @@ mod tests {
             signal: 34,
             code: -1,
             words: [7 | 8 << 32, 0x1_0000_0009],
+            ..SignalInfo::default()
         };
         let bytes = record(info);
         let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|byte| bytes[at + byte]));

@@ -328,6 +328,7 @@ fn signals_are_read_as_records_and_taken() {
             signal,
             code: 0,
             words: [5, 0],
+            ..SignalInfo::default()
         });
     }
     queue.wake();

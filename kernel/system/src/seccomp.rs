@@ -1,0 +1,597 @@
+//! seccomp(2): which system calls a thread may still make.
+//!
+//! Law: filters are checked whole when they are given, and run without loops: a program of classic BPF jumps
+//! forward only. They belong to the thread, go to its children, stay over execve and travel in the descriptor; none is
+//! ever taken off. What several filters say together is the strictest of it.
+
+use crate::credentials::SYS_ADMIN;
+use crate::dispatch::{CALL_OPTION, LocalCall};
+use crate::signals::{InfoRest, SignalInfo};
+use crate::system::System;
+use crate::thread::{Due, Pending};
+use crate::wait::Stop;
+use abi::{Errno, signal};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Instructions of one filter at most (`BPF_MAXINSNS`), and of all filters of a thread together.
+const INSTRUCTIONS_MAX: usize = 4096;
+const ALL_MAX: usize = 32_768;
+/// How much each filter counts besides its instructions.
+const OVERHEAD: usize = 4;
+/// `AUDIT_ARCH_X86_64`.
+const ARCH: u32 = 0xc000_003e;
+/// `struct seccomp_data`: number, architecture, instruction, six arguments; words of 32 bits.
+const DATA_WORDS: usize = 16;
+
+/// What a thread may call.
+#[derive(Clone, Default, Debug)]
+pub enum Seccomp {
+    /// Everything.
+    #[default]
+    Free,
+    /// read, write, exit and rt_sigreturn.
+    Strict,
+    /// What all filters let through.
+    Filtered(Arc<Filter>),
+}
+
+/// A filter, and those that the thread had before.
+#[derive(Debug)]
+pub struct Filter {
+    program: Vec<Instruction>,
+    /// The one before it.
+    below: Option<Arc<Filter>>,
+    /// What it and all before it count.
+    weight: usize,
+}
+
+/// `struct sock_filter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Instruction {
+    code: u16,
+    then: u8,
+    or: u8,
+    k: u32,
+}
+
+impl Instruction {
+    fn from_word(word: u64) -> Instruction {
+        Instruction {
+            code: word as u16,
+            then: (word >> 16) as u8,
+            or: (word >> 24) as u8,
+            k: (word >> 32) as u32,
+        }
+    }
+
+    fn to_word(self) -> u64 {
+        let jumps = u64::from(self.then) << 16 | u64::from(self.or) << 24;
+        u64::from(self.code) | jumps | u64::from(self.k) << 32
+    }
+
+    /// Whether it may stand where `rest` instructions follow (`seccomp_check_filter` of Linux).
+    fn is_sound(self, rest: usize) -> bool {
+        let (k, jumps) = (self.k as usize, [self.then, self.or]);
+        match self.code {
+            LOAD_DATA => k < DATA_WORDS * 4 && k.is_multiple_of(4),
+            0x80 | 0x81 | 0x00 | 0x01 | 0x07 | 0x87 | RETURN | RETURN_A => true,
+            0x60 | 0x61 | 0x02 | 0x03 => k < MEMORY_WORDS,
+            0x34 => k != 0,
+            0x64 | 0x74 => k < 32,
+            0x04 | 0x0c | 0x14 | 0x1c | 0x24 | 0x2c | 0x3c | 0x44 | 0x4c | 0x54 | 0x5c | 0x6c
+            | 0x7c | 0x84 | 0xa4 | 0xac => true,
+            JUMP => k < rest,
+            0x15 | 0x1d | 0x25 | 0x2d | 0x35 | 0x3d | 0x45 | 0x4d => {
+                jumps.iter().all(|jump| usize::from(*jump) < rest)
+            }
+            _ => false,
+        }
+    }
+}
+
+const LOAD_DATA: u16 = 0x20;
+const JUMP: u16 = 0x05;
+const RETURN: u16 = 0x06;
+const RETURN_A: u16 = 0x16;
+/// Words of memory that a program has.
+const MEMORY_WORDS: usize = 16;
+
+/// What is to be done about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    /// It fails so.
+    Errno(u16),
+    /// SIGSYS, with this number.
+    Trap(u16),
+    KillThread,
+    KillProcess,
+}
+
+impl Verdict {
+    fn of(value: u32) -> Verdict {
+        let data = value as u16;
+        match value & 0xffff_0000 {
+            // SECCOMP_RET_ALLOW, SECCOMP_RET_LOG
+            0x7fff_0000 | 0x7ffc_0000 => Verdict::Allow,
+            0x0005_0000 => Verdict::Errno(data.min(4095)),
+            0x0003_0000 => Verdict::Trap(data),
+            // Nobody traces, and nobody is notified.
+            0x7ff0_0000 | 0x7fc0_0000 => Verdict::Errno(Errno::ENOSYS.0 as u16),
+            0x0000_0000 => Verdict::KillThread,
+            _ => Verdict::KillProcess,
+        }
+    }
+}
+
+impl Seccomp {
+    /// `PR_GET_SECCOMP`.
+    fn mode(&self) -> u64 {
+        match self {
+            Seccomp::Free => 0,
+            Seccomp::Strict => 1,
+            Seccomp::Filtered(_) => 2,
+        }
+    }
+
+    /// What is to be done about a call of this number, made at an address.
+    fn judge(&self, number: u64, at: u64, args: &[u64; 6]) -> Verdict {
+        match self {
+            Seccomp::Free => Verdict::Allow,
+            Seccomp::Strict if matches!(number, 0 | 1 | 15 | 60) => Verdict::Allow,
+            Seccomp::Strict => Verdict::KillProcess,
+            Seccomp::Filtered(filter) => {
+                let mut data = [0; DATA_WORDS];
+                (data[0], data[1]) = (number as u32, ARCH);
+                for (halves, word) in data[2..].chunks_mut(2).zip([at].iter().chain(args)) {
+                    (halves[0], halves[1]) = (*word as u32, (*word >> 32) as u32);
+                }
+                let values = filter.all().map(|filter| filter.run(&data));
+                // The lower the action, the stricter; of two alike the newest filter's counts.
+                let strictest = values.min_by_key(|value| (value & 0xffff_0000) as i32);
+                Verdict::of(strictest.unwrap_or(0))
+            }
+        }
+    }
+}
+
+impl Filter {
+    /// A filter on top of others.
+    ///
+    /// # Errors
+    /// EINVAL for a program that may not run, ENOMEM for too much of it.
+    fn new(words: impl Iterator<Item = u64>, below: Option<Arc<Filter>>) -> Result<Filter, Errno> {
+        let program: Vec<Instruction> = words.map(Instruction::from_word).collect();
+        let length = program.len();
+        let sound = |(at, one): (usize, &Instruction)| one.is_sound(length - at - 1);
+        let ends = |last: &Instruction| matches!(last.code, RETURN | RETURN_A);
+        if length > INSTRUCTIONS_MAX
+            || !program.last().is_some_and(ends)
+            || !program.iter().enumerate().all(sound)
+        {
+            return Err(Errno::EINVAL);
+        }
+        let under = below.as_ref().map_or(0, |below| below.weight);
+        let weight = under + length + OVERHEAD;
+        if weight > ALL_MAX {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(Filter {
+            program,
+            below,
+            weight,
+        })
+    }
+
+    /// It and those before it.
+    fn all(&self) -> impl Iterator<Item = &Filter> {
+        core::iter::successors(Some(self), |filter| filter.below.as_deref())
+    }
+
+    fn run(&self, data: &[u32; DATA_WORDS]) -> u32 {
+        let (mut a, mut x, mut memory) = (0_u32, 0_u32, [0_u32; MEMORY_WORDS]);
+        let mut at = 0;
+        while let Some(&Instruction { code, then, or, k }) = self.program.get(at) {
+            at += 1;
+            // The second operand of arithmetic and of comparisons.
+            let operand = if code & 0x08 != 0 { x } else { k };
+            let word = k as usize % MEMORY_WORDS;
+            let holds = match code {
+                RETURN => return k,
+                RETURN_A => return a,
+                JUMP => {
+                    at += k as usize;
+                    continue;
+                }
+                0x15 | 0x1d => Some(a == operand),
+                0x25 | 0x2d => Some(a > operand),
+                0x35 | 0x3d => Some(a >= operand),
+                0x45 | 0x4d => Some(a & operand != 0),
+                _ => None,
+            };
+            if let Some(holds) = holds {
+                at += usize::from(if holds { then } else { or });
+                continue;
+            }
+            match code {
+                LOAD_DATA => a = data[k as usize / 4 % DATA_WORDS],
+                0x80 => a = DATA_WORDS as u32 * 4,
+                0x81 => x = DATA_WORDS as u32 * 4,
+                0x00 => a = k,
+                0x01 => x = k,
+                0x60 => a = memory[word],
+                0x61 => x = memory[word],
+                0x02 => memory[word] = a,
+                0x03 => memory[word] = x,
+                0x07 => x = a,
+                0x87 => a = x,
+                0x04 | 0x0c => a = a.wrapping_add(operand),
+                0x14 | 0x1c => a = a.wrapping_sub(operand),
+                0x24 | 0x2c => a = a.wrapping_mul(operand),
+                0x34 | 0x3c => match a.checked_div(operand) {
+                    Some(quotient) => a = quotient,
+                    None => return 0,
+                },
+                0x44 | 0x4c => a |= operand,
+                0x54 | 0x5c => a &= operand,
+                0x64 | 0x6c => a = a.wrapping_shl(operand),
+                0x74 | 0x7c => a = a.wrapping_shr(operand),
+                0x84 => a = a.wrapping_neg(),
+                _ => a ^= operand,
+            }
+        }
+        0
+    }
+}
+
+impl System {
+    /// Whether each call of a thread has to be looked at before it is made.
+    pub(crate) fn is_watched(&self, tid: u32) -> bool {
+        let thread = self.threads.get(&tid);
+        thread.is_some_and(|thread| thread.is_watched())
+    }
+
+    /// Whether a thread may make the call that it has come with; if not, what its filters say is done.
+    pub(crate) fn permits(&mut self, tid: u32, args: &[u64; 6]) -> bool {
+        const SYS_SECCOMP: i32 = 1;
+        const CALL_EXIT: u32 = 60;
+        let thread = self.thread(tid);
+        let (number, at) = (thread.registers.rax, thread.registers.rip);
+        let verdict = thread.seccomp.judge(number, at, args);
+        let pid = thread.pid;
+        let alone = self.tids(pid).len() == 1;
+        let thread = self.thread(tid);
+        match verdict {
+            Verdict::Allow => return true,
+            Verdict::Errno(errno) => {
+                thread.registers.rax = (-i64::from(errno)) as u64;
+            }
+            Verdict::Trap(data) => {
+                let info = SignalInfo {
+                    signal: signal::SIGSYS,
+                    code: SYS_SECCOMP,
+                    words: [at, number & 0xffff_ffff | u64::from(ARCH) << 32],
+                    rest: InfoRest {
+                        errno: data.into(),
+                        ..InfoRest::default()
+                    },
+                };
+                thread.signals.due = Some(Due { info, forced: true });
+            }
+            Verdict::KillThread if !alone => {
+                thread.call = Some(Pending {
+                    number: CALL_EXIT,
+                    args: [signal::SIGSYS.into(), 0, 0, 0, 0, 0],
+                });
+            }
+            Verdict::KillThread | Verdict::KillProcess => {
+                let signal = match thread.seccomp {
+                    Seccomp::Strict => signal::SIGKILL,
+                    _ => signal::SIGSYS,
+                };
+                self.end_by(tid, signal);
+            }
+        }
+        self.advance(tid);
+        false
+    }
+}
+
+// ---- on the way ----------------------------------------------------------------------------------------
+
+/// All filters of some threads, each behind those that it stands on, as words: the number of the one below plus
+/// one, the number of instructions, the instructions.
+#[derive(Default)]
+pub(crate) struct Packed {
+    known: Vec<Arc<Filter>>,
+    pub(crate) words: Vec<u64>,
+}
+
+impl Packed {
+    /// What stands for a thread's state.
+    pub(crate) fn add(&mut self, seccomp: &Seccomp) -> u32 {
+        match seccomp {
+            Seccomp::Free => 0,
+            Seccomp::Strict => 1,
+            Seccomp::Filtered(filter) => 2 + self.number(filter),
+        }
+    }
+
+    fn number(&mut self, filter: &Arc<Filter>) -> u32 {
+        let mut new = Vec::new();
+        let mut at = Some(filter);
+        while let Some(one) = at.filter(|one| self.find(one).is_none()) {
+            new.push(one.clone());
+            at = one.below.as_ref();
+        }
+        for one in new.into_iter().rev() {
+            let below = one.below.as_ref().and_then(|below| self.find(below));
+            self.words.push(below.map_or(0, |number| number as u64 + 1));
+            self.words.push(one.program.len() as u64);
+            self.words
+                .extend(one.program.iter().map(|one| one.to_word()));
+            self.known.push(one);
+        }
+        self.find(filter).unwrap_or(0) as u32
+    }
+
+    fn find(&self, filter: &Arc<Filter>) -> Option<usize> {
+        self.known
+            .iter()
+            .position(|known| Arc::ptr_eq(known, filter))
+    }
+}
+
+/// The filters that [`Packed`] has written down; `None` if it cannot have been that.
+pub(crate) fn unpack(mut words: &[u64]) -> Option<Vec<Arc<Filter>>> {
+    let mut filters: Vec<Arc<Filter>> = Vec::new();
+    while let Some(([below, length], rest)) = words.split_first_chunk::<2>() {
+        let below = match usize::try_from(*below).ok()?.checked_sub(1) {
+            Some(number) => Some(filters.get(number)?.clone()),
+            None => None,
+        };
+        let (program, rest) = rest.split_at_checked(usize::try_from(*length).ok()?)?;
+        let filter = Filter::new(program.iter().copied(), below).ok()?;
+        filters.push(Arc::new(filter));
+        words = rest;
+    }
+    words.is_empty().then_some(filters)
+}
+
+/// The state that a number stands for.
+pub(crate) fn unpacked(number: u32, filters: &[Arc<Filter>]) -> Option<Seccomp> {
+    Some(match number {
+        0 => Seccomp::Free,
+        1 => Seccomp::Strict,
+        number => Seccomp::Filtered(filters.get(number as usize - 2)?.clone()),
+    })
+}
+
+// ---- the calls -----------------------------------------------------------------------------------------
+
+const STRICT: u64 = 1;
+const FILTER: u64 = 2;
+
+/// The options of prctl(2).
+pub(crate) fn option(call: &mut LocalCall<'_>) -> Option<Result<u64, Stop>> {
+    const PR_GET_SECCOMP: u64 = 21;
+    const PR_SET_SECCOMP: u64 = 22;
+    let [option, mode, program, ..] = call.args;
+    Some(match (option, mode) {
+        (PR_GET_SECCOMP, _) => Ok(call.thread().seccomp.mode()),
+        (PR_SET_SECCOMP, STRICT) => be_strict(call),
+        (PR_SET_SECCOMP, FILTER) => add(call, program, 0),
+        (PR_SET_SECCOMP, _) => Err(Errno::EINVAL.into()),
+        _ => return None,
+    })
+}
+
+/// seccomp(2).
+pub(crate) fn seccomp(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const SET_STRICT: u64 = 0;
+    const SET_FILTER: u64 = 1;
+    const ACTION_AVAILABLE: u64 = 2;
+    let [operation, flags, argument, ..] = call.args;
+    match operation & 0xffff_ffff {
+        SET_STRICT if flags == 0 && argument == 0 => be_strict(call),
+        SET_FILTER => add(call, argument, flags),
+        ACTION_AVAILABLE if flags == 0 => {
+            let mut action = [0; 4];
+            call.read_into(argument, &mut action)?;
+            match u32::from_le_bytes(action) {
+                0 | 0x8000_0000 | 0x0003_0000 | 0x0005_0000 | 0x7ffc_0000 | 0x7fff_0000 => Ok(0),
+                _ => Err(Errno::EOPNOTSUPP.into()),
+            }
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+fn be_strict(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let thread = call.thread();
+    if thread.seccomp.mode() == FILTER {
+        return Err(Errno::EINVAL.into());
+    }
+    thread.seccomp = Seccomp::Strict;
+    Ok(0)
+}
+
+/// Another filter, for the thread or (`TSYNC`) for all of the process.
+fn add(call: &mut LocalCall<'_>, address: u64, flags: u64) -> Result<u64, Stop> {
+    const TSYNC: u64 = 1;
+    const LOG: u64 = 2;
+    const SPECULATES: u64 = 4;
+    const TSYNC_ESRCH: u64 = 0x10;
+    const PR_GET_NO_NEW_PRIVS: u64 = 39;
+    if flags & !(TSYNC | LOG | SPECULATES | TSYNC_ESRCH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let words = program(call, address)?;
+    let settled = match call.body().ids.has(SYS_ADMIN) {
+        true => true,
+        false => call.ask_home(CALL_OPTION, [PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0, 0])? != 0,
+    };
+    if !settled {
+        return Err(Errno::EACCES.into());
+    }
+    let below = match &call.thread().seccomp {
+        Seccomp::Free => None,
+        Seccomp::Strict => return Err(Errno::EINVAL.into()),
+        Seccomp::Filtered(filter) => Some(filter.clone()),
+    };
+    let filter = Arc::new(Filter::new(words.into_iter(), below.clone())?);
+    let (tid, mut threads) = (call.tid, alloc::vec![call.tid]);
+    if flags & TSYNC != 0 {
+        threads = call.system.tids(call.pid);
+        let apart = threads.iter().find(|other| {
+            let other = call.system.threads.get(other);
+            other.is_some_and(|other| other.tid != tid && !other.seccomp.is_under(below.as_ref()))
+        });
+        if let Some(apart) = apart {
+            let wants_errno = flags & TSYNC_ESRCH != 0;
+            let named = Ok(u64::from(*apart));
+            return if wants_errno {
+                Err(Errno::ESRCH.into())
+            } else {
+                named
+            };
+        }
+    }
+    for tid in threads {
+        if let Some(thread) = call.system.threads.get_mut(&tid) {
+            thread.seccomp = Seccomp::Filtered(filter.clone());
+            // Who is in user mode comes here once, and is watched from then on.
+            call.system.wakes.push(tid);
+        }
+    }
+    Ok(0)
+}
+
+impl Seccomp {
+    /// Whether all of its filters are among those of another thread.
+    fn is_under(&self, top: Option<&Arc<Filter>>) -> bool {
+        match self {
+            Seccomp::Free => true,
+            Seccomp::Strict => false,
+            Seccomp::Filtered(filter) => top.is_some_and(|top| {
+                let mine: *const Filter = Arc::as_ptr(filter);
+                top.all().any(|one| core::ptr::eq(one, mine))
+            }),
+        }
+    }
+}
+
+/// The program that a `struct sock_fprog` names.
+fn program(call: &mut LocalCall<'_>, address: u64) -> Result<Vec<u64>, Stop> {
+    let header = call.read(address, 16)?;
+    let length = usize::from(u16::from_le_bytes([header[0], header[1]]));
+    let at = u64::from_le_bytes(core::array::from_fn(|byte| header[8 + byte]));
+    if length == 0 || length > INSTRUCTIONS_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    let bytes = call.read(at, length * 8)?;
+    let (words, _) = bytes.as_chunks::<8>();
+    Ok(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(code: u16, then: u8, or: u8, k: u32) -> u64 {
+        Instruction { code, then, or, k }.to_word()
+    }
+
+    /// Fails one call with an error and lets all others through.
+    fn refuses(number: u32, errno: u32) -> Vec<u64> {
+        alloc::vec![
+            word(LOAD_DATA, 0, 0, 0),
+            word(0x15, 0, 1, number),
+            word(RETURN, 0, 0, 0x0005_0000 | errno),
+            word(RETURN, 0, 0, 0x7fff_0000),
+        ]
+    }
+
+    fn on_top(words: Vec<u64>, below: Option<Arc<Filter>>) -> Arc<Filter> {
+        Arc::new(Filter::new(words.into_iter(), below).expect("sound"))
+    }
+
+    #[test]
+    fn the_strictest_of_all_filters_counts() {
+        let first = on_top(refuses(39, 7), None);
+        let second = on_top(
+            alloc::vec![
+                word(LOAD_DATA, 0, 0, 16),
+                word(0x15, 0, 1, 5),
+                word(RETURN, 0, 0, 0x0003_0009),
+                word(RETURN, 0, 0, 0x7fff_0000),
+            ],
+            Some(first),
+        );
+        let seccomp = Seccomp::Filtered(second);
+        let judge = |number, first| seccomp.judge(number, 0, &[first, 0, 0, 0, 0, 0]);
+        assert_eq!(judge(39, 0), Verdict::Errno(7));
+        assert_eq!(judge(39, 5), Verdict::Trap(9));
+        assert_eq!(judge(40, 5), Verdict::Trap(9));
+        assert_eq!(judge(40, 6), Verdict::Allow);
+        assert_eq!(Seccomp::Strict.judge(39, 0, &[0; 6]), Verdict::KillProcess);
+        assert_eq!(Seccomp::Strict.judge(0, 0, &[0; 6]), Verdict::Allow);
+    }
+
+    #[test]
+    fn programs_that_could_go_astray_are_refused() {
+        let end = word(RETURN, 0, 0, 0);
+        for bad in [
+            alloc::vec![],
+            alloc::vec![word(LOAD_DATA, 0, 0, 0)],
+            alloc::vec![word(LOAD_DATA, 0, 0, 2), end],
+            alloc::vec![word(LOAD_DATA, 0, 0, 64), end],
+            alloc::vec![word(JUMP, 0, 0, 1), end],
+            alloc::vec![word(0x15, 1, 0, 1), end],
+            alloc::vec![word(0x34, 0, 0, 0), end],
+            alloc::vec![word(0x60, 0, 0, 16), end],
+            alloc::vec![word(0xffff, 0, 0, 0), end],
+            alloc::vec![end; INSTRUCTIONS_MAX + 1],
+        ] {
+            assert!(Filter::new(bad.into_iter(), None).is_err());
+        }
+    }
+
+    #[test]
+    fn arithmetic_is_that_of_bpf() {
+        let program = alloc::vec![
+            word(0x00, 0, 0, 6),
+            word(0x07, 0, 0, 0),
+            word(0x24, 0, 0, 7),
+            word(0x02, 0, 0, 3),
+            word(0x1c, 0, 0, 0),
+            word(0x61, 0, 0, 3),
+            word(0xac, 0, 0, 0),
+            word(RETURN_A, 0, 0, 0),
+        ];
+        assert_eq!(on_top(program, None).run(&[0; DATA_WORDS]), 36 ^ 42);
+    }
+
+    #[test]
+    fn filters_survive_their_words_and_share_what_they_shared() {
+        let low = on_top(refuses(1, 1), None);
+        let states = [
+            Seccomp::Filtered(on_top(refuses(2, 2), Some(low.clone()))),
+            Seccomp::Filtered(low),
+            Seccomp::Strict,
+            Seccomp::Free,
+        ];
+        let mut packed = Packed::default();
+        let numbers = states.each_ref().map(|state| packed.add(state));
+        assert_eq!(numbers, [3, 2, 1, 0]);
+        let filters = unpack(&packed.words).expect("what was packed");
+        assert_eq!(filters.len(), 2);
+        let back = unpacked(3, &filters).expect("there");
+        assert_eq!(back.judge(1, 0, &[0; 6]), Verdict::Errno(1));
+        assert_eq!(back.judge(2, 0, &[0; 6]), Verdict::Errno(2));
+        assert!(unpacked(4, &filters).is_none());
+        assert!(unpack(&[1]).is_none());
+        assert!(unpack(&[7, 1, word(RETURN, 0, 0, 0)]).is_none());
+    }
+}
