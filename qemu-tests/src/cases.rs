@@ -12,6 +12,7 @@ use crate::scenario::Scenario;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
+use crate::zdtm::{self, zdtm};
 use std::fmt::Write;
 use switch::{Chance, Faults};
 
@@ -152,6 +153,10 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "programs-moved",
             build: |name, lab| programs(name, lab, Way::Moved, Part::Short),
+        },
+        Case {
+            name: "zdtm-moved",
+            build: |name, lab| zdtm(name, lab, Way::Moved, Some(&zdtm::SHORT)),
         },
         Case {
             name: "trace",

@@ -29,7 +29,7 @@ pub struct Story {
 pub fn story(name: &str, lab: &dyn Lab) -> Result<Story, LabError> {
     let file = lab.large_file(FILE_MIN)?;
     let path = file.to_str().ok_or_else(|| {
-        LabError(format!(
+        LabError::Failed(format!(
             "{} is not a name the guest can have",
             file.display()
         ))

@@ -239,8 +239,14 @@ pub fn is_kernel_log(line: &str) -> bool {
 
 /// Why a cluster could not be booted at all.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct LabError(pub String);
+pub enum LabError {
+    /// Something went wrong.
+    #[error("{0}")]
+    Failed(String),
+    /// What the scenario is about cannot be fetched from here. Nothing is shown then, neither good nor bad.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// Programs that are built from Debian's sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,6 +255,17 @@ pub enum Set {
     Sqlite,
     /// The tests of Lua's libraries, a folder for each.
     Lua,
+}
+
+/// A test of CRIU's zdtm, built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zdtm {
+    /// Its name.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// The options that it has to be given besides those that all have.
+    pub options: String,
 }
 
 /// Boots clusters.
@@ -306,6 +323,12 @@ pub trait Lab {
     /// # Errors
     /// When it fails there.
     fn programs_on_host(&self, set: Set, command: &str) -> Result<String, LabError>;
+
+    /// The tests of CRIU's zdtm that are wanted, by name.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    fn zdtm(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, LabError>;
 
     /// What busybox prints on the host for these arguments.
     ///

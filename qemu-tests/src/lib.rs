@@ -19,8 +19,9 @@ pub mod scenario;
 mod suites;
 mod trials;
 pub mod verdict;
+mod zdtm;
 
 pub use cases::{Case, all};
-pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Set, Spec, Trigger, Turn};
+pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Set, Spec, Trigger, Turn, Zdtm};
 pub use long::long;
 pub use scenario::{Report, Scenario};

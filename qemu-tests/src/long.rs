@@ -7,6 +7,7 @@ use crate::cases::Case;
 use crate::programs::{Part, programs};
 use crate::suites::{self, Way};
 use crate::trials;
+use crate::zdtm::zdtm;
 
 /// What takes too long for the test command: `cargo xtask test --long`.
 pub fn long() -> Vec<Case> {
@@ -62,6 +63,18 @@ pub fn long() -> Vec<Case> {
         Case {
             name: "long-sqlite-moved",
             build: |name, lab| programs(name, lab, Way::Moved, Part::Sqlite),
+        },
+        Case {
+            name: "long-zdtm-home",
+            build: |name, lab| zdtm(name, lab, Way::Home, None),
+        },
+        Case {
+            name: "long-zdtm-away",
+            build: |name, lab| zdtm(name, lab, Way::Away, None),
+        },
+        Case {
+            name: "long-zdtm-moved",
+            build: |name, lab| zdtm(name, lab, Way::Moved, None),
         },
         Case {
             name: "long-trace",

@@ -280,7 +280,7 @@ pub(crate) fn programs(
                 let text = lab.programs_on_host(unit.set, &unit.command)?;
                 let last = text.lines().last().map(str::trim_end);
                 last.filter(|line| !line.is_empty())
-                    .ok_or_else(|| LabError(format!("{} prints nothing here", unit.name)))?
+                    .ok_or_else(|| LabError::Failed(format!("{} prints nothing here", unit.name)))?
                     .to_owned()
             }
         };

@@ -93,7 +93,7 @@ impl Drop for Scenario {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::lab::{Ended, LabError, Set};
+    use crate::lab::{Ended, LabError, Set, Zdtm};
     use crate::verdict::counted;
     use std::cell::RefCell;
 
@@ -150,6 +150,18 @@ pub(crate) mod tests {
 
         fn programs_on_host(&self, _: Set, _: &str) -> Result<String, LabError> {
             Ok("hash\n".into())
+        }
+
+        fn zdtm(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, LabError> {
+            let all = ["pid00", "cwd00", "netns"].into_iter();
+            Ok(all
+                .filter(|name| wanted(name))
+                .map(|name| Zdtm {
+                    name: name.to_owned(),
+                    program: "/nowhere".into(),
+                    options: String::new(),
+                })
+                .collect())
         }
 
         fn busybox_on_host(&self, _: &[&str]) -> Result<String, LabError> {

@@ -36,6 +36,9 @@ pub(crate) enum Error {
         path: PathBuf,
         source: io::Error,
     },
+    /// The source of a test suite cannot be fetched: from nowhere, or not from where this machine looks.
+    #[error("the source of {name} cannot be fetched: {why}")]
+    Unavailable { name: String, why: String },
     /// The archive cannot hold what it was given.
     #[error("{path} cannot be put into the root file system: {why}")]
     Archive { path: String, why: String },

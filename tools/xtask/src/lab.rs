@@ -4,8 +4,8 @@ use crate::cluster::{Boot, Cluster};
 use crate::compile::{self, Kernel, Userland};
 use crate::error::Error;
 use crate::places::RunDirectory;
-use crate::{program, programs, root, setup, suites};
-use qemu_tests::{Lab, LabError, Outcome, Set, Spec};
+use crate::{program, programs, root, setup, suites, zdtm};
+use qemu_tests::{Lab, LabError, Outcome, Set, Spec, Zdtm};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,10 @@ impl QemuLab {
 }
 
 fn lab_error(error: Error) -> LabError {
-    LabError(error.to_string())
+    match error {
+        Error::Unavailable { .. } => LabError::Unavailable(error.to_string()),
+        error => LabError::Failed(error.to_string()),
+    }
 }
 
 impl Lab for QemuLab {
@@ -112,6 +115,10 @@ impl Lab for QemuLab {
         programs::on_host(set, command).map_err(lab_error)
     }
 
+    fn zdtm(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, LabError> {
+        zdtm::tests(wanted).map_err(lab_error)
+    }
+
     fn busybox_on_host(&self, arguments: &[&str]) -> Result<String, LabError> {
         let busybox = setup::busybox().map_err(lab_error)?;
         let mut command = program::clean(busybox);
@@ -120,6 +127,6 @@ impl Lab for QemuLab {
 
     fn large_file(&self, bytes: u64) -> Result<PathBuf, LabError> {
         let found = root::large_file(bytes);
-        found.ok_or_else(|| LabError(format!("no program here has {bytes} bytes or more")))
+        found.ok_or_else(|| LabError::Failed(format!("no program here has {bytes} bytes or more")))
     }
 }

@@ -32,6 +32,7 @@ mod table;
 mod terminal;
 mod test;
 mod tidy;
+mod zdtm;
 
 use clap::Parser;
 use compile::Kernel;

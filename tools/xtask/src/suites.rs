@@ -17,6 +17,15 @@ const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
 /// Small programs of busybox's shell tests.
 const TOOLS: [&str; 3] = ["printenv", "recho", "zecho"];
 
+/// Which release of Debian a source is taken from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// The one that this machine has.
+    Own,
+    /// The newest, for what the one that this machine has cannot give.
+    Newest,
+}
+
 /// Where sources and what is made of them lie.
 pub(crate) fn folder() -> PathBuf {
     places::target().join("suites")
@@ -24,6 +33,11 @@ pub(crate) fn folder() -> PathBuf {
 
 /// The unpacked source of a Debian source package.
 pub(crate) fn source(name: &str) -> Result<PathBuf, Error> {
+    source_of(name, Release::Own)
+}
+
+/// The same from a release.
+pub(crate) fn source_of(name: &str, release: Release) -> Result<PathBuf, Error> {
     let unpacked = folder().join(name).join("source");
     if unpacked.is_dir() {
         return Ok(unpacked);
@@ -31,7 +45,7 @@ pub(crate) fn source(name: &str) -> Result<PathBuf, Error> {
     if program::find("dpkg-source").is_none() {
         setup::install("the tools for source packages", &["dpkg-dev"])?;
     }
-    let settings = settings()?;
+    let settings = settings(release)?;
     let work = folder().join(name).join("fetched");
     fs::create_dir_all(&work).map_err(Error::file("create", &work))?;
     say::step(format!("fetching the source of {name}"));
@@ -44,8 +58,11 @@ pub(crate) fn source(name: &str) -> Result<PathBuf, Error> {
     };
     let download = ["source", "--download-only", name];
     if apt(&download).is_err() {
-        apt(&["update"])?;
-        apt(&download)?;
+        let fetched = apt(&["update"]).and_then(|()| apt(&download));
+        fetched.map_err(|error| Error::Unavailable {
+            name: name.to_owned(),
+            why: error.to_string(),
+        })?;
     }
     let description = with_extension(&work, "dsc")?;
     let fresh = folder().join(name).join("fresh");
@@ -69,8 +86,11 @@ fn with_extension(folder: &Path, extension: &str) -> Result<PathBuf, Error> {
 }
 
 /// An apt configuration that takes sources from where this machine takes its packages.
-fn settings() -> Result<PathBuf, Error> {
-    let apt = folder().join("apt");
+fn settings(release: Release) -> Result<PathBuf, Error> {
+    let apt = folder().join(match release {
+        Release::Own => "apt",
+        Release::Newest => "apt-newest",
+    });
     let parts = apt.join("parts");
     for folder in [
         &parts,
@@ -92,7 +112,7 @@ fn settings() -> Result<PathBuf, Error> {
             .is_some_and(|is| known.iter().any(|known| is == *known))
         {
             let path = parts.join(name);
-            fs::write(&path, of_sources(&text)).map_err(Error::file("write", &path))?;
+            fs::write(&path, of_sources(&text, release)).map_err(Error::file("write", &path))?;
         }
     }
     let shown = apt.display();
@@ -107,13 +127,35 @@ fn settings() -> Result<PathBuf, Error> {
 }
 
 /// The same list of places, for sources instead of programs: one-line and deb822 style.
-fn of_sources(text: &str) -> String {
+fn of_sources(text: &str, release: Release) -> String {
+    let newest = release == Release::Newest;
     let line = |line: &str| match line.strip_prefix("deb ") {
+        Some(rest) if newest => format!("deb-src {}", with_suite(rest, NEWEST)),
         Some(rest) => format!("deb-src {rest}"),
         None if line.starts_with("Types:") => "Types: deb-src".to_owned(),
+        None if newest && line.starts_with("Suites:") => format!("Suites: {NEWEST}"),
         None => line.to_owned(),
     };
-    text.lines().map(|text| line(text) + "\n").collect()
+    // Updates for security are of a release that is out.
+    let kept = |part: &&str| !newest || !part.contains("security");
+    let parts = text.split_inclusive("\n\n").filter(kept);
+    let lines = parts.flat_map(str::lines).map(|text| line(text) + "\n");
+    lines.collect()
+}
+
+/// What the newest release is called.
+const NEWEST: &str = "sid";
+
+/// A place in one-line style with another suite: the word behind the address.
+fn with_suite(place: &str, suite: &str) -> String {
+    let mut words: Vec<&str> = place.split_whitespace().collect();
+    let address = words
+        .iter()
+        .position(|word| word.contains(':') && !word.starts_with('['));
+    if let Some(named) = address.and_then(|at| words.get_mut(at + 1)) {
+        *named = suite;
+    }
+    words.join(" ")
 }
 
 /// busybox's own suite beside the static busybox of this machine: a folder for an image.
@@ -176,17 +218,30 @@ pub(crate) fn busybox_on_host(
 
 #[cfg(test)]
 mod tests {
-    use super::of_sources;
+    use super::{Release, of_sources};
 
     #[test]
     fn places_of_programs_become_places_of_sources() {
         assert_eq!(
-            of_sources("# deb x\ndeb [a=b] mirror suite main\n"),
+            of_sources("# deb x\ndeb [a=b] mirror suite main\n", Release::Own),
             "# deb x\ndeb-src [a=b] mirror suite main\n"
         );
         assert_eq!(
-            of_sources("Types: deb\nURIs: mirror\n"),
+            of_sources("Types: deb\nURIs: mirror\n", Release::Own),
             "Types: deb-src\nURIs: mirror\n"
+        );
+    }
+
+    #[test]
+    fn places_of_a_release_become_places_of_the_newest() {
+        assert_eq!(
+            of_sources("deb [a=b] http://mirror bookworm main\n", Release::Newest),
+            "deb-src [a=b] http://mirror sid main\n"
+        );
+        let text = "Types: deb\nURIs: mirror\nSuites: a b\n\nTypes: deb\nURIs: mirror-security\n";
+        assert_eq!(
+            of_sources(text, Release::Newest),
+            "Types: deb-src\nURIs: mirror\nSuites: sid\n\n"
         );
     }
 }

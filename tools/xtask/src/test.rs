@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that can be checked, one verdict.
 //!
 //! Law: every check is counted, the last line is `tests: N passed, M failed`, and the status is 0 only
-//! when M is 0 and N is not.
+//! when M is 0 and N is not. What could not be had from here is said too: `, K skipped` at the end of that line.
 
 use crate::cluster::logs_shown;
 use crate::compile::Kernel;
@@ -9,7 +9,7 @@ use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::TestOptions;
 use crate::{places, program, record, say, setup, tidy};
-use qemu_tests::Report;
+use qemu_tests::{LabError, Report};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -22,12 +22,24 @@ const BARE: [&str; 2] = ["image", "drivers"];
 struct Count {
     passed: usize,
     failed: usize,
+    /// Scenarios whose subject could not be fetched.
+    skipped: usize,
 }
 
 impl Count {
     fn add(&mut self, other: Count) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// The last line.
+    fn line(self) -> String {
+        let (passed, failed) = (self.passed, self.failed);
+        match self.skipped {
+            0 => format!("tests: {passed} passed, {failed} failed"),
+            skipped => format!("tests: {passed} passed, {failed} failed, {skipped} skipped"),
+        }
     }
 
     /// Counts one check and says so when it failed.
@@ -63,7 +75,7 @@ pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
     if !options.host {
         count.add(qemu_tests(options, kernel)?);
     }
-    println!("tests: {} passed, {} failed", count.passed, count.failed);
+    println!("{}", count.line());
     Ok(if count.failed == 0 && count.passed > 0 {
         0
     } else {
@@ -143,6 +155,7 @@ fn result_line(line: &str) -> Count {
     Count {
         passed: passed.unwrap_or(0),
         failed: failed.unwrap_or(0),
+        skipped: 0,
     }
 }
 
@@ -183,6 +196,10 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
                 }
                 count.add(result);
             }
+            Err(LabError::Unavailable(why)) => {
+                println!("{}: SKIPPED: {why}", case.name);
+                count.skipped += 1;
+            }
             Err(error) => count.check(case.name, Err(error.to_string())),
         }
     }
@@ -209,7 +226,11 @@ fn report(report: &Report, seconds: f64, long: bool) -> Count {
             report.smp
         );
     }
-    Count { passed, failed }
+    Count {
+        passed,
+        failed,
+        skipped: 0,
+    }
 }
 
 #[cfg(test)]
@@ -224,9 +245,14 @@ mod tests {
             result_line(line),
             Count {
                 passed: 22,
-                failed: 1
+                failed: 1,
+                skipped: 0
             }
         );
+        let mut count = result_line(line);
+        assert_eq!(count.line(), "tests: 22 passed, 1 failed");
+        count.skipped = 2;
+        assert_eq!(count.line(), "tests: 22 passed, 1 failed, 2 skipped");
         assert_eq!(result_line("test x ... ok"), Count::default());
     }
 }
