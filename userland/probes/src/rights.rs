@@ -59,8 +59,9 @@ pub(crate) fn capabilities(moves: &mut Moves) -> Verdict {
     };
     ensure_zero(prctl(&mut desk, [PR_CAPBSET_DROP, SYS_TIME, 0]), "dropping")?;
     let mut data = capabilities_now(&mut desk)?;
-    // Not effective, permitted still; and to be inherited.
+    // Given up for good; and another one to be inherited.
     data[0] &= !CHOWN;
+    data[4] &= !CHOWN;
     data[8] |= 1 << FOWNER;
     desk.put(DATA, &data);
     let words = [DESK + HEADER, DESK + DATA, 0, 0, 0, 0];

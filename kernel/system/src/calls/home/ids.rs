@@ -74,7 +74,11 @@ pub fn set_ids(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         {
             return Err(Errno::EPERM.into());
         }
-        _ => home.ids = wish,
+        _ => {
+            // The body has not heard of what prctl(2) has made ambient.
+            let ambient = old.ambient & wish.permitted & wish.inheritable;
+            home.ids = Ids { ambient, ..wish };
+        }
     }
     if home.ids.hides_from(&old) {
         home.options.hide();
