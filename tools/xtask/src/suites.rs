@@ -22,7 +22,7 @@ const TOOLS: [&str; 3] = ["printenv", "recho", "zecho"];
 pub(crate) enum Release {
     /// The one that this machine has.
     Own,
-    /// The newest, for what the one that this machine has cannot give.
+    /// The newest, without Debian's own changes, for what the one that this machine has cannot give.
     Newest,
 }
 
@@ -56,7 +56,10 @@ pub(crate) fn source_of(name: &str, release: Release) -> Result<PathBuf, Error> 
         let log = folder().join(format!("{name}-{}.log", words[0]));
         program::run_logged(&mut command, "apt-get", &log, FETCH_LIMIT)
     };
-    let download = ["source", "--download-only", name];
+    let download = match release {
+        Release::Own => vec!["source", "--download-only", name],
+        Release::Newest => vec!["source", "--download-only", "--tar-only", name],
+    };
     if apt(&download).is_err() {
         let fetched = apt(&["update"]).and_then(|()| apt(&download));
         fetched.map_err(|error| Error::Unavailable {
@@ -64,16 +67,26 @@ pub(crate) fn source_of(name: &str, release: Release) -> Result<PathBuf, Error> 
             why: error.to_string(),
         })?;
     }
-    let description = with_extension(&work, "dsc")?;
     let fresh = folder().join(name).join("fresh");
     let _ = fs::remove_dir_all(&fresh);
-    let mut unpack = Command::new("dpkg-source");
-    unpack
-        .args(["--no-check", "-x"])
-        .arg(description)
-        .arg(&fresh);
+    let mut unpack;
+    match release {
+        Release::Own => {
+            let description = with_extension(&work, "dsc")?;
+            unpack = Command::new("dpkg-source");
+            unpack.args(["--no-check", "-x"]);
+            unpack.arg(description).arg(&fresh);
+        }
+        Release::Newest => {
+            fs::create_dir_all(&fresh).map_err(Error::file("create", &fresh))?;
+            unpack = Command::new("tar");
+            unpack.args(["--strip-components=1", "-xf"]);
+            unpack.arg(with_extension(&work, "xz")?);
+            unpack.arg("-C").arg(&fresh);
+        }
+    }
     let log = folder().join(format!("{name}-unpack.log"));
-    program::run_logged(&mut unpack, "dpkg-source", &log, FETCH_LIMIT)?;
+    program::run_logged(&mut unpack, "unpacking", &log, FETCH_LIMIT)?;
     fs::rename(&fresh, &unpacked).map_err(Error::file("create", &unpacked))?;
     Ok(unpacked)
 }
