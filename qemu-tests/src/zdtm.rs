@@ -29,7 +29,6 @@ pub(crate) const SHORT: [&str; 16] = [
     "futex",
     "maps02",
     "pidfd_self",
-    "pipe00",
     "posix_timers",
     "pthread01",
     "pty00",
@@ -37,6 +36,7 @@ pub(crate) const SHORT: [&str; 16] = [
     "sigaltstack",
     "sigpending",
     "timerfd",
+    "unlink_mmap00",
 ];
 
 /// The names in a list, each behind a reason.
