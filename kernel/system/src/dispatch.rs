@@ -73,6 +73,8 @@ pub const CALL_CAPABILITIES: u32 = PSEUDO + 42;
 pub const CALL_LIMIT_OF: u32 = PSEUDO + 43;
 /// The caller and another process are to be at home.
 pub const CALL_MEET: u32 = PSEUDO + 44;
+/// Calls are to be looked at before they are made, by seccomp(2): `(mode, whether those of all threads)`.
+pub const CALL_WATCHED: u32 = PSEUDO + 46;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
 pub const CALL_SET_TIMER: u32 = PSEUDO + 50;
 /// Operations on semaphores: `(id, whether to wait, how many)`, operations in buffer 1.
@@ -320,6 +322,7 @@ macro_rules! dispatchers {
                 CALL_EXEC_COMMIT => home_calls::exec_commit(call),
                 CALL_EXEC_READ => home_calls::exec_read(call),
                 CALL_OPTION => home_calls::option(call),
+                CALL_WATCHED => crate::seccomp::watched(call),
                 CALL_PAGE_IN => home_calls::page_in(call),
                 CALL_MAP_FILE => home_calls::map_file(call),
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),

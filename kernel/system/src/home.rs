@@ -124,6 +124,8 @@ pub struct HomeThread {
     pub scheduling: crate::calls::home::Scheduling,
     /// Its name.
     pub name: [u8; 16],
+    /// Its mode of seccomp(2), to be shown.
+    pub seccomp: u8,
 }
 
 /// What a process has used, as getrusage(2) tells it.

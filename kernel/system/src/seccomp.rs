@@ -5,7 +5,7 @@
 //! ever taken off. What several filters say together is the strictest of it.
 
 use crate::credentials::SYS_ADMIN;
-use crate::dispatch::{CALL_OPTION, LocalCall};
+use crate::dispatch::{CALL_WATCHED, HomeCall, LocalCall};
 use crate::signals::{InfoRest, SignalInfo};
 use crate::system::System;
 use crate::thread::{Due, Pending};
@@ -409,11 +409,27 @@ pub(crate) fn seccomp(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 fn be_strict(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let thread = call.thread();
-    if thread.seccomp.mode() == FILTER {
+    if call.thread().seccomp.mode() == FILTER {
         return Err(Errno::EINVAL.into());
     }
-    thread.seccomp = Seccomp::Strict;
+    call.ask_home(CALL_WATCHED, [STRICT, 0, 0, 0, 0, 0])?;
+    call.thread().seccomp = Seccomp::Strict;
+    Ok(0)
+}
+
+/// A thread, or all of its process, is to be watched: `(mode, whether all)`. Home shows that, and knows who may
+/// filter calls: who gains nothing by execve, or may do anything.
+pub(crate) fn watched(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [mode, all, ..] = call.args;
+    let (tid, home) = (call.tid, call.home());
+    if mode == FILTER && !home.options.gains_nothing() && !home.ids.has(SYS_ADMIN) {
+        return Err(Errno::EACCES.into());
+    }
+    for (known, thread) in &mut home.threads {
+        if all != 0 || *known == tid {
+            thread.seccomp = mode as u8;
+        }
+    }
     Ok(0)
 }
 
@@ -423,18 +439,10 @@ fn add(call: &mut LocalCall<'_>, address: u64, flags: u64) -> Result<u64, Stop> 
     const LOG: u64 = 2;
     const SPECULATES: u64 = 4;
     const TSYNC_ESRCH: u64 = 0x10;
-    const PR_GET_NO_NEW_PRIVS: u64 = 39;
     if flags & !(TSYNC | LOG | SPECULATES | TSYNC_ESRCH) != 0 {
         return Err(Errno::EINVAL.into());
     }
     let words = program(call, address)?;
-    let settled = match call.body().ids.has(SYS_ADMIN) {
-        true => true,
-        false => call.ask_home(CALL_OPTION, [PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0, 0])? != 0,
-    };
-    if !settled {
-        return Err(Errno::EACCES.into());
-    }
     let below = match &call.thread().seccomp {
         Seccomp::Free => None,
         Seccomp::Strict => return Err(Errno::EINVAL.into()),
@@ -458,6 +466,7 @@ fn add(call: &mut LocalCall<'_>, address: u64, flags: u64) -> Result<u64, Stop> 
             };
         }
     }
+    call.ask_home(CALL_WATCHED, [FILTER, flags & TSYNC, 0, 0, 0, 0])?;
     for tid in threads {
         if let Some(thread) = call.system.threads.get_mut(&tid) {
             thread.seccomp = Seccomp::Filtered(filter.clone());

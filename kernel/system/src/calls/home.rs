@@ -236,6 +236,7 @@ impl HomeThread {
         HomeThread {
             scheduling: self.scheduling.of_child(),
             name: self.name,
+            seccomp: self.seccomp,
             ..HomeThread::default()
         }
     }

@@ -660,6 +660,11 @@ impl ProcNode {
         }
     }
 
+    /// Whether it is a file below /proc/sys.
+    pub(super) fn is_setting(self) -> bool {
+        matches!(self, ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(_))))
+    }
+
     /// Which of [`NAMESPACES`] it leads to or is.
     pub(super) fn namespace(self) -> Option<usize> {
         match self {

@@ -137,7 +137,7 @@ impl ProcView for System {
             ProcEntry::Thread(pid, tid, ThreadFile::Comm) => {
                 self.name_thread((pid, tid), bytes, writer)?;
             }
-            _ => return Err(Errno::EACCES.into()),
+            _ => return Err(Errno::EINVAL.into()),
         }
         Ok(bytes.len())
     }

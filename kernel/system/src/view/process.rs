@@ -360,7 +360,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     let _ = write!(
         text,
         "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\n\
-         CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t0\n\
+         CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t{}\n\
          Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),
         home.limits[11].0,
@@ -373,6 +373,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         home.options.bounding(),
         ids.ambient,
         u8::from(home.options.gains_nothing()),
+        own.map_or(0, |own| own.seccomp),
         processors,
         list(processors),
     );

@@ -231,7 +231,10 @@ fn check_open(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(), Errno
     if writes && inode.is_executing() {
         return Err(Errno::ETXTBSY);
     }
-    if matches!(inode.node(), Node::Proc(_)) && writes && inode.mode() & 0o222 == 0 {
+    // Settings are read only for everybody; what else cannot be written is opened by who may anything, and
+    // refuses the bytes.
+    let setting = matches!(inode.node(), Node::Proc(node) if node.is_setting());
+    if setting && writes && inode.mode() & 0o222 == 0 {
         return Err(Errno::EACCES);
     }
     if matches!(inode.node(), Node::Special(_)) {
