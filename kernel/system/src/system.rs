@@ -109,8 +109,6 @@ pub struct System {
     pub(crate) last_serial: u16,
     pub(crate) last_request: u64,
     pub(crate) settings: Settings,
-    pub(crate) idle_ns: u64,
-    pub(crate) ran_ns: u64,
     /// Those whose move has to wait for something.
     pub(crate) wishing: BTreeSet<u32>,
     /// A guest has arrived and has not run yet.
@@ -240,8 +238,6 @@ impl System {
             last_serial: 0,
             last_request: 0,
             settings,
-            idle_ns: 0,
-            ran_ns: 0,
             wishing: BTreeSet::new(),
             arrived: false,
             load: crate::load::Load::default(),
@@ -361,12 +357,6 @@ impl System {
     /// Asks for the end of the node.
     pub(crate) fn request_power_off(&mut self, status: u8) {
         self.power_off = Some(status);
-    }
-
-    /// Accounts for time without work.
-    pub fn idled(&mut self, cpu: usize, ns: u64) {
-        self.idle_ns += ns;
-        self.processors[cpu].idle_ns += ns;
     }
 
     /// Whether what a processor has just done for a thread leaves nothing to do before a thread has
