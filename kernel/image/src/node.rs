@@ -239,7 +239,7 @@ fn asleep(guard: Guard, cpu: usize) -> Guard {
     let mut guard = come_back(cpu);
     if let Some(node) = guard.as_mut() {
         node.timers[cpu] = NEVER;
-        node.system.idled(cpu, slept_ns);
+        node.system.idled(cpu, now, slept_ns);
     }
     guard
 }

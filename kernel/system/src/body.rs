@@ -5,6 +5,7 @@
 //! parent, children) is not here but in its `Home`.
 
 use crate::ahead::Ahead;
+use crate::cpu_timers::CpuTime;
 use crate::credentials::Ids;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
@@ -139,7 +140,7 @@ pub struct Body {
     /// Realtime minus the process's monotonic clock, ns.
     pub wall_offset_ns: u64,
     /// CPU time used by all threads, also those that are over, ns.
-    pub cpu_ns: u64,
+    pub cpu: CpuTime,
     /// The most pages that it has had at once, when that was last looked at.
     pub peak_pages: u64,
     /// Page faults that were served.

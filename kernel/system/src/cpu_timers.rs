@@ -65,6 +65,52 @@ impl Setting {
     }
 }
 
+/// What somebody has had of processors, ns.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In user mode.
+    pub user_ns: u64,
+    /// In the kernel, for it.
+    pub system_ns: u64,
+}
+
+impl CpuTime {
+    /// Time in user mode.
+    pub(crate) fn user(ns: u64) -> CpuTime {
+        CpuTime {
+            user_ns: ns,
+            system_ns: 0,
+        }
+    }
+
+    /// Time in the kernel.
+    pub(crate) fn system(ns: u64) -> CpuTime {
+        CpuTime {
+            user_ns: 0,
+            system_ns: ns,
+        }
+    }
+
+    /// What clocks of CPU time show.
+    pub fn total_ns(self) -> u64 {
+        self.user_ns.saturating_add(self.system_ns)
+    }
+
+    /// Adds what was used since, or by somebody else.
+    pub fn add(&mut self, more: CpuTime) {
+        self.user_ns = self.user_ns.saturating_add(more.user_ns);
+        self.system_ns = self.system_ns.saturating_add(more.system_ns);
+    }
+
+    /// The later of two reports.
+    pub fn later(self, other: CpuTime) -> CpuTime {
+        CpuTime {
+            user_ns: self.user_ns.max(other.user_ns),
+            system_ns: self.system_ns.max(other.system_ns),
+        }
+    }
+}
+
 /// A timer of timer_create(2).
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct CpuTimer {
@@ -92,6 +138,14 @@ impl CpuTimers {
 }
 
 impl Body {
+    /// What `ITIMER_VIRTUAL` (0) and `ITIMER_PROF` (1) count.
+    pub(crate) fn timer_clock(&self, which: usize) -> u64 {
+        match which {
+            0 => self.cpu.user_ns,
+            _ => self.cpu.total_ns(),
+        }
+    }
+
     /// Notes whether anybody has to look at its CPU time; asked after every change of timers and limits.
     pub(crate) fn watch_cpu(&mut self) {
         let (soft, hard) = self.limits[LIMIT_CPU];
@@ -102,14 +156,15 @@ impl Body {
     fn cpu_limit(&mut self) -> Option<u32> {
         let (soft, hard) = self.limits[LIMIT_CPU];
         // As in Linux, no time at all is a second.
-        let reached = |limit: u64| limit != u64::MAX && self.cpu_ns / NS_PER_S >= limit.max(1);
+        let reached =
+            |limit: u64| limit != u64::MAX && self.cpu.total_ns() / NS_PER_S >= limit.max(1);
         if reached(hard) {
             // Once: it is dead then.
             self.limits[LIMIT_CPU] = (u64::MAX, u64::MAX);
             return Some(SIGKILL);
         }
         reached(soft).then(|| {
-            self.limits[LIMIT_CPU].0 = (self.cpu_ns / NS_PER_S).max(soft) + 1;
+            self.limits[LIMIT_CPU].0 = (self.cpu.total_ns() / NS_PER_S).max(soft) + 1;
             SIGXCPU
         })
     }
@@ -119,9 +174,10 @@ impl System {
     /// What has expired by the CPU time that a thread has just used, as a call of the kernel's own.
     pub(crate) fn cpu_expired(&mut self, tid: u32) -> Option<Pending> {
         let thread = self.threads.get(&tid)?;
-        let (pid, thread_ns) = (thread.pid, thread.cpu_ns);
+        let (pid, thread_ns) = (thread.pid, thread.cpu.total_ns());
         let body = self.bodies.get_mut(&pid)?;
-        let now = body.cpu_ns;
+        let now = body.cpu.total_ns();
+        let clocks = [0, 1].map(|which| body.timer_clock(which));
         let call = |args: [u64; 3]| Pending {
             number: CALL_EXPIRED,
             args: [args[0], args[1], args[2], 0, 0, 0],
@@ -129,9 +185,9 @@ impl System {
         let mut found = body
             .cpu_limit()
             .map(|signal| call([EXPIRED_SIGNAL, signal.into(), 0]));
-        let signals = [SIGVTALRM, SIGPROF];
-        for (setting, signal) in body.cpu_timers.interval.iter_mut().zip(signals) {
-            if found.is_none() && setting.pass(now) > 0 {
+        let signals = [SIGVTALRM, SIGPROF].into_iter().zip(clocks);
+        for (setting, (signal, clock)) in body.cpu_timers.interval.iter_mut().zip(signals) {
+            if found.is_none() && setting.pass(clock) > 0 {
                 found = Some(call([EXPIRED_SIGNAL, signal.into(), 0]));
             }
         }
@@ -178,7 +234,7 @@ mod tests {
         body.limits[LIMIT_CPU] = (2, 4);
         let mut told = Vec::new();
         for tenth in 0..60 {
-            body.cpu_ns = tenth * NS_PER_S / 10;
+            body.cpu.user_ns = tenth * NS_PER_S / 10;
             told.extend(body.cpu_limit().map(|signal| (tenth, signal)));
         }
         assert_eq!(told, [(20, SIGXCPU), (30, SIGXCPU), (40, SIGKILL)]);

@@ -12,7 +12,7 @@
 //! ```
 
 use crate::body::{Body, Effects, LIMITS, SignalAction};
-use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTimer, CpuTimers, Setting};
+use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTime, CpuTimer, CpuTimers, Setting};
 use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
 use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
@@ -27,7 +27,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -60,7 +60,8 @@ struct Head {
     ids: [u64; credentials::WORDS],
     clock_ns: u64,
     wall_offset_ns: u64,
-    cpu_ns: u64,
+    user_ns: u64,
+    system_ns: u64,
     limits: [[u64; 2]; LIMITS],
     actions: [[u64; 4]; 64],
     peak_pages: u64,
@@ -71,7 +72,7 @@ struct Head {
     cpu_timers: [[u64; 4]; CPU_TIMERS_MAX],
     /// How many words the filters of seccomp(2) take behind the threads.
     filter_words: u32,
-    reserved: [u8; 588],
+    reserved: [u8; 580],
 }
 
 const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
@@ -95,7 +96,8 @@ struct ThreadRecord {
     due: [u8; INFO_BYTES],
     progress: u64,
     deadline_ns: u64,
-    cpu_ns: u64,
+    user_ns: u64,
+    system_ns: u64,
     clear_tid: u64,
     robust_head: u64,
     robust_length: u64,
@@ -195,7 +197,8 @@ impl ThreadRecord {
             due: due.to_bytes(),
             progress: thread.restart.progress,
             deadline_ns: thread.restart.deadline_ns,
-            cpu_ns: thread.cpu_ns,
+            user_ns: thread.cpu.user_ns,
+            system_ns: thread.cpu.system_ns,
             clear_tid: thread.clear_tid,
             robust_head: thread.robust_list.0,
             robust_length: thread.robust_list.1,
@@ -227,7 +230,7 @@ impl ThreadRecord {
             return Err("a register points outside of user space");
         }
         // What counts up must be able to go on doing so.
-        if [self.next_seq, self.cpu_ns]
+        if [self.next_seq, self.user_ns, self.system_ns]
             .iter()
             .any(|count| *count > COUNT_MAX)
         {
@@ -258,7 +261,10 @@ impl ThreadRecord {
         if self.flags & REWOUND != 0 {
             thread.rewound_at = registers.rip;
         }
-        thread.cpu_ns = self.cpu_ns;
+        thread.cpu = CpuTime {
+            user_ns: self.user_ns,
+            system_ns: self.system_ns,
+        };
         thread.clear_tid = self.clear_tid;
         thread.robust_list = (self.robust_head, self.robust_length);
         thread.name = self.name;
@@ -293,7 +299,8 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
         ids: body.ids.to_words(),
         clock_ns: body.clock_ns(now),
         wall_offset_ns: body.wall_offset_ns,
-        cpu_ns: body.cpu_ns,
+        user_ns: body.cpu.user_ns,
+        system_ns: body.cpu.system_ns,
         limits: body.limits.map(|(soft, hard)| [soft, hard]),
         actions: body
             .actions
@@ -307,7 +314,7 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
             .map(|setting| [setting.at_ns, setting.interval_ns]),
         cpu_timers: timer_words(body),
         filter_words: filters.words.len() as u32,
-        reserved: [0; 588],
+        reserved: [0; 580],
     };
     // Room for all but the most scattered memory: what grows is copied.
     let mut bytes = Vec::with_capacity((3 + frozen.threads.len()) * PAGE_SIZE);
@@ -488,7 +495,7 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
         });
     body.ids = Ids::from_words(head.ids);
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
-    if [head.cpu_ns, head.faults]
+    if [head.user_ns, head.system_ns, head.faults]
         .iter()
         .any(|count| *count > COUNT_MAX)
     {
@@ -501,7 +508,10 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
     body.clock_offset_ns =
         i64::try_from(i128::from(clock) - i128::from(now)).map_err(|_| "clock out of range")?;
     body.wall_offset_ns = head.wall_offset_ns;
-    body.cpu_ns = head.cpu_ns;
+    body.cpu = CpuTime {
+        user_ns: head.user_ns,
+        system_ns: head.system_ns,
+    };
     body.peak_pages = head.peak_pages;
     body.faults = head.faults;
     body.cpu_timers = cpu_timers(head)?;

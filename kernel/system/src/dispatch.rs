@@ -31,7 +31,7 @@ pub const PSEUDO: u32 = wire::CALL_ARRIVED;
 pub(crate) fn user_number(rax: u64) -> u32 {
     (rax as u32).min(PSEUDO - 1)
 }
-/// The process ends with a wait status: `(status, cpu_ns, peak_pages, faults)`.
+/// The process ends with a wait status: `(status, user_ns, peak_pages, faults, system_ns)`.
 pub const CALL_END: u32 = PSEUDO + 1;
 /// A child is to be: whether as a file, too, without handlers, and as a sibling; the value is its pid, and above 32
 /// bits its descriptor.

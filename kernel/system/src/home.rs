@@ -4,6 +4,7 @@
 //! node from fork until the parent has waited for it, and only calls executed there change it.
 
 use crate::buffers::Buffers;
+use crate::cpu_timers::CpuTime;
 use crate::credentials::Ids;
 use crate::files::{Executing, Exit, FileState, InodeRef};
 use crate::signals::PendingSignals;
@@ -131,8 +132,8 @@ pub struct HomeThread {
 /// What a process has used, as getrusage(2) tells it.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// CPU time, ns.
-    pub cpu_ns: u64,
+    /// CPU time.
+    pub cpu: CpuTime,
     /// The most pages it had at once.
     pub peak_pages: u64,
     /// Page faults.
@@ -142,20 +143,22 @@ pub struct Used {
 impl Used {
     /// Adds what somebody else used; the larger peak counts.
     pub fn add(&mut self, other: Used) {
-        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.cpu.add(other.cpu);
         self.faults = self.faults.saturating_add(other.faults);
         self.peak_pages = self.peak_pages.max(other.peak_pages);
     }
 
-    /// `struct rusage`, with all CPU time as user time.
+    /// `struct rusage`.
     pub fn rusage(&self) -> [u8; 144] {
         const NS_PER_S: u64 = 1_000_000_000;
         let mut bytes = [0; 144];
         let mut put = |word: usize, value: u64| {
             bytes[word * 8..word * 8 + 8].copy_from_slice(&value.to_le_bytes());
         };
-        put(0, self.cpu_ns / NS_PER_S);
-        put(1, self.cpu_ns % NS_PER_S / 1000);
+        for (word, ns) in [(0, self.cpu.user_ns), (2, self.cpu.system_ns)] {
+            put(word, ns / NS_PER_S);
+            put(word + 1, ns % NS_PER_S / 1000);
+        }
         put(4, self.peak_pages.saturating_mul(4));
         put(8, self.faults);
         bytes

@@ -58,7 +58,7 @@ impl Body {
             limits: LIMIT_DEFAULTS,
             clock_offset_ns: 0,
             wall_offset_ns: 0,
-            cpu_ns: 0,
+            cpu: crate::cpu_timers::CpuTime::default(),
             peak_pages: 0,
             faults: 0,
             cpu_timers: crate::cpu_timers::CpuTimers::default(),

@@ -124,6 +124,28 @@ fn a_virtual_timer_fires_by_cpu_time_wherever_that_was_used() {
     }
 }
 
+/// What the kernel does after a thread has left user mode is done for it, until the processor sleeps.
+#[test]
+fn time_in_the_kernel_is_that_of_the_thread_it_works_for() {
+    let mut cluster = Cluster::new(1);
+    let init = crate::home::INIT;
+    let now = cluster.now;
+    let mut turn = |at: u64| {
+        let system = &mut cluster.nodes[0];
+        let turn = system.begin(0).expect("init runs");
+        assert_eq!(turn.tid, init);
+        system.end_turn(turn, machine::Exit::Interrupt, 1_000, now + at);
+        if at == 11_000 {
+            system.idled(0, now + 13_000, 50_000);
+        }
+        let cpu = system.bodies[&init].cpu;
+        (cpu.user_ns, cpu.system_ns)
+    };
+    let (user, system) = turn(1_000);
+    assert_eq!(turn(11_000), (user + 1_000, system + 9_000 + 2_000));
+    assert_eq!(turn(90_000), (user + 2_000, system + 11_000));
+}
+
 #[test]
 fn a_timer_by_cpu_time_tells_once_and_counts_the_rest() {
     const SIGNAL: u64 = 34;

@@ -5,6 +5,7 @@
 //! moment and not for as long as it slept. A processor without work takes some from the others. Every
 //! thread is in one queue at most; what is in a queue and not ready any more is passed over.
 
+use crate::cpu_timers::CpuTime;
 use crate::system::System;
 use crate::thread::{Run, Thread};
 use alloc::collections::BTreeSet;
@@ -36,8 +37,12 @@ pub(crate) struct Processor {
     floor_ns: u64,
     /// CPU time since the thread in `left` was chosen, ns.
     stint_ns: u64,
-    /// Time in user mode and asleep, ns.
+    /// Who came from user mode last, if the processor has not slept since, and when, ns: what the
+    /// kernel has done here since it has done for that thread.
+    serves: Option<(u32, u64)>,
+    /// Time in user mode, in the kernel for somebody, and asleep, ns.
     pub(crate) ran_ns: u64,
+    pub(crate) system_ns: u64,
     pub(crate) idle_ns: u64,
 }
 
@@ -269,18 +274,44 @@ impl System {
         Some(tid)
     }
 
-    /// Accounts for a stay in user mode.
-    pub(crate) fn charge(&mut self, cpu: usize, tid: u32, ran_ns: u64) {
-        self.ran_ns += ran_ns;
-        self.processors[cpu].stint_ns += ran_ns;
-        self.processors[cpu].ran_ns += ran_ns;
+    /// Accounts for a stay in user mode that has just ended, and for what the kernel did before it.
+    pub(crate) fn charge(&mut self, cpu: usize, tid: u32, ran_ns: u64, now: u64) {
+        let processor = &mut self.processors[cpu];
+        processor.stint_ns += ran_ns;
+        processor.ran_ns += ran_ns;
+        let served = processor.serves.replace((tid, now));
+        let mut used = CpuTime::user(ran_ns);
+        if let Some((served, since)) = served {
+            let system_ns = now.saturating_sub(ran_ns).saturating_sub(since);
+            self.processors[cpu].system_ns += system_ns;
+            if served == tid {
+                used.system_ns = system_ns;
+            } else {
+                self.use_time(served, CpuTime::system(system_ns));
+            }
+        }
+        self.use_time(tid, used);
+    }
+
+    /// Accounts for a sleep that began at `from`: what came before it was still for somebody.
+    pub fn idled(&mut self, cpu: usize, from: u64, ns: u64) {
+        let processor = &mut self.processors[cpu];
+        processor.idle_ns += ns;
+        if let Some((served, since)) = processor.serves.take() {
+            let system_ns = from.saturating_sub(since);
+            processor.system_ns += system_ns;
+            self.use_time(served, CpuTime::system(system_ns));
+        }
+    }
+
+    fn use_time(&mut self, tid: u32, used: CpuTime) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
-        thread.cpu_ns = thread.cpu_ns.saturating_add(ran_ns);
-        thread.turn_ns = thread.turn_ns.saturating_add(ran_ns);
+        thread.cpu.add(used);
+        thread.turn_ns = thread.turn_ns.saturating_add(used.user_ns);
         if let Some(body) = self.bodies.get_mut(&thread.pid) {
-            body.cpu_ns = body.cpu_ns.saturating_add(ran_ns);
+            body.cpu.add(used);
         }
     }
 

@@ -163,7 +163,7 @@ impl System {
         self.save_fpu();
         let (now, pid) = (self.now, self.thread(tid).pid);
         let body = self.body(pid);
-        let (clock, used) = (body.clock_ns(now), body.cpu_ns);
+        let (clock, used) = (body.clock_ns(now), body.cpu.total_ns());
         let thread = self.thread(tid);
         let Interrupted { registers, rest } =
             interrupted(thread, clock, used, action.flags & SA_RESTART != 0);

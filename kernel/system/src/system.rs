@@ -111,8 +111,6 @@ pub struct System {
     pub(crate) settings: Settings,
     /// What this node is called.
     pub(crate) names: crate::calls::home::Names,
-    pub(crate) idle_ns: u64,
-    pub(crate) ran_ns: u64,
     /// Those whose move has to wait for something.
     pub(crate) wishing: BTreeSet<u32>,
     /// A guest has arrived and has not run yet.
@@ -243,8 +241,6 @@ impl System {
             last_request: 0,
             settings,
             names: crate::calls::home::Names::default(),
-            idle_ns: 0,
-            ran_ns: 0,
             wishing: BTreeSet::new(),
             arrived: false,
             load: crate::load::Load::default(),
@@ -364,12 +360,6 @@ impl System {
     /// Asks for the end of the node.
     pub(crate) fn request_power_off(&mut self, status: u8) {
         self.power_off = Some(status);
-    }
-
-    /// Accounts for time without work.
-    pub fn idled(&mut self, cpu: usize, ns: u64) {
-        self.idle_ns += ns;
-        self.processors[cpu].idle_ns += ns;
     }
 
     /// Whether what a processor has just done for a thread leaves nothing to do before a thread has

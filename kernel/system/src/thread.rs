@@ -6,6 +6,7 @@
 
 use crate::ahead::{Post, Touch};
 use crate::buffers::Buffers;
+use crate::cpu_timers::CpuTime;
 use crate::exec::{Loaded, Opened};
 use crate::seccomp::Seccomp;
 use crate::signals::SignalInfo;
@@ -174,7 +175,7 @@ pub struct Thread {
     /// Signal state.
     pub signals: Signals,
     /// CPU time used, ns.
-    pub cpu_ns: u64,
+    pub cpu: CpuTime,
     /// Whether it may run.
     pub run: Run,
     /// In which processor's run queue it is.
@@ -246,7 +247,7 @@ impl Thread {
             registers: Registers::default(),
             fpu: Box::new(FpuState::initial()),
             signals: Signals::default(),
-            cpu_ns: 0,
+            cpu: CpuTime::default(),
             run: Run::Blocked,
             queued: None,
             turn_ns: 0,

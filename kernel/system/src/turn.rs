@@ -132,7 +132,7 @@ impl System {
         self.now = self.now.max(now);
         self.fs.alarms().set_now(self.now);
         let tid = turn.tid;
-        self.charge(cpu, tid, ran_ns);
+        self.charge(cpu, tid, ran_ns, now);
         self.processors[cpu].left = (tid, now);
         if exit == Exit::Syscall && !self.is_watched(tid) && self.express(turn) {
             return After::Unchanged;

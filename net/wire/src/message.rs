@@ -122,8 +122,10 @@ pub struct Image {
 pub struct BodyFacts {
     /// As in proc(5): `R`, `S` or `T`.
     pub state: u8,
-    /// CPU time, ns.
-    pub cpu_ns: u64,
+    /// CPU time in user mode, ns.
+    pub user_ns: u64,
+    /// CPU time in the kernel, ns.
+    pub system_ns: u64,
     /// Bytes in all areas.
     pub virtual_bytes: u64,
     /// Pages that are in memory.

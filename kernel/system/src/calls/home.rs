@@ -30,6 +30,7 @@ pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
+use crate::cpu_timers::CpuTime;
 use crate::credentials::{Ids, SYS_ADMIN, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
@@ -51,11 +52,11 @@ const FRAMES_PER_PROCESS: u64 = 16;
 
 // ---- the kernel's own requests -------------------------------------------------------------------
 
-/// The process ends: `(wait status, cpu_ns, peak_pages, faults)`.
+/// The process ends: `(wait status, user_ns, peak_pages, faults, system_ns)`.
 pub fn end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [status, cpu_ns, peak_pages, faults, ..] = call.args;
+    let [status, user_ns, peak_pages, faults, system_ns, _] = call.args;
     call.home().used = Used {
-        cpu_ns,
+        cpu: CpuTime { user_ns, system_ns },
         peak_pages,
         faults,
     };

@@ -201,6 +201,8 @@ impl Cluster {
             };
             let now = self.now;
             self.nodes[node].end_turn(turn, exit, TURN_NS, now);
+            // Until the next one the processor sleeps.
+            self.nodes[node].idled(0, now, 0);
             others.push(pid);
             if mine || others.len() > 200 {
                 break;

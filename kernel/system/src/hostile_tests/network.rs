@@ -173,7 +173,8 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         _ => Message::Told {
             pid,
             facts: BodyFacts {
-                cpu_ns: u64::MAX,
+                user_ns: u64::MAX,
+                system_ns: u64::MAX,
                 ..BodyFacts::default()
             },
         },

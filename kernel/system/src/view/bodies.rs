@@ -3,6 +3,7 @@
 //! Law: an answer is used once; a body that cannot be asked is told of as far as home knows it.
 
 use crate::body::Body;
+use crate::cpu_timers::CpuTime;
 use crate::dispatch::wire_pid;
 use crate::home::Home;
 use crate::memory::{AreaFlags, Space};
@@ -209,7 +210,8 @@ impl System {
         };
         BodyFacts {
             state,
-            cpu_ns: body.cpu_ns,
+            user_ns: body.cpu.user_ns,
+            system_ns: body.cpu.system_ns,
             virtual_bytes: usage.virtual_bytes,
             resident_pages: usage.resident_pages,
             obstacle: obstacle.unwrap_or("").to_string(),
@@ -262,7 +264,7 @@ impl System {
             });
         }
         if let Some(facts) = home.facts.take() {
-            home.used.cpu_ns = home.used.cpu_ns.max(facts.cpu_ns);
+            home.used.cpu = home.used.cpu.later(cpu_of(&facts));
             return Ok(facts);
         }
         let (owner, epoch) = (home.record.gate().owner(), home.record.gate().epoch());
@@ -285,5 +287,13 @@ impl System {
             },
         );
         Err(Stop::Wait)
+    }
+}
+
+/// The CPU time in what a node tells of a body.
+pub(crate) fn cpu_of(facts: &BodyFacts) -> CpuTime {
+    CpuTime {
+        user_ns: facts.user_ns,
+        system_ns: facts.system_ns,
     }
 }

@@ -18,6 +18,7 @@ use crate::wait::Stop;
 use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+pub(crate) use bodies::cpu_of;
 
 /// Clock ticks per second in proc(5).
 const TICK_NS: u64 = 10_000_000;

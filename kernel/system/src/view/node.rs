@@ -27,6 +27,9 @@ impl System {
 
     pub(super) fn global(&mut self, file: GlobalFile) -> String {
         let up = self.now;
+        let idle: u64 = (self.processors.iter())
+            .map(|processor| processor.idle_ns)
+            .sum();
         match file {
             GlobalFile::Meminfo => meminfo(),
             GlobalFile::Stat => self.statistics(),
@@ -34,8 +37,8 @@ impl System {
                 "{}.{:02} {}.{:02}\n",
                 up / NS_PER_S,
                 up % NS_PER_S / TICK_NS,
-                self.idle_ns / NS_PER_S,
-                self.idle_ns % NS_PER_S / TICK_NS
+                idle / NS_PER_S,
+                idle % NS_PER_S / TICK_NS
             ),
             GlobalFile::Loadavg => {
                 let [one, five, fifteen] = self.load.decimals();
@@ -75,15 +78,19 @@ impl System {
     }
 
     fn statistics(&self) -> String {
-        let (run, idle) = (self.ran_ns / TICK_NS, self.idle_ns / TICK_NS);
-        let mut text = format!("cpu  {run} 0 0 {idle} 0 0 0 0 0 0\n");
-        for (cpu, processor) in self.processors.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "cpu{cpu} {} 0 0 {} 0 0 0 0 0 0",
-                processor.ran_ns / TICK_NS,
-                processor.idle_ns / TICK_NS
-            );
+        let times = (self.processors.iter())
+            .map(|processor| [processor.ran_ns, processor.system_ns, processor.idle_ns]);
+        let sum = (times.clone()).fold([0; 3], |sum: [u64; 3], times| {
+            [0, 1, 2].map(|which| sum[which] + times[which])
+        });
+        let mut text = String::new();
+        let mut line = |name: &str, [user, system, idle]: [u64; 3]| {
+            let [user, system, idle] = [user, system, idle].map(|ns| ns / TICK_NS);
+            let _ = writeln!(text, "cpu{name} {user} 0 {system} {idle} 0 0 0 0 0 0");
+        };
+        line(" ", sum);
+        for (cpu, times) in times.enumerate() {
+            line(&cpu.to_string(), times);
         }
         let _ = write!(
             text,

@@ -4,7 +4,8 @@
 //! has the file.
 
 use super::TICK_NS;
-use super::bodies::{all_sizes, named_maps, sizes};
+use super::bodies::{all_sizes, cpu_of, named_maps, sizes};
+use crate::cpu_timers::CpuTime;
 use crate::files::{ProcessFile, ThreadFile};
 use crate::home::{Home, Life};
 use crate::system::System;
@@ -139,7 +140,8 @@ impl System {
         let mut facts = self.facts_of(pid, reader)?;
         let here = self.threads.get(&tid);
         if let Some(thread) = here {
-            facts.cpu_ns = thread.cpu_ns;
+            facts.user_ns = thread.cpu.user_ns;
+            facts.system_ns = thread.cpu.system_ns;
             facts.state = match thread.run {
                 Run::Blocked if facts.state != b'T' => b'S',
                 Run::Ready | Run::Running(_) => b'R',
@@ -242,11 +244,12 @@ fn state_letter(home: &Home, facts: &BodyFacts) -> char {
 fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts, who: &Shown) -> String {
     let name = String::from_utf8_lossy(crate::thread::unpadded(&who.name)).into_owned();
     let known = if who.tid == home.pid {
-        home.used.cpu_ns
+        home.used.cpu
     } else {
-        0
+        CpuTime::default()
     };
-    let cpu = facts.cpu_ns.max(known) / TICK_NS;
+    let cpu = cpu_of(facts).later(known);
+    let (user, system) = (cpu.user_ns / TICK_NS, cpu.system_ns / TICK_NS);
     let scheduling = home.threads.get(&who.tid).map(|thread| thread.scheduling);
     let scheduling = scheduling.unwrap_or_default();
     let (nice, priority, policy) = (home.nice, scheduling.priority, scheduling.policy);
@@ -256,13 +259,14 @@ fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts, who:
     };
     let state = state_letter(home, facts);
     format!(
-        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {cpu} 0 {} 0 {shown} {nice} {} 0 {} {} {} \
+        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {user} {system} {} {} {shown} {nice} {} 0 {} {} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 {priority} {policy} 0 0 0 0 0 0 0 0 0 0 0\n",
         who.tid,
         home.parent,
         home.group,
         home.session,
-        home.children_used.cpu_ns / TICK_NS,
+        home.children_used.cpu.user_ns / TICK_NS,
+        home.children_used.cpu.system_ns / TICK_NS,
         facts.threads.max(1),
         home.started_ns / TICK_NS,
         facts.virtual_bytes,

@@ -6,6 +6,7 @@
 use crate::dispatch::HomeCall;
 use crate::home::{Home, Life, Used};
 use crate::signals::{CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SignalInfo};
+use crate::view::cpu_of;
 use crate::wait::Stop;
 use abi::{Errno, signal};
 
@@ -207,12 +208,15 @@ pub fn getrusage(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// times(2): the body tells what it has used itself, ns, as the second argument.
+/// times(2): the body tells what it has used itself, in user mode and in the kernel, ns.
 pub fn times(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let (own, now) = (call.args[1], call.system.now);
-    let children = call.home().children_used.cpu_ns;
-    let ticks = [own / TICK_NS, 0, children / TICK_NS, 0];
-    let bytes = ticks.iter().flat_map(|ticks| ticks.to_le_bytes()).collect();
+    let ([_, user, system, ..], now) = (call.args, call.system.now);
+    let children = call.home().children_used.cpu;
+    let times = [user, system, children.user_ns, children.system_ns];
+    let bytes = times
+        .iter()
+        .flat_map(|ns| (ns / TICK_NS).to_le_bytes())
+        .collect();
     call.outputs.set(0, bytes);
     Ok(now / TICK_NS)
 }
@@ -225,7 +229,7 @@ pub fn cpu_time(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         facts => facts?,
     };
     let home = call.system.homes.get(&pid).ok_or(Errno::EINVAL)?;
-    let ns = facts.cpu_ns.max(home.used.cpu_ns);
+    let ns = cpu_of(&facts).later(home.used.cpu).total_ns();
     call.outputs.set(0, ns.to_le_bytes().to_vec());
     Ok(0)
 }

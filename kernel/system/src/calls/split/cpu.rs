@@ -46,10 +46,10 @@ impl LocalCall<'_> {
     /// The time of a clock of the caller's process, ns; `None` for those of others.
     pub(crate) fn own_cpu_time(&mut self, clock: CpuClock) -> Option<u64> {
         match clock {
-            CpuClock::Process(pid) => (pid == self.pid).then(|| self.body().cpu_ns),
+            CpuClock::Process(pid) => (pid == self.pid).then(|| self.body().cpu.total_ns()),
             CpuClock::Thread(tid) => {
                 let mine = self.body().threads.contains(&tid);
-                mine.then(|| self.system.thread(tid).cpu_ns)
+                mine.then(|| self.system.thread(tid).cpu.total_ns())
             }
         }
     }
@@ -77,7 +77,7 @@ impl LocalCall<'_> {
         let body = self.body();
         body.peak_pages = body.peak_pages.max(pages);
         Used {
-            cpu_ns: body.cpu_ns,
+            cpu: body.cpu,
             peak_pages: body.peak_pages,
             faults: body.faults,
         }
@@ -96,7 +96,7 @@ pub fn getrusage(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         _ => return Err(Errno::EINVAL.into()),
     };
     if who as i32 == THREAD {
-        used.cpu_ns = call.thread().cpu_ns;
+        used.cpu = call.thread().cpu;
     }
     call.write(address, &used.rusage())?;
     Ok(0)
@@ -104,8 +104,8 @@ pub fn getrusage(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// times(2).
 pub fn times(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let own = call.body().cpu_ns;
-    call.forwarded([call.args[0], own, 0, 0, 0, 0])
+    let own = call.body().cpu;
+    call.forwarded([call.args[0], own.user_ns, own.system_ns, 0, 0, 0])
 }
 
 // ---- setitimer(2) --------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ pub fn getitimer(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     };
     let address = call.args[1];
     let body = call.body();
-    let left = body.cpu_timers.interval[which].left(body.cpu_ns);
+    let left = body.cpu_timers.interval[which].left(body.timer_clock(which));
     call.write(address, &record(rounded(left)))?;
     Ok(0)
 }
@@ -154,11 +154,11 @@ pub fn setitimer(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     };
     if old != 0 {
         let body = call.body();
-        let left = body.cpu_timers.interval[which].left(body.cpu_ns);
+        let left = body.cpu_timers.interval[which].left(body.timer_clock(which));
         call.write(old, &record(rounded(left)))?;
     }
     let body = call.body();
-    body.cpu_timers.interval[which] = Setting::after(body.cpu_ns, value, interval);
+    body.cpu_timers.interval[which] = Setting::after(body.timer_clock(which), value, interval);
     body.watch_cpu();
     Ok(0)
 }

@@ -311,10 +311,10 @@ pub fn end(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let used = call.used();
     let args = [
         call.args[0],
-        used.cpu_ns,
+        used.cpu.user_ns,
         used.peak_pages,
         used.faults,
-        0,
+        used.cpu.system_ns,
         0,
     ];
     call.ask_home(CALL_END, args)?;
