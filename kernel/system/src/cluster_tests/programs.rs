@@ -540,12 +540,14 @@ impl Author<'_> {
         }
     }
 
-    /// Reads the file in RBP on, from one place to the other.
-    fn read_on(&mut self, from: u64, to: u64) {
+    /// Reads the file in RBP on, from one place to the other; `placed` by offsets.
+    fn read_on(&mut self, from: u64, to: u64, placed: bool) {
+        let number = if placed { 17 } else { 0 };
         let mut done = from;
         while done < to {
             let piece = self.random.between(1, 9_000).min(to - done);
-            self.asm.call(0, &[In(RBP), Is(BUFFER + done), Is(piece)]);
+            let args = [In(RBP), Is(BUFFER + done), Is(piece), Is(done)];
+            self.asm.call(number, &args);
             self.asm.expect(RAX, piece, "a piece is read");
             done += piece;
             self.pause();
@@ -597,10 +599,13 @@ impl Author<'_> {
         self.no_error("the file is opened again");
         self.asm.two(op::MOV, R13, RAX);
         let half = 8 * (count / 2);
-        self.read_on(0, half);
+        let placed = self.random.below(2) == 0;
+        self.read_on(0, half, placed);
         let changed = self.change_numbers(count / 2, count);
-        self.read_on(half, 8 * count);
-        self.asm.call(0, &[In(RBP), Is(BUFFER), Is(8)]);
+        self.read_on(half, 8 * count, placed);
+        let (number, end) = if placed { (17, 8 * count) } else { (0, 0) };
+        self.asm
+            .call(number, &[In(RBP), Is(BUFFER), Is(8), Is(end)]);
         self.asm.expect(RAX, 0, "the end of the file");
         self.check_numbers(count, &changed);
         self.close(RBP);
@@ -614,7 +619,8 @@ impl Author<'_> {
         let count = self.random.between(600, 3_800);
         let path = self.file_of_numbers(role, count);
         let quarter = 8 * (count / 4);
-        self.read_on(0, quarter);
+        let placed = self.random.below(2) == 0;
+        self.read_on(0, quarter, placed);
         self.pipe();
         let child = self.fork();
         let ns = self.random.between(1_000, 30_000_000);
@@ -636,7 +642,7 @@ impl Author<'_> {
         self.close(R13);
         let pause = self.random.between(1_000, 20_000_000);
         self.sleep(pause);
-        self.read_on(quarter, 2 * quarter);
+        self.read_on(quarter, 2 * quarter, placed);
         let over = self.asm.label();
         self.asm.call(0, &[In(R12), Is(BUFFER + 8 * count), Is(8)]);
         if self.work.deaths == Deaths::Some {
@@ -644,7 +650,7 @@ impl Author<'_> {
             self.asm.jump_equal(RAX, R9, over);
         }
         self.asm.expect(RAX, 8, "the child's word");
-        self.read_on(2 * quarter, 8 * count);
+        self.read_on(2 * quarter, 8 * count, placed);
         self.check_numbers(count, &changed);
         self.asm.place(over);
         self.close(R12);
