@@ -40,7 +40,7 @@ struct LentWindow {
     version: u64,
 }
 
-/// What home has lent to the body of one process.
+/// What home has lent to the body of one process, which is elsewhere.
 #[derive(Default)]
 pub(crate) struct Lent {
     epoch: u64,
@@ -71,7 +71,7 @@ fn room_for(bytes: u64) -> bool {
 
 impl System {
     /// What is lent to the body of a process, in its present epoch.
-    fn lent_to(&mut self, pid: u32) -> Option<&mut Lent> {
+    pub(crate) fn lent_to(&mut self, pid: u32) -> Option<&mut Lent> {
         let epoch = self.homes.get(&pid)?.record.gate().epoch();
         let lent = self.lent.entry(pid).or_default();
         if lent.epoch != epoch {
@@ -269,6 +269,7 @@ impl System {
             return;
         }
         self.changes_seen = changes();
+        self.tell_mapped();
         let mut stale = Vec::new();
         for (pid, lent) in &mut self.lent {
             lent.windows.retain(|_, window| {

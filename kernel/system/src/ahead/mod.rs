@@ -15,7 +15,8 @@
 //!
 //! Home lends (`lender`): a cursor only while its open file has no other handle, contents only of
 //! ordinary files that nobody has mapped to write to. The body holds (`holder`): pages from the cursor
-//! on (a window), and bytes that have not left yet (the tail).
+//! on (a window), and bytes that have not left yet (the tail). Of a file of the boot image that this
+//! node has too a window has no pages. What is touched in a mapping comes by `mapped`.
 
 mod holder;
 mod lender;

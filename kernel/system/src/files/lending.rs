@@ -160,6 +160,11 @@ impl super::Inode {
         version.filter(|_| !self.is_watched())
     }
 
+    /// As [`Inode::version`](super::Inode::version), whoever watches the file.
+    pub(crate) fn contents(&self) -> Option<u64> {
+        self.data()?.version()
+    }
+
     /// What a page holds now.
     ///
     /// # Errors
