@@ -1,11 +1,11 @@
-//! Files that get shorter while they are mapped: the pages behind the end go, wherever they are mapped.
+//! Files that change while they are mapped: what is mapped shows it, wherever the process is.
 //!
 //! Law: a page behind the end of its file is in no table any more, also when the program has written to
 //! it privately; whoever touches it asks the file again, which answers SIGBUS or, when it has grown
-//! again, zeros. The last page that is left loses what lies behind the end by being read anew.
-//!
-//! Not here: a body that is between two nodes is not reached. What it had read of the file is read anew
-//! at the target anyway, from home.
+//! again, zeros. The last page that is left loses what lies behind the end by being read anew. At home
+//! the frames of a file are mapped; a body elsewhere has copies, and lets go of those that it has not
+//! written to when home says that the file has changed. Home says so before it sends anything else, as
+//! with what is lent (`crate::ahead`), and once more to the next node of a body that was under way.
 
 use crate::dispatch::wire_pid;
 use crate::system::System;
@@ -41,23 +41,75 @@ impl System {
         let Some(home) = self.homes.get(&pid) else {
             return;
         };
-        let gate = home.record.gate();
-        let (owner, epoch) = (gate.owner(), gate.epoch());
-        if owner != self.me {
-            let pid = wire_pid(pid);
-            self.send(
-                owner,
-                Message::Cut {
-                    pid,
-                    epoch,
-                    file,
-                    size,
-                },
-            );
+        if home.record.gate().owner() != self.me {
+            return self.tell_changes(pid, &[(file, size)]);
+        }
+        // It is just leaving.
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.mapped.note_missed(file);
         }
     }
 
-    /// Home says that a file which a body here maps has become shorter.
+    /// Tells bodies elsewhere of the files that have changed of those they map.
+    pub(crate) fn tell_mapped(&mut self) {
+        #[cfg(test)]
+        if self.canary == Some(crate::cluster_tests::Canary::MappedUntold) {
+            return;
+        }
+        let me = self.me;
+        let mut news = Vec::new();
+        for pid in self.lent.keys() {
+            if let Some(home) = self.homes.get_mut(pid)
+                && home.record.gate().owner() != me
+            {
+                let changed = home.mapped.take_changed();
+                if !changed.is_empty() {
+                    news.push((*pid, changed));
+                }
+            }
+        }
+        for (pid, changed) in news {
+            self.tell_changes(pid, &changed);
+        }
+    }
+
+    /// Home has decided where a body is: it is told there what it may have missed on the way.
+    pub(crate) fn tell_missed(&mut self, pid: u32) {
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
+        let missed = home.mapped.take_missed();
+        if home.record.gate().owner() == self.me {
+            self.lent.remove(&pid);
+            for (file, size) in missed {
+                self.cut(pid, file, size);
+            }
+            return;
+        }
+        self.lent_to(pid);
+        self.tell_changes(pid, &missed);
+    }
+
+    fn tell_changes(&mut self, pid: u32, changed: &[(u32, u64)]) {
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
+        let gate = home.record.gate();
+        let (owner, epoch) = (gate.owner(), gate.epoch());
+        let pid = wire_pid(pid);
+        for (file, size) in changed.iter().copied() {
+            let cut = Message::Cut {
+                pid,
+                epoch,
+                file,
+                size,
+            };
+            // An owner that cannot be told has no way to learn of anything else, either.
+            let _ = self.net.send(self.now, owner, cut);
+        }
+    }
+
+    /// Home says that a file which a body here maps has changed.
     pub(crate) fn cut_came(
         &mut self,
         from: NodeId,
@@ -74,6 +126,7 @@ impl System {
         let space = body.space;
         if let Some(space) = self.spaces.get_mut(space) {
             space.cut_file(file, size);
+            space.refresh_file(file);
         }
     }
 }

@@ -8,16 +8,13 @@
 //! [`System::run_remote`] → (wire) → [`System::reply`] → the body's call runs again and finds the
 //! answer.
 
-use crate::body::Effects;
 use crate::buffers::Buffers;
-use crate::dispatch::{CALL_PAGE_IN, CALL_TAKE_SIGNAL, CHUNK, wire_pid};
+use crate::dispatch::{CALL_TAKE_SIGNAL, CHUNK, wire_pid};
 use crate::home::{HomeThread, RemoteCall, Request};
-use crate::memory::FileBacking;
 use crate::system::{Abandoned, System};
 use crate::thread::{Answer, Forward, Purpose, Run};
 use crate::wait::Stop;
 use abi::Errno;
-use machine::{Frame, FrameKind, PAGE_SIZE};
 use rpc::Admission;
 use wire::{BootId, Call, Message, NodeId, Outcome, Pid, Reply};
 
@@ -181,54 +178,6 @@ impl System {
         let request = Request::plain(CALL_TAKE_SIGNAL, [mask, 0, 0, 0, 0, 0]);
         self.forward(tid, Purpose::Signal, request);
         false
-    }
-
-    /// A file page that is not on this node: ask home, unless the process cannot ask just now.
-    pub(crate) fn request_file_page(
-        &mut self,
-        tid: u32,
-        page: u64,
-        backing: &FileBacking,
-        offset: u64,
-    ) -> Stop {
-        let me = self.me;
-        let pid = self.thread(tid).pid;
-        let body = self.body(pid);
-        if body.home == me {
-            return Stop::Errno(Errno::EFAULT);
-        }
-        if self.thread(tid).refused_page == Some(page) {
-            return Stop::Errno(Errno::EFAULT);
-        }
-        let body = self.body(pid);
-        let may = body.effects == Effects::Open && !body.freezing;
-        if may && self.thread(tid).forward == Forward::Idle {
-            let args = [u64::from(backing.home_file), offset, 0, 0, 0, 0];
-            let request = Request::plain(CALL_PAGE_IN, args);
-            self.forward(tid, Purpose::Page(page), request);
-        }
-        Stop::Wait
-    }
-
-    fn file_page_came(&mut self, tid: u32, page: u64, answer: &Answer) {
-        let pid = self.thread(tid).pid;
-        let bytes = answer.buffers.get(0).unwrap_or(&[]);
-        if (answer.value < 0 || bytes.len() != PAGE_SIZE) && self.thread(tid).call.is_some() {
-            // The call that needed it finds out, and fails.
-            self.thread(tid).refused_page = Some(page);
-            return;
-        }
-        if answer.value < 0 || bytes.len() != PAGE_SIZE {
-            self.force_signal(tid, abi::signal::SIGBUS, BUS_ADRERR, page);
-            return;
-        }
-        let Ok(frame) = Frame::zeroed(FrameKind::User) else {
-            return self.out_of_memory(pid);
-        };
-        frame.write(0, bytes);
-        if let Some(space) = self.space_mut(pid) {
-            space.install_file(page, frame);
-        }
     }
 
     /// A copy that another epoch has made stale.

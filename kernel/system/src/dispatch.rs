@@ -323,7 +323,7 @@ macro_rules! dispatchers {
                 CALL_EXEC_READ => home_calls::exec_read(call),
                 CALL_OPTION => home_calls::option(call),
                 CALL_WATCHED => crate::seccomp::watched(call),
-                CALL_PAGE_IN => home_calls::page_in(call),
+                CALL_PAGE_IN => crate::ahead::page_in(call),
                 CALL_MAP_FILE => home_calls::map_file(call),
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),
                 CALL_STOPPED => home_calls::stopped(call),
@@ -605,7 +605,7 @@ pub(crate) const CALL_READ: u32 = 0;
 pub(crate) const CALL_WRITE: u32 = 1;
 const CALL_POLL: u32 = 7;
 const CALL_SENDFILE: u32 = 40;
-const CALL_PREAD: u32 = 17;
+pub(crate) const CALL_PREAD: u32 = 17;
 pub(crate) const CALL_PWRITE: u32 = 18;
 
 /// The question whether a descriptor is good for something, which is answered by this error if it is.

@@ -354,15 +354,24 @@ struct MappedFile {
     path: Vec<u8>,
 }
 
+#[derive(Clone)]
+struct MappedSlot {
+    file: Arc<MappedFile>,
+    /// Which contents the body knows, or will be told of.
+    version: Option<u64>,
+    /// The body was told of a change, but may have been on its way somewhere else.
+    told: bool,
+}
+
 /// Files that a body maps or executes, by handle.
 #[derive(Clone, Default)]
-pub struct Mapped(Vec<Option<Arc<MappedFile>>>);
+pub struct Mapped(Vec<Option<MappedSlot>>);
 
 impl Mapped {
     /// A handle for a file that was opened by a path; the same file gets the same handle. `None` if
     /// there are too many.
     pub fn add(&mut self, inode: &InodeRef, path: &[u8]) -> Option<u32> {
-        let same = |known: &Arc<MappedFile>| Arc::ptr_eq(&known.inode, inode);
+        let same = |known: &MappedSlot| Arc::ptr_eq(&known.file.inode, inode);
         let known = self
             .0
             .iter()
@@ -375,17 +384,20 @@ impl Mapped {
             }
             self.0.push(None);
         }
-        self.0[handle].get_or_insert_with(|| {
-            Arc::new(MappedFile {
+        self.0[handle].get_or_insert_with(|| MappedSlot {
+            file: Arc::new(MappedFile {
                 inode: inode.clone(),
                 path: path.to_vec(),
-            })
+            }),
+            version: inode.contents(),
+            told: false,
         });
         Some(handle as u32)
     }
 
     fn slot(&self, handle: u64) -> Option<&MappedFile> {
-        self.0.get(usize::try_from(handle).ok()?)?.as_deref()
+        let slot = self.0.get(usize::try_from(handle).ok()?)?.as_ref();
+        Some(&slot?.file)
     }
 
     /// The file of a handle.
@@ -395,9 +407,9 @@ impl Mapped {
 
     /// The handle of a file, if it has one.
     pub fn handle_of(&self, inode: &InodeRef) -> Option<u32> {
-        let same = |slot: &Option<Arc<MappedFile>>| {
+        let same = |slot: &Option<MappedSlot>| {
             slot.as_ref()
-                .is_some_and(|held| Arc::ptr_eq(&held.inode, inode))
+                .is_some_and(|held| Arc::ptr_eq(&held.file.inode, inode))
         };
         self.0.iter().position(same).map(|handle| handle as u32)
     }
@@ -410,6 +422,52 @@ impl Mapped {
             path.extend_from_slice(b" (deleted)");
         }
         Some((inode.number(), path))
+    }
+
+    /// The body leaves home, and knows all files as they are.
+    pub fn note_known(&mut self) {
+        for slot in self.0.iter_mut().flatten() {
+            slot.version = slot.file.inode.contents();
+            slot.told = false;
+        }
+    }
+
+    /// The files that have changed since the body was told, with their sizes. It counts as told.
+    pub fn take_changed(&mut self) -> Vec<(u32, u64)> {
+        self.take(|slot| {
+            let version = slot.file.inode.contents();
+            let changed = version != slot.version;
+            slot.version = version;
+            slot.told |= changed;
+            changed
+        })
+    }
+
+    /// The files that have changed, with their sizes, of which the body may have missed the word.
+    pub fn take_missed(&mut self) -> Vec<(u32, u64)> {
+        self.take(|slot| {
+            let version = slot.file.inode.contents();
+            let changed = version != slot.version || slot.told;
+            (slot.version, slot.told) = (version, false);
+            changed
+        })
+    }
+
+    /// The body could not be told of a change of a file.
+    pub fn note_missed(&mut self, handle: u32) {
+        if let Some(Some(slot)) = self.0.get_mut(handle as usize) {
+            slot.told = true;
+        }
+    }
+
+    fn take(&mut self, mut which: impl FnMut(&mut MappedSlot) -> bool) -> Vec<(u32, u64)> {
+        let slots = self.0.iter_mut().enumerate();
+        slots
+            .filter_map(|(handle, slot)| {
+                let slot = slot.as_mut()?;
+                which(slot).then(|| (handle as u32, slot.file.inode.size()))
+            })
+            .collect()
     }
 
     /// Lets go of all files but these.

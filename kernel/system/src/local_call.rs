@@ -5,7 +5,8 @@
 
 use crate::body::Body;
 use crate::dispatch::{
-    CALL_IOCTL, CALL_PWRITE, CALL_READ, CALL_WRITE, CHUNK, FdUse, PATH_MAX, check_of, result_of,
+    CALL_IOCTL, CALL_PREAD, CALL_PWRITE, CALL_READ, CALL_WRITE, CHUNK, FdUse, PATH_MAX, check_of,
+    result_of,
 };
 use crate::home::Request;
 use crate::memory::StringStop;
@@ -309,7 +310,8 @@ impl LocalCall<'_> {
     fn without_asking(&mut self, number: u32, step: &[u64; 6]) -> Result<Option<u64>, Stop> {
         let [fd, address, piece, offset, ..] = *step;
         match number {
-            CALL_READ => self.read_ahead(fd, &[(address, piece)]),
+            CALL_READ => self.read_ahead(fd, None, &[(address, piece)]),
+            CALL_PREAD => self.read_ahead(fd, Some(offset), &[(address, piece)]),
             CALL_WRITE => self.write_behind(fd, None, &[(address, piece)]),
             CALL_PWRITE => self.write_behind(fd, Some(offset), &[(address, piece)]),
             _ => Ok(None),

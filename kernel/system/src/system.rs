@@ -142,16 +142,19 @@ pub(crate) struct Pages<'a> {
 
 impl Pages<'_> {
     fn file(&self, backing: &FileBacking) -> Result<crate::files::InodeRef, FetchStop> {
+        // At home the file itself, whatever it holds by now.
+        let file = u64::from(backing.home_file);
+        let by_handle = self.home.and_then(|home| home.mapped.get(file));
+        if let Some(inode) = by_handle {
+            return Ok(inode);
+        }
         let by_hash = (backing.hash != [0; 32])
             .then(|| self.fs.by_hash(&backing.hash))
             .flatten();
-        if let Some(inode) = by_hash {
-            return Ok(inode);
-        }
-        let mapped = &self.home.ok_or(FetchStop::Missing)?.mapped;
-        mapped
-            .get(u64::from(backing.home_file))
-            .ok_or(FetchStop::Bus)
+        by_hash.ok_or(match self.home {
+            Some(_) => FetchStop::Bus,
+            None => FetchStop::Missing,
+        })
     }
 }
 

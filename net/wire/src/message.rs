@@ -325,7 +325,8 @@ pub enum Message {
     Told { pid: Pid, facts: BodyFacts },
     /// A third node to S: how long the process stood still, by one clock.
     Observed { pid: Pid, epoch: u64, ns: u64 },
-    /// H to owner: a file that it may map, by its handle, has only so many bytes now.
+    /// H to owner: a file that it may map, by its handle, holds something else now and has so many
+    /// bytes. What comes behind this message on the lane may tell the process so.
     Cut {
         pid: Pid,
         epoch: u64,

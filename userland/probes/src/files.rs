@@ -4,9 +4,11 @@
 
 use std::fs::{File, OpenOptions, metadata, read, remove_file};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rt::process::{Ended, start, wait_for};
+use rt::shared::Shared;
 
 use crate::memory::{check, fill};
 use crate::moves::{Moves, go, tell};
@@ -245,6 +247,92 @@ pub(crate) fn big_io(moves: &mut Moves) -> Verdict {
             memory[77 + SIZE..].iter().all(|&byte| byte == 0),
             "the read wrote behind it"
         );
+    }
+    Ok(())
+}
+
+/// What is mapped of a file and was not written to shows what others write to it.
+pub(crate) fn mapped(moves: &mut Moves) -> Verdict {
+    const SIZE: usize = 100_000;
+    let scratch = Scratch::new("mapped");
+    let mut bytes = vec![0; SIZE];
+    fill(&mut bytes, 0, 0);
+    scratch.create()?.write_all(&bytes).doing("write")?;
+    let reader = File::open(scratch.path()).doing("open")?;
+    let map = |private| Shared::seen(&reader, SIZE, private).doing("map a file");
+    let maps = [map(false)?, map(true)?];
+    while moves.more() {
+        let at = moves.round() as usize * 7_919 % (SIZE - 5_000);
+        moves.point()?;
+        for map in &maps {
+            ensure!(map.read(0, SIZE) == bytes, "the mapping is not the file");
+        }
+        for byte in &mut bytes[at..at + 5_000] {
+            *byte = byte.wrapping_add(1);
+        }
+        let writer = start(|| {
+            let file = OpenOptions::new().write(true).open(scratch.path());
+            let news = &bytes[at..at + 5_000];
+            i32::from(
+                file.and_then(|file| file.write_all_at(news, at as u64))
+                    .is_err(),
+            )
+        });
+        let writer = writer.doing("fork")?;
+        let ended = wait_for(writer).doing("wait")?;
+        ensure!(ended == Ended::Exited(0), "the writer ended with {ended:?}");
+        for map in &maps {
+            ensure!(
+                map.read(0, SIZE) == bytes,
+                "the mapping does not show what was written"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A file of the boot image, which every node may have: it is home's that counts.
+pub(crate) fn image_file(moves: &mut Moves) -> Verdict {
+    const PROGRAM: &str = "/bin/busybox";
+    const SCRIPT: &str = "/etc/shrc";
+    const NEWS: &[u8] = b"\n# A comment\n";
+    let (program, script) = (read(PROGRAM), read(SCRIPT));
+    let (program, script) = (
+        program.doing("read a program")?,
+        script.doing("read a script")?,
+    );
+    while moves.more() {
+        let mut file = File::open(PROGRAM).doing("open")?;
+        moves.point()?;
+        let mut found = vec![0; program.len()];
+        for piece in found.chunks_mut(50_001) {
+            file.read_exact(piece).doing("read on")?;
+        }
+        ensure!(found == program, "another program was read");
+        moves.point()?;
+        found.fill(0);
+        for (index, piece) in found.chunks_mut(50_001).enumerate() {
+            let at = index as u64 * 50_001;
+            file.read_exact_at(piece, at).doing("read at an offset")?;
+        }
+        ensure!(found == program, "another program was read at offsets");
+        let mut file = File::open(SCRIPT).doing("open a script")?;
+        let mut found = Vec::new();
+        file.read_to_end(&mut found).doing("read to the end")?;
+        ensure!(found == script, "another script was read");
+        let writer = OpenOptions::new().append(true).open(SCRIPT);
+        let mut writer = writer.doing("open a script for writing")?;
+        moves.point()?;
+        writer.write_all(NEWS).doing("append")?;
+        found.clear();
+        file.read_to_end(&mut found)
+            .doing("read what was appended")?;
+        writer.set_len(script.len() as u64).doing("cut off")?;
+        ensure!(found == NEWS, "what was appended is not read");
+        found.clear();
+        file.rewind().doing("rewind")?;
+        file.read_to_end(&mut found).doing("read again")?;
+        ensure!(found == script, "the script is not what it was");
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 97] = [
+const PROBES: [(&str, Probe); 99] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -91,6 +91,8 @@ const PROBES: [(&str, Probe); 97] = [
     ("fifo", locks::fifo),
     ("file-append", files::append),
     ("file-cut", segments::cut),
+    ("file-image", files::image_file),
+    ("file-mapped", files::mapped),
     ("file-offset", files::offset),
     ("file-stream", streams::alone),
     ("file-truncate", files::truncate),

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+const READ: libc::c_int = libc::PROT_READ;
+
 /// A shared mapping; unmapped when dropped.
 #[derive(Debug)]
 pub struct Shared {
@@ -20,7 +22,8 @@ impl Shared {
     /// # Errors
     /// What mmap(2) says; `EINVAL` for a length of zero.
     pub fn anonymous(length: usize) -> io::Result<Shared> {
-        Shared::map(length, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        Shared::map(length, READ | libc::PROT_WRITE, flags, -1)
     }
 
     /// The first `length` bytes of a file that is open for reading and writing.
@@ -28,11 +31,30 @@ impl Shared {
     /// # Errors
     /// What mmap(2) says; `EINVAL` for a length of zero.
     pub fn file(file: &File, length: usize) -> io::Result<Shared> {
-        Shared::map(length, libc::MAP_SHARED, file.as_raw_fd())
+        let rights = READ | libc::PROT_WRITE;
+        Shared::map(length, rights, libc::MAP_SHARED, file.as_raw_fd())
     }
 
-    fn map(length: usize, flags: libc::c_int, fd: libc::c_int) -> io::Result<Shared> {
-        let rights = libc::PROT_READ | libc::PROT_WRITE;
+    /// The first `length` bytes of a file as others write them, never to be written here: `MAP_SHARED`,
+    /// or `MAP_PRIVATE` for a mapping that could have been.
+    ///
+    /// # Errors
+    /// What mmap(2) says; `EINVAL` for a length of zero.
+    pub fn seen(file: &File, length: usize, private: bool) -> io::Result<Shared> {
+        let flags = if private {
+            libc::MAP_PRIVATE
+        } else {
+            libc::MAP_SHARED
+        };
+        Shared::map(length, READ, flags, file.as_raw_fd())
+    }
+
+    fn map(
+        length: usize,
+        rights: libc::c_int,
+        flags: libc::c_int,
+        fd: libc::c_int,
+    ) -> io::Result<Shared> {
         // SAFETY: without MAP_FIXED the kernel chooses a free place, so nothing is replaced.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), length, rights, flags, fd, 0) };
         if start == libc::MAP_FAILED {

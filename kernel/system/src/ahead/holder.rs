@@ -5,7 +5,7 @@
 //! that its sequence at the gate has no gap.
 
 use super::{
-    Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LENT, PAGE, Post, Posted, Touch,
+    Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LENT, PAGE, PLACED, Post, Posted, Touch,
     WRITTEN_MAX, Window, Writer, file_page,
 };
 use crate::buffers::Buffers;
@@ -23,13 +23,29 @@ use wire::{NodeId, Outcome, Pid, Reply};
 impl Window {
     /// Bytes up to here can be read.
     pub(super) fn end(&self) -> u64 {
+        if self.is_local() {
+            return self.size;
+        }
         ((self.first + self.pages.len() as u64) * PAGE).min(self.size)
     }
 
-    /// The next `count` bytes were read.
+    /// Whether the contents are on this node anyway.
+    pub(super) fn is_local(&self) -> bool {
+        self.hash != [0; 32]
+    }
+
+    /// Whether a read may begin there: at the cursor, or among what is here or under way.
+    pub(super) fn takes(&self, at: u64) -> bool {
+        let held = self.first * PAGE..=self.asked.saturating_mul(PAGE);
+        at == self.cursor || self.placed && (self.is_local() || held.contains(&at))
+    }
+
+    /// So many bytes were read at the cursor.
     pub(super) fn advance(&mut self, count: u64) {
         self.cursor += count;
-        self.unreported += count;
+        if !self.placed {
+            self.unreported += count;
+        }
         while self.first < self.cursor / PAGE && self.pages.pop_front().is_some() {
             self.first += 1;
         }
@@ -38,6 +54,9 @@ impl Window {
     /// How many pages to ask for now, if any: enough to read up to `end`, and half of the span ahead
     /// of that when half of it has been read.
     pub(super) fn wants(&self, end: u64) -> u64 {
+        if self.is_local() {
+            return 0;
+        }
         let last = self.size.div_ceil(PAGE);
         let at = self.cursor / PAGE;
         let wanted = if self.asked.saturating_sub(at) * 2 <= self.span {
@@ -297,8 +316,8 @@ impl System {
         {
             return;
         }
-        let ahead = &mut self.body(pid).ahead;
         if grant.window == 0 {
+            let ahead = &mut self.body(pid).ahead;
             let writer = Writer {
                 inode: grant.inode,
                 credit: CREDIT,
@@ -309,8 +328,15 @@ impl System {
             return;
         }
         let first = grant.offset / PAGE;
+        let hash = match self.fs.by_hash(&grant.hash) {
+            Some(_) => grant.hash,
+            None => [0; 32],
+        };
+        let ahead = &mut self.body(pid).ahead;
         let window = Window {
             id: grant.window,
+            placed: fd & PLACED != 0,
+            hash,
             inode: grant.inode,
             cursor: grant.offset,
             size: grant.size,
@@ -363,6 +389,9 @@ impl System {
         if body.home != from || body.epoch != tag.epoch || from == self.me {
             return;
         }
+        if tag.page < file_page(1, 0) {
+            return body.ahead.page_came(frame);
+        }
         let mut windows = body.ahead.windows.values_mut();
         // Of an old window, or behind one that got lost: it names none that is awaited.
         let awaited = |window: &&mut Window| {
@@ -385,7 +414,7 @@ impl System {
 
 /// What a body that moves leaves behind: home lends anew.
 impl Ahead {
-    /// Lets go of everything; all that was done has been told.
+    /// Lets go of everything; all that was done has been told, and nothing is under way.
     pub(crate) fn let_go(&mut self) {
         *self = Ahead::default();
     }

@@ -4,7 +4,9 @@
 //! has changed is called back before anything else is sent, and never served again. All that a
 //! guest can ask for is bounded by its window and by the link.
 
-use super::{CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, PAGE, TAIL, Touch, file_page};
+use super::{
+    CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, PAGE, PLACED, TAIL, Touch, descriptor, file_page,
+};
 use crate::credentials::FSETID;
 use crate::dispatch::{HomeCall, wire_pid};
 use crate::files::{Behind, Inode, changes};
@@ -38,7 +40,7 @@ struct LentWindow {
     version: u64,
 }
 
-/// What home has lent to the body of one process.
+/// What home has lent to the body of one process, which is elsewhere.
 #[derive(Default)]
 pub(crate) struct Lent {
     epoch: u64,
@@ -69,7 +71,7 @@ fn room_for(bytes: u64) -> bool {
 
 impl System {
     /// What is lent to the body of a process, in its present epoch.
-    fn lent_to(&mut self, pid: u32) -> Option<&mut Lent> {
+    pub(crate) fn lent_to(&mut self, pid: u32) -> Option<&mut Lent> {
         let epoch = self.homes.get(&pid)?.record.gate().epoch();
         let lent = self.lent.entry(pid).or_default();
         if lent.epoch != epoch {
@@ -99,7 +101,11 @@ impl System {
         }
         let moved = u64::try_from(answer.value).ok()?;
         match request.number {
-            0 => self.lend_to_read(pid, fd, moved, answer),
+            0 => self.lend_to_read(pid, fd, None, answer),
+            17 => {
+                let end = request.args[3].saturating_add(moved);
+                self.lend_to_read(pid, fd, Some((request.args[3], end)), answer)
+            }
             1 => self.lend_to_write(pid, fd, None, answer),
             18 => {
                 let end = request.args[3].saturating_add(moved);
@@ -113,16 +119,22 @@ impl System {
         &mut self,
         pid: u32,
         fd: u32,
-        moved: u64,
+        place: Option<(u64, u64)>,
         answer: &mut Answer,
     ) -> Option<Following> {
-        let file = self.homes.get(&pid)?.files.as_ref()?.lend_to_read(fd)?;
+        let files = self.homes.get(&pid)?.files.as_ref()?;
+        let file = files.lend_to_read(fd, place.is_some())?;
         self.last_window = self.last_window % (super::WINDOWS - 1) + 1;
         let window = self.last_window;
         let lent = self.lent_to(pid)?;
-        let start = file.offset.saturating_sub(moved);
-        let goes_on = lent.goes_on(fd, start, file.offset);
-        if !goes_on && start != 0 {
+        let moved = u64::try_from(answer.value).ok()?;
+        let (start, end) =
+            place.unwrap_or_else(|| (file.offset.saturating_sub(moved), file.offset));
+        let fd = if place.is_some() { fd | PLACED } else { fd };
+        let goes_on = lent.goes_on(fd, start, end);
+        // Who reads a file from its beginning reads on; but who reads at offsets may only look.
+        let begins = start == 0 && place.is_none();
+        if end > super::WRITTEN_MAX || !(goes_on || begins) {
             return None;
         }
         let called_back = lent.make_room(fd);
@@ -136,8 +148,9 @@ impl System {
                 version,
             },
         );
-        let from = file.offset / PAGE;
-        let count = match file.size > file.offset {
+        let from = end / PAGE;
+        let hash = file.inode.content_hash();
+        let count = match file.size > end && hash.is_none() {
             true => (file.size.div_ceil(PAGE) - from).min(FIRST_SPAN),
             false => 0,
         };
@@ -146,8 +159,9 @@ impl System {
             window,
             pages: count,
             inode: file.inode.number(),
-            offset: file.offset,
+            offset: end,
             size: file.size,
+            hash: hash.unwrap_or([0; 32]),
         };
         answer.buffers.set(LENT, grant.to_bytes());
         if let Some(window) = called_back {
@@ -189,6 +203,7 @@ impl System {
             inode: file.inode.number(),
             offset: file.offset,
             size: file.size,
+            hash: [0; 32],
         };
         answer.buffers.set(LENT, grant.to_bytes());
         None
@@ -254,6 +269,7 @@ impl System {
             return;
         }
         self.changes_seen = changes();
+        self.tell_mapped();
         let mut stale = Vec::new();
         for (pid, lent) in &mut self.lent {
             lent.windows.retain(|_, window| {
@@ -339,6 +355,7 @@ pub(crate) fn ahead(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let (fd, pid) = (fd as u32, call.pid);
     let now = call.system.fs.time(call.system.now);
     if bytes > 0
+        && descriptor(fd) == fd
         && let Some(files) = call.home().files.as_ref()
     {
         files.read_elsewhere(fd, bytes, now);

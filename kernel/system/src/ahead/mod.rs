@@ -15,13 +15,16 @@
 //!
 //! Home lends (`lender`): a cursor only while its open file has no other handle, contents only of
 //! ordinary files that nobody has mapped to write to. The body holds (`holder`): pages from the cursor
-//! on (a window), and bytes that have not left yet (the tail).
+//! on (a window), and bytes that have not left yet (the tail). Of a file of the boot image that this
+//! node has too a window has no pages. What is touched in a mapping comes by `mapped`.
 
 mod holder;
 mod lender;
+mod mapped;
 mod transfer;
 
 pub(crate) use lender::{Lent, ahead, behind};
+pub(crate) use mapped::page_in;
 
 use crate::dispatch::{
     CALL_AHEAD, CALL_BEHIND, CALL_CHECK_FD, CALL_EXEC_OPEN, CALL_EXEC_READ, CALL_MAP_FILE,
@@ -57,6 +60,9 @@ const INLINE: usize = 3 << 10;
 const TAIL_NS: u64 = if cfg!(test) { 20_000_000 } else { 1_000_000 };
 /// Windows and writers of a body at most, whatever home says.
 const HELD_MAX: usize = 64;
+/// The window of reads at offsets (pread(2)) is beside that of the cursor: under the number of the
+/// descriptor with this bit.
+const PLACED: u32 = 1 << 31;
 /// Nothing is written behind farther than this.
 const WRITTEN_MAX: u64 = 1 << 43;
 
@@ -81,17 +87,21 @@ struct Grant {
     inode: u64,
     offset: u64,
     size: u64,
+    /// Content hash, or zero: a node that has the file in its own boot image need not ask for pages.
+    hash: [u8; 32],
 }
 
 impl Grant {
     fn to_bytes(self) -> Vec<u8> {
         let ids = u64::from(self.fd) << 32 | u64::from(self.window);
         let words = [ids, self.pages, self.inode, self.offset, self.size];
-        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        let words = words.iter().flat_map(|word| word.to_le_bytes());
+        words.chain(self.hash).collect()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Grant> {
-        let words: &[[u8; 8]; 5] = bytes.as_chunks().0.try_into().ok()?;
+        let (words, hash) = bytes.split_last_chunk()?;
+        let words: &[[u8; 8]; 5] = words.as_chunks().0.try_into().ok()?;
         let [ids, pages, inode, offset, size] = words.map(u64::from_le_bytes);
         Some(Grant {
             fd: (ids >> 32) as u32,
@@ -100,8 +110,14 @@ impl Grant {
             inode,
             offset,
             size,
+            hash: *hash,
         })
     }
+}
+
+/// The descriptor of a window.
+fn descriptor(window_of: u32) -> u32 {
+    window_of & !PLACED
 }
 
 /// What a call may do to descriptors that home has lent.
@@ -144,10 +160,12 @@ impl Touch {
         }
     }
 
+    /// Whether it may do something to a descriptor, or to the window of one.
     fn concerns(self, fd: u32) -> bool {
         match self {
             Touch::Nothing => false,
-            Touch::Cursor(one) | Touch::Descriptor(one) => one == fd,
+            Touch::Cursor(one) => one == fd,
+            Touch::Descriptor(one) => one == descriptor(fd),
             Touch::All => true,
         }
     }
@@ -175,9 +193,13 @@ enum Posted {
     Written { fd: u32, inode: u64, bytes: u64 },
 }
 
-/// Pages of a file from its cursor on.
+/// Pages of a file from its cursor on, or from where reads at offsets are.
 struct Window {
     id: u32,
+    /// Reads say where they begin, and home need not know of them.
+    placed: bool,
+    /// Content hash of a file that is on this node too, zero if it is not: no pages come.
+    hash: [u8; 32],
     inode: u64,
     cursor: u64,
     size: u64,
@@ -225,4 +247,5 @@ pub struct Ahead {
     /// Bytes read, by descriptor, of windows that are gone.
     owed: Vec<(u32, u64)>,
     tail: Option<Tail>,
+    faults: mapped::Faults,
 }

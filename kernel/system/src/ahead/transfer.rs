@@ -3,7 +3,9 @@
 //! Law: what cannot be done here is left to home, and nothing has happened. User memory is made fit
 //! before anything changes.
 
-use super::{CREDIT, LAST_SPAN, PAGE, Posted, TAIL, TAIL_NS, Tail, WRITTEN_MAX};
+use super::{
+    CREDIT, LAST_SPAN, PAGE, PLACED, Posted, TAIL, TAIL_NS, Tail, WRITTEN_MAX, descriptor,
+};
 use crate::body::Effects;
 use crate::dispatch::{CALL_AHEAD, LocalCall};
 use crate::home::Request;
@@ -28,20 +30,45 @@ impl LocalCall<'_> {
         away && idle && spaces.users(space) == 1 && !spaces.get(space).is_some_and(seen)
     }
 
-    /// Reads at the cursor, from what home has sent ahead. `None` if home has to be asked.
-    pub(crate) fn read_ahead(&mut self, fd: u64, into: &[(u64, u64)]) -> Result<Option<u64>, Stop> {
-        let (fd, tid) = (fd as u32, self.tid);
+    /// Reads at the cursor, or at an offset, from what home has sent ahead or from the boot image.
+    /// `None` if home has to be asked.
+    pub(crate) fn read_ahead(
+        &mut self,
+        fd: u64,
+        at: Option<u64>,
+        into: &[(u64, u64)],
+    ) -> Result<Option<u64>, Stop> {
+        let fd = fd as u32;
         let count: u64 = into.iter().map(|(_, length)| *length).sum();
-        if count == 0 || !self.acts_here() {
+        if count == 0 || fd & PLACED != 0 || !self.acts_here() {
             return Ok(None);
         }
-        let Some(window) = self.body().ahead.windows.get(&fd) else {
+        let fd = at.map_or(fd, |_| fd | PLACED);
+        let Some(window) = self.body().ahead.windows.get_mut(&fd) else {
             return Ok(None);
         };
-        let count = count.min(window.size.saturating_sub(window.cursor));
+        let at = at.unwrap_or(window.cursor);
+        if !window.takes(at) {
+            return Ok(None);
+        }
+        window.cursor = at;
+        let count = count.min(window.size.saturating_sub(at));
         if count == 0 {
             return Ok(Some(0));
         }
+        if window.is_local() {
+            let hash = window.hash;
+            return self.read_local(fd, &hash, into, count);
+        }
+        self.read_sent(fd, into, count)
+    }
+
+    /// Reads at the cursor of a window what home has sent.
+    fn read_sent(&mut self, fd: u32, into: &[(u64, u64)], count: u64) -> Result<Option<u64>, Stop> {
+        let tid = self.tid;
+        let Some(window) = self.body().ahead.windows.get(&fd) else {
+            return Ok(None);
+        };
         let end = window.cursor + count;
         self.ask_ahead(fd, end);
         let Some(window) = self.body().ahead.windows.get_mut(&fd) else {
@@ -65,6 +92,52 @@ impl LocalCall<'_> {
             window.advance(count);
         }
         self.ask_ahead(fd, 0);
+        Ok(Some(count))
+    }
+
+    /// Reads at the cursor of a window what this node's boot image has.
+    fn read_local(
+        &mut self,
+        fd: u32,
+        hash: &[u8; 32],
+        into: &[(u64, u64)],
+        count: u64,
+    ) -> Result<Option<u64>, Stop> {
+        let Some(inode) = self.system.fs.by_hash(hash) else {
+            // Somebody has changed the file of this node.
+            let woken = self.body().ahead.drop_windows(|one, _| one == fd);
+            woken
+                .into_iter()
+                .for_each(|tid| self.system.wakes.push(tid));
+            return Ok(None);
+        };
+        let mut left = count;
+        for (address, length) in into {
+            let length = (*length).min(left);
+            match self.make_writable(*address, length as usize) {
+                // Home knows how much of it is read all the same.
+                Err(Stop::Errno(_)) => return Ok(None),
+                there => there?,
+            }
+            left -= length;
+        }
+        let mut bytes = alloc::vec![0; count as usize];
+        let start = self
+            .body()
+            .ahead
+            .windows
+            .get(&fd)
+            .map_or(0, |window| window.cursor);
+        inode.read_at(start, &mut bytes)?;
+        let mut rest = bytes.as_slice();
+        for (address, length) in into {
+            let (now, later) = rest.split_at(rest.len().min(*length as usize));
+            self.write(*address, now)?;
+            rest = later;
+        }
+        if let Some(window) = self.body().ahead.windows.get_mut(&fd) {
+            window.advance(count);
+        }
         Ok(Some(count))
     }
 
@@ -162,7 +235,8 @@ impl LocalCall<'_> {
         }
         // Their cursor moves, or what they show changes.
         let ahead = &mut self.body().ahead;
-        let woken = ahead.drop_windows(|one, window| one == fd || window.inode == inode);
+        let woken =
+            ahead.drop_windows(|one, window| descriptor(one) == fd || window.inode == inode);
         let owed = !ahead.owed.is_empty();
         let follows = ahead.tail.as_ref().is_none_or(|tail| {
             let next = tail.at.map(|start| start + tail.length as u64);

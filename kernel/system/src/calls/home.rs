@@ -100,7 +100,8 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let first = call.thread().of_child();
     let parent = call.home();
     let gate = parent.record.gate();
-    let record = HomeRecord::new(Pid(child), gate.owner(), gate.owner_boot());
+    let owner = gate.owner();
+    let record = HomeRecord::new(Pid(child), owner, gate.owner_boot());
     let home = Home {
         pid: child,
         parent: if sibling { parent.parent } else { parent.pid },
@@ -137,6 +138,10 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         told |= u64::from(files.install(0, handle, true)?) << 32;
     }
     call.system.homes.insert(child, home);
+    if owner != call.system.me {
+        // It is told, too, of changes of the files that it maps.
+        call.system.lent_to(child);
+    }
     Ok(told)
 }
 

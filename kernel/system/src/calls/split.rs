@@ -128,7 +128,7 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
     let length = pieces::total(&into);
-    if let Some(moved) = call.read_ahead(fd, &into)? {
+    if let Some(moved) = call.read_ahead(fd, None, &into)? {
         return Ok(moved);
     }
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));

@@ -26,6 +26,8 @@ pub(crate) enum Canary {
     PagesDroppedEarly,
     /// Home does not say that a file has changed of which it has sent some ahead.
     ChangesUntold,
+    /// Home does not say that a file has changed which is mapped.
+    MappedUntold,
     /// A process moves before all that it has written has left.
     WritesLeftBehind,
 }
@@ -111,6 +113,7 @@ fn switched_on_bugs_are_found() {
         Canary::SignalsTwice,
         Canary::PagesDroppedEarly,
         Canary::ChangesUntold,
+        Canary::MappedUntold,
         Canary::WritesLeftBehind,
     ] {
         let found = (0..40).any(|seed| {

@@ -16,6 +16,8 @@ const PIPE: u64 = ZEROED + 16;
 const CLOCK: u64 = ZEROED + 32;
 const COUNTER: u64 = ZEROED + 64;
 const BUFFER: u64 = ZEROED + 0x1000;
+/// Where files are mapped.
+const MAPPED: u64 = 0x5000_0000_0000;
 const PAGES: u64 = ZEROED + 0x10_0000;
 const PAGE_COUNT: u64 = 60;
 const SIGUSR1: u64 = 10;
@@ -540,12 +542,14 @@ impl Author<'_> {
         }
     }
 
-    /// Reads the file in RBP on, from one place to the other.
-    fn read_on(&mut self, from: u64, to: u64) {
+    /// Reads the file in RBP on, from one place to the other; `placed` by offsets.
+    fn read_on(&mut self, from: u64, to: u64, placed: bool) {
+        let number = if placed { 17 } else { 0 };
         let mut done = from;
         while done < to {
             let piece = self.random.between(1, 9_000).min(to - done);
-            self.asm.call(0, &[In(RBP), Is(BUFFER + done), Is(piece)]);
+            let args = [In(RBP), Is(BUFFER + done), Is(piece), Is(done)];
+            self.asm.call(number, &args);
             self.asm.expect(RAX, piece, "a piece is read");
             done += piece;
             self.pause();
@@ -597,10 +601,13 @@ impl Author<'_> {
         self.no_error("the file is opened again");
         self.asm.two(op::MOV, R13, RAX);
         let half = 8 * (count / 2);
-        self.read_on(0, half);
+        let placed = self.random.below(2) == 0;
+        self.read_on(0, half, placed);
         let changed = self.change_numbers(count / 2, count);
-        self.read_on(half, 8 * count);
-        self.asm.call(0, &[In(RBP), Is(BUFFER), Is(8)]);
+        self.read_on(half, 8 * count, placed);
+        let (number, end) = if placed { (17, 8 * count) } else { (0, 0) };
+        self.asm
+            .call(number, &[In(RBP), Is(BUFFER), Is(8), Is(end)]);
         self.asm.expect(RAX, 0, "the end of the file");
         self.check_numbers(count, &changed);
         self.close(RBP);
@@ -609,12 +616,41 @@ impl Author<'_> {
         self.asm.expect(RAX, 0, "the file is unlinked");
     }
 
+    /// Maps the file in RBP, and looks at every page.
+    fn map_file(&mut self, count: u64) {
+        let length = 8 * count;
+        let args = [Is(MAPPED), Is(length), Is(1), Is(0x12), In(RBP), Is(0)];
+        self.asm.call(9, &args);
+        self.asm.expect(RAX, MAPPED, "mmap");
+        for place in (0..length).step_by(4096) {
+            self.asm.set(RSI, MAPPED + place);
+            self.asm.load(RDX, RSI);
+            self.asm
+                .expect(RDX, 7 * (place / 8), "a number that is mapped");
+        }
+    }
+
+    /// What is mapped shows what was changed.
+    fn check_mapped(&mut self, changed: &BTreeMap<u64, u64>) {
+        for (index, value) in changed {
+            self.asm.set(RSI, MAPPED + 8 * index);
+            self.asm.load(RDX, RSI);
+            self.asm
+                .expect(RDX, *value, "a number that was changed is mapped");
+        }
+    }
+
     /// A child changes what its parent is about to read, and says so.
     fn file_of_two(&mut self, role: &Role) {
         let count = self.random.between(600, 3_800);
         let path = self.file_of_numbers(role, count);
         let quarter = 8 * (count / 4);
-        self.read_on(0, quarter);
+        let placed = self.random.below(2) == 0;
+        self.read_on(0, quarter, placed);
+        let mapped = self.random.below(2) == 0;
+        if mapped {
+            self.map_file(count);
+        }
         self.pipe();
         let child = self.fork();
         let ns = self.random.between(1_000, 30_000_000);
@@ -636,7 +672,7 @@ impl Author<'_> {
         self.close(R13);
         let pause = self.random.between(1_000, 20_000_000);
         self.sleep(pause);
-        self.read_on(quarter, 2 * quarter);
+        self.read_on(quarter, 2 * quarter, placed);
         let over = self.asm.label();
         self.asm.call(0, &[In(R12), Is(BUFFER + 8 * count), Is(8)]);
         if self.work.deaths == Deaths::Some {
@@ -644,9 +680,16 @@ impl Author<'_> {
             self.asm.jump_equal(RAX, R9, over);
         }
         self.asm.expect(RAX, 8, "the child's word");
-        self.read_on(2 * quarter, 8 * count);
+        if mapped {
+            self.check_mapped(&changed);
+        }
+        self.read_on(2 * quarter, 8 * count, placed);
         self.check_numbers(count, &changed);
         self.asm.place(over);
+        if mapped {
+            self.asm.call(11, &[Is(MAPPED), Is(8 * count)]);
+            self.asm.expect(RAX, 0, "munmap");
+        }
         self.close(R12);
         self.close(RBP);
         self.wait(0, 4 << 8);

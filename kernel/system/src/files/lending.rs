@@ -61,10 +61,11 @@ fn lendable(file: &OpenFile) -> Option<Lendable> {
 }
 
 impl FileState {
-    /// What a descriptor stands for, if its contents may be sent ahead and its cursor be elsewhere.
-    pub(crate) fn lend_to_read(&self, fd: u32) -> Option<Lendable> {
+    /// What a descriptor stands for, if its contents may be sent ahead and, unless reads are `placed`
+    /// (pread(2)), its cursor be elsewhere.
+    pub(crate) fn lend_to_read(&self, fd: u32, placed: bool) -> Option<Lendable> {
         let file = &self.row(fd).ok()?.file;
-        (file.readable() && Arc::strong_count(file) == 1)
+        (file.readable() && (placed || Arc::strong_count(file) == 1))
             .then(|| lendable(file))
             .flatten()
     }
@@ -157,6 +158,11 @@ impl super::Inode {
     pub(crate) fn version(&self) -> Option<u64> {
         let version = self.data()?.version();
         version.filter(|_| !self.is_watched())
+    }
+
+    /// As [`Inode::version`](super::Inode::version), whoever watches the file.
+    pub(crate) fn contents(&self) -> Option<u64> {
+        self.data()?.version()
     }
 
     /// What a page holds now.

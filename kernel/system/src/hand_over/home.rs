@@ -38,6 +38,7 @@ impl System {
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
+            self.tell_missed(pid.0);
         }
     }
 
@@ -61,5 +62,6 @@ impl System {
         let mut decision = home.record.abort(from, boot, old_epoch);
         decision.poke = home.has_signals();
         self.send(from, decision.message());
+        self.tell_missed(pid.0);
     }
 }

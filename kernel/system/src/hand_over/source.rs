@@ -281,6 +281,15 @@ impl System {
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         frozen.body.ahead.let_go();
+        if let Some(home) = self.homes.get_mut(&pid) {
+            let mapped = &mut home.mapped;
+            mapped.note_known();
+            let is = |file: u32, hash: &[u8; 32]| {
+                let inode = mapped.get(u64::from(file));
+                inode.is_some_and(|inode| inode.content_hash().as_ref() == Some(hash))
+            };
+            frozen.space.check_hashes(is);
+        }
         let home = self.homes.get(&pid);
         for thread in &mut frozen.threads {
             thread.rewind_call();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use machine::{Frame, FrameKind, OutOfMemory};
 
-use super::area::{Area, Backing};
+use super::area::{Area, Backing, FileBacking};
 use super::areas::Areas;
 use super::fault::{FilePart, file_part};
 use super::limits::{ABSENT_PAGES_MAX, AREAS_MAX, FIRST_PAGES_LOOKED_AT, PAGE, RUNS_MAX};
@@ -185,21 +185,50 @@ impl Space {
         }
     }
 
-    /// Gives the program a page of a file that home sent in answer to
-    /// [`Trouble::FileMissing`](super::Trouble::FileMissing), unless something is there by now.
-    pub fn install_file(&mut self, page: u64, frame: Frame) -> Installed {
+    /// Whether a page of a file is wanted there, which is not in memory; its area.
+    fn missing(&self, page: u64) -> Option<(&Area, &FileBacking)> {
         let wanted =
             page.is_multiple_of(PAGE) && !self.absent.contains(page) && !self.is_resident(page);
-        let Some(area) = self.areas.find(page).filter(|_| wanted) else {
+        let area = self.areas.find(page).filter(|_| wanted)?;
+        match &area.backing {
+            Backing::File(file) => Some((area, file)),
+            _ => None,
+        }
+    }
+
+    /// How many pages from this one on, at most `most`, show one part of a file and are not in memory.
+    pub fn missing_from(&self, page: u64, most: u64) -> u64 {
+        let Some((area, _)) = self.missing(page) else {
+            return 0;
+        };
+        let there = |index: &u64| {
+            let page = page + index * PAGE;
+            self.missing(page).is_some_and(|(_, file)| {
+                !matches!(file_part(file, area.start, page), FilePart::Zeros)
+            })
+        };
+        let most = most.min((area.end - page) / PAGE);
+        (1..most).find(|index| !there(index)).unwrap_or(most)
+    }
+
+    /// Gives the program a page of a file that home sent in answer to
+    /// [`Trouble::FileMissing`](super::Trouble::FileMissing), unless something is there by now or
+    /// what is mapped there is not the page at this offset of the file with this handle.
+    pub fn install_file(&mut self, page: u64, part: (u32, u64), frame: Frame) -> Installed {
+        let Some((area, file)) = self.missing(page) else {
             return Installed::NotWanted;
         };
-        let Backing::File(file) = &area.backing else {
-            return Installed::NotWanted;
-        };
-        let valid = match file_part(file, area.start, page) {
+        let (offset, valid) = match file_part(file, area.start, page) {
             FilePart::Zeros => return Installed::NotWanted,
-            FilePart::Whole(_) => PAGE as usize,
-            FilePart::Partial { valid, .. } => valid,
+            FilePart::Whole(offset) => (offset, None),
+            FilePart::Partial { offset, valid } => (offset, Some(valid)),
+        };
+        if part != (file.home_file, offset) {
+            return Installed::NotWanted;
+        }
+        let rights = match valid {
+            Some(_) => area.access,
+            None => area.resting(),
         };
         let frame = if frame.is_shared() {
             match frame.copy_of(FrameKind::User) {
@@ -209,12 +238,16 @@ impl Space {
         } else {
             frame
         };
-        frame.zero(valid, PAGE as usize - valid);
+        if let Some(valid) = valid {
+            frame.zero(valid, PAGE as usize - valid);
+        }
         frame.set_kind(FrameKind::User);
-        if self.table.map(page, frame, area.access).is_err() {
+        if self.table.map(page, frame, rights).is_err() {
             return Installed::NoMemory;
         }
-        self.private.insert(page);
+        if valid.is_some() {
+            self.private.insert(page);
+        }
         Installed::Yes
     }
 

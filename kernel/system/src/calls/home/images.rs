@@ -125,19 +125,6 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// A page of a mapped file: `(handle, offset)`; buffer 0 of the answer is the page.
-pub fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [handle, offset, ..] = call.args;
-    let inode = call.home().mapped.get(handle).ok_or(Errno::EFAULT)?;
-    let frame = inode
-        .page(offset / PAGE_SIZE as u64)
-        .map_err(|_| Errno::EFAULT)?;
-    let mut bytes = alloc::vec![0; PAGE_SIZE];
-    frame.read(0, &mut bytes);
-    call.outputs.set(0, bytes);
-    Ok(0)
-}
-
 /// In the value of [`map_file`]: the file was opened for writing too.
 pub const MAPS_WRITABLE: u64 = 1;
 /// In the value of [`map_file`]: it is /dev/zero, and there is no record.

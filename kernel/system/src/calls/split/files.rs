@@ -106,6 +106,13 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             return Ok(done);
         }
         let at = offset.saturating_add(done);
+        if let Some(moved) = call.read_ahead(fd, Some(at), &into)? {
+            call.thread().restart.progress = done + moved;
+            if moved < length {
+                return Ok(done + moved);
+            }
+            continue;
+        }
         let answer = call.home(|call| {
             let mut request = Request::plain(PREAD, [fd, 0, length, at, 0, done]);
             pieces::make_room(call, &into, &mut request)?;

@@ -31,7 +31,7 @@ fn every_change_of_the_contents_is_another_version() {
     let file = node.state.get(fd as u32).expect("it is open");
     file.inode().page_for_write(0).expect("there is a page");
     assert_eq!(version(&node, fd), None, "a program may write to the page");
-    assert!(node.state.lend_to_read(fd as u32).is_none());
+    assert!(node.state.lend_to_read(fd as u32, false).is_none());
 }
 
 #[test]
@@ -39,14 +39,18 @@ fn a_cursor_of_two_is_not_lent() {
     let mut node = Node::new(&[]);
     node.put_file("/f", b"some bytes");
     let fd = node.open("/f", 2);
-    assert!(node.state.lend_to_read(fd as u32).is_some());
+    assert!(node.state.lend_to_read(fd as u32, false).is_some());
     let child = node.state.clone();
-    assert!(node.state.lend_to_read(fd as u32).is_none());
+    assert!(node.state.lend_to_read(fd as u32, false).is_none());
+    assert!(
+        node.state.lend_to_read(fd as u32, true).is_some(),
+        "whose reads are placed may have it"
+    );
     assert!(node.state.lend_to_write(fd as u32).is_some());
     drop(child);
-    assert!(node.state.lend_to_read(fd as u32).is_some());
+    assert!(node.state.lend_to_read(fd as u32, false).is_some());
     let again = node.call(calls::dup, &[N(fd)]).ok();
-    assert!(node.state.lend_to_read(fd as u32).is_none());
+    assert!(node.state.lend_to_read(fd as u32, false).is_none());
     node.call(calls::close, &[N(again)]).ok();
     node.state.read_elsewhere(fd as u32, 5, Default::default());
     assert_eq!(node.read(fd, 10).bytes(1), b"bytes");
@@ -138,7 +142,7 @@ fn nothing_is_lent_while_files_are_watched() {
     let mut node = Node::new(&[]);
     node.put_file("/f", b"some bytes");
     let fd = node.open("/f", 2);
-    assert!(node.state.lend_to_read(fd as u32).is_some());
+    assert!(node.state.lend_to_read(fd as u32, false).is_some());
     let before = crate::files::changes();
     let watcher = node.call(calls::inotify_init1, &[N(0o4000)]).ok();
     let args = [N(watcher), In(b"/f"), N(3)];
@@ -148,7 +152,7 @@ fn nothing_is_lent_while_files_are_watched() {
         "lent windows are looked at"
     );
     assert_eq!(version(&node, fd), None);
-    assert!(node.state.lend_to_read(fd as u32).is_none());
+    assert!(node.state.lend_to_read(fd as u32, false).is_none());
     assert!(node.state.lend_to_write(fd as u32).is_none());
     assert_eq!(node.read(watcher, 100).errno(), Errno::EAGAIN);
     node.state.read_elsewhere(fd as u32, 5, Default::default());

@@ -330,8 +330,13 @@ fn missing_files_are_asked_for() {
     frame.write(0, &[7; 4096]);
     let again = frame.clone();
     use super::super::Installed;
-    assert_eq!(space.install_file(BASE, frame), Installed::Yes);
-    assert_eq!(space.install_file(BASE, again), Installed::NotWanted);
+    let part = (backing.home_file, PAGE);
+    for other in [(backing.home_file + 1, PAGE), (backing.home_file, 0)] {
+        let installed = space.install_file(BASE, other, frame.clone());
+        assert_eq!(installed, Installed::NotWanted, "another part of a file");
+    }
+    assert_eq!(space.install_file(BASE, part, frame), Installed::Yes);
+    assert_eq!(space.install_file(BASE, part, again), Installed::NotWanted);
     assert_eq!(space.read(BASE, &mut bytes, &mut files), Ok(()));
     assert_eq!((bytes[99], bytes[100]), (7, 0));
     check(&space);

@@ -1,0 +1,149 @@
+//! Pages of files that a body elsewhere has mapped: asked for when they are touched, and with each
+//! those behind it if the program goes through the file.
+//!
+//! Law: a page goes only where the very part of the file is mapped that it was asked for. Pages come
+//! right before the answer to the call that asked for them, on the same lane.
+
+use super::{Ahead, LAST_SPAN, PAGE, file_page};
+use crate::body::Effects;
+use crate::dispatch::{CALL_PAGE_IN, HomeCall};
+use crate::home::Request;
+use crate::memory::FileBacking;
+use crate::system::System;
+use crate::thread::{Answer, Forward, Purpose};
+use crate::wait::Stop;
+use abi::Errno;
+use abi::signal::SIGBUS;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use machine::Frame;
+use node::Lane;
+
+/// Pages that come with one that is touched out of order; in order they double.
+const FIRST_PAGES: u64 = 16;
+/// Room on the urgent lane that is left to others.
+const LANE_SPARE: u64 = 64;
+
+/// Where a body reads the files that it has mapped.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// The file, the page behind those that came last, and how many they were to be.
+    last: Option<(u32, u64, u64)>,
+    /// What threads have asked for: file and offset.
+    asked: BTreeMap<u32, (u32, u64)>,
+    /// Pages whose answer has not come.
+    came: Vec<Frame>,
+}
+
+impl Faults {
+    /// How many pages to ask for from this one on.
+    fn span(&mut self, file: u32, page: u64) -> u64 {
+        match self.last {
+            Some((last, next, span)) if (last, next) == (file, page) => (2 * span).min(LAST_SPAN),
+            _ => FIRST_PAGES,
+        }
+    }
+}
+
+impl Ahead {
+    /// A page came that belongs to no window.
+    pub(super) fn page_came(&mut self, frame: Frame) {
+        if (self.faults.came.len() as u64) < LAST_SPAN {
+            self.faults.came.push(frame);
+        }
+    }
+}
+
+impl System {
+    /// A file page that is not on this node: ask home, unless the process cannot ask just now.
+    pub(crate) fn request_file_page(
+        &mut self,
+        tid: u32,
+        page: u64,
+        backing: &FileBacking,
+        offset: u64,
+    ) -> Stop {
+        let me = self.me;
+        let pid = self.thread(tid).pid;
+        let thread = self.thread(tid);
+        let (refused, idle) = (thread.refused_page, thread.forward == Forward::Idle);
+        let body = self.body(pid);
+        if body.home == me || refused == Some(page) {
+            return Stop::Errno(Errno::EFAULT);
+        }
+        if idle && body.effects == Effects::Open && !body.freezing {
+            let file = backing.home_file;
+            let span = body.ahead.faults.span(file, offset / PAGE);
+            let space = self.space_of(pid);
+            let count = space.map_or(1, |space| space.missing_from(page, span).max(1));
+            let body = self.body(pid);
+            let faults = &mut body.ahead.faults;
+            faults.asked.retain(|tid, _| body.threads.contains(tid));
+            faults.last = Some((file, offset / PAGE + count, span));
+            faults.asked.insert(tid, (file, offset));
+            let args = [u64::from(file), offset, count, 0, 0, 0];
+            let request = Request::plain(CALL_PAGE_IN, args);
+            self.forward(tid, Purpose::Page(page), request);
+        }
+        Stop::Wait
+    }
+
+    /// The answer to [`System::request_file_page`]: how many pages came, or why none did.
+    pub(crate) fn file_page_came(&mut self, tid: u32, page: u64, answer: &Answer) {
+        let pid = self.thread(tid).pid;
+        let faults = &mut self.body(pid).ahead.faults;
+        let came = core::mem::take(&mut faults.came);
+        let asked = faults.asked.remove(&tid);
+        if answer.value <= 0 && self.thread(tid).call.is_some() {
+            // The call that needed it finds out, and fails.
+            self.thread(tid).refused_page = Some(page);
+            return;
+        }
+        if answer.value <= 0 {
+            self.force_signal(tid, SIGBUS, crate::deputy::BUS_ADRERR, page);
+            return;
+        }
+        let (Some((file, offset)), true) = (asked, answer.value == came.len() as i64) else {
+            // Whoever wants it touches it again.
+            return;
+        };
+        let Some(space) = self.space_mut(pid) else {
+            return;
+        };
+        for (index, frame) in came.into_iter().enumerate() {
+            let behind = index as u64 * PAGE;
+            let part = (file, offset.saturating_add(behind));
+            space.install_file(page.saturating_add(behind), part, frame);
+        }
+    }
+
+    /// Sends pages of a file to a body that has mapped it: the first, and of those behind it as many
+    /// as there are and the link takes. Returns how many.
+    fn send_mapped(&mut self, pid: u32, handle: u64, first: u64, count: u64) -> Result<u64, Errno> {
+        // What they show may be news.
+        self.call_back_changed();
+        let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let inode = home.mapped.get(handle).ok_or(Errno::EFAULT)?;
+        let gate = home.record.gate();
+        let (owner, epoch) = (gate.owner(), gate.epoch());
+        let room = (self.net.urgent_room(owner) as u64).saturating_sub(LANE_SPARE);
+        for sent in 0..count.min(LAST_SPAN).min(room).max(1) {
+            let Ok(frame) = inode.copy_of_page(first.saturating_add(sent)) else {
+                return if sent > 0 {
+                    Ok(sent)
+                } else {
+                    Err(Errno::EFAULT)
+                };
+            };
+            self.send_page(owner, Lane::Urgent, pid, epoch, file_page(0, sent), frame);
+        }
+        Ok(count.min(LAST_SPAN).min(room).max(1))
+    }
+}
+
+/// Pages of a mapped file: `(handle, offset, count)`. The value is how many come before the answer.
+pub(crate) fn page_in(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [handle, offset, count, ..] = call.args;
+    let pid = call.pid;
+    Ok(call.system.send_mapped(pid, handle, offset / PAGE, count)?)
+}
