@@ -30,6 +30,7 @@ pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
+use crate::calls::split::{CLONE_FILES, CLONE_FS};
 use crate::credentials::{Ids, SYS_ADMIN, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
@@ -88,10 +89,14 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if call.system.homes.len() >= call.system.processes_max() || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
-    let [as_file, clears, ..] = call.args;
+    let [as_file, clears, flags, ..] = call.args;
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let first = call.thread().of_child();
+    let common = crate::files::Common {
+        table: flags & CLONE_FILES != 0,
+        place: flags & CLONE_FS != 0,
+    };
     let parent = call.home();
     let gate = parent.record.gate();
     let record = HomeRecord::new(Pid(child), gate.owner(), gate.owner_boot());
@@ -102,7 +107,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         session: parent.session,
         detached: parent.detached,
         record,
-        files: parent.files.clone(),
+        files: parent.files.as_ref().map(|files| files.of_child(common)),
         mapped: parent.mapped.clone(),
         program: parent.program.clone(),
         executing: parent.executing.clone(),

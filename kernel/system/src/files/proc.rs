@@ -596,7 +596,7 @@ impl Viewer<'_> {
                 self.state.directory()
             }
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Root)) if pid == self.pid => {
-                self.state.root.path()
+                self.state.root().path()
             }
             ProcNode::Descriptor(pid, fd) if pid == self.pid => self.state.describe(fd),
             ProcNode::Descriptor(pid, fd) => {

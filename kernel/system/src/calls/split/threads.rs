@@ -13,8 +13,10 @@ use abi::{Errno, signal};
 use machine::USER_END;
 
 const CLONE_VM: u64 = 0x100;
-const CLONE_FS: u64 = 0x200;
-const CLONE_FILES: u64 = 0x400;
+/// Directories and umask are those of the maker.
+pub(crate) const CLONE_FS: u64 = 0x200;
+/// The descriptor table is that of the maker.
+pub(crate) const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VFORK: u64 = 0x4000;
@@ -153,7 +155,7 @@ fn spawn(call: &mut LocalCall<'_>, wanted: Wanted) -> Result<u64, Stop> {
         }
         return spawn_thread(call, &wanted);
     }
-    let more = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    let more = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
     if flags & !(more | CLONE_KNOWN) != 0 || flags & CLONE_PIDFD != 0 && flags & CLONE_DETACHED != 0
     {
         return Err(Errno::EINVAL.into());
@@ -191,7 +193,7 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
     let has_pidfd = wanted.flags & CLONE_PIDFD != 0;
     let clears = wanted.flags & CLONE_CLEAR_SIGHAND != 0;
     let args = [has_pidfd, clears].map(u64::from);
-    let told = call.ask_home(CALL_FORK, [args[0], args[1], 0, 0, 0, 0])?;
+    let told = call.ask_home(CALL_FORK, [args[0], args[1], wanted.flags, 0, 0, 0])?;
     let (child, pidfd) = (told as u32, (told >> 32) as u32);
     if !call.system.may_be_child(pid, child) {
         return Err(Errno::EAGAIN.into());
