@@ -18,7 +18,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("clock_settime", "refused with EPERM"),
     (
         "clone",
-        "fork and vfork forms; CLONE_PIDFD, CLONE_PARENT, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
+        "fork and vfork forms, CLONE_FILES, CLONE_FS; CLONE_PIDFD, CLONE_PARENT, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
     ),
     (
         "connect",
@@ -113,7 +113,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "setsockopt",
-        "SOL_SOCKET; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
+        "SOL_SOCKET, with filters for messages; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
     ),
     ("settimeofday", "refused with EPERM"),
     ("setxattr", "user., trusted. and security. names, in memory"),

@@ -3,13 +3,14 @@
 //! Law: a copy of a descriptor is the same open file, never a file opened again.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{Read, Seek, SeekFrom, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 
-use rt::files::{OnExec, duplicate, duplicate_onto, on_exec, set_on_exec};
+use rt::files::{OnExec, close, duplicate, duplicate_onto, inherited, on_exec, set_on_exec};
+use rt::process::{Ended, start_beside, wait_for};
 
 use crate::files::Scratch;
-use crate::moves::Moves;
+use crate::moves::{Moves, go, tell};
 use crate::{Doing, Verdict, ensure};
 
 /// dup: two numbers, one offset.
@@ -65,6 +66,50 @@ pub(crate) fn dup2(moves: &mut Moves) -> Verdict {
         writer.write_all(b"by the copy").doing("write")?;
         let at = file.stream_position().doing("ask for the offset")?;
         ensure!(at == 11, "the offset is {at}");
+    }
+    Ok(())
+}
+
+/// What a child with the same table opens and closes, and where it goes, is so for its parent too.
+pub(crate) fn table_of_two(moves: &mut Moves) -> Verdict {
+    let scratch = Scratch::new("table");
+    while moves.more() {
+        let kept = scratch.create()?;
+        std::fs::write(scratch.path(), b"shared").doing("write")?;
+        std::env::set_current_dir("/").doing("chdir")?;
+        let (mut numbers, writer) = pipe().doing("pipe")?;
+        let node = moves.take();
+        let child = start_beside(|| {
+            let work = || {
+                go(node.as_deref())?;
+                let opened = File::open(scratch.path()).doing("open")?;
+                let copy = duplicate(opened.as_fd()).doing("dup")?;
+                drop(opened);
+                std::env::set_current_dir("/proc").doing("chdir")?;
+                (&writer)
+                    .write_all(&copy.into_raw_fd().to_le_bytes())
+                    .doing("tell the number")
+            };
+            tell(work())
+        })
+        .doing("clone")?;
+        let ended = wait_for(child).doing("wait")?;
+        ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+        moves.point()?;
+        let mut number = [0; 4];
+        numbers.read_exact(&mut number).doing("read the number")?;
+        let number = i32::from_le_bytes(number);
+        let mut file = File::from(inherited(number).doing("what the child opened")?);
+        let mut text = String::new();
+        file.read_to_string(&mut text).doing("read")?;
+        ensure!(text == "shared", "the file is {text:?}");
+        close(number).doing("close")?;
+        let place = std::env::current_dir().doing("getcwd")?;
+        ensure!(place.as_os_str() == "/proc", "the directory is {place:?}");
+        ensure!(
+            kept.metadata().is_ok(),
+            "the end of the child closed a file"
+        );
     }
     Ok(())
 }

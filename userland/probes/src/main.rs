@@ -64,7 +64,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 99] = [
+const PROBES: [(&str, Probe); 100] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -148,6 +148,7 @@ const PROBES: [(&str, Probe); 99] = [
     ("sparse", memory::sparse),
     ("spawn", exec::spawn),
     ("system", system::names),
+    ("table-of-two", descriptors::table_of_two),
     ("thread-barriers", threads::barriers),
     ("thread-blocked", threads::blocked),
     ("thread-channels", threads::channels),

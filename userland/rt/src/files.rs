@@ -80,6 +80,15 @@ pub fn inherited(number: i32) -> io::Result<OwnedFd> {
     duplicate_number(number, 3)
 }
 
+/// Closes a descriptor that nothing here owns: one that a process with the same table has opened.
+///
+/// # Errors
+/// `EBADF` if there is none.
+pub fn close(number: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved; that nobody here owns it is what the caller says.
+    crate::check(unsafe { libc::close(number) }).map(drop)
+}
+
 fn duplicate_number(number: i32, lowest: i32) -> io::Result<OwnedFd> {
     // SAFETY: no memory is involved.
     let copy = crate::check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, lowest) })?;

@@ -30,6 +30,7 @@ pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
+use crate::calls::split::{CLONE_FILES, CLONE_FS, CLONE_PARENT};
 use crate::cpu_timers::CpuTime;
 use crate::credentials::{Ids, SYS_ADMIN, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
@@ -86,8 +87,8 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// A child with a copy of everything at home; it belongs to the caller's node.
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [as_file, clears, sibling, ..] = call.args;
-    let sibling = sibling != 0;
+    let [as_file, clears, flags, ..] = call.args;
+    let sibling = flags & CLONE_PARENT != 0;
     if sibling && call.pid == INIT {
         // It would be nobody's child.
         return Err(Errno::EINVAL.into());
@@ -98,6 +99,10 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let first = call.thread().of_child();
+    let common = crate::files::Common {
+        table: flags & CLONE_FILES != 0,
+        place: flags & CLONE_FS != 0,
+    };
     let parent = call.home();
     let gate = parent.record.gate();
     let owner = gate.owner();
@@ -109,7 +114,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         session: parent.session,
         detached: parent.detached,
         record,
-        files: parent.files.clone(),
+        files: parent.files.as_ref().map(|files| files.of_child(common)),
         mapped: parent.mapped.clone(),
         program: parent.program.clone(),
         executing: parent.executing.clone(),

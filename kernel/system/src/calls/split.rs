@@ -36,6 +36,7 @@ pub use signals::*;
 pub use sockets::*;
 pub use sysv::*;
 pub use threads::*;
+pub(crate) use threads::{CLONE_FILES, CLONE_FS, CLONE_PARENT};
 
 use crate::dispatch::{CALL_STOPPED, FdUse, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};

@@ -64,16 +64,17 @@ impl FileState {
     /// What a descriptor stands for, if its contents may be sent ahead and, unless reads are `placed`
     /// (pread(2)), its cursor be elsewhere.
     pub(crate) fn lend_to_read(&self, fd: u32, placed: bool) -> Option<Lendable> {
-        let file = &self.row(fd).ok()?.file;
-        (file.readable() && (placed || Arc::strong_count(file) == 1))
-            .then(|| lendable(file))
-            .flatten()
+        let rows = self.rows();
+        let file = &rows.get(fd as usize)?.as_ref()?.file;
+        // In a table of several any of them may move the cursor, or close it.
+        let alone = !self.shares_table() && (placed || Arc::strong_count(file) == 1);
+        (file.readable() && alone).then(|| lendable(file)).flatten()
     }
 
     /// What a descriptor stands for, if it may be written later than its writer believes.
     pub(crate) fn lend_to_write(&self, fd: u32) -> Option<Lendable> {
         let file = &self.row(fd).ok()?.file;
-        let unlimited = self.largest_file > 2 * LENT_MAX;
+        let unlimited = self.largest_file > 2 * LENT_MAX && !self.shares_table();
         (file.writable() && unlimited)
             .then(|| lendable(file))
             .flatten()

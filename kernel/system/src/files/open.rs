@@ -356,40 +356,69 @@ pub struct Descriptor {
     pub close_on_exec: bool,
 }
 
-/// What a process has of files. Cloning is what `fork` does; dropping closes everything.
-pub struct FileState {
-    /// The current directory.
-    pub cwd: InodeRef,
-    /// Where paths with a leading slash begin, and no `..` leads out of.
-    pub root: InodeRef,
-    /// Permission bits that new files do not get.
-    pub umask: u32,
-    /// No file is written behind this (`RLIMIT_FSIZE`).
-    pub largest_file: u64,
+/// The rows of a descriptor table.
+pub(super) type Rows = Vec<Option<Descriptor>>;
+
+/// A descriptor table, of one process or of several (`CLONE_FILES`). Dropping it closes everything.
+struct Table {
     /// Whose record locks are.
     identity: u64,
-    table: Vec<Option<Descriptor>>,
+    rows: Mutex<Rows>,
+}
+
+impl Table {
+    fn new(rows: Rows) -> Arc<Table> {
+        Arc::new(Table {
+            identity: identity(),
+            rows: Mutex::new(rows),
+        })
+    }
+
+    /// What closing any descriptor of a file does beside dropping it.
+    fn closed(&self, row: Option<Descriptor>) {
+        if let Some(row) = row {
+            row.file.inode.release_process(self.identity);
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        for row in core::mem::take(self.rows.get_mut()) {
+            self.closed(row);
+        }
+    }
+}
+
+/// Where a process is in the tree, which others may have in common with it (`CLONE_FS`).
+#[derive(Clone)]
+struct Place {
+    cwd: InodeRef,
+    root: InodeRef,
+    umask: u32,
+}
+
+/// What a child has in common with its parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Common {
+    /// The descriptor table (`CLONE_FILES`).
+    pub table: bool,
+    /// Directories and umask (`CLONE_FS`).
+    pub place: bool,
+}
+
+/// What a process has of files. Cloning is what `fork` does; dropping the last that has it closes everything.
+pub struct FileState {
+    place: Arc<Mutex<Place>>,
+    /// No file is written behind this (`RLIMIT_FSIZE`).
+    pub largest_file: u64,
+    table: Arc<Table>,
     limit: u32,
 }
 
 impl Clone for FileState {
     fn clone(&self) -> FileState {
-        FileState {
-            cwd: self.cwd.clone(),
-            root: self.root.clone(),
-            umask: self.umask,
-            largest_file: self.largest_file,
-            // A child has no locks.
-            identity: identity(),
-            table: self.table.clone(),
-            limit: self.limit,
-        }
-    }
-}
-
-impl Drop for FileState {
-    fn drop(&mut self) {
-        self.clear();
+        self.of_child(Common::default())
     }
 }
 
@@ -397,26 +426,98 @@ impl FileState {
     /// Nothing open, in the root directory.
     pub fn new(fs: &FileSystem) -> FileState {
         FileState {
-            cwd: fs.root().clone(),
-            root: fs.root().clone(),
-            umask: 0o022,
+            place: Arc::new(Mutex::new(Place {
+                cwd: fs.root().clone(),
+                root: fs.root().clone(),
+                umask: 0o022,
+            })),
             largest_file: u64::MAX,
-            identity: identity(),
-            table: Vec::new(),
+            table: Table::new(Vec::new()),
             limit: USUAL_DESCRIPTORS,
         }
     }
 
+    /// What a child begins with: the same, or a copy. A child with a table of its own has no record locks.
+    pub fn of_child(&self, common: Common) -> FileState {
+        FileState {
+            place: match common.place {
+                true => self.place.clone(),
+                false => Arc::new(Mutex::new(self.place.lock().clone())),
+            },
+            largest_file: self.largest_file,
+            table: match common.table {
+                true => self.table.clone(),
+                false => Table::new(self.rows().clone()),
+            },
+            limit: self.limit,
+        }
+    }
+
+    /// What two processes have in common.
+    pub fn common_with(&self, other: &FileState) -> Common {
+        Common {
+            table: Arc::ptr_eq(&self.table, &other.table),
+            place: Arc::ptr_eq(&self.place, &other.place),
+        }
+    }
+
+    /// From here on the descriptor table is this process's alone.
+    pub fn unshare_table(&mut self) {
+        if self.shares_table() {
+            let rows = self.rows().clone();
+            self.table = Table::new(rows);
+        }
+    }
+
+    /// Whether another process has the same descriptor table.
+    pub(super) fn shares_table(&self) -> bool {
+        Arc::strong_count(&self.table) > 1
+    }
+
+    /// The rows of the descriptor table. Nothing may be dropped or asked for by number while they are held.
+    pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.table.rows.lock()
+    }
+
+    /// The current directory.
+    pub fn cwd(&self) -> InodeRef {
+        self.place.lock().cwd.clone()
+    }
+
+    /// Where paths with a leading slash begin, and no `..` leads out of.
+    pub fn root(&self) -> InodeRef {
+        self.place.lock().root.clone()
+    }
+
+    /// Permission bits that new files do not get.
+    pub fn umask(&self) -> u32 {
+        self.place.lock().umask
+    }
+
+    pub(super) fn set_cwd(&self, cwd: InodeRef) {
+        let old = core::mem::replace(&mut self.place.lock().cwd, cwd);
+        drop(old);
+    }
+
+    pub(super) fn set_root(&self, root: InodeRef) {
+        let old = core::mem::replace(&mut self.place.lock().root, root);
+        drop(old);
+    }
+
+    /// Returns the old one.
+    pub(super) fn set_umask(&self, umask: u32) -> u32 {
+        core::mem::replace(&mut self.place.lock().umask, umask)
+    }
+
     /// As [`FileState::new`], with the console as descriptors 0, 1 and 2.
     pub fn standard(fs: &FileSystem) -> FileState {
-        let mut state = FileState::new(fs);
+        let state = FileState::new(fs);
         let file = fs.open_console();
-        for _ in 0..3 {
-            state.table.push(Some(Descriptor {
-                file: file.clone(),
-                close_on_exec: false,
-            }));
-        }
+        let row = Descriptor {
+            file,
+            close_on_exec: false,
+        };
+        state.rows().resize(3, Some(row));
         state
     }
 
@@ -425,7 +526,7 @@ impl FileState {
     /// # Errors
     /// `ENAMETOOLONG`.
     pub fn directory(&self) -> Result<Vec<u8>, Errno> {
-        self.cwd.shown_path()
+        self.cwd().shown_path()
     }
 
     /// The path of the current directory, from this process's root.
@@ -433,8 +534,8 @@ impl FileState {
     /// # Errors
     /// `ENOENT` if it was removed.
     pub(super) fn directory_from_root(&self) -> Result<Vec<u8>, Errno> {
-        let path = self.cwd.path()?;
-        let root = self.root.path()?;
+        let path = self.cwd().path()?;
+        let root = self.root().path()?;
         match path.strip_prefix(root.as_slice()) {
             _ if root == b"/" => Ok(path),
             Some(b"") => Ok(b"/".to_vec()),
@@ -445,7 +546,7 @@ impl FileState {
 
     /// Whose record locks this process's are.
     pub(super) fn identity(&self) -> u64 {
-        self.identity
+        self.table.identity
     }
 
     /// One more than the highest descriptor this process may get.
@@ -466,14 +567,25 @@ impl FileState {
         Ok(self.row(fd)?.file.clone())
     }
 
-    pub(super) fn row(&self, fd: u32) -> Result<&Descriptor, Errno> {
-        let row = self.table.get(fd as usize).and_then(Option::as_ref);
-        row.ok_or(Errno::EBADF)
+    /// A descriptor's row.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub(super) fn row(&self, fd: u32) -> Result<Descriptor, Errno> {
+        let rows = self.rows();
+        let row = rows.get(fd as usize).and_then(Option::as_ref);
+        row.cloned().ok_or(Errno::EBADF)
     }
 
-    pub(super) fn row_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
-        let row = self.table.get_mut(fd as usize).and_then(Option::as_mut);
-        row.ok_or(Errno::EBADF)
+    /// Whether `execve` is to close a descriptor.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub(super) fn set_close_on_exec(&self, fd: u32, close: bool) -> Result<(), Errno> {
+        let mut rows = self.rows();
+        let row = rows.get_mut(fd as usize).and_then(Option::as_mut);
+        row.ok_or(Errno::EBADF)?.close_on_exec = close;
+        Ok(())
     }
 
     /// The lowest free descriptor from `least` on.
@@ -481,10 +593,11 @@ impl FileState {
     /// # Errors
     /// `EMFILE`.
     pub(super) fn free_descriptor(&self, least: u32) -> Result<u32, Errno> {
-        let rows = self.table.get(least as usize..).unwrap_or(&[]);
-        let free = match rows.iter().position(Option::is_none) {
+        let rows = self.rows();
+        let from = rows.get(least as usize..).unwrap_or(&[]);
+        let free = match from.iter().position(Option::is_none) {
             Some(gap) => least as usize + gap,
-            None => self.table.len().max(least as usize),
+            None => rows.len().max(least as usize),
         };
         let free = u32::try_from(free).unwrap_or(u32::MAX);
         if free >= self.limit {
@@ -496,22 +609,17 @@ impl FileState {
     /// Puts an open file at a descriptor, closing what was there.
     pub(super) fn put(&mut self, fd: u32, file: Arc<OpenFile>, close_on_exec: bool) {
         let fd = fd as usize;
-        if self.table.len() <= fd {
-            self.table.resize_with(fd + 1, || None);
-        }
         let new = Descriptor {
             file,
             close_on_exec,
         };
-        let old = self.table[fd].replace(new);
-        self.closed(old);
-    }
-
-    /// What closing any descriptor of a file does beside dropping it.
-    fn closed(&self, row: Option<Descriptor>) {
-        if let Some(row) = row {
-            row.file.inode.release_process(self.identity);
+        let mut rows = self.rows();
+        if rows.len() <= fd {
+            rows.resize_with(fd + 1, || None);
         }
+        let old = rows[fd].replace(new);
+        drop(rows);
+        self.table.closed(old);
     }
 
     /// Puts an open file at the lowest free descriptor from `least` on.
@@ -534,31 +642,33 @@ impl FileState {
     /// # Errors
     /// `EBADF`.
     pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
-        let row = self.table.get_mut(fd as usize).and_then(Option::take);
+        let row = self.rows().get_mut(fd as usize).and_then(Option::take);
         let row = row.ok_or(Errno::EBADF)?;
-        self.closed(Some(row));
+        self.table.closed(Some(row));
         Ok(())
     }
 
-    /// Closes everything: what exit does.
+    /// Has nothing open any more.
     pub fn clear(&mut self) {
-        for row in core::mem::take(&mut self.table) {
-            self.closed(row);
-        }
+        self.table = Table::new(Vec::new());
     }
 
-    /// Closes what `execve` closes.
+    /// Closes what `execve` closes, in a table that is this process's alone from here on.
     pub fn close_on_exec(&mut self) {
-        for at in 0..self.table.len() {
-            let row = self.table[at].take_if(|row| row.close_on_exec);
-            self.closed(row);
+        self.unshare_table();
+        let close = |row: &mut Option<Descriptor>| row.take_if(|row| row.close_on_exec);
+        let closed: Vec<_> = self.rows().iter_mut().filter_map(close).collect();
+        for row in closed {
+            self.table.closed(Some(row));
         }
     }
 
     /// The open descriptors, ascending.
     pub fn open_descriptors(&self) -> Vec<u32> {
-        let rows = (0u32..).zip(&self.table);
-        rows.filter(|(_, row)| row.is_some())
+        let rows = self.rows();
+        let numbered = (0u32..).zip(rows.iter());
+        numbered
+            .filter(|(_, row)| row.is_some())
             .map(|(fd, _)| fd)
             .collect()
     }

@@ -630,7 +630,7 @@ impl Viewer<'_> {
                 self.state.directory()
             }
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Root)) if pid == self.pid => {
-                self.state.root.path()
+                self.state.root().path()
             }
             ProcNode::Namespace(..) => Ok(node.title().unwrap_or_default()),
             ProcNode::Descriptor(pid, fd) if pid == self.pid => self.state.describe(fd),

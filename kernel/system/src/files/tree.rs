@@ -298,7 +298,7 @@ impl FileSystem {
             who,
             resolve: 0,
         };
-        let found = walker.walk(&state.cwd, path, Follow::Always)?;
+        let found = walker.walk(&state.cwd(), path, Follow::Always)?;
         let path = found.path()?;
         let inode = found.existing()?;
         Ok(Located { inode, path })
@@ -320,7 +320,9 @@ impl FileSystem {
             who,
             resolve: 0,
         };
-        let found = walker.walk(&state.cwd, path, Follow::IfSlash)?.existing()?;
+        let found = walker
+            .walk(&state.cwd(), path, Follow::IfSlash)?
+            .existing()?;
         Ok(found.mode() & S_IFMT == S_IFLNK)
     }
 

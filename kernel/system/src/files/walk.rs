@@ -105,12 +105,10 @@ impl Walker<'_> {
         }
         let mut rest = path.to_vec();
         let inside = self.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0;
-        let top = if inside {
-            start
-        } else {
-            &self.viewer.state.root
-        }
-        .clone();
+        let top = match inside {
+            true => start.clone(),
+            false => self.viewer.state.root(),
+        };
         let mut at = if rest[0] == b'/' {
             self.check_absolute()?;
             top.clone()
@@ -233,7 +231,7 @@ impl Walker<'_> {
         if name.len() > MAX_NAME {
             return Err(Errno::ENAMETOOLONG);
         }
-        if name == b".." && Arc::ptr_eq(at, &self.viewer.state.root) {
+        if name == b".." && Arc::ptr_eq(at, &self.viewer.state.root()) {
             return Ok(Some(at.clone()));
         }
         match (at.node(), name) {
@@ -282,8 +280,8 @@ impl Walker<'_> {
                 .file(ProcEntry::Process(pid, ProcessFile::Fd(fd))),
             ProcNode::Entry(ProcEntry::Process(pid, file)) if pid == self.viewer.pid => {
                 match file {
-                    ProcessFile::Cwd => Some(own.cwd.clone()),
-                    ProcessFile::Root => Some(own.root.clone()),
+                    ProcessFile::Cwd => Some(own.cwd()),
+                    ProcessFile::Root => Some(own.root()),
                     _ => self.viewer.view.file(ProcEntry::Process(pid, file)),
                 }
             }

@@ -155,7 +155,7 @@ impl ProcView for System {
             }
             ProcEntry::Process(pid, ProcessFile::Root) => {
                 let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
-                files.ok_or(Errno::ENOENT)?.root.path()
+                files.ok_or(Errno::ENOENT)?.root().path()
             }
             ProcEntry::Process(pid, ProcessFile::Cwd) => {
                 let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
@@ -174,8 +174,8 @@ impl ProcView for System {
         match file {
             ProcessFile::Exe => Some(home.executing.as_ref()?.inode().clone()),
             ProcessFile::Fd(fd) => Some(files?.get(fd).ok()?.inode().clone()),
-            ProcessFile::Cwd => Some(files?.cwd.clone()),
-            ProcessFile::Root => Some(files?.root.clone()),
+            ProcessFile::Cwd => Some(files?.cwd()),
+            ProcessFile::Root => Some(files?.root()),
             _ => None,
         }
     }

@@ -330,7 +330,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         let _ = write!(groups, "{group} ");
     }
     let files = home.files.as_ref();
-    let umask = files.map_or(0o022, |files| files.umask);
+    let umask = files.map_or(0o022, crate::files::FileState::umask);
     let (size, resident) = (facts.virtual_bytes >> 10, kib(facts.resident_pages));
     let mut text = format!(
         "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\n\

@@ -5,7 +5,7 @@
 
 use crate::credentials::{Ids, ProgramRights, WORDS};
 use crate::dispatch::{CHUNK, HomeCall};
-use crate::files::{Executing, InodeRef};
+use crate::files::{Common, Executing, InodeRef};
 use crate::home::Home;
 use crate::thread::padded_name;
 use crate::wait::Stop;
@@ -28,7 +28,12 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let (kind, no_link) = (call.args[0] & 1, call.args[0] & OPENS_NO_LINK != 0);
     let path = call.input(0).to_vec();
     let (fs, pid) = (call.system.fs.clone(), call.pid);
-    let files = call.home().files.clone().ok_or(Errno::ESRCH)?;
+    let files = call.home().files.as_ref().ok_or(Errno::ESRCH)?;
+    // The same, and nothing of it changes: only names are looked up.
+    let files = files.of_child(Common {
+        table: true,
+        place: true,
+    });
     let who = call.home().who();
     if no_link && fs.is_link((&files, call.system, pid), &who, &path)? {
         return Err(Errno::ELOOP.into());

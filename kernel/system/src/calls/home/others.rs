@@ -7,6 +7,7 @@
 use crate::body::LIMITS;
 use crate::credentials::{SYS_ADMIN, SYS_NICE, SYS_PTRACE, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
+use crate::files::Common;
 use crate::files::MAX_DESCRIPTORS;
 use crate::home::Home;
 use crate::system::System;
@@ -42,6 +43,8 @@ impl System {
 /// numbers.
 pub fn kcmp(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const FILE: u64 = 0;
+    const FILES: u64 = 2;
+    const FS: u64 = 3;
     const SYSVSEM: u64 = 6;
     let [one, other, kind, first, second, _] = call.args;
     let pids = [one, other].map(|tid| call.system.process_at_home(tid as u32));
@@ -63,8 +66,16 @@ pub fn kcmp(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         let fd = u32::try_from(fd).map_err(|_| Errno::EBADF)?;
         Ok::<u64, Errno>(files.ok_or(Errno::EBADF)?.get(fd)?.identity())
     };
+    let files = pids.map(|pid| call.system.homes.get(&pid)?.files.as_ref());
+    let common = match files {
+        [Some(one), Some(other)] => one.common_with(other),
+        _ => Common::default(),
+    };
     let order = match kind as u32 as u64 {
         FILE => identity(pids[0], first)?.cmp(&identity(pids[1], second)?),
+        // Descriptor tables and directories may be common to two.
+        FILES if common.table => Ordering::Equal,
+        FS if common.place => Ordering::Equal,
         1..=SYSVSEM => pids[0].cmp(&pids[1]),
         _ => return Err(Errno::EINVAL.into()),
     };

@@ -7,6 +7,7 @@ use super::super::local::timespec;
 use super::pieces;
 use crate::dispatch::{FdUse, LIMIT, LocalCall, check_of, result_of};
 use crate::files::calls::MESSAGE;
+use crate::files::{FILTER_MAX, INSTRUCTION};
 use crate::home::Request;
 use crate::thread::Answer;
 use crate::wait::Stop;
@@ -18,10 +19,14 @@ const SENDMSG: u32 = 46;
 const RECVMSG: u32 = 47;
 const GETSOCKNAME: u32 = 51;
 const GETPEERNAME: u32 = 52;
+const SETSOCKOPT: u32 = 54;
 const GETSOCKOPT: u32 = 55;
 const ACCEPT4: u32 = 288;
 /// In which argument of a message home is told what is wrong with its bytes.
 const NO_BYTES: usize = 4;
+const SOL_SOCKET: u32 = 1;
+/// `SO_GET_FILTER` too.
+const SO_ATTACH_FILTER: u32 = 26;
 /// The longest address (`struct sockaddr_storage`).
 const NAME_MAX: usize = 128;
 /// The most pieces of a message.
@@ -201,15 +206,75 @@ pub fn setsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if (args[4] as i32) < 0 {
         return call.behind_socket(Err(Errno::EINVAL.into()));
     }
+    let named = (call.args[1] as u32, call.args[2] as u32);
+    if named == (SOL_SOCKET, SO_ATTACH_FILTER) {
+        return attach_filter(call);
+    }
     // No option is as long as a page.
     args[4] = args[4].min(machine::PAGE_SIZE as u64);
     call.forwarded(args)
+}
+
+/// `SO_ATTACH_FILTER`: a `struct sock_fprog` says where the instructions are, which go home instead of it.
+fn attach_filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const PROGRAM: usize = 16;
+    let [fd, level, option, address, length, _] = call.args;
+    let answer = call.home(|call| {
+        let mut load = || {
+            if length as u32 as usize != PROGRAM {
+                return Err(Stop::Errno(Errno::EINVAL));
+            }
+            let program = call.read(address, PROGRAM)?;
+            let count = usize::from(u16::from_le_bytes([program[0], program[1]]));
+            let at = u64::from_le_bytes(core::array::from_fn(|byte| program[8 + byte]));
+            if at == 0 || count == 0 || count > FILTER_MAX {
+                return Err(Errno::EINVAL.into());
+            }
+            call.read(at, count * INSTRUCTION)
+        };
+        let made = load().map(|bytes| {
+            let count = bytes.len() as u64;
+            let mut request = Request::plain(SETSOCKOPT, [fd, level, option, 0, count, 0]);
+            request.inputs.set(3, bytes);
+            request
+        });
+        call.of_socket(made)
+    })?;
+    result_of(answer.value)
+}
+
+/// `SO_GET_FILTER`: lengths are counted in instructions, and 0 only asks how many there are.
+fn filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [fd, level, option, address, length, _] = call.args;
+    let answer = call.home(|call| {
+        let made = call.read_int(length).map(|_| {
+            let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, 0, 0]);
+            request.rooms[3] = (FILTER_MAX * INSTRUCTION) as u32;
+            request
+        });
+        call.of_socket(made)
+    })?;
+    let done = result_of(answer.value)?;
+    let program = answer.buffers.get(3).unwrap_or(&[]);
+    let count = program.len() / INSTRUCTION;
+    let room = usize::try_from(call.read_int(length)?).map_err(|_| Errno::EINVAL)?;
+    if room != 0 {
+        if room < count {
+            return Err(Errno::EINVAL.into());
+        }
+        call.write(address, program)?;
+    }
+    call.write(length, &(count as u32).to_le_bytes())?;
+    Ok(done)
 }
 
 /// getsockopt(2).
 pub fn getsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const VALUE_MAX: usize = 256;
     let [fd, level, option, address, length, _] = call.args;
+    if (level as u32, option as u32) == (SOL_SOCKET, SO_ATTACH_FILTER) {
+        return filter(call);
+    }
     let answer = call.home(|call| {
         let [length, room] = socket_room(call, (address, VALUE_MAX), length)?;
         let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, length, room]);

@@ -13,13 +13,15 @@ use abi::{Errno, signal};
 use machine::USER_END;
 
 const CLONE_VM: u64 = 0x100;
-const CLONE_FS: u64 = 0x200;
-const CLONE_FILES: u64 = 0x400;
+/// Directories and umask are those of the maker.
+pub(crate) const CLONE_FS: u64 = 0x200;
+/// The descriptor table is that of the maker.
+pub(crate) const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VFORK: u64 = 0x4000;
 /// The child is one of the caller's parent.
-const CLONE_PARENT: u64 = 0x8000;
+pub(crate) const CLONE_PARENT: u64 = 0x8000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SYSVSEM: u64 = 0x4_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
@@ -156,7 +158,7 @@ fn spawn(call: &mut LocalCall<'_>, wanted: Wanted) -> Result<u64, Stop> {
         }
         return spawn_thread(call, &wanted);
     }
-    let more = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    let more = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
     if flags & !(more | CLONE_KNOWN) != 0 || flags & CLONE_PIDFD != 0 && flags & CLONE_DETACHED != 0
     {
         return Err(Errno::EINVAL.into());
@@ -193,9 +195,8 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
     }
     let has_pidfd = wanted.flags & CLONE_PIDFD != 0;
     let clears = wanted.flags & CLONE_CLEAR_SIGHAND != 0;
-    let sibling = wanted.flags & CLONE_PARENT != 0;
-    let args = [has_pidfd, clears, sibling].map(u64::from);
-    let told = call.ask_home(CALL_FORK, [args[0], args[1], args[2], 0, 0, 0])?;
+    let args = [has_pidfd, clears].map(u64::from);
+    let told = call.ask_home(CALL_FORK, [args[0], args[1], wanted.flags, 0, 0, 0])?;
     let (child, pidfd) = (told as u32, (told >> 32) as u32);
     if !call.system.may_be_child(pid, child) {
         return Err(Errno::EAGAIN.into());

@@ -330,5 +330,5 @@ pub fn futimesat(call: &mut FileCall) -> CallResult {
 /// `umask(mask)`: the one before.
 pub fn umask(call: &mut FileCall) -> CallResult {
     let mask = call.args[0] as u32 & 0o777;
-    Ok(u64::from(core::mem::replace(&mut call.state.umask, mask)))
+    Ok(u64::from(call.state.set_umask(mask)))
 }

@@ -62,8 +62,8 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
         return Ok(0);
     }
     match call.args[1] as u32 {
-        FIOCLEX => call.state.row_mut(fd)?.close_on_exec = true,
-        FIONCLEX => call.state.row_mut(fd)?.close_on_exec = false,
+        FIOCLEX => call.state.set_close_on_exec(fd, true)?,
+        FIONCLEX => call.state.set_close_on_exec(fd, false)?,
         FIONBIO => {
             let on = fixed::<4>(call)? != [0; 4];
             let mut cursor = file.cursor();

@@ -22,12 +22,15 @@ pub fn close_range(call: &mut FileCall) -> CallResult {
     if flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 || first > last {
         return Err(Errno::EINVAL.into());
     }
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        call.state.unshare_table();
+    }
     for fd in call.state.open_descriptors() {
         if !(first..=last).contains(&fd) {
             continue;
         }
         if flags & CLOSE_RANGE_CLOEXEC != 0 {
-            call.state.row_mut(fd)?.close_on_exec = true;
+            call.state.set_close_on_exec(fd, true)?;
         } else {
             call.state.close(fd)?;
         }

@@ -87,7 +87,8 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
         }
         F_GETFD => Ok(u64::from(call.state.row(fd)?.close_on_exec)),
         F_SETFD => {
-            call.state.row_mut(fd)?.close_on_exec = argument & FD_CLOEXEC != 0;
+            call.state
+                .set_close_on_exec(fd, argument & FD_CLOEXEC != 0)?;
             Ok(0)
         }
         F_GETFL => Ok(u64::from(file.flags())),

@@ -5,7 +5,7 @@
 
 use super::super::inode::{Inode, Node, buffer};
 use super::super::objects::notify::{IN_ACCESS, IN_MODIFY};
-use super::super::open::{FileState, OpenFile};
+use super::super::open::{FileState, OpenFile, Rows};
 use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
@@ -20,8 +20,9 @@ use abi::layout::{POLLIN, Timespec};
 use alloc::vec::Vec;
 
 /// A regular file that is open for reading or for writing by this number.
-fn plain(state: &FileState, fd: u64, writes: bool) -> Option<&OpenFile> {
-    let file = &state.row(u32::try_from(fd as i32).ok()?).ok()?.file;
+fn plain(rows: &Rows, fd: u64, writes: bool) -> Option<&OpenFile> {
+    let row = rows.get(usize::try_from(fd as i32).ok()?)?;
+    let file = &row.as_ref()?.file;
     let open = if writes {
         file.writable()
     } else {
@@ -40,7 +41,8 @@ pub(crate) fn read_plain(
     source: &mut dyn PageSource,
     time: Timespec,
 ) -> Option<usize> {
-    let file = plain(state, fd, false)?;
+    let rows = state.rows();
+    let file = plain(&rows, fd, false)?;
     let offset = at.unwrap_or_else(|| file.offset());
     if offset > MAX_SIZE {
         return None;
@@ -72,7 +74,8 @@ pub(crate) fn write_plain(
     bytes: &[u8],
     time: Timespec,
 ) -> Option<usize> {
-    let file = plain(state, fd, true)?;
+    let rows = state.rows();
+    let file = plain(&rows, fd, true)?;
     let inode = file.inode();
     let offset = at.unwrap_or_else(|| file.offset());
     let limit = state.largest_file.min(MAX_SIZE);

@@ -136,8 +136,8 @@ fn change<'c>(call: &'c FileCall) -> Change<'c> {
 /// The inode that a `dirfd` names.
 fn base_inode(call: &FileCall, base: Base) -> Result<InodeRef, Errno> {
     match base {
-        Base::Current => Ok(call.state.cwd.clone()),
-        Base::Argument(arg) if call.args[arg] as i32 == AT_FDCWD => Ok(call.state.cwd.clone()),
+        Base::Current => Ok(call.state.cwd()),
+        Base::Argument(arg) if call.args[arg] as i32 == AT_FDCWD => Ok(call.state.cwd()),
         Base::Argument(arg) => Ok(file(call, arg)?.inode().clone()),
     }
 }
@@ -151,7 +151,7 @@ fn walk(call: &FileCall, base: Base, path: usize, follow: Follow) -> Result<Foun
 fn walk_to(call: &FileCall, base: Base, path: &[u8], follow: Follow) -> Result<Found, Errno> {
     let start = match path.first() {
         None => return Err(Errno::ENOENT),
-        Some(b'/') if call.resolve & RESOLVE_IN_ROOT == 0 => call.state.root.clone(),
+        Some(b'/') if call.resolve & RESOLVE_IN_ROOT == 0 => call.state.root(),
         Some(_) => base_inode(call, base)?,
     };
     walker(call).walk(&start, path, follow)

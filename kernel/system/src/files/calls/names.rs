@@ -88,7 +88,7 @@ pub fn readlinkat(call: &mut FileCall) -> CallResult {
 fn mkdir_at(call: &FileCall, base: Base, path: usize, mode: u32) -> CallResult {
     let found = walk(call, base, path, Follow::Never)?;
     // Only the permission and sticky bits count (mkdir(2)).
-    let mode = mode & 0o1777 & !call.state.umask;
+    let mode = mode & 0o1777 & !call.state.umask();
     call.fs.make_directory(&found, mode, change(call))?;
     Ok(0)
 }
@@ -115,7 +115,7 @@ fn mknod_at(call: &FileCall, base: Base, path: usize, mode: u32, number: u64) ->
         _ => return Err(Errno::EINVAL.into()),
     }
     let found = new_name(call, base, path)?;
-    let mode = mode & 0o7777 & !call.state.umask;
+    let mode = mode & 0o7777 & !call.state.umask();
     let number = number & u64::from(u32::MAX);
     let node = match kind {
         S_IFREG => {
@@ -298,7 +298,7 @@ fn enter(call: &mut FileCall, inode: super::InodeRef) -> CallResult {
         return Err(Errno::ENOTDIR.into());
     }
     call.who.check(&inode, EXECUTE)?;
-    call.state.cwd = inode;
+    call.state.set_cwd(inode);
     Ok(0)
 }
 
@@ -312,7 +312,7 @@ pub fn chroot(call: &mut FileCall) -> CallResult {
     if !call.who.has(SYS_CHROOT) {
         return Err(Errno::EPERM.into());
     }
-    call.state.root = inode;
+    call.state.set_root(inode);
     Ok(0)
 }
 
@@ -361,7 +361,7 @@ fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
 
 /// `getcwd(buf, size)`: the path with its NUL; returns its length with the NUL, as the kernel does.
 pub fn getcwd(call: &mut FileCall) -> CallResult {
-    let process = call.state.cwd.process();
+    let process = call.state.cwd().process();
     if process.is_some_and(|pid| !call.view.exists(pid)) {
         return Err(Errno::ENOENT.into());
     }

@@ -130,7 +130,7 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
         }
         None if flags & O_CREAT == 0 => return Err(Errno::ENOENT.into()),
         None => {
-            let mode = mode & !call.state.umask;
+            let mode = mode & !call.state.umask();
             call.fs.make_file(&found, mode, change(call))?
         }
     };
@@ -168,7 +168,7 @@ fn open_nameless(
     if directory.directory().is_none() {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    let (mode, linkable) = (mode & !call.state.umask, flags & O_EXCL == 0);
+    let (mode, linkable) = (mode & !call.state.umask(), flags & O_EXCL == 0);
     let inode = call
         .fs
         .make_nameless(&directory, mode, linkable, change(call))?;

@@ -46,7 +46,7 @@ pub fn mq_open(call: &mut FileCall) -> CallResult {
         name: call.input(0),
         creates: flags & O_CREAT != 0,
         exclusive: flags & O_EXCL != 0,
-        mode: call.args[2] as u32 & !call.state.umask,
+        mode: call.args[2] as u32 & !call.state.umask(),
         limits,
         user: call.who.real_uid,
         room: call.view.limit(call.pid, 12),

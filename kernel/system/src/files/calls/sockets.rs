@@ -176,7 +176,7 @@ fn walk_to(
     let start = match path.first() {
         None => return Err(Errno::ENOENT),
         Some(b'/') => call.fs.root().clone(),
-        Some(_) => call.state.cwd.clone(),
+        Some(_) => call.state.cwd(),
     };
     walker(call).walk(&start, path, follow)
 }
@@ -213,7 +213,7 @@ pub fn bind(call: &mut FileCall) -> CallResult {
                 return Err(Errno::EADDRINUSE.into());
             }
             socket.check_bind()?;
-            let mode = S_IFSOCK | 0o777 & !call.state.umask;
+            let mode = S_IFSOCK | 0o777 & !call.state.umask();
             let node = Node::Name(Arc::downgrade(socket));
             call.fs.make_node(&found, node, mode, change(call))?;
             socket.named_by_path(&path);

@@ -7,6 +7,7 @@
 //! Not here: other machines; urgent data; raw sockets.
 
 mod connect;
+mod filter;
 mod garbage;
 mod names;
 mod network;
@@ -14,6 +15,7 @@ mod options;
 mod transfer;
 
 pub(super) use connect::Target;
+pub(crate) use filter::{INSTRUCTION, LENGTH_MAX as FILTER_MAX};
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
 pub(super) use options::Limit;

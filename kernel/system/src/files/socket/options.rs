@@ -3,6 +3,7 @@
 //! Law: what has an effect here has it; what only tunes a real network is kept and shown again; what is
 //! not known is refused.
 
+use super::filter::Filter;
 use super::{Family, Kind, Link, Socket};
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -47,6 +48,10 @@ const V6ONLY: u32 = 26;
 const BINDTODEVICE: u32 = 25;
 const PEERNAME: u32 = 28;
 const BUF_LOCK: u32 = 72;
+/// Sets a filter, and asks for it.
+const FILTER: u32 = 26;
+const DETACH_FILTER: u32 = 27;
+const LOCK_FILTER: u32 = 44;
 /// `SO_BUF_LOCK`: the size of a buffer was chosen by the user.
 const SEND_LOCKED: u32 = 1;
 const RECEIVE_LOCKED: u32 = 2;
@@ -79,6 +84,9 @@ pub(super) struct Options {
     locked: u32,
     /// It takes only what comes over the loopback's device, as everything does.
     on_device: bool,
+    /// What of messages is received.
+    pub(super) filter: Option<Filter>,
+    filter_locked: bool,
     pub(super) only_v6: bool,
 }
 
@@ -92,6 +100,8 @@ impl Default for Options {
             linger: [0; 2],
             locked: 0,
             on_device: false,
+            filter: None,
+            filter_locked: false,
             only_v6: false,
         }
     }
@@ -258,9 +268,26 @@ impl Socket {
         Ok(())
     }
 
+    /// Puts a filter in the place of another, or takes it away.
+    fn set_filter(&self, filter: Option<Filter>) -> Result<(), Errno> {
+        let mut inner = self.lock();
+        let options = &mut inner.options;
+        if options.filter_locked {
+            return Err(Errno::EPERM);
+        }
+        let old = core::mem::replace(&mut options.filter, filter);
+        match (&options.filter, old) {
+            (None, None) => Err(Errno::ENOENT),
+            _ => Ok(()),
+        }
+    }
+
     fn set_general(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
-        if name == BINDTODEVICE {
-            return self.set_device(value);
+        match name {
+            BINDTODEVICE => return self.set_device(value),
+            FILTER => return self.set_filter(Some(Filter::parse(value)?)),
+            DETACH_FILTER => return self.set_filter(None),
+            _ => {}
         }
         if matches!(name, RCVTIMEO | RCVTIMEO_NEW | SNDTIMEO | SNDTIMEO_NEW) {
             let ns = span(value)?;
@@ -288,6 +315,8 @@ impl Socket {
                 let time = value.get(4..).map_or(Err(Errno::EINVAL), int)?;
                 options.linger = [number, time];
             }
+            LOCK_FILTER if options.filter_locked && number == 0 => return Err(Errno::EPERM),
+            LOCK_FILTER => options.filter_locked = number != 0,
             BUF_LOCK => {
                 if number as u32 & !(SEND_LOCKED | RECEIVE_LOCKED) != 0 {
                     return Err(Errno::EINVAL);
@@ -399,6 +428,8 @@ impl Socket {
                     .collect())
             }
             SNDLOWAT => number(1),
+            LOCK_FILTER => number(i32::from(options.filter_locked)),
+            FILTER => Ok(options.filter.as_ref().map_or(Vec::new(), Filter::to_bytes)),
             BUF_LOCK => number(options.locked as i32),
             BINDTODEVICE if options.on_device => Ok([DEVICE, b"\0"].concat()),
             BINDTODEVICE => Ok(Vec::new()),

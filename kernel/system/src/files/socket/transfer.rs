@@ -247,7 +247,12 @@ impl Socket {
             return Err(Errno::EPIPE.into());
         }
         let from = self.lock().local.clone().unwrap_or(Name::Unnamed);
-        let bytes = copy(message.bytes)?;
+        let mut bytes = copy(message.bytes)?;
+        match to.taken_by_filter(&bytes, &from) {
+            Some(taken) => bytes.truncate(taken),
+            // Nobody is told that it is not wanted.
+            None => return Ok(length),
+        }
         let mut inner = to.lock();
         if inner.shut & RECEIVES_NOT != 0 && self.is_local() {
             return Err(Errno::EPIPE.into());
@@ -268,7 +273,7 @@ impl Socket {
             }
             return Err(waiting.stop(&to.writable));
         }
-        inner.bytes += length;
+        inner.bytes += bytes.len();
         inner.inbox.push_back(Segment {
             bytes,
             taken: 0,
@@ -279,6 +284,30 @@ impl Socket {
         drop(inner);
         to.readable.wake_for(POLLIN | POLLRDNORM);
         Ok(length)
+    }
+
+    /// How much of a message the filter lets through, if anything. Of the internet it sees the header of UDP
+    /// in front of the bytes, which is always let through if any byte is.
+    fn taken_by_filter(&self, bytes: &[u8], from: &Name) -> Option<usize> {
+        const HEADER: usize = 8;
+        let inner = self.lock();
+        let Some(filter) = &inner.options.filter else {
+            return Some(bytes.len());
+        };
+        if self.is_local() {
+            let taken = filter.run(bytes);
+            return (taken > 0).then_some(taken);
+        }
+        let port = |name: Option<&Name>| match name {
+            Some(Name::Endpoint(endpoint)) => endpoint.port,
+            _ => 0,
+        };
+        let length = (HEADER + bytes.len()) as u16;
+        let header = [port(Some(from)), port(inner.local.as_ref()), length, 0];
+        let header = header.map(u16::to_be_bytes);
+        let packet = [header.as_flattened(), bytes].concat();
+        let taken = filter.run(&packet);
+        (taken > 0).then(|| taken.saturating_sub(HEADER))
     }
 
     /// Receives bytes or a message.

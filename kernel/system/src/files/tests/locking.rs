@@ -284,3 +284,37 @@ fn owners_hear_of_what_can_be_done() {
     fcntl(&mut node, plain, 4, ASYNC).ok();
     assert_eq!(fcntl(&mut node, plain, 3, 0).ok() & ASYNC, 0);
 }
+
+#[test]
+fn a_table_of_two_is_one_and_ends_with_the_second() {
+    let mut node = Node::new(&[]);
+    let fd = node.open("/f", RDWR_CREAT);
+    let both = Common {
+        table: true,
+        place: true,
+    };
+    let mut other = node.state.of_child(both);
+    std::mem::swap(&mut node.state, &mut other);
+    // What the child opens, locks and changes is the parent's as well.
+    let opened = node.open("/g", RDWR_CREAT);
+    lock(&mut node, fd, 6, (WRITE, 0, 0, 0)).ok();
+    node.path_call(calls::mkdir, "/d").ok();
+    node.path_call(calls::chdir, "/d").ok();
+    node.call(calls::umask, &[N(0o77)]).ok();
+    std::mem::swap(&mut node.state, &mut other);
+    assert_eq!(node.write(opened, b"text").ok(), 4);
+    lock(&mut node, fd, 6, (WRITE, 0, 0, 1)).ok();
+    assert_eq!(node.call(calls::umask, &[N(0)]).ok(), 0o77);
+    assert_eq!(node.call(calls::getcwd, &[Out(9), N(9)]).bytes(0), b"/d\0");
+    // Nothing of it is lent: the other one may close it.
+    assert!(node.state.lend_to_read(opened as u32, false).is_none());
+    assert!(node.state.lend_to_write(opened as u32).is_none());
+    // execve(2) has a table of its own, and does not close the other's.
+    other.close_on_exec();
+    node.close(opened);
+    assert!(other.get(opened as u32).is_ok());
+    assert!(node.state.lend_to_write(fd as u32).is_some());
+    let again = node.state.of_child(both);
+    drop(again);
+    assert_eq!(node.write(fd, b"x").ok(), 1);
+}
