@@ -21,6 +21,7 @@ mod owners;
 mod pipes;
 mod processes;
 mod ptys;
+mod rights;
 mod segments;
 mod shared;
 mod signals;
@@ -63,7 +64,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 94] = [
+const PROBES: [(&str, Probe); 96] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -75,6 +76,7 @@ const PROBES: [(&str, Probe); 94] = [
     ("cpu-clocks", usage::clocks),
     ("cpu-limit", usage::limit),
     ("cpu-timers", usage::timers),
+    ("credentials", rights::credentials),
     ("cwd", files::cwd),
     ("deep-stack", memory::deep_stack),
     ("discard", memory::discard),
@@ -111,6 +113,7 @@ const PROBES: [(&str, Probe); 94] = [
     ("order", order::order),
     ("orphan", processes::orphan),
     ("orphaned-group", ptys::orphaned),
+    ("others", rights::others),
     ("pages", memory::pages),
     ("permissions", locks::permissions),
     ("pidfd", events::pidfd),
