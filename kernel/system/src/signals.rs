@@ -220,11 +220,14 @@ impl Home {
         }
     }
 
-    /// Whether any signal is pending. A body that changes hands asks then, also for those that it
-    /// blocks: it has to know of them when it lets them through.
+    /// Whether there is something to be asked for: signals, also those that it blocks, as it has to know
+    /// of them when it lets them through, and limits that others have set. A body that changes hands asks
+    /// then.
     pub(crate) fn has_signals(&self) -> bool {
         let mut threads = self.threads.values();
-        self.pending.set() != 0 || threads.any(|thread| thread.pending.set() != 0)
+        self.limits_ordered
+            || self.pending.set() != 0
+            || threads.any(|thread| thread.pending.set() != 0)
     }
 
     /// The lowest pending signal outside of what a thread blocks, which it takes.
@@ -424,6 +427,10 @@ impl System {
                     return self.ask_for_signal(tid);
                 }
                 return true;
+            }
+            if self.homes.get(&pid).is_some_and(|home| home.limits_ordered) {
+                // It has come home before it was told.
+                self.obey(tid);
             }
             let Some(home) = self.homes.get_mut(&pid) else {
                 return true;

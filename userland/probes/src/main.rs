@@ -8,6 +8,7 @@
 //! them. `churn MIB ROUNDS` and `spin SECONDS` are plain programs to be moved by others.
 
 mod cpu;
+mod credentials;
 mod descriptors;
 mod events;
 mod exec;
@@ -64,7 +65,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 100] = [
+const PROBES: [(&str, Probe); 102] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -78,6 +79,7 @@ const PROBES: [(&str, Probe); 100] = [
     ("cpu-clocks", usage::clocks),
     ("cpu-limit", usage::limit),
     ("cpu-timers", usage::timers),
+    ("credentials", credentials::credentials),
     ("cwd", files::cwd),
     ("deep-stack", memory::deep_stack),
     ("discard", memory::discard),
@@ -116,6 +118,7 @@ const PROBES: [(&str, Probe); 100] = [
     ("order", order::order),
     ("orphan", processes::orphan),
     ("orphaned-group", ptys::orphaned),
+    ("others", credentials::others),
     ("pages", memory::pages),
     ("permissions", locks::permissions),
     ("pidfd", events::pidfd),
