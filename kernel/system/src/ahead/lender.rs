@@ -40,13 +40,22 @@ struct LentWindow {
     version: u64,
 }
 
+/// Room for what is written behind through a descriptor.
+#[derive(Default)]
+struct Promise {
+    /// Frames for what does not fill pages.
+    spare: Vec<Frame>,
+    /// Bytes that may still come: an honest body has no more under way.
+    credit: u64,
+}
+
 /// What home has lent to the body of one process, which is elsewhere.
 #[derive(Default)]
 pub(crate) struct Lent {
     epoch: u64,
     windows: BTreeMap<u32, LentWindow>,
-    /// Spare frames, by descriptor that may be written behind.
-    writers: BTreeMap<u32, Vec<Frame>>,
+    /// By descriptor that may be written behind, or might when its last pieces left.
+    writers: BTreeMap<u32, Promise>,
     /// Where the last transfer of a descriptor ended.
     ends: BTreeMap<u32, u64>,
     /// Pages that came and whose call has not.
@@ -192,8 +201,8 @@ impl System {
         if !goes_on || full || !room_for(CREDIT) {
             return None;
         }
-        if !fill(lent.writers.entry(fd).or_default()) {
-            lent.writers.remove(&fd);
+        let promise = lent.writers.entry(fd).or_default();
+        if !promise.renew() {
             return None;
         }
         let grant = Grant {
@@ -337,15 +346,18 @@ impl Lent {
     }
 }
 
-/// Completes the spare frames; false if there is no memory.
-fn fill(spare: &mut Vec<Frame>) -> bool {
-    while spare.len() < SPARE {
-        let Ok(frame) = Frame::zeroed(FrameKind::Cache) else {
-            return false;
-        };
-        spare.push(frame);
+impl Promise {
+    /// Promises room for as much as may be under way; false if there is no memory.
+    fn renew(&mut self) -> bool {
+        while self.spare.len() < SPARE {
+            let Ok(frame) = Frame::zeroed(FrameKind::Cache) else {
+                return false;
+            };
+            self.spare.push(frame);
+        }
+        self.credit = CREDIT;
+        true
     }
-    true
 }
 
 /// So many bytes were read ahead, and pages of the window are asked for: `(fd, window, bytes, from,
@@ -375,12 +387,14 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let now = call.system.fs.time(call.system.now);
     let lent = call.system.lent_to(pid).ok_or(Errno::ESRCH)?;
     let pages = core::mem::take(&mut lent.staged);
-    let mut spare = lent.writers.remove(&fd).unwrap_or_default();
     let bytes = call.inputs.get(1).unwrap_or(&[]);
     let held = (pages.len() * PAGE_SIZE + bytes.len()) as u64;
-    if length == 0 || length > held {
+    // Nobody else's room is given to a body that writes more than it was promised.
+    let mut promise = lent.writers.remove(&fd).unwrap_or_default();
+    if length == 0 || length > held || length > promise.credit {
         return Err(Errno::EIO.into());
     }
+    promise.credit -= length;
     let home = call.home();
     let root = home.who().has(FSETID);
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
@@ -390,12 +404,10 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         length: length as usize,
         bytes: &bytes[..bytes.len().min(length as usize)],
     };
-    let written = files.written_elsewhere(fd, what, &mut spare, (now, root));
-    let goes_on = files.lend_to_write(fd).is_some() && room_for(CREDIT) && fill(&mut spare);
-    if let Some(lent) = call.system.lent_to(pid)
-        && goes_on
-    {
-        lent.writers.insert(fd, spare);
+    let written = files.written_elsewhere(fd, what, &mut promise.spare, (now, root));
+    let goes_on = files.lend_to_write(fd).is_some() && room_for(CREDIT) && promise.renew();
+    if let Some(lent) = call.system.lent_to(pid) {
+        lent.writers.insert(fd, promise);
     }
     call.outputs.set(LENT, alloc::vec![u8::from(goes_on)]);
     match written {

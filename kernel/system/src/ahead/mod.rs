@@ -141,10 +141,22 @@ impl Touch {
         match request.number {
             // read, write
             0 | 1 => Touch::Cursor(fd),
-            // close, lseek
-            3 | 8 => Touch::Descriptor(fd),
+            // close, lseek, dup, fcntl
+            3 | 8 | 32 | 72 => Touch::Descriptor(fd),
             // open, stat, fstat, lstat, poll, pread64, pwrite64, access, pipe
             2 | 4 | 5 | 6 | 7 | 17 | 18 | 21 | 22 => Touch::Nothing,
+            // ioctl, select, sendto, recvfrom, shutdown, listen, wait4
+            16 | 23 | 44 | 45 | 48 | 50 | 61 => Touch::Nothing,
+            // socket, connect, accept, bind, getsockname, getpeername, socketpair, setsockopt, getsockopt
+            41..=43 | 49 | 51..=55 => Touch::Nothing,
+            // flock, fsync, fdatasync, truncate, ftruncate, chdir, fchdir
+            73..=77 | 80 | 81 => Touch::Nothing,
+            // rmdir, link, symlink, chmod, fchmod, umask, getpgid, statfs, fstatfs, waitid
+            84 | 86 | 88 | 90 | 91 | 95 | 121 | 137 | 138 | 247 => Touch::Nothing,
+            // pselect6, ppoll, utimensat, epoll_pwait, fallocate, accept4, memfd_create
+            270 | 271 | 280 | 281 | 285 | 288 | 319 => Touch::Nothing,
+            // epoll_ctl, timerfd_create, timerfd_settime, timerfd_gettime, eventfd2, epoll_create1
+            233 | 283 | 286 | 287 | 290 | 291 => Touch::Nothing,
             // kill, getcwd, rename, mkdir, creat, unlink, readlink, getppid
             62 | 79 | 82 | 83 | 85 | 87 | 89 | 110 => Touch::Nothing,
             // getdents64, epoll_wait, tgkill, openat, mkdirat, newfstatat, unlinkat, readlinkat

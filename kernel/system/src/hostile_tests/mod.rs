@@ -4,6 +4,7 @@
 //! the test makes up, since what a node must survive does not depend on code that means well.
 
 mod express;
+mod files;
 mod moves;
 mod network;
 mod users;
