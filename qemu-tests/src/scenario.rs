@@ -153,7 +153,7 @@ pub(crate) mod tests {
         }
 
         fn zdtm(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, LabError> {
-            let all = ["pid00", "cwd00", "netns"].into_iter();
+            let all = ["umask00", "cwd00", "netns"].into_iter();
             Ok(all
                 .filter(|name| wanted(name))
                 .map(|name| Zdtm {

@@ -133,14 +133,14 @@ mod tests {
 
     #[test]
     fn what_is_run_and_not_listed_must_pass() {
-        let lab = PaperLab::new("PASS pid00\nSTAY cwd00: 7: it shares memory\n");
+        let lab = PaperLab::new("PASS umask00\nSTAY cwd00: 7: it shares memory\n");
         let scenario = zdtm("x", &lab, Way::Moved, None).expect("paper has it all");
         let verdict = scenario.run(&lab).verdict;
-        assert_eq!(verdict.passed, ["pid00"]);
+        assert_eq!(verdict.passed, ["umask00"]);
         assert_eq!(verdict.failures, ["cwd00: 7: it shares memory"]);
         let asked = lab.asked.borrow();
         let script = asked[0].script.as_deref().unwrap_or("");
-        assert!(script.contains("run.sh moved 20 pid00"), "{script}");
+        assert!(script.contains("run.sh moved 20 umask00"), "{script}");
         assert!(!script.contains("netns"), "{script}");
     }
 

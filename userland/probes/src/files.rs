@@ -2,7 +2,7 @@
 //!
 //! Law: every probe uses a file of its own, named by its pid, and removes it.
 
-use std::fs::{File, OpenOptions, metadata, read, remove_file};
+use std::fs::{File, OpenOptions, metadata, read, remove_file, write};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -293,16 +293,20 @@ pub(crate) fn mapped(moves: &mut Moves) -> Verdict {
 
 /// A file of the boot image, which every node may have: it is home's that counts.
 pub(crate) fn image_file(moves: &mut Moves) -> Verdict {
-    const PROGRAM: &str = "/bin/busybox";
     const SCRIPT: &str = "/etc/shrc";
     const NEWS: &[u8] = b"\n# A comment\n";
-    let (program, script) = (read(PROGRAM), read(SCRIPT));
-    let (program, script) = (
-        program.doing("read a program")?,
-        script.doing("read a script")?,
-    );
+    let program_path = std::env::current_exe().doing("find a program")?;
+    let mut script_path = PathBuf::from(SCRIPT);
+    if !script_path.exists() {
+        // Not on a node: there is no image, and a file of anybody's is not written to.
+        let name = format!("probe-image-{}", std::process::id());
+        script_path = std::env::temp_dir().join(name);
+        write(&script_path, "# A script\n").doing("write a script")?;
+    }
+    let program = read(&program_path).doing("read a program")?;
+    let script = read(&script_path).doing("read a script")?;
     while moves.more() {
-        let mut file = File::open(PROGRAM).doing("open")?;
+        let mut file = File::open(&program_path).doing("open")?;
         moves.point()?;
         let mut found = vec![0; program.len()];
         for piece in found.chunks_mut(50_001) {
@@ -316,11 +320,11 @@ pub(crate) fn image_file(moves: &mut Moves) -> Verdict {
             file.read_exact_at(piece, at).doing("read at an offset")?;
         }
         ensure!(found == program, "another program was read at offsets");
-        let mut file = File::open(SCRIPT).doing("open a script")?;
+        let mut file = File::open(&script_path).doing("open a script")?;
         let mut found = Vec::new();
         file.read_to_end(&mut found).doing("read to the end")?;
         ensure!(found == script, "another script was read");
-        let writer = OpenOptions::new().append(true).open(SCRIPT);
+        let writer = OpenOptions::new().append(true).open(&script_path);
         let mut writer = writer.doing("open a script for writing")?;
         moves.point()?;
         writer.write_all(NEWS).doing("append")?;
@@ -333,6 +337,9 @@ pub(crate) fn image_file(moves: &mut Moves) -> Verdict {
         file.rewind().doing("rewind")?;
         file.read_to_end(&mut found).doing("read again")?;
         ensure!(found == script, "the script is not what it was");
+    }
+    if script_path != Path::new(SCRIPT) {
+        remove_file(&script_path).doing("remove the script")?;
     }
     Ok(())
 }
