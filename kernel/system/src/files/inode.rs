@@ -603,12 +603,11 @@ impl Inode {
     /// # Errors
     /// As [`Inode::path`].
     pub fn shown_path(self: &Arc<Self>) -> Result<Vec<u8>, Errno> {
-        match self.directory() {
-            Some(directory) if directory.removed => {
-                Ok([&directory.last_path, b" (deleted)".as_slice()].concat())
-            }
-            _ => self.path(),
-        }
+        let removed = self.directory().filter(|directory| directory.removed);
+        let last =
+            removed.map(|directory| [&directory.last_path, b" (deleted)".as_slice()].concat());
+        // The directory is let go: the path is asked of it again.
+        last.map_or_else(|| self.path(), Ok)
     }
 
     /// The path of a directory from the root.

@@ -112,6 +112,14 @@ fn links_of_processes() {
     let again = node.open(&link, 0);
     assert_eq!(node.read(again, 9).bytes(1), b"code");
     assert_eq!(readlink(&mut node, "/proc/300/fd/0").errno(), Errno::ENOENT);
+    // A directory, there and removed.
+    node.path_call(calls::mkdir, "/tmp/folder").ok();
+    let folder = node.open("/tmp/folder", 0o200_000);
+    let link = format!("/proc/self/fd/{folder}");
+    assert_eq!(readlink(&mut node, &link).bytes(1), b"/tmp/folder");
+    node.path_call(calls::rmdir, "/tmp/folder").ok();
+    let shown = readlink(&mut node, &link);
+    assert_eq!(shown.bytes(1), b"/tmp/folder (deleted)");
 }
 
 #[test]
