@@ -134,7 +134,7 @@ impl System {
         let tid = turn.tid;
         self.charge(cpu, tid, ran_ns, now);
         self.processors[cpu].left = (tid, now);
-        if exit == Exit::Syscall && !self.is_watched(tid) && self.express(turn) {
+        if exit == Exit::Syscall && !turn.watched && self.express(turn) {
             return After::Unchanged;
         }
         self.processors[cpu].running = None;
