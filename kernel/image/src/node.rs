@@ -263,7 +263,7 @@ impl Node {
 
     /// Chooses what a processor does next, and sets its timer for that.
     fn next(&mut self, cpu: usize, more: bool, passed_over: &mut u32) -> Next {
-        let Some(turn) = self.system.begin(cpu) else {
+        let Some(mut turn) = self.system.begin(cpu) else {
             return self.sleep(cpu, more);
         };
         // Nobody knows how long it will run.
@@ -275,7 +275,7 @@ impl Node {
         let waiting = self.arm_interrupts();
         if waiting && !more && *passed_over < PASSED_OVER_MAX {
             *passed_over += 1;
-            self.system.put_back(cpu, &turn);
+            self.system.put_back(cpu, &mut turn);
             return Next::Again;
         }
         *passed_over = 0;

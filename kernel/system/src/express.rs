@@ -5,11 +5,12 @@
 //! takes the usual way ([`System::advance`]) from its beginning. The thread keeps its processor: it is
 //! in no queue in between, and whoever wants it to look around has interrupted that processor.
 
-use crate::body::Effects;
+use crate::body::{Body, Effects};
 use crate::dispatch::LocalCall;
 use crate::files::calls::{read_plain, write_plain};
-use crate::home::Transfers;
-use crate::system::System;
+use crate::home::{Home, Transfers};
+use crate::memory::Space;
+use crate::system::{Pages, System};
 use crate::thread::{Forward, Thread};
 use crate::turn::Turn;
 use crate::wait::Stop;
@@ -32,23 +33,24 @@ const WORDS: usize = 64;
 
 impl System {
     /// Answers the call that a thread has come with, if that is all there is to do.
-    pub(crate) fn express(&mut self, turn: &mut Turn) -> bool {
+    pub(crate) fn express(&mut self, cpu: usize, turn: &mut Turn) -> bool {
         let number = turn.registers.rax;
         // The CPU time of another process is at its home.
         let foreign =
             matches!(number, CALL_CLOCK | CALL_RESOLUTION) && (turn.registers.rdi as i32) < 0;
         let tells = TELLING.contains(&number) && !foreign;
-        let moves = matches!(number, CALL_READ | CALL_WRITE | CALL_PREAD | CALL_PWRITE);
-        if !(tells || moves) || !self.is_undisturbed(turn.pid, turn.tid) {
-            return false;
-        }
         let value = match number {
-            CALL_READ | CALL_PREAD => self.read_at_once(turn.pid, &turn.registers),
+            CALL_READ | CALL_PREAD => self.read_at_once(turn),
             CALL_WRITE | CALL_PWRITE if turn.registers.rdx <= WORDS as u64 => {
-                self.write_at_once::<WORDS>(turn.pid, &turn.registers)
+                self.write_at_once::<WORDS>(turn)
             }
-            CALL_WRITE | CALL_PWRITE => self.write_at_once::<BYTES>(turn.pid, &turn.registers),
-            _ => self.tell(turn),
+            CALL_WRITE | CALL_PWRITE => self.write_at_once::<BYTES>(turn),
+            _ if tells && self.is_undisturbed(turn.pid, turn.tid) => {
+                // CPU time is among what it may tell.
+                self.account(cpu, turn);
+                self.tell(turn)
+            }
+            _ => None,
         };
         if let Some(value) = value {
             turn.registers.rax = value;
@@ -61,26 +63,21 @@ impl System {
         let (Some(thread), Some(body)) = (self.threads.get(&tid), self.bodies.get(&pid)) else {
             return false;
         };
-        // A call that begins anew where one was wound back may be that one.
-        let free = thread.forward == Forward::Idle
-            && thread.rewound_at == 0
-            && !thread.poked
-            && thread.signals.due.is_none()
-            && thread.vfork_child.is_none()
-            && !thread.signal_due()
-            && body.effects == Effects::Open
-            && !(body.freezing || body.stopped || body.held || body.arriving);
-        free && (body.home != self.me || self.is_unsignalled(pid, thread))
+        let home = self.homes.get(&pid);
+        let quiet = || home.is_some_and(|home| is_unsignalled(home, thread));
+        is_free(thread, body) && (body.home != self.me || quiet())
     }
 
-    /// Whether home has no signal for a thread, and knows what it blocks.
-    fn is_unsignalled(&self, pid: u32, thread: &Thread) -> bool {
-        let mask = thread.mask_now();
-        let home = self.homes.get(&pid);
-        let own = home.and_then(|home| Some((&home.pending, home.threads.get(&thread.tid)?)));
-        own.is_some_and(|(process, own)| {
-            own.blocked == mask && (own.pending.set() | process.set()) & !mask == 0
-        })
+    /// What a thread needs that works on files, if it is at home and [undisturbed](Self::is_undisturbed).
+    fn undisturbed_at_home(&mut self, turn: &Turn) -> Option<(&Home, &mut Space, Pages<'_>)> {
+        let thread = self.threads.get(&turn.tid)?;
+        let body = self.bodies.get(&turn.pid)?;
+        let home = self.homes.get(&turn.pid)?;
+        let undisturbed =
+            body.home == self.me && is_free(thread, body) && is_unsignalled(home, thread);
+        let space = undisturbed.then(|| self.spaces.get_mut(body.space))??;
+        let pages = Pages::new(&self.fs, Some(home), self.now);
+        Some((home, space, pages))
     }
 
     fn tell(&mut self, turn: &Turn) -> Option<u64> {
@@ -100,7 +97,8 @@ impl System {
         }
     }
 
-    fn read_at_once(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
+    fn read_at_once(&mut self, turn: &Turn) -> Option<u64> {
+        let registers = &turn.registers;
         let (length, offset) = transfer(registers)?;
         let (fd, address) = (registers.rdi, registers.rsi);
         // Within one page it is delivered wholly or not at all.
@@ -108,25 +106,48 @@ impl System {
             return None;
         }
         let time = self.fs.time(self.now);
-        let (home, space, mut pages) = self.at_home(pid)?;
+        let (home, space, mut pages) = self.undisturbed_at_home(turn)?;
         let (what, target) = ((fd, offset), (space, address, length));
         let read = read_plain(home.files.as_ref()?, what, target, &mut pages, time)? as u64;
         Transfers::count(&home.transfers.read, read);
         Some(read)
     }
 
-    fn write_at_once<const N: usize>(&mut self, pid: u32, registers: &Registers) -> Option<u64> {
+    fn write_at_once<const N: usize>(&mut self, turn: &Turn) -> Option<u64> {
+        let registers = &turn.registers;
         let (length, offset) = transfer(registers)?;
         let (fd, address) = (registers.rdi, registers.rsi);
         let mut bytes = [0; N];
         let bytes = bytes.get_mut(..length)?;
         let time = self.fs.time(self.now);
-        let (home, space, mut pages) = self.at_home(pid)?;
+        let (home, space, mut pages) = self.undisturbed_at_home(turn)?;
         space.read(address, bytes, &mut pages).ok()?;
         let written = write_plain(home.files.as_ref()?, (fd, offset), bytes, time)? as u64;
         Transfers::count(&home.transfers.written, written);
         Some(written)
     }
+}
+
+/// Whether nothing keeps a thread from its next instruction but, maybe, signals at home.
+fn is_free(thread: &Thread, body: &Body) -> bool {
+    // A call that begins anew where one was wound back may be that one.
+    thread.forward == Forward::Idle
+        && thread.rewound_at == 0
+        && !thread.poked
+        && thread.signals.due.is_none()
+        && thread.vfork_child.is_none()
+        && !thread.signal_due()
+        && body.effects == Effects::Open
+        && !(body.freezing || body.stopped || body.held || body.arriving)
+}
+
+/// Whether home has no signal for a thread, and knows what it blocks.
+fn is_unsignalled(home: &Home, thread: &Thread) -> bool {
+    let mask = thread.mask_now();
+    let own = home.threads.get(&thread.tid);
+    own.is_some_and(|own| {
+        own.blocked == mask && (own.pending.set() | home.pending.set()) & !mask == 0
+    })
 }
 
 /// Length and offset of a transfer of reasonable size; no offset is that of the open file.

@@ -56,6 +56,11 @@ impl Processor {
         self.floor_ns
     }
 
+    /// Whether the kernel works for this thread there, as far as it was accounted for.
+    pub(crate) fn serves(&self, tid: u32) -> bool {
+        self.serves.is_some_and(|(served, _)| served == tid)
+    }
+
     /// How many threads are ready there.
     pub(crate) fn ready(&self) -> usize {
         self.queue.len()

@@ -140,7 +140,12 @@ pub(crate) struct Pages<'a> {
     now: u64,
 }
 
-impl Pages<'_> {
+impl<'a> Pages<'a> {
+    /// For a process whose home, if that is here, is this.
+    pub(crate) fn new(fs: &'a FileSystem, home: Option<&'a Home>, now: u64) -> Pages<'a> {
+        Pages { fs, home, now }
+    }
+
     fn file(&self, backing: &FileBacking) -> Result<crate::files::InodeRef, FetchStop> {
         // At home the file itself, whatever it holds by now.
         let file = u64::from(backing.home_file);
@@ -531,33 +536,8 @@ impl System {
             .get(&pid)
             .and_then(|body| spaces.get_mut(body.space))
             .ok_or(Trouble::Segv)?;
-        let mut pages = Pages {
-            fs,
-            home: homes.get(&pid),
-            now: *now,
-        };
+        let mut pages = Pages::new(fs, homes.get(&pid), *now);
         act(space, &mut pages)
-    }
-
-    /// A process at home: what home knows of it, its memory, and where that gets pages from.
-    pub(crate) fn at_home(&mut self, pid: u32) -> Option<(&Home, &mut Space, Pages<'_>)> {
-        let System {
-            bodies,
-            spaces,
-            homes,
-            fs,
-            me,
-            now,
-            ..
-        } = self;
-        let body = bodies.get(&pid).filter(|body| body.home == *me)?;
-        let (home, space) = (homes.get(&pid)?, spaces.get_mut(body.space)?);
-        let pages = Pages {
-            fs,
-            home: Some(home),
-            now: *now,
-        };
-        Some((home, space, pages))
     }
 
     /// The memory of a process whose body is here.

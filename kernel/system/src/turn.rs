@@ -37,6 +37,8 @@ pub struct Turn {
     table: TableHandle,
     /// No call of it is answered before the System has looked at it.
     watched: bool,
+    /// Time in user mode that nobody has accounted for yet, ns.
+    ran_ns: u64,
 }
 
 impl Turn {
@@ -95,6 +97,7 @@ impl System {
                 space,
                 table,
                 watched,
+                ran_ns: 0,
             });
         }
         None
@@ -116,7 +119,8 @@ impl System {
     }
 
     /// Takes a thread back that is not to go to user mode after all.
-    pub fn put_back(&mut self, cpu: usize, turn: &Turn) {
+    pub fn put_back(&mut self, cpu: usize, turn: &mut Turn) {
+        self.account(cpu, turn);
         self.processors[cpu].running = None;
         self.leave_fpu(cpu);
         if let Some(thread) = self.threads.get_mut(&turn.tid) {
@@ -132,11 +136,16 @@ impl System {
         self.now = self.now.max(now);
         self.fs.alarms().set_now(self.now);
         let tid = turn.tid;
-        self.charge(cpu, tid, ran_ns, now);
+        turn.ran_ns += ran_ns;
         self.processors[cpu].left = (tid, now);
-        if exit == Exit::Syscall && !turn.watched && self.express(turn) {
+        // What the kernel did before the thread had this processor was not for it.
+        if !self.processors[cpu].serves(tid) {
+            self.account(cpu, turn);
+        }
+        if exit == Exit::Syscall && !turn.watched && self.express(cpu, turn) {
             return After::Unchanged;
         }
+        self.account(cpu, turn);
         self.processors[cpu].running = None;
         self.leave_fpu(cpu);
         let Some(thread) = self.threads.get_mut(&tid) else {
@@ -184,6 +193,12 @@ impl System {
         After::Over
     }
 
+    /// Accounts for what a turn has used since it was last accounted for: calls that are answered at
+    /// once are so together.
+    pub(crate) fn account(&mut self, cpu: usize, turn: &mut Turn) {
+        self.charge(cpu, turn.tid, core::mem::take(&mut turn.ran_ns), self.now);
+    }
+
     /// Whether something has expired by the CPU time that a thread has just used: home is told first,
     /// and whatever it came for comes again.
     fn expires(&mut self, tid: u32, exit: &Exit) -> bool {
@@ -209,7 +224,7 @@ impl System {
     #[cfg(test)]
     pub(crate) fn end_turn(&mut self, mut turn: Turn, exit: Exit, ran_ns: u64, now: u64) {
         if self.end(0, &mut turn, exit, ran_ns, now) != After::Over {
-            self.put_back(0, &turn);
+            self.put_back(0, &mut turn);
         }
     }
 

@@ -54,7 +54,7 @@ fn an_answer_is_kept_when_the_turn_is_given_back() {
     let after = cluster.nodes[0].end(0, &mut turn, Exit::Syscall, TURN_NS, now);
     assert_eq!(after, After::Unchanged, "it goes on at once");
     assert_eq!(turn.registers.rax, 0);
-    cluster.nodes[0].put_back(0, &turn);
+    cluster.nodes[0].put_back(0, &mut turn);
     let registers = cluster.nodes[0].threads[&init].registers;
     assert_eq!((registers.rax, registers.rbx), (0, 0x1234));
 }
