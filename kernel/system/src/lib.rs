@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod ahead;
 pub mod body;
+mod bpf;
 pub mod buffers;
 pub mod calls;
 #[cfg(test)]

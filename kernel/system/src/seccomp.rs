@@ -1,9 +1,9 @@
 //! seccomp(2): which system calls a thread may still make.
 //!
-//! Law: filters are checked whole when they are given, and run without loops: a program of classic BPF jumps
-//! forward only. They belong to the thread, go to its children, stay over execve and travel in the descriptor; none is
+//! Law: filters are programs of classic BPF, checked whole when they are given. They belong to the thread, go to its children, stay over execve and travel in the descriptor; none is
 //! ever taken off. What several filters say together is the strictest of it.
 
+use crate::bpf::{Data, INSTRUCTION, LOAD_WORD, Program, read_program};
 use crate::credentials::SYS_ADMIN;
 use crate::dispatch::{CALL_WATCHED, HomeCall, LocalCall};
 use crate::signals::{InfoRest, SignalInfo};
@@ -14,8 +14,7 @@ use abi::{Errno, signal};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Instructions of one filter at most (`BPF_MAXINSNS`), and of all filters of a thread together.
-const INSTRUCTIONS_MAX: usize = 4096;
+/// Instructions of all filters of a thread together.
 const ALL_MAX: usize = 32_768;
 /// How much each filter counts besides its instructions.
 const OVERHEAD: usize = 4;
@@ -39,63 +38,30 @@ pub enum Seccomp {
 /// A filter, and those that the thread had before.
 #[derive(Debug)]
 pub struct Filter {
-    program: Vec<Instruction>,
+    program: Program,
     /// The one before it.
     below: Option<Arc<Filter>>,
     /// What it and all before it count.
     weight: usize,
 }
 
-/// `struct sock_filter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Instruction {
-    code: u16,
-    then: u8,
-    or: u8,
-    k: u32,
-}
+/// What a filter looks at: the `struct seccomp_data` of a call.
+struct CallData([u32; DATA_WORDS]);
 
-impl Instruction {
-    fn from_word(word: u64) -> Instruction {
-        Instruction {
-            code: word as u16,
-            then: (word >> 16) as u8,
-            or: (word >> 24) as u8,
-            k: (word >> 32) as u32,
-        }
+impl Data for CallData {
+    fn knows(code: u16, k: u32) -> bool {
+        let k = k as usize;
+        code == LOAD_WORD && k < DATA_WORDS * 4 && k.is_multiple_of(4)
     }
 
-    fn to_word(self) -> u64 {
-        let jumps = u64::from(self.then) << 16 | u64::from(self.or) << 24;
-        u64::from(self.code) | jumps | u64::from(self.k) << 32
+    fn length(&self) -> u32 {
+        DATA_WORDS as u32 * 4
     }
 
-    /// Whether it may stand where `rest` instructions follow (`seccomp_check_filter` of Linux).
-    fn is_sound(self, rest: usize) -> bool {
-        let (k, jumps) = (self.k as usize, [self.then, self.or]);
-        match self.code {
-            LOAD_DATA => k < DATA_WORDS * 4 && k.is_multiple_of(4),
-            0x80 | 0x81 | 0x00 | 0x01 | 0x07 | 0x87 | RETURN | RETURN_A => true,
-            0x60 | 0x61 | 0x02 | 0x03 => k < MEMORY_WORDS,
-            0x34 => k != 0,
-            0x64 | 0x74 => k < 32,
-            0x04 | 0x0c | 0x14 | 0x1c | 0x24 | 0x2c | 0x3c | 0x44 | 0x4c | 0x54 | 0x5c | 0x6c
-            | 0x7c | 0x84 | 0xa4 | 0xac => true,
-            JUMP => k < rest,
-            0x15 | 0x1d | 0x25 | 0x2d | 0x35 | 0x3d | 0x45 | 0x4d => {
-                jumps.iter().all(|jump| usize::from(*jump) < rest)
-            }
-            _ => false,
-        }
+    fn load(&self, at: u32, _: u16) -> Option<u32> {
+        self.0.get(at as usize / 4).copied()
     }
 }
-
-const LOAD_DATA: u16 = 0x20;
-const JUMP: u16 = 0x05;
-const RETURN: u16 = 0x06;
-const RETURN_A: u16 = 0x16;
-/// Words of memory that a program has.
-const MEMORY_WORDS: usize = 16;
 
 /// What is to be done about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +113,8 @@ impl Seccomp {
                 for (halves, word) in data[2..].chunks_mut(2).zip([at].iter().chain(args)) {
                     (halves[0], halves[1]) = (*word as u32, (*word >> 32) as u32);
                 }
-                let values = filter.all().map(|filter| filter.run(&data));
+                let data = CallData(data);
+                let values = filter.all().map(|filter| filter.program.run(&data));
                 // The lower the action, the stricter; of two alike the newest filter's counts.
                 let strictest = values.min_by_key(|value| (value & 0xffff_0000) as i32);
                 Verdict::of(strictest.unwrap_or(0))
@@ -162,18 +129,9 @@ impl Filter {
     /// # Errors
     /// EINVAL for a program that may not run, ENOMEM for too much of it.
     fn new(words: impl Iterator<Item = u64>, below: Option<Arc<Filter>>) -> Result<Filter, Errno> {
-        let program: Vec<Instruction> = words.map(Instruction::from_word).collect();
-        let length = program.len();
-        let sound = |(at, one): (usize, &Instruction)| one.is_sound(length - at - 1);
-        let ends = |last: &Instruction| matches!(last.code, RETURN | RETURN_A);
-        if length > INSTRUCTIONS_MAX
-            || !program.last().is_some_and(ends)
-            || !program.iter().enumerate().all(sound)
-        {
-            return Err(Errno::EINVAL);
-        }
+        let program = Program::new::<CallData>(words)?;
         let under = below.as_ref().map_or(0, |below| below.weight);
-        let weight = under + length + OVERHEAD;
+        let weight = under + program.words().len() + OVERHEAD;
         if weight > ALL_MAX {
             return Err(Errno::ENOMEM);
         }
@@ -187,61 +145,6 @@ impl Filter {
     /// It and those before it.
     fn all(&self) -> impl Iterator<Item = &Filter> {
         core::iter::successors(Some(self), |filter| filter.below.as_deref())
-    }
-
-    fn run(&self, data: &[u32; DATA_WORDS]) -> u32 {
-        let (mut a, mut x, mut memory) = (0_u32, 0_u32, [0_u32; MEMORY_WORDS]);
-        let mut at = 0;
-        while let Some(&Instruction { code, then, or, k }) = self.program.get(at) {
-            at += 1;
-            // The second operand of arithmetic and of comparisons.
-            let operand = if code & 0x08 != 0 { x } else { k };
-            let word = k as usize % MEMORY_WORDS;
-            let holds = match code {
-                RETURN => return k,
-                RETURN_A => return a,
-                JUMP => {
-                    at += k as usize;
-                    continue;
-                }
-                0x15 | 0x1d => Some(a == operand),
-                0x25 | 0x2d => Some(a > operand),
-                0x35 | 0x3d => Some(a >= operand),
-                0x45 | 0x4d => Some(a & operand != 0),
-                _ => None,
-            };
-            if let Some(holds) = holds {
-                at += usize::from(if holds { then } else { or });
-                continue;
-            }
-            match code {
-                LOAD_DATA => a = data[k as usize / 4 % DATA_WORDS],
-                0x80 => a = DATA_WORDS as u32 * 4,
-                0x81 => x = DATA_WORDS as u32 * 4,
-                0x00 => a = k,
-                0x01 => x = k,
-                0x60 => a = memory[word],
-                0x61 => x = memory[word],
-                0x02 => memory[word] = a,
-                0x03 => memory[word] = x,
-                0x07 => x = a,
-                0x87 => a = x,
-                0x04 | 0x0c => a = a.wrapping_add(operand),
-                0x14 | 0x1c => a = a.wrapping_sub(operand),
-                0x24 | 0x2c => a = a.wrapping_mul(operand),
-                0x34 | 0x3c => match a.checked_div(operand) {
-                    Some(quotient) => a = quotient,
-                    None => return 0,
-                },
-                0x44 | 0x4c => a |= operand,
-                0x54 | 0x5c => a &= operand,
-                0x64 | 0x6c => a = a.wrapping_shl(operand),
-                0x74 | 0x7c => a = a.wrapping_shr(operand),
-                0x84 => a = a.wrapping_neg(),
-                _ => a ^= operand,
-            }
-        }
-        0
     }
 }
 
@@ -328,9 +231,8 @@ impl Packed {
         for one in new.into_iter().rev() {
             let below = one.below.as_ref().and_then(|below| self.find(below));
             self.words.push(below.map_or(0, |number| number as u64 + 1));
-            self.words.push(one.program.len() as u64);
-            self.words
-                .extend(one.program.iter().map(|one| one.to_word()));
+            self.words.push(one.program.words().len() as u64);
+            self.words.extend(one.program.words());
             self.known.push(one);
         }
         self.find(filter).unwrap_or(0) as u32
@@ -442,13 +344,15 @@ fn add(call: &mut LocalCall<'_>, address: u64, flags: u64) -> Result<u64, Stop> 
     if flags & !(TSYNC | LOG | SPECULATES | TSYNC_ESRCH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let words = program(call, address)?;
+    let bytes = read_program(call, address)?;
+    let (words, _) = bytes.as_chunks::<INSTRUCTION>();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
     let below = match &call.thread().seccomp {
         Seccomp::Free => None,
         Seccomp::Strict => return Err(Errno::EINVAL.into()),
         Seccomp::Filtered(filter) => Some(filter.clone()),
     };
-    let filter = Arc::new(Filter::new(words.into_iter(), below.clone())?);
+    let filter = Arc::new(Filter::new(words, below.clone())?);
     let (tid, mut threads) = (call.tid, alloc::vec![call.tid]);
     if flags & TSYNC != 0 {
         threads = call.system.tids(call.pid);
@@ -491,31 +395,25 @@ impl Seccomp {
     }
 }
 
-/// The program that a `struct sock_fprog` names.
-fn program(call: &mut LocalCall<'_>, address: u64) -> Result<Vec<u64>, Stop> {
-    let header = call.read(address, 16)?;
-    let length = usize::from(u16::from_le_bytes([header[0], header[1]]));
-    let at = u64::from_le_bytes(core::array::from_fn(|byte| header[8 + byte]));
-    if length == 0 || length > INSTRUCTIONS_MAX {
-        return Err(Errno::EINVAL.into());
-    }
-    let bytes = call.read(at, length * 8)?;
-    let (words, _) = bytes.as_chunks::<8>();
-    Ok(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bpf::{Instruction, LENGTH_MAX, RETURN, RETURN_A};
 
-    fn word(code: u16, then: u8, or: u8, k: u32) -> u64 {
-        Instruction { code, then, or, k }.to_word()
+    fn word(code: u16, if_true: u8, if_false: u8, k: u32) -> u64 {
+        let one = Instruction {
+            code,
+            if_true,
+            if_false,
+            k,
+        };
+        one.to_word()
     }
 
     /// Fails one call with an error and lets all others through.
     fn refuses(number: u32, errno: u32) -> Vec<u64> {
         alloc::vec![
-            word(LOAD_DATA, 0, 0, 0),
+            word(LOAD_WORD, 0, 0, 0),
             word(0x15, 0, 1, number),
             word(RETURN, 0, 0, 0x0005_0000 | errno),
             word(RETURN, 0, 0, 0x7fff_0000),
@@ -531,7 +429,7 @@ mod tests {
         let first = on_top(refuses(39, 7), None);
         let second = on_top(
             alloc::vec![
-                word(LOAD_DATA, 0, 0, 16),
+                word(LOAD_WORD, 0, 0, 16),
                 word(0x15, 0, 1, 5),
                 word(RETURN, 0, 0, 0x0003_0009),
                 word(RETURN, 0, 0, 0x7fff_0000),
@@ -553,15 +451,15 @@ mod tests {
         let end = word(RETURN, 0, 0, 0);
         for bad in [
             alloc::vec![],
-            alloc::vec![word(LOAD_DATA, 0, 0, 0)],
-            alloc::vec![word(LOAD_DATA, 0, 0, 2), end],
-            alloc::vec![word(LOAD_DATA, 0, 0, 64), end],
-            alloc::vec![word(JUMP, 0, 0, 1), end],
+            alloc::vec![word(LOAD_WORD, 0, 0, 0)],
+            alloc::vec![word(LOAD_WORD, 0, 0, 2), end],
+            alloc::vec![word(LOAD_WORD, 0, 0, 64), end],
+            alloc::vec![word(0x05, 0, 0, 1), end],
             alloc::vec![word(0x15, 1, 0, 1), end],
             alloc::vec![word(0x34, 0, 0, 0), end],
             alloc::vec![word(0x60, 0, 0, 16), end],
             alloc::vec![word(0xffff, 0, 0, 0), end],
-            alloc::vec![end; INSTRUCTIONS_MAX + 1],
+            alloc::vec![end; LENGTH_MAX + 1],
         ] {
             assert!(Filter::new(bad.into_iter(), None).is_err());
         }
@@ -579,7 +477,8 @@ mod tests {
             word(0xac, 0, 0, 0),
             word(RETURN_A, 0, 0, 0),
         ];
-        assert_eq!(on_top(program, None).run(&[0; DATA_WORDS]), 36 ^ 42);
+        let data = CallData([0; DATA_WORDS]);
+        assert_eq!(on_top(program, None).program.run(&data), 36 ^ 42);
     }
 
     #[test]

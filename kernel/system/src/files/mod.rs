@@ -48,7 +48,6 @@ pub use open::{Common, Descriptor, FileState, OpenFile};
 pub use owner::{FileNotice, Owner, OwnerKind};
 pub use pipe::{CAPACITY_MAX as PIPE_CAPACITY_MAX, PIPE_BUF, PIPE_CAPACITY};
 pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
-pub(crate) use socket::{FILTER_MAX, INSTRUCTION};
 pub use storage::PageError;
 pub use tree::FileSystem;
 pub use tty::{Notice, Terminals, Tty};

@@ -5,9 +5,9 @@
 
 use super::super::local::timespec;
 use super::pieces;
+use crate::bpf::{INSTRUCTION, LENGTH_MAX, read_program};
 use crate::dispatch::{FdUse, LIMIT, LocalCall, check_of, result_of};
 use crate::files::calls::MESSAGE;
-use crate::files::{FILTER_MAX, INSTRUCTION};
 use crate::home::Request;
 use crate::thread::Answer;
 use crate::wait::Stop;
@@ -224,13 +224,7 @@ fn attach_filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             if length as u32 as usize != PROGRAM {
                 return Err(Stop::Errno(Errno::EINVAL));
             }
-            let program = call.read(address, PROGRAM)?;
-            let count = usize::from(u16::from_le_bytes([program[0], program[1]]));
-            let at = u64::from_le_bytes(core::array::from_fn(|byte| program[8 + byte]));
-            if at == 0 || count == 0 || count > FILTER_MAX {
-                return Err(Errno::EINVAL.into());
-            }
-            call.read(at, count * INSTRUCTION)
+            read_program(call, address)
         };
         let made = load().map(|bytes| {
             let count = bytes.len() as u64;
@@ -249,7 +243,7 @@ fn filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let answer = call.home(|call| {
         let made = call.read_int(length).map(|_| {
             let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, 0, 0]);
-            request.rooms[3] = (FILTER_MAX * INSTRUCTION) as u32;
+            request.rooms[3] = (LENGTH_MAX * INSTRUCTION) as u32;
             request
         });
         call.of_socket(made)

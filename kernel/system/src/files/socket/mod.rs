@@ -15,7 +15,6 @@ mod options;
 mod transfer;
 
 pub(super) use connect::Target;
-pub(crate) use filter::{INSTRUCTION, LENGTH_MAX as FILTER_MAX};
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
 pub(super) use options::Limit;
