@@ -9,72 +9,32 @@ use crate::suites::{self, Way};
 use crate::trials;
 use crate::zdtm::zdtm;
 
+/// What is run of a suite at home, away and on the move: a case each.
+macro_rules! in_all_ways {
+    ($name:literal, $run:path, $what:expr) => {
+        [
+            Case {
+                name: concat!($name, "-home"),
+                build: |name, lab| $run(name, lab, Way::Home, $what),
+            },
+            Case {
+                name: concat!($name, "-away"),
+                build: |name, lab| $run(name, lab, Way::Away, $what),
+            },
+            Case {
+                name: concat!($name, "-moved"),
+                build: |name, lab| $run(name, lab, Way::Moved, $what),
+            },
+        ]
+    };
+}
+
 /// What takes too long for the test command: `cargo xtask test --long`.
 pub fn long() -> Vec<Case> {
-    vec![
+    let single = [
         Case {
             name: "long-busybox-short-moved",
             build: |name, lab| suites::busybox(name, lab, Way::Moved, &suites::SHORT),
-        },
-        Case {
-            name: "long-busybox-home",
-            build: |name, lab| suites::busybox(name, lab, Way::Home, &["*"]),
-        },
-        Case {
-            name: "long-busybox-away",
-            build: |name, lab| suites::busybox(name, lab, Way::Away, &["*"]),
-        },
-        Case {
-            name: "long-busybox-moved",
-            build: |name, lab| suites::busybox(name, lab, Way::Moved, &["*"]),
-        },
-        Case {
-            name: "long-others-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Others),
-        },
-        Case {
-            name: "long-others-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Others),
-        },
-        Case {
-            name: "long-others-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::Others),
-        },
-        Case {
-            name: "long-python-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Python),
-        },
-        Case {
-            name: "long-python-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Python),
-        },
-        Case {
-            name: "long-python-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::Python),
-        },
-        Case {
-            name: "long-sqlite-home",
-            build: |name, lab| programs(name, lab, Way::Home, Part::Sqlite),
-        },
-        Case {
-            name: "long-sqlite-away",
-            build: |name, lab| programs(name, lab, Way::Away, Part::Sqlite),
-        },
-        Case {
-            name: "long-sqlite-moved",
-            build: |name, lab| programs(name, lab, Way::Moved, Part::Sqlite),
-        },
-        Case {
-            name: "long-zdtm-home",
-            build: |name, lab| zdtm(name, lab, Way::Home, None),
-        },
-        Case {
-            name: "long-zdtm-away",
-            build: |name, lab| zdtm(name, lab, Way::Away, None),
-        },
-        Case {
-            name: "long-zdtm-moved",
-            build: |name, lab| zdtm(name, lab, Way::Moved, None),
         },
         Case {
             name: "long-trace",
@@ -92,5 +52,16 @@ pub fn long() -> Vec<Case> {
             name: "long-hostile-moved",
             build: |name, _| Ok(trials::hostile_moved(name, 1, 5000)),
         },
-    ]
+    ];
+    let in_all_ways = [
+        in_all_ways!("long-busybox", suites::busybox, &["*"]),
+        in_all_ways!("long-others", programs, Part::Others),
+        in_all_ways!("long-python", programs, Part::Python),
+        in_all_ways!("long-sqlite", programs, Part::Sqlite),
+        in_all_ways!("long-zdtm", zdtm, None),
+    ];
+    single
+        .into_iter()
+        .chain(in_all_ways.into_iter().flatten())
+        .collect()
 }
