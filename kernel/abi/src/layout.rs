@@ -292,18 +292,7 @@ pub fn put_dirent64(
     mode: u32,
     name: &[u8],
 ) -> bool {
-    let length = (19 + name.len() + 1).next_multiple_of(8);
-    if into.len() + length > capacity {
-        return false;
-    }
-    let start = into.len();
-    into.extend_from_slice(&inode.to_le_bytes());
-    into.extend_from_slice(&cookie.to_le_bytes());
-    into.extend_from_slice(&(length as u16).to_le_bytes());
-    into.push(((mode & S_IFMT) >> 12) as u8);
-    into.extend_from_slice(name);
-    into.resize(start + length, 0);
-    true
+    put_entry(into, capacity, [inode, cookie], [&[kind(mode)], name, &[]])
 }
 
 /// As [`put_dirent64`] for `struct linux_dirent` of the older getdents(2), whose kind of file is in its
@@ -316,17 +305,33 @@ pub fn put_dirent(
     mode: u32,
     name: &[u8],
 ) -> bool {
-    let length = (18 + name.len() + 2).next_multiple_of(8);
+    put_entry(into, capacity, [inode, cookie], [&[], name, &[kind(mode)]])
+}
+
+/// `DT_*` of a mode.
+fn kind(mode: u32) -> u8 {
+    ((mode & S_IFMT) >> 12) as u8
+}
+
+/// An entry of a directory: its words, its length, what stands before the name, the name and its NUL, zeros, and
+/// what ends it.
+fn put_entry(
+    into: &mut Vec<u8>,
+    capacity: usize,
+    words: [u64; 2],
+    [before, name, end]: [&[u8]; 3],
+) -> bool {
+    let length = (18 + before.len() + name.len() + 1 + end.len()).next_multiple_of(8);
     if into.len() + length > capacity {
         return false;
     }
     let start = into.len();
-    into.extend_from_slice(&inode.to_le_bytes());
-    into.extend_from_slice(&cookie.to_le_bytes());
+    into.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     into.extend_from_slice(&(length as u16).to_le_bytes());
+    into.extend_from_slice(before);
     into.extend_from_slice(name);
-    into.resize(start + length - 1, 0);
-    into.push(((mode & S_IFMT) >> 12) as u8);
+    into.resize(start + length - end.len(), 0);
+    into.extend_from_slice(end);
     true
 }
 
