@@ -110,18 +110,24 @@ fn wait(call: &mut LocalCall<'_>, bits: u32) -> Result<u64, Stop> {
     if call.system.futexes.waits_at(tid).is_none() && call.word(address)? != value as u32 {
         return Err(Errno::EAGAIN.into());
     }
+    Err(wait_in_queue(call, key, bits, deadline))
+}
+
+/// Waits in the queue of a futex, where the thread may be already, until it is granted or the time is over.
+fn wait_in_queue(call: &mut LocalCall<'_>, key: FutexKey, bits: u32, deadline: u64) -> Stop {
+    let tid = call.tid;
     if call.clock() >= deadline {
         call.system.futexes.forget_thread(tid);
-        return Err(Errno::ETIMEDOUT.into());
+        return Errno::ETIMEDOUT.into();
     }
     if call.system.futexes.waits_at(tid).is_none() {
         call.system.futexes.wait(key, tid, bits);
     }
     if deadline == u64::MAX {
         call.thread().restart.begun = true;
-        return Err(Stop::Wait);
+        return Stop::Wait;
     }
-    Err(call.wait_until(deadline))
+    call.wait_until(deadline)
 }
 
 /// `FUTEX_LOCK_PI` and its relatives: the word names the thread that has the lock.
@@ -160,18 +166,7 @@ fn lock_owned(call: &mut LocalCall<'_>, command: u64) -> Result<u64, Stop> {
         call.system.futexes.forget_thread(tid);
         return Err(Errno::ESRCH.into());
     }
-    if call.clock() >= deadline {
-        call.system.futexes.forget_thread(tid);
-        return Err(Errno::ETIMEDOUT.into());
-    }
-    if call.system.futexes.waits_at(tid).is_none() {
-        call.system.futexes.wait(key, tid, ANY);
-    }
-    if deadline == u64::MAX {
-        call.thread().restart.begun = true;
-        return Err(Stop::Wait);
-    }
-    Err(call.wait_until(deadline))
+    Err(wait_in_queue(call, key, ANY, deadline))
 }
 
 /// The owner gives the lock to who has waited longest, with what he leaves in the word.
