@@ -127,17 +127,16 @@ impl System {
         let gate = home.record.gate();
         let (owner, epoch) = (gate.owner(), gate.epoch());
         let room = (self.net.urgent_room(owner) as u64).saturating_sub(LANE_SPARE);
-        for sent in 0..count.min(LAST_SPAN).min(room).max(1) {
-            let Ok(frame) = inode.copy_of_page(first.saturating_add(sent)) else {
-                return if sent > 0 {
-                    Ok(sent)
-                } else {
-                    Err(Errno::EFAULT)
-                };
+        let wanted = count.min(LAST_SPAN).min(room).max(1);
+        for sent in 0..wanted {
+            let frame = match inode.copy_of_page(first.saturating_add(sent)) {
+                Ok(frame) => frame,
+                Err(_) if sent > 0 => return Ok(sent),
+                Err(_) => return Err(Errno::EFAULT),
             };
             self.send_page(owner, Lane::Urgent, pid, epoch, file_page(0, sent), frame);
         }
-        Ok(count.min(LAST_SPAN).min(room).max(1))
+        Ok(wanted)
     }
 }
 
