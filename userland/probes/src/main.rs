@@ -38,6 +38,7 @@ mod work;
 use std::io::Write;
 
 use moves::Moves;
+use rt::raw::{Desk, libc};
 
 /// What a probe found: nothing wrong, or what.
 type Verdict = Result<(), String>;
@@ -61,6 +62,13 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
     fn doing(self, what: &str) -> Result<T, String> {
         self.map_err(|error| format!("{what}: {error}"))
     }
+}
+
+/// A call that has to succeed.
+fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> Result<u64, String> {
+    let value = desk.call(number, words);
+    ensure!(value >= 0, "{what} gave {value}");
+    Ok(value.cast_unsigned())
 }
 
 type Probe = fn(&mut Moves) -> Verdict;

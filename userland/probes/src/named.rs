@@ -14,19 +14,13 @@ use rt::signals::{Mask, mask, take};
 
 use crate::files::Scratch;
 use crate::moves::{Moves, go, tell};
-use crate::{Doing, Verdict, ensure};
+use crate::{Doing, Verdict, ensure, must};
 
 /// Where on the desk things are.
 const NAME: u64 = 0;
 const OTHER: u64 = 4096;
 const VALUE: u64 = 8192;
 const BUFFER: u64 = 16_384;
-
-fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> Result<u64, String> {
-    let value = desk.call(number, words);
-    ensure!(value >= 0, "{what} gave {value}");
-    Ok(value.cast_unsigned())
-}
 
 fn refused(
     desk: &mut Desk,

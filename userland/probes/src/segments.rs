@@ -9,19 +9,12 @@ use rt::raw::{DESK, Desk, KEPT, libc};
 
 use crate::files::Scratch;
 use crate::moves::Moves;
-use crate::{Doing, Verdict, ensure};
+use crate::{Doing, Verdict, ensure, must};
 
 const PAGE: u64 = 4096;
 /// Where things are mapped: behind the part of the desk that stays.
 const PLACE: u64 = DESK + KEPT + 16 * PAGE;
 const PRIVATE: u64 = 0;
-
-/// A call that has to succeed.
-fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> Result<u64, String> {
-    let value = desk.call(number, words);
-    ensure!(value >= 0, "{what} gave {value}");
-    Ok(value.cast_unsigned())
-}
 
 /// How many have attached a segment, as `IPC_STAT` says.
 fn attachments(desk: &mut Desk, id: u64) -> Result<u64, String> {

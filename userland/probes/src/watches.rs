@@ -9,19 +9,13 @@ use rt::raw::{DESK, Desk, libc};
 
 use crate::files::Scratch;
 use crate::moves::Moves;
-use crate::{Doing, Verdict, ensure};
+use crate::{Doing, Verdict, ensure, must};
 
 const BUFFER: u64 = DESK + 8192;
 const IN_MODIFY: u64 = 2;
 const IN_DELETE: u64 = 0x200;
 const IN_CREATE: u64 = 0x100;
 const IN_MOVED: u64 = 0xc0;
-
-fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> Result<u64, String> {
-    let value = desk.call(number, words);
-    ensure!(value >= 0, "{what} gave {value}");
-    Ok(value.cast_unsigned())
-}
 
 /// The events that are there: mask, whether there is a cookie, and name.
 fn events(desk: &mut Desk, fd: u64) -> Result<Vec<(u32, bool, String)>, String> {
