@@ -69,13 +69,18 @@ impl Session {
         self.types(&format!("s=$?; n={name}; p {condition}\r"))
     }
 
-    fn resizes(mut self, window: [u16; 2]) -> Session {
-        self.spec.dialogue.push(Turn {
-            expects: PROMPT.to_owned(),
-            types: "\r".to_owned(),
+    /// Runs a program that ends with status 7 by the signal of a resize, and resizes the window when it
+    /// runs. The shell at its prompt would show that once more, or not, and nobody knew which prompt the
+    /// next command is typed at.
+    fn resizes(self, window: [u16; 2]) -> Session {
+        let waits = "trap \"exit 7\" WINCH; echo running; while sleep 0.1; do :; done";
+        let mut session = self.types(&format!("sh -c '{waits}'\r"));
+        session.spec.dialogue.push(Turn {
+            expects: "running\n".to_owned(),
+            types: String::new(),
             resizes: Some(window),
         });
-        self
+        session.check("resized", "test $s = 7")
     }
 
     fn ends(self) -> Scenario {
