@@ -33,7 +33,7 @@ pub(crate) fn memory(moves: &mut Moves) -> Verdict {
                 check(&memory.read(0, SIZE / 2), seed, 0)?;
                 memory.write(SIZE / 2, &pattern(SIZE / 2, seed + 1));
                 memory.write(0, &pattern(PAGE, seed + 2));
-                Ok(())
+                map_file_too()
             };
             tell(work())
         })
@@ -47,6 +47,22 @@ pub(crate) fn memory(moves: &mut Moves) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Shares a file as well: that is possible where the file is, and whoever has memory with others cannot go
+/// there alone.
+fn map_file_too() -> Verdict {
+    let path = std::env::temp_dir().join(format!("probe-both-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    let file = options.open(&path).doing("create")?;
+    remove_file(&path).doing("remove")?;
+    file.set_len(PAGE as u64).doing("set the length")?;
+    let memory = Shared::file(&file, PAGE).doing("map a file too")?;
+    memory.write(0, &pattern(PAGE, 7));
+    let mut read = vec![0; PAGE];
+    file.read_exact_at(&mut read, 0).doing("read")?;
+    check(&read, 7, 0)
 }
 
 /// A file mapped shared: read(2), write(2) and the memory are one; where the process was before it

@@ -85,9 +85,17 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// A child with a copy of everything at home; it belongs to the caller's node.
+/// A child with a copy of everything at home; it belongs to the caller's node. Who will share memory with
+/// its child has to be here, as neither could move any more: if it is elsewhere it is sent for, and calls
+/// again when it has come. One that cannot come has its child where it is.
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [as_file, clears, flags, ..] = call.args;
+    let [as_file, clears, flags, shares, ..] = call.args;
+    if shares != 0
+        && call.home().record.gate().owner() != call.system.me
+        && let Stop::Wait = call.system.fetch_home(call.pid, call.tid)
+    {
+        return Err(Stop::Wait);
+    }
     let sibling = flags & CLONE_PARENT != 0;
     if sibling && call.pid == INIT {
         // It would be nobody's child.

@@ -208,6 +208,12 @@ impl Space {
         obstacle
     }
 
+    /// Whether a copy of this space shows what is written to this one from then on.
+    pub fn would_share(&self) -> bool {
+        let mut areas = self.areas.iter();
+        areas.any(|area| area.backing.is_shared() || is_alone(area))
+    }
+
     /// Whether another process may see what is written to some of it.
     pub fn is_seen_by_others(&self) -> bool {
         self.areas.iter().any(|area| area.backing.is_shared())

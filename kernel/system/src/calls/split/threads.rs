@@ -195,8 +195,10 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
     }
     let has_pidfd = wanted.flags & CLONE_PIDFD != 0;
     let clears = wanted.flags & CLONE_CLEAR_SIGHAND != 0;
-    let args = [has_pidfd, clears].map(u64::from);
-    let told = call.ask_home(CALL_FORK, [args[0], args[1], wanted.flags, 0, 0, 0])?;
+    let shares = shares_memory(call, wanted.flags);
+    let [as_file, clears_actions, at_home] = [has_pidfd, clears, shares].map(u64::from);
+    let args = [as_file, clears_actions, wanted.flags, at_home, 0, 0];
+    let told = call.ask_home(CALL_FORK, args)?;
     let (child, pidfd) = (told as u32, (told >> 32) as u32);
     if !call.system.may_be_child(pid, child) {
         return Err(Errno::EAGAIN.into());
@@ -232,6 +234,17 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
         call.write(wanted.pidfd, &pidfd.to_le_bytes())?;
     }
     Ok(u64::from(child))
+}
+
+/// Whether caller and child will see what the other writes. With vfork(2) they do only until the child has
+/// a program of its own.
+fn shares_memory(call: &LocalCall<'_>, flags: u64) -> bool {
+    let space = call.system.space_of(call.pid);
+    match flags & (CLONE_VM | CLONE_VFORK) {
+        CLONE_VM => true,
+        0 => space.is_some_and(Space::would_share),
+        _ => false,
+    }
 }
 
 /// Makes the first or another thread of process `pid` and lets it run.
