@@ -53,8 +53,9 @@ pub struct MoveWish {
 pub enum Hold {
     /// It runs on until it is frozen.
     Runs,
-    /// It stays at the user boundary.
-    Waits,
+    /// It stays at the user boundary, and its thread with this number, which has asked, is told if it does
+    /// not get there.
+    Waits(u32),
 }
 
 /// Whether effects may leave the node.

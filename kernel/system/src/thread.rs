@@ -10,6 +10,7 @@ use crate::cpu_timers::CpuTime;
 use crate::exec::{Loaded, Opened};
 use crate::seccomp::Seccomp;
 use crate::signals::SignalInfo;
+use abi::Errno;
 use abi::signal::{UNBLOCKABLE, bit};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -209,6 +210,8 @@ pub struct Thread {
     pub poked: bool,
     /// The page of a file that home has refused to the call it is in.
     pub refused_page: Option<u64>,
+    /// Why the move that its call asked for does not take place.
+    refused_move: Option<Errno>,
     /// Signals that home keeps because they were blocked.
     pub held_back: u64,
     /// Wakes it at this time, node's clock; 0 is never.
@@ -264,6 +267,7 @@ impl Thread {
             vfork_child: None,
             poked: false,
             refused_page: None,
+            refused_move: None,
             held_back: 0,
             alarm_ns: 0,
             name: [0; 16],
@@ -320,12 +324,24 @@ impl Thread {
     /// Ends the pending call with a result in `rax`.
     pub fn finish_call(&mut self, value: i64) {
         self.refused_page = None;
+        let value = match self.refused_move.take() {
+            Some(errno) if value >= 0 => -i64::from(errno.0),
+            _ => value,
+        };
         self.registers.rax = value as u64;
         self.call = None;
         self.restart = Restart::default();
         self.alarm_ns = 0;
         if let Some(mask) = self.signals.saved_mask.take() {
             self.change_mask(mask);
+        }
+    }
+
+    /// The move that it has asked for by its call, and waits for, does not take place.
+    pub fn refuse_move(&mut self, errno: Errno) {
+        match self.call {
+            Some(_) => self.refused_move = Some(errno),
+            None => self.registers.rax = -i64::from(errno.0) as u64,
         }
     }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use rt::memory::PAGE;
 use rt::process::{Ended, start, wait_for};
 use rt::shared::Shared;
+use rt::system::proc_path;
 
 use crate::memory::{check, fill};
 use crate::moves::{Moves, tell};
@@ -33,7 +34,8 @@ pub(crate) fn memory(moves: &mut Moves) -> Verdict {
                 check(&memory.read(0, SIZE / 2), seed, 0)?;
                 memory.write(SIZE / 2, &pattern(SIZE / 2, seed + 1));
                 memory.write(0, &pattern(PAGE, seed + 2));
-                map_file_too()
+                map_file_too()?;
+                stay()
             };
             tell(work())
         })
@@ -63,6 +65,14 @@ fn map_file_too() -> Verdict {
     let mut read = vec![0; PAGE];
     file.read_exact_at(&mut read, 0).doing("read")?;
     check(&read, 7, 0)
+}
+
+/// Who shares memory is told that it does not move, also by its own wish.
+fn stay() -> Verdict {
+    match std::fs::write(proc_path("self/goto"), "2") {
+        Ok(()) => Err("it moved away from what it shares".to_owned()),
+        Err(_) => Ok(()),
+    }
 }
 
 /// A file mapped shared: read(2), write(2) and the memory are one; where the process was before it

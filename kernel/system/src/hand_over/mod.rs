@@ -15,9 +15,11 @@ mod wish;
 
 pub use source::{Frozen, Outgoing};
 pub use target::Incoming;
+pub(crate) use wish::errno_of;
 
 use crate::body::Hold;
 use crate::system::System;
+use crate::thread::Thread;
 use alloc::vec::Vec;
 use migrate::{Decision, LostOutcome};
 use wire::{BootId, Message, NodeId};
@@ -34,10 +36,11 @@ impl System {
                 asker,
             } => {
                 if from == pid.home() {
-                    let hold = if asker == pid {
-                        Hold::Waits
-                    } else {
-                        Hold::Runs
+                    // A thread of its own that has gone on meanwhile is like any other.
+                    let asks = |thread: &Thread| thread.pid == pid.0 && thread.call.is_some();
+                    let hold = match self.threads.get(&asker.0) {
+                        Some(thread) if asks(thread) => Hold::Waits(asker.0),
+                        _ => Hold::Runs,
                     };
                     self.wish(pid.0, *epoch, *request, *target, hold);
                 }

@@ -414,12 +414,8 @@ impl System {
         let Some(mut out) = self.outgoing.remove(&pid) else {
             return;
         };
-        if let Some(body) = self.bodies.get_mut(&pid)
-            && body.held
-            && out.hold == Hold::Waits
-        {
-            body.held = false;
-            self.wake_threads(pid);
+        if let Err(error) = &result {
+            self.not_moved(pid, out.hold, error);
         }
         let target = out.source.target();
         let peer = self.net.peer(target);

@@ -9,11 +9,26 @@ use crate::dispatch::wire_pid;
 use crate::memory::Space;
 use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
+use abi::Errno;
 use alloc::string::ToString;
 use machine::PAGE_SIZE;
 use migrate::Source;
 use node::PeerState;
 use wire::{Message, MoveError, MoveStats, NodeId, Offer};
+
+/// The error number for what became of a wish.
+pub(crate) fn errno_of(error: &MoveError) -> Errno {
+    match error {
+        MoveError::UnknownNode => Errno::ENXIO,
+        MoveError::NodeDead => Errno::EHOSTDOWN,
+        MoveError::NodeFull => Errno::ENOMEM,
+        MoveError::Features => Errno::EOPNOTSUPP,
+        MoveError::CantMove(_) | MoveError::Busy => Errno::EBUSY,
+        MoveError::Gone => Errno::ESRCH,
+        MoveError::TimedOut => Errno::ETIMEDOUT,
+        MoveError::Aborted => Errno::EAGAIN,
+    }
+}
 
 /// How long a wish may wait for what stands in its way, ns.
 const WISH_NS: u64 = 60_000_000_000;
@@ -40,7 +55,7 @@ impl System {
                     since_ns: now,
                     deadline_ns: now + WISH_NS,
                 });
-                body.held = hold == Hold::Waits;
+                body.held = hold != Hold::Runs;
                 Ok(())
             }
         };
@@ -49,8 +64,26 @@ impl System {
                 self.wishing.insert(pid);
                 self.try_moves();
             }
-            Err(error) => self.report(home, pid, request, Err(error)),
+            Err(error) => {
+                self.not_moved(pid, hold, &error);
+                self.report(home, pid, request, Err(error));
+            }
         }
+    }
+
+    /// A process was not moved and goes on where it is, or on its way by an earlier wish. The thread that has
+    /// asked is told instead of what its call had to say.
+    pub(super) fn not_moved(&mut self, pid: u32, hold: Hold, error: &MoveError) {
+        let (Hold::Waits(asker), Some(body)) = (hold, self.bodies.get_mut(&pid)) else {
+            return;
+        };
+        if body.wish.is_none() {
+            body.held = false;
+        }
+        if let Some(thread) = self.threads.get_mut(&asker).filter(|it| it.pid == pid) {
+            thread.refuse_move(errno_of(error));
+        }
+        self.wake_threads(pid);
     }
 
     /// Begins a move that is wished for, if nothing stands in its way.
@@ -95,9 +128,8 @@ impl System {
             self.reachable(wish.target)
         };
         if let Err(error) = verdict {
-            self.body(pid).held = false;
+            self.not_moved(pid, wish.hold, &error);
             self.report(home, pid, wish.request, Err(error));
-            self.wake_threads(pid);
             return;
         }
         let offer = Offer {

@@ -4,6 +4,7 @@
 
 use crate::body::Hold;
 use crate::dispatch::wire_pid;
+use crate::hand_over::errno_of;
 use crate::home::{Asked, INIT, MOVES_KEPT, MoveRequest};
 use crate::system::System;
 use crate::wait::Stop;
@@ -77,7 +78,7 @@ impl System {
             home.request_done.wait(writer);
         }
         if owner == me {
-            let hold = if own { Hold::Waits } else { Hold::Runs };
+            let hold = if own { Hold::Waits(writer) } else { Hold::Runs };
             self.wish(pid, epoch, id, target, hold);
         } else {
             let request = Message::MoveRequest {
@@ -85,7 +86,7 @@ impl System {
                 epoch,
                 request: id,
                 target,
-                asker: wire_pid(asker),
+                asker: wire_pid(writer),
             };
             self.send(owner, request);
         }
@@ -134,9 +135,14 @@ impl System {
             }
         }
         if let Some(request) = home.request.as_mut().filter(|request| request.id == id) {
-            request.result = Some(result);
             if request.asker == pid {
+                // It has been told where it is.
                 home.request = None;
+                if let Err(error) = &result {
+                    home.obstacle = Some(error.to_string());
+                }
+            } else {
+                request.result = Some(result);
             }
         }
         home.request_done.wake();
@@ -153,15 +159,6 @@ impl System {
         if let Some(home) = self.homes.get_mut(&pid) {
             home.obstacle = Some(error.to_string());
         }
-        match error {
-            MoveError::UnknownNode => Errno::ENXIO,
-            MoveError::NodeDead => Errno::EHOSTDOWN,
-            MoveError::NodeFull => Errno::ENOMEM,
-            MoveError::Features => Errno::EOPNOTSUPP,
-            MoveError::CantMove(_) | MoveError::Busy => Errno::EBUSY,
-            MoveError::Gone => Errno::ESRCH,
-            MoveError::TimedOut => Errno::ETIMEDOUT,
-            MoveError::Aborted => Errno::EAGAIN,
-        }
+        errno_of(error)
     }
 }
