@@ -285,12 +285,14 @@ impl FileData {
         length
     }
 
-    /// The first bytes from `offset` on, at most `most` and within one page, where they are; `None` in
-    /// a hole.
+    /// What a read of `most` bytes at `offset` gives, where it is; `None` if that is a hole, or not all of it
+    /// in one page.
     pub(super) fn piece(&self, offset: u64, most: usize) -> Option<Piece> {
         let within = (offset % PAGE) as usize;
         let length = self.size.saturating_sub(offset).min(most as u64) as usize;
-        let length = length.min(PAGE_SIZE - within);
+        if length > PAGE_SIZE - within {
+            return None;
+        }
         if let Some(frame) = self.pages.get(&(offset / PAGE)) {
             return Some(Piece::Page(frame.clone(), within, length));
         }

@@ -1,6 +1,7 @@
 //! Contents of files: reading, writing, seeking, sizes, attributes, descriptors.
 
 use super::*;
+use crate::files::storage::Piece;
 use machine::FrameKind;
 
 #[test]
@@ -173,6 +174,21 @@ fn contents_against_a_model() {
             }
         }
         assert_eq!(node.lstat("/f").size, model.len() as u64);
+        // The short way gives all of what is asked for, or nothing.
+        let (offset, length) = (dice.below(20_000), dice.below(600) as usize);
+        let start = model.len().min(offset as usize);
+        let expected = &model[start..model.len().min(start + length)];
+        let file = node.state.get(fd as u32).expect("open");
+        let data = file.inode().data().expect("a file");
+        match data.piece(offset, length) {
+            Some(Piece::Page(frame, within, length)) => {
+                let mut bytes = vec![0; length];
+                frame.read(within, &mut bytes);
+                assert_eq!(bytes, expected);
+            }
+            Some(Piece::Image(bytes)) => assert_eq!(bytes, expected),
+            None => {}
+        }
     }
 }
 
