@@ -3,16 +3,17 @@
 //! Law: a short cut and no second meaning. What is answered here waits for nothing, wakes nobody and
 //! raises no signal; the moment anything is out of the ordinary nothing has been done, and the call
 //! takes the usual way ([`System::advance`]) from its beginning. The thread keeps its processor: it is
-//! in no queue in between, and whoever wants it to look around has interrupted that processor.
+//! in no queue in between, and whoever wants it to look around has interrupted that processor. What a
+//! transfer away from home has to send leaves in the round that comes before the next turn.
 
 use crate::body::{Body, Effects};
-use crate::dispatch::LocalCall;
+use crate::dispatch::{CHUNK, LocalCall};
 use crate::files::calls::{read_plain, write_plain};
 use crate::home::{Home, Transfers};
 use crate::memory::Space;
 use crate::system::{Pages, System};
 use crate::thread::{Forward, Thread};
-use crate::turn::Turn;
+use crate::turn::{After, Turn};
 use crate::wait::Stop;
 use abi::table;
 use machine::{PAGE_SIZE, Registers};
@@ -33,8 +34,9 @@ const WORDS: usize = 64;
 
 impl System {
     /// Answers the call that a thread has come with, if that is all there is to do.
-    pub(crate) fn express(&mut self, cpu: usize, turn: &mut Turn) -> bool {
+    pub(crate) fn express(&mut self, cpu: usize, turn: &mut Turn) -> Option<After> {
         let number = turn.registers.rax;
+        let due = self.tails.first().copied();
         // The CPU time of another process is at its home.
         let foreign =
             matches!(number, CALL_CLOCK | CALL_RESOLUTION) && (turn.registers.rdi as i32) < 0;
@@ -52,10 +54,12 @@ impl System {
             }
             _ => None,
         };
-        if let Some(value) = value {
-            turn.registers.rax = value;
-        }
-        value.is_some()
+        turn.registers.rax = value.or_else(|| self.transfer_away(turn))?;
+        // Of bytes that wait to leave somebody has to know when they do.
+        Some(match self.tails.first() == due.as_ref() {
+            true => After::Unchanged,
+            false => After::Same,
+        })
     }
 
     /// Whether nothing but its next instruction is expected of a thread.
@@ -99,7 +103,7 @@ impl System {
 
     fn read_at_once(&mut self, turn: &Turn) -> Option<u64> {
         let registers = &turn.registers;
-        let (length, offset) = transfer(registers)?;
+        let (length, offset) = transfer(registers, BYTES)?;
         let (fd, address) = (registers.rdi, registers.rsi);
         // Within one page it is delivered wholly or not at all.
         if length > PAGE_SIZE - address as usize % PAGE_SIZE {
@@ -115,7 +119,7 @@ impl System {
 
     fn write_at_once<const N: usize>(&mut self, turn: &Turn) -> Option<u64> {
         let registers = &turn.registers;
-        let (length, offset) = transfer(registers)?;
+        let (length, offset) = transfer(registers, BYTES)?;
         let (fd, address) = (registers.rdi, registers.rsi);
         let mut bytes = [0; N];
         let bytes = bytes.get_mut(..length)?;
@@ -125,6 +129,41 @@ impl System {
         let written = write_plain(home.files.as_ref()?, (fd, offset), bytes, time)? as u64;
         Transfers::count(&home.transfers.written, written);
         Some(written)
+    }
+
+    /// A transfer away from home, as far as home has lent what it takes and all of that is here.
+    fn transfer_away(&mut self, turn: &Turn) -> Option<u64> {
+        let (pid, tid, registers) = (turn.pid, turn.tid, &turn.registers);
+        let reads = match registers.rax {
+            CALL_READ | CALL_PREAD => true,
+            CALL_WRITE | CALL_PWRITE => false,
+            _ => return None,
+        };
+        let body = self.bodies.get(&pid).filter(|body| body.home != self.me)?;
+        let (length, offset) = transfer(registers, CHUNK as usize)?;
+        let (fd, length) = (registers.rdi, length as u64);
+        let at_hand = body.ahead.has_at_hand(reads, fd as u32, offset, length);
+        if !at_hand || !self.is_undisturbed(pid, tid) {
+            return None;
+        }
+        let memory = [(registers.rsi, length)];
+        let mut call = LocalCall {
+            system: self,
+            pid,
+            tid,
+            row: None,
+            args: arguments(registers),
+        };
+        let moved = match reads {
+            true => call.read_ahead(fd, offset, &memory),
+            false => call.write_behind(fd, offset, &memory),
+        };
+        match moved {
+            Ok(moved) => moved,
+            Err(Stop::Errno(errno)) => Some(-i64::from(errno.0) as u64),
+            // The usual way finds the same, and waits.
+            Err(Stop::Wait) => None,
+        }
     }
 }
 
@@ -150,11 +189,11 @@ fn is_unsignalled(home: &Home, thread: &Thread) -> bool {
     })
 }
 
-/// Length and offset of a transfer of reasonable size; no offset is that of the open file.
-fn transfer(registers: &Registers) -> Option<(usize, Option<u64>)> {
+/// Length and offset of a transfer of at most so many bytes; no offset is that of the open file.
+fn transfer(registers: &Registers, most: usize) -> Option<(usize, Option<u64>)> {
     let length = usize::try_from(registers.rdx).ok()?;
     let placed = matches!(registers.rax, CALL_PREAD | CALL_PWRITE);
-    let usual = (1..=BYTES).contains(&length) && registers.rsi != 0;
+    let usual = (1..=most).contains(&length) && registers.rsi != 0;
     usual.then_some((length, placed.then_some(registers.r10)))
 }
 

@@ -53,6 +53,12 @@ impl Spaces {
         self.spaces.get(&id).map(|shared| &shared.space)
     }
 
+    /// A space that one body has alone.
+    pub fn alone(&self, id: SpaceId) -> Option<&Space> {
+        let shared = self.spaces.get(&id)?;
+        (shared.users == 1).then_some(&shared.space)
+    }
+
     /// A space, to change it.
     pub fn get_mut(&mut self, id: SpaceId) -> Option<&mut Space> {
         self.spaces.get_mut(&id).map(|shared| &mut shared.space)

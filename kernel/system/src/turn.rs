@@ -142,8 +142,11 @@ impl System {
         if !self.processors[cpu].serves(tid) {
             self.account(cpu, turn);
         }
-        if exit == Exit::Syscall && !turn.watched && self.express(cpu, turn) {
-            return After::Unchanged;
+        if exit == Exit::Syscall
+            && !turn.watched
+            && let Some(after) = self.express(cpu, turn)
+        {
+            return after;
         }
         self.account(cpu, turn);
         self.processors[cpu].running = None;

@@ -36,6 +36,8 @@ fn frames(checks: &mut Checks) {
     let mut last = [0; 2];
     copy.read(4094, &mut last);
     checks.check(last == [7, 7] && frame.is_zero(), "a copy is a copy");
+    let whole = (0..=300).all(|length| copies(&copy, length));
+    checks.check(whole, "copies of all lengths end where they should");
     let again = copy.clone();
     checks.check(
         copy.references() == 2 && again == copy,
@@ -51,6 +53,21 @@ fn frames(checks: &mut Checks) {
     checks.check(during.free == before.free - 2, "frames in use are not free");
     drop((frame, copy, again));
     checks.check(machine::frame_counts() == before, "every frame came back");
+}
+
+/// Whether so many bytes from a place off all boundaries are copied and zeroed, and none besides.
+fn copies(full: &Frame, length: usize) -> bool {
+    let frame = full.part(FrameKind::Cache, 13, length).expect("memory");
+    let is = |from: usize, to: usize, value: u8| {
+        let mut bytes = [0; 512];
+        frame.read(0, &mut bytes);
+        bytes[from..to].iter().all(|&byte| byte == value)
+    };
+    let part = is(0, length, 7) && is(length, 512, 0);
+    frame.copy_from(105, full, 9, length);
+    frame.zero(105, length / 2);
+    let from = 105 + length / 2;
+    part && is(from, 105 + length, 7) && is(105 + length, 512, 0) && is(105, from, 0)
 }
 
 fn page_tables(checks: &mut Checks) {

@@ -95,13 +95,18 @@ impl Frame {
     /// # Errors
     /// [`OutOfMemory`] when no frame is free.
     pub fn copy_of(&self, kind: FrameKind) -> Result<Frame, OutOfMemory> {
-        let copy = Frame::zeroed(kind)?;
-        copy.0
-            .bytes
-            .lock()
-            .expect("copies do not panic")
-            .copy_from_slice(&**self.bytes());
-        Ok(copy)
+        self.part(kind, 0, PAGE_SIZE)
+    }
+
+    /// A new frame that begins with a part of this one; the rest is zeros. Panics outside of the page.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when no frame is free.
+    pub fn part(&self, kind: FrameKind, from: usize, length: usize) -> Result<Frame, OutOfMemory> {
+        check(from, length);
+        let part = Frame::zeroed(kind)?;
+        part.copy_from(0, self, from, length);
+        Ok(part)
     }
 
     /// Says what the frame is used for from now on.
@@ -264,6 +269,11 @@ mod tests {
             .expect("memory")
             .read(4091, &mut back);
         assert_eq!(&back, b"bcd");
+        let part = frame.part(FrameKind::Cache, 4091, 5).expect("memory");
+        part.read(3, &mut back);
+        assert_eq!(&back, b"ef\0");
+        part.zero(0, 5);
+        assert!(part.is_zero());
         frame.zero(4090, 6);
         assert!(frame.is_zero());
     }

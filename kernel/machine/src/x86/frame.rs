@@ -193,10 +193,21 @@ impl Frame {
     /// # Errors
     /// [`OutOfMemory`] as for [`Frame::zeroed`].
     pub fn copy_of(&self, kind: FrameKind) -> Result<Frame, OutOfMemory> {
-        let number = take(kind)?;
-        // SAFETY: two different frames, both held, each a whole page.
-        unsafe { copy(contents(number), contents(self.number), PAGE_SIZE) };
-        Ok(Frame { number })
+        self.part(kind, 0, PAGE_SIZE)
+    }
+
+    /// A new frame that begins with a part of this one; the rest is zeros. Panics outside of the page.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] as for [`Frame::zeroed`].
+    pub fn part(&self, kind: FrameKind, from: usize, length: usize) -> Result<Frame, OutOfMemory> {
+        check(from, length);
+        let part = Frame {
+            number: take(kind)?,
+        };
+        part.copy_from(0, self, from, length);
+        part.zero(length, PAGE_SIZE - length);
+        Ok(part)
     }
 
     /// Says what the frame is used for from now on.
@@ -343,8 +354,9 @@ fn check(offset: usize, length: usize) {
     );
 }
 
-/// Copies bytes that others may be writing or reading at the same time. Moves of 32 bytes through
-/// registers: under emulation several times faster than a string instruction.
+/// Copies bytes that others may be writing or reading at the same time. Moves of 64 bytes through
+/// registers: under emulation several times faster than a string instruction, and fastest with few
+/// instructions between the moves, none of which needs the flags of another.
 ///
 /// # Safety
 /// Both ranges are mapped; the target may be written. What overlaps holds any of the bytes afterwards.
@@ -354,28 +366,42 @@ pub(crate) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     unsafe {
         core::arch::asm!(
             "mov rcx, {length}",
-            "shr rcx, 5",
+            "and rcx, -64",
             "jz 3f",
             "2:",
             "mov {a}, [rsi]",
             "mov {b}, [rsi + 8]",
+            "mov {c}, [rsi + 16]",
+            "mov {d}, [rsi + 24]",
             "mov [rdi], {a}",
             "mov [rdi + 8], {b}",
-            "mov {a}, [rsi + 16]",
-            "mov {b}, [rsi + 24]",
-            "mov [rdi + 16], {a}",
-            "mov [rdi + 24], {b}",
-            "add rsi, 32",
-            "add rdi, 32",
-            "dec rcx",
+            "mov [rdi + 16], {c}",
+            "mov [rdi + 24], {d}",
+            "mov {a}, [rsi + 32]",
+            "mov {b}, [rsi + 40]",
+            "mov {c}, [rsi + 48]",
+            "mov {d}, [rsi + 56]",
+            "mov [rdi + 32], {a}",
+            "mov [rdi + 40], {b}",
+            "mov [rdi + 48], {c}",
+            "mov [rdi + 56], {d}",
+            "lea rsi, [rsi + 64]",
+            "lea rdi, [rdi + 64]",
+            "sub rcx, 64",
             "jnz 2b",
             "3:",
-            "mov rcx, {length}",
-            "and ecx, 31",
+            "mov ecx, {length:e}",
+            "shr ecx, 3",
+            "and ecx, 7",
+            "rep movsq",
+            "mov ecx, {length:e}",
+            "and ecx, 7",
             "rep movsb",
             length = in(reg) length,
             a = out(reg) _,
             b = out(reg) _,
+            c = out(reg) _,
+            d = out(reg) _,
             inout("rsi") source => _,
             inout("rdi") target => _,
             out("rcx") _,
@@ -384,7 +410,7 @@ pub(crate) unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     }
 }
 
-/// Writes zeros where others may be reading or writing.
+/// Writes zeros where others may be reading or writing, as [`copy`] does.
 ///
 /// # Safety
 /// The range is mapped for writing.
@@ -393,19 +419,27 @@ unsafe fn fill_zero(target: *mut u8, length: usize) {
     unsafe {
         core::arch::asm!(
             "mov rcx, {length}",
-            "shr rcx, 5",
+            "and rcx, -64",
             "jz 3f",
             "2:",
             "mov [rdi], rax",
             "mov [rdi + 8], rax",
             "mov [rdi + 16], rax",
             "mov [rdi + 24], rax",
-            "add rdi, 32",
-            "dec rcx",
+            "mov [rdi + 32], rax",
+            "mov [rdi + 40], rax",
+            "mov [rdi + 48], rax",
+            "mov [rdi + 56], rax",
+            "lea rdi, [rdi + 64]",
+            "sub rcx, 64",
             "jnz 2b",
             "3:",
-            "mov rcx, {length}",
-            "and ecx, 31",
+            "mov ecx, {length:e}",
+            "shr ecx, 3",
+            "and ecx, 7",
+            "rep stosq",
+            "mov ecx, {length:e}",
+            "and ecx, 7",
             "rep stosb",
             length = in(reg) length,
             inout("rdi") target => _,

@@ -5,8 +5,8 @@
 //! that its sequence at the gate has no gap.
 
 use super::{
-    Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LENT, PAGE, PLACED, Post, Posted, Touch,
-    WRITTEN_MAX, Window, Writer, file_page,
+    Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LAST_SPAN, LENT, PAGE, PLACED, Post,
+    Posted, Touch, WRITTEN_MAX, Window, Writer, file_page,
 };
 use crate::buffers::Buffers;
 use crate::dispatch::{CALL_AHEAD, CALL_BEHIND, result_of};
@@ -31,7 +31,7 @@ impl Window {
 
     /// Whether the contents are on this node anyway.
     pub(super) fn is_local(&self) -> bool {
-        self.hash != [0; 32]
+        self.hash.is_some()
     }
 
     /// Whether a read may begin there: at the cursor, or among what is here or under way.
@@ -51,20 +51,15 @@ impl Window {
         }
     }
 
-    /// How many pages to ask for now, if any: enough to read up to `end`, and half of the span ahead
-    /// of that when half of it has been read.
+    /// How many pages to ask for now that it is read up to `end`, if any: more than half of the span is
+    /// to lie ahead of that.
     pub(super) fn wants(&self, end: u64) -> u64 {
-        if self.is_local() {
+        let at = end / PAGE;
+        if self.is_local() || self.asked.saturating_sub(at) * 2 > self.span {
             return 0;
         }
-        let last = self.size.div_ceil(PAGE);
-        let at = self.cursor / PAGE;
-        let wanted = if self.asked.saturating_sub(at) * 2 <= self.span {
-            at + self.span
-        } else {
-            end.div_ceil(PAGE)
-        };
-        wanted.min(last).saturating_sub(self.asked)
+        let until = (at + self.span).min(self.size.div_ceil(PAGE));
+        until.saturating_sub(self.asked).min(LAST_SPAN)
     }
 }
 
@@ -328,10 +323,7 @@ impl System {
             return;
         }
         let first = grant.offset / PAGE;
-        let hash = match self.fs.by_hash(&grant.hash) {
-            Some(_) => grant.hash,
-            None => [0; 32],
-        };
+        let hash = self.fs.by_hash(&grant.hash).map(|_| grant.hash);
         let ahead = &mut self.body(pid).ahead;
         let window = Window {
             id: grant.window,

@@ -210,8 +210,8 @@ struct Window {
     id: u32,
     /// Reads say where they begin, and home need not know of them.
     placed: bool,
-    /// Content hash of a file that is on this node too, zero if it is not: no pages come.
-    hash: [u8; 32],
+    /// Content hash of a file that is on this node too: no pages come.
+    hash: Option<[u8; 32]>,
     inode: u64,
     cursor: u64,
     size: u64,

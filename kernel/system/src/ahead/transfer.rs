@@ -4,16 +4,17 @@
 //! before anything changes.
 
 use super::{
-    CREDIT, LAST_SPAN, PAGE, PLACED, Posted, TAIL, TAIL_NS, Tail, WRITTEN_MAX, descriptor,
+    Ahead, CREDIT, LAST_SPAN, PAGE, PLACED, Posted, TAIL, TAIL_NS, Tail, WRITTEN_MAX, Window,
+    descriptor,
 };
 use crate::body::Effects;
 use crate::dispatch::{CALL_AHEAD, LocalCall};
 use crate::home::Request;
-use crate::memory::Space;
+use crate::memory::{PagePart, Space};
 use crate::thread::Forward;
 use crate::wait::Stop;
 use alloc::vec::Vec;
-use machine::{Frame, FrameKind, PAGE_SIZE};
+use machine::{Access, FrameKind, OutOfMemory, PAGE_SIZE};
 
 impl LocalCall<'_> {
     /// Whether the thread may act for itself: it is away, nothing of it is under way, and nobody can
@@ -25,9 +26,9 @@ impl LocalCall<'_> {
         let space = body.space;
         let thread = self.thread();
         let idle = thread.forward == Forward::Idle && !thread.obeys_kernel();
-        let spaces = &self.system.spaces;
         let seen = |space: &Space| space.is_seen_by_others();
-        away && idle && spaces.users(space) == 1 && !spaces.get(space).is_some_and(seen)
+        let space = self.system.spaces.alone(space);
+        away && idle && space.is_some_and(|space| !seen(space))
     }
 
     /// Reads at the cursor, or at an offset, from what home has sent ahead or from the boot image.
@@ -56,20 +57,15 @@ impl LocalCall<'_> {
         if count == 0 {
             return Ok(Some(0));
         }
-        if window.is_local() {
-            let hash = window.hash;
+        if let Some(hash) = window.hash {
             return self.read_local(fd, &hash, into, count);
         }
-        self.read_sent(fd, into, count)
+        self.read_sent(fd, into, at + count)
     }
 
-    /// Reads at the cursor of a window what home has sent.
-    fn read_sent(&mut self, fd: u32, into: &[(u64, u64)], count: u64) -> Result<Option<u64>, Stop> {
+    /// Reads from the cursor of a window to `end` what home has sent.
+    fn read_sent(&mut self, fd: u32, into: &[(u64, u64)], end: u64) -> Result<Option<u64>, Stop> {
         let tid = self.tid;
-        let Some(window) = self.body().ahead.windows.get(&fd) else {
-            return Ok(None);
-        };
-        let end = window.cursor + count;
         self.ask_ahead(fd, end);
         let Some(window) = self.body().ahead.windows.get_mut(&fd) else {
             return Ok(None);
@@ -80,18 +76,16 @@ impl LocalCall<'_> {
             }
             return Err(Stop::Wait);
         }
-        let (cursor, first) = (window.cursor, window.first);
-        let pages = (cursor / PAGE - first) as usize..=((end - 1) / PAGE - first) as usize;
-        let frames: Vec<Frame> = window.pages.range(pages).cloned().collect();
-        match self.scatter_frames(into, &frames, cursor % PAGE, count) {
+        let count = end - window.cursor;
+        let parts = match self.parts(into, count, Access::WRITE) {
             // Home knows how much of it is read all the same.
             Err(Stop::Errno(_)) => return Ok(None),
-            copied => copied?,
-        }
+            parts => parts?,
+        };
         if let Some(window) = self.body().ahead.windows.get_mut(&fd) {
+            window.copy_to(&parts);
             window.advance(count);
         }
-        self.ask_ahead(fd, 0);
         Ok(Some(count))
     }
 
@@ -111,16 +105,11 @@ impl LocalCall<'_> {
                 .for_each(|tid| self.system.wakes.push(tid));
             return Ok(None);
         };
-        let mut left = count;
-        for (address, length) in into {
-            let length = (*length).min(left);
-            match self.make_writable(*address, length as usize) {
-                // Home knows how much of it is read all the same.
-                Err(Stop::Errno(_)) => return Ok(None),
-                there => there?,
-            }
-            left -= length;
-        }
+        let parts = match self.parts(into, count, Access::WRITE) {
+            // Home knows how much of it is read all the same.
+            Err(Stop::Errno(_)) => return Ok(None),
+            parts => parts?,
+        };
         let mut bytes = alloc::vec![0; count as usize];
         let start = self
             .body()
@@ -130,9 +119,9 @@ impl LocalCall<'_> {
             .map_or(0, |window| window.cursor);
         inode.read_at(start, &mut bytes)?;
         let mut rest = bytes.as_slice();
-        for (address, length) in into {
-            let (now, later) = rest.split_at(rest.len().min(*length as usize));
-            self.write(*address, now)?;
+        for part in &parts {
+            let (now, later) = rest.split_at(part.length);
+            part.frame.write(part.at, now);
             rest = later;
         }
         if let Some(window) = self.body().ahead.windows.get_mut(&fd) {
@@ -141,7 +130,8 @@ impl LocalCall<'_> {
         Ok(Some(count))
     }
 
-    /// Asks for more pages of a window, if it is time, and tells what was read of it.
+    /// Asks for more pages of a window that is read up to `end`, if it is time, and tells what was read
+    /// of it before.
     fn ask_ahead(&mut self, fd: u32, end: u64) {
         let tid = self.tid;
         let Some(window) = self.body().ahead.windows.get_mut(&fd) else {
@@ -161,39 +151,25 @@ impl LocalCall<'_> {
             .post_call(tid, request, Posted::Read { fd, window, asked });
     }
 
-    /// Copies `count` bytes of pages, from `offset` in the first on, to user memory.
-    fn scatter_frames(
+    /// The parts of the first `count` bytes of user memory, all made fit for `access`.
+    fn parts(
         &mut self,
-        into: &[(u64, u64)],
-        frames: &[Frame],
-        offset: u64,
+        pieces: &[(u64, u64)],
         count: u64,
-    ) -> Result<(), Stop> {
+        access: Access,
+    ) -> Result<Vec<PagePart>, Stop> {
         let mut left = count;
-        for (address, length) in into {
+        let mut parts = Vec::with_capacity((count / PAGE) as usize + 2 * pieces.len());
+        for (address, length) in pieces {
             let length = (*length).min(left);
-            self.make_writable(*address, length as usize)?;
             left -= length;
+            let range = (*address, length as usize);
+            let fit = self.system.with_space(self.pid, |space, source| {
+                space.parts(range, access, source, &mut parts)
+            });
+            fit.map_err(|trouble| self.system.trouble(self.tid, trouble))?;
         }
-        let mut at = offset;
-        for (address, length) in into {
-            let mut done = 0;
-            while done < *length && at < offset + count {
-                let to = address + done;
-                let within = at % PAGE;
-                let piece = (PAGE - within).min(PAGE - to % PAGE);
-                let piece = piece.min(length - done).min(offset + count - at);
-                let from = (&frames[(at / PAGE) as usize], within as usize);
-                let target = (to, piece as usize);
-                let copied = self.system.with_space(self.pid, |space, pages| {
-                    space.write_from_frame(target, from, pages)
-                });
-                copied.map_err(|trouble| self.system.trouble(self.tid, trouble))?;
-                done += piece;
-                at += piece;
-            }
-        }
-        Ok(())
+        Ok(parts)
     }
 
     /// Writes at the cursor, or at an offset, so that home learns of it later. `None` if home has to
@@ -226,13 +202,11 @@ impl LocalCall<'_> {
             return Err(Stop::Wait);
         }
         let inode = writer.inode;
-        for (address, length) in from {
-            match self.make_readable(*address, *length) {
-                // Home knows how much of it is written all the same.
-                Err(Stop::Errno(_)) => return Ok(None),
-                there => there?,
-            }
-        }
+        let parts = match self.parts(from, count, Access::READ) {
+            // Home knows how much of it is written all the same.
+            Err(Stop::Errno(_)) => return Ok(None),
+            parts => parts?,
+        };
         // Their cursor moves, or what they show changes.
         let ahead = &mut self.body().ahead;
         let woken =
@@ -248,7 +222,7 @@ impl LocalCall<'_> {
         if owed || !follows {
             self.system.catch_up(tid);
         }
-        let done = self.fill_tail((fd, inode), at, from)?;
+        let done = self.fill_tail((fd, inode), at, &parts);
         if done == 0 {
             return Ok(None);
         }
@@ -258,92 +232,98 @@ impl LocalCall<'_> {
         Ok(Some(done))
     }
 
-    fn make_readable(&mut self, address: u64, length: u64) -> Result<(), Stop> {
-        let done = self.system.with_space(self.pid, |space, pages| {
-            space.make_readable(address, length as usize, pages)
-        });
-        done.map_err(|trouble| self.system.trouble(self.tid, trouble))
-    }
-
-    /// Takes bytes of user memory into the tail, which leaves as often as it is full. Returns how
-    /// many; less than all if memory ends.
-    fn fill_tail(
-        &mut self,
-        (fd, inode): (u32, u64),
-        at: Option<u64>,
-        from: &[(u64, u64)],
-    ) -> Result<u64, Stop> {
-        let tid = self.tid;
+    /// Takes parts of user memory into the tail, which leaves as often as it is full. Returns how many
+    /// bytes; less than all if memory ends.
+    fn fill_tail(&mut self, (fd, inode): (u32, u64), at: Option<u64>, from: &[PagePart]) -> u64 {
+        let (pid, tid) = (self.pid, self.tid);
+        let due_ns = self.system.now + TAIL_NS;
         let mut all = 0;
-        for (address, length) in from {
+        for part in from {
             let mut done = 0;
-            while done < *length {
-                let Some(mut tail) = self.take_tail((fd, inode), at.map(|at| at + all)) else {
-                    return Ok(all);
+            while done < part.length {
+                let ahead = &mut self.body().ahead;
+                let begins = ahead.tail.is_none();
+                let tail = ahead.tail.get_or_insert_with(|| Tail {
+                    fd,
+                    inode,
+                    at: at.map(|at| at + all),
+                    pages: Vec::with_capacity(TAIL / PAGE_SIZE),
+                    length: 0,
+                    tid,
+                    due_ns,
+                });
+                tail.tid = tid;
+                let Ok(taken) = tail.take(part, done) else {
+                    ahead.tail.take_if(|tail| tail.length == 0);
+                    return all;
                 };
-                let within = tail.length % PAGE_SIZE;
-                let user = address + done;
-                let piece = (PAGE_SIZE - within).min(PAGE_SIZE - (user % PAGE) as usize);
-                let piece = piece.min((length - done) as usize);
-                let index = tail.length / PAGE_SIZE;
-                let copied = match tail.pages.get(index) {
-                    Some(page) => self.system.with_space(self.pid, |space, pages| {
-                        space.read_into_frame((user, piece), (page, within), pages)
-                    }),
-                    None => return Ok(all),
-                };
-                if copied.is_ok() {
-                    tail.length += piece;
-                    done += piece as u64;
-                    all += piece as u64;
-                }
                 let full = tail.length == TAIL;
-                if tail.length > 0 {
-                    self.put_tail(tail);
+                if begins {
+                    self.system.tails.insert((due_ns, pid));
                 }
                 if full {
                     self.system.post_tail(tid);
                 }
-                if let Err(trouble) = copied {
-                    // They were readable a moment ago.
-                    let stop = self.system.trouble(tid, trouble);
-                    return if all > 0 { Ok(all) } else { Err(stop) };
-                }
+                done += taken;
+                all += taken as u64;
             }
         }
-        Ok(all)
+        all
     }
+}
 
-    /// The tail, or a new one, with room for a byte; `None` if there is no memory.
-    fn take_tail(&mut self, (fd, inode): (u32, u64), at: Option<u64>) -> Option<Tail> {
-        let (tid, now) = (self.tid, self.system.now);
-        let tail = self.body().ahead.tail.take();
-        let mut tail = tail.unwrap_or_else(|| Tail {
-            fd,
-            inode,
-            at,
-            pages: Vec::new(),
-            length: 0,
-            tid,
-            due_ns: now + TAIL_NS,
-        });
-        tail.tid = tid;
-        if tail.length == tail.pages.len() * PAGE_SIZE {
-            match Frame::zeroed(FrameKind::Network) {
-                Ok(page) => tail.pages.push(page),
-                Err(_) if tail.length > 0 => {
-                    self.put_tail(tail);
-                    return None;
-                }
-                Err(_) => return None,
+impl Ahead {
+    /// Whether all is here that a transfer of so many bytes takes, at the cursor or an offset, so that
+    /// nobody has to wait for it and nobody is woken by it.
+    pub(crate) fn has_at_hand(&self, reads: bool, fd: u32, at: Option<u64>, count: u64) -> bool {
+        if reads {
+            let window = self.windows.get(&at.map_or(fd, |_| fd | PLACED));
+            return window.is_some_and(|window| {
+                let at = at.unwrap_or(window.cursor);
+                window.takes(at) && at.saturating_add(count).min(window.size) <= window.end()
+            });
+        }
+        self.writers.get(&fd).is_some_and(|writer| {
+            let shows = |(one, window): (&u32, &Window)| {
+                descriptor(*one) == fd || window.inode == writer.inode
+            };
+            writer.credit >= count && !self.windows.iter().any(shows)
+        })
+    }
+}
+
+impl Window {
+    /// Copies what is at the cursor and behind it, all of which is here.
+    fn copy_to(&self, parts: &[PagePart]) {
+        let mut at = (self.cursor - self.first * PAGE) as usize;
+        for part in parts {
+            let mut done = 0;
+            while done < part.length {
+                let within = at % PAGE_SIZE;
+                let piece = (PAGE_SIZE - within).min(part.length - done);
+                let page = &self.pages[at / PAGE_SIZE];
+                part.frame.copy_from(part.at + done, page, within, piece);
+                done += piece;
+                at += piece;
             }
         }
-        Some(tail)
     }
+}
 
-    fn put_tail(&mut self, tail: Tail) {
-        let pid = self.pid;
-        self.system.tails.insert((tail.due_ns, pid));
-        self.body().ahead.tail = Some(tail);
+impl Tail {
+    /// Takes bytes of a part behind its first `done`, as many as one page has room for; returns how
+    /// many.
+    fn take(&mut self, part: &PagePart, done: usize) -> Result<usize, OutOfMemory> {
+        let (from, within) = (part.at + done, self.length % PAGE_SIZE);
+        let taken = (part.length - done).min(PAGE_SIZE - within);
+        match self.pages.last() {
+            Some(page) if within > 0 => page.copy_from(within, &part.frame, from, taken),
+            _ => {
+                let page = part.frame.part(FrameKind::Network, from, taken)?;
+                self.pages.push(page);
+            }
+        }
+        self.length += taken;
+        Ok(taken)
     }
 }

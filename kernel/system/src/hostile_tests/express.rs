@@ -1,11 +1,13 @@
 //! Calls that are answered where the thread stands, against the same calls on the usual way.
 
-use super::{CODE, Cluster, TURN_NS};
+use super::{CODE, Cluster, DATA, TURN_NS};
 use crate::turn::After;
 use machine::{Exit, FpuState};
 
 const GETPID: u64 = 39;
 const GETEUID: u64 = 107;
+/// The first descriptor that is free.
+const FD: u64 = 3;
 
 /// A state that nobody else has.
 fn marked(mark: u8) -> FpuState {
@@ -57,4 +59,98 @@ fn an_answer_is_kept_when_the_turn_is_given_back() {
     cluster.nodes[0].put_back(0, &mut turn);
     let registers = cluster.nodes[0].threads[&init].registers;
     assert_eq!((registers.rax, registers.rbx), (0, 0x1234));
+}
+
+/// A transfer of a process away, and whether it was over where the thread stood.
+fn transfer(
+    cluster: &mut Cluster,
+    pid: u32,
+    number: u64,
+    address: u64,
+    length: u64,
+) -> (u64, bool) {
+    let node = 1;
+    let mut turn = loop {
+        let turn = cluster.nodes[node].begin(0).expect("it runs");
+        if turn.tid == pid {
+            break turn;
+        }
+        let now = cluster.now;
+        cluster.nodes[node].end_turn(turn, Exit::Interrupt, TURN_NS, now);
+    };
+    let registers = &mut turn.registers;
+    (registers.rax, registers.rdi, registers.rsi, registers.rdx) = (number, FD, address, length);
+    registers.rip = CODE + 2;
+    let now = cluster.now;
+    let after = cluster.nodes[node].end(0, &mut turn, Exit::Syscall, TURN_NS, now);
+    if after != After::Over {
+        cluster.nodes[node].put_back(0, &mut turn);
+    }
+    loop {
+        match cluster.nodes[node].threads.get(&pid) {
+            Some(thread) if thread.call.is_none() => {
+                return (thread.registers.rax, after == After::Unchanged);
+            }
+            _ => cluster.pass(1_000_000),
+        }
+    }
+}
+
+/// What a process writes and reads away from home where it stands is what is in the file, whatever the
+/// pieces and wherever they lie.
+#[test]
+fn transfers_away_are_answered_at_once_and_whole() {
+    const READ: u64 = 0;
+    const WRITE: u64 = 1;
+    const OPEN: u64 = 2;
+    const SEEK: u64 = 8;
+    const SYNC: u64 = 74;
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.poke(1, pid, DATA, b"/file\0");
+    let fd = cluster.call(1, pid, OPEN, &[DATA, 0o102, 0o644]);
+    assert_eq!(fd as u64, FD);
+    let memory: Vec<u8> = (0..0x1_8000_u32).map(|at| (at * 7 / 5) as u8).collect();
+    cluster.poke(1, pid, DATA + 0x1000, &memory);
+    let mut written = Vec::new();
+    let mut at_once = 0;
+    let pieces = [
+        1, 4096, 5000, 4096, 63, 8191, 512, 0x1_0000, 4096, 100, 4095,
+    ];
+    for (round, piece) in pieces.into_iter().cycle().take(60).enumerate() {
+        let from = round * 17;
+        let (count, stood) = transfer(&mut cluster, pid, WRITE, DATA + 0x1000 + from as u64, piece);
+        assert_eq!(count, piece, "write {round}");
+        written.extend(&memory[from..from + piece as usize]);
+        at_once += usize::from(stood);
+    }
+    assert!(at_once > 30, "only {at_once} writes were over at once");
+    assert_eq!(cluster.call(1, pid, SYNC, &[FD]), 0);
+    let file = cluster.nodes[0].fs.lookup(b"/file").expect("it is there");
+    let mut there = vec![0; written.len()];
+    let length = file.read_at(0, &mut there).expect("it is read");
+    assert!(length == written.len() && there == written && file.size() == length as u64);
+
+    assert_eq!(cluster.call(1, pid, SEEK, &[FD, 0, 0]), 0);
+    let (mut done, mut at_once) = (0, 0);
+    for (round, piece) in pieces.into_iter().cycle().enumerate() {
+        let to = DATA + 0x1000 + round as u64 * 19 % 4096;
+        let (count, stood) = transfer(&mut cluster, pid, READ, to, piece);
+        let wanted = written[done..].len().min(piece as usize);
+        assert_eq!(count, wanted as u64, "read {round}");
+        let mut bytes = vec![0; wanted];
+        cluster.nodes[1]
+            .with_space(pid, |space, pages| space.read(to, &mut bytes, pages))
+            .expect("test memory");
+        assert!(bytes == written[done..done + wanted], "read {round}");
+        (done, at_once) = (done + wanted, at_once + usize::from(stood));
+        if wanted == 0 {
+            break;
+        }
+    }
+    assert!(
+        done == written.len() && at_once > 30,
+        "only {at_once} reads"
+    );
 }

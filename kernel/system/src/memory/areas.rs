@@ -12,12 +12,30 @@ use super::area::Area;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Areas {
     by_start: BTreeMap<u64, Area>,
+    /// How many of them others may see.
+    shared: usize,
 }
 
 impl Areas {
     /// How many areas there are.
     pub(super) fn len(&self) -> usize {
         self.by_start.len()
+    }
+
+    /// Whether there is an area that others may see.
+    pub(super) fn has_shared(&self) -> bool {
+        self.shared > 0
+    }
+
+    fn put(&mut self, area: Area) {
+        self.shared += usize::from(area.backing.is_shared());
+        self.by_start.insert(area.start, area);
+    }
+
+    fn take(&mut self, start: u64) -> Option<Area> {
+        let area = self.by_start.remove(&start)?;
+        self.shared -= usize::from(area.backing.is_shared());
+        Some(area)
     }
 
     /// All areas, in order.
@@ -86,7 +104,7 @@ impl Areas {
             && at < area.end
         {
             let rest = area.split(at);
-            self.by_start.insert(at, rest);
+            self.put(rest);
         }
     }
 
@@ -100,8 +118,8 @@ impl Areas {
             .map(|(&start, _)| start)
             .collect();
         starts
-            .iter()
-            .filter_map(|start| self.by_start.remove(start))
+            .into_iter()
+            .filter_map(|start| self.take(start))
             .collect()
     }
 
@@ -112,14 +130,14 @@ impl Areas {
             && area.join(next)
         {
             let taken = next.start;
-            self.by_start.remove(&taken);
+            self.take(taken);
         }
         if let Some((_, before)) = self.by_start.range_mut(..area.start).next_back()
             && before.join(&area)
         {
             return;
         }
-        self.by_start.insert(area.start, area);
+        self.put(area);
     }
 
     /// Changes all areas of `[from, to)`, cutting at the bounds and joining what became alike.

@@ -25,6 +25,16 @@ impl From<Trouble> for StringStop {
     }
 }
 
+/// Bytes of user memory that lie within one page.
+pub struct PagePart {
+    /// The page.
+    pub frame: Frame,
+    /// Where in it they begin.
+    pub at: usize,
+    /// How many they are.
+    pub length: usize,
+}
+
 /// Checks that `[address, address + length)` is user space; nothing is, anywhere.
 fn check(address: u64, length: usize) -> Result<(), Trouble> {
     match address.checked_add(length as u64) {
@@ -108,32 +118,31 @@ impl Space {
         Ok(())
     }
 
-    /// Makes every page of a range readable, so that the next [`Space::read`] of it succeeds.
+    /// Adds the parts of a range to `parts`, each made fit for `access`: what is copied from or to them
+    /// then is copied wholly.
     ///
     /// # Errors
-    /// The [`Trouble`] of the first page that cannot be read.
-    pub fn make_readable(
-        &mut self,
-        address: u64,
-        length: usize,
-        source: &mut dyn PageSource,
-    ) -> Result<(), Trouble> {
-        self.make_fit(address, length, Access::READ, source)
-    }
-
-    /// As [`Space::read`], within one page, into a frame that is no user memory.
-    ///
-    /// # Errors
-    /// The [`Trouble`] of the page if it cannot be read.
-    pub fn read_into_frame(
+    /// The [`Trouble`] of the first page that cannot be accessed so.
+    pub fn parts(
         &mut self,
         (address, length): (u64, usize),
-        (into, at): (&Frame, usize),
+        access: Access,
         source: &mut dyn PageSource,
+        parts: &mut Vec<PagePart>,
     ) -> Result<(), Trouble> {
         check(address, length)?;
-        let frame = self.frame_for(address, Access::READ, source)?;
-        into.copy_from(at, &frame, (address % PAGE) as usize, length);
+        let mut done = 0;
+        while done < length {
+            let begin = address + done as u64;
+            let (at, part) = chunk(begin, length - done);
+            let frame = self.frame_for(begin, access, source)?;
+            parts.push(PagePart {
+                frame,
+                at,
+                length: part,
+            });
+            done += part;
+        }
         Ok(())
     }
 
@@ -189,21 +198,11 @@ impl Space {
         length: usize,
         source: &mut dyn PageSource,
     ) -> Result<(), Trouble> {
-        self.make_fit(address, length, Access::WRITE, source)
-    }
-
-    fn make_fit(
-        &mut self,
-        address: u64,
-        length: usize,
-        access: Access,
-        source: &mut dyn PageSource,
-    ) -> Result<(), Trouble> {
         check(address, length)?;
         let mut done = 0;
         while done < length {
             let at = address + done as u64;
-            self.frame_for(at, access, source)?;
+            self.frame_for(at, Access::WRITE, source)?;
             done += chunk(at, length - done).1;
         }
         Ok(())

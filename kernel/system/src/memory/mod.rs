@@ -37,7 +37,7 @@ use machine::{Access, Frame, FrameKind, OutOfMemory, PageTable};
 pub use advice::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
 pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedObject, SharedPages};
 use areas::Areas;
-pub use copy::StringStop;
+pub use copy::{PagePart, StringStop};
 pub use growth::SpaceLimits;
 use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};
 pub use map::MapHow;

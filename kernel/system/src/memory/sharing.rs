@@ -216,7 +216,7 @@ impl Space {
 
     /// Whether another process may see what is written to some of it.
     pub fn is_seen_by_others(&self) -> bool {
-        self.areas.iter().any(|area| area.backing.is_shared())
+        self.areas.has_shared()
     }
 
     /// Whether it may write to a file through a shared mapping.

@@ -89,6 +89,8 @@ pub(super) fn check(space: &Space) {
             "areas could be one: {pair:?}"
         );
     }
+    let shared = areas.iter().any(|area| area.backing.is_shared());
+    assert_eq!(shared, space.is_seen_by_others());
     let mut mapped_private = 0;
     for (page, mapping) in space.table.pages(0, USER_END) {
         let area = space.area_at(page).expect("mapped pages lie in areas");
