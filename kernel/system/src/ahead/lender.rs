@@ -254,7 +254,7 @@ impl System {
         let count = count.min(LAST_SPAN).min(room);
         for sent in 0..count {
             let index = from.saturating_add(sent);
-            let Ok(frame) = inode.copy_of_page(index) else {
+            let Ok(frame) = inode.lend_page(index) else {
                 return sent;
             };
             let page = file_page(window, index);

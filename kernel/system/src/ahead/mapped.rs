@@ -129,7 +129,7 @@ impl System {
         let room = (self.net.urgent_room(owner) as u64).saturating_sub(LANE_SPARE);
         let wanted = count.min(LAST_SPAN).min(room).max(1);
         for sent in 0..wanted {
-            let frame = match inode.copy_of_page(first.saturating_add(sent)) {
+            let frame = match inode.lend_page(first.saturating_add(sent)) {
                 Ok(frame) => frame,
                 Err(_) if sent > 0 => return Ok(sent),
                 Err(_) => return Err(Errno::EFAULT),

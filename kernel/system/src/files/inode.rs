@@ -508,7 +508,7 @@ impl Inode {
 
     /// The frames of the pages in `[from, to)` that are in memory, with their numbers.
     pub fn pages_there(&self, from: u64, to: u64, take: &mut dyn FnMut(u64, Frame)) {
-        if let Some(data) = self.data() {
+        if let Some(mut data) = self.data() {
             data.pages_there(from, to, take);
         }
     }

@@ -166,11 +166,11 @@ impl super::Inode {
         self.data()?.version()
     }
 
-    /// What a page holds now.
+    /// What a page holds now, for somebody elsewhere, who only reads the frame.
     ///
     /// # Errors
     /// See [`PageError`].
-    pub(crate) fn copy_of_page(&self, index: u64) -> Result<Frame, PageError> {
-        self.data().ok_or(PageError::NotAFile)?.copy_of_page(index)
+    pub(crate) fn lend_page(&self, index: u64) -> Result<Frame, PageError> {
+        self.data().ok_or(PageError::NotAFile)?.lend_page(index)
     }
 }

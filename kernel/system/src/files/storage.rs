@@ -8,7 +8,7 @@ use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use machine::{Frame, FrameKind, PAGE_SIZE, frame_counts};
+use machine::{Frame, FrameKind, OutOfMemory, PAGE_SIZE, frame_counts};
 
 /// Largest size of a file in bytes.
 pub(super) const MAX_SIZE: u64 = i64::MAX as u64;
@@ -34,11 +34,56 @@ pub(super) enum Piece {
     Image(&'static [u8]),
 }
 
+/// A page of a file in memory.
+struct Page {
+    frame: Frame,
+    /// Who has the frame besides the file is elsewhere, and is to see what it holds now.
+    lent: bool,
+}
+
+impl Page {
+    fn new(frame: Frame) -> Page {
+        Page { frame, lent: false }
+    }
+
+    /// Whether a program here has it mapped.
+    fn is_mapped(&self) -> bool {
+        !self.lent && self.frame.is_shared()
+    }
+
+    /// What it holds, for somebody elsewhere: no copy, if the file alone has it.
+    fn lend(&mut self) -> Result<Frame, OutOfMemory> {
+        if self.is_mapped() {
+            return self.frame.copy_of(FrameKind::Network);
+        }
+        self.lent = true;
+        Ok(self.frame.clone())
+    }
+
+    /// The frame, to be written to or mapped: another one, if this is still on its way to somebody
+    /// elsewhere. `spare` has one if there is no memory.
+    fn own(
+        &mut self,
+        spare: impl FnOnce() -> Result<Frame, PageError>,
+    ) -> Result<Frame, PageError> {
+        if self.lent && self.frame.is_shared() {
+            let copy = self.frame.copy_of(FrameKind::Cache).or_else(|_| {
+                let copy = spare()?;
+                copy.copy_from(0, &self.frame, 0, PAGE_SIZE);
+                Ok(copy)
+            });
+            self.frame = copy?;
+        }
+        self.lent = false;
+        Ok(self.frame.clone())
+    }
+}
+
 /// The contents of one regular file.
 pub(super) struct FileData {
     size: u64,
     base: &'static [u8],
-    pages: BTreeMap<u64, Frame>,
+    pages: BTreeMap<u64, Page>,
     hash: Option<[u8; 32]>,
     /// Grows with every change of the contents.
     version: u64,
@@ -203,14 +248,16 @@ impl FileData {
             self.frame(index).map_err(|_| Errno::ENOSPC)?;
         }
         let mut whole = Vec::new();
-        for (index, frame) in self.pages.range(offset / PAGE..end.div_ceil(PAGE)) {
+        for (index, page) in self.pages.range_mut(offset / PAGE..end.div_ceil(PAGE)) {
             let from = offset.max(index * PAGE) - index * PAGE;
             let to = end.min((index + 1) * PAGE) - index * PAGE;
-            // Whoever has the page mapped sees it too.
-            frame.zero(from as usize, (to - from) as usize);
-            if to - from == PAGE && *index >= based && !frame.is_shared() {
+            if to - from == PAGE && *index >= based && !page.is_mapped() {
                 whole.push(*index);
+                continue;
             }
+            // Whoever has the page mapped sees it too.
+            let frame = page.own(new_frame).map_err(|_| Errno::ENOSPC)?;
+            frame.zero(from as usize, (to - from) as usize);
         }
         for index in whole {
             self.pages.remove(&index);
@@ -273,8 +320,8 @@ impl FileData {
             let within = (at % PAGE) as usize;
             let piece = (PAGE_SIZE - within).min(length - done);
             let target = &mut into[done..done + piece];
-            if let Some(frame) = self.pages.get(&(at / PAGE)) {
-                frame.read(within, target);
+            if let Some(page) = self.pages.get(&(at / PAGE)) {
+                page.frame.read(within, target);
             } else {
                 let base = self.base_from(at, piece);
                 target[..base.len()].copy_from_slice(base);
@@ -293,8 +340,8 @@ impl FileData {
         if length > PAGE_SIZE - within {
             return None;
         }
-        if let Some(frame) = self.pages.get(&(offset / PAGE)) {
-            return Some(Piece::Page(frame.clone(), within, length));
+        if let Some(page) = self.pages.get(&(offset / PAGE)) {
+            return Some(Piece::Page(page.frame.clone(), within, length));
         }
         let base = self.base_from(offset, length);
         (base.len() == length).then_some(Piece::Image(base))
@@ -305,27 +352,29 @@ impl FileData {
         self.frame_or(index, new_frame)
     }
 
-    /// As [`FileData::frame`], with `new` for a frame of zeros.
+    /// As [`FileData::frame`], with `new` for a frame.
     fn frame_or(
         &mut self,
         index: u64,
         new: impl FnOnce() -> Result<Frame, PageError>,
     ) -> Result<Frame, PageError> {
-        if let Some(frame) = self.pages.get(&index) {
-            return Ok(frame.clone());
+        if let Some(page) = self.pages.get_mut(&index) {
+            return page.own(new);
         }
         let frame = new()?;
         frame.write(0, self.base_from(index * PAGE, PAGE_SIZE));
-        self.pages.insert(index, frame.clone());
+        self.pages.insert(index, Page::new(frame.clone()));
         Ok(frame)
     }
 
     /// The pages in `[from, to)` that are in memory, at most up to the end of the file.
-    pub(super) fn pages_there(&self, from: u64, to: u64, take: &mut dyn FnMut(u64, Frame)) {
+    pub(super) fn pages_there(&mut self, from: u64, to: u64, take: &mut dyn FnMut(u64, Frame)) {
         let to = to.min(self.size.div_ceil(PAGE));
         if from < to {
-            for (index, frame) in self.pages.range(from..to) {
-                take(*index, frame.clone());
+            for (index, page) in self.pages.range_mut(from..to) {
+                if let Ok(frame) = page.own(new_frame) {
+                    take(*index, frame);
+                }
             }
         }
     }
@@ -340,7 +389,9 @@ impl FileData {
 
     /// Takes all pages that are in memory; what is left has none.
     pub(super) fn take_pages(&mut self) -> Vec<(u64, Frame)> {
-        core::mem::take(&mut self.pages).into_iter().collect()
+        let pages = core::mem::take(&mut self.pages).into_iter();
+        let own = |(index, mut page): (u64, Page)| Some((index, page.own(new_frame).ok()?));
+        pages.filter_map(own).collect()
     }
 
     /// Writes, growing the file; less than all if memory ends.
@@ -379,18 +430,19 @@ impl FileData {
         Ok(done)
     }
 
-    /// What a page holds now, in a frame of its own: whatever becomes of the file.
-    pub(super) fn copy_of_page(&self, index: u64) -> Result<Frame, PageError> {
+    /// What a page holds now and its frame will hold, whatever becomes of the file: for somebody
+    /// elsewhere, who only reads it.
+    pub(super) fn lend_page(&mut self, index: u64) -> Result<Frame, PageError> {
         if index >= self.size.div_ceil(PAGE) {
             return Err(PageError::BeyondEnd);
         }
-        let copy = match self.pages.get(&index) {
-            Some(frame) => frame.copy_of(FrameKind::Network),
+        let lent = match self.pages.get_mut(&index) {
+            Some(page) => page.lend(),
             None => Frame::zeroed(FrameKind::Network).inspect(|frame| {
                 frame.write(0, self.base_from(index * PAGE, PAGE_SIZE));
             }),
         };
-        copy.map_err(|_| PageError::NoMemory)
+        lent.map_err(|_| PageError::NoMemory)
     }
 
     /// Writes what was promised to fit, and so asks neither for the share of files nor, if there is
@@ -430,7 +482,7 @@ impl FileData {
     /// Takes a whole page in without copying it, unless somebody has the one before mapped.
     /// Returns false if it has to be written.
     pub(super) fn take_page(&mut self, index: u64, frame: &Frame) -> bool {
-        let mapped = self.pages.get(&index).is_some_and(Frame::is_shared);
+        let mapped = self.pages.get(&index).is_some_and(Page::is_mapped);
         let end = (index + 1).saturating_mul(PAGE);
         if mapped || frame.is_shared() || end > MAX_SIZE {
             return false;
@@ -439,7 +491,7 @@ impl FileData {
             self.zero_tail(self.size);
         }
         frame.set_kind(FrameKind::Cache);
-        self.pages.insert(index, frame.clone());
+        self.pages.insert(index, Page::new(frame.clone()));
         self.changed();
         self.size = self.size.max(end);
         true
@@ -454,6 +506,9 @@ impl FileData {
         if size == self.size {
             return Ok(());
         }
+        if let Some(page) = self.pages.get_mut(&(size / PAGE)) {
+            page.own(new_frame).map_err(|_| Errno::ENOSPC)?;
+        }
         self.changed();
         // Whoever has the last page mapped may have written behind the old end.
         self.zero_tail(self.size.min(size));
@@ -465,12 +520,13 @@ impl FileData {
         Ok(())
     }
 
+    /// Zeroes the page of the end behind it, which is nothing that anybody has been lent.
     fn zero_tail(&self, end: u64) {
         let within = (end % PAGE) as usize;
         if within != 0
-            && let Some(frame) = self.pages.get(&(end / PAGE))
+            && let Some(page) = self.pages.get(&(end / PAGE))
         {
-            frame.zero(within, PAGE_SIZE - within);
+            page.frame.zero(within, PAGE_SIZE - within);
         }
     }
 }

@@ -158,3 +158,56 @@ fn nothing_is_lent_while_files_are_watched() {
     node.state.read_elsewhere(fd as u32, 5, Default::default());
     assert_eq!(node.read(watcher, 100).bytes(1)[4..8], [1, 0, 0, 0]);
 }
+
+/// Pages go without a copy, and whatever then becomes of the file, who got them has what it was.
+#[test]
+fn a_page_that_is_lent_stays_what_it_was() {
+    const LENGTH: u64 = 3 * PAGE_SIZE as u64;
+    let byte = |frame: &Frame, at: usize| {
+        let mut byte = [0];
+        frame.read(at, &mut byte);
+        byte[0]
+    };
+    let mut node = Node::new(&[]);
+    let fd = node.open("/f", 0o102);
+    node.write(fd, &[1; LENGTH as usize]).ok();
+    let file = node.state.get(fd as u32).expect("it is open");
+    let inode = file.inode();
+    let lend = |index| inode.lend_page(index).expect("there is memory");
+    let put = |node: &mut Node, value: u8, at: u64| {
+        let args = [N(fd), In(&[value]), N(1), N(at)];
+        node.call(calls::pwrite64, &args).ok();
+    };
+
+    let lent = lend(0);
+    assert_eq!(lent, lend(0), "no copy");
+    put(&mut node, 2, 5);
+    assert_eq!((byte(&lent, 5), node.get_file("/f")[5]), (1, 2));
+    let (old, number) = (lent, lend(0).number());
+    put(&mut node, 3, 5);
+    assert_eq!(lend(0).number(), number, "nobody has it any more");
+    assert_eq!((byte(&old, 5), byte(&lend(0), 5)), (1, 3));
+
+    let mapped = inode.page(1).expect("there is memory");
+    let lent = lend(1);
+    put(&mut node, 4, 4096);
+    assert_eq!((byte(&lent, 0), byte(&mapped, 0)), (1, 4), "mapped first");
+    let lent = lend(2);
+    let mapped = inode.page(2).expect("there is memory");
+    put(&mut node, 5, 2 * 4096);
+    assert_eq!((byte(&lent, 0), byte(&mapped, 0)), (1, 5), "lent first");
+    drop(mapped);
+
+    let lent = lend(2);
+    for (at, length) in [(2 * 4096, 10), (2 * 4096, 4096)] {
+        node.call(calls::fallocate, &[N(fd), N(3), N(at), N(length)])
+            .ok();
+        assert_eq!((byte(&lent, 0), byte(&lent, 20)), (5, 1), "punched");
+    }
+    assert_eq!(byte(&lend(2), 20), 0);
+    put(&mut node, 6, 2 * 4096 + 7);
+    let lent = lend(2);
+    node.call(calls::ftruncate, &[N(fd), N(2 * 4096 + 3)]).ok();
+    node.call(calls::ftruncate, &[N(fd), N(LENGTH)]).ok();
+    assert_eq!((byte(&lent, 7), byte(&lend(2), 7)), (6, 0), "cut");
+}
