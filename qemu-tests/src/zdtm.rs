@@ -17,7 +17,7 @@ const LEFT_OUT: &str = include_str!("../suites/zdtm-left-out.txt");
 /// `fails NAME`, `stays NAME` (when it is to be moved) or `away NAME` (only there), in the same form.
 const KNOWN: &str = include_str!("../suites/zdtm-failures.txt");
 /// Seconds for one test.
-const LIMIT_S: u64 = 20;
+const LIMIT_S: u64 = 60;
 
 /// What is run in the test command: of every kind something.
 pub(crate) const SHORT: [&str; 16] = [

@@ -8,9 +8,14 @@
 pub const NOTES: &[(&str, &str)] = &[
     ("accept", "the loopback of the home node and AF_UNIX"),
     (
+        "adjtimex",
+        "tells an unadjusted clock; refused with EPERM to change it",
+    ),
+    (
         "arch_prctl",
         "ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS",
     ),
+    ("clock_adjtime", "CLOCK_REALTIME, as adjtimex"),
     (
         "clock_nanosleep",
         "CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI",

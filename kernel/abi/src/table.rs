@@ -162,6 +162,7 @@ macro_rules! for_each_call {
             153 vhangup File [];
             157 prctl Split [Value, Value, Value, Value, Value];
             158 arch_prctl Local [Value, Value];
+            159 adjtimex Local [Value];
             160 setrlimit Split [Value, Value];
             161 chroot File [Path];
             162 sync File [];
@@ -261,6 +262,7 @@ macro_rules! for_each_call {
             297 rt_tgsigqueueinfo Home [Value, Value, Value, In(Fixed(128))];
             299 recvmmsg Split [Value, Value, Value, Value, Value];
             302 prlimit64 Split [Value, Value, Value, Value];
+            305 clock_adjtime Local [Value, Value];
             306 syncfs File [Value];
             307 sendmmsg Split [Value, Value, Value, Value];
             309 getcpu Local [Value, Value, Value];

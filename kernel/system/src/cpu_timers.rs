@@ -3,7 +3,7 @@
 //!
 //! Law: they are the body's, because only its node knows what it uses, and travel in its descriptor.
 //! What has expired is an effect of the thread that used the time: home is told before that thread goes
-//! on, and makes the signal pending as any other. All CPU time is counted as user time.
+//! on, and makes the signal pending as any other.
 
 use crate::body::Body;
 use crate::dispatch::CALL_EXPIRED;
@@ -17,6 +17,9 @@ pub const LIMIT_CPU: usize = 0;
 /// The most timers by CPU time of one process: all of them travel in its descriptor.
 pub(crate) const CPU_TIMERS_MAX: usize = 32;
 const NS_PER_S: u64 = 1_000_000_000;
+/// As in Linux, timers by CPU time are looked at when the clock ticks: somebody who was told every microsecond
+/// would do nothing else.
+const TICK_NS: u64 = 1_000_000;
 /// [`CALL_EXPIRED`] is about a plain signal, or about a timer of timer_create(2).
 pub(crate) const EXPIRED_SIGNAL: u64 = 0;
 /// See [`EXPIRED_SIGNAL`].
@@ -50,9 +53,14 @@ impl Setting {
         }
     }
 
-    /// How often it has expired by `now`; the next time is behind that.
+    /// How often it has expired by `now`; the next time is behind that. A short interval is told once for
+    /// all that passed in a tick.
     fn pass(&mut self, now: u64) -> u64 {
-        if self.at_ns == 0 || self.at_ns > now {
+        let rest_of_tick = match self.interval_ns {
+            0 => 0,
+            step => TICK_NS.saturating_sub(step),
+        };
+        if self.at_ns == 0 || self.at_ns.saturating_add(rest_of_tick) > now {
             return 0;
         }
         let late = now - self.at_ns;
@@ -217,15 +225,22 @@ mod tests {
         assert_eq!(once.left(120), (30, 0));
         assert_eq!((once.pass(149), once.pass(150), once.pass(999)), (0, 1, 0));
         assert_eq!(once.left(999), (0, 0));
-        let mut again = Setting::after(100, 50, 10);
-        assert_eq!(
-            (again.pass(150), again.pass(151), again.pass(185)),
-            (1, 0, 3)
-        );
-        assert_eq!(again.left(185), (5, 10));
+        const MS: u64 = 1_000_000;
+        let mut again = Setting::after(100 * MS, 50 * MS, 10 * MS);
+        let passed = [150, 151, 185].map(|ms| again.pass(ms * MS));
+        assert_eq!(passed, [1, 0, 3]);
+        assert_eq!(again.left(185 * MS), (5 * MS, 10 * MS));
         assert_eq!(Setting::after(5, 0, 10).left(7), (0, 10));
         let mut wild = Setting::after(u64::MAX - 1, u64::MAX, u64::MAX);
         assert_eq!(wild.pass(u64::MAX), 1);
+    }
+
+    #[test]
+    fn a_timer_that_is_faster_than_ticks_leaves_time_to_run() {
+        let mut fast = Setting::after(0, 1000, 1000);
+        let told: Vec<u64> = (0..5000).map(|us| fast.pass(us * 1000)).collect();
+        assert_eq!(told.iter().filter(|passed| **passed > 0).count(), 4);
+        assert_eq!(told.iter().sum::<u64>(), 4000);
     }
 
     #[test]

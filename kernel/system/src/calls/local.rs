@@ -228,6 +228,64 @@ pub fn clock_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Err(Errno::EPERM.into())
 }
 
+/// `ADJ_OFFSET_SS_READ` of adjtimex(2): how much of an adjustment is left is asked, and nothing changed.
+const ONLY_ASKS: u32 = 0xa001;
+
+/// adjtimex(2): a clock that nobody adjusts, as on a machine that has just started.
+pub fn adjtimex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let address = call.args[0];
+    tell_adjustment(call, address)
+}
+
+/// clock_adjtime(2): of the one clock that could be adjusted.
+pub fn clock_adjtime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const CLOCK_REALTIME: i32 = 0;
+    let [clock, address, ..] = call.args;
+    match (clock as i32, call.read_clock(clock)) {
+        (CLOCK_REALTIME, _) => tell_adjustment(call, address),
+        (_, Ok(_)) => Err(Errno::EOPNOTSUPP.into()),
+        (_, Err(stop)) => Err(stop),
+    }
+}
+
+/// Fills in the `struct timex` of include/uapi/linux/timex.h.
+///
+/// # Errors
+/// EPERM for a change: the time is the cluster's.
+fn tell_adjustment(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> {
+    const TIMEX_SIZE: usize = 208;
+    const TIME_ERROR: u64 = 5;
+    const STA_UNSYNC: u64 = 0x40;
+    const UNKNOWN_ERROR_US: u64 = 16_000_000;
+    let mut bytes = call.read(address, TIMEX_SIZE)?;
+    let modes = bytes
+        .first_chunk()
+        .map_or(0, |word| u32::from_le_bytes(*word));
+    if modes != 0 && modes != ONLY_ASKS {
+        return Err(Errno::EPERM.into());
+    }
+    let time = call.wall();
+    bytes[4..].fill(0);
+    for (at, value) in [
+        (24, UNKNOWN_ERROR_US),
+        (32, UNKNOWN_ERROR_US),
+        (40, STA_UNSYNC),
+        // The constant of the loop, and the precision in microseconds.
+        (48, 2),
+        (56, 1),
+        // The most that a frequency can be changed by: 500 millionths, scaled by 2 to the 16.
+        (64, 500 << 16),
+        (72, time / NS_PER_S),
+        (80, time % NS_PER_S / 1000),
+        // Microseconds between two ticks.
+        (88, 10_000),
+    ] {
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    call.write(address, &bytes)?;
+    Ok(TIME_ERROR)
+}
+
 /// clock_getres(2).
 pub fn clock_getres(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [clock, address, ..] = call.args;
