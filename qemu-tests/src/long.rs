@@ -55,6 +55,7 @@ pub fn long() -> Vec<Case> {
     ];
     let in_all_ways = [
         in_all_ways!("long-busybox", suites::busybox, &["*"]),
+        in_all_ways!("long-debian", programs, Part::Debian),
         in_all_ways!("long-others", programs, Part::Others),
         in_all_ways!("long-python", programs, Part::Python),
         in_all_ways!("long-sqlite", programs, Part::Sqlite),

@@ -1,4 +1,5 @@
-//! Tests that came with programs nobody here wrote: sqlite, Lua's libraries, Python, stress-ng; and bash.
+//! Tests that came with programs nobody here wrote: sqlite, Lua's libraries, Python, stress-ng; and bash, and
+//! what people run servers and compilers for.
 //!
 //! Law: a unit passes by the verdict of its own program, or by printing what it prints on the host; at home,
 //! away, and with its processes moved all the while. Left out of a unit is only what the list of known
@@ -16,8 +17,8 @@ const RUNNER: &str = include_str!("../suites/programs.sh");
 const PYTHON_KNOWN: &str = include_str!("../suites/python-failures.txt");
 /// What bash is asked to do.
 const BASH: &str = include_str!("../suites/bash.sh");
-/// Debian packages of the units.
-const PACKAGES: [&str; 8] = [
+/// Debian packages of the units with tests of their own.
+const TESTED: [&str; 8] = [
     "bash",
     "lua5.4",
     "lua-lpeg",
@@ -26,6 +27,30 @@ const PACKAGES: [&str; 8] = [
     "python3",
     "libpython3.11-testsuite",
     "stress-ng",
+];
+/// Debian packages of [`debian`].
+const DEBIAN: [&str; 21] = [
+    "bc",
+    "curl",
+    "fd-find",
+    "fzf",
+    "gawk",
+    "gcc",
+    "git",
+    "jq",
+    "libc6-dev",
+    "nginx-light",
+    "openjdk-17-jdk-headless",
+    "perl",
+    "php8.2-cli",
+    "postgresql-15",
+    "redis-server",
+    "redis-tools",
+    "ripgrep",
+    "ruby",
+    "tzdata",
+    "xz-utils",
+    "zstd",
 ];
 /// Where a set of programs lies on a node.
 const SQLITE: &str = "/programs/sqlite";
@@ -42,6 +67,18 @@ pub(crate) enum Part {
     Python,
     /// All of stress-ng's and Lua's, and bash.
     Others,
+    /// Programs of Debian at their usual work.
+    Debian,
+}
+
+impl Part {
+    /// What it needs of Debian, and of memory, MiB.
+    fn needs(self) -> (&'static [&'static str], u32) {
+        match self {
+            Part::Debian => (&DEBIAN, 2048),
+            _ => (&TESTED, 1024),
+        }
+    }
 }
 
 /// What proves that a unit went well.
@@ -229,8 +266,38 @@ fn bash() -> Unit {
     unit("bash", 120, Set::Sqlite, &command, Proof::AsOnHost)
 }
 
+/// Languages, servers, compilers and tools of Debian, which check what they did themselves.
+fn debian() -> Vec<Unit> {
+    macro_rules! trial {
+        ($name:literal) => {
+            (
+                $name,
+                include_str!(concat!("../suites/debian/", $name, ".sh")),
+            )
+        };
+    }
+    let trials = [
+        trial!("gcc"),
+        trial!("git"),
+        trial!("java"),
+        trial!("nginx"),
+        trial!("perl"),
+        trial!("postgres"),
+        trial!("redis"),
+        trial!("ruby"),
+        trial!("tools"),
+    ];
+    let says = || Proof::Says("all is well");
+    trials
+        .map(|(name, command)| unit(&format!("debian-{name}"), 600, Set::Lua, command, says()))
+        .into()
+}
+
 fn units(part: Part) -> Vec<Unit> {
     let mut units = Vec::new();
+    if part == Part::Debian {
+        units.extend(debian());
+    }
     if matches!(part, Part::Short | Part::Others) {
         units.push(bash());
         units.extend(stress(part));
@@ -268,8 +335,9 @@ pub(crate) fn programs(
         .add(lab.programs(Set::Lua)?, LUA)
         .add("/bin/busybox", "/bin/sh")
         .timeout_s(limit);
-    spec.memory_mib = 1024;
-    for package in PACKAGES {
+    let (packages, memory_mib) = part.needs();
+    spec.memory_mib = memory_mib;
+    for package in packages {
         spec = spec.package(package);
     }
     let (mut script, mut expected) = (String::new(), Vec::new());
@@ -326,7 +394,8 @@ mod tests {
 
     #[test]
     fn every_unit_has_a_name_of_its_own_and_must_report() {
-        for part in [Part::Short, Part::Sqlite, Part::Python, Part::Others] {
+        let long = [Part::Sqlite, Part::Python, Part::Others, Part::Debian];
+        for part in [Part::Short].into_iter().chain(long) {
             let units = units(part);
             let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
             assert_eq!(names.len(), units.len());

@@ -75,6 +75,11 @@ pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
     if !options.host {
         count.add(qemu_tests(options, kernel)?);
     }
+    if let (true, Some(filter)) = (count == Count::default(), filter) {
+        say::step(&format!(
+            "no test has `{filter}` in its name; `cargo xtask test --list` shows those in QEMU"
+        ));
+    }
     println!("{}", count.line());
     Ok(if count.failed == 0 && count.passed > 0 {
         0
