@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(verdict.failures, ["cwd00: 7: it shares memory"]);
         let asked = lab.asked.borrow();
         let script = asked[0].script.as_deref().unwrap_or("");
-        assert!(script.contains("run.sh moved 20 umask00"), "{script}");
+        assert!(script.contains("run.sh moved 60 umask00"), "{script}");
         assert!(!script.contains("netns"), "{script}");
     }
 

@@ -141,6 +141,12 @@ impl System {
             return;
         };
         body.threads.remove(&tid);
+        if body.freezing
+            && let Some(other) = body.threads.first()
+        {
+            // The others may have stood still for a while, and only this one was waited for.
+            self.wakes.push(*other);
+        }
         if let Some(seq) = thread.forks() {
             let (home, epoch) = (body.home, body.epoch);
             self.abandoned.insert(tid, Abandoned { home, epoch, seq });

@@ -76,7 +76,7 @@ pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
         count.add(qemu_tests(options, kernel)?);
     }
     if let (true, Some(filter)) = (count == Count::default(), filter) {
-        say::step(&format!(
+        say::step(format!(
             "no test has `{filter}` in its name; `cargo xtask test --list` shows those in QEMU"
         ));
     }

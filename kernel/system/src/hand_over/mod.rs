@@ -152,7 +152,14 @@ impl System {
             .collect();
         for pid in sources {
             if let Some(out) = self.outgoing.get_mut(&pid) {
+                let (state, target) = (out.source.state(), out.source.target().0);
                 out.source.on_timeout(now);
+                let next = out.source.state();
+                if next != state {
+                    machine::log!(
+                        "process {pid}: its move to node {target} has taken too long while {state}; now {next}"
+                    );
+                }
             }
             self.pump_source(pid);
         }

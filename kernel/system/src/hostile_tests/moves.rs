@@ -399,3 +399,25 @@ fn the_push_ends_when_the_last_page_is_here_and_not_before() {
     assert!(cluster.nodes[1].incoming.is_empty());
     assert_eq!(cluster.call(1, pid, READ, &[99, DATA, 1]), -9);
 }
+
+/// All threads but one have stood still for a while when that one ends: the final image is taken then.
+#[test]
+fn the_end_of_a_thread_is_enough_to_stand_still() {
+    const EXIT: u64 = 60;
+    const CLONE: u64 = 56;
+    const THREAD: u64 = 0x1_0f00;
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    let tid = cluster.call(1, pid, CLONE, &[THREAD]) as u32;
+    cluster.run(1, tid, |turn| {
+        turn.registers.rax = EXIT;
+        turn.registers.rip = CODE + 2;
+        Exit::Syscall
+    });
+    cluster.nodes[1].body(pid).freezing = true;
+    cluster.settle();
+    assert!(!cluster.nodes[1].threads.contains_key(&tid), "it has ended");
+    // There is no move here that would want the image.
+    assert!(!cluster.nodes[1].body(pid).freezing, "nobody looked again");
+}
