@@ -36,7 +36,6 @@ impl System {
     /// Answers the call that a thread has come with, if that is all there is to do.
     pub(crate) fn express(&mut self, cpu: usize, turn: &mut Turn) -> Option<After> {
         let number = turn.registers.rax;
-        let due = self.tails.first().copied();
         // The CPU time of another process is at its home.
         let foreign =
             matches!(number, CALL_CLOCK | CALL_RESOLUTION) && (turn.registers.rdi as i32) < 0;
@@ -54,7 +53,12 @@ impl System {
             }
             _ => None,
         };
-        turn.registers.rax = value.or_else(|| self.transfer_away(turn))?;
+        if let Some(value) = value {
+            turn.registers.rax = value;
+            return Some(After::Unchanged);
+        }
+        let due = self.tails.first().copied();
+        turn.registers.rax = self.transfer_away(turn)?;
         // Of bytes that wait to leave somebody has to know when they do.
         Some(match self.tails.first() == due.as_ref() {
             true => After::Unchanged,

@@ -414,9 +414,7 @@ impl System {
         let Some(mut out) = self.outgoing.remove(&pid) else {
             return;
         };
-        if let Err(error) = &result {
-            self.not_moved(pid, out.hold, error);
-        }
+        self.stays_here(pid, out.hold, &result);
         let target = out.source.target();
         let peer = self.net.peer(target);
         if let Some(report) = out.source.running() {

@@ -65,25 +65,32 @@ impl System {
                 self.try_moves();
             }
             Err(error) => {
-                self.not_moved(pid, hold, &error);
+                // It may be held by an earlier wish.
+                self.tell_asker(pid, hold, &error);
                 self.report(home, pid, request, Err(error));
             }
         }
     }
 
-    /// A process was not moved and goes on where it is, or on its way by an earlier wish. The thread that has
-    /// asked is told instead of what its call had to say.
-    pub(super) fn not_moved(&mut self, pid: u32, hold: Hold, error: &MoveError) {
-        let (Hold::Waits(asker), Some(body)) = (hold, self.bodies.get_mut(&pid)) else {
+    /// A process that waited for a move, if it is here after it, goes on.
+    pub(super) fn stays_here(&mut self, pid: u32, hold: Hold, result: &Result<(), MoveError>) {
+        let (Hold::Waits(_), Some(body)) = (hold, self.bodies.get_mut(&pid)) else {
             return;
         };
-        if body.wish.is_none() {
-            body.held = false;
-        }
-        if let Some(thread) = self.threads.get_mut(&asker).filter(|it| it.pid == pid) {
-            thread.refuse_move(errno_of(error));
+        body.held = false;
+        if let Err(error) = result {
+            self.tell_asker(pid, hold, error);
         }
         self.wake_threads(pid);
+    }
+
+    /// The thread that has asked for a move is told that there is none, instead of what its call had to say.
+    fn tell_asker(&mut self, pid: u32, hold: Hold, error: &MoveError) {
+        if let Hold::Waits(asker) = hold
+            && let Some(thread) = self.threads.get_mut(&asker).filter(|it| it.pid == pid)
+        {
+            thread.refuse_move(errno_of(error));
+        }
     }
 
     /// Begins a move that is wished for, if nothing stands in its way.
@@ -128,7 +135,7 @@ impl System {
             self.reachable(wish.target)
         };
         if let Err(error) = verdict {
-            self.not_moved(pid, wish.hold, &error);
+            self.stays_here(pid, wish.hold, &Err(error.clone()));
             self.report(home, pid, wish.request, Err(error));
             return;
         }
