@@ -4,15 +4,17 @@ use core::fmt;
 
 use machine::OutOfMemory;
 
-/// Why [`VirtioNet::probe`](crate::VirtioNet::probe) found no usable card. Nothing was changed that
+/// Why [`Card::probe`](crate::Card::probe) found no usable card. Nothing was changed that
 /// matters: a card that was touched was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeError {
-    /// No virtio network card answers on the PCI buses.
+    /// No network card of a known kind answers on the PCI buses.
     NoCard,
     /// The card has not the registers of virtio 1.x (a legacy-only device), or they are not where
     /// its capabilities say; which of them.
     Registers(&'static str),
+    /// The registers of an Intel card have no address, or are too few.
+    Window,
     /// The card did not finish its reset.
     Reset,
     /// The card does not offer virtio 1.x (`VIRTIO_F_VERSION_1`).
@@ -42,15 +44,18 @@ impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProbeError::NoCard => f.write_str(
-                "no virtio network card found; this node stays alone. \
-                 Give the machine one (QEMU: -device virtio-net-pci,host_mtu=9000)",
+                "no network card found that is known here; this node stays alone. \
+                 Give the machine one (QEMU: -device virtio-net-pci,host_mtu=9000, e1000e or e1000)",
             ),
             ProbeError::Registers(which) => write!(
                 f,
                 "the virtio network card has no usable {which} registers; \
                  it must be a virtio 1.x card (QEMU: disable-modern=off)"
             ),
-            ProbeError::Reset => f.write_str("the virtio network card does not finish its reset"),
+            ProbeError::Window => f.write_str(
+                "the registers of the Intel network card have no usable address",
+            ),
+            ProbeError::Reset => f.write_str("the network card does not finish its reset"),
             ProbeError::Version => f.write_str(
                 "the virtio network card does not offer virtio 1.x (QEMU: disable-modern=off)",
             ),
@@ -67,7 +72,7 @@ impl fmt::Display for ProbeError {
                  raise it (QEMU: -device virtio-net-pci,host_mtu=9000)"
             ),
             ProbeError::OutOfMemory => {
-                f.write_str("not enough memory for the virtio network card's buffers")
+                f.write_str("not enough memory for the network card's buffers")
             }
         }
     }

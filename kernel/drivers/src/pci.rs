@@ -11,6 +11,7 @@ use core::fmt;
 
 use machine::MsiVector;
 
+use crate::error::ProbeError;
 use crate::platform::{ConfigSpace, Platform, Registers};
 
 /// Where a function sits.
@@ -87,6 +88,25 @@ pub fn functions(space: &impl ConfigSpace) -> Vec<Function> {
         }
     }
     found
+}
+
+/// Opens every card there is until one can be used. `open` says `None` of what is no card.
+///
+/// # Errors
+/// [`ProbeError`] of the first card that was found, when none can be used.
+pub(crate) fn first_usable<C>(
+    space: &impl ConfigSpace,
+    mut open: impl FnMut(&Function) -> Option<Result<C, ProbeError>>,
+) -> Result<C, ProbeError> {
+    let mut reason = None;
+    for function in functions(space) {
+        match open(&function) {
+            Some(Ok(card)) => return Ok(card),
+            Some(Err(error)) => reason = reason.or(Some(error)),
+            None => {}
+        }
+    }
+    Err(reason.unwrap_or(ProbeError::NoCard))
 }
 
 fn scan_device(

@@ -78,6 +78,9 @@ pub trait Platform: ConfigSpace {
     /// # Errors
     /// [`OutOfMemory`] when no frame is free.
     fn page(&self) -> Result<Self::Page, OutOfMemory>;
+    /// Copies `length` bytes at `offset` of shared memory to the start of a page; panics outside of
+    /// either.
+    fn copy(&self, from: &Self::Area, offset: usize, length: usize, into: &Self::Page);
     /// Maps device registers; `None` if the range is not a device's.
     fn map(&self, physical: u64, length: u64) -> Option<Self::Registers>;
     /// A fresh vector for message signalled interrupts; `None` when all are given away.
@@ -111,6 +114,10 @@ impl Platform for Machine {
 
     fn page(&self) -> Result<Frame, OutOfMemory> {
         Frame::zeroed(FrameKind::Network)
+    }
+
+    fn copy(&self, from: &Dma, offset: usize, length: usize, into: &Frame) {
+        from.copy_to(offset, length, into);
     }
 
     fn map(&self, physical: u64, length: u64) -> Option<Mmio> {

@@ -8,7 +8,7 @@
 
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use drivers::{Outgoing, VirtioNet};
+use drivers::{Card, Outgoing};
 use machine::{BootInfo, Exit, MAX_CPUS};
 use net_node::Payload;
 use spin::{Mutex, MutexGuard};
@@ -20,7 +20,9 @@ use wire::{BootId, Features, NodeId};
 /// What the processors share.
 struct Node {
     system: System,
-    card: Option<VirtioNet>,
+    card: Option<Card>,
+    /// When a packet came last.
+    heard: u64,
     /// When the timer of each processor fires that is in user mode or asleep, [`NEVER`] if it does
     /// not.
     timers: [u64; MAX_CPUS],
@@ -53,6 +55,9 @@ const PASSED_OVER_MAX: u32 = 16;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
+/// How often a card without interrupts is looked at: at most, and at least, ns.
+const POLL_NS: (u64, u64) = (50_000, 2_000_000);
+
 /// What the command line says, by `name=value`.
 fn setting<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split_ascii_whitespace()
@@ -79,8 +84,16 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         panic!("node={number}: a node has a number from 1 to 32767");
     }
     machine::start_cpus(join);
-    let card = match VirtioNet::probe() {
-        Ok(card) => Some(card),
+    let card = match Card::probe() {
+        Ok(card) => {
+            let calls = if card.has_interrupts() {
+                "interrupts"
+            } else {
+                "polled"
+            };
+            machine::log!("network: {}, {calls}", card.name());
+            Some(card)
+        }
         Err(reason) => {
             machine::log!("no network: {reason}; this node stays alone");
             None
@@ -88,7 +101,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     };
     let settings = Settings {
         node: NodeId(number),
-        mac: card.as_ref().map_or([2, 0, 0, 0, 0, 0], VirtioNet::mac),
+        mac: card.as_ref().map_or([2, 0, 0, 0, 0, 0], Card::mac),
         boot: BootId(machine::random_u64() | 1),
         seed: machine::random_u64(),
         command_line: String::from(info.command_line),
@@ -105,6 +118,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     *NODE.lock() = Some(Node {
         system,
         card,
+        heard: machine::now_ns(),
         timers: [NEVER; MAX_CPUS],
     });
     READY.store(true, Ordering::Release);
@@ -282,7 +296,8 @@ impl Node {
         let slice = if waiting { SHORT_SLICE_NS } else { SLICE_NS };
         // However many timers are due, a program gets on.
         let now = machine::now_ns();
-        let (first, slice) = (now + SLICE_MIN_NS, now + slice);
+        let first = now + SLICE_MIN_NS;
+        let slice = self.look_again(now).min(now + slice).max(first);
         let wake = self.system.poll_timeout().unwrap_or(NEVER);
         let until = if self.is_awaited(wake) {
             slice
@@ -302,7 +317,7 @@ impl Node {
         let quiet = exit != Exit::Interrupt
             && self.system.is_quiet()
             && (after == After::Unchanged || alarm().is_none_or(|at| self.is_awaited(at)))
-            && !self.card.as_mut().is_some_and(VirtioNet::pending);
+            && !self.card.as_mut().is_some_and(Card::pending);
         let goes_on = match after {
             After::Unchanged | After::Same => quiet,
             After::Over if quiet => match self.system.begin(cpu) {
@@ -336,7 +351,7 @@ impl Node {
             return Next::Again;
         }
         let now = machine::now_ns();
-        let nap = now + NAP_NS;
+        let nap = self.look_again(now).min(now + NAP_NS);
         let until = self.system.poll_timeout().map_or(nap, |at| at.min(nap));
         if until <= now {
             return Next::Again;
@@ -350,8 +365,20 @@ impl Node {
         Next::Sleep
     }
 
+    /// When somebody has to look at the card, as it does not call: soon while packets come, and the
+    /// later the longer none has come.
+    fn look_again(&self, now: u64) -> u64 {
+        match &self.card {
+            Some(card) if !card.has_interrupts() => {
+                let silence = now.saturating_sub(self.heard);
+                now + (silence / 8).clamp(POLL_NS.0, POLL_NS.1)
+            }
+            _ => NEVER,
+        }
+    }
+
     fn arm_interrupts(&mut self) -> bool {
-        self.card.as_mut().is_some_and(VirtioNet::arm_interrupts)
+        self.card.as_mut().is_some_and(Card::arm_interrupts)
     }
 
     /// Takes packets in and hands packets out. Returns whether there is more to do at once.
@@ -377,6 +404,9 @@ impl Node {
                 transmit(card, system);
             }
         }
+        if received > 0 {
+            self.heard = machine::now_ns();
+        }
         transmit(card, system);
         received == RECEIVE_BURST || system.has_arrival()
     }
@@ -388,7 +418,7 @@ impl Node {
     }
 }
 
-fn transmit(card: &mut VirtioNet, system: &mut System) {
+fn transmit(card: &mut Card, system: &mut System) {
     let mut queued = 0u32;
     while card.transmit_room() > 0
         && let Some(packet) = system.poll_transmit(machine::now_ns())

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use drivers::pci::Address;
-use drivers::platform::{ConfigSpace, Platform, Registers};
+use drivers::platform::{Area, ConfigSpace, Platform, Registers};
 use machine::{MsiVector, OutOfMemory};
 
 pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -601,6 +601,12 @@ impl Platform for World {
 
     fn area(&self, length: usize) -> Result<Memory, OutOfMemory> {
         Ok(Memory::new(self, length))
+    }
+
+    fn copy(&self, from: &Memory, offset: usize, length: usize, into: &Memory) {
+        let mut bytes = vec![0; length];
+        from.read(offset, &mut bytes);
+        into.fill(&bytes);
     }
 
     fn page(&self) -> Result<Memory, OutOfMemory> {

@@ -132,6 +132,13 @@ impl Dma {
         }
     }
 
+    /// Copies to the start of a page. Panics outside of either.
+    pub fn copy_to(&self, offset: usize, length: usize, page: &Frame) {
+        let mut bytes = vec![0; length];
+        self.read(offset, &mut bytes);
+        page.write(0, &bytes);
+    }
+
     dma_access!(read_u16, write_u16, u16);
     dma_access!(read_u32, write_u32, u32);
     dma_access!(read_u64, write_u64, u64);

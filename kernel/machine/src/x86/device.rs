@@ -165,6 +165,14 @@ impl Dma {
         unsafe { frame::copy(at, from.as_ptr(), from.len()) };
     }
 
+    /// Copies to the start of a page. Panics outside of either.
+    pub fn copy_to(&self, offset: usize, length: usize, page: &Frame) {
+        let at = self.at(offset, length);
+        assert!(length <= PAGE_SIZE, "outside of the page: {length}");
+        // SAFETY: inside of the buffer and of a held page, to which no Rust reference exists.
+        unsafe { frame::copy(frame::contents(page.number()), at, length) };
+    }
+
     dma_access!(read_u16, write_u16, u16);
     dma_access!(read_u32, write_u32, u32);
     dma_access!(read_u64, write_u64, u64);

@@ -9,11 +9,12 @@
 
 use alloc::vec::Vec;
 
+use super::ring::{Buffer, Ring};
+use super::transport::Transport;
+use super::{RECEIVE, TRANSMIT};
+use crate::card::{HEADER_LEN, Outgoing, PAYLOAD_MAX};
 use crate::error::ProbeError;
-use crate::net::{HEADER_LEN, Outgoing, PAYLOAD_MAX, RECEIVE, TRANSMIT};
 use crate::platform::{Area, Page, Platform};
-use crate::ring::{Buffer, Ring};
-use crate::transport::Transport;
 
 /// `struct virtio_net_hdr` with `num_buffers`, as in every virtio 1.x device (section 5.1.6).
 const VIRTIO_HEADER_LEN: usize = 12;

@@ -6,25 +6,24 @@
 //!
 //! Not here: checksums, segmentation, merged buffers, the control queue: page packets need none.
 
+mod queues;
+mod ring;
+mod transport;
+
 use alloc::vec::Vec;
 
-use machine::{Frame, MsiVector, PAGE_SIZE};
+use machine::MsiVector;
 
+use crate::card::{
+    Counters, Full, HEADER_LEN, MTU_NEEDED, Outgoing, PAYLOAD_MAX, Received, random_mac,
+};
 use crate::error::ProbeError;
 use crate::pci::{self, Function};
-use crate::platform::{Machine, Page, Platform};
-use crate::queues::{LEAD_LEN, Queues};
-use crate::transport::{ACCESS_PLATFORM, EVENT_INDEX, Transport, VERSION_1};
+use crate::platform::{Machine, Platform};
+use crate::spares::Spares;
+use queues::{LEAD_LEN, Queues};
+use transport::{ACCESS_PLATFORM, EVENT_INDEX, Transport, VERSION_1};
 
-pub use wire::HEADER_LEN;
-
-/// Most bytes of payload in one packet: one page.
-pub const PAYLOAD_MAX: usize = PAGE_SIZE;
-const _: () = assert!(PAYLOAD_MAX == wire::PAYLOAD_MAX);
-
-const ETHERNET_LEN: usize = 14;
-/// What the link must carry behind an Ethernet header.
-const MTU_NEEDED: u16 = (HEADER_LEN - ETHERNET_LEN + PAYLOAD_MAX) as u16;
 /// The MTU of a link that says nothing else.
 const MTU_DEFAULT: u16 = 1500;
 
@@ -41,71 +40,9 @@ const CONFIG_LEN: u64 = 6;
 const STATUS_LINK_UP: u16 = 1;
 
 /// Number of the receive queue (section 5.1.2).
-pub(crate) const RECEIVE: u16 = 0;
+const RECEIVE: u16 = 0;
 /// Number of the transmit queue.
-pub(crate) const TRANSMIT: u16 = 1;
-/// Pages of small packets that are kept to be filled again instead of a fresh one.
-const SPARE_PAGES: usize = 32;
-
-/// A received packet.
-#[derive(Debug)]
-pub struct Received<F = Frame> {
-    /// The first bytes, Ethernet header included; what they say is hostile.
-    pub header: [u8; HEADER_LEN],
-    /// The page with the payload; what is behind `length` is left over from elsewhere.
-    ///
-    /// With a full page of payload this is the only handle. With less the driver keeps another to
-    /// fill the page again once this one is gone: read it, do not map it.
-    pub page: F,
-    /// Bytes behind the header, at most [`PAYLOAD_MAX`].
-    pub length: usize,
-}
-
-/// The payload of a packet to be sent.
-#[derive(Debug)]
-pub enum Outgoing<'a, F = Frame> {
-    /// Only the header.
-    None,
-    /// Bytes, at most [`PAYLOAD_MAX`]; they are copied.
-    Bytes(&'a [u8]),
-    /// A whole page, read in place; the handle is dropped when the device is done.
-    Page(F),
-}
-
-/// Every transmit slot is with the device; nothing was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// What happened since the card was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Packets handed to the caller.
-    pub received: u64,
-    /// Their bytes, headers included.
-    pub received_bytes: u64,
-    /// Packets given to the device.
-    pub sent: u64,
-    /// Their bytes, headers included.
-    pub sent_bytes: u64,
-    /// Received packets dropped because they end within the header.
-    pub short: u64,
-    /// Received packets dropped because the device claimed an impossible length.
-    pub bad_length: u64,
-    /// Received packets dropped because no page was free to replace theirs.
-    pub no_memory: u64,
-    /// Packets that found no transmit slot.
-    pub full: u64,
-    /// Times the device was notified of packets to send.
-    pub kicks: u64,
-    /// Times it was not, because it was looking already.
-    pub kicks_saved: u64,
-    /// Times the device was notified of new receive buffers.
-    pub refill_kicks: u64,
-    /// Interrupts asked for.
-    pub armed: u64,
-    /// Queues stopped because the device said something impossible, 0 to 2.
-    pub broken_queues: u64,
-}
+const TRANSMIT: u16 = 1;
 
 /// What was agreed with the device.
 struct Agreement {
@@ -127,43 +64,30 @@ pub struct VirtioNet<P: Platform = Machine> {
     queues: Option<Queues<P>>,
     /// Transmit slots the device does not hold.
     free: Vec<u16>,
-    /// Pages of packets that did not fill them, to be filled again once nobody else has them.
-    spares: Vec<P::Page>,
+    spares: Spares<P::Page>,
     counters: Counters,
 }
 
-impl VirtioNet {
-    /// Takes the first usable virtio network card of the machine into use.
-    ///
-    /// # Errors
-    /// [`ProbeError`] of the first card found, when none can be used.
-    pub fn probe() -> Result<VirtioNet, ProbeError> {
-        VirtioNet::probe_on(&Machine)
-    }
-}
-
 impl<P: Platform + Clone> VirtioNet<P> {
-    /// [`VirtioNet::probe`] on any platform.
+    /// Takes the first usable virtio network card of a platform into use.
     ///
     /// # Errors
     /// [`ProbeError`] of the first card found, when none can be used.
     pub fn probe_on(platform: &P) -> Result<VirtioNet<P>, ProbeError> {
-        let mut reason = None;
-        for function in pci::functions(platform) {
-            if function.vendor != VENDOR || !DEVICES.contains(&function.device) {
-                continue;
-            }
-            match VirtioNet::open(platform.clone(), function) {
-                Ok(card) => return Ok(card),
-                Err(error) => reason = reason.or(Some(error)),
-            }
-        }
-        Err(reason.unwrap_or(ProbeError::NoCard))
+        pci::first_usable(platform, |function| {
+            VirtioNet::<P>::drives(function).then(|| VirtioNet::open(platform.clone(), *function))
+        })
     }
 }
 
 impl<P: Platform> VirtioNet<P> {
-    fn open(platform: P, function: Function) -> Result<VirtioNet<P>, ProbeError> {
+    /// Whether a function is a card of this kind.
+    pub(crate) fn drives(function: &Function) -> bool {
+        function.vendor == VENDOR && DEVICES.contains(&function.device)
+    }
+
+    /// Takes a card into use.
+    pub(crate) fn open(platform: P, function: Function) -> Result<VirtioNet<P>, ProbeError> {
         let transport = Transport::open(platform, function, CONFIG_LEN)?;
         let mut agreement = agree(&transport).inspect_err(|_| {
             transport.shut_down();
@@ -177,7 +101,7 @@ impl<P: Platform> VirtioNet<P> {
             agreement,
             free: (0..queues.transmit.slots()).rev().collect(),
             queues: Some(queues),
-            spares: Vec::with_capacity(SPARE_PAGES),
+            spares: Spares::default(),
             counters: Counters::default(),
         };
         // From here on dropping the card resets the device first.
@@ -269,14 +193,12 @@ impl<P: Platform> VirtioNet<P> {
             self.counters.short += 1;
             return None;
         };
-        let Some(fresh) = self.fresh_page() else {
+        let Some(fresh) = self.spares.page(self.transport.platform()) else {
             self.counters.no_memory += 1;
             return None;
         };
         let (header, page) = self.queues().collect(slot, fresh);
-        if length < PAYLOAD_MAX && self.spares.len() < SPARE_PAGES {
-            self.spares.push(page.clone());
-        }
+        self.spares.keep(&page, length);
         self.counters.received += 1;
         self.counters.received_bytes += (HEADER_LEN + length) as u64;
         Some(Received {
@@ -284,14 +206,6 @@ impl<P: Platform> VirtioNet<P> {
             page,
             length,
         })
-    }
-
-    /// A page that nobody else has.
-    fn fresh_page(&mut self) -> Option<P::Page> {
-        if let Some(index) = self.spares.iter().position(|spare| !spare.is_shared()) {
-            return Some(self.spares.swap_remove(index));
-        }
-        self.transport.platform().page().ok()
     }
 
     /// Tells the device of new receive buffers if it wants to know.
@@ -440,10 +354,7 @@ fn agree<P: Platform>(transport: &Transport<P>) -> Result<Agreement, ProbeError>
         });
     }
     let mac = if features & FEATURE_MAC == 0 {
-        let [mut first, b, c, d, e, f, ..] = transport.platform().random().to_le_bytes();
-        // Locally administered, not a group (IEEE 802, 8.2).
-        first = first & !1 | 2;
-        [first, b, c, d, e, f]
+        random_mac(transport.platform())
     } else {
         transport.config(CONFIG_MAC).ok_or(unsteady)?
     };
