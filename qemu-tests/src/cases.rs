@@ -3,10 +3,11 @@
 //! Law: every script is written so that each check prints exactly one `PASS name` or `FAIL name: why`
 //! line. The lab lets a script begin when all nodes have found each other.
 
+use crate::cards;
 use crate::demo::{Story, judge_part, story};
 use crate::dynamic::dynamic;
 use crate::foreign::foreign;
-use crate::lab::{Action, Lab, LabError, Spec};
+use crate::lab::{Action, Lab, LabError, Net, Spec};
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
 use crate::suites::{self, Way};
@@ -161,6 +162,14 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "trace",
             build: |name, _| Ok(trials::short(name)),
+        },
+        Case {
+            name: "card-e1000e",
+            build: |name, _| Ok(cards::cluster(name, Net::E1000e, "82574L, interrupts")),
+        },
+        Case {
+            name: "card-e1000",
+            build: |name, _| Ok(cards::cluster(name, Net::E1000, "82540EM, polled")),
         },
         Case {
             name: "demo",

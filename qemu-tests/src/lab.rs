@@ -1,6 +1,8 @@
 //! What a scenario asks of the machinery that boots nodes, and what it gets back.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use switch::Faults;
 use thiserror::Error;
 
@@ -49,6 +51,43 @@ pub struct Turn {
     pub resizes: Option<[u16; 2]>,
 }
 
+/// The network card of every node, by the name that QEMU gives it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Net {
+    /// virtio-net.
+    #[default]
+    Virtio,
+    /// Intel's 82574L.
+    E1000e,
+    /// Intel's 82540EM.
+    E1000,
+}
+
+/// A name that no card has.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the cards are virtio, e1000e and e1000")]
+pub struct NoSuchCard;
+
+impl FromStr for Net {
+    type Err = NoSuchCard;
+
+    fn from_str(text: &str) -> Result<Net, NoSuchCard> {
+        let cards = [Net::Virtio, Net::E1000e, Net::E1000];
+        let named = cards.into_iter().find(|card| card.to_string() == text);
+        named.ok_or(NoSuchCard)
+    }
+}
+
+impl fmt::Display for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Net::Virtio => "virtio",
+            Net::E1000e => "e1000e",
+            Net::E1000 => "e1000",
+        })
+    }
+}
+
 /// One cluster to boot.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -62,6 +101,8 @@ pub struct Spec {
     pub memory_mib: u32,
     /// CPUs of each node.
     pub smp: u32,
+    /// The network card of each node.
+    pub net: Net,
     /// Words added to the kernel command line.
     pub append: String,
     /// Run by the shell of node 1, which powers off with its status; `None` boots without one.
@@ -101,6 +142,7 @@ impl Spec {
             later: Vec::new(),
             memory_mib: 256,
             smp: 1,
+            net: Net::Virtio,
             append: String::new(),
             script: None,
             adds: Vec::new(),
@@ -127,6 +169,12 @@ impl Spec {
     /// The same with so many processors in each node.
     pub fn smp(mut self, processors: u32) -> Spec {
         self.smp = processors;
+        self
+    }
+
+    /// The same with such network cards.
+    pub fn net(mut self, net: Net) -> Spec {
+        self.net = net;
         self
     }
 

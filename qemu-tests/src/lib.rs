@@ -7,6 +7,7 @@
 //! Not here: how nodes are started. A [`Lab`] does that; `cargo xtask` has one made of QEMU, the
 //! unit tests one that answers from a text.
 
+mod cards;
 pub mod cases;
 pub mod demo;
 mod dynamic;
@@ -22,6 +23,8 @@ pub mod verdict;
 mod zdtm;
 
 pub use cases::{Case, all};
-pub use lab::{Action, Add, Ended, Lab, LabError, Outcome, Set, Spec, Trigger, Turn, Zdtm};
+pub use lab::{
+    Action, Add, Ended, Lab, LabError, Net, NoSuchCard, Outcome, Set, Spec, Trigger, Turn, Zdtm,
+};
 pub use long::long;
 pub use scenario::{Report, Scenario};

@@ -1,6 +1,6 @@
 //! A scenario that must be run.
 
-use crate::lab::{Lab, Outcome, Spec};
+use crate::lab::{Lab, Net, Outcome, Spec};
 use crate::verdict::Verdict;
 use std::path::PathBuf;
 
@@ -30,6 +30,8 @@ pub struct Report {
     pub seed: u64,
     /// How many processors each node had.
     pub smp: u32,
+    /// The network card its nodes had.
+    pub net: Net,
 }
 
 impl Scenario {
@@ -78,6 +80,7 @@ impl Scenario {
             logs,
             seed: self.spec.seed,
             smp: self.spec.smp,
+            net: self.spec.net,
         }
     }
 }

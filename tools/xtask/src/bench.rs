@@ -40,7 +40,8 @@ exit $status
         .script(script)
         .timeout_s(options.cluster.timeout);
     spec.memory_mib = options.cluster.memory;
-    spec.smp = options.cluster.processors.smp;
+    spec.smp = options.cluster.hardware.smp;
+    spec.net = options.cluster.hardware.net;
     let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("bench")?;
     say_logs(&spec, &directory);
@@ -63,7 +64,9 @@ exit $status
     }
     if let Some(path) = &options.json {
         let tables: Vec<Value> = tables.iter().map(Table::json).collect();
-        let text = json!({ "bench": what, "nodes": nodes, "tables": tables }).to_string();
+        let text =
+            json!({ "bench": what, "nodes": nodes, "net": spec.net.to_string(), "tables": tables })
+                .to_string();
         std::fs::write(path, text + "\n").map_err(Error::file("write", path))?;
     }
     Ok(0)

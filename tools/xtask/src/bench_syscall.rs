@@ -31,7 +31,8 @@ pub(crate) fn syscall(options: &SyscallOptions, kernel: &Kernel) -> Outcome {
     let directory = RunDirectory::create("bench-syscall")?;
     let mut spec = Spec::new("bench-syscall", 2)
         .script(SCRIPT)
-        .smp(options.cluster.processors.smp)
+        .smp(options.cluster.hardware.smp)
+        .net(options.cluster.hardware.net)
         .timeout_s(options.cluster.timeout);
     spec.memory_mib = options.cluster.memory;
     let mut figures = Figures::new();

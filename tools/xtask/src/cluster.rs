@@ -167,6 +167,7 @@ impl<'a> Cluster<'a> {
             archive: self.boot.archive.clone(),
             memory_mib: self.spec.memory_mib,
             smp: self.spec.smp,
+            net: self.spec.net,
             command_line: command_line(self.spec, number),
         };
         slot.starts += 1;

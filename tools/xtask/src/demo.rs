@@ -7,7 +7,7 @@ use crate::cluster::logs_shown;
 use crate::compile::Kernel;
 use crate::error::{Error, Outcome, STATUS_TIMED_OUT};
 use crate::lab::QemuLab;
-use crate::options::Processors;
+use crate::options::Hardware;
 use crate::places::RunDirectory;
 use crate::run::say_logs;
 use crate::table::Table;
@@ -16,12 +16,13 @@ use qemu_tests::demo::{judge_part, story};
 use qemu_tests::{Ended, Outcome as ClusterOutcome};
 
 /// Tells the story.
-pub(crate) fn demo(processors: Processors, kernel: &Kernel) -> Outcome {
+pub(crate) fn demo(hardware: Hardware, kernel: &Kernel) -> Outcome {
     setup::busybox()?;
     let lab = QemuLab::prepare(kernel)?;
     say::step("running both programs on the host, to know what they print");
     let mut story = story("demo", &lab).map_err(|error| Error::Unmet(error.to_string()))?;
-    story.spec.smp = processors.smp;
+    story.spec.smp = hardware.smp;
+    story.spec.net = hardware.net;
     let directory = RunDirectory::create("demo")?;
     say_logs(&story.spec, &directory);
     let outcome = lab.boot_shown(&story.spec, &directory, &mut |_| {})?;

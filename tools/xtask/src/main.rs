@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         image: options.kernel.clone(),
     };
     let outcome = match &options.command {
-        Command::Demo(processors) => demo::demo(*processors, kernel),
+        Command::Demo(hardware) => demo::demo(*hardware, kernel),
         Command::Test(options) => test::test(options, kernel),
         Command::Run(options) => run::run(options, kernel),
         Command::Cluster(options) => run::cluster(options, kernel),

@@ -4,7 +4,7 @@ use crate::compile::Compiler;
 use crate::error::Error;
 use crate::program;
 use clap::{Args, Parser, Subcommand};
-use qemu_tests::{Add, Spec};
+use qemu_tests::{Add, Net, Spec};
 use std::path::PathBuf;
 use switch::{Chance, Faults, PORTS_MAX};
 
@@ -32,7 +32,7 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Boot 3 nodes and move two running programs between them.
-    Demo(Processors),
+    Demo(Hardware),
     /// Run every test, or those whose name contains FILTER.
     Test(TestOptions),
     /// Boot a cluster, run a script on node 1 and end with its status.
@@ -75,12 +75,15 @@ pub(crate) struct SyscallOptions {
     pub(crate) cluster: BenchCluster,
 }
 
-/// How many processors each node has.
+/// What each node is made of.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Processors {
+pub(crate) struct Hardware {
     /// Processors of each node.
     #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) smp: u32,
+    /// Network card of each node: virtio, e1000e or e1000.
+    #[arg(long, value_name = "CARD", default_value_t = Net::Virtio)]
+    pub(crate) net: Net,
 }
 
 /// Options of `bench`.
@@ -106,7 +109,7 @@ pub(crate) struct BenchCluster {
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub(crate) timeout: u64,
     #[command(flatten)]
-    pub(crate) processors: Processors,
+    pub(crate) hardware: Hardware,
 }
 
 /// Options of `test`.
@@ -135,6 +138,9 @@ pub(crate) struct TestOptions {
     /// Processors of each node in all tests. Without this some have one and some two.
     #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) smp: Option<u32>,
+    /// Network card of each node, virtio, e1000e or e1000, in the tests that are not of one card.
+    #[arg(long, value_name = "CARD")]
+    pub(crate) net: Option<Net>,
 }
 
 /// Options of `run`.
@@ -163,7 +169,7 @@ pub(crate) struct ClusterOptions {
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub(crate) memory: u32,
     #[command(flatten)]
-    pub(crate) processors: Processors,
+    pub(crate) hardware: Hardware,
     /// Put a host file or a whole folder into the root file system. Without GUESTPATH, programs
     /// go to /bin and all else to /data, under their own name. A name without a slash may be that
     /// of a program on PATH.
@@ -229,7 +235,8 @@ impl ClusterOptions {
                 rate_mbit: self.rate,
             });
         spec.memory_mib = self.memory;
-        spec.smp = self.processors.smp;
+        spec.smp = self.hardware.smp;
+        spec.net = self.hardware.net;
         spec.seed = self.seed;
         spec.pcap = self.pcap.clone();
         for cut in &self.cut {
@@ -325,6 +332,25 @@ mod tests {
         for (count, allowed) in [("0", false), ("1", true), ("64", true), ("65", false)] {
             let words = ["xtask", "run", "--smp", count, "-c", "ps"];
             assert_eq!(Options::try_parse_from(words).is_ok(), allowed, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_one_of_three_cards() {
+        for (card, allowed) in [
+            ("virtio", true),
+            ("e1000e", true),
+            ("e1000", true),
+            ("ne2k", false),
+        ] {
+            for words in [
+                vec!["xtask", "run", "-c", "ps"],
+                vec!["xtask", "test"],
+                vec!["xtask", "demo"],
+            ] {
+                let words = words.into_iter().chain(["--net", card]);
+                assert_eq!(Options::try_parse_from(words).is_ok(), allowed, "{card}");
+            }
         }
     }
 

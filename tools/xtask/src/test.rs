@@ -9,7 +9,7 @@ use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::TestOptions;
 use crate::{places, program, record, say, setup, tidy};
-use qemu_tests::{LabError, Report};
+use qemu_tests::{LabError, Net, Report};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -193,6 +193,9 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
                 spec.seed = options.seed;
                 let smp = options.smp.unwrap_or_else(|| case.processors());
                 spec.smp = spec.smp.max(smp);
+                if let (Net::Virtio, Some(net)) = (spec.net, options.net) {
+                    spec.net = net;
+                }
                 spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
                 let seconds = || start.elapsed().as_secs_f64();
                 let result = report(&scenario.run(&lab), seconds(), options.long);
@@ -224,11 +227,12 @@ fn report(report: &Report, seconds: f64, long: bool) -> Count {
     if failed > 0 {
         println!("    consoles: {}", logs_shown(&report.logs));
         println!(
-            "    repeat: cargo xtask test {} {} --seed {} --smp {}",
+            "    repeat: cargo xtask test {} {} --seed {} --smp {} --net {}",
             report.name,
             if long { "--long" } else { "--qemu" },
             report.seed,
-            report.smp
+            report.smp,
+            report.net
         );
     }
     Count {
