@@ -16,15 +16,15 @@ mod port;
 mod receive;
 mod transmit;
 
+use machine::MsiVector;
+
 use crate::card::{Counters, Full, HEADER_LEN, MTU_NEEDED, Outgoing, PAYLOAD_MAX, Received};
 use crate::error::ProbeError;
 use crate::pci::{self, Function};
 use crate::platform::{Machine, Platform};
 use crate::spares::Spares;
 pub(crate) use port::Model;
-use port::{
-    CAUSE, CAUSE_RECEIVED, CAUSE_SENT, MASK_SET, Port, RECEIVE_RING, RING_TAIL, TRANSMIT_RING,
-};
+use port::{CAUSE, CAUSES, MASK_SET, Port, RECEIVE_RING, RING_TAIL, TRANSMIT_RING};
 use receive::{BUFFER_LEN, Claim, ReceiveRing, SLOTS};
 use transmit::TransmitRing;
 
@@ -45,12 +45,13 @@ struct Rings<P: Platform> {
 pub struct Intel<P: Platform = Machine> {
     port: Port<P>,
     mac: [u8; 6],
-    interrupts: bool,
+    /// What [`CAUSES`] lead to; `None`: to nothing.
+    vectors: Option<[MsiVector; 2]>,
     /// `None` only while being dropped.
     rings: Option<Rings<P>>,
     spares: Spares<P::Page>,
     counters: Counters,
-    /// Causes that lead to an interrupt that has not been seen yet.
+    /// Causes that were unmasked and whose message has not come yet.
     armed: u32,
     /// Packets taken since the last interrupt was asked for.
     taken: u32,
@@ -100,13 +101,13 @@ impl<P: Platform> Intel<P> {
         ] {
             port.set_ring(ring, physical, length);
         }
-        let interrupts = port.set_vectors();
+        let vectors = port.set_vectors();
         port.start(mac);
         port.write(RECEIVE_RING + RING_TAIL, rings.receive.tail());
         Ok(Intel {
             port,
             mac,
-            interrupts,
+            vectors,
             rings: Some(rings),
             spares: Spares::default(),
             counters: Counters::default(),
@@ -139,7 +140,7 @@ impl<P: Platform> Intel<P> {
 
     /// As [`Card::has_interrupts`](crate::Card::has_interrupts).
     pub fn has_interrupts(&self) -> bool {
-        self.interrupts
+        self.vectors.is_some()
     }
 
     /// As [`Card::link_up`](crate::Card::link_up).
@@ -165,8 +166,6 @@ impl<P: Platform> Intel<P> {
                 self.counters.refill_kicks += 1;
                 self.port.write(RECEIVE_RING + RING_TAIL, tail);
             }
-            // What led here may have been the interrupt that was asked for.
-            self.armed &= !CAUSE_RECEIVED;
             self.taken = self.taken.saturating_add(1);
             if packet.is_some() {
                 return packet;
@@ -263,30 +262,35 @@ impl<P: Platform> Intel<P> {
 
     /// As [`Card::arm_interrupts`](crate::Card::arm_interrupts).
     pub fn arm_interrupts(&mut self) -> bool {
-        if !self.interrupts {
+        let Some(vectors) = self.vectors else {
             return self.pending();
+        };
+        for (cause, vector) in CAUSES.into_iter().zip(&vectors) {
+            // The message has masked its cause. It may come later than the packet was seen, or for one
+            // that was taken before it was asked for.
+            if self.port.platform().take_interrupt(vector) {
+                self.armed &= !cause;
+            }
         }
-        let mut wanted = CAUSE_RECEIVED & !self.armed;
-        if self.rings().transmit.room() == 0 {
-            wanted |= CAUSE_SENT & !self.armed;
-        } else {
-            self.armed &= !CAUSE_SENT;
-        }
-        if wanted != 0 {
-            self.arm(wanted);
+        let [received, sent] = CAUSES;
+        let full = self.rings().transmit.room() == 0;
+        let wanted = if full { received | sent } else { received };
+        if wanted & !self.armed != 0 {
+            self.arm(wanted & !self.armed);
         }
         self.pending()
     }
 
-    /// Asks for an interrupt of each of these causes.
+    /// Asks for a message for each of these causes.
     fn arm(&mut self, causes: u32) {
+        let [received, sent] = CAUSES;
         // The message for the first packet took its cause back. That of others is still there, and
         // would interrupt for nothing.
-        let stale = self.taken > 1 || causes & CAUSE_SENT != 0;
+        let stale = self.taken > 1 || causes & sent != 0;
         if stale {
             self.port.write(CAUSE, causes);
         }
-        if causes & CAUSE_RECEIVED != 0 {
+        if causes & received != 0 {
             self.taken = 0;
         }
         self.port.write(MASK_SET, causes);

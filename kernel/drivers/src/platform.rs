@@ -85,6 +85,8 @@ pub trait Platform: ConfigSpace {
     fn map(&self, physical: u64, length: u64) -> Option<Self::Registers>;
     /// A fresh vector for message signalled interrupts; `None` when all are given away.
     fn vector(&self) -> Option<MsiVector>;
+    /// Whether the message of a vector came since the last call.
+    fn take_interrupt(&self, vector: &MsiVector) -> bool;
     /// Random bits.
     fn random(&self) -> u64;
 }
@@ -126,6 +128,10 @@ impl Platform for Machine {
 
     fn vector(&self) -> Option<MsiVector> {
         machine::allocate_vector()
+    }
+
+    fn take_interrupt(&self, vector: &MsiVector) -> bool {
+        vector.take_pending()
     }
 
     fn random(&self) -> u64 {

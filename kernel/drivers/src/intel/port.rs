@@ -6,6 +6,8 @@
 //! Registers and bits: Intel 82574 GbE Controller Family Datasheet (317694), chapter 10, and PCI/PCI-X
 //! Family of Gigabit Ethernet Controllers Software Developer's Manual (317453) for the 82540EM.
 
+use machine::MsiVector;
+
 use crate::card::random_mac;
 use crate::error::ProbeError;
 use crate::pci::{Function, Msix};
@@ -76,13 +78,9 @@ const FILTER_EXTENDED: u32 = 1 << 15;
 const ADDRESS_VALID: u32 = 1 << 31;
 const EEPROM_START: u32 = 1;
 
-/// A receive or transmit descriptor was written back.
-pub(crate) const CAUSE_RECEIVED: u32 = 1 << 20;
-pub(crate) const CAUSE_SENT: u32 = 1 << 22;
+/// A receive descriptor was written back, a transmit descriptor was.
+pub(crate) const CAUSES: [u32; 2] = [1 << 20, 1 << 22];
 const ALLOCATION_VALID: u32 = 8;
-
-/// The MSI-X entries of [`CAUSE_RECEIVED`] and of [`CAUSE_SENT`].
-const ENTRIES: [u16; 2] = [0, 1];
 
 /// Register reads to wait for a reset, the EEPROM or the last access to memory; each takes 100 ns or
 /// more.
@@ -264,34 +262,32 @@ impl<P: Platform> Port<P> {
         );
     }
 
-    /// Leads both causes to vectors of their own, all masked. `false` if there are no messages: then
-    /// the card will not interrupt at all.
-    pub(crate) fn set_vectors(&self) -> bool {
+    /// Leads each of [`CAUSES`] to a vector of its own, all masked. `None` if there are no messages:
+    /// then the card will not interrupt at all.
+    pub(crate) fn set_vectors(&self) -> Option<[MsiVector; 2]> {
         if self.model != Model::I82574 {
-            return false;
+            return None;
         }
-        let Some(msix) = Msix::enable(&self.platform, &self.function) else {
-            return false;
-        };
-        for entry in ENTRIES {
-            let vector = self.platform.vector();
-            let Some(vector) = vector.filter(|_| entry < msix.entries()) else {
-                return false;
-            };
-            msix.set(entry, &vector);
+        let msix = Msix::enable(&self.platform, &self.function)?;
+        if msix.entries() < 2 {
+            return None;
+        }
+        let vectors = [self.platform.vector()?, self.platform.vector()?];
+        for (entry, vector) in (0..).zip(&vectors) {
+            msix.set(entry, vector);
             // An interrupt is asked for once at a time: there is nothing to moderate. QEMU waits
             // 128 us between two all the same.
             self.write(THROTTLE + 4 * u64::from(entry), 0);
         }
-        let both = CAUSE_RECEIVED | CAUSE_SENT;
-        self.write(AUTO_CLEAR, both);
-        self.write(AUTO_MASK, both);
+        let [received, sent] = CAUSES;
+        self.write(AUTO_CLEAR, received | sent);
+        self.write(AUTO_MASK, received | sent);
         let extension = self.read(CONTROL_EXTENSION);
         let wanted = EXTENSION_AUTO_MASK | EXTENSION_CLEAR_PENDING;
         self.write(CONTROL_EXTENSION, extension | wanted);
-        let [received, sent] = ENTRIES.map(|entry| ALLOCATION_VALID | u32::from(entry));
+        let [received, sent] = [0, 1].map(|entry| ALLOCATION_VALID | entry);
         self.write(VECTOR_ALLOCATION, received | sent << 8);
-        true
+        Some(vectors)
     }
 
     pub(crate) fn link_up(&self) -> bool {

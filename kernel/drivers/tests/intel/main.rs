@@ -358,6 +358,24 @@ fn one_interrupt_comes_for_what_was_asked_for() {
     assert_eq!(world.take_interrupts(), (0, 0));
 }
 
+#[test]
+fn a_message_later_than_its_packet_leaves_nobody_deaf() {
+    let world = world(I82574);
+    let mut card = card(&world);
+    assert!(!card.arm_interrupts());
+    for _ in 0..3 {
+        // The packet is seen, and the next asked for, before the card says that it came.
+        assert!(world.write_silently(&packet(1, 0), HEADER_LEN as u16, 3, 0));
+        assert!(card.receive().is_some() && !card.arm_interrupts());
+        world.raise(model::RECEIVED);
+        assert_eq!(world.take_interrupts(), (1, 0));
+        assert!(!card.arm_interrupts());
+        assert!(world.deliver(&packet(2, 0)));
+        assert_eq!(world.take_interrupts(), (1, 0), "the next one is heard");
+        assert!(card.receive().is_some() && !card.arm_interrupts());
+    }
+}
+
 /// Steps of driver and card in any order: whoever waits was told, or has nothing to wait for.
 #[test]
 fn nobody_waits_in_vain() {

@@ -8,7 +8,7 @@
 mod memory;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use drivers::pci::Address;
@@ -62,6 +62,8 @@ struct State {
     registers: BTreeMap<u64, u32>,
     table: [u32; 20],
     interrupts: [u32; 5],
+    /// Vectors whose message came and was not asked about.
+    arrived: BTreeSet<u32>,
     tail_writes: [u32; 2],
 }
 
@@ -105,6 +107,7 @@ impl World {
             registers: BTreeMap::from([(0x100, 2), (0x400, 2), (0xd0, u32::MAX)]),
             table: [0; 20],
             interrupts: [0; 5],
+            arrived: BTreeSet::new(),
             tail_writes: [0; 2],
         })))
     }
@@ -195,8 +198,17 @@ impl World {
         (tail + count - head) % count
     }
 
-    /// Fills the next receive descriptor and says of it whatever is wanted; its number.
+    /// Fills the next receive descriptor and says of it whatever is wanted.
     pub(crate) fn write_back(&self, bytes: &[u8], length: u16, status: u8, errors: u8) -> bool {
+        let written = self.write_silently(bytes, length, status, errors);
+        if written {
+            self.raise(RECEIVED);
+        }
+        written
+    }
+
+    /// The same, and the cause is to come.
+    pub(crate) fn write_silently(&self, bytes: &[u8], length: u16, status: u8, errors: u8) -> bool {
         // EN, LPE, BAM, buffers of 8192 bytes, no FCS.
         assert_eq!(self.register(0x100), 0x0602_8022);
         let (base, count, head, _) = self.ring(0x2800);
@@ -213,7 +225,6 @@ impl World {
         let [low, high] = length.to_le_bytes();
         self.write_memory(at + 8, &[low, high, 0xaa, 0xbb, status, errors, 0, 0]);
         self.set(0x2810, (head + 1) % count);
-        self.raise(RECEIVED);
         true
     }
 
@@ -270,7 +281,7 @@ impl World {
         self.raise(SENT);
     }
 
-    fn raise(&self, causes: u32) {
+    pub(crate) fn raise(&self, causes: u32) {
         self.set(0xc0, self.register(0xc0) | causes);
         self.message();
     }
@@ -289,6 +300,8 @@ impl World {
             assert_eq!(state.table[4 * entry], 0xfee0_0000);
             assert_eq!(state.config[&CARD][0xa0 / 4] >> 30, 2, "MSI-X on");
             state.interrupts[entry] += 1;
+            let vector = state.table[4 * entry + 2];
+            state.arrived.insert(vector);
             drop(state);
             self.set(0xc0, self.register(0xc0) & !(cause & self.register(0xdc)));
             if self.register(0x18) & 1 << 24 != 0 {
@@ -469,6 +482,13 @@ impl Platform for World {
             address: 0xfee0_0000,
             data: u32::from(vector),
         })
+    }
+
+    fn take_interrupt(&self, vector: &MsiVector) -> bool {
+        self.0
+            .borrow_mut()
+            .arrived
+            .remove(&u32::from(vector.vector))
     }
 
     fn random(&self) -> u64 {

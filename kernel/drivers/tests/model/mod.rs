@@ -635,6 +635,10 @@ impl Platform for World {
         })
     }
 
+    fn take_interrupt(&self, _: &MsiVector) -> bool {
+        false
+    }
+
     fn random(&self) -> u64 {
         0x0123_4567_89ab_cdef
     }
