@@ -83,6 +83,22 @@ pub struct Counters {
     pub broken_queues: u64,
 }
 
+impl Counters {
+    /// All of them by name.
+    pub fn named(&self) -> [(&'static str, u64); 14] {
+        macro_rules! named {
+            ($($name:ident)*) => {{
+                let Counters { $($name),* } = *self;
+                [$((stringify!($name), $name)),*]
+            }};
+        }
+        named!(
+            received received_bytes sent sent_bytes short bad_length damaged no_memory full kicks
+            kicks_saved refill_kicks armed broken_queues
+        )
+    }
+}
+
 /// An address for a card that has none.
 pub(crate) fn random_mac(platform: &impl Platform) -> [u8; 6] {
     let [first, b, c, d, e, f, ..] = platform.random().to_le_bytes();

@@ -406,6 +406,7 @@ impl Node {
         }
         if received > 0 {
             self.heard = machine::now_ns();
+            system.note_card(card.name(), &card.counters().named());
         }
         transmit(card, system);
         received == RECEIVE_BURST || system.has_arrival()

@@ -118,6 +118,7 @@ pub struct System {
     pub(crate) load: crate::load::Load,
     /// What was logged before this byte is not shown any more.
     pub(crate) journal_cleared: u64,
+    pub(crate) card: crate::view::Card,
     power_off: Option<u8>,
     /// When the others are next told how this node is doing.
     info_at: u64,
@@ -253,6 +254,7 @@ impl System {
             arrived: false,
             load: crate::load::Load::default(),
             journal_cleared: 0,
+            card: crate::view::Card::default(),
             power_off: None,
             info_at: 0,
             #[cfg(test)]

@@ -8,10 +8,25 @@ use crate::wait::Stop;
 use abi::Errno;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 use node::PeerState;
 
+/// The network card and what it has counted.
+#[derive(Default)]
+pub(crate) struct Card {
+    name: &'static str,
+    counters: Vec<(&'static str, u64)>,
+}
+
 impl System {
+    /// Notes what the network card has counted so far.
+    pub fn note_card(&mut self, name: &'static str, counters: &[(&'static str, u64)]) {
+        self.card.name = name;
+        self.card.counters.clear();
+        self.card.counters.extend_from_slice(counters);
+    }
+
     /// `/proc/cluster/control`: `poweroff [STATUS]`.
     pub(super) fn control(&mut self, text: &str) -> Result<(), Stop> {
         let mut words = text.split_ascii_whitespace();
@@ -87,6 +102,12 @@ impl System {
                     self.outgoing.len(),
                     self.incoming.len()
                 );
+                if !self.card.name.is_empty() {
+                    let _ = writeln!(text, "card {}", self.card.name);
+                }
+                for (name, count) in &self.card.counters {
+                    let _ = writeln!(text, "card_{name} {count}");
+                }
                 for peer in self.net.peers() {
                     let counters = peer.counters;
                     let _ = writeln!(

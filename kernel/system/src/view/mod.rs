@@ -19,6 +19,7 @@ use abi::Errno;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 pub(crate) use bodies::cpu_of;
+pub(crate) use cluster::Card;
 
 /// Clock ticks per second in proc(5).
 const TICK_NS: u64 = 10_000_000;
