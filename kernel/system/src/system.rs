@@ -213,7 +213,10 @@ impl System {
             mac: settings.mac,
             cluster: 1,
             seed: settings.seed,
-            info: NodeInfo::default(),
+            info: NodeInfo {
+                features: settings.features,
+                ..NodeInfo::default()
+            },
         };
         let mut system = System {
             me: settings.node,
@@ -447,7 +450,7 @@ impl System {
                 boot,
                 tag,
                 page,
-            } if crate::ahead::is_file_page(tag.page) => {
+            } if tag.is_file() => {
                 self.file_page(from, boot, tag, page.0);
             }
             Event::Page {

@@ -56,11 +56,6 @@ impl Rtt {
         (self.samples > 0).then_some(self.latest_ns)
     }
 
-    /// How long the latest frames queued on the way, ns.
-    pub(crate) fn queueing_ns(&self) -> u64 {
-        self.latest_ns - self.min_ns
-    }
-
     /// How long to wait for an acknowledgement, which the peer may hold back for a while.
     pub(crate) fn timeout_ns(&self, doublings: u32) -> u64 {
         let base = if self.samples == 0 {

@@ -1,21 +1,25 @@
-//! Two reliable, ordered lanes between one boot of one node and one boot of another.
+//! Two reliable lanes between one boot of one node and one boot of another.
 //!
-//! Law: what one side queues on a lane comes out at the other side exactly once and in order, for as
-//! long as both boots live; the link never gives up. It knows no clock (`now` is passed, in ns) and
+//! Law: what one side queues on a lane comes out at the other side exactly once, for as long as both
+//! boots live; the link never gives up. **Messages and pages of files on the urgent lane come out in
+//! their order; a page of memory, and whatever is on the bulk lane, when it is there**: nobody waits
+//! for what another one has lost. It knows no clock (`now` is passed, in ns) and
 //! does no I/O. Work per frame is constant while nothing is lost, and bounded by [`WINDOW`] steps
 //! when something was; memory for arriving data is bounded by [`WINDOW`] packets and one message per
 //! lane, whatever the peer sends.
 //!
-//! * Each lane numbers its packets from 0. At most [`WINDOW`] of them are in flight.
+//! * Each lane numbers its packets from 0. At most [`WINDOW`] of them are kept until they are known to
+//!   have come. A packet that has a place in the order names the one before it.
+//! * **The receiver says how many packets may be in flight** (its share, in every frame): it alone knows
+//!   who else sends to it. Urgent packets go first, and a few of them whatever the share is.
 //! * Every frame, of whatever kind, carries what was received so far on both lanes. A frame of its own
-//!   for that is sent at once when a gap opens or closes and for a duplicate, with every
-//!   [`ACK_EVERY`]th packet (every fourth of them while a gap is open), and otherwise after
-//!   [`ACK_DELAY_NS`]: so a call and its reply are one frame each way.
+//!   for that is sent at once when a gap opens or closes and for a duplicate, several times for each
+//!   share, at least with every [`ACK_EVERY`]th packet (four times as often while a gap is open), and
+//!   otherwise after [`ACK_DELAY_NS`]: so a call and its reply are one frame each way.
 //! * A packet is lost when [`REORDER`] packets *transmitted* after it have arrived, or by a timeout
 //!   (RFC 6298 with a floor of 2 ms, doubling up to 200 ms).
-//! * The window grows while acknowledgements come back soon and shrinks when frames queue up on the
-//!   way: a full queue adds nothing to the throughput, but an urgent packet must wait behind it.
-//! * Which boots are joined by a link, and when it is thrown away, is decided by the crate `node`.
+//! * Which boots are joined by a link, when it is thrown away, and what its share is, is decided by the
+//!   crate `node`.
 #![no_std]
 
 extern crate alloc;
@@ -27,7 +31,7 @@ mod sender;
 
 pub use clock::{Clock, Rtt};
 pub use payload::{Page, Payload};
-pub use receiver::{ACK_EVERY, Delivered};
+pub use receiver::Delivered;
 pub use sender::REORDER;
 
 use alloc::sync::Arc;
@@ -35,12 +39,18 @@ use receiver::{Arrival, Receiver};
 use sender::Sender;
 use wire::{Header, Kind, Lane, PageTag};
 
-/// Packets of one lane in flight at most, and packets kept by a receiver that waits for one.
-pub const WINDOW: usize = 256;
+/// Packets of one lane kept by a sender at most, and by a receiver that waits for one.
+pub const WINDOW: usize = 512;
+/// Packets in flight before the receiver has said anything.
+pub const SHARE_START: u8 = 64;
+/// So many urgent packets may be in flight whatever the share is: calls do not wait for pages.
+const URGENT_MIN: usize = 16;
+/// An acknowledgement goes out at the latest with every so many packets.
+pub const ACK_EVERY: u32 = 16;
 /// How long an acknowledgement waits for a frame that takes it along.
 pub const ACK_DELAY_NS: u64 = 1_000_000;
 /// How many items on a lane, queued or in flight, keep it busy without wasting memory.
-pub const ROOM: usize = 2 * WINDOW;
+pub const ROOM: usize = WINDOW;
 
 /// What was counted on a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,6 +68,11 @@ pub struct LinkCounters {
 pub struct Link<P> {
     senders: [Sender<P>; 2],
     receivers: [Receiver<P>; 2],
+    /// Packets in flight that the peer allows us, and we the peer.
+    allowed: u8,
+    share: u8,
+    /// Packets that are acknowledged together.
+    together: u32,
     rtt: Rtt,
     clock: Clock,
     /// The peer's clock in the newest frame from it, and when that came; 0: nothing came yet.
@@ -85,8 +100,11 @@ impl<P: Page> Link<P> {
     /// A link whose first packets have this number; both ends must agree.
     fn starting_at(first: u32) -> Link<P> {
         Link {
-            senders: [Sender::new(first), Sender::new(first)],
+            senders: Lane::ALL.map(|lane| Sender::new(lane, first)),
             receivers: [Receiver::new(first), Receiver::new(first)],
+            allowed: SHARE_START,
+            share: SHARE_START,
+            together: u32::from(SHARE_START) / 8,
             rtt: Rtt::default(),
             clock: Clock::default(),
             newest_ns: 0,
@@ -134,8 +152,10 @@ impl<P: Page> Link<P> {
     }
 
     /// Takes times and acknowledgements from a checked frame of any kind that the peer sent to this
-    /// boot. For a Data frame call [`Link::handle_data`] next.
-    pub fn handle_header(&mut self, now: u64, header: &Header) {
+    /// boot. For a Data frame call [`Link::handle_data`] next. Returns the round trip that the frame
+    /// tells, ns.
+    pub fn handle_header(&mut self, now: u64, header: &Header) -> Option<u64> {
+        let mut told = None;
         let sent_ns = header.sent_ns.get();
         if sent_ns > self.newest_ns {
             self.newest_ns = sent_ns;
@@ -144,17 +164,22 @@ impl<P: Page> Link<P> {
             let held_ns = u64::from(header.held_ns.get());
             if echo_ns != 0 && echo_ns.saturating_add(held_ns) <= now {
                 let rtt_ns = now - echo_ns - held_ns;
+                told = Some(rtt_ns);
                 self.rtt.sample(rtt_ns);
                 self.clock.sample(now, sent_ns, rtt_ns);
             }
         }
-        for lane in 0..2 {
-            let (ack, sack) = (header.ack[lane].get(), header.sack[lane].get());
-            self.senders[lane].handle_ack(now, ack, sack, &self.rtt);
+        if header.share != 0 {
+            self.allowed = header.share;
         }
+        for (lane, from) in [(0, 0), (1, header.sack_from.get())] {
+            let (ack, sack) = (header.ack[lane].get(), header.sack[lane].get());
+            self.senders[lane].handle_ack(now, ack, from, sack, &self.rtt);
+        }
+        told
     }
 
-    /// Takes the packet of a checked Data frame; what became deliverable goes to `deliver`, in order.
+    /// Takes the packet of a checked Data frame; what can come out goes to `deliver`.
     pub fn handle_data(
         &mut self,
         now: u64,
@@ -162,12 +187,13 @@ impl<P: Page> Link<P> {
         payload: P,
         deliver: &mut impl FnMut(Delivered<P>),
     ) {
+        let together = self.together;
         let receiver = &mut self.receivers[header.lane as usize & 1];
         let arrival = receiver.handle(header, payload, &mut self.counters.dropped, deliver);
         match arrival {
             Arrival::InOrder => {
                 self.owed += 1;
-                if self.owed >= ACK_EVERY {
+                if self.owed >= together {
                     self.ack_now = true;
                 } else if self.ack_deadline.is_none() {
                     self.ack_deadline = Some(now + ACK_DELAY_NS);
@@ -175,8 +201,8 @@ impl<P: Page> Link<P> {
             }
             Arrival::Gap => self.ack_now = true,
             Arrival::StillGap => {
-                self.owed += ACK_EVERY / 4;
-                self.ack_now |= self.owed >= ACK_EVERY;
+                self.owed += together.div_ceil(4);
+                self.ack_now |= self.owed >= together;
                 self.ack_deadline.get_or_insert(now + ACK_DELAY_NS);
             }
             Arrival::Duplicate => {
@@ -215,11 +241,29 @@ impl<P: Page> Link<P> {
 
     /// Whether [`Link::poll_data`] would return a packet of the lane.
     pub fn is_ready(&self, lane: Lane) -> bool {
-        self.senders[lane as usize].is_ready()
+        let allowed = usize::from(self.allowed);
+        let [urgent, bulk] = &self.senders;
+        match lane {
+            Lane::Urgent => urgent.is_ready(allowed.max(URGENT_MIN)),
+            Lane::Bulk => {
+                let others = urgent.in_flight().saturating_sub(URGENT_MIN / 2);
+                bulk.is_ready(allowed.saturating_sub(others))
+            }
+        }
+    }
+
+    /// How many packets the peer may have in flight to us, which the next frame says, and how many of
+    /// them are acknowledged together.
+    pub fn set_share(&mut self, share: u8, together: u32) {
+        self.share = share.max(1);
+        self.together = together.clamp(1, ACK_EVERY);
     }
 
     /// The next packet of the lane: fills in `header` (a fresh one) and returns the payload.
     pub fn poll_data(&mut self, now: u64, lane: Lane, header: &mut Header) -> Option<Payload<P>> {
+        if !self.is_ready(lane) {
+            return None;
+        }
         let packet = self.senders[lane as usize].poll(now, &self.rtt)?;
         if packet.again {
             self.counters.retransmitted += 1;
@@ -229,6 +273,7 @@ impl<P: Page> Link<P> {
         header.payload_kind = packet.kind as u8;
         header.length = (packet.payload.len() as u16).into();
         header.seq = packet.seq.into();
+        header.behind = packet.behind;
         if let Some(tag) = packet.tag {
             header.set_page_tag(tag);
         }
@@ -250,10 +295,12 @@ impl<P: Page> Link<P> {
     /// peer passes here.
     pub fn fill(&mut self, now: u64, header: &mut Header) {
         for lane in 0..2 {
-            let (ack, sack) = self.receivers[lane].ack();
+            let (ack, from, sack) = self.receivers[lane].ack(lane == Lane::Bulk as usize);
             header.ack[lane] = ack.into();
             header.sack[lane] = sack.into();
+            header.sack_from = from.into();
         }
+        header.share = self.share;
         header.sent_ns = now.into();
         if self.newest_ns != 0
             && let Ok(held_ns) = u32::try_from(now.saturating_sub(self.newest_at))
@@ -274,6 +321,13 @@ impl<P: Page> Link<P> {
     pub fn deliver_duplicates(&mut self) {
         for receiver in &mut self.receivers {
             receiver.deliver_duplicates();
+        }
+    }
+
+    /// Breaks the link on purpose: pages of files do not wait for what is before them.
+    pub fn forget_order(&mut self) {
+        for receiver in &mut self.receivers {
+            receiver.forget_order();
         }
     }
 }

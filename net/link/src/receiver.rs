@@ -1,15 +1,16 @@
 //! The receiving end of a lane: order, duplicates, reassembly.
 //!
-//! Law: delivered in order, each number once. A peer can make this end hold at most [`WINDOW`]
+//! Law: each number is delivered once. A packet that has no place in the order is delivered when it
+//! comes, any other after the one that it names. A peer can make this end hold at most [`WINDOW`]
 //! payloads and one message of [`MESSAGE_MAX`] bytes.
 
 use crate::{REORDER, WINDOW, payload::Page};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use wire::{Header, MESSAGE_MAX, Message, PageTag, PayloadKind};
+use wire::{BEHIND_ALL, Header, MESSAGE_MAX, Message, PageTag, PayloadKind};
 
-/// An acknowledgement goes out at the latest with every so many packets.
-pub const ACK_EVERY: u32 = 16;
+/// Packets in a map of what was received.
+const MAP: usize = u64::BITS as usize;
 /// A longer reassembly buffer is given back after use.
 const BUFFER_KEPT: usize = 64 << 10;
 
@@ -41,8 +42,18 @@ pub(crate) enum Arrival {
 struct Packet<P> {
     kind: PayloadKind,
     tag: PageTag,
+    behind: u8,
     length: usize,
     payload: P,
+}
+
+/// A number from the one expected on.
+#[derive(Debug)]
+enum Place<P> {
+    Missing,
+    /// It came, and what it has to come after did not.
+    Held(Packet<P>),
+    Done,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,14 +68,20 @@ enum Assembly {
 
 #[derive(Debug)]
 pub(crate) struct Receiver<P> {
-    /// The number of the next packet to deliver.
+    /// The lowest number that has not come.
     expected: u32,
-    /// Packets that wait: the head would be `expected`, which is missing. Empty while no gap is open.
-    waiting: VecDeque<Option<Packet<P>>>,
+    /// From that number on. Empty while no gap is open.
+    places: VecDeque<Place<P>>,
+    /// How many of the places are held.
+    held: usize,
+    /// The place of the newest packet behind a gap.
+    newest: usize,
     assembly: Assembly,
     buffer: Vec<u8>,
     #[cfg(feature = "canary")]
     broken: bool,
+    #[cfg(feature = "canary")]
+    impatient: bool,
 }
 
 #[cfg(feature = "canary")]
@@ -72,27 +89,43 @@ impl<P> Receiver<P> {
     pub(crate) fn deliver_duplicates(&mut self) {
         self.broken = true;
     }
+
+    pub(crate) fn forget_order(&mut self) {
+        self.impatient = true;
+    }
 }
 
 impl<P: Page> Receiver<P> {
     pub(crate) fn new(first: u32) -> Receiver<P> {
         Receiver {
             expected: first,
-            waiting: VecDeque::new(),
+            places: VecDeque::new(),
+            held: 0,
+            newest: 0,
             assembly: Assembly::Idle,
             buffer: Vec::new(),
             #[cfg(feature = "canary")]
             broken: false,
+            #[cfg(feature = "canary")]
+            impatient: false,
         }
     }
 
-    /// The number expected next and a map of what is there behind it.
-    pub(crate) fn ack(&self) -> (u32, u64) {
-        let behind = self.waiting.iter().skip(1).take(64);
-        let sack = behind.enumerate().fold(0, |sack, (bit, packet)| {
-            sack | u64::from(packet.is_some()) << bit
+    /// The number expected next, and a map of what is there behind it: of what comes first, or, if the
+    /// map need not begin there, of the packets up to the newest one, and where it begins.
+    pub(crate) fn ack(&self, anywhere: bool) -> (u32, u16, u64) {
+        if self.places.is_empty() {
+            return (self.expected, 0, 0);
+        }
+        let from = match anywhere {
+            true => self.newest.saturating_sub(MAP),
+            false => 0,
+        };
+        let behind = self.places.iter().skip(1 + from).take(MAP);
+        let sack = behind.enumerate().fold(0, |sack, (bit, place)| {
+            sack | u64::from(!matches!(place, Place::Missing)) << bit
         });
-        (self.expected, sack)
+        (self.expected, from as u16, sack)
     }
 
     pub(crate) fn handle(
@@ -102,64 +135,110 @@ impl<P: Page> Receiver<P> {
         broken: &mut u64,
         deliver: &mut impl FnMut(Delivered<P>),
     ) -> Arrival {
-        let offset = header.seq.get().wrapping_sub(self.expected);
-        if offset >= 1 << 31 {
+        let place = header.seq.get().wrapping_sub(self.expected);
+        if place >= 1 << 31 {
             #[cfg(feature = "canary")]
             if self.broken && header.payload_kind() == PayloadKind::Page {
                 deliver(Delivered::Page(header.page_tag(), payload));
             }
             return Arrival::Duplicate;
         }
-        let offset = offset as usize;
-        if offset >= WINDOW {
+        let place = place as usize;
+        if place >= WINDOW {
             return Arrival::OutOfWindow;
         }
         let packet = Packet {
             kind: header.payload_kind(),
             tag: header.page_tag(),
+            behind: header.behind,
             length: usize::from(header.length.get()),
             payload,
         };
-        if offset > 0 {
-            // The first packets behind a hole are told at once: by them the sender knows it is one.
-            let opened = offset as u64 <= REORDER + 1;
-            if self.waiting.len() <= offset {
-                self.waiting.resize_with(offset + 1, || None);
-            }
-            let place = &mut self.waiting[offset];
-            if place.is_some() {
-                return Arrival::Duplicate;
-            }
-            *place = Some(packet);
-            return if opened {
-                Arrival::Gap
-            } else {
-                Arrival::StillGap
-            };
-        }
-        self.accept(packet, broken, deliver);
-        if self.waiting.is_empty() {
+        if place == 0 && self.places.is_empty() {
+            self.expected = self.expected.wrapping_add(1);
+            self.accept(packet, broken, deliver);
             return Arrival::InOrder;
         }
-        self.waiting.pop_front();
-        while let Some(place) = self.waiting.front_mut() {
-            let Some(packet) = place.take() else { break };
-            self.waiting.pop_front();
-            self.accept(packet, broken, deliver);
+        if self.places.len() <= place {
+            self.places.resize_with(place + 1, || Place::Missing);
         }
-        Arrival::Gap
+        if !matches!(self.places[place], Place::Missing) {
+            return Arrival::Duplicate;
+        }
+        self.newest = place;
+        if self.may_pass(&packet, place, 0) {
+            self.places[place] = Place::Done;
+            self.accept(packet, broken, deliver);
+        } else {
+            self.places[place] = Place::Held(packet);
+            self.held += 1;
+        }
+        if self.held > 0 {
+            self.release(broken, deliver);
+        }
+        while let Some(Place::Done) = self.places.front() {
+            self.places.pop_front();
+            self.expected = self.expected.wrapping_add(1);
+            self.newest = self.newest.saturating_sub(1);
+        }
+        // The first packets behind a hole are told at once: by them the sender knows it is one.
+        match place as u64 <= REORDER + 1 {
+            true => Arrival::Gap,
+            false => Arrival::StillGap,
+        }
     }
 
-    /// Takes the next packet in order.
+    /// Whether a packet at this place has waited for all that it has to; so many at the front are done.
+    fn may_pass(&self, packet: &Packet<P>, place: usize, done: usize) -> bool {
+        #[cfg(feature = "canary")]
+        if self.impatient && packet.kind == PayloadKind::Page {
+            return true;
+        }
+        let Some(before) = place.checked_sub(usize::from(packet.behind)) else {
+            return true;
+        };
+        match packet.behind {
+            0 => true,
+            BEHIND_ALL => before < done,
+            _ => matches!(self.places[before], Place::Done),
+        }
+    }
+
+    /// Delivers what has waited for what has just come. What a packet waits for is before it, so once
+    /// through is enough.
+    fn release(&mut self, broken: &mut u64, deliver: &mut impl FnMut(Delivered<P>)) {
+        let mut done = 0;
+        for at in 0..self.places.len() {
+            if let Place::Held(packet) = &self.places[at]
+                && self.may_pass(packet, at, done)
+                && let Place::Held(packet) = core::mem::replace(&mut self.places[at], Place::Done)
+            {
+                self.held -= 1;
+                self.accept(packet, broken, deliver);
+            }
+            if done == at && matches!(self.places[at], Place::Done) {
+                done += 1;
+            }
+            if self.held == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Takes a packet whose turn it is.
     fn accept(
         &mut self,
         packet: Packet<P>,
         broken: &mut u64,
         deliver: &mut impl FnMut(Delivered<P>),
     ) {
-        self.expected = self.expected.wrapping_add(1);
         match packet.kind {
             PayloadKind::Page => deliver(Delivered::Page(packet.tag, packet.payload)),
+            PayloadKind::Whole if packet.behind == 0 => {
+                let mut bytes = alloc::vec![0; packet.length];
+                packet.payload.read(0, &mut bytes);
+                decode(&bytes, broken, deliver);
+            }
             PayloadKind::Whole | PayloadKind::First => {
                 if self.assembly != Assembly::Idle {
                     // The message before had no end. A page inside a message is none of our
@@ -177,7 +256,11 @@ impl<P: Page> Receiver<P> {
             },
             PayloadKind::None | PayloadKind::Info | PayloadKind::Filler => *broken += 1,
         }
-        if matches!(packet.kind, PayloadKind::Whole | PayloadKind::Last) {
+        let ends = match packet.kind {
+            PayloadKind::Whole => packet.behind != 0,
+            kind => kind == PayloadKind::Last,
+        };
+        if ends {
             self.finish(broken, deliver);
         }
     }
@@ -200,12 +283,16 @@ impl<P: Page> Receiver<P> {
         if !whole {
             return;
         }
-        match Message::decode(&self.buffer) {
-            Ok(message) => deliver(Delivered::Message(message, self.buffer.len())),
-            Err(_) => *broken += 1,
-        }
+        decode(&self.buffer, broken, deliver);
         if self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = Vec::new();
         }
+    }
+}
+
+fn decode<P>(bytes: &[u8], broken: &mut u64, deliver: &mut impl FnMut(Delivered<P>)) {
+    match Message::decode(bytes) {
+        Ok(message) => deliver(Delivered::Message(message, bytes.len())),
+        Err(_) => *broken += 1,
     }
 }

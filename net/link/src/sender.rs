@@ -1,20 +1,15 @@
 //! The sending end of a lane: cut, number, transmit, keep until acknowledged.
 //!
 //! Law: a packet is kept until the peer has said that it has it. The ring is indexed by sequence
-//! number; `in flight = ring - received - lost` never exceeds the window but by retransmissions.
+//! number; how many are in flight (`ring - received - lost`) is limited by whoever polls.
 
 use crate::{Payload, Rtt, WINDOW, payload::Page};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use wire::{PAYLOAD_MAX, PageTag, PayloadKind};
+use wire::{BEHIND_ALL, Lane, PAYLOAD_MAX, PageTag, PayloadKind};
 
 /// A packet is lost when one transmitted this many transmissions later has arrived.
 pub const REORDER: u64 = 3;
-/// The window before anything is known, and the least window after losses.
-const WINDOW_START: usize = 64;
-const WINDOW_MIN: usize = 48;
-/// The window shrinks when frames queue longer than this on the way, ns.
-const QUEUEING_MAX_NS: u64 = 2_000_000;
 
 #[derive(Debug)]
 enum Item<P> {
@@ -35,6 +30,7 @@ struct Slot<P> {
     tag: Option<PageTag>,
     kind: PayloadKind,
     state: State,
+    behind: u8,
     again: bool,
     /// Counts the transmissions of the lane: tells what was sent after what.
     transmission: u64,
@@ -48,11 +44,15 @@ pub(crate) struct Packet<P> {
     pub(crate) kind: PayloadKind,
     pub(crate) tag: Option<PageTag>,
     pub(crate) payload: Payload<P>,
+    pub(crate) behind: u8,
     pub(crate) again: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Sender<P> {
+    lane: Lane,
+    /// The number of the last packet that has a place in the order.
+    ordered: Option<u32>,
     queue: VecDeque<Item<P>>,
     /// Bytes of the message at the head of the queue that were cut off already.
     cut: usize,
@@ -66,19 +66,17 @@ pub(crate) struct Sender<P> {
     transmissions: u64,
     /// The latest transmission known to have arrived, plus one.
     arrived: u64,
-    window: usize,
-    /// Above this the window grows slowly.
-    threshold: usize,
-    grown: usize,
-    /// Losses of earlier transmissions do not shrink the window again.
-    shrunk_at: u64,
     deadline: Option<u64>,
     doublings: u32,
+    /// The oldest packet is sent again, however many seem to be in flight.
+    probe: bool,
 }
 
 impl<P: Page> Sender<P> {
-    pub(crate) fn new(first: u32) -> Sender<P> {
+    pub(crate) fn new(lane: Lane, first: u32) -> Sender<P> {
         Sender {
+            lane,
+            ordered: None,
             queue: VecDeque::new(),
             cut: 0,
             ring: VecDeque::new(),
@@ -88,12 +86,9 @@ impl<P: Page> Sender<P> {
             lost_from: 0,
             transmissions: 0,
             arrived: 0,
-            window: WINDOW_START,
-            threshold: WINDOW,
-            grown: 0,
-            shrunk_at: 0,
             deadline: None,
             doublings: 0,
+            probe: false,
         }
     }
 
@@ -115,13 +110,21 @@ impl<P: Page> Sender<P> {
         self.deadline
     }
 
-    /// Whether [`Sender::poll`] would return a packet.
-    pub(crate) fn is_ready(&self) -> bool {
-        let room = self.ring.len() < WINDOW && self.ring.len() - self.received < self.window;
-        self.lost > 0 || (room && !self.queue.is_empty())
+    /// Packets on the way, as far as is known.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.ring.len() - self.received - self.lost
     }
 
-    /// What to transmit next: lost packets first, then new ones as far as the window allows.
+    /// Whether [`Sender::poll`] would return a packet that so many in flight allow.
+    pub(crate) fn is_ready(&self, allowed: usize) -> bool {
+        if self.lost > 0 && self.probe {
+            return true;
+        }
+        let more = self.ring.len() < WINDOW && !self.queue.is_empty();
+        self.in_flight() < allowed && (self.lost > 0 || more)
+    }
+
+    /// What to transmit next if the sender is ready: lost packets first.
     pub(crate) fn poll(&mut self, now: u64, rtt: &Rtt) -> Option<Packet<P>> {
         let index = if self.lost > 0 {
             let offset = self
@@ -130,15 +133,13 @@ impl<P: Page> Sender<P> {
                 .position(|slot| slot.state == State::Lost)
                 .expect("lost packets are in the ring");
             self.lost -= 1;
+            self.probe = false;
             self.lost_from += offset + 1;
             let slot = &mut self.ring[self.lost_from - 1];
             slot.state = State::InFlight;
             slot.again = true;
             self.lost_from - 1
         } else {
-            if !self.is_ready() {
-                return None;
-            }
             let slot = self.cut_next()?;
             self.ring.push_back(slot);
             self.ring.len() - 1
@@ -155,7 +156,26 @@ impl<P: Page> Sender<P> {
             kind: slot.kind,
             tag: slot.tag,
             payload: slot.payload.clone(),
+            behind: slot.behind,
             again: slot.again,
+        })
+    }
+
+    /// The place in the order of the packet that is cut next.
+    fn place(&mut self, kind: PayloadKind, tag: Option<PageTag>) -> u8 {
+        let free = match kind {
+            PayloadKind::Page => tag.is_none_or(|tag| !tag.is_file()),
+            PayloadKind::Whole => self.lane == Lane::Bulk,
+            _ => false,
+        };
+        if free {
+            return 0;
+        }
+        let seq = self.first.wrapping_add(self.ring.len() as u32);
+        let before = self.ordered.replace(seq);
+        let distance = before.map(|before| seq.wrapping_sub(before));
+        distance.map_or(BEHIND_ALL, |distance| {
+            u8::try_from(distance).unwrap_or(BEHIND_ALL)
         })
     }
 
@@ -184,6 +204,7 @@ impl<P: Page> Sender<P> {
             self.cut = 0;
         }
         Some(Slot {
+            behind: self.place(kind, tag),
             payload,
             tag,
             kind,
@@ -194,9 +215,9 @@ impl<P: Page> Sender<P> {
         })
     }
 
-    /// The peer has everything before `ack`, and of what follows `ack` the packets in `sack`.
+    /// The peer has everything before `ack`, and so far behind it the packets in `sack`.
     /// Old and impossible acknowledgements change nothing.
-    pub(crate) fn handle_ack(&mut self, now: u64, ack: u32, sack: u64, rtt: &Rtt) {
+    pub(crate) fn handle_ack(&mut self, now: u64, ack: u32, from: u16, sack: u64, rtt: &Rtt) {
         let advance = ack.wrapping_sub(self.first) as usize;
         if advance > self.ring.len() {
             return;
@@ -218,29 +239,25 @@ impl<P: Page> Sender<P> {
         self.first = ack;
         self.lost_from = self.lost_from.saturating_sub(advance);
         if sack != 0 {
-            news += self.handle_sack(now, sack, rtt);
+            news += self.handle_sack(now, from, sack, rtt);
         }
         if news == 0 {
             return;
         }
-        self.grow(news, rtt);
         self.doublings = 0;
         self.deadline = (!self.ring.is_empty()).then(|| now + rtt.timeout_ns(0));
-        if self
-            .ring
-            .front()
-            .is_some_and(|slot| slot.transmission < self.arrived)
-        {
+        let front = self.ring.front();
+        if sack != 0 || front.is_some_and(|slot| slot.transmission < self.arrived) {
             self.find_lost();
         }
     }
 
-    fn handle_sack(&mut self, now: u64, sack: u64, rtt: &Rtt) -> usize {
+    fn handle_sack(&mut self, now: u64, from: u16, sack: u64, rtt: &Rtt) -> usize {
         let mut news = 0;
         let mut bits = sack;
         while bits != 0 {
             // The packet `ack` itself is missing: bit 0 is the one behind it.
-            let index = bits.trailing_zeros() as usize + 1;
+            let index = bits.trailing_zeros() as usize + 1 + usize::from(from);
             bits &= bits - 1;
             let Some(slot) = self.ring.get_mut(index) else {
                 break;
@@ -272,43 +289,12 @@ impl<P: Page> Sender<P> {
 
     /// Marks what must be lost because much later transmissions have arrived.
     fn find_lost(&mut self) {
-        let mut shrink = false;
         for (index, slot) in self.ring.iter_mut().enumerate() {
             if slot.state == State::InFlight && slot.transmission + REORDER < self.arrived {
                 slot.state = State::Lost;
                 self.lost += 1;
                 self.lost_from = self.lost_from.min(index);
-                shrink |= slot.transmission >= self.shrunk_at;
             }
-        }
-        if shrink {
-            self.shrink(self.window * 3 / 4);
-        }
-    }
-
-    fn shrink(&mut self, window: usize) {
-        self.window = window.max(WINDOW_MIN);
-        self.threshold = self.window;
-        self.grown = 0;
-        self.shrunk_at = self.transmissions;
-    }
-
-    fn grow(&mut self, news: usize, rtt: &Rtt) {
-        if rtt.queueing_ns() > QUEUEING_MAX_NS {
-            self.grown += news;
-            if self.grown >= self.window {
-                self.shrink(self.window * 7 / 8);
-            }
-            return;
-        }
-        if self.window < self.threshold {
-            self.window = (self.window + news).min(WINDOW);
-            return;
-        }
-        self.grown += news;
-        if self.grown >= self.window {
-            self.grown = 0;
-            self.window = (self.window + 8).min(WINDOW);
         }
     }
 
@@ -329,10 +315,8 @@ impl<P: Page> Sender<P> {
             self.lost += 1;
             self.lost_from = 0;
         }
+        self.probe = true;
         self.doublings = (self.doublings + 1).min(16);
-        if self.doublings == 2 {
-            self.shrink(self.window / 2);
-        }
         self.deadline = Some(now + rtt.timeout_ns(self.doublings));
     }
 }

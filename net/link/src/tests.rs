@@ -149,30 +149,214 @@ fn urgent_overtakes_bulk() {
 }
 
 #[test]
-fn every_sixteenth_packet_is_acknowledged() {
+fn eight_times_for_each_share_is_acknowledged() {
+    for (share, first, every) in [(SHARE_START, 64, 8), (255, 255, 16), (20, 20, 2), (3, 3, 1)] {
+        let mut pair = Pair::new(0);
+        // The receiver says what may be in flight, with whatever it sends.
+        pair.ends[1].set_share(share, u32::from(share) / 8);
+        send(&mut pair.ends[1], Lane::Urgent, &poke(1));
+        let frame = pair.poll(1).unwrap();
+        pair.receive(0, &frame);
+        send_pages(&mut pair.ends[0], 511);
+        let frames = pair.all(0);
+        assert_eq!(frames.len(), first, "as many as the share allows");
+        let mut acks = Vec::new();
+        for frame in &frames {
+            pair.receive(1, frame);
+            acks.extend(pair.all(1));
+        }
+        let expected: Vec<_> = (1..=first / every)
+            .map(|nth| format!("ack [0 {} 0]", nth * every))
+            .collect();
+        assert_eq!(lines(&acks), expected);
+        for ack in &acks {
+            pair.receive(0, ack);
+        }
+        let acknowledged = first / every * every;
+        assert_eq!(pair.all(0).len(), acknowledged);
+        assert_eq!(pair.ends[0].room(Lane::Bulk), ROOM - 511 + acknowledged);
+    }
+}
+
+#[test]
+fn urgent_packets_leave_whatever_the_share_is() {
     let mut pair = Pair::new(0);
-    send_pages(&mut pair.ends[0], 100);
+    pair.ends[1].set_share(1, 1);
+    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
+    let frame = pair.poll(1).unwrap();
+    pair.receive(0, &frame);
+    send_pages(&mut pair.ends[0], 5);
+    assert_eq!(pair.all(0).len(), 1);
+    for epoch in 0..30 {
+        send(&mut pair.ends[0], Lane::Urgent, &poke(epoch));
+    }
+    assert_eq!(pair.all(0).len(), URGENT_MIN);
+}
+
+/// What came out at the second end, in a word each.
+fn came(pair: &Pair) -> Vec<String> {
+    let word = |item: &Delivered<Frame>| match item {
+        Delivered::Page(tag, _) => format!("page {}", tag.page << 1 >> 13),
+        Delivered::Message(Message::Poke { epoch, .. }, _) => format!("poke {epoch}"),
+        Delivered::Message(..) => String::from("long"),
+    };
+    pair.delivered[1].iter().map(word).collect()
+}
+
+fn send_file_page(link: &mut Link<Frame>, lane: Lane, index: u64) {
+    let (mut tag, page) = page(index);
+    tag.page |= 1 << 63;
+    link.send_page(lane, tag, page);
+}
+
+/// A message of three packets.
+fn long() -> Message {
+    Message::PagesZero {
+        pid: Pid::new(NodeId(1), 1),
+        epoch: 1,
+        runs: (0..2200).map(|run| (run << 20, 7)).collect(),
+    }
+}
+
+/// Gives all frames but one to the second end; says what comes out before and after that one comes.
+fn without(pair: &mut Pair, lost: usize) -> (Vec<String>, Vec<String>) {
     let frames = pair.all(0);
-    assert_eq!(frames.len(), 64, "the first window");
-    let mut acks = Vec::new();
-    for frame in &frames {
-        pair.receive(1, frame);
-        acks.extend(pair.all(1));
+    for (index, frame) in frames.iter().enumerate() {
+        if index != lost {
+            pair.receive(1, frame);
+        }
     }
+    let before = came(pair);
+    pair.receive(1, &frames[lost]);
+    let all = came(pair);
+    (before.clone(), all[before.len()..].to_vec())
+}
+
+#[test]
+fn bulk_does_not_wait_for_what_is_lost() {
+    let mut pair = Pair::new(u32::MAX - 1);
+    let link = &mut pair.ends[0];
+    send_pages(link, 2);
+    send(link, Lane::Bulk, &poke(7));
+    send_pages(link, 1);
+    let (before, after) = without(&mut pair, 0);
+    assert_eq!(before, ["page 1", "poke 7", "page 0"]);
+    assert_eq!(after, ["page 0"]);
+    // Nor a whole message that is lost, nor parts of a long one.
+    send(&mut pair.ends[0], Lane::Bulk, &poke(8));
+    send(&mut pair.ends[0], Lane::Bulk, &long());
+    send_pages(&mut pair.ends[0], 1);
+    pair.delivered[1].clear();
+    let (before, after) = without(&mut pair, 0);
     assert_eq!(
-        lines(&acks),
-        [
-            "ack [0 16 0]",
-            "ack [0 32 0]",
-            "ack [0 48 0]",
-            "ack [0 64 0]"
-        ]
+        (before.join(" "), after.join(" ")),
+        ("long page 0".into(), "poke 8".into())
     );
-    for ack in &acks {
-        pair.receive(0, ack);
+    send(&mut pair.ends[0], Lane::Bulk, &long());
+    send_pages(&mut pair.ends[0], 1);
+    send(&mut pair.ends[0], Lane::Bulk, &poke(9));
+    pair.delivered[1].clear();
+    let (before, after) = without(&mut pair, 1);
+    assert_eq!(
+        (before.join(" "), after.join(" ")),
+        ("page 0 poke 9".into(), "long".into())
+    );
+}
+
+#[test]
+fn urgent_messages_wait_for_messages_and_pages_of_files_and_not_for_pages_of_memory() {
+    let mut pair = Pair::new(u32::MAX - 1);
+    let queue = |link: &mut Link<Frame>| {
+        send(link, Lane::Urgent, &poke(1));
+        let (tag, frame) = page(2);
+        link.send_page(Lane::Urgent, tag, frame);
+        send_file_page(link, Lane::Urgent, 3);
+        send(link, Lane::Urgent, &poke(4));
+        send_file_page(link, Lane::Urgent, 5);
+    };
+    let cases = [
+        ("page 2", "poke 1 page 3 poke 4 page 5"),
+        ("poke 1 page 3 poke 4 page 5", "page 2"),
+        ("poke 1 page 2", "page 3 poke 4 page 5"),
+        ("poke 1 page 2 page 3", "poke 4 page 5"),
+    ];
+    for (lost, (first, second)) in cases.iter().enumerate() {
+        queue(&mut pair.ends[0]);
+        pair.delivered[1].clear();
+        let (before, after) = without(&mut pair, lost);
+        assert_eq!(
+            (before.join(" "), after.join(" ")),
+            ((*first).into(), (*second).into())
+        );
+        let acks = pair.all(1);
+        pair.receive(0, &acks[acks.len() - 1]);
     }
-    assert_eq!(pair.all(0).len(), 36);
-    assert_eq!(pair.ends[0].room(Lane::Bulk), ROOM - 36);
+}
+
+#[test]
+fn order_reaches_over_many_pages() {
+    // So many that the distance does not fit its field.
+    let mut pair = Pair::new(0);
+    pair.ends[1].set_share(u8::MAX, 16);
+    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
+    let frame = pair.poll(1).unwrap();
+    pair.receive(0, &frame);
+    for round in 0..2 {
+        send(&mut pair.ends[0], Lane::Urgent, &poke(100));
+        let frames = pair.all(0);
+        for index in 0..300 {
+            let (tag, frame) = page(index);
+            pair.ends[0].send_page(Lane::Urgent, tag, frame);
+            if index == 299 {
+                send(&mut pair.ends[0], Lane::Urgent, &poke(101));
+            }
+            let mut more = pair.all(0);
+            more.retain(|frame| frame.0.seq != frames[0].0.seq);
+            for frame in &more {
+                pair.receive(1, frame);
+            }
+            for ack in pair.all(1) {
+                pair.receive(0, &ack);
+            }
+        }
+        assert!(
+            !came(&pair).contains(&String::from("poke 101")),
+            "round {round}"
+        );
+        assert_eq!(came(&pair).len(), 300);
+        pair.receive(1, &frames[0]);
+        assert_eq!(came(&pair)[300..], ["poke 100", "poke 101"]);
+        for ack in pair.all(1) {
+            pair.receive(0, &ack);
+        }
+        pair.delivered[1].clear();
+    }
+}
+
+#[test]
+fn packets_far_behind_a_hole_are_told() {
+    let mut pair = Pair::new(0);
+    pair.ends[1].set_share(u8::MAX, 16);
+    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
+    let frame = pair.poll(1).unwrap();
+    pair.receive(0, &frame);
+    send_pages(&mut pair.ends[0], 200);
+    let frames = pair.all(0);
+    pair.now += MS / 10;
+    // The first retransmission is lost too.
+    let mut again = Vec::new();
+    for (index, frame) in frames.iter().enumerate() {
+        if index != 0 && index != 150 {
+            pair.receive(1, frame);
+        }
+        for ack in pair.all(1) {
+            pair.receive(0, &ack);
+            again.extend(pair.all(0));
+        }
+    }
+    assert_eq!(lines(&again), ["Bulk 0 [1 0 0]", "Bulk 150 [1 0 0]"]);
+    // What is known not to have come, and less than four packets that nobody has told of yet.
+    assert!(pair.ends[0].senders[1].in_flight() <= 2 + 3);
 }
 
 #[test]
@@ -208,8 +392,8 @@ fn a_lost_packet_is_sent_again_at_once() {
     );
     assert_eq!(pair.ends[0].counters().retransmitted, 1);
     assert_eq!(pair.delivered[1].len(), 8);
-    for (index, item) in pair.delivered[1].iter().enumerate() {
-        let (tag, frame) = page(index as u64);
+    for (item, index) in pair.delivered[1].iter().zip([0, 1, 3, 4, 5, 2, 6, 7]) {
+        let (tag, frame) = page(index);
         assert_eq!(*item, Delivered::Page(tag, frame));
     }
 }
@@ -301,7 +485,8 @@ fn a_duplicate_is_acknowledged_and_dropped() {
 
 #[test]
 fn long_messages_survive_random_loss_and_wrapped_numbers() {
-    for seed in 0..40u64 {
+    for seed in 0..60u64 {
+        let lane = Lane::ALL[seed as usize % 2];
         let mut pair = Pair::new(u32::MAX - 40);
         let mut state = seed;
         let mut random = move || {
@@ -320,16 +505,19 @@ fn long_messages_survive_random_loss_and_wrapped_numbers() {
                     runs,
                 };
                 let length = message.encode().len();
-                send(&mut pair.ends[0], Lane::Bulk, &message);
+                send(&mut pair.ends[0], lane, &message);
                 sent.push(Delivered::Message(message, length));
             } else {
-                let (tag, frame) = page(index);
-                pair.ends[0].send_page(Lane::Bulk, tag, frame.clone());
+                let (mut tag, frame) = page(index);
+                if lane == Lane::Urgent {
+                    tag.page |= 1 << 63;
+                }
+                pair.ends[0].send_page(lane, tag, frame.clone());
                 sent.push(Delivered::Page(tag, frame));
             }
         }
         let mut wire = VecDeque::new();
-        while !pair.ends[0].is_idle(Lane::Bulk) {
+        while !pair.ends[0].is_idle(lane) {
             for end in 0..2 {
                 for frame in pair.all(end) {
                     if random() % 5 != 0 {
@@ -349,6 +537,15 @@ fn long_messages_survive_random_loss_and_wrapped_numbers() {
                 None => pair.wait(),
             }
         }
+        // On the bulk lane everything comes, in any order, but for the parts of a message.
+        let key = |item: &Delivered<Frame>| match item {
+            Delivered::Message(Message::PagesZero { epoch, .. }, _) => *epoch,
+            Delivered::Message(..) => u64::MAX,
+            Delivered::Page(tag, _) => tag.page / 4096,
+        };
+        if lane == Lane::Bulk {
+            pair.delivered[1].sort_by_key(key);
+        }
         assert!(pair.delivered[1] == sent, "seed {seed}");
     }
 }
@@ -360,6 +557,7 @@ fn data(kind: PayloadKind, seq: u32, length: u16) -> Header {
     header.length = length.into();
     header.seq = seq.into();
     header.source_boot = BootId(1).0.into();
+    header.behind = 1;
     header
 }
 
@@ -412,6 +610,9 @@ fn random_frames_never_panic_and_hold_little() {
         let kind = kinds[random() as usize % 5];
         let mut header = data(kind, random() as u32 % 600, 1 + random() as u16 % 4096);
         header.lane = random() as u8 & 1;
+        header.behind = [0, 1, 255, random() as u8][random() as usize % 4];
+        header.share = random() as u8;
+        header.sack_from = (random() as u16 % 600).into();
         header.ack = [(random() as u32 % 300).into(), (random() as u32).into()];
         header.sack = [random().into(), (random() << 13).into()];
         header.sent_ns = random().into();

@@ -23,6 +23,7 @@ mod measure;
 mod node;
 mod outbox;
 mod peer;
+mod port;
 
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
 pub use link::{Page, Payload};

@@ -8,6 +8,7 @@ use crate::discovery::{Answer, Discovery};
 use crate::measure::{Measurement, Probe};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
+use crate::port::Port;
 use crate::{
     Config, Edge, Event, PEERS_MAX, Page, PeerState, PeerView, SILENT_AFTER_NS, Transmit,
     Unreachable,
@@ -55,6 +56,7 @@ pub struct Node<P> {
     small: VecDeque<(usize, Small)>,
     /// Peers with something to transmit: urgent packets, anything else.
     queues: [VecDeque<usize>; 2],
+    port: Port,
     outbox: Outbox<P>,
     scratch: Vec<u8>,
     filler: Payload<P>,
@@ -70,6 +72,8 @@ pub struct Node<P> {
 pub enum Canary {
     /// Links deliver pages that come again.
     DeliverDuplicates,
+    /// Links forget the order of pages of files.
+    ForgetOrder,
     /// Any boot that is not the present one passes for a newer one.
     BelieveAnyBoot,
 }
@@ -100,6 +104,7 @@ impl<P: Page> Node<P> {
             by_id: BTreeMap::new(),
             small: VecDeque::new(),
             queues: [VecDeque::new(), VecDeque::new()],
+            port: Port::new(config.info.features.is_virtual()),
             outbox: Outbox::new(),
             scratch: Vec::new(),
             filler,
@@ -166,10 +171,22 @@ impl<P: Page> Node<P> {
             self.outbox.push(Event::PeerBack { id, boot });
         }
         if to_us {
-            peer.link.handle_header(now, header);
+            let rtt_ns = peer.link.handle_header(now, header);
+            if header.kind() == Kind::Data && usize::from(header.length.get()) == PAYLOAD_MAX {
+                self.handle_load(now, index, rtt_ns);
+            }
         }
         self.handle_kind(now, index, header, payload);
         self.mark(index);
+    }
+
+    /// A full packet came through the port.
+    fn handle_load(&mut self, now: u64, index: usize, rtt_ns: Option<u64>) {
+        let way = &mut self.peers[index].way;
+        if self.port.handle_packet(now, index, way, rtt_ns) {
+            let peers = &mut self.peers;
+            self.port.end_round(now, peers);
+        }
     }
 
     /// Whether the frame is from a peer's present boot, which it may also prove to be one.
@@ -218,8 +235,10 @@ impl<P: Page> Node<P> {
         };
         self.outbox.push(Event::PeerUp { id, boot });
         #[cfg(feature = "canary")]
-        if self.canary == Some(Canary::DeliverDuplicates) {
-            self.peers[index].link.deliver_duplicates();
+        match self.canary {
+            Some(Canary::DeliverDuplicates) => self.peers[index].link.deliver_duplicates(),
+            Some(Canary::ForgetOrder) => self.peers[index].link.forget_order(),
+            Some(Canary::BelieveAnyBoot) | None => {}
         }
         if header.kind() != Kind::Hello {
             self.discovery.answer(now, Kind::HelloReply, header);
@@ -410,6 +429,8 @@ impl<P: Page> Node<P> {
         if !peer.is_ready(queue) {
             return None;
         }
+        let share = self.port.share(index);
+        peer.link.set_share(share, self.port.together(share));
         let mut header = Self::header_to(&self.config, peer, Kind::Ack);
         let payload = if queue == 0 {
             peer.link.poll_data(now, Lane::Urgent, &mut header)?

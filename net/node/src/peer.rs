@@ -3,6 +3,7 @@
 //! Law: a peer exists only after its boot was proven; a new boot replaces link and counters whole.
 
 use crate::measure::{BlastSink, Measurement};
+use crate::port::Way;
 use crate::{Counters, Page, PeerState, PeerView, SILENT_AFTER_NS};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -29,6 +30,7 @@ pub(crate) struct Peer<P> {
     pub(crate) dropped: u64,
     pub(crate) measurement: Option<Box<Measurement>>,
     pub(crate) sink: BlastSink,
+    pub(crate) way: Way,
     /// Whether the peer stands in the queue of those with something to transmit, per lane; the
     /// second is also that of measurements and bare acknowledgements.
     pub(crate) queued: [bool; 2],
@@ -52,6 +54,7 @@ impl<P: Page> Peer<P> {
             dropped: 0,
             measurement: None,
             sink: BlastSink::default(),
+            way: Way::default(),
             queued: [false; 2],
             lost: VecDeque::new(),
         }

@@ -16,12 +16,15 @@
 //! | 42 | 2 | payload length |
 //! | 44 | 4 | sequence number in the lane (Echo, Blast: in the run) |
 //! | 48 | 4+4 | next sequence number expected, urgent and bulk lane |
-//! | 56 | 8+8 | packets received beyond that, bit i is number expected + 1 + i, per lane |
+//! | 56 | 8+8 | map of packets received beyond that, bit i is number expected + 1 + i, per lane; that of the bulk lane begins farther on, see 114 |
 //! | 72 | 8 | sender's clock at transmission, ns |
 //! | 80 | 8 | the target's clock in the newest frame the sender had from it, ns; 0: none |
 //! | 88 | 4 | how long the sender had held that frame, ns |
 //! | 92 | 4+8+8 | pid, epoch, page (Beacon: page is 1 for "started", the packet number how many ns ago that was; Hello: epoch is the uptime in ns; Blast, BlastReport: epoch is the run, page how many arrived) |
-//! | 112 | 8 | frame counter of the authentication, zero until keys come |
+//! | 112 | 1 | share: packets that the target may have in flight to the sender; 0: nothing said |
+//! | 113 | 1 | behind: the packet comes out after the one so many numbers before it, 255: after all that are at least so far before it; 0: as soon as it is there |
+//! | 114 | 2 | how far beyond the number expected the map of the bulk lane begins |
+//! | 116 | 4 | frame counter of the authentication, zero until keys come (its lower half, as in RFC 4304) |
 //! | 120 | 16 | authentication tag, zero until keys come |
 //!
 //! The three times give the round trip and the clock offset from every frame: with t1 = echo,
@@ -39,7 +42,7 @@ pub const PAYLOAD_MAX: usize = 4096;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The Ethernet address of all nodes.
 pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
@@ -85,13 +88,18 @@ impl Kind {
     }
 }
 
-/// One of the two ordered streams between two nodes.
+/// Behind: after every packet that is at least so many numbers before it.
+pub const BEHIND_ALL: u8 = u8::MAX;
+
+/// One of the two streams between two nodes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Lane {
-    /// Calls, control and pages somebody waits for: always transmitted first.
+    /// Calls, control and pages somebody waits for: always transmitted first. Everything but pages of
+    /// memory comes out in order.
     Urgent = 0,
-    /// Pages pushed ahead of need.
+    /// Pages pushed ahead of need. Each comes out when it is there; only the parts of long messages
+    /// have an order.
     Bulk = 1,
 }
 
@@ -151,6 +159,14 @@ pub struct PageTag {
     pub page: u64,
 }
 
+impl PageTag {
+    /// Whether it names a page of a file. Such pages come out in the order of their lane; a page of
+    /// memory says by itself where it belongs.
+    pub fn is_file(&self) -> bool {
+        self.page >> 63 != 0
+    }
+}
+
 /// The header of every frame; see the table above.
 #[derive(
     Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
@@ -183,7 +199,10 @@ pub struct Header {
     pub pid: U32,
     pub epoch: U64,
     pub page: U64,
-    pub counter: U64,
+    pub share: u8,
+    pub behind: u8,
+    pub sack_from: U16,
+    pub counter: U32,
     pub tag: [u8; 16],
 }
 
@@ -243,6 +262,13 @@ impl Header {
             return Err(Invalid::Lane);
         }
         self.check_payload(kind)?;
+        let part = matches!(
+            self.payload_kind(),
+            PayloadKind::First | PayloadKind::Middle | PayloadKind::Last
+        );
+        if (part && self.behind == 0) || (kind != Kind::Data && self.behind != 0) {
+            return Err(Invalid::Order);
+        }
         if self.counter.get() != 0 || self.tag != [0; 16] {
             return Err(Invalid::Reserved);
         }

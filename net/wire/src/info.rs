@@ -22,6 +22,11 @@ pub struct Features {
 }
 
 impl Features {
+    /// Whether the machine is one of several on a real one (leaf 1, ECX, bit 31: a hypervisor says so).
+    pub fn is_virtual(&self) -> bool {
+        self.leaf1_ecx >> 31 != 0
+    }
+
     /// Whether everything in `needed` exists here.
     pub fn cover(&self, needed: &Features) -> bool {
         needed.xcr0 & !self.xcr0 == 0

@@ -19,8 +19,8 @@ mod message;
 mod print;
 
 pub use header::{
-    BROADCAST_MAC, ETHERTYPE, HEADER_LEN, Header, Kind, Lane, PAYLOAD_MAX, PageTag, PayloadKind,
-    VERSION,
+    BEHIND_ALL, BROADCAST_MAC, ETHERTYPE, HEADER_LEN, Header, Kind, Lane, PAYLOAD_MAX, PageTag,
+    PayloadKind, VERSION,
 };
 pub use id::{BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
@@ -50,6 +50,8 @@ pub enum Invalid {
     Length,
     /// A page tag that names no page, or one in a frame that carries no page.
     Tag,
+    /// A part of a message without place in the order, or a place in a frame that needs none.
+    Order,
     /// Reserved bytes are not zero.
     Reserved,
     /// A message longer than [`MESSAGE_MAX`] or shorter than it says.
@@ -72,6 +74,7 @@ impl core::fmt::Display for Invalid {
             Invalid::PayloadKind => "payload kind does not fit",
             Invalid::Length => "payload length does not fit",
             Invalid::Tag => "bad page tag",
+            Invalid::Order => "bad place in the order",
             Invalid::Reserved => "reserved bytes are not zero",
             Invalid::MessageSize => "message size does not fit",
             Invalid::Message => "message does not decode",

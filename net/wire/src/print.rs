@@ -74,6 +74,9 @@ impl fmt::Display for Header {
             write!(f, " ack {},{}", self.ack[0], self.ack[1])?;
             if self.sack[0].get() | self.sack[1].get() != 0 {
                 write!(f, " sack {:x},{:x}", self.sack[0].get(), self.sack[1].get())?;
+                if self.sack_from.get() != 0 {
+                    write!(f, "+{}", self.sack_from)?;
+                }
             }
         }
         Ok(())

@@ -13,14 +13,16 @@ use wire::{BootId, Message, NodeId, Pid};
 pub type Failure = String;
 
 /// One thing that was sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Item {
     /// A short message.
     Short(u64),
     /// A message with so many runs.
     Long(u64, u32),
-    /// A page.
+    /// A page of memory.
     Page(u64),
+    /// A page of a file.
+    FilePage(u64),
 }
 
 impl Item {
@@ -36,30 +38,57 @@ impl Item {
                 let runs = (0..runs).map(|run| (epoch ^ u64::from(run), run)).collect();
                 Some(Message::PagesZero { pid, epoch, runs })
             }
-            Item::Page(_) => None,
+            Item::Page(_) | Item::FilePage(_) => None,
         }
     }
 
     /// The page with its tag, if it is one.
     pub fn page(self, pid: Pid) -> Option<(PageTag, Frame)> {
-        let Item::Page(id) = self else { return None };
+        let (id, file) = match self {
+            Item::Page(id) => (id, 0),
+            Item::FilePage(id) => (id, 1 << 63),
+            _ => return None,
+        };
         let mut bytes = [id as u8; 4096];
         bytes[..8].copy_from_slice(&id.to_le_bytes());
         bytes[4088..].copy_from_slice(&(!id).to_le_bytes());
         let tag = PageTag {
             pid,
             epoch: id,
-            page: id * 4096,
+            page: (id * 4096) | file,
         };
         Some((tag, Arc::new(bytes)))
+    }
+}
+
+impl Item {
+    /// Whether it comes out in the order of its lane, and not when it is there.
+    fn is_ordered(self, lane: Lane) -> bool {
+        match (self, lane) {
+            (Item::Page(_), _) | (Item::Short(_), Lane::Bulk) => false,
+            (Item::FilePage(_), _) | (_, Lane::Urgent) => true,
+            (Item::Long(..), Lane::Bulk) => {
+                let message = self.message(Checker::pid(NodeId(1), lane));
+                message.is_some_and(|message| message.encode().len() > wire::PAYLOAD_MAX)
+            }
+        }
     }
 }
 
 /// One direction of one lane between two boots.
 #[derive(Debug, Default)]
 struct Stream {
-    sent: Vec<Item>,
+    /// What has an order, and how much of it has come out.
+    ordered: Vec<Item>,
     delivered: usize,
+    /// What has none and has not come out.
+    free: HashSet<Item>,
+}
+
+impl Stream {
+    fn missing(&self) -> usize {
+        self.ordered.len() - self.delivered + self.free.len()
+    }
 }
 
 /// Source boot, target boot, lane.
@@ -100,7 +129,12 @@ impl Checker {
     /// An item was handed to the stack of `source`, whose peer was in boot `target`.
     pub fn sent(&mut self, source: BootId, target: BootId, lane: Lane, item: Item) {
         let stream = self.streams.entry((source, target, lane)).or_default();
-        stream.sent.push(item);
+        match item.is_ordered(lane) {
+            true => stream.ordered.push(item),
+            false => {
+                stream.free.insert(item);
+            }
+        }
     }
 
     /// An event came out of the stack of boot `at`.
@@ -138,13 +172,15 @@ impl Checker {
                 boot,
                 message,
             } => {
-                let lane = match message {
-                    Message::Poke { pid, .. } | Message::PagesZero { pid, .. } => lane_of(*pid),
+                let (pid, item) = match message {
+                    Message::Poke { pid, epoch, .. } => (*pid, Item::Short(*epoch)),
+                    Message::PagesZero { pid, epoch, runs } => {
+                        (*pid, Item::Long(*epoch, runs.len() as u32))
+                    }
                     _ => return Err(format!("{at}: nobody sent {message:?}")),
                 };
-                self.came(at, *from, *boot, lane, |item, pid| {
-                    item.message(pid).as_ref() == Some(message)
-                })?;
+                let whole = item.message(pid).as_ref() == Some(message);
+                self.came(at, *from, *boot, pid, item, whole)?;
             }
             Event::Page {
                 from,
@@ -152,10 +188,13 @@ impl Checker {
                 tag,
                 page,
             } => {
-                self.came(at, *from, *boot, lane_of(tag.pid), |item, pid| {
-                    item.page(pid)
-                        .is_some_and(|(t, contents)| t == *tag && contents == *page)
-                })?;
+                let item = match tag.is_file() {
+                    true => Item::FilePage(tag.epoch),
+                    false => Item::Page(tag.epoch),
+                };
+                let meant = item.page(tag.pid);
+                let whole = meant.is_some_and(|(t, contents)| t == *tag && contents == *page);
+                self.came(at, *from, *boot, tag.pid, item, whole)?;
             }
             Event::Measured { .. } | Event::Beacon { .. } => {}
             Event::Claimed { .. } | Event::Refused { .. } => {
@@ -179,29 +218,33 @@ impl Checker {
         at: BootId,
         from: NodeId,
         boot: BootId,
-        lane: Lane,
-        is: impl Fn(Item, Pid) -> bool,
+        pid: Pid,
+        item: Item,
+        whole: bool,
     ) -> Result<(), Failure> {
         self.is_present(at, from, boot)?;
+        let lane = lane_of(pid);
+        if !whole || pid.home() != from {
+            return Err(format!("{at}: {item:?} from {boot} is not what was sent"));
+        }
         let Some(stream) = self.streams.get_mut(&(boot, at, lane)) else {
             return Err(format!("{at}: nothing was sent from {boot} on {lane:?}"));
         };
-        let pid = Checker::pid(from, lane);
-        let place = stream.delivered;
-        match stream.sent.get(place) {
-            Some(item) if is(*item, pid) => {
-                stream.delivered += 1;
-                self.delivered += 1;
-                Ok(())
-            }
-            expected => {
-                let really = stream.sent.iter().position(|item| is(*item, pid));
-                Err(format!(
-                    "{at}: from {boot} on {lane:?} place {place} expected {expected:?}, \
-                     got what was sent at place {really:?}"
-                ))
-            }
+        self.delivered += 1;
+        if stream.free.remove(&item) {
+            return Ok(());
         }
+        let place = stream.delivered;
+        let expected = stream.ordered.get(place);
+        if expected == Some(&item) {
+            stream.delivered += 1;
+            return Ok(());
+        }
+        let really = stream.ordered.iter().position(|other| *other == item);
+        Err(format!(
+            "{at}: from {boot} on {lane:?} place {place} expected {expected:?}, \
+             got {item:?}, sent at place {really:?}"
+        ))
     }
 
     /// After the storm: everything between living boots has come out, everybody is seen.
@@ -216,11 +259,10 @@ impl Checker {
                     missing.push(format!("node {me} does not see node {other}"));
                 }
                 for lane in Lane::ALL {
-                    if let Some(stream) = self.streams.get(&(boot, present, lane))
-                        && stream.delivered != stream.sent.len()
-                    {
-                        let (sent, came) = (stream.sent.len(), stream.delivered);
-                        missing.push(format!("{me} to {other} on {lane:?}: {came} of {sent}"));
+                    let stream = self.streams.get(&(boot, present, lane));
+                    let lacking = stream.map_or(0, Stream::missing);
+                    if lacking > 0 {
+                        missing.push(format!("{me} to {other} on {lane:?}: {lacking} missing"));
                     }
                 }
             }

@@ -1,201 +1,294 @@
-//! Throughput on simulated links, compared with the dumb blast on the same link.
+//! Throughput and waiting on simulated links, compared with what the links can do.
 //!
-//! Law: ratios on virtual time: they change only when the protocol does, so the table is a snapshot.
+//! Law: ratios on virtual time: they change only when the protocol does, so the tables are a snapshot.
 
 use crate::check::{Checker, Item};
-use crate::network::{Faults, Frame, Network};
-use crate::random::Random;
-use node::{Config, Event, Lane, Node, NodeInfo};
-use wire::{BootId, Message, NodeId, Pid};
+use crate::network::Faults;
+use crate::star::{Star, Traffic};
+use node::{Event, Lane};
+use wire::{HEADER_LEN, Message, NodeId, PAYLOAD_MAX, Pid};
 
 const PAGES: u64 = 16_384;
 const PINGS: u32 = 100;
 const TARGET: NodeId = NodeId(2);
+const MS: u64 = 1_000_000;
 
-/// Two nodes on one cable, and the clock.
-struct Pair {
-    now: u64,
-    network: Network,
-    stacks: [Node<Frame>; 2],
-    events: Vec<(usize, Event<Frame>)>,
-    pages: u64,
+/// Round trip p50 in ns and goodput of the blast in bytes per second, between the first two nodes.
+fn measure(star: &mut Star, blast: u32) -> (u32, u64) {
+    star.events.clear();
+    star.stacks[0].measure(star.now, TARGET, PINGS, blast);
+    star.until(|star| {
+        let measured = |(_, event): &(usize, Event<_>)| matches!(event, Event::Measured { .. });
+        star.events.iter().any(measured)
+    });
+    for (_, event) in star.events.drain(..) {
+        if let Event::Measured {
+            rtt_ns,
+            blast_bytes_per_s,
+            ..
+        } = event
+        {
+            return (rtt_ns[rtt_ns.len() / 2], blast_bytes_per_s);
+        }
+    }
+    (0, 0)
 }
 
-impl Pair {
-    fn new(faults: Faults) -> Pair {
-        let stacks = [0, 1].map(|index| {
-            let config = Config {
-                node: NodeId(index as u16 + 1),
-                boot: BootId(index as u64 + 1),
-                mac: Network::mac(index),
-                cluster: 1,
-                seed: 1,
-                info: NodeInfo::default(),
-            };
-            Node::new(config, 1)
-        });
-        let mut pair = Pair {
-            now: 1,
-            network: Network::new(2, faults, Random::new(1)),
-            stacks,
-            events: Vec::new(),
-            pages: 0,
-        };
-        pair.until(|pair| pair.stacks.iter().all(|stack| stack.peers().count() == 1));
-        pair
-    }
-
-    fn drain(&mut self) {
-        for index in 0..2 {
-            while let Some(transmit) = self.stacks[index].poll_transmit(self.now) {
-                self.network.transmit(self.now, index, transmit);
-            }
-            while let Some(event) = self.stacks[index].poll_event() {
-                match event {
-                    Event::Page { .. } => self.pages += 1,
-                    event => self.events.push((index, event)),
-                }
-            }
+/// Goodput of the page stream in bytes per second, and bytes on the wire per byte of pages.
+fn stream(star: &mut Star) -> (u64, f64) {
+    let (start, wire) = (star.now, star.network.bytes);
+    let page = Item::Page(1).page(Checker::pid(NodeId(1), Lane::Bulk));
+    let (tag, page) = page.expect("it is a page");
+    let mut queued = 0;
+    let end = star.pages[1][0] + PAGES;
+    while queued < PAGES {
+        let room = star.stacks[0].bulk_room(TARGET) as u64;
+        for _ in 0..room.min(PAGES - queued) {
+            let result = star.stacks[0].send_page(star.now, TARGET, Lane::Bulk, tag, page.clone());
+            result.expect("the peer is known");
+            queued += 1;
         }
+        star.until(|star| star.stacks[0].bulk_room(TARGET) >= 64);
     }
+    star.until(|star| star.pages[1][0] >= end);
+    let bytes = PAGES * 4096;
+    let rate = u128::from(bytes) * 1_000_000_000 / u128::from(star.now - start);
+    let overhead = (star.network.bytes - wire) as f64 / bytes as f64;
+    (rate as u64, overhead)
+}
 
-    fn until(&mut self, done: impl Fn(&Pair) -> bool) {
-        self.drain();
-        while !done(self) {
-            let timeouts = self.stacks.iter().filter_map(Node::poll_timeout);
-            let next = timeouts.chain(self.network.next_at()).min();
-            self.now = self.now.max(next.expect("Hello goes on for ever"));
-            for stack in &mut self.stacks {
-                stack.handle_timeout(self.now);
-            }
-            while self.network.next_at().is_some_and(|at| at <= self.now) {
-                let arrival = self.network.pop().expect("it was peeked at");
-                let stack = &mut self.stacks[arrival.to];
-                stack.handle_frame(self.now, &arrival.header, arrival.payload, arrival.length);
-                self.drain();
-            }
-            self.drain();
-        }
-    }
+/// A kind of link: name, delay in ns, ps per byte.
+pub const LINKS: [(&str, u64, u64); 4] = [
+    ("1 Gbit/s, 100 us", 50_000, 8000),
+    ("10 Gbit/s, 20 us", 10_000, 800),
+    ("10 Gbit/s, 100 us", 50_000, 800),
+    ("10 Gbit/s, 600 us", 300_000, 800),
+];
 
-    /// Round trip p50 in ns and goodput of the blast in bytes per second.
-    fn measure(&mut self) -> (u32, u64) {
-        self.stacks[0].measure(self.now, TARGET, PINGS, PAGES as u32);
-        self.until(|pair| {
-            let measured =
-                |(_, event): &(usize, Event<Frame>)| matches!(event, Event::Measured { .. });
-            pair.events.iter().any(measured)
-        });
-        let mut result = (0, 0);
-        for (_, event) in self.events.drain(..) {
-            if let Event::Measured {
-                rtt_ns,
-                blast_bytes_per_s,
-                ..
-            } = event
-            {
-                result = (rtt_ns[rtt_ns.len() / 2], blast_bytes_per_s);
-            }
-        }
-        result
-    }
+/// Frames that a port of the switch holds.
+pub const PORTS: [usize; 2] = [64, 512];
 
-    /// Goodput of the page stream in bytes per second, and bytes on the wire per byte of pages.
-    fn stream(&mut self) -> (u64, f64) {
-        let (start, wire) = (self.now, self.network.bytes);
-        let page = Item::Page(1).page(Checker::pid(NodeId(1), Lane::Bulk));
-        let (tag, page) = page.expect("it is a page");
-        let mut queued = 0;
-        let end = self.pages + PAGES;
-        while queued < PAGES {
-            let room = self.stacks[0].bulk_room(TARGET) as u64;
-            for _ in 0..room.min(PAGES - queued) {
-                let result =
-                    self.stacks[0].send_page(self.now, TARGET, Lane::Bulk, tag, page.clone());
-                result.expect("the peer is known");
-                queued += 1;
-            }
-            self.until(|pair| pair.stacks[0].bulk_room(TARGET) >= 64);
-        }
-        self.until(|pair| pair.pages >= end);
-        let bytes = PAGES * 4096;
-        let rate = u128::from(bytes) * 1_000_000_000 / u128::from(self.now - start);
-        let overhead = (self.network.bytes - wire) as f64 / bytes as f64;
-        (rate as u64, overhead)
-    }
+/// Who pushes to whom, and when it begins.
+pub struct Crowd {
+    /// In a few words.
+    pub name: &'static str,
+    nodes: usize,
+    flows: &'static [(usize, usize, u64)],
+    /// Lost frames of 10 000.
+    pub loss: u64,
+}
 
-    /// Round trip of one call in ns and the frames it takes until the reply is there.
-    fn call(&mut self) -> (u64, u64) {
-        let (start, frames) = (self.now, self.network.frames);
-        let pid = Checker::pid(NodeId(1), Lane::Urgent);
-        let poke = |epoch| Message::Poke {
-            pid,
-            thread: Pid(0),
-            epoch,
-        };
-        let heard =
-            |at: usize| move |pair: &Pair| pair.events.iter().any(|(index, _)| *index == at);
-        self.events.clear();
-        let sent = self.stacks[0].send(self.now, TARGET, poke(1));
-        sent.expect("the peer is known");
-        self.until(heard(1));
-        let sent = self.stacks[1].send(self.now, NodeId(1), poke(2));
-        sent.expect("the peer is known");
-        self.until(heard(0));
-        self.events.clear();
-        (self.now - start, self.network.frames - frames)
-    }
-
-    /// The worst round trip of calls, ns, while pages are pushed.
-    fn call_while_pushing(&mut self) -> u64 {
-        let page = Item::Page(1).page(Checker::pid(NodeId(1), Lane::Bulk));
-        let (tag, page) = page.expect("it is a page");
-        let mut worst = 0;
-        for call in 0..200 {
-            for _ in 0..self.stacks[0].bulk_room(TARGET) {
-                let sent =
-                    self.stacks[0].send_page(self.now, TARGET, Lane::Bulk, tag, page.clone());
-                sent.expect("the peer is known");
-            }
-            let (call_ns, _) = self.call();
-            // The first calls find the window still settling.
-            if call >= 100 {
-                worst = worst.max(call_ns);
-            }
-        }
-        self.until(|pair| pair.stacks[0].bulk_idle(TARGET));
-        worst
+impl Crowd {
+    /// Whether all send to the same node.
+    pub fn is_to_one(&self) -> bool {
+        self.flows.iter().all(|flow| flow.1 == self.flows[0].1)
     }
 }
 
-/// The table.
-pub fn table() -> String {
-    let links = [
-        ("1 Gbit/s, 100 us", 50_000, 8000, 0),
-        ("10 Gbit/s, 20 us", 10_000, 800, 0),
-        ("10 Gbit/s, 600 us", 300_000, 800, 0),
-        ("1 Gbit/s, 100 us, loss 0.1 %", 50_000, 8000, 10),
-        ("1 Gbit/s, 100 us, loss 1 %", 50_000, 8000, 100),
-    ];
+/// What is measured.
+pub const CROWDS: [Crowd; 6] = [
+    Crowd {
+        name: "one to one",
+        nodes: 2,
+        flows: &[(1, 0, 0)],
+        loss: 0,
+    },
+    Crowd {
+        name: "one to one, loss 1 %",
+        nodes: 2,
+        flows: &[(1, 0, 0)],
+        loss: 100,
+    },
+    Crowd {
+        name: "three to one",
+        nodes: 4,
+        flows: &[(1, 0, 0), (2, 0, 0), (3, 0, 0)],
+        loss: 0,
+    },
+    Crowd {
+        name: "three to one, in turn",
+        nodes: 4,
+        flows: &[(1, 0, 0), (2, 0, 7 * MS), (3, 0, 13 * MS)],
+        loss: 0,
+    },
+    Crowd {
+        name: "three to one, loss 1 %",
+        nodes: 4,
+        flows: &[(1, 0, 0), (2, 0, 0), (3, 0, 0)],
+        loss: 100,
+    },
+    Crowd {
+        name: "one to three",
+        nodes: 4,
+        flows: &[(0, 1, 0), (0, 2, 0), (0, 3, 0)],
+        loss: 0,
+    },
+];
+
+/// How a crowd fared.
+pub struct Fared {
+    /// Bytes of pages per second that the cable can carry.
+    pub full: f64,
+    /// The round trip of a minimal frame without load, ns.
+    pub rtt_ns: f64,
+    /// How long a page is on a cable, ns.
+    pub page_ns: f64,
+    /// A call and a demanded page without load, ns.
+    pub alone: [u64; 2],
+    /// What was measured.
+    pub traffic: Traffic,
+    /// Frames dropped by full ports of the switch, of 10 000 pages.
+    pub overflowed: u64,
+}
+
+impl Fared {
+    /// Goodput of all together, as a part of what the cable can carry.
+    pub fn total(&self) -> f64 {
+        self.traffic.rates.iter().sum::<u64>() as f64 / self.full
+    }
+
+    /// The smallest and the greatest goodput, as a part of an equal share.
+    pub fn shares(&self) -> (f64, f64) {
+        let rates = &self.traffic.rates;
+        let equal = rates.iter().sum::<u64>() as f64 / rates.len() as f64;
+        let part = |rate: Option<&u64>| *rate.expect("there are flows") as f64 / equal;
+        (part(rates.iter().min()), part(rates.iter().max()))
+    }
+
+    /// How much longer than without load a call and a demanded page take at p99, in round trips.
+    pub fn waits(&self) -> [f64; 2] {
+        let loaded = [&self.traffic.calls, &self.traffic.demands].map(|times| at(times, 99));
+        [0, 1].map(|kind| (loaded[kind] as f64 - self.alone[kind] as f64) / self.rtt_ns)
+    }
+}
+
+/// A percentile of ascending numbers.
+fn at(times: &[u64], percent: usize) -> u64 {
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
+/// Lets a crowd work on links of this kind, with room for so many frames in each port of the switch.
+pub fn fare(link: (&str, u64, u64), crowd: &Crowd, port_frames: usize) -> Fared {
+    let (_, delay_ns, byte_ps) = link;
+    let mut faults = Faults::none(delay_ns, byte_ps);
+    faults.port_frames = port_frames;
+    let mut star = Star::new(crowd.nodes, faults);
+    let (rtt_ns, _) = measure(&mut star, 0);
+    let calls = crowd
+        .flows
+        .iter()
+        .map(|&(from, to, _)| (from, to, u64::MAX));
+    let alone = star.traffic(&calls.collect::<Vec<_>>()[..1], 0, 20 * MS);
+    let alone = [&alone.calls, &alone.demands].map(|times| at(times, 50));
+    star.network.faults.loss = crowd.loss;
+    // So long that it is some thousand pages.
+    let measured_ns = 40_000 * byte_ps * (HEADER_LEN + PAYLOAD_MAX) as u64 / 10_000;
+    let pages: u64 = star.pages.iter().flatten().sum();
+    let traffic = star.traffic(crowd.flows, 60 * MS, measured_ns.max(20 * MS));
+    let pages = star.pages.iter().flatten().sum::<u64>() - pages;
+    Fared {
+        full: full(byte_ps),
+        rtt_ns: f64::from(rtt_ns),
+        page_ns: PAYLOAD_MAX as f64 * 1e9 / full(byte_ps),
+        alone,
+        traffic,
+        overflowed: star.network.overflowed * 10_000 / pages,
+    }
+}
+
+/// Frames that it takes until a message of the first node has come and the second has answered it.
+fn exchange(star: &mut Star, ask: Message, answer: impl Fn(&mut Star)) -> u64 {
+    star.events.clear();
+    let frames = star.network.frames;
+    let sent = star.stacks[0].send(star.now, TARGET, ask);
+    sent.expect("the peer is known");
+    star.until(|star| star.events.iter().any(|(at, _)| *at == 1));
+    let pages = star.pages[0][1];
+    answer(star);
+    star.until(|star| star.events.iter().any(|(at, _)| *at == 0) || star.pages[0][1] > pages);
+    star.network.frames - frames
+}
+
+/// Two nodes alone: round trips, frames for each operation, throughput beside the dumb blast.
+fn alone() -> String {
     let mut table = String::from(
-        "link                          ping us  call us  frames  pushing us  blast MB/s  pages/blast  wire/pages\n",
+        "two nodes                   ping us  frames: call  page  blast MB/s  stream of W  wire/pages\n",
     );
-    for (name, delay_ns, byte_ps, loss) in links {
-        let mut faults = Faults::none(delay_ns, byte_ps);
-        faults.loss = loss;
-        let mut pair = Pair::new(faults);
-        let (ping_ns, blast) = pair.measure();
-        let (call_ns, frames) = pair.call();
-        let (stream, overhead) = pair.stream();
-        let pushing_ns = pair.call_while_pushing();
+    let pid = Checker::pid(NodeId(1), Lane::Urgent);
+    let poke = |epoch| Message::Poke {
+        pid,
+        thread: Pid(0),
+        epoch,
+    };
+    for (name, delay_ns, byte_ps) in LINKS {
+        for loss in [0, 100] {
+            let mut star = Star::new(2, Faults::none(delay_ns, byte_ps));
+            let (ping_ns, blast) = measure(&mut star, PAGES as u32);
+            let call = exchange(&mut star, poke(1), |star| {
+                let sent = star.stacks[1].send(star.now, NodeId(1), poke(2));
+                sent.expect("the peer is known");
+            });
+            let page = exchange(&mut star, poke(3), |star| {
+                let (tag, page) = Item::Page(1).page(pid).expect("it is a page");
+                let sent = star.stacks[1].send_page(star.now, NodeId(1), Lane::Urgent, tag, page);
+                sent.expect("the peer is known");
+            });
+            star.network.faults.loss = loss;
+            let (stream, overhead) = stream(&mut star);
+            let loss = if loss == 0 { "" } else { ", loss 1 %" };
+            table += &format!(
+                "{:<28}{:>7.1}  {call:>12}  {page:>4}  {:>10.1}  {:>9.1} %  {overhead:>10.4}\n",
+                format!("{name}{loss}"),
+                f64::from(ping_ns) / 1e3,
+                blast as f64 / 1e6,
+                stream as f64 * 100.0 / full(byte_ps),
+            );
+        }
+    }
+    table
+}
+
+/// Bytes of pages per second that a cable can carry: W.
+fn full(byte_ps: u64) -> f64 {
+    1e12 / byte_ps as f64 * PAYLOAD_MAX as f64 / (HEADER_LEN + PAYLOAD_MAX) as f64
+}
+
+/// A crowd in a line of the table.
+fn line(link: (&str, u64, u64), crowd: &Crowd, fared: &Fared) -> String {
+    let (least, most) = fared.shares();
+    let rtt = |ns: u64| ns as f64 / fared.rtt_ns;
+    let [call, demand] = fared.waits();
+    let Traffic { calls, demands, .. } = &fared.traffic;
+    format!(
+        "{:<18} {:<22}  {:>5.1}  {:>5.1} {:>6.1}  {:>5.2} {:>6.2} {:>6.2}  {:>5.2} {:>6.2} {:>6.2}  {:>8}\n",
+        link.0,
+        crowd.name,
+        fared.total() * 100.0,
+        least * 100.0,
+        most * 100.0,
+        rtt(at(calls, 50)),
+        rtt(at(calls, 99)),
+        call,
+        rtt(at(demands, 50)),
+        rtt(at(demands, 99)),
+        demand,
+        fared.overflowed,
+    )
+}
+
+/// The tables. Times in the second are round trips of a minimal frame; `wait` is what the p99 has
+/// over the same without load.
+pub fn table() -> String {
+    let mut table = alone();
+    for port_frames in PORTS {
         table += &format!(
-            "{name:<30}{:>7.1}  {:>7.1}  {frames:>6}  {:>10.1}  {:>10.1}  {:>9.1} %  {overhead:>10.4}\n",
-            f64::from(ping_ns) / 1e3,
-            call_ns as f64 / 1e3,
-            pushing_ns as f64 / 1e3,
-            blast as f64 / 1e6,
-            stream as f64 * 100.0 / blast as f64,
+            "\nports of {port_frames:>3} frames                         of W  least   most   call    p99   wait   page    p99   wait   dropped\n",
         );
+        for link in LINKS {
+            for crowd in &CROWDS {
+                table += &line(link, crowd, &fare(link, crowd, port_frames));
+            }
+        }
     }
     table
 }

@@ -5,7 +5,7 @@
 use sim::{Canary, Plan, figures, run};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: sim [--seeds N] [--first-seed S] [--nodes K] [--canary duplicates|boot] | --figures\n\
+const USAGE: &str = "usage: sim [--seeds N] [--first-seed S] [--nodes K] [--canary duplicates|order|boot] | --figures\n\
     Runs N seeds (default 1000) of K nodes (default: 2 to 6, as the seed chooses).\n\
     --canary  switches a known bug on, which must be found\n\
     --figures prints throughput on simulated links instead";
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             ("--first-seed", Some(n), _) => first = n,
             ("--nodes", Some(n @ 2..=1000), _) => plan.nodes = n as usize,
             ("--canary", _, Some("duplicates")) => plan.canary = Some(Canary::DeliverDuplicates),
+            ("--canary", _, Some("order")) => plan.canary = Some(Canary::ForgetOrder),
             ("--canary", _, Some("boot")) => plan.canary = Some(Canary::BelieveAnyBoot),
             _ => {
                 eprintln!("{USAGE}");
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
                 let canary = match plan.canary {
                     None => "",
                     Some(Canary::DeliverDuplicates) => " --canary duplicates",
+                    Some(Canary::ForgetOrder) => " --canary order",
                     Some(Canary::BelieveAnyBoot) => " --canary boot",
                 };
                 let nodes = match plan.nodes {

@@ -203,8 +203,7 @@ impl World {
                 _ => {}
             }
         }
-        while self.network.next_at().is_some_and(|at| at <= self.now) {
-            let arrival = self.network.pop().expect("it was peeked at");
+        while let Some(arrival) = self.network.pop(self.now) {
             let machine = &mut self.machines[arrival.to];
             if machine.still_until > self.now {
                 self.network.postpone(arrival, machine.still_until);
@@ -287,6 +286,7 @@ impl World {
             let item = match self.random.below(20) {
                 0 => Item::Long(id, self.random.below(8000) as u32),
                 1..=8 => Item::Short(id),
+                9..=12 => Item::FilePage(id),
                 _ => Item::Page(id),
             };
             self.send(from, to, lane, item)?;

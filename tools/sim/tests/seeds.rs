@@ -52,7 +52,11 @@ fn many_nodes() {
 
 #[test]
 fn known_bugs_are_found() {
-    for canary in [Canary::DeliverDuplicates, Canary::BelieveAnyBoot] {
+    for canary in [
+        Canary::DeliverDuplicates,
+        Canary::ForgetOrder,
+        Canary::BelieveAnyBoot,
+    ] {
         let found = (0..50)
             .filter(|&seed| {
                 let canary = Some(canary);

@@ -71,11 +71,6 @@ fn file_page(window: u32, index: u64) -> u64 {
     FILE_PAGES | u64::from(window % WINDOWS) << WINDOW_SHIFT | (index & 0xffff_ffff) << 12
 }
 
-/// Whether a page tag names a page of a file.
-pub(crate) fn is_file_page(page: u64) -> bool {
-    page & FILE_PAGES != 0
-}
-
 /// What home says about a descriptor that was just read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grant {

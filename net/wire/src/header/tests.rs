@@ -7,7 +7,7 @@ use alloc::string::ToString;
 #[rustfmt::skip]
 const PAGE: [u8; HEADER_LEN] = [
     0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02, 0x88, 0xb5, // Ethernet
-    1, 3,                                           // version, Data
+    2, 3,                                           // version, Data
     0x44, 0x33, 0x22, 0x11,                         // cluster
     2, 0, 1, 0,                                     // source, target
     0x3a, 0x1f, 0, 0, 0, 0, 0, 0x80,                // source boot
@@ -22,7 +22,8 @@ const PAGE: [u8; HEADER_LEN] = [
     5, 0, 2, 0,                                     // pid
     3, 0, 0, 0, 0, 0, 0, 0,                         // epoch
     0x00, 0x10, 0x40, 0, 0, 0, 0, 0,                // page
-    0, 0, 0, 0, 0, 0, 0, 0,                         // counter
+    9, 7, 0x40, 0,                                  // share, behind, sack from
+    0, 0, 0, 0,                                     // counter
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // tag
 ];
 
@@ -44,6 +45,9 @@ fn page_header() -> Header {
     header.sent_ns = 1_000_000_000.into();
     header.echo_ns = 9.into();
     header.held_ns = 8.into();
+    header.share = 9;
+    header.behind = 7;
+    header.sack_from = 64.into();
     header.set_page_tag(PageTag {
         pid: Pid::new(NodeId(2), 5),
         epoch: 3,
@@ -67,7 +71,7 @@ fn prints_like_tcpdump() {
     assert_eq!(
         page_header().to_string(),
         "2.1f3a > 1.77c0 data bulk seq 17 page 0x401000 of 131077 epoch 3 length 4096 \
-         ack 4,256 sack 0,5"
+         ack 4,256 sack 0,5+64"
     );
     let mut header = page_header();
     header.version = 9;
@@ -82,7 +86,7 @@ fn each_reason() {
         header.check().expect_err("refused")
     };
     assert_eq!(refused(|h| h.ethertype[0] = 8), Invalid::EtherType);
-    assert_eq!(refused(|h| h.version = 2), Invalid::Version);
+    assert_eq!(refused(|h| h.version = 1), Invalid::Version);
     assert_eq!(refused(|h| h.kind = 0), Invalid::Kind);
     assert_eq!(refused(|h| h.kind = 10), Invalid::Kind);
     assert_eq!(refused(|h| h.source = 0.into()), Invalid::Node);
@@ -98,6 +102,16 @@ fn each_reason() {
     assert_eq!(refused(|h| h.page = 0x40_1001.into()), Invalid::Tag);
     assert_eq!(refused(|h| h.pid = 5.into()), Invalid::Tag);
     assert_eq!(refused(|h| h.pid = 0x8002_0005.into()), Invalid::Tag);
+    let unordered = |h: &mut Header| {
+        h.payload_kind = PayloadKind::First as u8;
+        h.set_page_tag(PageTag {
+            pid: Pid(0),
+            epoch: 0,
+            page: 0,
+        });
+        h.behind = 0;
+    };
+    assert_eq!(refused(unordered), Invalid::Order);
     assert_eq!(refused(|h| h.counter = 1.into()), Invalid::Reserved);
     assert_eq!(refused(|h| h.tag[15] = 1), Invalid::Reserved);
 }
