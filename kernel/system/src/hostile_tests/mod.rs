@@ -8,6 +8,7 @@ mod files;
 mod moves;
 mod network;
 mod users;
+mod wire_trace;
 
 use crate::home::INIT;
 use crate::turn::Turn;
@@ -104,6 +105,8 @@ pub(super) struct Cluster {
     pub(super) now: u64,
     /// Nodes (by index) whose packets are lost.
     pub(super) cut: Vec<usize>,
+    /// What was sent, in a line each.
+    pub(super) wire: Vec<String>,
 }
 
 impl Cluster {
@@ -131,6 +134,7 @@ impl Cluster {
             nodes,
             now: 1,
             cut: Vec::new(),
+            wire: Vec::new(),
         };
         for _ in 0..300 {
             cluster.pass(10_000_000);
@@ -152,6 +156,7 @@ impl Cluster {
         for from in 0..self.nodes.len() {
             self.nodes[from].tick(self.now);
             while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
+                self.wire.extend(wire_trace::line(&packet));
                 if !self.cut.contains(&from) {
                     self.carry(from, &packet);
                 }
