@@ -36,7 +36,7 @@ pub use sender::REORDER;
 
 use alloc::sync::Arc;
 use receiver::{Arrival, Receiver};
-use sender::Sender;
+use sender::{Sender, Told};
 use wire::{Header, Kind, Lane, PageTag};
 
 /// Packets of one lane kept by a sender at most, and by a receiver that waits for one.
@@ -155,7 +155,7 @@ impl<P: Page> Link<P> {
     /// boot. For a Data frame call [`Link::handle_data`] next. Returns the round trip that the frame
     /// tells, ns.
     pub fn handle_header(&mut self, now: u64, header: &Header) -> Option<u64> {
-        let mut told = None;
+        let mut round_trip = None;
         let sent_ns = header.sent_ns.get();
         if sent_ns > self.newest_ns {
             self.newest_ns = sent_ns;
@@ -164,7 +164,7 @@ impl<P: Page> Link<P> {
             let held_ns = u64::from(header.held_ns.get());
             if echo_ns != 0 && echo_ns.saturating_add(held_ns) <= now {
                 let rtt_ns = now - echo_ns - held_ns;
-                told = Some(rtt_ns);
+                round_trip = Some(rtt_ns);
                 self.rtt.sample(rtt_ns);
                 self.clock.sample(now, sent_ns, rtt_ns);
             }
@@ -173,10 +173,15 @@ impl<P: Page> Link<P> {
             self.allowed = header.share;
         }
         for (lane, from) in [(0, 0), (1, header.sack_from.get())] {
-            let (ack, sack) = (header.ack[lane].get(), header.sack[lane].get());
-            self.senders[lane].handle_ack(now, ack, from, sack, &self.rtt);
+            let told = Told {
+                ack: header.ack[lane].get(),
+                from,
+                sack: header.sack[lane].get(),
+                heard_ns: header.echo_ns.get(),
+            };
+            self.senders[lane].handle_ack(now, told, &self.rtt);
         }
-        told
+        round_trip
     }
 
     /// Takes the packet of a checked Data frame; what can come out goes to `deliver`.

@@ -37,6 +37,18 @@ struct Slot<P> {
     sent_at: u64,
 }
 
+/// What a frame of the peer tells of a lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// Everything before this number has come.
+    pub(crate) ack: u32,
+    /// So far behind it, the packets of this map have come too.
+    pub(crate) from: u16,
+    pub(crate) sack: u64,
+    /// The time in the newest of our frames that the peer had got, ns.
+    pub(crate) heard_ns: u64,
+}
+
 /// A packet to transmit.
 #[derive(Debug)]
 pub(crate) struct Packet<P> {
@@ -215,9 +227,14 @@ impl<P: Page> Sender<P> {
         })
     }
 
-    /// The peer has everything before `ack`, and so far behind it the packets in `sack`.
     /// Old and impossible acknowledgements change nothing.
-    pub(crate) fn handle_ack(&mut self, now: u64, ack: u32, from: u16, sack: u64, rtt: &Rtt) {
+    pub(crate) fn handle_ack(&mut self, now: u64, told: Told, rtt: &Rtt) {
+        let Told {
+            ack,
+            sack,
+            heard_ns,
+            ..
+        } = told;
         let advance = ack.wrapping_sub(self.first) as usize;
         if advance > self.ring.len() {
             return;
@@ -234,12 +251,12 @@ impl<P: Page> Sender<P> {
                 State::InFlight => {}
             }
             news += 1;
-            self.note_arrival(now, &slot, rtt);
+            self.note_arrival(&slot, heard_ns);
         }
         self.first = ack;
         self.lost_from = self.lost_from.saturating_sub(advance);
         if sack != 0 {
-            news += self.handle_sack(now, from, sack, rtt);
+            news += self.handle_sack(told);
         }
         if news == 0 {
             return;
@@ -252,7 +269,13 @@ impl<P: Page> Sender<P> {
         }
     }
 
-    fn handle_sack(&mut self, now: u64, from: u16, sack: u64, rtt: &Rtt) -> usize {
+    fn handle_sack(&mut self, told: Told) -> usize {
+        let Told {
+            from,
+            sack,
+            heard_ns,
+            ..
+        } = told;
         let mut news = 0;
         let mut bits = sack;
         while bits != 0 {
@@ -274,15 +297,14 @@ impl<P: Page> Sender<P> {
                 payload: core::mem::replace(&mut slot.payload, Payload::None),
                 ..*slot
             };
-            self.note_arrival(now, &arrived, rtt);
+            self.note_arrival(&arrived, heard_ns);
         }
         news
     }
 
-    fn note_arrival(&mut self, now: u64, slot: &Slot<P>, rtt: &Rtt) {
-        // An answer that came sooner than any round trip answers an earlier transmission.
-        let early = now.saturating_sub(slot.sent_at) < rtt.min_ns().unwrap_or(0);
-        if !(slot.again && early) {
+    fn note_arrival(&mut self, slot: &Slot<P>, heard_ns: u64) {
+        // What the peer has not heard yet is not what it has got: an earlier transmission came, late.
+        if !slot.again || heard_ns >= slot.sent_at {
             self.arrived = self.arrived.max(slot.transmission + 1);
         }
     }

@@ -456,6 +456,42 @@ fn a_whole_window_lost_is_found_out_by_one_packet() {
 }
 
 #[test]
+fn a_late_acknowledgement_does_not_pass_for_a_loss() {
+    let mut pair = Pair::new(0);
+    // They know each other's times.
+    for end in [1, 0] {
+        send(&mut pair.ends[end], Lane::Urgent, &poke(1));
+        pair.now += MS / 10;
+        let frame = pair.poll(end).unwrap();
+        pair.now += MS / 10;
+        pair.receive(1 - end, &frame);
+    }
+    send_pages(&mut pair.ends[0], 20);
+    let frames = pair.all(0);
+    for frame in &frames {
+        pair.receive(1, frame);
+    }
+    let late = pair.all(1);
+    pair.now += 30 * MS;
+    pair.ends[0].handle_timeout(pair.now);
+    let again = lines(&pair.all(0));
+    let pages: Vec<_> = again
+        .iter()
+        .filter(|line| line.starts_with("Bulk"))
+        .collect();
+    assert_eq!(pages, ["Bulk 0 [1 0 0]"], "the oldest");
+    let before = pair.ends[0].counters().retransmitted;
+    // What was sent long before has come after all, and the acknowledgement of a part of it.
+    pair.now += MS;
+    let mut early = late[0].clone();
+    early.0.ack[1] = 5.into();
+    early.0.sack = [0.into(), 0.into()];
+    pair.receive(0, &early);
+    assert_eq!(lines(&pair.all(0)), [""; 0]);
+    assert_eq!(pair.ends[0].counters().retransmitted, before);
+}
+
+#[test]
 fn reordering_by_two_sends_nothing_again() {
     let mut pair = Pair::new(0);
     send_pages(&mut pair.ends[0], 6);
