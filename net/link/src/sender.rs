@@ -265,7 +265,7 @@ impl<P: Page> Sender<P> {
         self.deadline = (!self.ring.is_empty()).then(|| now + rtt.timeout_ns(0));
         let front = self.ring.front();
         if sack != 0 || front.is_some_and(|slot| slot.transmission < self.arrived) {
-            self.find_lost();
+            self.find_lost(told);
         }
     }
 
@@ -309,9 +309,19 @@ impl<P: Page> Sender<P> {
         }
     }
 
-    /// Marks what must be lost because much later transmissions have arrived.
-    fn find_lost(&mut self) {
-        for (index, slot) in self.ring.iter_mut().enumerate() {
+    /// Marks what must be lost because much later transmissions have arrived. Of what lies outside of
+    /// the map nothing is known, but for the packet that is expected; if the map is empty, nothing has
+    /// come behind that.
+    fn find_lost(&mut self, told: Told) {
+        let map = match told.sack {
+            0 => 1..self.ring.len(),
+            _ => {
+                let start = 1 + usize::from(told.from);
+                start..self.ring.len().min(start + u64::BITS as usize)
+            }
+        };
+        for index in (0..self.ring.len().min(1)).chain(map) {
+            let slot = &mut self.ring[index];
             if slot.state == State::InFlight && slot.transmission + REORDER < self.arrived {
                 slot.state = State::Lost;
                 self.lost += 1;

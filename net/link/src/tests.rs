@@ -456,6 +456,27 @@ fn a_whole_window_lost_is_found_out_by_one_packet() {
 }
 
 #[test]
+fn what_no_map_has_told_of_is_not_lost() {
+    let mut pair = Pair::new(0);
+    pair.ends[1].set_share(u8::MAX, 16);
+    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
+    let frame = pair.poll(1).unwrap();
+    pair.receive(0, &frame);
+    send_pages(&mut pair.ends[0], 200);
+    // All but two come in one turn of the receiver, which acknowledges once.
+    for (index, frame) in pair.all(0).iter().enumerate() {
+        if index != 1 && index != 190 {
+            pair.receive(1, frame);
+        }
+    }
+    pair.now += MS;
+    for ack in pair.all(1) {
+        pair.receive(0, &ack);
+    }
+    assert_eq!(lines(&pair.all(0)), ["Bulk 1 [1 0 0]", "Bulk 190 [1 0 0]"]);
+}
+
+#[test]
 fn a_late_acknowledgement_does_not_pass_for_a_loss() {
     let mut pair = Pair::new(0);
     // They know each other's times.
