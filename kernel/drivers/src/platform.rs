@@ -115,7 +115,7 @@ impl Platform for Machine {
     }
 
     fn page(&self) -> Result<Frame, OutOfMemory> {
-        Frame::zeroed(FrameKind::Network)
+        Frame::stale(FrameKind::Network)
     }
 
     fn copy(&self, from: &Dma, offset: usize, length: usize, into: &Frame) {

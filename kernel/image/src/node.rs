@@ -286,7 +286,7 @@ impl Node {
         }
         // Packets that came while interrupts were awaited are taken after one more round; in a
         // flood of them, or to let a guest begin, the process has a short turn first.
-        let waiting = self.arm_interrupts();
+        let waiting = self.arm_interrupts() || self.system.has_events();
         if waiting && !more && *passed_over < PASSED_OVER_MAX {
             *passed_over += 1;
             self.system.put_back(cpu, &mut turn);
@@ -347,7 +347,7 @@ impl Node {
 
     /// Prepares a processor without work for its sleep, if it may.
     fn sleep(&mut self, cpu: usize, more: bool) -> Next {
-        if more || self.arm_interrupts() {
+        if more || self.arm_interrupts() || self.system.has_events() {
             return Next::Again;
         }
         let now = machine::now_ns();
@@ -407,6 +407,9 @@ impl Node {
         if received > 0 {
             self.heard = machine::now_ns();
             system.note_card(card.name(), &card.counters().named());
+        }
+        if received > 0 && !system.has_arrival() {
+            system.packets_over();
         }
         transmit(card, system);
         received == RECEIVE_BURST || system.has_arrival()

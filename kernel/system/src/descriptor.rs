@@ -1,33 +1,39 @@
-//! The process descriptor: everything of a body that is not page contents, as pages of bytes.
+//! The process descriptor: everything of a body that is not page contents.
 //!
-//! Law: fixed layout, little endian, no pointers, reserved bytes zero. The same bytes go over the
-//! wire and into a checkpoint. [`decode`] trusts nothing: it checks all of it, and only then makes a
-//! body that is worth no more than a fresh one until home has confirmed it.
+//! Law: fixed layout, little endian, no pointers, reserved bytes zero, and nothing that takes time: who
+//! encodes and decodes it keeps a process waiting. [`decode`] trusts nothing: it checks all of it, and
+//! only then makes a body that is worth no more than a fresh one until home has confirmed it.
 //!
 //! ```text
-//! page 0    Head: identity, signal actions, limits, clocks
-//! page 1..  thread_count times: ThreadRecord, then fpu_bytes of extended state (XSAVE, standard
-//!           format, a multiple of 8); zero padded
-//! then      LayoutRecord, area_count AreaRecords, run_count RunRecords; zero padded
+//! Head                         identity, limits, clocks, and how many there are of what follows
+//! thread_count times           ThreadRecord, then fpu_bytes of extended state (XSAVE, standard format,
+//!                              a multiple of 8)
+//! filter_words words           filters of seccomp(2)
+//! action_count ActionRecords   the signals for which something else is done than by default
+//! timer_count TimerRecords     timers by CPU time
+//! up to the end                memory: what has changed since the outline in the draft, or a whole
+//!                              outline
 //! ```
 
-use crate::body::{Body, Effects, LIMITS, SignalAction};
+use crate::body::{Actions, Body, Effects, LIMITS, SignalAction};
 use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTime, CpuTimer, CpuTimers, Setting};
 use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
-use crate::memory::{AreaRecord, Invalid, LayoutRecord, RunRecord, Space};
+use crate::memory::record::{take, take_many};
+use crate::memory::{Space, outline_sum};
 use crate::seccomp::{self, Packed};
 use crate::signals::{INFO_BYTES, SignalInfo};
 use crate::thread::{AltStack, Due, Restart, Thread};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use machine::{FpuState, PAGE_SIZE, Registers, USER_END};
+use machine::{FpuState, Registers, USER_END};
 use wire::Pid;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -53,29 +59,52 @@ struct Head {
     flags: u32,
     pid: u32,
     fpu_bytes: u32,
-    area_count: u32,
-    run_count: u32,
     thread_count: u32,
+    /// How many words the filters of seccomp(2) take behind the threads.
+    filter_words: u32,
+    action_count: u32,
+    timer_count: u32,
     leader_status: u32,
+    reserved: u32,
+    /// The sum of the outline that the changes at the end are made to; 0: a whole outline is there.
+    outline: u64,
     ids: [u64; credentials::WORDS],
     clock_ns: u64,
     wall_offset_ns: u64,
     user_ns: u64,
     system_ns: u64,
     limits: [[u64; 2]; LIMITS],
-    actions: [[u64; 4]; 64],
     peak_pages: u64,
     faults: u64,
     /// `ITIMER_VIRTUAL` and `ITIMER_PROF`: when, interval.
     interval_timers: [[u64; 2]; 2],
-    /// Timers by CPU time: number + 1 (0 for none), thread, when, interval.
-    cpu_timers: [[u64; 4]; CPU_TIMERS_MAX],
-    /// How many words the filters of seccomp(2) take behind the threads.
-    filter_words: u32,
-    reserved: [u8; 580],
 }
 
-const _: () = assert!(size_of::<Head>() == PAGE_SIZE);
+#[cfg(test)]
+pub(crate) const HEAD_BYTES: usize = size_of::<Head>();
+
+/// What is done for a signal.
+#[repr(C)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
+struct ActionRecord {
+    /// Its number, from 1.
+    signal: u64,
+    handler: u64,
+    flags: u64,
+    restorer: u64,
+    mask: u64,
+}
+
+/// A timer by CPU time.
+#[repr(C)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
+struct TimerRecord {
+    id: u32,
+    /// Whose time, or 0 for that of the process.
+    thread: u32,
+    at_ns: u64,
+    interval_ns: u64,
+}
 
 #[repr(C)]
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -159,6 +188,7 @@ fn words_to_registers(w: &[u64; 20]) -> Registers {
     }
 }
 
+const SHORT: &str = "descriptor is too short";
 /// No clock shows more, ns: some 73 years in a node's own time beyond 1970's.
 const NS_MAX: u64 = i64::MAX as u64 / 2;
 /// No process makes so many calls.
@@ -276,88 +306,113 @@ impl ThreadRecord {
 /// The descriptor of a frozen process. Empty if its memory cannot be described, which the caller has
 /// ruled out by asking for obstacles.
 pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
-    let Ok(records) = frozen.space.export() else {
+    let Frozen {
+        body,
+        threads,
+        space,
+    } = frozen;
+    let changes = space.changes();
+    let whole = || Some((0, space.to_outline().ok()?));
+    let Some((outline, memory)) = changes.or_else(whole) else {
         return Vec::new();
     };
-    let body = &frozen.body;
+    let threads: Vec<&Thread> = threads.iter().collect();
+    encode_parts(body, &threads, outline, &memory, now)
+}
+
+/// The descriptor of a process that still runs. Of this the target learns whether it can take the
+/// process at all, and makes its memory. Empty as for [`encode`].
+pub(crate) fn draft(body: &Body, threads: &[&Thread], space: &mut Space, now: u64) -> Vec<u8> {
+    let outline = space.outline();
+    outline.map_or_else(
+        |_| Vec::new(),
+        |memory| encode_parts(body, threads, 0, &memory, now),
+    )
+}
+
+fn encode_parts(
+    body: &Body,
+    threads: &[&Thread],
+    outline: u64,
+    memory: &[u8],
+    now: u64,
+) -> Vec<u8> {
     let mut filters = Packed::default();
-    let numbers: Vec<u32> = frozen
-        .threads
+    let numbers: Vec<u32> = threads
         .iter()
         .map(|thread| filters.add(&thread.seccomp))
         .collect();
+    let actions = action_records(&body.actions);
+    let timers = timer_records(&body.cpu_timers);
     let head = Head {
         magic: MAGIC,
         version: VERSION,
         flags: if body.stopped { STOPPED } else { 0 } | u32::from(body.barriers) << BARRIERS,
         pid: body.pid,
         fpu_bytes: FpuState::size() as u32,
-        area_count: records.areas.len() as u32,
-        run_count: records.runs.len() as u32,
-        thread_count: frozen.threads.len() as u32,
+        thread_count: threads.len() as u32,
+        filter_words: filters.words.len() as u32,
+        action_count: actions.len() as u32,
+        timer_count: timers.len() as u32,
         leader_status: body.leader_status,
+        reserved: 0,
+        outline,
         ids: body.ids.to_words(),
         clock_ns: body.clock_ns(now),
         wall_offset_ns: body.wall_offset_ns,
         user_ns: body.cpu.user_ns,
         system_ns: body.cpu.system_ns,
         limits: body.limits.map(|(soft, hard)| [soft, hard]),
-        actions: body
-            .actions
-            .0
-            .map(|a| [a.handler, a.flags, a.restorer, a.mask]),
         peak_pages: body.peak_pages,
         faults: body.faults,
         interval_timers: body
             .cpu_timers
             .interval
             .map(|setting| [setting.at_ns, setting.interval_ns]),
-        cpu_timers: timer_words(body),
-        filter_words: filters.words.len() as u32,
-        reserved: [0; 580],
     };
-    // Room for all but the most scattered memory: what grows is copied.
-    let mut bytes = Vec::with_capacity((3 + frozen.threads.len()) * PAGE_SIZE);
+    let thread_bytes = size_of::<ThreadRecord>() + FpuState::size();
+    let length = size_of::<Head>()
+        + threads.len() * thread_bytes
+        + size_of_val(&filters.words[..])
+        + size_of_val(&actions[..])
+        + size_of_val(&timers[..])
+        + memory.len();
+    let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(head.as_bytes());
-    for (thread, seccomp) in frozen.threads.iter().zip(numbers) {
+    for (thread, seccomp) in threads.iter().zip(numbers) {
         bytes.extend_from_slice(ThreadRecord::of(thread, seccomp).as_bytes());
         bytes.extend_from_slice(thread.fpu.bytes());
     }
     bytes.extend_from_slice(filters.words.as_bytes());
-    bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
-    bytes.extend_from_slice(records.layout.as_bytes());
-    bytes.extend_from_slice(records.areas.as_bytes());
-    bytes.extend_from_slice(records.runs.as_bytes());
-    bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
+    bytes.extend_from_slice(actions.as_bytes());
+    bytes.extend_from_slice(timers.as_bytes());
+    bytes.extend_from_slice(memory);
     bytes
 }
 
-/// Whether all bytes are zero, a word at a time.
-fn all_zero(bytes: &[u8]) -> bool {
-    let words = bytes.chunks_exact(8);
-    let rest = words.remainder().iter().all(|byte| *byte == 0);
-    rest && words.fold(0, |all, word| {
-        all | word.try_into().map_or(u64::MAX, u64::from_le_bytes)
-    }) == 0
+fn action_records(actions: &Actions) -> Vec<ActionRecord> {
+    let numbered = (1..).zip(&actions.0);
+    numbered
+        .filter(|(_, action)| **action != SignalAction::default())
+        .map(|(signal, action)| ActionRecord {
+            signal,
+            handler: action.handler,
+            flags: action.flags,
+            restorer: action.restorer,
+            mask: action.mask,
+        })
+        .collect()
 }
 
-/// Takes a record off the front.
-fn take<'a, T: FromBytes + KnownLayout + Immutable + 'a>(bytes: &mut &'a [u8]) -> Option<T> {
-    let (value, rest) = T::read_from_prefix(bytes).ok()?;
-    *bytes = rest;
-    Some(value)
-}
-
-/// Takes `count` records off the front. The bytes are there before anything is allocated.
-fn take_many<T: FromBytes + KnownLayout + Immutable + Clone>(
-    bytes: &mut &[u8],
-    count: u32,
-) -> Option<Vec<T>> {
-    let length = (count as usize).checked_mul(size_of::<T>())?;
-    let (mine, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    mine.chunks_exact(size_of::<T>())
-        .map(|chunk| T::read_from_bytes(chunk).ok())
+fn timer_records(timers: &CpuTimers) -> Vec<TimerRecord> {
+    let timers = timers.timers.iter();
+    timers
+        .map(|(id, timer)| TimerRecord {
+            id: *id,
+            thread: timer.thread,
+            at_ns: timer.setting.at_ns,
+            interval_ns: timer.setting.interval_ns,
+        })
         .collect()
 }
 
@@ -370,14 +425,13 @@ fn threads(rest: &mut &[u8], head: &Head) -> Result<Vec<Thread>, &'static str> {
     if head.fpu_bytes as usize != FpuState::size() {
         return Err("extended state does not fit this processor");
     }
-    let all = rest.len();
     let mut threads: Vec<Thread> = Vec::new();
     let mut states = Vec::new();
     for _ in 0..count {
-        let record: ThreadRecord = take(rest).ok_or("descriptor is too short")?;
+        let record: ThreadRecord = take(rest).ok_or(SHORT)?;
         let (fpu, behind) = rest
             .split_at_checked(head.fpu_bytes as usize)
-            .ok_or("descriptor is too short")?;
+            .ok_or(SHORT)?;
         *rest = behind;
         let fpu = FpuState::from_bytes(fpu).ok_or("extended state does not fit this processor")?;
         let thread = record.to_thread(head.pid, fpu)?;
@@ -387,21 +441,47 @@ fn threads(rest: &mut &[u8], head: &Head) -> Result<Vec<Thread>, &'static str> {
         threads.push(thread);
         states.push(record.seccomp);
     }
-    let words: Vec<u64> = take_many(rest, head.filter_words).ok_or("descriptor is too short")?;
+    let words: Vec<u64> = take_many(rest, head.filter_words).ok_or(SHORT)?;
     let filters = seccomp::unpack(&words).ok_or("a filter that may not be")?;
     for (thread, state) in threads.iter_mut().zip(states) {
         thread.seccomp = seccomp::unpacked(state, &filters).ok_or("a filter that is not there")?;
     }
-    let used = all - rest.len();
-    let (padding, behind) = rest
-        .split_at_checked(used.next_multiple_of(PAGE_SIZE) - used)
-        .ok_or("descriptor is too short")?;
-    *rest = behind;
-    if all_zero(padding) {
-        Ok(threads)
-    } else {
-        Err("bytes behind the threads")
+    Ok(threads)
+}
+
+/// What a descriptor says, but for the memory.
+struct Parts<'a> {
+    body: Box<Body>,
+    threads: Vec<Thread>,
+    /// See [`Head::outline`].
+    outline: u64,
+    memory: &'a [u8],
+}
+
+fn decode_parts(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<Parts<'_>, &'static str> {
+    let mut rest = bytes;
+    let head: Head = take(&mut rest).ok_or(SHORT)?;
+    if head.magic != MAGIC || head.version != VERSION {
+        return Err("descriptor of another version");
     }
+    if head.pid != pid {
+        return Err("descriptor of another process");
+    }
+    if head.reserved != 0 || head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
+        return Err("reserved bits of the descriptor are set");
+    }
+    let threads = threads(&mut rest, &head)?;
+    let mut body = body(&head, &threads, now, elapsed)?;
+    let actions: Vec<ActionRecord> = take_many(&mut rest, head.action_count).ok_or(SHORT)?;
+    set_actions(&mut body.actions, &actions)?;
+    body.cpu_timers.timers = cpu_timers(&take_many(&mut rest, head.timer_count).ok_or(SHORT)?)?;
+    body.watch_cpu();
+    Ok(Parts {
+        body,
+        threads,
+        outline: head.outline,
+        memory: rest,
+    })
 }
 
 /// A process from a descriptor, arrived at node time `now` after it stood still for `elapsed` ns.
@@ -413,86 +493,97 @@ pub(crate) fn decode(
     pid: u32,
     now: u64,
     elapsed: u64,
+    prepared: Option<Prepared>,
 ) -> Result<Frozen, &'static str> {
-    let mut rest = bytes;
-    let head: Head = take(&mut rest).ok_or("descriptor is too short")?;
-    if head.magic != MAGIC || head.version != VERSION {
-        return Err("descriptor of another version");
-    }
-    if head.pid != pid {
-        return Err("descriptor of another process");
-    }
-    if !all_zero(&head.reserved) || head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
-        return Err("reserved bits of the descriptor are set");
-    }
-    let threads = threads(&mut rest, &head)?;
-    let layout: LayoutRecord = take(&mut rest).ok_or("descriptor is too short")?;
-    let areas: Vec<AreaRecord> =
-        take_many(&mut rest, head.area_count).ok_or("descriptor is too short")?;
-    let runs: Vec<RunRecord> =
-        take_many(&mut rest, head.run_count).ok_or("descriptor is too short")?;
-    if rest.len() >= PAGE_SIZE || !all_zero(rest) {
-        return Err("bytes behind the descriptor");
-    }
-    let body = body(&head, &threads, now, elapsed)?;
-    let space = Space::import(&areas, &runs, &layout).map_err(Invalid::reason)?;
+    let parts = decode_parts(bytes, pid, now, elapsed)?;
+    let space = match prepared {
+        _ if parts.outline == 0 => Space::from_outline(parts.memory)?,
+        Some(Prepared { sum, mut space }) if sum == parts.outline => {
+            space.apply_changes(parts.memory)?;
+            space
+        }
+        Some(_) => return Err("changes to other memory than was outlined"),
+        None => return Err("changes to memory that was not outlined"),
+    };
     Ok(Frozen {
-        body: Box::new(body),
-        threads,
+        body: parts.body,
+        threads: parts.threads,
         space,
     })
 }
 
-fn timer_words(body: &Body) -> [[u64; 4]; CPU_TIMERS_MAX] {
-    let mut words = [[0; 4]; CPU_TIMERS_MAX];
-    for (word, (id, timer)) in words.iter_mut().zip(&body.cpu_timers.timers) {
-        let setting = timer.setting;
-        let (id, thread) = (u64::from(*id) + 1, timer.thread.into());
-        *word = [id, thread, setting.at_ns, setting.interval_ns];
-    }
-    words
+/// Memory that was made from the outline in a draft.
+pub(crate) struct Prepared {
+    sum: u64,
+    space: Space,
 }
 
-/// The timers by CPU time in a head.
-fn cpu_timers(head: &Head) -> Result<CpuTimers, &'static str> {
-    const WRONG: &str = "a timer out of range";
-    let setting = |at_ns, interval_ns| Setting { at_ns, interval_ns };
-    let mut timers = CpuTimers {
-        interval: head
-            .interval_timers
-            .map(|[at, interval]| setting(at, interval)),
-        ..CpuTimers::default()
+impl Prepared {
+    /// Makes it. All of the draft is looked at, so that what cannot be taken is refused before the
+    /// process is frozen.
+    ///
+    /// # Errors
+    /// What is wrong with the draft, in words.
+    pub(crate) fn new(draft: &[u8], pid: u32, now: u64) -> Result<Prepared, &'static str> {
+        let parts = decode_parts(draft, pid, now, 0)?;
+        if parts.outline != 0 {
+            return Err("a draft without an outline");
+        }
+        Ok(Prepared {
+            sum: outline_sum(parts.memory),
+            space: Space::from_outline(parts.memory)?,
+        })
+    }
+}
+
+/// What is done for signals.
+fn set_actions(actions: &mut Actions, records: &[ActionRecord]) -> Result<(), &'static str> {
+    for record in records {
+        let index =
+            usize::try_from(record.signal).map_or(usize::MAX, |signal| signal.wrapping_sub(1));
+        let action = actions
+            .0
+            .get_mut(index)
+            .ok_or("a signal that does not exist")?;
+        *action = SignalAction {
+            handler: record.handler,
+            flags: record.flags,
+            restorer: record.restorer,
+            mask: record.mask,
+        };
+    }
+    Ok(())
+}
+
+/// The timers by CPU time.
+fn cpu_timers(records: &[TimerRecord]) -> Result<BTreeMap<u32, CpuTimer>, &'static str> {
+    if records.len() > CPU_TIMERS_MAX {
+        return Err("too many timers");
+    }
+    let timer = |record: &TimerRecord| {
+        let setting = Setting {
+            at_ns: record.at_ns,
+            interval_ns: record.interval_ns,
+        };
+        let thread = record.thread;
+        (record.id, CpuTimer { thread, setting })
     };
-    for [id, thread, at, interval] in head.cpu_timers {
-        let Some(id) = id.checked_sub(1) else {
-            continue;
-        };
-        let id = u32::try_from(id).map_err(|_| WRONG)?;
-        let timer = CpuTimer {
-            thread: u32::try_from(thread).map_err(|_| WRONG)?,
-            setting: setting(at, interval),
-        };
-        timers.timers.insert(id, timer);
-    }
-    Ok(timers)
+    Ok(records.iter().map(timer).collect())
 }
 
-fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body, &'static str> {
-    let mut body = Body::new(head.pid, Pid(head.pid).home());
+fn body(
+    head: &Head,
+    threads: &[Thread],
+    now: u64,
+    elapsed: u64,
+) -> Result<Box<Body>, &'static str> {
+    let mut body = Box::new(Body::new(head.pid, Pid(head.pid).home()));
     body.threads = threads.iter().map(|thread| thread.tid).collect();
     body.effects = Effects::Gated;
     body.arriving = true;
     body.leader_status = head.leader_status;
     body.stopped = head.flags & STOPPED != 0;
     body.barriers = (head.flags >> BARRIERS) as u8;
-    body.actions.0 = head
-        .actions
-        .map(|[handler, flags, restorer, mask]| SignalAction {
-            handler,
-            flags,
-            restorer,
-            mask,
-        });
     body.ids = Ids::from_words(head.ids);
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
     if [head.user_ns, head.system_ns, head.faults]
@@ -514,8 +605,9 @@ fn body(head: &Head, threads: &[Thread], now: u64, elapsed: u64) -> Result<Body,
     };
     body.peak_pages = head.peak_pages;
     body.faults = head.faults;
-    body.cpu_timers = cpu_timers(head)?;
-    body.watch_cpu();
+    body.cpu_timers.interval = head
+        .interval_timers
+        .map(|[at_ns, interval_ns]| Setting { at_ns, interval_ns });
     Ok(body)
 }
 
@@ -578,8 +670,7 @@ mod tests {
     fn a_process_survives_its_descriptor() {
         let was = frozen();
         let bytes = encode(&was, 1_000);
-        assert_eq!(bytes.len() % PAGE_SIZE, 0);
-        let back = decode(&bytes, PID, 5_000_000, 10).expect("valid");
+        let back = decode(&bytes, PID, 5_000_000, 10, None).expect("valid");
         assert_eq!(back.body.actions, was.body.actions);
         assert_eq!(back.body.threads, was.body.threads);
         assert_eq!(back.body.cpu_timers, was.body.cpu_timers);
@@ -601,24 +692,46 @@ mod tests {
     fn every_truncation_and_the_wrong_process_are_refused() {
         let bytes = encode(&frozen(), 0);
         for length in (0..bytes.len()).step_by(61) {
-            assert!(decode(&bytes[..length], PID, 0, 0).is_err() || length > 2 * PAGE_SIZE + 64);
+            assert!(decode(&bytes[..length], PID, 0, 0, None).is_err());
         }
-        assert!(decode(&bytes, PID + 1, 0, 0).is_err());
-        let rip = PAGE_SIZE + 16 + 16 * 8;
+        assert!(decode(&bytes, PID + 1, 0, 0, None).is_err());
+        let first = size_of::<Head>();
+        let rip = first + 16 + 16 * 8;
         for (at, byte, reason) in [
             (rip + 7, 0xff, "a register points outside of user space"),
-            (PAGE_SIZE + 5, 1, "reserved bits of a thread are set"),
-            (32, 0, "no threads, or too many"),
-            (33, 1, "a thread of another home"),
+            (first + 5, 1, "reserved bits of a thread are set"),
+            (24, 0, "no threads, or too many"),
         ] {
             let mut bad = bytes.clone();
             bad[at] = byte;
-            assert_eq!(decode(&bad, PID, 0, 0).err(), Some(reason));
+            assert_eq!(decode(&bad, PID, 0, 0, None).err(), Some(reason));
         }
         let mut twice = bytes.clone();
-        let second = PAGE_SIZE + size_of::<ThreadRecord>() + FpuState::size();
-        twice[second] = twice[PAGE_SIZE];
+        let second = first + size_of::<ThreadRecord>() + FpuState::size();
+        twice[second] = twice[first];
         let out_of_order = Some("threads out of order");
-        assert_eq!(decode(&twice, PID, 0, 0).err(), out_of_order);
+        assert_eq!(decode(&twice, PID, 0, 0, None).err(), out_of_order);
+    }
+
+    #[test]
+    fn changes_are_made_to_the_memory_that_was_outlined_and_to_no_other() {
+        let mut was = frozen();
+        let threads: Vec<&Thread> = was.threads.iter().collect();
+        let draft = draft(&was.body, &threads, &mut was.space, 0);
+        let bytes = encode(&was, 0);
+        let prepared = || Prepared::new(&draft, PID, 0).ok();
+        assert!(decode(&bytes, PID, 0, 0, prepared()).is_ok());
+        let none = Some("changes to memory that was not outlined");
+        assert_eq!(decode(&bytes, PID, 0, 0, None).err(), none);
+        let mut other = prepared().expect("our own");
+        other.sum ^= 2;
+        let other = decode(&bytes, PID, 0, 0, Some(other));
+        assert_eq!(
+            other.err(),
+            Some("changes to other memory than was outlined")
+        );
+        for length in (bytes.len() - 64)..bytes.len() {
+            assert!(decode(&bytes[..length], PID, 0, 0, prepared()).is_err());
+        }
     }
 }

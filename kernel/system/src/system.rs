@@ -317,7 +317,7 @@ impl System {
         self.settle();
     }
 
-    /// Takes in one packet.
+    /// Takes in one of the packets that have come; [`System::packets_over`] follows the last of them.
     pub fn packet(
         &mut self,
         now: u64,
@@ -328,6 +328,16 @@ impl System {
         self.now = self.now.max(now);
         self.net
             .handle_frame(self.now, header, NetPage(page), length);
+        // A page that nobody waits for is the most common of packets: nothing follows from it yet. And
+        // what follows from an arrival comes when the guest has run.
+        let pages_only = self.take_events();
+        if (!pages_only || !self.wakes.is_empty()) && !self.arrived {
+            self.settle();
+        }
+    }
+
+    /// No packet is left for now.
+    pub fn packets_over(&mut self) {
         self.settle();
     }
 
@@ -385,6 +395,7 @@ impl System {
             && self.wishing.is_empty()
             && !self.owes_word()
             && self.net.is_quiet()
+            && !self.has_events()
             && !self.fs.console().has_output()
     }
 
@@ -407,12 +418,29 @@ impl System {
         self.arrived
     }
 
+    /// Whether something of the network waits for [`System::tick`] because a guest arrived before it.
+    pub fn has_events(&self) -> bool {
+        self.net.has_events()
+    }
+
+    /// Handles what has come by the network, but nothing behind the arrival of a guest before it has run.
+    /// Returns whether it was nothing but pages.
+    fn take_events(&mut self) -> bool {
+        let known = self.arrived;
+        let mut pages_only = true;
+        while self.arrived == known
+            && let Some(event) = self.net.poll_event()
+        {
+            pages_only &= matches!(event, Event::Page { .. });
+            self.event(event);
+        }
+        pages_only
+    }
+
     /// Handles events of the network, wakes and pushes until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         loop {
-            while let Some(event) = self.net.poll_event() {
-                self.event(event);
-            }
+            self.take_events();
             let noticed = self.terminal_notices() | self.file_notices();
             let woken = self.wakes.take();
             if woken.is_empty() && !noticed {

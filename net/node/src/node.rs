@@ -543,6 +543,11 @@ impl<P: Page> Node<P> {
         self.outbox.pop()
     }
 
+    /// Whether [`Node::poll_event`] would return something.
+    pub fn has_events(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
     /// Queues a message on the urgent lane. To ourselves it comes back as an event.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ impl<P> Outbox<P> {
         Some(event)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.events.len() >= EVENTS_MAX || self.bytes >= EVENT_BYTES_MAX
     }

@@ -91,10 +91,12 @@ pub struct Offer {
     pub home: NodeId,
     /// Pages of memory it may need.
     pub pages: u64,
-    /// Bytes of its descriptor, roughly.
-    pub image_bytes: u64,
     /// CPU features it may have seen.
     pub features: Features,
+    /// A descriptor of it as it is now, from which the target makes its memory ready; empty: what it
+    /// is comes with the image.
+    #[serde(with = "bytes")]
+    pub draft: Vec<u8>,
 }
 
 /// A frozen process without its memory.

@@ -90,6 +90,16 @@ impl Frame {
         })))
     }
 
+    /// As in the kernel; what an owner before has left are these bytes.
+    ///
+    /// # Errors
+    /// As in the kernel.
+    pub fn stale(kind: FrameKind) -> Result<Frame, OutOfMemory> {
+        let frame = Frame::zeroed(kind)?;
+        frame.write(0, &[0xa5; PAGE_SIZE]);
+        Ok(frame)
+    }
+
     /// A new frame with the same contents.
     ///
     /// # Errors

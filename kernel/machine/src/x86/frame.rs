@@ -188,6 +188,16 @@ impl Frame {
         Ok(Frame { number })
     }
 
+    /// A frame that still holds whatever its last owner left there: for a device to fill. Nobody may
+    /// see more of it than was filled.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] as for [`Frame::zeroed`].
+    pub fn stale(kind: FrameKind) -> Result<Frame, OutOfMemory> {
+        let number = take(kind)?;
+        Ok(Frame { number })
+    }
+
     /// A new frame with the same contents.
     ///
     /// # Errors

@@ -850,6 +850,20 @@ impl Author<'_> {
         self.asm.place(over);
     }
 
+    /// A child that waits for its parent does not outlive it: the parent may be lost with a node.
+    fn end_with_parent(&mut self) {
+        self.asm.call(157, &[Is(1), Is(9)]);
+        self.asm.expect(RAX, 0, "prctl(PR_SET_PDEATHSIG)");
+        self.asm.call(110, &[]);
+        self.asm.set(R9, 1);
+        let (orphan, child) = (self.asm.label(), self.asm.label());
+        self.asm.jump_equal(RAX, R9, orphan);
+        self.asm.jump(child);
+        self.asm.place(orphan);
+        self.asm.call(231, &[Is(0)]);
+        self.asm.place(child);
+    }
+
     /// A child that never ends by itself.
     fn killed_child(&mut self) {
         let how = self.random.below(3);
@@ -858,6 +872,7 @@ impl Author<'_> {
         }
         let child = self.fork();
         self.aside(child, |author| {
+            author.end_with_parent();
             let forever = author.asm.here();
             match how {
                 0 => {}
@@ -882,6 +897,7 @@ impl Author<'_> {
         self.pipe();
         let child = self.fork();
         self.aside(child, |author| {
+            author.end_with_parent();
             author.asm.call(0, &[In(R12), Is(BUFFER), Is(8)]);
             author.asm.expect(RAX, 8, "a read that was stopped");
             author.asm.call(231, &[Is(5)]);

@@ -356,6 +356,7 @@ impl World {
             let page = Frame::zeroed(FrameKind::Network).map_err(|_| "no frame for a packet")?;
             page.write(0, &packet.payload);
             system.packet(clock, &packet.header, page, packet.payload.len());
+            system.packets_over();
             received += 1;
         }
         machine.more = received == RECEIVE_BURST;

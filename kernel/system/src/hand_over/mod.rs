@@ -27,6 +27,11 @@ use wire::{BootId, Message, NodeId};
 impl System {
     /// A message that concerns a move.
     pub(crate) fn hand_over_message(&mut self, from: NodeId, boot: BootId, message: Message) {
+        let message = match message {
+            Message::Offer(offer) => return self.offered(from, boot, offer),
+            Message::Image(image) => return self.image(from, boot, &image),
+            other => other,
+        };
         let pid = match &message {
             Message::MoveRequest {
                 pid,
@@ -53,8 +58,6 @@ impl System {
             } => {
                 return self.move_result(from, pid.0, *request, result.clone());
             }
-            Message::Offer(offer) => return self.offered(from, boot, offer.clone()),
-            Message::Image(image) => return self.image(from, boot, image),
             Message::CommitRequest { .. } => return self.commit_requested(from, boot, &message),
             Message::AbortRequest { pid, old_epoch } => {
                 return self.abort_requested(from, boot, *pid, *old_epoch);
@@ -128,7 +131,7 @@ impl System {
         let sources = self
             .outgoing
             .values()
-            .filter_map(|out| out.source.poll_timeout());
+            .filter_map(|out| out.used_due.or(out.source.poll_timeout()));
         let targets = self
             .incoming
             .values()
@@ -144,6 +147,15 @@ impl System {
     pub(crate) fn hand_over_timeouts(&mut self) {
         let now = self.now;
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
+        let frozen: Vec<u32> = self
+            .outgoing
+            .iter()
+            .filter(|(_, out)| out.used_due.is_some())
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in frozen {
+            self.send_used(pid);
+        }
         let sources: Vec<u32> = self
             .outgoing
             .iter()

@@ -7,7 +7,7 @@ use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::memory::Space;
-use crate::memory::limits::FROZEN_PAGES_LOOKED_AT;
+use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
 use crate::thread::{Forward, Purpose, Run, Thread};
 use alloc::boxed::Box;
@@ -19,10 +19,10 @@ use migrate::{Source, SourceAction};
 use node::Lane;
 use wire::{Image, Message, MoveError, MovePhases, MoveStats, NodeId, Ticket};
 
-/// Pages that travel with the image.
+/// Pages that follow the image, and that may be held before one is there.
 pub(super) const FIRST_PAGES: usize = 16;
-/// How many of them travel in front of it: without the stack and the next instruction a process
-/// does not get far. The others reach the target while it starts.
+/// How many travel in front of it: without the stack and the next instruction a process does not get
+/// far.
 const BEFORE_IMAGE: usize = 2;
 /// Zero pages are told in lists of at most this many runs.
 const ZERO_RUNS: usize = 256;
@@ -52,6 +52,8 @@ pub struct Outgoing {
     pub(super) sent_again: u64,
     /// Used before the offer: sent behind what was used since.
     pub(super) warm: Vec<u64>,
+    /// When the image went out, until those pages are sent too.
+    pub(super) used_due: Option<u64>,
     /// Sent before the pages may be dropped.
     pub(super) early: BTreeSet<u64>,
     /// Whether the pages may be dropped as they are sent.
@@ -89,6 +91,7 @@ impl Outgoing {
             released_at_ns: 0,
             sent_again: 0,
             warm: Vec::new(),
+            used_due: None,
             early: BTreeSet::new(),
             released: false,
             cursor: 0,
@@ -270,6 +273,7 @@ impl System {
                 .collect()
         });
         let frozen_at_ns = self.last_ran(&threads).unwrap_or(now);
+        self.check_hashes(pid);
         let Some(mut frozen) = self.take_out(pid) else {
             return;
         };
@@ -277,19 +281,9 @@ impl System {
             return;
         };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
-        let warm = core::mem::take(&mut out.warm);
         out.frozen_at_ns = frozen_at_ns;
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         frozen.body.ahead.let_go();
-        if let Some(home) = self.homes.get_mut(&pid) {
-            let mapped = &mut home.mapped;
-            mapped.note_known();
-            let is = |file: u32, hash: &[u8; 32]| {
-                let inode = mapped.get(u64::from(file));
-                inode.is_some_and(|inode| inode.content_hash().as_ref() == Some(hash))
-            };
-            frozen.space.check_hashes(is);
-        }
         let home = self.homes.get(&pid);
         for thread in &mut frozen.threads {
             thread.rewind_call();
@@ -302,9 +296,7 @@ impl System {
         }
         let descriptor = descriptor::encode(&frozen, frozen_at_ns);
         let image_bytes = descriptor.len() as u64;
-        let mut first = first_pages(&frozen.threads, &frozen.space, warm);
-        let behind = first.split_off(first.len().min(BEFORE_IMAGE));
-        for (page, frame) in first {
+        for (page, frame) in first_pages(&frozen) {
             self.send_early(pid, target, epoch, page, frame);
         }
         let image = Image {
@@ -317,11 +309,9 @@ impl System {
             descriptor,
         };
         self.send(target, Message::Image(image));
-        for (page, frame) in behind {
-            self.send_early(pid, target, epoch, page, frame);
-        }
         if let Some(out) = self.outgoing.get_mut(&pid) {
             out.frozen = Some(frozen);
+            out.used_due = Some(self.now);
             out.source.image_sent(self.now);
             #[cfg(test)]
             if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
@@ -331,6 +321,32 @@ impl System {
             out.stats.phases.capture_ns = machine::now_ns().saturating_sub(frozen_at_ns);
         }
         self.pump_source(pid);
+    }
+
+    /// Sends the pages that were used last, behind the image: looking for them takes longer than all of
+    /// the freeze, and they reach the target while the process starts.
+    pub(super) fn send_used(&mut self, pid: u32) {
+        let Some(out) = self.outgoing.get_mut(&pid) else {
+            return;
+        };
+        let (target, epoch) = (out.source.target(), out.source.target_epoch());
+        let warm = core::mem::take(&mut out.warm);
+        let due = out.used_due.take().is_some();
+        let Some(Frozen { space, .. }) = out.frozen.as_ref().filter(|_| due && !out.released)
+        else {
+            return;
+        };
+        let mut pages = space.used_pages(FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
+        pages.extend(warm);
+        let mut frames = Vec::new();
+        for page in pages {
+            if frames.len() < FIRST_PAGES && !out.early.contains(&page) {
+                frames.extend(space.page(page).map(|frame| (page, frame)));
+            }
+        }
+        for (page, frame) in frames {
+            self.send_early(pid, target, epoch, page, frame);
+        }
     }
 
     /// Sends a page that must still be kept in case the process comes back.
@@ -562,23 +578,19 @@ impl System {
     }
 }
 
-/// The pages that travel with an image: where each thread is and its stack, as far as there is room
-/// for them, then what was used last.
-fn first_pages(threads: &[Thread], space: &Space, warm: Vec<u64>) -> Vec<(u64, Frame)> {
-    let mut pages: Vec<u64> = Vec::new();
-    let room = (FIRST_PAGES / threads.len().max(1)).max(2);
+/// The pages that travel in front of an image: where the threads are, one after the other.
+fn first_pages(frozen: &Frozen) -> Vec<(u64, Frame)> {
+    let Frozen { threads, space, .. } = frozen;
+    let mut first: Vec<(u64, Frame)> = Vec::new();
     for thread in threads {
         let (instruction, stack) = (thread.registers.rip, thread.registers.rsp);
-        pages.extend(space.first_pages(instruction, stack, room, FROZEN_PAGES_LOOKED_AT));
-    }
-    pages.extend(warm);
-    let mut first: Vec<(u64, Frame)> = Vec::new();
-    for page in pages {
-        if first.len() == FIRST_PAGES {
-            break;
-        }
-        if first.iter().all(|(other, _)| *other != page) {
-            first.extend(space.page(page).map(|frame| (page, frame)));
+        for page in space.pages_at(instruction, stack) {
+            if first.len() == BEFORE_IMAGE {
+                return first;
+            }
+            if first.iter().all(|(other, _)| *other != page) {
+                first.extend(space.page(page).map(|frame| (page, frame)));
+            }
         }
     }
     first

@@ -4,7 +4,7 @@
 //! lets no effect out before home has confirmed it.
 
 use crate::body::Effects;
-use crate::descriptor;
+use crate::descriptor::{self, Prepared};
 use crate::dispatch::wire_pid;
 use crate::home::Request;
 use crate::memory::Installed;
@@ -19,6 +19,7 @@ use node::PageTag;
 use wire::{BootId, Image, Message, MoveError, NodeId, Offer};
 
 use super::source::FIRST_PAGES;
+use super::wish::DRAFT_MAX;
 
 /// Frames that a node keeps for itself when it admits a guest.
 const RESERVE_FRAMES: u64 = 1024;
@@ -31,6 +32,8 @@ const EPOCH_MAX: u64 = u64::MAX / 2;
 pub struct Incoming {
     pub(super) target: Target,
     pub(super) offer: Offer,
+    /// Its memory, made from the draft in the offer.
+    pub(super) prepared: Option<Prepared>,
     /// Pages that came before the image.
     pub(super) staged: Vec<(u64, Frame)>,
     /// The source has sent everything; told to the machine when everything is here, because pages
@@ -120,7 +123,17 @@ impl System {
         } else {
             None
         };
-        if let Some(reason) = reason {
+        let draft =
+            Some(&offer.draft).filter(|draft| !draft.is_empty() && draft.len() <= DRAFT_MAX);
+        let prepared = draft
+            .filter(|_| reason.is_none())
+            .map(|draft| Prepared::new(draft, pid, self.now))
+            .transpose();
+        let (prepared, unfit) = match prepared {
+            Ok(prepared) => (prepared, None),
+            Err(why) => (None, Some(MoveError::CantMove(why.to_string()))),
+        };
+        if let Some(reason) = reason.or(unfit) {
             self.send(
                 from,
                 Message::Refuse {
@@ -136,7 +149,11 @@ impl System {
             pid,
             Incoming {
                 target,
-                offer,
+                offer: Offer {
+                    draft: Vec::new(),
+                    ..offer
+                },
+                prepared,
                 staged: Vec::new(),
                 end: None,
                 installed: false,
@@ -179,7 +196,8 @@ impl System {
             .now
             .saturating_add_signed(source_clock)
             .saturating_sub(image.frozen_at_ns);
-        match descriptor::decode(&image.descriptor, pid, self.now, elapsed) {
+        let prepared = incoming.prepared.take();
+        match descriptor::decode(&image.descriptor, pid, self.now, elapsed, prepared) {
             Ok(frozen)
                 if frozen
                     .threads

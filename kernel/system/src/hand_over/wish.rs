@@ -5,13 +5,15 @@
 
 use super::source::{FIRST_PAGES, Outgoing};
 use crate::body::{Effects, Hold, MoveWish};
+use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::memory::Space;
 use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
+use crate::thread::Thread;
 use abi::Errno;
 use alloc::string::ToString;
-use machine::PAGE_SIZE;
+use alloc::vec::Vec;
 use migrate::Source;
 use node::PeerState;
 use wire::{Message, MoveError, MoveStats, NodeId, Offer};
@@ -30,6 +32,8 @@ pub(crate) fn errno_of(error: &MoveError) -> Errno {
     }
 }
 
+/// Bytes of a draft in an offer: what is longer is not held ready for so many offers.
+pub(super) const DRAFT_MAX: usize = 256 << 10;
 /// How long a wish may wait for what stands in its way, ns.
 const WISH_NS: u64 = 60_000_000_000;
 
@@ -139,13 +143,15 @@ impl System {
             self.report(home, pid, wish.request, Err(error));
             return;
         }
+        self.check_hashes(pid);
+        let draft = self.draft(pid).filter(|draft| draft.len() <= DRAFT_MAX);
         let offer = Offer {
             pid: wire_pid(pid),
             epoch: epoch + 1,
             home,
             pages: resident,
-            image_bytes: PAGE_SIZE as u64 * 4,
             features: self.settings.features,
+            draft: draft.unwrap_or_default(),
         };
         let source = Source::new(
             now,
@@ -158,17 +164,48 @@ impl System {
         );
         let mut outgoing = Outgoing::new(source, &wish, self.me, home);
         outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
-        let first = self.tids(pid).first().and_then(|tid| self.threads.get(tid));
-        let (instruction, stack) = first.map_or((0, 0), |thread| {
-            (thread.registers.rip, thread.registers.rsp)
-        });
         if let Some(space) = self.space_mut(pid) {
-            outgoing.warm =
-                space.first_pages(instruction, stack, FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
+            outgoing.warm = space.used_pages(FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
             space.forget_accesses();
         }
         self.outgoing.insert(pid, outgoing);
         self.pump_source(pid);
+    }
+
+    /// A process as it is now.
+    fn draft(&mut self, pid: u32) -> Option<Vec<u8>> {
+        let System {
+            bodies,
+            spaces,
+            threads,
+            now,
+            ..
+        } = self;
+        let body = bodies.get(&pid)?;
+        let space = spaces.get_mut(body.space)?;
+        let tids = body.threads.iter();
+        let threads: Vec<&Thread> = tids
+            .filter_map(|tid| threads.get(tid))
+            .map(|thread| &**thread)
+            .collect();
+        Some(descriptor::draft(body, &threads, space, *now))
+    }
+
+    /// Forgets which contents the files had that a process maps, if they have others by now.
+    pub(super) fn check_hashes(&mut self, pid: u32) {
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
+        let mapped = &mut home.mapped;
+        mapped.note_known();
+        let is = |file: u32, hash: &[u8; 32]| {
+            let inode = mapped.get(u64::from(file));
+            inode.is_some_and(|inode| inode.content_hash().as_ref() == Some(hash))
+        };
+        let body = self.bodies.get(&pid);
+        if let Some(space) = body.and_then(|body| self.spaces.get_mut(body.space)) {
+            space.check_hashes(is);
+        }
     }
 
     /// Whether a process at home reads a file through a shared mapping while others may write to it:

@@ -183,6 +183,7 @@ impl Cluster {
             let mac = &packet.header[..6];
             if mac == [0xff; 6] || mac == [2, 0, 0, 0, 0, to as u8 + 1] {
                 self.nodes[to].packet(self.now, &packet.header, frame, length);
+                self.nodes[to].packets_over();
             }
         }
     }

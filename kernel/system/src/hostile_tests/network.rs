@@ -18,8 +18,8 @@ fn offer(pid: u32, epoch: u64, pages: u64) -> Message {
         epoch,
         home: Pid(pid).home(),
         pages,
-        image_bytes: 0,
         features: Features::default(),
+        draft: Vec::new(),
     })
 }
 
@@ -341,6 +341,7 @@ fn mutated_descriptors_are_refused_or_harmless() {
     let now = cluster.now;
     let frozen = cluster.nodes[0].take_out(guest).expect("it is there");
     let good = descriptor::encode(&frozen, now);
+    let head = descriptor::HEAD_BYTES;
     cluster.nodes[0].put_in(frozen);
     cluster.nodes[0].wake_threads(guest);
     cluster.nodes[0].settle();
@@ -349,9 +350,9 @@ fn mutated_descriptors_are_refused_or_harmless() {
         let pid = Pid::new(NodeId(9), 100 + (round % 50_000) as u16).0;
         let mut bytes = good.clone();
         bytes[16..20].copy_from_slice(&pid.to_le_bytes());
-        bytes[4096..4100].copy_from_slice(&pid.to_le_bytes());
+        bytes[head..head + 4].copy_from_slice(&pid.to_le_bytes());
         for _ in 0..dice.below(4) {
-            let end = dice.pick(&[400, 4096, 4096 + 400, bytes.len() as u64]);
+            let end = dice.pick(&[64, head as u64, head as u64 + 400, bytes.len() as u64]);
             let at = dice.below(end) as usize;
             match dice.below(3) {
                 0 => bytes[at] = dice.next() as u8,

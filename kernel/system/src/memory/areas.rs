@@ -14,6 +14,8 @@ pub(super) struct Areas {
     by_start: BTreeMap<u64, Area>,
     /// How many of them others may see.
     shared: usize,
+    /// Counts what is put, taken and cut: the same number means the same areas.
+    version: u64,
 }
 
 impl Areas {
@@ -22,18 +24,25 @@ impl Areas {
         self.by_start.len()
     }
 
+    /// Another number whenever an area has changed.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Whether there is an area that others may see.
     pub(super) fn has_shared(&self) -> bool {
         self.shared > 0
     }
 
     fn put(&mut self, area: Area) {
+        self.version += 1;
         self.shared += usize::from(area.backing.is_shared());
         self.by_start.insert(area.start, area);
     }
 
     fn take(&mut self, start: u64) -> Option<Area> {
         let area = self.by_start.remove(&start)?;
+        self.version += 1;
         self.shared -= usize::from(area.backing.is_shared());
         Some(area)
     }
@@ -104,6 +113,7 @@ impl Areas {
             && at < area.end
         {
             let rest = area.split(at);
+            // Counted by what is put behind it.
             self.put(rest);
         }
     }
@@ -135,6 +145,7 @@ impl Areas {
         if let Some((_, before)) = self.by_start.range_mut(..area.start).next_back()
             && before.join(&area)
         {
+            self.version += 1;
             return;
         }
         self.put(area);

@@ -29,6 +29,7 @@ impl Space {
             layout: self.layout,
             limits: self.limits,
             lock_future: 0,
+            outlined: None,
         };
         let areas: Vec<Area> = self
             .areas

@@ -72,6 +72,3 @@ pub const RUNS_MAX: usize = 1 << 18;
 /// Mapped pages that are looked at, while the process runs, to find the ones it will need first
 /// after the move.
 pub const FIRST_PAGES_LOOKED_AT: usize = 1024;
-
-/// As many are looked at again in the freeze, which must not grow with the process.
-pub const FROZEN_PAGES_LOOKED_AT: usize = 64;

@@ -13,7 +13,8 @@ use super::area::{Area, Backing, FileBacking};
 use super::areas::Areas;
 use super::fault::{FilePart, file_part};
 use super::limits::{ABSENT_PAGES_MAX, AREAS_MAX, FIRST_PAGES_LOOKED_AT, PAGE, RUNS_MAX};
-use super::record::{AreaRecord, Invalid, LayoutRecord, RunRecord};
+use super::page_set::PageSet;
+use super::record::{AreaRecord, ChunkRecord, Invalid, LayoutRecord, RunRecord};
 use super::{Space, page_of};
 
 /// What a process image says of memory.
@@ -51,10 +52,15 @@ impl Space {
             return Err("its shared memory is not its own yet");
         }
         Ok(SpaceRecords {
-            areas: self.areas.iter().filter_map(AreaRecord::of).collect(),
+            areas: self.export_areas(),
             runs: self.export_runs(),
             layout: LayoutRecord::of(self),
         })
+    }
+
+    /// The areas.
+    pub(super) fn export_areas(&self) -> Vec<AreaRecord> {
+        self.areas.iter().filter_map(AreaRecord::of).collect()
     }
 
     /// The pages that are here and have to be sent: all but untouched zeros and unchanged pages of
@@ -82,8 +88,7 @@ impl Space {
         if runs.len() > RUNS_MAX {
             return Err(Invalid::TooManyPages);
         }
-        let (stack_limit, lock_future) = (layout.stack_limit, layout.lock_future);
-        let layout = layout.check()?;
+        layout.check()?;
         let mut checked = Areas::default();
         let mut reached = 0;
         for record in areas {
@@ -97,13 +102,45 @@ impl Space {
         check_runs(runs, &checked)?;
         let mut space = Space::new()?;
         space.areas = checked;
-        space.layout = layout;
-        space.limits.stack = stack_limit;
-        space.lock_future = lock_future;
+        space.set_layout(layout)?;
         for run in runs {
             space.absent.insert_range(run.page, run.count);
         }
         Ok(space)
+    }
+
+    /// Takes over landmarks that may say anything.
+    ///
+    /// # Errors
+    /// [`Invalid::Layout`].
+    pub(super) fn set_layout(&mut self, layout: &LayoutRecord) -> Result<(), Invalid> {
+        self.layout = layout.check()?;
+        self.limits.stack = layout.stack_limit;
+        self.lock_future = layout.lock_future;
+        Ok(())
+    }
+
+    /// Says anew which pages of a piece are absent, before any of them has come.
+    ///
+    /// # Errors
+    /// [`Invalid::RunOutside`] or [`Invalid::TooManyPages`].
+    pub(super) fn set_absent(&mut self, record: &ChunkRecord) -> Result<(), Invalid> {
+        let chunk = PageSet::of_chunk(record.number, record.pages).ok_or(Invalid::RunOutside)?;
+        let inside = |(page, count): (u64, u64)| self.areas.covers(page, page + count * PAGE);
+        if !chunk.runs().all(inside) {
+            return Err(Invalid::RunOutside);
+        }
+        self.absent.set_chunk(record.number, record.pages);
+        if self.absent.len() > ABSENT_PAGES_MAX {
+            return Err(Invalid::TooManyPages);
+        }
+        Ok(())
+    }
+
+    /// The pages that are still at the last source node.
+    #[cfg(test)]
+    pub(super) fn absent_runs(&self) -> Vec<(u64, u64)> {
+        self.absent.runs().collect()
     }
 
     /// How many pages are still at the last source node.
@@ -251,32 +288,25 @@ impl Space {
         Installed::Yes
     }
 
-    /// Up to `limit` pages that have to be sent and will be needed first, most useful first: the
-    /// top of the stack, the page of the next instruction, then pages used since
-    /// [`Space::forget_accesses`]. Looks at `looks` pages at most.
-    pub fn first_pages(
-        &self,
-        instruction: u64,
-        stack: u64,
-        limit: usize,
-        looks: usize,
-    ) -> Vec<u64> {
-        let mut first = Vec::new();
-        let add = |first: &mut Vec<u64>, page: u64| {
-            let fresh = first.len() < limit && !first.contains(&page);
-            if fresh && self.private.contains(page) {
-                first.push(page);
-            }
-        };
+    /// The pages that a thread needs for its next instruction, as far as they have to be sent: the top
+    /// of the stack, the page of the instruction, then those around the top.
+    pub fn pages_at(&self, instruction: u64, stack: u64) -> impl Iterator<Item = u64> {
         let top = page_of(stack);
-        for page in [
+        let pages = [
             top,
             page_of(instruction),
             top.saturating_add(PAGE),
             top.saturating_sub(PAGE),
-        ] {
-            add(&mut first, page);
-        }
+        ];
+        pages
+            .into_iter()
+            .filter(|page| self.private.contains(*page))
+    }
+
+    /// Up to `limit` pages that have to be sent and were used since [`Space::forget_accesses`]. Looks
+    /// at `looks` pages at most, those of small areas first.
+    pub fn used_pages(&self, limit: usize, looks: usize) -> Vec<u64> {
+        let mut first = Vec::new();
         let mut areas: Vec<&Area> = self.areas.iter().collect();
         areas.sort_by_key(|area| area.length());
         let mut budget = looks;
@@ -288,7 +318,7 @@ impl Space {
                 }
                 budget -= 1;
                 if self.table.is_accessed(page) {
-                    add(&mut first, page);
+                    first.push(page);
                 }
                 next = page + PAGE;
             }
@@ -296,9 +326,9 @@ impl Space {
         first
     }
 
-    /// Clears what is known about which pages were used, so that [`Space::first_pages`] sees what
+    /// Clears what is known about which pages were used, so that [`Space::used_pages`] sees what
     /// is used from now on. Done before a freeze, while the program runs; looks only at pages that
-    /// `first_pages` would look at.
+    /// `used_pages` would look at.
     pub fn forget_accesses(&mut self) {
         let mut bounds: Vec<(u64, u64)> = self
             .areas

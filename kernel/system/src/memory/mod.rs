@@ -22,9 +22,10 @@ mod growth;
 pub mod limits;
 mod map;
 mod migrate;
+mod outline;
 mod page_set;
 mod program;
-mod record;
+pub(crate) mod record;
 mod remap;
 mod sharing;
 mod stack;
@@ -42,6 +43,7 @@ pub use growth::SpaceLimits;
 use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};
 pub use map::MapHow;
 pub use migrate::{Installed, SpaceRecords};
+pub use outline::sum as outline_sum;
 use page_set::PageSet;
 pub use program::{Arguments, Ids, Image, Loaded, ProgramFile, StartValues, load_program};
 pub use record::{AreaRecord, Invalid, LayoutRecord, RunRecord};
@@ -166,6 +168,8 @@ pub struct Space {
     limits: SpaceLimits,
     /// `MCL_*` of mlockall(2) for mappings to come.
     lock_future: u64,
+    /// The sum of the latest [`Space::outline`], and the version of the areas then.
+    outlined: Option<(u64, u64)>,
 }
 
 /// The page that holds `address`.
@@ -195,6 +199,7 @@ impl Space {
             },
             limits: SpaceLimits::default(),
             lock_future: 0,
+            outlined: None,
         })
     }
 

@@ -6,8 +6,14 @@
 //! many entries as there are pages.)
 //!
 //! All addresses are page aligned.
+//!
+//! A set can be watched: from then on it notes which chunks change, so that somebody who has a copy is
+//! told only of those.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use machine::USER_END;
 
 use super::limits::PAGE;
 
@@ -15,12 +21,48 @@ use super::limits::PAGE;
 const CHUNK_PAGES: u64 = 512;
 const WORDS: usize = (CHUNK_PAGES / 64) as usize;
 
+/// The bits of one chunk, a bit per page.
+pub(super) type Chunk = [u64; WORDS];
+
 /// A set of page addresses.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct PageSet {
     /// Chunk number -> bits; no chunk is empty.
-    chunks: BTreeMap<u64, [u64; WORDS]>,
+    chunks: BTreeMap<u64, Chunk>,
     count: u64,
+    /// Chunks that have changed since the set is watched, some of them more than once.
+    changed: Option<Vec<u64>>,
+}
+
+/// Changes of a watched set that are noted.
+const CHANGED_MAX: usize = 64;
+
+/// The bit of a page in its chunk.
+fn bit_of(page: u64) -> u64 {
+    page / PAGE % CHUNK_PAGES
+}
+
+/// Where the bit of a page is: chunk, word, mask.
+fn place(page: u64) -> (u64, usize, u64) {
+    let bit = bit_of(page);
+    (
+        page / PAGE / CHUNK_PAGES,
+        (bit / 64) as usize,
+        1 << (bit % 64),
+    )
+}
+
+/// The first bit from `low` on that is set after all bits of `flip` were turned over.
+fn first_set(words: &Chunk, low: u64, flip: u64) -> Option<u64> {
+    let mut mask = u64::MAX << (low % 64);
+    for (index, word) in words.iter().enumerate().skip((low / 64) as usize) {
+        let found = (word ^ flip) & mask;
+        if found != 0 {
+            return Some(index as u64 * 64 + u64::from(found.trailing_zeros()));
+        }
+        mask = u64::MAX;
+    }
+    None
 }
 
 /// The bits `[from, to)` of one chunk, as a mask per word.
@@ -54,6 +96,15 @@ fn chunk_parts(from: u64, to: u64) -> impl Iterator<Item = (u64, u64, u64)> {
 }
 
 impl PageSet {
+    /// The pages of one chunk; `None` if it is beyond all addresses.
+    pub(super) fn of_chunk(number: u64, bits: Chunk) -> Option<PageSet> {
+        (number < USER_END.div_ceil(CHUNK_PAGES * PAGE)).then(|| {
+            let mut set = PageSet::default();
+            set.set_chunk(number, bits);
+            set
+        })
+    }
+
     /// How many pages are in the set.
     pub(super) fn len(&self) -> u64 {
         self.count
@@ -66,21 +117,85 @@ impl PageSet {
 
     /// Whether the page is in the set.
     pub(super) fn contains(&self, page: u64) -> bool {
-        let number = page / PAGE;
-        let bit = number % CHUNK_PAGES;
-        self.chunks
-            .get(&(number / CHUNK_PAGES))
-            .is_some_and(|words| words[(bit / 64) as usize] & 1 << (bit % 64) != 0)
+        let (chunk, word, mask) = place(page);
+        let words = self.chunks.get(&chunk);
+        words.is_some_and(|words| words[word] & mask != 0)
     }
 
     /// Adds a page; false if it was there.
     pub(super) fn insert(&mut self, page: u64) -> bool {
-        self.insert_range(page, 1) == 1
+        let (chunk, word, mask) = place(page);
+        let words = self.chunks.entry(chunk).or_default();
+        if words[word] & mask != 0 {
+            return false;
+        }
+        words[word] |= mask;
+        self.count += 1;
+        self.note(chunk);
+        true
     }
 
     /// Takes a page out; false if it was not there.
     pub(super) fn remove(&mut self, page: u64) -> bool {
-        self.remove_range(page, page + PAGE) == 1
+        let (chunk, word, mask) = place(page);
+        let Some(words) = self.chunks.get_mut(&chunk) else {
+            return false;
+        };
+        if words[word] & mask == 0 {
+            return false;
+        }
+        words[word] &= !mask;
+        if *words == [0; WORDS] {
+            self.chunks.remove(&chunk);
+        }
+        self.count -= 1;
+        self.note(chunk);
+        true
+    }
+
+    /// Notes from now on which chunks change.
+    pub(super) fn watch(&mut self) {
+        self.changed = Some(Vec::with_capacity(CHANGED_MAX));
+    }
+
+    /// A chunk changes. Too many changes are as good as no watch.
+    fn note(&mut self, chunk: u64) {
+        if let Some(changed) = &mut self.changed
+            && changed.last() != Some(&chunk)
+        {
+            if changed.len() == CHANGED_MAX {
+                self.changed = None;
+            } else {
+                changed.push(chunk);
+            }
+        }
+    }
+
+    /// The chunks that have changed since the set is watched, as they are now, in order. `None` if it
+    /// was not, or if there were too many.
+    pub(super) fn changes(&self) -> Option<Vec<(u64, Chunk)>> {
+        let mut numbers = self.changed.clone()?;
+        numbers.sort_unstable();
+        numbers.dedup();
+        let now = |chunk| (chunk, self.chunks.get(&chunk).copied().unwrap_or_default());
+        Some(numbers.into_iter().map(now).collect())
+    }
+
+    /// Puts other bits in the place of a chunk's.
+    pub(super) fn set_chunk(&mut self, chunk: u64, bits: Chunk) {
+        let count = |bits: &Chunk| {
+            bits.iter()
+                .map(|word| u64::from(word.count_ones()))
+                .sum::<u64>()
+        };
+        let before = if bits == [0; WORDS] {
+            self.chunks.remove(&chunk)
+        } else {
+            self.chunks.insert(chunk, bits)
+        };
+        self.count += count(&bits);
+        self.count -= before.as_ref().map_or(0, count);
+        self.note(chunk);
     }
 
     /// Adds `count` pages from `page` on; gives how many were new.
@@ -93,6 +208,7 @@ impl PageSet {
                 added += u64::from((mask & !words[word]).count_ones());
                 words[word] |= mask;
             }
+            self.note(chunk);
         }
         self.count += added;
         added
@@ -117,9 +233,10 @@ impl PageSet {
                 removed += u64::from((mask & words[word]).count_ones());
                 words[word] &= !mask;
             }
-            if words.iter().all(|&word| word == 0) {
+            if *words == [0; WORDS] {
                 self.chunks.remove(&chunk);
             }
+            self.note(chunk);
             next = chunk + 1;
         }
         self.count -= removed;
@@ -128,23 +245,12 @@ impl PageSet {
 
     /// The first page of the set at or behind `from`.
     pub(super) fn next(&self, from: u64) -> Option<u64> {
-        let from = from / PAGE;
-        let first = from / CHUNK_PAGES;
-        for (&chunk, words) in self.chunks.range(first..) {
-            let low = if chunk == first {
-                from % CHUNK_PAGES
-            } else {
-                0
-            };
-            for (word, mask) in masks(low, CHUNK_PAGES) {
-                let found = words[word] & mask;
-                if found != 0 {
-                    let bit = word as u64 * 64 + u64::from(found.trailing_zeros());
-                    return Some((chunk * CHUNK_PAGES + bit) * PAGE);
-                }
-            }
-        }
-        None
+        let (first, ..) = place(from);
+        self.chunks.range(first..).find_map(|(&chunk, words)| {
+            let low = if chunk == first { bit_of(from) } else { 0 };
+            let bit = first_set(words, low, 0)?;
+            Some((chunk * CHUNK_PAGES + bit) * PAGE)
+        })
     }
 
     /// The first page at or behind `page` that is not in the set.
@@ -154,12 +260,8 @@ impl PageSet {
             if chunk != number / CHUNK_PAGES {
                 break;
             }
-            for (word, mask) in masks(number % CHUNK_PAGES, CHUNK_PAGES) {
-                let clear = !words[word] & mask;
-                if clear != 0 {
-                    let bit = word as u64 * 64 + u64::from(clear.trailing_zeros());
-                    return (chunk * CHUNK_PAGES + bit) * PAGE;
-                }
+            if let Some(bit) = first_set(words, number % CHUNK_PAGES, u64::MAX) {
+                return (chunk * CHUNK_PAGES + bit) * PAGE;
             }
             number = (chunk + 1) * CHUNK_PAGES;
         }
@@ -231,6 +333,31 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_a_copy_keeps_up_by_the_changes() {
+        let mut set = PageSet::default();
+        set.insert_range(0, 5000);
+        assert_eq!(set.changes(), None);
+        set.watch();
+        let mut copy = set.clone();
+        set.remove_range(3 * PAGE, 4 * PAGE);
+        set.insert(6000 * PAGE);
+        set.insert(7 * PAGE);
+        set.remove_range(512 * PAGE, 1024 * PAGE);
+        let changes = set.changes().expect("few changes");
+        let numbers: Vec<u64> = changes.iter().map(|(chunk, _)| *chunk).collect();
+        assert_eq!(numbers, [0, 1, 11]);
+        for (chunk, bits) in changes {
+            copy.set_chunk(chunk, bits);
+        }
+        assert_eq!(runs_of(&copy), runs_of(&set));
+        assert_eq!(copy.len(), set.len());
+        for chunk in 0..CHANGED_MAX as u64 + 9 {
+            set.insert((chunk + 20) * CHUNK_PAGES * PAGE);
+        }
+        assert_eq!(set.changes(), None);
+    }
+
+    #[test]
     fn agrees_with_a_set_of_numbers() {
         let mut set = PageSet::default();
         let mut model = BTreeSet::new();
@@ -240,9 +367,17 @@ mod tests {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             let first = (random >> 20) % 3000;
-            let count = (random >> 40) % 70;
+            let count = if random >> 62 & 1 == 0 {
+                1
+            } else {
+                (random >> 40) % 70
+            };
             let range = first..first + count;
-            if random >> 63 == 0 {
+            if count == 1 && random >> 63 == 0 {
+                assert_eq!(set.insert(first * PAGE), model.insert(first));
+            } else if count == 1 {
+                assert_eq!(set.remove(first * PAGE), model.remove(&first));
+            } else if random >> 63 == 0 {
                 let added = range.clone().filter(|&n| model.insert(n)).count() as u64;
                 assert_eq!(set.insert_range(first * PAGE, count), added);
             } else {

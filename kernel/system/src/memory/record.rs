@@ -4,6 +4,8 @@
 //! at one record alone; what holds between records is checked by [`Space::import`](super::Space::import).
 //! Shared mappings have no record: a process with one does not move.
 
+use alloc::vec::Vec;
+
 use machine::{Access, OutOfMemory, USER_END};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -105,6 +107,38 @@ pub struct RunRecord {
 }
 
 const _: () = assert!(size_of::<RunRecord>() == 16);
+
+/// Which pages of one piece of 2 MiB are at the source and have to be sent.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub(crate) struct ChunkRecord {
+    /// The first address of the piece in units of 2 MiB.
+    pub number: u64,
+    /// A bit for each page.
+    pub pages: [u64; 8],
+}
+
+const _: () = assert!(size_of::<ChunkRecord>() == 72);
+
+/// Takes a record off the front.
+pub(crate) fn take<T: FromBytes + KnownLayout + Immutable>(bytes: &mut &[u8]) -> Option<T> {
+    let (value, rest) = T::read_from_prefix(bytes).ok()?;
+    *bytes = rest;
+    Some(value)
+}
+
+/// Takes `count` records off the front. The bytes are there before anything is allocated.
+pub(crate) fn take_many<T: FromBytes + KnownLayout + Immutable>(
+    bytes: &mut &[u8],
+    count: u32,
+) -> Option<Vec<T>> {
+    let length = (count as usize).checked_mul(size_of::<T>())?;
+    let (mine, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    mine.chunks_exact(size_of::<T>())
+        .map(|chunk| T::read_from_bytes(chunk).ok())
+        .collect()
+}
 
 /// The landmarks.
 #[repr(C)]

@@ -40,8 +40,8 @@ impl World {
             epoch: body.epoch + 1,
             home: node(HOME),
             pages: 4,
-            image_bytes: 16,
             features: features(),
+            draft: alloc::vec::Vec::new(),
         };
         slot.source = Some(Source::new(
             now,

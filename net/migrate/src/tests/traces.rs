@@ -26,7 +26,6 @@ fn offer() -> Offer {
         epoch: 2,
         home: H,
         pages: 10,
-        image_bytes: 4096,
         features: Features {
             xcr0: 3,
             leaf1_ecx: 0,
@@ -34,6 +33,7 @@ fn offer() -> Offer {
             leaf7_ebx: 0,
             leaf7_ecx: 0,
         },
+        draft: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use machine::{Access, Frame, FrameKind, frame_counts};
 
 use super::super::limits::PAGE;
 use super::super::{
-    Backing, Installed, MapHow, MapStop, SharedObject, Space, SpaceRecords, Trouble,
+    Backing, Installed, MapHow, MapStop, SharedObject, Space, SpaceRecords, Trouble, outline_sum,
 };
 use super::{Files, RW, check, file, pattern};
 
@@ -66,6 +66,8 @@ struct Process {
     model: Model,
     /// The frozen space at the last node, while pages are still there.
     source: Option<Space>,
+    /// What was told of the memory before a move that has not begun yet.
+    outline: Option<Vec<u8>>,
 }
 
 impl World {
@@ -178,6 +180,12 @@ impl Process {
         }
     }
 
+    fn tell_outline(&mut self) {
+        if self.space.prepare_to_move().is_none() {
+            self.outline = self.space.outline().ok();
+        }
+    }
+
     fn migrate(&mut self) {
         if self.space.prepare_to_move().is_some() {
             assert!(self.space.export().is_err());
@@ -189,6 +197,17 @@ impl Process {
             layout,
         } = self.space.export().expect("no obstacle");
         let target = Space::import(&areas, &runs, &layout).expect("our own records");
+        if let (Some(outline), Some((sum, changes))) = (self.outline.take(), self.space.changes()) {
+            assert_eq!(sum, outline_sum(&outline));
+            let mut amended = Space::from_outline(&outline).expect("our own outline");
+            amended.apply_changes(&changes).expect("our own changes");
+            assert_eq!(amended.absent_count(), target.absent_count());
+            let absent = |space: &Space| space.absent_runs();
+            assert_eq!(absent(&amended), absent(&target));
+            let areas = |space: &Space| space.export_areas();
+            assert_eq!(areas(&amended), areas(&target));
+            assert_eq!(amended.layout(), target.layout());
+        }
         assert_eq!(target.absent_count(), self.space.present_count());
         self.source = Some(std::mem::replace(&mut self.space, target));
         assert_eq!(self.space.areas().count(), areas.len());
@@ -403,6 +422,7 @@ fn step(processes: &mut Vec<Process>, world: &mut World, random: &mut Random) {
                 space: process.space.fork().expect("memory"),
                 model: process.model.clone(),
                 source: None,
+                outline: None,
             };
             processes.push(child);
         }
@@ -411,6 +431,7 @@ fn step(processes: &mut Vec<Process>, world: &mut World, random: &mut Random) {
             return;
         }
         17 => process.migrate(),
+        20 => process.tell_outline(),
         18..=19 => process.push(3),
         _ => access(process, world, random),
     }
@@ -433,6 +454,7 @@ fn spaces_and_bytes_agree() {
             space: Space::new().expect("memory"),
             model: Model::default(),
             source: None,
+            outline: None,
         }];
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for _ in 0..1500 {

@@ -139,15 +139,19 @@ fn the_most_useful_pages_come_first() {
     for page in [3, 9, 30] {
         touch(&mut space.table, BASE + page * PAGE, Access::READ);
     }
-    let pages = |limit| -> Vec<u64> {
-        let first = space.first_pages(BASE + 9 * PAGE + 1, BASE + 40 * PAGE + 8, limit, 1024);
-        first.iter().map(|page| (page - BASE) / PAGE).collect()
+    let number = |page: u64| (page - BASE) / PAGE;
+    let at = space.pages_at(BASE + 9 * PAGE + 1, BASE + 40 * PAGE + 8);
+    assert_eq!(at.map(number).collect::<Vec<u64>>(), [40, 9, 41, 39]);
+    assert_eq!(space.pages_at(0, u64::MAX).count(), 0);
+    let used = |limit, looks| -> Vec<u64> {
+        let used = space.used_pages(limit, looks);
+        used.into_iter().map(number).collect()
     };
-    assert_eq!(pages(10), [40, 9, 41, 39, 3, 30]);
-    assert_eq!(pages(2), [40, 9]);
+    assert_eq!(used(10, 1024), [3, 9, 30]);
+    assert_eq!(used(2, 1024), [3, 9]);
+    assert_eq!(used(10, 10), [3, 9]);
     space.forget_accesses();
-    let quiet = space.first_pages(0, u64::MAX, 10, 1024);
-    assert!(quiet.is_empty());
+    assert!(space.used_pages(10, 1024).is_empty());
 }
 
 fn record(start: u64, end: u64) -> AreaRecord {
