@@ -250,8 +250,8 @@ pub enum Message {
     },
     /// H to owner: signals are pending for a thread, or for any of them (0), look.
     Poke { pid: Pid, thread: Pid, epoch: u64 },
-    /// H to owner: move it there. A process that asks for its own move does not run on before it
-    /// is there or cannot go.
+    /// H to owner: move it there. `asker` is the thread that has asked for it: if it is one of the
+    /// process's own, the process does not run on before it is there or cannot go.
     MoveRequest {
         pid: Pid,
         epoch: u64,

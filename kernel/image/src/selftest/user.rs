@@ -125,7 +125,10 @@ fn user_mode(checks: &mut Checks) {
         "the processor marked the page",
     );
     checks.check(
-        thread.table.clear_accessed(DATA) && !thread.table.clear_accessed(DATA),
+        thread.table.next_accessed(DATA, DATA + 0x1000) == Some(DATA)
+            && thread.table.clear_accessed(DATA, DATA + 0x1000)
+            && thread.table.next_accessed(DATA, DATA + 0x1000).is_none()
+            && !thread.table.clear_accessed(DATA, DATA + 0x1000),
         "marks clear",
     );
 
@@ -148,7 +151,7 @@ fn user_mode(checks: &mut Checks) {
         "and keep them",
     );
     checks.check(
-        thread.table.clear_accessed(DATA),
+        thread.table.clear_accessed(DATA, DATA + 0x1000),
         "after clearing, the mark is set again",
     );
     let at = thread.registers.rip;

@@ -128,20 +128,22 @@ impl PageTable {
         self.handle.get(page)
     }
 
-    /// Clears the accessed flag of a page and says what it was.
-    pub fn clear_accessed(&mut self, page: u64) -> bool {
-        check(page);
+    /// Clears the accessed flags of the pages in `[from, to)` and says whether any was set.
+    pub fn clear_accessed(&mut self, from: u64, to: u64) -> bool {
         self.with(|pages| {
-            pages
-                .get_mut(&page)
-                .is_some_and(|mapping| std::mem::replace(&mut mapping.accessed, false))
+            let mappings = pages.range_mut(from..to.max(from));
+            mappings.fold(false, |any, (_, mapping)| {
+                any | std::mem::replace(&mut mapping.accessed, false)
+            })
         })
     }
 
-    /// Whether a page is mapped and was used since the flag was cleared.
-    pub fn is_accessed(&self, page: u64) -> bool {
-        check(page);
-        self.with(|pages| pages.get(&page).is_some_and(|mapping| mapping.accessed))
+    /// The first page in `[from, to)` that is mapped and was used since its flag was cleared.
+    pub fn next_accessed(&self, from: u64, to: u64) -> Option<u64> {
+        self.with(|pages| {
+            let mut mappings = pages.range(from..to.max(from));
+            Some(*mappings.find(|(_, mapping)| mapping.accessed)?.0)
+        })
     }
 
     /// The mapped pages in `[from, to)`, in order.
@@ -226,7 +228,7 @@ mod tests {
         assert!(table.protect(0x1000, Access::READ | Access::WRITE));
         assert!(!table.protect(0x2000, Access::READ));
         touch(&mut table, 0x1000, Access::WRITE);
-        assert!(table.clear_accessed(0x1000) && !table.clear_accessed(0x1000));
+        assert!(table.clear_accessed(0, 0x2000) && !table.clear_accessed(0, 0x2000));
         assert!(table.get(0x1000).expect("mapped").dirty);
         assert_eq!(table.pages(0, USER_END).count(), 1);
         assert_eq!(table.unmap(0x1000), Some(frame));

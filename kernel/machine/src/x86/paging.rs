@@ -264,26 +264,44 @@ impl PageTable {
         (entry != 0).then(|| mapping(entry))
     }
 
-    /// Clears the accessed flag of a page and says what it was.
-    pub fn clear_accessed(&mut self, page: u64) -> bool {
-        check(page);
-        let Some(leaf) = self.leaf(page) else {
-            return false;
-        };
-        let old = slot(leaf, page, 1).fetch_and(!ACCESSED, Ordering::AcqRel);
-        if old & ACCESSED != 0 {
-            // A stale translation does no harm, and many flags are cleared at once: the next
-            // entry of each CPU forgets them all.
+    /// Clears the accessed flags of the pages in `[from, to)` and says whether any was set. The cost
+    /// follows the length of the range.
+    pub fn clear_accessed(&mut self, from: u64, to: u64) -> bool {
+        let mut next = from;
+        let mut any = false;
+        while let Some(page) = self.next_accessed(next, to) {
+            if let Some(leaf) = self.leaf(page) {
+                slot(leaf, page, 1).fetch_and(!ACCESSED, Ordering::AcqRel);
+            }
+            any = true;
+            next = page + PAGE;
+        }
+        if any {
+            // A stale translation does no harm: the next entry of each CPU forgets them all.
             self.tables.stamp.store(fresh_stamp(), Ordering::SeqCst);
         }
-        old & ACCESSED != 0
+        any
     }
 
-    /// Whether a page is mapped and was used since the flag was cleared.
-    pub fn is_accessed(&self, page: u64) -> bool {
-        check(page);
-        self.leaf(page)
-            .is_some_and(|leaf| slot(leaf, page, 1).load(Ordering::Acquire) & ACCESSED != 0)
+    /// The first page in `[from, to)` that is mapped and was used since its flag was cleared. The cost
+    /// follows the length of the range.
+    pub fn next_accessed(&self, from: u64, to: u64) -> Option<u64> {
+        const SPAN: u64 = PAGE << 9;
+        let to = to.min(USER_END);
+        let mut page = from.checked_next_multiple_of(PAGE)?;
+        while page < to {
+            let behind = (page & !(SPAN - 1)) + SPAN;
+            if let Some(leaf) = self.leaf(page) {
+                let used =
+                    |page: &u64| slot(leaf, *page, 1).load(Ordering::Relaxed) & ACCESSED != 0;
+                let mut pages = (page..behind.min(to)).step_by(PAGE as usize);
+                if let Some(page) = pages.find(used) {
+                    return Some(page);
+                }
+            }
+            page = behind;
+        }
+        None
     }
 
     /// The mapped pages in `[from, to)`, in order.

@@ -91,8 +91,7 @@ pub fn stopped(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [as_file, clears, flags, shares, ..] = call.args;
     if shares != 0
-        && call.home().record.gate().owner() != call.system.me
-        && let Stop::Wait = call.system.fetch_home(call.pid, call.tid)
+        && let Err(Stop::Wait) = call.system.bring_home(call.pid, call.tid)
     {
         return Err(Stop::Wait);
     }

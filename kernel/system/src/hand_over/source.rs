@@ -7,7 +7,6 @@ use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::memory::Space;
-use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
 use crate::thread::{Forward, Purpose, Run, Thread};
 use alloc::boxed::Box;
@@ -336,7 +335,7 @@ impl System {
         else {
             return;
         };
-        let mut pages = space.used_pages(FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
+        let mut pages = space.used_pages(FIRST_PAGES);
         pages.extend(warm);
         let mut frames = Vec::new();
         for page in pages {

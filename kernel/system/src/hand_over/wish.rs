@@ -8,7 +8,6 @@ use crate::body::{Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
 use crate::memory::Space;
-use crate::memory::limits::FIRST_PAGES_LOOKED_AT;
 use crate::system::System;
 use crate::thread::Thread;
 use abi::Errno;
@@ -165,7 +164,7 @@ impl System {
         let mut outgoing = Outgoing::new(source, &wish, self.me, home);
         outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
         if let Some(space) = self.space_mut(pid) {
-            outgoing.warm = space.used_pages(FIRST_PAGES, FIRST_PAGES_LOOKED_AT);
+            outgoing.warm = space.used_pages(FIRST_PAGES);
             space.forget_accesses();
         }
         self.outgoing.insert(pid, outgoing);

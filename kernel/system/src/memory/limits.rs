@@ -69,6 +69,5 @@ pub const ABSENT_PAGES_MAX: u64 = 1 << 22;
 /// Run records in one image; memory more scattered than this does not move.
 pub const RUNS_MAX: usize = 1 << 18;
 
-/// Mapped pages that are looked at, while the process runs, to find the ones it will need first
-/// after the move.
-pub const FIRST_PAGES_LOOKED_AT: usize = 1024;
+/// Pages that are looked at to find the ones a process will need first after its move.
+pub const USED_LOOKED_AT: u64 = 4096;

@@ -12,7 +12,7 @@ use machine::{Frame, FrameKind, OutOfMemory};
 use super::area::{Area, Backing, FileBacking};
 use super::areas::Areas;
 use super::fault::{FilePart, file_part};
-use super::limits::{ABSENT_PAGES_MAX, AREAS_MAX, FIRST_PAGES_LOOKED_AT, PAGE, RUNS_MAX};
+use super::limits::{ABSENT_PAGES_MAX, AREAS_MAX, PAGE, RUNS_MAX, USED_LOOKED_AT};
 use super::page_set::PageSet;
 use super::record::{AreaRecord, ChunkRecord, Invalid, LayoutRecord, RunRecord};
 use super::{Space, page_of};
@@ -303,51 +303,50 @@ impl Space {
             .filter(|page| self.private.contains(*page))
     }
 
-    /// Up to `limit` pages that have to be sent and were used since [`Space::forget_accesses`]. Looks
-    /// at `looks` pages at most, those of small areas first.
-    pub fn used_pages(&self, limit: usize, looks: usize) -> Vec<u64> {
-        let mut first = Vec::new();
-        let mut areas: Vec<&Area> = self.areas.iter().collect();
-        areas.sort_by_key(|area| area.length());
-        let mut budget = looks;
-        for area in areas {
-            let mut next = area.start;
-            while let Some(page) = self.private.next(next).filter(|&page| page < area.end) {
-                if budget == 0 || first.len() >= limit {
-                    return first;
+    /// Up to `limit` pages that have to be sent and were used since [`Space::forget_accesses`], those of
+    /// small areas first.
+    pub fn used_pages(&self, limit: usize) -> Vec<u64> {
+        let mut used = Vec::new();
+        for (from, to) in self.looked_at() {
+            let mut next = from;
+            while let Some(page) = self.table.next_accessed(next, to) {
+                if used.len() == limit {
+                    return used;
                 }
-                budget -= 1;
-                if self.table.is_accessed(page) {
-                    first.push(page);
+                if self.private.contains(page) {
+                    used.push(page);
                 }
                 next = page + PAGE;
             }
         }
-        first
+        used
     }
 
     /// Clears what is known about which pages were used, so that [`Space::used_pages`] sees what
-    /// is used from now on. Done before a freeze, while the program runs; looks only at pages that
-    /// `used_pages` would look at.
+    /// is used from now on. Done before a freeze, while the program runs.
     pub fn forget_accesses(&mut self) {
-        let mut bounds: Vec<(u64, u64)> = self
+        for (from, to) in self.looked_at() {
+            self.table.clear_accessed(from, to);
+        }
+    }
+
+    /// The ranges in which used pages are looked for: as much as [`USED_LOOKED_AT`] allows, small areas
+    /// first.
+    fn looked_at(&self) -> Vec<(u64, u64)> {
+        let mut areas: Vec<(u64, u64)> = self
             .areas
             .iter()
             .map(|area| (area.start, area.end))
             .collect();
-        bounds.sort_by_key(|(start, end)| end - start);
-        let mut budget = FIRST_PAGES_LOOKED_AT;
-        for (start, end) in bounds {
-            let mut next = start;
-            while let Some(page) = self.private.next(next).filter(|&page| page < end) {
-                if budget == 0 {
-                    return;
-                }
-                budget -= 1;
-                self.table.clear_accessed(page);
-                next = page + PAGE;
-            }
-        }
+        areas.sort_unstable_by_key(|(start, end)| end - start);
+        let mut left = USED_LOOKED_AT;
+        let ranges = areas.into_iter().filter_map(|(start, end)| {
+            let from = self.table.next_mapped(start, end).filter(|_| left > 0)?;
+            let to = end.min(from + left * PAGE);
+            left -= (to - from) / PAGE;
+            Some((from, to))
+        });
+        ranges.collect()
     }
 
     /// The first page at or behind `from` that has to be sent.

@@ -210,8 +210,7 @@ impl Space {
 
     /// Whether a copy of this space shows what is written to this one from then on.
     pub fn would_share(&self) -> bool {
-        let mut areas = self.areas.iter();
-        areas.any(|area| area.backing.is_shared() || is_alone(area))
+        self.is_seen_by_others() || self.areas.iter().any(is_alone)
     }
 
     /// Whether another process may see what is written to some of it.

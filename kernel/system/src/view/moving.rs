@@ -93,21 +93,25 @@ impl System {
         if own { Ok(()) } else { Err(Stop::Wait) }
     }
 
-    /// Brings a process home that has asked for what it can only have here; its call, which is being
-    /// executed for it, waits, and begins again there.
-    pub(crate) fn fetch_home(&mut self, pid: u32, waiter: u32) -> Stop {
+    /// Sees to it that a process is here, as somebody asks for what can only be had here. If it is
+    /// elsewhere it is sent for, and the call that needs it waits and begins again when it has come.
+    pub(crate) fn bring_home(&mut self, pid: u32, waiter: u32) -> Result<(), Stop> {
+        let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        if home.record.gate().owner() == self.me {
+            return Ok(());
+        }
         // Nobody asks and waits; an old result is taken out by the first attempt.
         for _ in 0..2 {
             match self.go(pid, "home", NOBODY) {
                 Ok(()) => {}
                 Err(Stop::Wait) => break,
-                Err(stop) => return stop,
+                Err(stop) => return Err(stop),
             }
         }
         if let Some(home) = self.homes.get_mut(&pid) {
             home.request_done.wait(waiter);
         }
-        Stop::Wait
+        Err(Stop::Wait)
     }
 
     /// The result of a request, from wherever the process was.

@@ -142,7 +142,6 @@ pub const MAPS_DEVICE: u64 = 2;
 /// again when it has come.
 pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [fd, shared, writes, ..] = call.args;
-    let (pid, me) = (call.pid, call.system.me);
     let home = call.home();
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
     let (inode, readable, writable) = files.inode(fd as u32)?;
@@ -159,9 +158,10 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EPERM.into());
     }
     let writable = writable && !sealed;
-    if shared != 0 && writable && home.record.gate().owner() != me {
-        return Err(call.system.fetch_home(pid, call.tid));
+    if shared != 0 && writable {
+        call.system.bring_home(call.pid, call.tid)?;
     }
+    let home = call.home();
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: home.mapped.add(&inode, &path).ok_or(Errno::ENOMEM)?,

@@ -95,10 +95,7 @@ pub fn meet(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     call.system.may_look_into(call.pid, other)?;
     for pid in [other, call.pid] {
-        let home = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
-        if home.record.gate().owner() != call.system.me {
-            return Err(call.system.fetch_home(pid, call.tid));
-        }
+        call.system.bring_home(pid, call.tid)?;
     }
     Ok(other.into())
 }

@@ -116,10 +116,7 @@ pub fn shmget(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// elsewhere it is sent for, and calls again when it has come.
 pub fn segment_attach(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [id, flags, ..] = call.args;
-    let me = call.system.me;
-    if call.home().record.gate().owner() != me {
-        return Err(call.system.fetch_home(call.pid, call.tid));
-    }
+    call.system.bring_home(call.pid, call.tid)?;
     let caller = call.ipc_caller();
     Ok(call.system.ipc.shmat(&caller, id as i32, flags as u32)?)
 }

@@ -143,15 +143,14 @@ fn the_most_useful_pages_come_first() {
     let at = space.pages_at(BASE + 9 * PAGE + 1, BASE + 40 * PAGE + 8);
     assert_eq!(at.map(number).collect::<Vec<u64>>(), [40, 9, 41, 39]);
     assert_eq!(space.pages_at(0, u64::MAX).count(), 0);
-    let used = |limit, looks| -> Vec<u64> {
-        let used = space.used_pages(limit, looks);
+    let used = |limit| -> Vec<u64> {
+        let used = space.used_pages(limit);
         used.into_iter().map(number).collect()
     };
-    assert_eq!(used(10, 1024), [3, 9, 30]);
-    assert_eq!(used(2, 1024), [3, 9]);
-    assert_eq!(used(10, 10), [3, 9]);
+    assert_eq!(used(10), [3, 9, 30]);
+    assert_eq!(used(2), [3, 9]);
     space.forget_accesses();
-    assert!(space.used_pages(10, 1024).is_empty());
+    assert!(space.used_pages(10).is_empty());
 }
 
 fn record(start: u64, end: u64) -> AreaRecord {
