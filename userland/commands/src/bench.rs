@@ -59,6 +59,16 @@ impl Plan {
         if plan.nodes.is_empty() {
             plan.nodes = vec!["2".to_owned(), "3".to_owned()];
         }
+        plan.nodes.dedup();
+        // A move to where the process is would be none: from home it goes, and to one node and back.
+        if plan.nodes[0] == "home" {
+            plan.nodes.rotate_left(1);
+        }
+        match plan.nodes.as_slice() {
+            [only] if only == "home" => return Err(USAGE),
+            [_] => plan.nodes.push("home".to_owned()),
+            _ => {}
+        }
         Ok(plan)
     }
 
@@ -134,14 +144,12 @@ fn measure(size: usize, rounds: u64, nodes: &[String]) -> Result<Vec<Move>, Fail
 
 fn move_around(child: i32, rounds: u64, nodes: &[String]) -> Result<Vec<Move>, Failure> {
     let mut moves = Vec::new();
-    let count = usize::try_from(rounds).unwrap_or(usize::MAX);
+    // There and back at least.
+    let away = usize::try_from(rounds - 1).unwrap_or(usize::MAX).max(1);
     let home = "home".to_owned();
-    for node in nodes
-        .iter()
-        .cycle()
-        .take(count.saturating_sub(1))
-        .chain([&home])
-    {
+    let mut way: Vec<&String> = nodes.iter().cycle().take(away).chain([&home]).collect();
+    way.dedup();
+    for node in way {
         send(child, node).map_err(|error| {
             format!("the move to {node} failed: {}", reason(child, node, &error))
         })?;
@@ -264,7 +272,20 @@ fn phases_row(size: usize, moves: &[Move]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{percentile, rate, ratio};
+    use super::{Plan, percentile, rate, ratio};
+
+    #[test]
+    fn every_move_goes_somewhere() {
+        let nodes = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            Plan::parse(&words).map(|plan| plan.nodes.join(" ")).ok()
+        };
+        assert_eq!(nodes(&[]).as_deref(), Some("2 3"));
+        assert_eq!(nodes(&["2"]).as_deref(), Some("2 home"));
+        assert_eq!(nodes(&["home", "3"]).as_deref(), Some("3 home"));
+        assert_eq!(nodes(&["home"]), None);
+        assert_eq!(nodes(&["--repeat", "0"]), None);
+    }
 
     #[test]
     fn percentiles_are_values_that_occurred() {
