@@ -2,6 +2,7 @@
 
 use super::{CODE, Cluster, DATA};
 use crate::body::HANDLER_DEFAULT;
+use crate::body::Hold;
 use crate::home::Life;
 use crate::thread::{Forward, Restart, Run};
 use abi::signal::{self, bit};
@@ -420,4 +421,22 @@ fn the_end_of_a_thread_is_enough_to_stand_still() {
     assert!(!cluster.nodes[1].threads.contains_key(&tid), "it has ended");
     // There is no move here that would want the image.
     assert!(!cluster.nodes[1].body(pid).freezing, "nobody looked again");
+}
+
+#[test]
+fn who_waits_for_its_own_move_goes_on_where_it_is_and_not_before() {
+    let (mut cluster, guest) = guest();
+    let held = |cluster: &Cluster, node: usize| cluster.nodes[node].bodies[&guest].held;
+    // To where it is.
+    let epoch = cluster.nodes[1].bodies[&guest].epoch;
+    cluster.nodes[1].wish(guest, epoch, 1, NodeId(2), Hold::Waits(guest));
+    assert!(!held(&cluster, 1));
+    // A second wish is refused while the first is carried out, and changes nothing for that.
+    cluster.nodes[1].wish(guest, epoch, 2, NodeId(1), Hold::Waits(guest));
+    assert!(held(&cluster, 1));
+    cluster.nodes[1].wish(guest, epoch, 3, NodeId(1), Hold::Waits(guest));
+    assert!(held(&cluster, 1));
+    cluster.settle();
+    assert!(!held(&cluster, 0));
+    assert_eq!(cluster.call(0, guest, 39, &[]), i64::from(guest));
 }
