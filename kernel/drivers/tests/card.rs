@@ -1,9 +1,11 @@
 //! The network card driver against a card made of software.
 
 mod model;
+mod packets;
 
 use drivers::{Full, HEADER_LEN, Outgoing, PAYLOAD_MAX, ProbeError, VirtioNet};
 use model::{EVENT_INDEX, Faults, MAC, World};
+use packets::{Dice, header, packet};
 
 fn card(world: &World) -> VirtioNet<World> {
     VirtioNet::probe_on(world).expect("a good card")
@@ -13,28 +15,6 @@ fn error(world: &World) -> ProbeError {
     match VirtioNet::probe_on(world) {
         Ok(_) => panic!("a card that must not be used"),
         Err(error) => error,
-    }
-}
-
-fn packet(seed: u8, payload: usize) -> Vec<u8> {
-    (0..HEADER_LEN + payload)
-        .map(|index| seed.wrapping_add((index % 251) as u8))
-        .collect()
-}
-
-fn header(seed: u8) -> [u8; HEADER_LEN] {
-    packet(seed, 0).try_into().expect("exactly a header")
-}
-
-/// A small generator of numbers below `limit`.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
     }
 }
 

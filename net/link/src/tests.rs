@@ -16,6 +16,16 @@ struct Pair {
 }
 
 impl Pair {
+    /// One whose first end has learned that it may have as much in flight as there is.
+    fn with_a_large_share() -> Pair {
+        let mut pair = Pair::new(0);
+        pair.ends[1].set_share(u8::MAX, 16);
+        send(&mut pair.ends[1], Lane::Urgent, &poke(1));
+        let frame = pair.poll(1).unwrap();
+        pair.receive(0, &frame);
+        pair
+    }
+
     fn new(first: u32) -> Pair {
         Pair {
             now: MS,
@@ -296,11 +306,7 @@ fn urgent_messages_wait_for_messages_and_pages_of_files_and_not_for_pages_of_mem
 #[test]
 fn order_reaches_over_many_pages() {
     // So many that the distance does not fit its field.
-    let mut pair = Pair::new(0);
-    pair.ends[1].set_share(u8::MAX, 16);
-    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
-    let frame = pair.poll(1).unwrap();
-    pair.receive(0, &frame);
+    let mut pair = Pair::with_a_large_share();
     for round in 0..2 {
         send(&mut pair.ends[0], Lane::Urgent, &poke(100));
         let frames = pair.all(0);
@@ -335,11 +341,7 @@ fn order_reaches_over_many_pages() {
 
 #[test]
 fn packets_far_behind_a_hole_are_told() {
-    let mut pair = Pair::new(0);
-    pair.ends[1].set_share(u8::MAX, 16);
-    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
-    let frame = pair.poll(1).unwrap();
-    pair.receive(0, &frame);
+    let mut pair = Pair::with_a_large_share();
     send_pages(&mut pair.ends[0], 200);
     let frames = pair.all(0);
     pair.now += MS / 10;
@@ -457,11 +459,7 @@ fn a_whole_window_lost_is_found_out_by_one_packet() {
 
 #[test]
 fn what_no_map_has_told_of_is_not_lost() {
-    let mut pair = Pair::new(0);
-    pair.ends[1].set_share(u8::MAX, 16);
-    send(&mut pair.ends[1], Lane::Urgent, &poke(1));
-    let frame = pair.poll(1).unwrap();
-    pair.receive(0, &frame);
+    let mut pair = Pair::with_a_large_share();
     send_pages(&mut pair.ends[0], 200);
     // All but two come in one turn of the receiver, which acknowledges once.
     for (index, frame) in pair.all(0).iter().enumerate() {

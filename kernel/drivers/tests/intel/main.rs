@@ -1,10 +1,13 @@
 //! The driver of Intel's cards against a card made of software.
 
 mod model;
+#[path = "../packets/mod.rs"]
+mod packets;
 
 use drivers::platform::{Page, Platform};
 use drivers::{Card, Full, HEADER_LEN, Intel, Outgoing, PAYLOAD_MAX, ProbeError};
 use model::{Faults, MAC, Memory, World};
+use packets::{Dice, header, packet};
 
 const I82574: u16 = 0x10d3;
 const I82540: u16 = 0x100e;
@@ -27,28 +30,6 @@ fn error(world: &World) -> ProbeError {
     match Intel::probe_on(world) {
         Ok(_) => panic!("a card that must not be used"),
         Err(error) => error,
-    }
-}
-
-fn packet(seed: u8, payload: usize) -> Vec<u8> {
-    (0..HEADER_LEN + payload)
-        .map(|index| seed.wrapping_add((index % 251) as u8))
-        .collect()
-}
-
-fn header(seed: u8) -> [u8; HEADER_LEN] {
-    packet(seed, 0).try_into().expect("exactly a header")
-}
-
-/// A small generator of numbers below `limit`.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
     }
 }
 
