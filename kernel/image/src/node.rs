@@ -406,10 +406,10 @@ impl Node {
         }
         if received > 0 {
             self.heard = machine::now_ns();
-            system.note_card(card.name(), &card.counters().named());
         }
         if received > 0 && !system.has_arrival() {
             system.packets_over();
+            system.note_card(card.name(), &card.counters().named());
         }
         transmit(card, system);
         received == RECEIVE_BURST || system.has_arrival()
