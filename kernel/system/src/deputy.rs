@@ -13,6 +13,7 @@ use crate::dispatch::{CALL_TAKE_SIGNAL, CHUNK, wire_pid};
 use crate::home::{HomeThread, RemoteCall, Request};
 use crate::system::{Abandoned, System};
 use crate::thread::{Answer, Forward, Purpose, Run};
+use crate::timeline::What;
 use crate::wait::Stop;
 use abi::Errno;
 use rpc::Admission;
@@ -205,6 +206,8 @@ impl System {
             .record
             .accept_effect(from, boot, call.epoch, call.thread, call.seq);
         if let Some((previous, release)) = accepted.release {
+            let of = (pid, call.epoch);
+            self.timeline.note(What::Releases, of, previous, 0);
             self.send(previous, release);
         }
         let refusal = accepted.admission.refusal();

@@ -44,6 +44,7 @@ pub mod system;
 mod sysv;
 mod terminals;
 pub mod thread;
+mod timeline;
 pub mod timers;
 pub mod turn;
 pub mod view;

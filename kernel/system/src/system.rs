@@ -119,6 +119,8 @@ pub struct System {
     /// What was logged before this byte is not shown any more.
     pub(crate) journal_cleared: u64,
     pub(crate) card: crate::view::Card,
+    /// What has happened here in moves.
+    pub(crate) timeline: crate::timeline::Timeline,
     power_off: Option<u8>,
     /// When the others are next told how this node is doing.
     info_at: u64,
@@ -258,6 +260,7 @@ impl System {
             load: crate::load::Load::default(),
             journal_cleared: 0,
             card: crate::view::Card::default(),
+            timeline: crate::timeline::Timeline::new(),
             power_off: None,
             info_at: 0,
             #[cfg(test)]
@@ -513,6 +516,8 @@ impl System {
                 file,
                 size,
             } => self.cut_came(from, (pid, epoch), file, size),
+            Message::TraceWanted => self.trace_wanted(from),
+            Message::Trace { text } => self.trace_told(from, text),
             other => self.hand_over_message(from, boot, other),
         }
     }

@@ -5,6 +5,7 @@
 //! bytes that are really there justify. HANDOFF.md names the sender and the moment of each message.
 
 use crate::{BootId, Features, Invalid, NodeId, Pid};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,46 @@ pub struct MoveStats {
     pub rtt_ns: u64,
     /// Where the time went.
     pub phases: MovePhases,
+    /// The epoch at the target; with the pid it names the move.
+    pub epoch: u64,
+    /// When the move was asked for, source's clock.
+    pub began_ns: u64,
+    /// How wrong the offset of the clocks may have been that `freeze_ns` rests on; `u64::MAX`: any.
+    pub clock_error_ns: u64,
+    /// Frames that the link to the target sent again between the admission and the end.
+    pub frames_again: u64,
+    /// What the pages that travelled were sent for.
+    pub sent_for: PagesSent,
+    /// How the target waited for pages; `None` as long as it has not said so.
+    pub stalls: Option<Stalls>,
+}
+
+/// Pages that travelled, by why they did.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PagesSent {
+    /// In front of the image: where the threads are.
+    pub first: u64,
+    /// Behind the image: used last.
+    pub used: u64,
+    /// Somebody waited for them.
+    pub faulted: u64,
+    /// Everything else.
+    pub pushed: u64,
+}
+
+/// How a process that has moved waited for its pages.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Stalls {
+    /// Pages that were not there yet when the first instruction had run.
+    pub absent: u64,
+    /// Pages that were asked for because somebody touched them.
+    pub faults: u64,
+    /// How often a thread stood still until a page came.
+    pub count: u64,
+    /// For how long altogether, ns.
+    pub sum_ns: u64,
+    /// For how long at worst, ns.
+    pub worst_ns: u64,
 }
 
 /// The parts of a move in their order, ns. By the source's clock, but `start_ns`: by the target's.
@@ -176,6 +217,8 @@ pub struct MovePhases {
     pub wait_ns: u64,
     /// From the offer to the admission.
     pub admit_ns: u64,
+    /// From the admission to the last user instruction; 0 if the process stood still anyway.
+    pub drain_ns: u64,
     /// From the last user instruction until the image is on the lane.
     pub capture_ns: u64,
     /// Until the whole image has arrived, by the estimated offset of the clocks.
@@ -263,7 +306,7 @@ pub enum Message {
     MoveResult {
         pid: Pid,
         request: u64,
-        result: Result<MoveStats, MoveError>,
+        result: Result<Box<MoveStats>, MoveError>,
     },
     /// S to D.
     Offer(Offer),
@@ -338,6 +381,20 @@ pub enum Message {
     /// H to owner: what was sent ahead under this number is not what the file holds any more. What
     /// comes behind this message on the lane may tell the process so.
     Stale { pid: Pid, epoch: u64, window: u32 },
+    /// D to S, and S to H if S has told already: all pages are at `target`, which waited so for them.
+    Settled {
+        pid: Pid,
+        epoch: u64,
+        target: NodeId,
+        stalls: Stalls,
+    },
+    /// Any node to any other: what has happened there?
+    TraceWanted,
+    /// The answer, as `/proc/cluster/trace` shows it.
+    Trace {
+        #[serde(with = "bytes")]
+        text: Vec<u8>,
+    },
 }
 
 impl Message {

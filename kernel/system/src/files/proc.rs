@@ -111,6 +111,7 @@ pub enum ClusterFile {
     Ping,
     Observer,
     Events,
+    Clocks,
 }
 
 /// A file or link under /proc whose contents the rest of the system knows.
@@ -124,6 +125,8 @@ pub enum ProcEntry {
     Thread(u32, u32, ThreadFile),
     /// `/proc/cluster/NAME`.
     Cluster(ClusterFile),
+    /// `/proc/cluster/trace/NODE`.
+    Trace(u16),
 }
 
 /// The rest of the system as files see it.
@@ -151,6 +154,10 @@ pub trait ProcView: super::Peers {
     /// The file that a link leads to, whatever its name: `exe`, `cwd`, `root`, or `fd/N` of another process.
     fn file(&self, _entry: ProcEntry) -> Option<super::InodeRef> {
         None
+    }
+    /// The nodes in `/proc/cluster/trace`, ascending.
+    fn traced(&self) -> Vec<u16> {
+        Vec::new()
     }
     /// The threads of a process, its first one perhaps left out.
     fn threads(&self, _pid: u32) -> Vec<u32> {
@@ -221,6 +228,8 @@ pub(super) enum ProcNode {
     /// A thread: process and thread. What the process shows, without its threads.
     Task(u32, u32),
     Cluster,
+    /// `cluster/trace`.
+    Traces,
     /// A directory below the root, by its path.
     Folder(&'static str),
     /// `sysvipc`.
@@ -394,7 +403,7 @@ const THREAD: [(&str, ThreadFile); 3] = [
     ("comm", ThreadFile::Comm),
 ];
 
-const CLUSTER: [(&str, ClusterFile); 7] = [
+const CLUSTER: [(&str, ClusterFile); 8] = [
     ("nodes", ClusterFile::Nodes),
     ("self", ClusterFile::SelfNode),
     ("policy", ClusterFile::Policy),
@@ -402,6 +411,7 @@ const CLUSTER: [(&str, ClusterFile); 7] = [
     ("ping", ClusterFile::Ping),
     ("observer", ClusterFile::Observer),
     ("events", ClusterFile::Events),
+    ("clocks", ClusterFile::Clocks),
 ];
 
 /// Cookies of pids in a listing of the root start here, behind the fixed names.
@@ -492,6 +502,12 @@ impl Viewer<'_> {
             }
             ProcNode::Sysvipc => {
                 find(&SYSVIPC, name).map(|file| ProcNode::Entry(ProcEntry::Global(file)))
+            }
+            ProcNode::Cluster if name == b"trace" => Some(ProcNode::Traces),
+            ProcNode::Traces => {
+                let node = u16::try_from(number(name)?).ok()?;
+                let known = self.view.traced().contains(&node);
+                known.then_some(ProcNode::Entry(ProcEntry::Trace(node)))
             }
             ProcNode::Cluster => {
                 find(&CLUSTER, name).map(|file| ProcNode::Entry(ProcEntry::Cluster(file)))
@@ -607,12 +623,20 @@ impl Viewer<'_> {
                 }
             }
             ProcNode::Cluster => {
-                for (cookie, (name, file)) in (3..).zip(CLUSTER) {
+                add(3, b"trace", ProcNode::Traces);
+                for (cookie, (name, file)) in (4..).zip(CLUSTER) {
                     add(
                         cookie,
                         name.as_bytes(),
                         ProcNode::Entry(ProcEntry::Cluster(file)),
                     );
+                }
+            }
+            ProcNode::Traces => {
+                for node in self.view.traced() {
+                    let file = ProcEntry::Trace(node);
+                    let name = format!("{node}");
+                    add(2 + u64::from(node), name.as_bytes(), ProcNode::Entry(file));
                 }
             }
             _ => {}
@@ -721,6 +745,8 @@ impl ProcNode {
             ProcNode::Cluster => 3,
             ProcNode::ThreadSelf => 4,
             ProcNode::Sysvipc => 5,
+            ProcNode::Traces => 6,
+            ProcNode::Entry(ProcEntry::Trace(node)) => 0x8000 + u64::from(node),
             ProcNode::Entry(ProcEntry::Cluster(file)) => 64 + file as u64,
             ProcNode::Folder(path) => {
                 let place = FOLDERS.iter().position(|folder| *folder == path);
@@ -791,7 +817,8 @@ impl ProcNode {
             ProcNode::Task(pid, _) => Some(ProcNode::Tasks(pid)),
             ProcNode::Entry(ProcEntry::Thread(pid, tid, _)) => Some(ProcNode::Task(pid, tid)),
             ProcNode::Descriptor(pid, _) => Some(ProcNode::Descriptors(pid)),
-            ProcNode::Entry(ProcEntry::Cluster(_)) => Some(ProcNode::Cluster),
+            ProcNode::Entry(ProcEntry::Cluster(_)) | ProcNode::Traces => Some(ProcNode::Cluster),
+            ProcNode::Entry(ProcEntry::Trace(_)) => Some(ProcNode::Traces),
         }
     }
 
@@ -807,6 +834,7 @@ impl ProcNode {
             ProcNode::Folder("") => b"/sys".to_vec(),
             ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),
             ProcNode::Cluster => b"/cluster".to_vec(),
+            ProcNode::Traces => b"/cluster/trace".to_vec(),
             ProcNode::Sysvipc => b"/sysvipc".to_vec(),
             _ => Vec::new(),
         }

@@ -3,6 +3,7 @@
 //! Law: every answer is a compare-and-swap on the process's record, and says who owns it now.
 
 use crate::system::System;
+use crate::timeline::What;
 use wire::{BootId, Message, NodeId};
 
 impl System {
@@ -35,9 +36,15 @@ impl System {
             home.record.decision()
         };
         decision.poke = home.has_signals();
+        if decision.granted {
+            let of = (pid.0, decision.epoch);
+            self.timeline.note(What::Committed, of, from, 0);
+        }
         self.send(from, decision.message());
         if decision.granted {
             self.send(source, decision.message());
+            let clock = self.net.peer(from).and_then(|peer| peer.clock_offset);
+            self.timeline.note_clock(from, clock);
             self.tell_missed(pid.0);
         }
     }

@@ -56,12 +56,19 @@ impl System {
                 request,
                 result,
             } => {
-                return self.move_result(from, pid.0, *request, result.clone());
+                let result = result.clone().map(|stats| *stats);
+                return self.move_result(from, pid.0, *request, result);
             }
             Message::CommitRequest { .. } => return self.commit_requested(from, boot, &message),
             Message::AbortRequest { pid, old_epoch } => {
                 return self.abort_requested(from, boot, *pid, *old_epoch);
             }
+            Message::Settled {
+                pid,
+                epoch,
+                target,
+                stalls,
+            } => return self.settled(from, (pid.0, *epoch), *target, *stalls),
             Message::PageRequest { pid, epoch, page } => {
                 return self.serve(from, pid.0, *epoch, *page);
             }
@@ -206,6 +213,7 @@ impl System {
     /// A node does not answer. That proves nothing; but a move to it may be taken back.
     pub(crate) fn peer_silent(&mut self, node: NodeId, boot: BootId) {
         self.distrust(node);
+        self.trace_given_up(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();
         for pid in pids {
             if let Some(out) = self.outgoing.get_mut(&pid) {
@@ -232,6 +240,7 @@ impl System {
 
     /// A boot of a node is over for certain, and with it everything that lived there.
     pub(crate) fn peer_lost(&mut self, node: NodeId, boot: BootId) {
+        self.trace_given_up(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();
         for pid in pids {
             if let Some(out) = self.outgoing.get_mut(&pid) {

@@ -9,6 +9,7 @@ use crate::dispatch::wire_pid;
 use crate::memory::Space;
 use crate::system::System;
 use crate::thread::{Forward, Purpose, Run, Thread};
+use crate::timeline::What;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
@@ -16,7 +17,7 @@ use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
 use migrate::{Source, SourceAction};
 use node::Lane;
-use wire::{Image, Message, MoveError, MovePhases, MoveStats, NodeId, Ticket};
+use wire::{Image, Message, MoveError, MovePhases, MoveStats, NodeId, PagesSent, Stalls, Ticket};
 
 /// Pages that follow the image, and that may be held before one is there.
 pub(super) const FIRST_PAGES: usize = 16;
@@ -66,6 +67,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// A move that was just offered.
     pub(super) fn new(source: Source, wish: &MoveWish, me: NodeId, home: NodeId) -> Outgoing {
+        let epoch = source.target_epoch();
         Outgoing {
             source,
             frozen: None,
@@ -84,6 +86,12 @@ impl Outgoing {
                 total_ns: 0,
                 rtt_ns: 0,
                 phases: MovePhases::default(),
+                epoch,
+                began_ns: wish.since_ns,
+                clock_error_ns: u64::MAX,
+                frames_again: 0,
+                sent_for: PagesSent::default(),
+                stalls: None,
             },
             since_ns: wish.since_ns,
             frozen_at_ns: 0,
@@ -137,7 +145,7 @@ impl System {
                 SourceAction::Freeze => self.freeze(pid),
                 SourceAction::Resume { epoch, poke } => self.resume(pid, epoch, poke),
                 // The push begins when the pages need not be kept: a trip later, at no page twice.
-                SourceAction::StartPush => {}
+                SourceAction::StartPush => self.note_source(What::Decided, pid, 0),
                 SourceAction::MayDrop => self.released(pid),
                 SourceAction::Forget => {
                     if let Some(out) = self.outgoing.get_mut(&pid) {
@@ -149,6 +157,14 @@ impl System {
                 }
                 SourceAction::Finished(result) => self.source_finished(pid, result),
             }
+        }
+    }
+
+    /// Notes what happens in a move that leaves from here.
+    fn note_source(&mut self, what: What, pid: u32, value: u64) {
+        if let Some(out) = self.outgoing.get(&pid) {
+            let (target, epoch) = (out.source.target(), out.source.target_epoch());
+            self.timeline.note(what, (pid, epoch), target, value);
         }
     }
 
@@ -168,8 +184,10 @@ impl System {
             if let Some(target) = self.net.peer(out.source.target()) {
                 out.stats.rtt_ns = target.rtt_latest_ns.unwrap_or(0);
                 out.sent_again = target.counters.retransmitted;
+                self.timeline.note_clock(target.id, target.clock_offset);
             }
         }
+        self.note_source(What::Admitted, pid, 0);
         let tids = self.tids(pid);
         for tid in &tids {
             let thread = self.thread(*tid);
@@ -281,6 +299,9 @@ impl System {
         };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         out.frozen_at_ns = frozen_at_ns;
+        let phases = &mut out.stats.phases;
+        let admitted_ns = out.since_ns + phases.wait_ns + phases.admit_ns;
+        phases.drain_ns = frozen_at_ns.saturating_sub(admitted_ns);
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         frozen.body.ahead.let_go();
         let home = self.homes.get(&pid);
@@ -296,7 +317,7 @@ impl System {
         let descriptor = descriptor::encode(&frozen, frozen_at_ns);
         let image_bytes = descriptor.len() as u64;
         for (page, frame) in first_pages(&frozen) {
-            self.send_early(pid, target, epoch, page, frame);
+            self.send_early(pid, target, epoch, page, frame, |sent| &mut sent.first);
         }
         let image = Image {
             pid: wire_pid(pid),
@@ -317,7 +338,11 @@ impl System {
                 out.released = true;
             }
             out.stats.bytes += image_bytes;
-            out.stats.phases.capture_ns = machine::now_ns().saturating_sub(frozen_at_ns);
+            let now = machine::now_ns();
+            out.stats.phases.capture_ns = now.saturating_sub(frozen_at_ns);
+            let (timeline, of) = (&mut self.timeline, (pid, epoch));
+            timeline.note_at(frozen_at_ns, What::Stopped, of, target, 0);
+            timeline.note_at(now, What::ImageOut, of, target, image_bytes);
         }
         self.pump_source(pid);
     }
@@ -343,8 +368,9 @@ impl System {
                 frames.extend(space.page(page).map(|frame| (page, frame)));
             }
         }
+        self.note_source(What::UsedOut, pid, frames.len() as u64);
         for (page, frame) in frames {
-            self.send_early(pid, target, epoch, page, frame);
+            self.send_early(pid, target, epoch, page, frame, |sent| &mut sent.used);
         }
     }
 
@@ -356,12 +382,14 @@ impl System {
         epoch: u64,
         page: u64,
         frame: Frame,
+        reason: fn(&mut PagesSent) -> &mut u64,
     ) {
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
         if out.early.insert(page) {
             out.stats.pages_sent += 1;
+            *reason(&mut out.stats.sent_for) += 1;
             out.stats.bytes += PAGE_SIZE as u64;
             self.send_page(target, Lane::Urgent, pid, epoch, page, frame);
         }
@@ -369,6 +397,7 @@ impl System {
 
     /// The process runs here again, in a new epoch.
     pub(super) fn resume(&mut self, pid: u32, epoch: u64, poke: bool) {
+        self.note_source(What::Resumed, pid, epoch);
         if let Some(frozen) = self
             .outgoing
             .get_mut(&pid)
@@ -413,6 +442,7 @@ impl System {
 
     /// The process has had an effect elsewhere: pages are dropped as they are sent.
     pub(super) fn released(&mut self, pid: u32) {
+        self.note_source(What::Released, pid, 0);
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
@@ -434,10 +464,9 @@ impl System {
         let peer = self.net.peer(target);
         if let Some(report) = out.source.running() {
             out.stats.pages_present = report.present;
-            let offset = peer
-                .as_ref()
-                .and_then(|peer| peer.clock_offset)
-                .map_or(0, |(offset, _)| offset);
+            let clock = peer.as_ref().and_then(|peer| peer.clock_offset);
+            let (offset, error_ns) = clock.unwrap_or((0, u64::MAX));
+            out.stats.clock_error_ns = error_ns;
             let since_frozen = |target_ns: u64| {
                 let here = target_ns.saturating_add_signed(-offset);
                 here.saturating_sub(out.frozen_at_ns)
@@ -450,6 +479,8 @@ impl System {
         if let Some(peer) = &peer {
             let again = peer.counters.retransmitted.saturating_sub(out.sent_again);
             out.stats.bytes += again * PAGE_SIZE as u64;
+            out.stats.frames_again = again;
+            self.timeline.note_clock(peer.id, peer.clock_offset);
         }
         if out.released {
             let phases = &mut out.stats.phases;
@@ -457,7 +488,42 @@ impl System {
             phases.push_ns = self.now.saturating_sub(out.released_at_ns);
         }
         out.stats.total_ns = self.now.saturating_sub(out.since_ns);
+        let (what, of) = (
+            result.as_ref().map_or(What::Failed, |()| What::Moved),
+            (pid, out.stats.epoch),
+        );
+        self.timeline.note(what, of, target, out.stats.total_ns);
         self.report(out.home, pid, out.request, result.map(|()| out.stats));
+    }
+
+    /// The target has all pages. If home has been told of the move already, it is told of this too.
+    pub(super) fn settled(
+        &mut self,
+        from: NodeId,
+        (pid, epoch): (u32, u64),
+        target: NodeId,
+        stalls: Stalls,
+    ) {
+        let home = wire_pid(pid).home();
+        match self.outgoing.get_mut(&pid) {
+            Some(out) if (out.source.target(), out.source.target_epoch()) == (from, epoch) => {
+                out.stats.stalls = Some(stalls);
+            }
+            _ if home == self.me => self.move_settled(from, (pid, epoch), target, stalls),
+            _ if from == target => {
+                let pid = wire_pid(pid);
+                self.send(
+                    home,
+                    Message::Settled {
+                        pid,
+                        epoch,
+                        target,
+                        stalls,
+                    },
+                );
+            }
+            _ => {}
+        }
     }
 
     /// A third node saw how long the process stood still.
@@ -484,11 +550,14 @@ impl System {
         if released {
             if let Some(frame) = space.take(page) {
                 out.stats.pages_sent += 1;
+                out.stats.sent_for.faulted += 1;
                 out.stats.bytes += PAGE_SIZE as u64;
+                self.note_source(What::PageOut, pid, page);
                 self.send_page(from, Lane::Urgent, pid, epoch, page, frame);
             }
         } else if let Some(frame) = space.page(page) {
-            self.send_early(pid, from, epoch, page, frame);
+            self.note_source(What::PageOut, pid, page);
+            self.send_early(pid, from, epoch, page, frame, |sent| &mut sent.faulted);
         }
     }
 
@@ -549,6 +618,7 @@ impl System {
                 continue;
             }
             out.stats.pages_sent += 1;
+            out.stats.sent_for.pushed += 1;
             out.stats.bytes += PAGE_SIZE as u64;
             self.send_page(target, Lane::Bulk, pid, epoch, page, frame);
             room -= 1;
@@ -562,6 +632,8 @@ impl System {
         let all_sent = out.zeros.is_empty() && space.next_present(out.cursor).is_none();
         if all_sent && !out.end_sent {
             out.end_sent = true;
+            let sent = out.stats.pages_sent;
+            self.note_source(What::PushOver, pid, sent);
             let _ = self.net.send_bulk(
                 self.now,
                 target,

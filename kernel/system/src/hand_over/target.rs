@@ -7,16 +7,17 @@ use crate::body::Effects;
 use crate::descriptor::{self, Prepared};
 use crate::dispatch::wire_pid;
 use crate::home::Request;
-use crate::memory::Installed;
+use crate::memory::{Installed, Space};
 use crate::system::System;
 use crate::thread::{Forward, Purpose};
+use crate::timeline::What;
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use machine::{Frame, FrameKind};
 use migrate::{Target, TargetAction};
 use node::PageTag;
-use wire::{BootId, Image, Message, MoveError, NodeId, Offer};
+use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Stalls};
 
 use super::source::FIRST_PAGES;
 use super::wish::DRAFT_MAX;
@@ -44,7 +45,14 @@ pub struct Incoming {
     /// When the whole image was there, ns.
     pub(super) image_ns: u64,
     /// The pages that threads wait for. Every other page is installed without waking anybody.
-    pub(super) awaited: BTreeMap<u64, Vec<u32>>,
+    pub(super) awaited: BTreeMap<u64, Vec<Waiter>>,
+    pub(super) stalls: Stalls,
+}
+
+/// A thread that waits for a page.
+pub(super) struct Waiter {
+    tid: u32,
+    since_ns: u64,
 }
 
 impl Incoming {
@@ -133,7 +141,9 @@ impl System {
             Ok(prepared) => (prepared, None),
             Err(why) => (None, Some(MoveError::CantMove(why.to_string()))),
         };
+        let of = (pid, offer.epoch);
         if let Some(reason) = reason.or(unfit) {
+            self.timeline.note(What::Refuses, of, from, offer.pages);
             self.send(
                 from,
                 Message::Refuse {
@@ -144,6 +154,7 @@ impl System {
             );
             return;
         }
+        self.timeline.note(What::Admits, of, from, offer.pages);
         let target = Target::new(self.now, (self.me, self.boot), from, boot, &offer);
         self.incoming.insert(
             pid,
@@ -159,6 +170,7 @@ impl System {
                 installed: false,
                 image_ns: 0,
                 awaited: BTreeMap::new(),
+                stalls: Stalls::default(),
             },
         );
         self.pump_target(pid);
@@ -187,11 +199,11 @@ impl System {
         }
         let staged = core::mem::take(&mut incoming.staged);
         incoming.image_ns = self.now;
-        let source_clock = self
-            .net
-            .peer(from)
-            .and_then(|peer| peer.clock_offset)
-            .map_or(0, |(offset, _)| offset);
+        let clock = self.net.peer(from).and_then(|peer| peer.clock_offset);
+        let source_clock = clock.map_or(0, |(offset, _)| offset);
+        self.timeline.note_clock(from, clock);
+        let (of, bytes) = ((pid, image.epoch), image.descriptor.len() as u64);
+        self.timeline.note(What::ImageIn, of, from, bytes);
         let elapsed = self
             .now
             .saturating_add_signed(source_clock)
@@ -219,6 +231,8 @@ impl System {
                     incoming.installed = true;
                     incoming.target.image_installed(self.now, image);
                 }
+                let absent = self.space_of(pid).map_or(0, Space::absent_count);
+                self.timeline.note(What::Installed, of, from, absent);
             }
             Err(reason) => {
                 machine::log!("process {pid}: image refused: {reason}");
@@ -253,6 +267,7 @@ impl System {
                     }
                 }
                 TargetAction::Discard => {
+                    self.note_target(What::Discarded, pid, 0);
                     // Another process of that number may be here, if no image ever came.
                     if self
                         .incoming
@@ -266,6 +281,14 @@ impl System {
                     self.incoming.remove(&pid);
                 }
             }
+        }
+    }
+
+    /// Notes what happens in a move that comes here.
+    fn note_target(&mut self, what: What, pid: u32, value: u64) {
+        if let Some(incoming) = self.incoming.get(&pid) {
+            let (source, epoch) = incoming.source();
+            self.timeline.note(what, (pid, epoch), source, value);
         }
     }
 
@@ -298,7 +321,16 @@ impl System {
                 pid: wire_pid(pid),
                 epoch: incoming.target.epoch(),
             };
+            let settled = Message::Settled {
+                pid: wire_pid(pid),
+                epoch: incoming.target.epoch(),
+                target: self.me,
+                stalls: incoming.stalls,
+            };
+            let faults = incoming.stalls.faults;
             incoming.target.on_message(self.now, from, boot, &end);
+            self.note_target(What::Complete, pid, faults);
+            self.send(from, settled);
             self.pump_target(pid);
         }
     }
@@ -336,6 +368,7 @@ impl System {
         };
         body.epoch = epoch;
         body.effects = Effects::Open;
+        self.note_target(What::Opened, pid, 0);
         let tids = self.tids(pid);
         for tid in &tids {
             self.thread(*tid).poked |= poke;
@@ -368,11 +401,16 @@ impl System {
             let usage = space.usage();
             usage.resident_pages - usage.private_pages.min(usage.resident_pages)
         });
+        let absent = space.map_or(0, Space::absent_count);
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
         let image_ns = incoming.image_ns;
+        incoming.stalls.absent = absent;
         incoming.target.started(image_ns, first_run_ns, present);
+        let ((source, epoch), what) = (incoming.source(), What::Started);
+        self.timeline
+            .note_at(first_run_ns, what, (pid, epoch), source, absent);
         self.pump_target(pid);
     }
 
@@ -385,13 +423,17 @@ impl System {
         // The lane loses nothing: asking once is enough.
         let waiting = incoming.awaited.entry(page).or_default();
         let asked = !waiting.is_empty();
-        if !waiting.contains(&tid) {
-            waiting.push(tid);
+        if waiting.iter().all(|waiter| waiter.tid != tid) {
+            let since_ns = machine::now_ns();
+            waiting.push(Waiter { tid, since_ns });
         }
         if asked {
             return;
         }
+        incoming.stalls.faults += 1;
         let (source, epoch) = incoming.source();
+        self.timeline
+            .note(What::PageAsked, (pid, epoch), source, page);
         self.send(
             source,
             Message::PageRequest {
@@ -422,9 +464,27 @@ impl System {
             if space.install(tag.page, frame) == Installed::NoMemory {
                 self.out_of_memory(pid);
             }
-            for tid in awaited.into_iter().flatten() {
-                self.wakes.push(tid);
+            if let Some(waiters) = awaited {
+                self.page_awaited(pid, tag.page, &waiters);
             }
+        }
+    }
+
+    /// A page is here that threads have waited for.
+    fn page_awaited(&mut self, pid: u32, page: u64, waiters: &[Waiter]) {
+        let now = machine::now_ns();
+        if let Some(incoming) = self.incoming.get_mut(&pid) {
+            for waiter in waiters {
+                let waited_ns = now.saturating_sub(waiter.since_ns);
+                let stalls = &mut incoming.stalls;
+                stalls.count += 1;
+                stalls.sum_ns += waited_ns;
+                stalls.worst_ns = stalls.worst_ns.max(waited_ns);
+            }
+        }
+        self.note_target(What::PageIn, pid, page);
+        for waiter in waiters {
+            self.wakes.push(waiter.tid);
         }
     }
 
@@ -435,11 +495,21 @@ impl System {
         if incoming.target.source().0 != from || incoming.target.epoch() != epoch {
             return;
         }
-        incoming.awaited.clear();
+        let awaited = core::mem::take(&mut incoming.awaited);
         if let Some(space) = self.space_mut(pid) {
             let short = runs
                 .iter()
                 .any(|(page, count)| space.install_zero(*page, *count).is_err());
+            // Who still waits does not ask again.
+            let (missing, here) = awaited
+                .into_iter()
+                .partition::<BTreeMap<_, _>, _>(|(page, _)| space.is_absent(*page));
+            if let Some(incoming) = self.incoming.get_mut(&pid) {
+                incoming.awaited = missing;
+            }
+            for (page, waiters) in here {
+                self.page_awaited(pid, page, &waiters);
+            }
             if short {
                 self.out_of_memory(pid);
             }

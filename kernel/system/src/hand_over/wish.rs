@@ -10,7 +10,9 @@ use crate::dispatch::wire_pid;
 use crate::memory::Space;
 use crate::system::System;
 use crate::thread::Thread;
+use crate::timeline::What;
 use abi::Errno;
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use migrate::Source;
@@ -64,6 +66,8 @@ impl System {
         };
         match result {
             Ok(()) => {
+                self.timeline
+                    .note(What::Wished, (pid, epoch.saturating_add(1)), target, 0);
                 self.wishing.insert(pid);
                 self.try_moves();
             }
@@ -168,6 +172,8 @@ impl System {
             space.forget_accesses();
         }
         self.outgoing.insert(pid, outgoing);
+        let of = (pid, epoch + 1);
+        self.timeline.note(What::Offered, of, wish.target, resident);
         self.pump_source(pid);
     }
 
@@ -247,7 +253,7 @@ impl System {
                 Message::MoveResult {
                     pid: wire_pid(pid),
                     request,
-                    result,
+                    result: result.map(Box::new),
                 },
             );
         }

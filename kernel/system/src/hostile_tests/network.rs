@@ -7,7 +7,7 @@ use machine::{Frame, FrameKind};
 use node::PageTag;
 use wire::{
     BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveStats, NodeId, Offer,
-    Outcome, Pid, Reply, Ticket,
+    Outcome, Pid, Reply, Stalls, Ticket,
 };
 
 const LIAR: u16 = 3;
@@ -36,6 +36,12 @@ fn stats() -> MoveStats {
         total_ns: 0,
         rtt_ns: 0,
         phases: wire::MovePhases::default(),
+        epoch: u64::MAX,
+        began_ns: u64::MAX,
+        clock_error_ns: 0,
+        frames_again: 0,
+        sent_for: wire::PagesSent::default(),
+        stalls: None,
     }
 }
 
@@ -69,7 +75,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         data.extend((bytes.len() as u32).to_le_bytes());
         data.extend(bytes);
     }
-    match dice.below(22) {
+    match dice.below(26) {
         0..=2 => Message::Call(Call {
             pid,
             thread: thread(dice, pid),
@@ -121,7 +127,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             pid,
             request: seq,
             result: if dice.below(2) == 0 {
-                Ok(stats())
+                Ok(Box::new(stats()))
             } else {
                 Err(MoveError::Gone)
             },
@@ -170,6 +176,19 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         18 => Message::Discarded { pid, epoch },
         19 => Message::Lost { pid, epoch },
         20 => Message::Query { pid, epoch },
+        21 => Message::Settled {
+            pid,
+            epoch,
+            target: node,
+            stalls: Stalls {
+                sum_ns: u64::MAX,
+                ..Stalls::default()
+            },
+        },
+        22 => Message::TraceWanted,
+        23 => Message::Trace {
+            text: vec![0xff; dice.below(600_000) as usize],
+        },
         _ => Message::Told {
             pid,
             facts: BodyFacts {

@@ -124,6 +124,7 @@ impl System {
             }
             ClusterFile::Policy => text.push_str("manual\n"),
             ClusterFile::Ping => text = self.measurement(),
+            ClusterFile::Clocks => text = self.clocks(),
             _ => {}
         }
         text

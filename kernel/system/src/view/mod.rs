@@ -20,6 +20,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 pub(crate) use bodies::cpu_of;
 pub(crate) use cluster::Card;
+use wire::NodeId;
 
 /// Clock ticks per second in proc(5).
 const TICK_NS: u64 = 10_000_000;
@@ -48,6 +49,10 @@ impl ProcView for System {
 
     fn exists(&self, pid: u32) -> bool {
         self.homes.contains_key(&pid)
+    }
+
+    fn traced(&self) -> Vec<u16> {
+        System::traced(self)
     }
 
     fn threads(&self, pid: u32) -> Vec<u32> {
@@ -98,6 +103,7 @@ impl ProcView for System {
         Ok(match entry {
             ProcEntry::Global(file) => self.global(file).into_bytes(),
             ProcEntry::Cluster(file) => self.cluster(file).into_bytes(),
+            ProcEntry::Trace(node) => self.trace(NodeId(node), reader)?,
             ProcEntry::Process(pid, file) => self.process_file(pid, file, reader)?,
             ProcEntry::Thread(pid, tid, file) => self.thread_file((pid, tid), file, reader)?,
         })

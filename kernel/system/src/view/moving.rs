@@ -7,10 +7,11 @@ use crate::dispatch::wire_pid;
 use crate::hand_over::errno_of;
 use crate::home::{Asked, INIT, MOVES_KEPT, MoveRequest};
 use crate::system::System;
+use crate::timeline::What;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::string::ToString;
-use wire::{Message, MoveError, MoveStats, NodeId};
+use wire::{Message, MoveError, MoveStats, NodeId, Stalls};
 
 /// Asks for moves that no process has asked for.
 const NOBODY: u32 = 0;
@@ -77,6 +78,9 @@ impl System {
         if !own {
             home.request_done.wait(writer);
         }
+        let of = (pid, epoch.saturating_add(1));
+        self.timeline
+            .note(What::Asked, of, owner, u64::from(target.0));
         if owner == me {
             let hold = if own { Hold::Waits(writer) } else { Hold::Runs };
             self.wish(pid, epoch, id, target, hold);
@@ -131,6 +135,8 @@ impl System {
         };
         home.asked.remove(index);
         if let Ok(stats) = &result {
+            self.timeline
+                .note(What::Told, (pid, stats.epoch), from, stats.total_ns);
             home.obstacle = None;
             home.move_count += 1;
             home.moves.push_back((home.move_count, *stats));
@@ -150,6 +156,24 @@ impl System {
             }
         }
         home.request_done.wake();
+    }
+
+    /// How the target of a move has waited for pages, when that has come later than the result.
+    pub(crate) fn move_settled(
+        &mut self,
+        from: NodeId,
+        (pid, epoch): (u32, u64),
+        target: NodeId,
+        stalls: Stalls,
+    ) {
+        if let Some(home) = self.homes.get_mut(&pid)
+            && let Some((_, stats)) = home.moves.iter_mut().rev().find(|(_, stats)| {
+                (stats.epoch, stats.to) == (epoch, target) && [stats.from, stats.to].contains(&from)
+            })
+            && stats.stalls.is_none()
+        {
+            stats.stalls = Some(stalls);
+        }
     }
 
     fn outcome(&mut self, pid: u32, result: Result<MoveStats, MoveError>) -> Result<(), Stop> {

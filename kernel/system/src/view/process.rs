@@ -17,7 +17,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use machine::PAGE_SIZE;
-use wire::BodyFacts;
+use wire::{BodyFacts, MoveStats};
 
 impl System {
     pub(super) fn process_file(
@@ -203,11 +203,11 @@ impl Shown {
 /// The text of `/proc/PID/migstat`.
 fn migstat(home: &Home) -> String {
     let mut text = String::from(
-        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\n",
+        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\tepoch\tbegan_us\tdrain_us\tclock_error_us\tfirst\tused\tfaulted\tpushed\tframes_again\tabsent\tfaults\tstalls\tstall_sum_us\tstall_worst_us\n",
     );
     let us = |ns: u64| ns as f64 / 1000.0;
     for (number, stats) in &home.moves {
-        let _ = writeln!(
+        let _ = write!(
             text,
             "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
             stats.from.0,
@@ -228,8 +228,37 @@ fn migstat(home: &Home) -> String {
             us(stats.phases.release_ns),
             us(stats.phases.push_ns)
         );
+        migstat_more(&mut text, stats);
     }
     text
+}
+
+/// The columns that came later, in the same line; what is not known is a dash.
+fn migstat_more(text: &mut String, stats: &MoveStats) {
+    let us = |ns: u64| format!("{:.1}", ns as f64 / 1000.0);
+    let clock_error = match stats.clock_error_ns {
+        u64::MAX => String::from("-"),
+        ns => us(ns),
+    };
+    let (began, drain) = (us(stats.began_ns), us(stats.phases.drain_ns));
+    let sent = &stats.sent_for;
+    let _ = write!(
+        text,
+        "\t{}\t{began}\t{drain}\t{clock_error}\t{}\t{}\t{}\t{}\t{}",
+        stats.epoch, sent.first, sent.used, sent.faulted, sent.pushed, stats.frames_again
+    );
+    let _ = match &stats.stalls {
+        Some(stalls) => writeln!(
+            text,
+            "\t{}\t{}\t{}\t{}\t{}",
+            stalls.absent,
+            stalls.faults,
+            stalls.count,
+            us(stalls.sum_ns),
+            us(stalls.worst_ns)
+        ),
+        None => writeln!(text, "\t-\t-\t-\t-\t-"),
+    };
 }
 
 fn state_letter(home: &Home, facts: &BodyFacts) -> char {

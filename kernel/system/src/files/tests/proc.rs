@@ -14,7 +14,9 @@ fn the_tree_lists_what_exists() {
             .ok();
     }
     assert!(process.contains(&"goto".to_string()));
-    assert_eq!(node.list("/proc/cluster", 10_000).len(), 9);
+    assert_eq!(node.list("/proc/cluster", 10_000).len(), 11);
+    // Nodes are the system's to know.
+    assert_eq!(node.list("/proc/cluster/trace", 10_000), [".", ".."]);
     node.view.pids.pop();
     assert_eq!(
         node.path_call(calls::lstat, "/proc/300").errno(),
