@@ -164,6 +164,10 @@ pub fn all() -> Vec<Case> {
             build: |name, _| Ok(trials::short(name)),
         },
         Case {
+            name: "timeline",
+            build: |_, _| Ok(crate::moves::moves()),
+        },
+        Case {
             name: "card-e1000e",
             build: |name, _| Ok(cards::cluster(name, Net::E1000e, "82574L, interrupts")),
         },

@@ -15,6 +15,7 @@ mod foreign;
 mod interactive;
 pub mod lab;
 mod long;
+pub mod moves;
 mod programs;
 pub mod scenario;
 mod suites;

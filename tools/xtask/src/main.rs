@@ -32,6 +32,7 @@ mod table;
 mod terminal;
 mod test;
 mod tidy;
+mod trace;
 mod zdtm;
 
 use clap::Parser;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(hardware) => demo::demo(*hardware, kernel),
         Command::Test(options) => test::test(options, kernel),
         Command::Run(options) => run::run(options, kernel),
+        Command::Trace(options) => trace::trace(options, kernel),
         Command::Cluster(options) => run::cluster(options, kernel),
         Command::Bench {
             what: Bench::Migrate(options),

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Boot a cluster with this terminal as the console of node 1. Ctrl-A X leaves.
     Cluster(ClusterOptions),
+    /// Run a script and write what all nodes tell of its moves as trace events for Perfetto.
+    Trace(TraceOptions),
     /// Measure.
     Bench {
         /// What to measure.
@@ -157,6 +159,16 @@ pub(crate) struct RunOptions {
     pub(crate) timeout: u64,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
+}
+
+/// Options of `trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceOptions {
+    /// Where the trace events go.
+    #[arg(long, value_name = "FILE", default_value = "trace.json")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
 }
 
 /// The cluster and the links between its nodes.

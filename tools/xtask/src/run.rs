@@ -19,18 +19,22 @@ const STATUS_CRASHED: u8 = 125;
 /// Runs a script on node 1 and ends with its status.
 pub(crate) fn run(options: &RunOptions, kernel: &Kernel) -> Outcome {
     let mut spec = options.cluster.spec("run")?;
-    let script = match (&options.script, &options.commands) {
-        (Some(path), _) => std::fs::read_to_string(path).map_err(Error::file("read", path))?,
-        (None, Some(commands)) => format!("{commands}\n"),
-        (None, None) => return Err(Error::Usage("give --script FILE or -c COMMANDS".into())),
-    };
-    spec.script = Some(script);
+    spec.script = Some(script_of(options)?);
     spec.timeout_s = options.timeout;
     let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("run")?;
     say_logs(&spec, &directory);
     let outcome = lab.boot_shown(&spec, &directory, &mut show)?;
     Ok(status(&outcome.ended))
+}
+
+/// What the shell of node 1 is to run.
+pub(crate) fn script_of(options: &RunOptions) -> Result<String, Error> {
+    match (&options.script, &options.commands) {
+        (Some(path), _) => std::fs::read_to_string(path).map_err(Error::file("read", path)),
+        (None, Some(commands)) => Ok(format!("{commands}\n")),
+        (None, None) => Err(Error::Usage("give --script FILE or -c COMMANDS".into())),
+    }
 }
 
 /// Gives the terminal to the shell of node 1.
@@ -70,7 +74,8 @@ pub(crate) fn say_logs(spec: &Spec, directory: &RunDirectory) {
     ));
 }
 
-fn show(bytes: &[u8]) {
+/// Shows what node 1 writes.
+pub(crate) fn show(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     // A closed pipe (`| head`) does not end the cluster: its status is still wanted.
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());

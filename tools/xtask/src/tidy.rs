@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "kernel/abi",
     "net/wire",
     "net/link",
@@ -25,6 +25,7 @@ const LAYERS: [&str; 20] = [
     "userland/trials",
     "tools/switch",
     "tools/sim",
+    "tools/timeline",
     "tools/fuzz",
     "qemu-tests",
     "tools/xtask",
@@ -39,7 +40,7 @@ const DIRECTORIES: [(&str, &[&str]); 5] = [
         "tools",
         &["tools", "net", "qemu-tests", "kernel/abi", "kernel/machine"],
     ),
-    ("qemu-tests", &["tools/switch"]),
+    ("qemu-tests", &["tools/switch", "tools/timeline"]),
 ];
 
 /// The crates that may contain `unsafe`: the machine, and the corners of user programs.
