@@ -143,6 +143,10 @@ pub const NOTES: &[(&str, &str)] = &[
         "umount2",
         "answers only: EBUSY where something is mounted, else EINVAL",
     ),
+    (
+        "unshare",
+        "CLONE_FILES, CLONE_FS, CLONE_SYSVSEM, of a process with one thread; no namespaces",
+    ),
 ];
 
 /// The note of a call, by its name.

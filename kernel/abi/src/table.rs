@@ -237,6 +237,7 @@ macro_rules! for_each_call {
             269 faccessat File [Value, Path, Value];
             270 pselect6 Split [Value, Value, Value, Value, Value, Value];
             271 ppoll Split [Value, Value, Value, Value, Value];
+            272 unshare Home [Value];
             273 set_robust_list Local [Value, Value];
             274 get_robust_list Local [Value, Value, Value];
             275 splice File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];

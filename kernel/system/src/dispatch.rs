@@ -57,8 +57,10 @@ pub const CALL_PENDING: u32 = PSEUDO + 11;
 /// Who the process is: three ids for users, three for groups.
 pub const CALL_SET_IDS: u32 = PSEUDO + 12;
 /// Whether the process does not want to wait for its children, and not to hear of their stops:
-/// `(0 or 1, 0 or 1)`.
+/// `(0 or 1, 0 or 1)`; and pending signals that it ignores from now on, as a set.
 pub const CALL_DISOWN: u32 = PSEUDO + 13;
+/// Pending signals that the process ignores from now on: `(set)`.
+pub const CALL_FORGET: u32 = PSEUDO + 16;
 /// A thread is to be; the value is its number.
 pub const CALL_THREAD: u32 = PSEUDO + 14;
 /// The calling thread is over, and others go on.
@@ -334,6 +336,7 @@ macro_rules! dispatchers {
                 CALL_CAPABILITIES => home_calls::capabilities(call),
                 CALL_LIMIT_OF => home_calls::limit_of(call),
                 CALL_MEET => home_calls::meet(call),
+                CALL_FORGET => home_calls::forget(call),
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),
                 CALL_LIMIT => home_calls::limit(call),

@@ -197,6 +197,8 @@ pub struct Home {
     pub continued: bool,
     /// Its children leave no zombies (SIGCHLD is ignored, or `SA_NOCLDWAIT`).
     pub disowns: bool,
+    /// What its end tells its parent: SIGCHLD but for some children of clone(2); 0 is nothing.
+    pub exit_signal: u32,
     /// It is not told when a child stops or goes on (`SA_NOCLDSTOP`).
     pub deaf_to_stops: bool,
     /// Who it is.

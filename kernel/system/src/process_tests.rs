@@ -18,6 +18,8 @@ const TIMER_SETTIME: u64 = 223;
 const TIMER_GETOVERRUN: u64 = 225;
 const RT_SIGPROCMASK: u64 = 14;
 const RT_SIGTIMEDWAIT: u64 = 128;
+const CLONE: u64 = 56;
+const WAIT4: u64 = 61;
 const DATA: u64 = 0x60_0000;
 const SIGHUP: u32 = 1;
 const SIGSTOP: u64 = 19;
@@ -207,7 +209,6 @@ fn the_limit_of_cpu_time_holds_across_a_move() {
 
 #[test]
 fn a_thread_has_a_name_of_its_own_wherever_it_is_named() {
-    const CLONE: u64 = 56;
     const PRCTL: u64 = 157;
     const PR_SET_NAME: u64 = 15;
     // CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
@@ -264,4 +265,108 @@ fn what_is_asked_of_the_scheduler_is_kept_and_told_to_everybody() {
     }
     cluster.settle();
     assert_eq!(cluster.nodes[1].threads[&child].processors, 0b101);
+}
+
+/// A child that ends with another signal than SIGCHLD is waited for only by who asks for such, and its parent
+/// gets that signal.
+#[test]
+fn a_child_of_clone_tells_its_end_by_the_signal_it_was_made_with() {
+    const WALL: u64 = 0x4000_0000;
+    const WCLONE: u64 = 0x8000_0000;
+    const NOHANG: u64 = 1;
+    const USR1: u64 = 10;
+    const ECHILD: i64 = -10;
+    for away in [false, true] {
+        let mut cluster = Cluster::new(2);
+        let parent = cluster.fork(0);
+        let node = usize::from(away);
+        if away {
+            cluster.move_to(parent, 2);
+        }
+        let wait = |cluster: &mut Cluster, child: u32, options: u64| {
+            cluster.call(node, parent, WAIT4, &[child.into(), 0, options | NOHANG])
+        };
+        cluster.poke(node, parent, DATA, &words(&[1 << (USR1 - 1)]));
+        assert_eq!(
+            cluster.call(node, parent, RT_SIGPROCMASK, &[0, DATA, 0, 8]),
+            0
+        );
+        let usual = cluster.call(node, parent, FORK, &[]) as u32;
+        assert_eq!(wait(&mut cluster, usual, WCLONE), ECHILD);
+        assert_eq!(wait(&mut cluster, usual, 0), 0);
+        for signal in [0, USR1] {
+            let child = cluster.call(node, parent, CLONE, &[signal]) as u32;
+            cluster.begin_call(node, child, EXIT_GROUP, &[0]);
+            cluster.settle();
+            assert_eq!(wait(&mut cluster, child, 0), ECHILD, "by signal {signal}");
+            assert_eq!(wait(&mut cluster, child, WCLONE), child.into());
+            let set = cluster.nodes[0].homes[&parent].pending.set();
+            assert_eq!(set, if signal == 0 { 0 } else { 1 << (signal - 1) });
+            let child = cluster.call(node, parent, CLONE, &[signal]) as u32;
+            cluster.begin_call(node, child, EXIT_GROUP, &[0]);
+            cluster.settle();
+            assert_eq!(wait(&mut cluster, child, WALL), child.into());
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_from_now_on_is_not_pending_any_more() {
+    const RT_SIGACTION: u64 = 13;
+    const RT_SIGPENDING: u64 = 127;
+    const USR1: u64 = 10;
+    const CHLD: u64 = 17;
+    for away in [false, true] {
+        let mut cluster = Cluster::new(2);
+        let child = cluster.fork(0);
+        let node = usize::from(away);
+        if away {
+            cluster.move_to(child, 2);
+        }
+        for (signal, handler, remains) in [(USR1, 1, 0), (CHLD, 0, 0), (USR1, 0, 1 << (USR1 - 1))] {
+            let both = 1 << (USR1 - 1) | 1 << (CHLD - 1);
+            cluster.poke(node, child, DATA, &words(&[both, handler, 0, 0, 0]));
+            let mut call = |number, args: &[u64]| cluster.call(node, child, number, args);
+            assert_eq!(call(RT_SIGPROCMASK, &[0, DATA, 0, 8]), 0);
+            assert_eq!(call(KILL, &[child.into(), signal]), 0);
+            assert_eq!(call(RT_SIGACTION, &[signal, DATA + 8, 0, 8]), 0);
+            assert_eq!(call(RT_SIGPENDING, &[DATA + 0x100, 8]), 0);
+            let set = cluster.nodes[0].homes[&child].pending.set();
+            assert_eq!(
+                set, remains,
+                "signal {signal}, handler {handler}, away: {away}"
+            );
+        }
+    }
+}
+
+#[test]
+fn unshare_parts_descriptors_and_directories() {
+    const CLONE_FILES: u64 = 0x400;
+    const SIGCHLD: u64 = 17;
+    const DUP: u64 = 32;
+    const CLOSE: u64 = 3;
+    const UNSHARE: u64 = 272;
+    let mut cluster = Cluster::new(2);
+    let parent = cluster.fork(0);
+    cluster.move_to(parent, 2);
+    let child = cluster.call(1, parent, CLONE, &[CLONE_FILES | SIGCHLD]) as u32;
+    let fd = cluster.call(1, parent, DUP, &[0]) as u64;
+    assert_eq!(cluster.call(1, child, CLOSE, &[fd]), 0);
+    assert_eq!(cluster.call(1, child, UNSHARE, &[CLONE_FILES]), 0);
+    let fd = cluster.call(1, parent, DUP, &[0]) as u64;
+    assert_eq!(cluster.call(1, child, CLOSE, &[fd]), -9);
+    assert_eq!(cluster.call(1, child, UNSHARE, &[0x2_0000]), -22);
+    assert_eq!(cluster.call(1, child, UNSHARE, &[1]), -22);
+}
+
+#[test]
+fn a_signal_for_everybody_is_for_those_who_may_be_sent_it() {
+    const SETUID: u64 = 105;
+    let mut cluster = Cluster::new(1);
+    let (user, other) = (cluster.fork(0), cluster.fork(0));
+    assert_eq!(cluster.call(0, user, SETUID, &[1000]), 0);
+    assert_eq!(cluster.call(0, user, KILL, &[-1_i64 as u64, 15]), 0);
+    assert!(cluster.nodes[0].homes[&other].lives());
+    assert_eq!(cluster.call(0, user, KILL, &[other.into(), 15]), -1);
 }

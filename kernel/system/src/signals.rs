@@ -382,11 +382,12 @@ impl System {
         }
     }
 
-    /// Sends SIGCHLD, and wakes a parent that waits.
+    /// Sends SIGCHLD, or what the child was made to send when it ends, and wakes a parent that waits.
     pub(crate) fn tell_parent(&mut self, parent: u32, news: SignalInfo) {
         let stops = [CLD_STOPPED, CLD_CONTINUED].contains(&news.code);
         let home = self.homes.get(&parent);
-        if !stops || home.is_none_or(|home| !home.deaf_to_stops) {
+        let exists = (1..=signal::SIGNAL_MAX).contains(&news.signal);
+        if exists && (!stops || home.is_none_or(|home| !home.deaf_to_stops)) {
             self.signal_with(parent, news);
         }
         self.children_changed(parent);

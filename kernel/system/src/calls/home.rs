@@ -30,7 +30,7 @@ pub use sysv::*;
 pub use timers::*;
 pub use waiting::*;
 
-use crate::calls::split::{CLONE_FILES, CLONE_FS, CLONE_PARENT};
+use crate::calls::split::{CLONE_FILES, CLONE_FS, CLONE_PARENT, EXIT_SIGNAL};
 use crate::cpu_timers::CpuTime;
 use crate::credentials::{Ids, SYS_ADMIN, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
@@ -129,6 +129,11 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         command_line: parent.command_line.clone(),
         name: parent.name,
         disowns: parent.disowns,
+        exit_signal: if sibling {
+            parent.exit_signal
+        } else {
+            (flags & EXIT_SIGNAL) as u32
+        },
         deaf_to_stops: parent.deaf_to_stops && clears == 0,
         ids: parent.ids,
         limits: parent.limits,
@@ -155,6 +160,33 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         call.system.lent_to(child);
     }
     Ok(told)
+}
+
+/// unshare(2): ends what the process has in common with others since clone(2). What its threads share they
+/// share here whatever they say, and there are no namespaces.
+pub fn unshare(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    // `CLONE_NEWTIME`, `_NEWNS`, and `_NEWCGROUP` to `_NEWNET` but for that of users, which everybody may have.
+    const NAMESPACES: u64 = 0x6e02_0080;
+    const NEW_USERS: u64 = 0x1000_0000;
+    // `CLONE_VM`, `_SIGHAND` and `_THREAD`, which only says who has no other threads.
+    const OF_THREADS: u64 = 0x1_0900;
+    const SEMAPHORES: u64 = 0x4_0000;
+    let flags = call.args[0];
+    let known = NAMESPACES | NEW_USERS | OF_THREADS | SEMAPHORES | CLONE_FILES | CLONE_FS;
+    if flags & !known == 0 && flags & NAMESPACES != 0 && !call.home().ids.has(SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    let single = call.home().threads.len() == 1;
+    let split = flags & (OF_THREADS | CLONE_FILES | CLONE_FS) != 0;
+    if flags & !known != 0 || flags & (NAMESPACES | NEW_USERS) != 0 || split && !single {
+        return Err(Errno::EINVAL.into());
+    }
+    let files = call.home().files.as_mut().ok_or(Errno::ESRCH)?;
+    *files = files.of_child(crate::files::Common {
+        table: flags & CLONE_FILES == 0,
+        place: flags & CLONE_FS == 0,
+    });
+    Ok(0)
 }
 
 /// Threads of one process at most.
@@ -292,6 +324,7 @@ impl Home {
             threads: BTreeMap::from([(pid, HomeThread::default())]),
             continued: false,
             disowns: false,
+            exit_signal: abi::signal::SIGCHLD,
             deaf_to_stops: false,
             ids: Ids::default(),
             limits: crate::life::LIMIT_DEFAULTS,
@@ -369,7 +402,7 @@ impl System {
         home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
         home.executing = None;
-        let parent = home.parent;
+        let (parent, exit_signal) = (home.parent, home.exit_signal);
         let files = home.files.take();
         let epoch = home.record.gate().epoch();
         let owner = home.record.gate().owner();
@@ -397,6 +430,7 @@ impl System {
         let mut children = Vec::new();
         for child in self.homes.values_mut().filter(|child| child.parent == pid) {
             child.parent = reaper;
+            child.exit_signal = abi::signal::SIGCHLD;
             orphans |= !child.lives();
             children.push(child.pid);
         }
@@ -417,12 +451,14 @@ impl System {
             0 => (CLD_EXITED, status >> 8),
             signal => (CLD_KILLED, signal),
         };
-        let news = self.child_news(pid, code, status);
+        let mut news = self.child_news(pid, code, status);
+        news.signal = exit_signal;
+        let is_child = exit_signal == abi::signal::SIGCHLD;
         // Before the parent looks: it finds no zombie of a child that it does not want to know of.
         if self
             .homes
             .get(&parent)
-            .is_none_or(|home| !home.lives() || home.disowns)
+            .is_none_or(|home| !home.lives() || is_child && home.disowns)
         {
             self.homes.remove(&pid);
         }

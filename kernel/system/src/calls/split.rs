@@ -36,7 +36,7 @@ pub use signals::*;
 pub use sockets::*;
 pub use sysv::*;
 pub use threads::*;
-pub(crate) use threads::{CLONE_FILES, CLONE_FS, CLONE_PARENT};
+pub(crate) use threads::{CLONE_FILES, CLONE_FS, CLONE_PARENT, EXIT_SIGNAL};
 
 use crate::dispatch::{CALL_STOPPED, FdUse, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};

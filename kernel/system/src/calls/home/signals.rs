@@ -91,12 +91,17 @@ pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, signal, ..] = call.args;
     let info = info_of(call, signal, SI_USER)?;
     let (me, group) = (call.pid, call.home().group);
-    send(call, info, None, |home| match which as i32 {
+    let sent = send(call, info, None, |home| match which as i32 {
         -1 => home.pid != me && home.pid != INIT,
         0 => home.group == group,
         pid if pid > 0 => home.pid == pid as u32,
         other => home.group == other.unsigned_abs(),
-    })
+    });
+    match sent {
+        // Everybody is everybody who may be sent it.
+        Err(Stop::Errno(Errno::EPERM)) if which as i32 == -1 => Ok(0),
+        other => other,
+    }
 }
 
 /// Sends a signal to one thread, if its process is the one that is meant.
@@ -212,10 +217,19 @@ pub fn pending(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
+/// Forgets pending signals: the process ignores them from now on. `(set)`.
+pub fn forget(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let set = call.args[0];
+    call.home().forget_signals(set);
+    Ok(0)
+}
+
 /// The process does, or does not, want to wait for its children, and not to hear of their stops:
-/// `(0 or 1, 0 or 1)`.
+/// `(0 or 1, 0 or 1)`, and what it ignores from now on.
 pub fn disown(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     call.home().disowns = call.args[0] != 0;
     call.home().deaf_to_stops = call.args[1] != 0;
+    let dropped = call.args[2];
+    call.home().forget_signals(dropped);
     Ok(0)
 }

@@ -15,8 +15,12 @@ const WUNTRACED: u64 = 2;
 const WEXITED: u64 = 4;
 const WCONTINUED: u64 = 8;
 const WNOWAIT: u64 = 0x0100_0000;
-/// `__WALL`, `__WCLONE` and `__WNOTHREAD` make no difference among single-threaded processes.
-const WAIT_KINDS: u64 = 0xe000_0000;
+/// Children whatever their end tells.
+const WALL: u64 = 0x4000_0000;
+/// Only children whose end does not tell SIGCHLD.
+const WCLONE: u64 = 0x8000_0000;
+/// With `__WNOTHREAD`: children are the process's here, whichever thread has made them.
+const WAIT_KINDS: u64 = 0x2000_0000 | WALL | WCLONE;
 /// A tick of times(2): `sysconf(_SC_CLK_TCK)` is 100.
 const TICK_NS: u64 = 10_000_000;
 
@@ -69,6 +73,12 @@ fn change_of(child: &Home, options: u64) -> Option<Change> {
     })
 }
 
+/// Whether a child is of the kind that is waited for: clone(2) makes some that fork(2) does not.
+fn is_of_kind(child: &Home, options: u64) -> bool {
+    let by_clone = child.exit_signal != signal::SIGCHLD;
+    options & WALL != 0 || by_clone == (options & WCLONE != 0)
+}
+
 /// The next change of a wanted child, which is thereby reported; `None` if there is none and the
 /// caller does not wait.
 fn next_change(
@@ -80,7 +90,7 @@ fn next_change(
     let mut any = false;
     let mut found = None;
     for child in call.system.homes.values() {
-        if child.parent != me || !wanted(child) {
+        if child.parent != me || !is_of_kind(child, options) || !wanted(child) {
             continue;
         }
         any = true;
@@ -121,6 +131,7 @@ fn next_change(
 /// wait4(2).
 pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, _, options, _, _, _] = call.args;
+    let options = u64::from(options as u32);
     if options & !(WNOHANG | WUNTRACED | WCONTINUED | WAIT_KINDS) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -149,7 +160,8 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const P_PID: u64 = 1;
     const P_PGID: u64 = 2;
     const P_PIDFD: u64 = 3;
-    let [mut kind, mut id, _, mut options, _, _] = call.args;
+    let [mut kind, mut id, _, options, _, _] = call.args;
+    let mut options = u64::from(options as u32);
     let states = WEXITED | WUNTRACED | WCONTINUED;
     if options & !(states | WNOHANG | WNOWAIT | WAIT_KINDS) != 0 || options & states == 0 {
         return Err(Errno::EINVAL.into());

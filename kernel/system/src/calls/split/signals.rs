@@ -3,8 +3,10 @@
 //! Law: a signal that is waited for is taken from home exactly once, with the answer.
 
 use super::super::local::{SET_BYTES, timespec};
-use crate::body::{HANDLER_IGNORE, SignalAction};
-use crate::dispatch::{CALL_DISOWN, CALL_PENDING, CALL_WAIT_SIGNAL, LocalCall, result_of};
+use crate::body::{HANDLER_DEFAULT, HANDLER_IGNORE, SignalAction};
+use crate::dispatch::{
+    CALL_DISOWN, CALL_FORGET, CALL_PENDING, CALL_WAIT_SIGNAL, LocalCall, result_of,
+};
 use crate::home::Request;
 use crate::signals::SignalInfo;
 use crate::wait::Stop;
@@ -48,17 +50,38 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         call.write(old, &bytes)?;
     }
     if let Some(action) = action {
+        let is_dropped = is_ignored(number as u32, &action) && is_held_back(call, number as u32);
+        let dropped = u64::from(is_dropped) << index;
         if number == u64::from(signal::SIGCHLD) {
             // Who does not want to know of its children leaves no zombies, and those are at home; so is
             // what tells of their stops.
             let disowns = action.handler == HANDLER_IGNORE || action.flags & SA_NOCLDWAIT != 0;
             let quiet = action.flags & SA_NOCLDSTOP != 0;
-            let args = [u64::from(disowns), u64::from(quiet), 0, 0, 0, 0];
+            let args = [u64::from(disowns), u64::from(quiet), dropped, 0, 0, 0];
             call.ask_home(CALL_DISOWN, args)?;
+        } else if dropped != 0 {
+            call.ask_home(CALL_FORGET, [dropped, 0, 0, 0, 0, 0])?;
         }
         call.body().actions.0[index] = action;
     }
     Ok(0)
+}
+
+/// Whether a signal has no effect under an action.
+fn is_ignored(number: u32, action: &SignalAction) -> bool {
+    match action.handler {
+        HANDLER_IGNORE => true,
+        HANDLER_DEFAULT => signal::default_action(number) == signal::Default::Ignore,
+        _ => false,
+    }
+}
+
+/// Whether a thread blocks a signal, so that it may be pending at home: any other is taken before the
+/// program goes on, and has no effect then.
+fn is_held_back(call: &LocalCall<'_>, number: u32) -> bool {
+    let tids = call.system.tids(call.pid);
+    let mut threads = tids.iter().filter_map(|tid| call.system.threads.get(tid));
+    threads.any(|thread| thread.signals.mask & signal::bit(number) != 0)
 }
 
 /// rt_sigpending(2).

@@ -13,6 +13,8 @@ use abi::{Errno, signal};
 use machine::USER_END;
 
 const CLONE_VM: u64 = 0x100;
+/// The signal that tells the end of the child.
+pub(crate) const EXIT_SIGNAL: u64 = 0xff;
 /// Directories and umask are those of the maker.
 pub(crate) const CLONE_FS: u64 = 0x200;
 /// The descriptor table is that of the maker.
@@ -35,7 +37,7 @@ const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// What threads of one process share; here always all of it.
 const SHARED: u64 = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND;
 /// Flags with a meaning for every kind of child, or with none here.
-const CLONE_KNOWN: u64 = 0xff
+const CLONE_KNOWN: u64 = EXIT_SIGNAL
     | CLONE_PARENT
     | CLONE_SETTLS
     | CLONE_PARENT_SETTID
@@ -118,7 +120,9 @@ pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let (words, rest) = bytes.as_chunks::<8>();
     let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
     let exit_signal = word(4);
-    if exit_signal > 0xff || word(0) & 0xff != 0 || rest.iter().any(|byte| *byte != 0) {
+    let reserved = EXIT_SIGNAL | CLONE_DETACHED;
+    let exists = exit_signal <= u64::from(signal::SIGNAL_MAX);
+    if !exists || word(0) & reserved != 0 || rest.iter().any(|byte| *byte != 0) {
         return Err(Errno::EINVAL.into());
     }
     // set_tid, its size, cgroup, and what later versions have added.
