@@ -96,6 +96,10 @@ pub fn all() -> Vec<Case> {
             build: |name, lab| probes(name, lab, Moved::ByOthers(20)),
         },
         Case {
+            name: "modes",
+            build: modes,
+        },
+        Case {
             name: "errors",
             build: errors,
         },
@@ -280,7 +284,9 @@ fn probes(name: &'static str, lab: &dyn Lab, moved: Moved) -> Result<Scenario, L
         Moved::ByOthers(moves) => (
             3,
             "DUNLIN_MOVES=external DUNLIN_SECONDS=1".to_owned(),
-            format!("mover --every 20 $probe {moves} 2 3 1\n"),
+            format!(
+                "mover --every 20 --modes post-copy,pre-copy,stop-and-copy,hybrid $probe {moves} 2 3 1\n"
+            ),
         ),
     };
     let mut script = String::new();
@@ -297,6 +303,59 @@ kill -9 $watchdog
     script.push_str("true\n");
     let spec = Spec::new(name, nodes).script(script).timeout_s(600);
     Ok(Scenario::new(spec, move |outcome| counted(outcome, &names)))
+}
+
+/// A process that changes its memory all the time moves in each mode, and stays where it is when a
+/// bound cannot be kept or the move is called off. That its memory is right afterwards is what the
+/// probes say that others move in all modes.
+fn modes(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let mut script = String::from(
+        "/bin/probes churn 16 1000000 > /tmp/out & p=$!
+there() { test \"$(cat /proc/$p/where)\" = $1; }
+fails() { # NAME WORDS COMMAND...
+  n=$1; w=$2; shift 2
+  if \"$@\" 2> /tmp/error; then echo FAIL $n: it moved
+  elif ! grep -q \"$w\" /tmp/error; then echo FAIL $n: $(cat /tmp/error)
+  elif there home; then echo PASS $n; else echo FAIL $n: it is not at home; fi
+}
+",
+    );
+    let mut expected: Vec<String> = Vec::new();
+    for mode in ["post-copy", "pre-copy", "stop-and-copy", "hybrid"] {
+        let _ = write!(
+            script,
+            "if migrate --mode {mode} $p 2 && there 2 && tail -n 1 /proc/$p/migstat | cut -f 4 | grep -qx {mode}
+then echo PASS {mode}; else echo FAIL {mode}: $(tail -n 1 /proc/$p/migstat); fi
+migrate --mode {mode} $p home && there home || echo FAIL {mode}: it did not come back
+"
+        );
+        expected.push(mode.to_owned());
+    }
+    script.push_str(
+        "fails maxfreeze 'stood still for longer' migrate --mode stop-and-copy --max-freeze 1us $p 2
+fails changes-too-fast 'too fast' migrate --mode pre-copy --bandwidth 20M --max-freeze 1us $p 2
+fails timeout 'in the time allowed' migrate --mode pre-copy --bandwidth 1M --timeout 300ms $p 2
+(until migrate --cancel $p 2> /dev/null; do sleep 0.1; done) &
+fails cancel 'called off' migrate --mode pre-copy --bandwidth 1M $p 2
+fails mode 'usage' migrate --mode sideways $p 2
+if migrate --bandwidth 100M $p 2 && there 2; then echo PASS bandwidth; else echo FAIL bandwidth; fi
+kill $p; wait $p
+true
+",
+    );
+    let more = [
+        "maxfreeze",
+        "changes-too-fast",
+        "timeout",
+        "cancel",
+        "mode",
+        "bandwidth",
+    ];
+    expected.extend(more.map(str::to_owned));
+    let spec = Spec::new(name, 2).script(script).timeout_s(120);
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
 }
 
 /// Moves that must fail say so, and the process runs on.

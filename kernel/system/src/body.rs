@@ -10,7 +10,7 @@ use crate::credentials::Ids;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
 use alloc::collections::BTreeSet;
-use wire::NodeId;
+use wire::{MoveHow, NodeId};
 
 /// `SIG_DFL` and `SIG_IGN` of sigaction(2).
 pub const HANDLER_DEFAULT: u64 = 0;
@@ -40,6 +40,10 @@ pub struct MoveWish {
     pub target: NodeId,
     /// Names the wish at home.
     pub request: u64,
+    /// In which way, and within which bounds.
+    pub how: MoveHow,
+    /// It is not wanted any more.
+    pub called_off: bool,
     /// The process wrote to its own `goto` and does not go on before it is there.
     pub hold: Hold,
     /// When it was asked for, node's clock, ns.

@@ -534,6 +534,11 @@ impl Prepared {
             space: Space::from_outline(parts.memory)?,
         })
     }
+
+    /// The memory, without a page.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
 }
 
 /// What is done for signals.

@@ -16,7 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use migrate::HomeRecord;
-use wire::{BodyFacts, BootId, MoveError, MoveStats, NodeId};
+use wire::{BodyFacts, BootId, MoveError, MoveHow, MoveStats, NodeId};
 
 /// The first process of every node, as everybody there knows it. It alone has a pid that names no home: it
 /// never moves, and a process finds that of its own home under this number, as on any Linux.
@@ -91,6 +91,8 @@ pub struct MoveRequest {
     pub id: u64,
     /// Where to.
     pub target: NodeId,
+    /// In which way.
+    pub how: MoveHow,
     /// Who asked and waits.
     pub asker: u32,
     /// Which boot of which node was asked to do it.

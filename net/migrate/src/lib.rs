@@ -10,6 +10,7 @@
 //!   source S ([`Source`])                target D ([`Target`])              home H ([`HomeRecord`])
 //!   Offered   -- Offer(e+1) ----------->
 //!             <---------------- Admit -- Admitted
+//!   (Copying) -- pages, while it runs ->
 //!   Freezing  (glue: drain, capture)
 //!   Frozen    -- pages, Image --------->
 //!                                        Waiting -- CommitRequest(e) -----> commit: e+1, owner D
@@ -36,6 +37,7 @@
 //!
 //! *Source*: on `MoveRequest` (or locally), if the process is not already moving, not still being
 //! pushed to this node (`Busy`) and runs here in `epoch`: [`Source::new`].
+//! * `Copy` (only if the [`Plan`] says so): send pages while it runs, then [`Source::copied`].
 //! * `Freeze`: stop the process at the user boundary; if its call is in flight send `Cancel` and
 //!   wait for the reply (`Interrupted` leaves the sequence number free, `Value` goes into the
 //!   registers). Then, if [`Source::freezing`] still holds, in one go: send the first pages and
@@ -55,6 +57,7 @@
 //! that pid is here (`Busy`), if features or room are missing, or if an older `Target` of that pid
 //! exists which is no longer [`Target::waits_for_image`] (`Busy`; else discard the older one).
 //! Reserve everything, then [`Target::new`].
+//! * A copy of a page (it runs at the source meanwhile): keep it for the image, [`Target::heard`].
 //! * Page and `PagesZero` before the image: stage them if `from`, boot and epoch fit the target.
 //! * `Image`: if there is no target for which [`Target::expects`] holds, answer `Discarded`. Else
 //!   check and install, [`Tombstones::record`], [`Target::image_installed`], or else
@@ -103,7 +106,7 @@ mod target;
 mod tombstones;
 
 pub use home::{Accepted, Decision, HomeRecord, LostOutcome};
-pub use source::{RunningReport, Source, SourceAction, SourceState};
+pub use source::{Plan, RunningReport, Source, SourceAction, SourceState};
 pub use target::{Target, TargetAction, TargetState};
 pub use tombstones::Tombstones;
 

@@ -6,6 +6,7 @@
 
 use crate::{DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, OFFER_TIMEOUT_NS, RETRY_NS};
 use alloc::collections::VecDeque;
+use alloc::string::ToString;
 use core::fmt;
 use wire::{BootId, Message, MoveError, NodeId, Offer, Pid};
 
@@ -14,6 +15,8 @@ use wire::{BootId, Message, MoveError, NodeId, Offer, Pid};
 pub enum SourceAction {
     /// Send it, on the urgent lane.
     Send(NodeId, Message),
+    /// Send pages while the process runs, then call [`Source::copied`].
+    Copy,
     /// Stop, drain and capture the process, send its image, call [`Source::image_sent`].
     Freeze,
     /// Run here again. `poke`: signals are pending at home.
@@ -39,7 +42,9 @@ pub enum SourceAction {
 pub enum SourceState {
     /// The target was asked; the process runs.
     Offered,
-    /// The target has room; the process is being stopped and captured.
+    /// The target has room; the process runs and pages travel.
+    Copying,
+    /// The process is being stopped and captured.
     Freezing,
     /// The image is out.
     Frozen,
@@ -55,6 +60,7 @@ impl fmt::Display for SourceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SourceState::Offered => "offered",
+            SourceState::Copying => "copying",
             SourceState::Freezing => "freezing",
             SourceState::Frozen => "frozen",
             SourceState::Aborting => "aborting",
@@ -67,6 +73,7 @@ impl fmt::Display for SourceState {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     Offered { deadline: u64 },
+    Copying { deadline: u64 },
     Freezing { deadline: u64 },
     Frozen { deadline: u64 },
     Aborting { retry: u64, reason: MoveError },
@@ -80,6 +87,27 @@ struct Committed {
     pushed: bool,
     /// The target is lost: home is asked again then, what it decided.
     ask: Option<u64>,
+}
+
+/// What the move is to keep to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// Pages travel between the admission and the freeze.
+    pub copies: bool,
+    /// How long the process may be stopped before its image is out, ns.
+    pub freeze_ns: u64,
+    /// The freeze has begun by then, or there is none, ns.
+    pub freeze_by: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            copies: false,
+            freeze_ns: FREEZE_TIMEOUT_NS,
+            freeze_by: u64::MAX,
+        }
+    }
 }
 
 /// What the target reported about its first run.
@@ -104,6 +132,7 @@ pub struct Source {
     target: NodeId,
     /// Known from `Admit` on.
     target_boot: Option<BootId>,
+    plan: Plan,
     state: State,
     running: Option<RunningReport>,
     actions: VecDeque<SourceAction>,
@@ -128,6 +157,7 @@ impl Source {
             home,
             target,
             target_boot: None,
+            plan: Plan::default(),
             state: State::Offered {
                 deadline: now.saturating_add(OFFER_TIMEOUT_NS),
             },
@@ -140,6 +170,15 @@ impl Source {
             source.send(target, Message::Offer(offer));
         }
         source
+    }
+
+    /// The move keeps to a plan. To be said before anything else.
+    pub fn keeps_to(mut self, plan: Plan) -> Source {
+        if let State::Offered { deadline } = &mut self.state {
+            *deadline = plan.freeze_by.min(*deadline);
+            self.plan = plan;
+        }
+        self
     }
 
     /// The process.
@@ -166,11 +205,19 @@ impl Source {
     pub fn state(&self) -> SourceState {
         match self.state {
             State::Offered { .. } => SourceState::Offered,
+            State::Copying { .. } => SourceState::Copying,
             State::Freezing { .. } => SourceState::Freezing,
             State::Frozen { .. } => SourceState::Frozen,
             State::Aborting { .. } => SourceState::Aborting,
             State::Committed(_) => SourceState::Committed,
             State::Done => SourceState::Done,
+        }
+    }
+
+    /// Enough has been sent while the process ran: it is stopped.
+    pub fn copied(&mut self, now: u64) {
+        if matches!(self.state, State::Copying { .. }) {
+            self.stop(now);
         }
     }
 
@@ -207,15 +254,15 @@ impl Source {
 
     /// The body has ended or was found stale before its image was out: there is nothing to move.
     pub fn body_gone(&mut self, _now: u64) {
-        if matches!(self.state, State::Offered { .. } | State::Freezing { .. }) {
+        if self.may_withdraw() {
             self.withdraw();
             self.finish(Err(MoveError::Gone));
         }
     }
 
-    /// Somebody wants the move called off. Too late once home has decided.
-    pub fn cancel(&mut self, now: u64) {
-        self.doubt(now, MoveError::Aborted);
+    /// Somebody wants the move called off, or it cannot keep its bounds. Too late once home has decided.
+    pub fn cancel(&mut self, now: u64, reason: MoveError) {
+        self.doubt(now, reason);
     }
 
     /// Everything up to `PushEnd` has been acknowledged by the target.
@@ -293,7 +340,7 @@ impl Source {
             State::Committed(committed) => {
                 committed.ask = Some(now.saturating_add(RETRY_NS));
             }
-            _ => return self.doubt(now, MoveError::TimedOut),
+            _ => return self.doubt(now, self.late(now)),
         }
         self.send(self.home, question);
     }
@@ -322,9 +369,7 @@ impl Source {
     /// That node does not answer. Before the image is out the move ends; after it, home is asked to
     /// abort if it is the target's silence, and waited for if it is home's.
     pub fn on_peer_silent(&mut self, now: u64, node: NodeId) {
-        let home_before_freeze = node == self.home
-            && matches!(self.state, State::Offered { .. } | State::Freezing { .. });
-        if node == self.target || home_before_freeze {
+        if node == self.target || node == self.home && self.may_withdraw() {
             self.doubt(now, MoveError::NodeDead);
         }
     }
@@ -338,6 +383,7 @@ impl Source {
     pub fn poll_timeout(&self) -> Option<u64> {
         match &self.state {
             State::Offered { deadline }
+            | State::Copying { deadline }
             | State::Freezing { deadline }
             | State::Frozen { deadline } => Some(*deadline),
             State::Aborting { retry, .. } => Some(*retry),
@@ -357,24 +403,53 @@ impl Source {
     fn admitted(&mut self, now: u64, boot: BootId) {
         if matches!(self.state, State::Offered { .. }) {
             self.target_boot = Some(boot);
-            self.state = State::Freezing {
-                deadline: now.saturating_add(FREEZE_TIMEOUT_NS),
-            };
-            self.actions.push_back(SourceAction::Freeze);
+            if self.plan.copies {
+                let deadline = self.plan.freeze_by;
+                self.state = State::Copying { deadline };
+                self.actions.push_back(SourceAction::Copy);
+            } else {
+                self.stop(now);
+            }
         }
+    }
+
+    /// Why a deadline has passed.
+    fn late(&self, now: u64) -> MoveError {
+        if self.freezing() && self.plan.freeze_ns != FREEZE_TIMEOUT_NS {
+            MoveError::Bound("it would have stood still for longer than allowed".to_string())
+        } else if self.may_withdraw() && !self.freezing() && now >= self.plan.freeze_by {
+            MoveError::Bound("it had not left in the time allowed".to_string())
+        } else {
+            MoveError::TimedOut
+        }
+    }
+
+    fn stop(&mut self, now: u64) {
+        self.state = State::Freezing {
+            deadline: now.saturating_add(self.plan.freeze_ns),
+        };
+        self.actions.push_back(SourceAction::Freeze);
+    }
+
+    /// Whether no image is out, and none will be without this node.
+    fn may_withdraw(&self) -> bool {
+        matches!(
+            self.state,
+            State::Offered { .. } | State::Copying { .. } | State::Freezing { .. }
+        )
     }
 
     /// The move should not happen. Before the image is out that is ours to say; then only home's.
     fn doubt(&mut self, now: u64, reason: MoveError) {
         match self.state {
-            State::Offered { .. } | State::Freezing { .. } => self.give_up(reason),
+            _ if self.may_withdraw() => self.give_up(reason),
             State::Frozen { .. } => {
                 let retry = now.saturating_add(RETRY_NS);
                 self.state = State::Aborting { retry, reason };
                 let question = self.abort_request();
                 self.send(self.home, question);
             }
-            State::Aborting { .. } | State::Committed(_) | State::Done => {}
+            _ => {}
         }
     }
 
@@ -456,7 +531,7 @@ impl Source {
     fn gone(&mut self) {
         match self.state {
             // The body is not frozen yet: the glue drops it as it would without a move.
-            State::Offered { .. } | State::Freezing { .. } => {
+            _ if self.may_withdraw() => {
                 self.withdraw();
                 self.finish(Err(MoveError::Gone));
             }
@@ -467,7 +542,7 @@ impl Source {
 
     fn home_lost(&mut self) {
         match self.state {
-            State::Offered { .. } | State::Freezing { .. } => self.give_up(MoveError::NodeDead),
+            _ if self.may_withdraw() => self.give_up(MoveError::NodeDead),
             State::Done => {}
             // Home keeps no journal: its new boot does not know the process.
             _ => self.forget(Err(MoveError::Gone)),

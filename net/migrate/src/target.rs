@@ -134,6 +134,13 @@ impl Target {
         matches!(self.state, State::Admitted { .. })
     }
 
+    /// Something of the process has come before its image: its room is kept on.
+    pub fn heard(&mut self, now: u64) {
+        if let State::Admitted { deadline } = &mut self.state {
+            *deadline = now.saturating_add(ADMIT_TIMEOUT_NS);
+        }
+    }
+
     /// Whether this is the image it waits for, from the one who offered it.
     pub fn expects(&self, from: NodeId, boot: BootId, image: &Image) -> bool {
         self.waits_for_image()

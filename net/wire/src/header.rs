@@ -155,11 +155,20 @@ pub struct PageTag {
     /// The epoch of its owner.
     pub epoch: u64,
     /// The page's user address, a multiple of 4096. With the highest bit, which no such address has,
-    /// it is a page of a file instead, and what it says is between home and owner.
+    /// it is a page of a file instead, and what it says is between home and owner. With the next one,
+    /// it is a page of memory as it was while the process still ran ([`PageTag::COPY`]).
     pub page: u64,
 }
 
 impl PageTag {
+    /// The mark of a page that travels before the image of its process.
+    pub const COPY: u64 = 1 << 62;
+
+    /// Whether it is a page that travels before the image.
+    pub fn is_copy(&self) -> bool {
+        self.page >> 62 == 1
+    }
+
     /// Whether it names a page of a file. Such pages come out in the order of their lane; a page of
     /// memory says by itself where it belongs.
     pub fn is_file(&self) -> bool {

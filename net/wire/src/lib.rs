@@ -25,8 +25,8 @@ pub use header::{
 pub use id::{BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
-    BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MovePhases, MoveStats,
-    Offer, Outcome, PagesSent, Reply, Stalls, Ticket,
+    BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveHow, MoveMode,
+    MovePhases, MoveStats, Offer, Outcome, PagesSent, Reply, Stalls, Ticket,
 };
 
 /// Why bytes were refused. Each cause has its own variant; nothing was changed by refused bytes.

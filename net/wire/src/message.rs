@@ -94,6 +94,8 @@ pub struct Offer {
     pub pages: u64,
     /// CPU features it may have seen.
     pub features: Features,
+    /// Whether pages come before the image.
+    pub copies: bool,
     /// A descriptor of it as it is now, from which the target makes its memory ready; empty: what it
     /// is comes with the image.
     #[serde(with = "bytes")]
@@ -118,6 +120,71 @@ pub struct Image {
     /// The process descriptor: pages of fixed layout.
     #[serde(with = "bytes")]
     pub descriptor: Vec<u8>,
+    /// Which of its pages came before; empty: none.
+    #[serde(with = "bytes")]
+    pub copied: Vec<u8>,
+}
+
+/// When the pages of a process travel: before it stands still, while, or after.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum MoveMode {
+    /// After: it runs at the target at once, and its pages follow.
+    #[default]
+    PostCopy,
+    /// Before, again and again what has changed meanwhile; the rest while it stands still.
+    PreCopy,
+    /// While it stands still.
+    StopAndCopy,
+    /// Once before; what has changed meanwhile follows after.
+    Hybrid,
+}
+
+impl MoveMode {
+    /// All of them.
+    pub const ALL: [MoveMode; 4] = [
+        MoveMode::PostCopy,
+        MoveMode::PreCopy,
+        MoveMode::StopAndCopy,
+        MoveMode::Hybrid,
+    ];
+
+    /// Whether pages travel while the process still runs.
+    pub fn copies_first(self) -> bool {
+        matches!(self, MoveMode::PreCopy | MoveMode::Hybrid)
+    }
+
+    /// Whether the process starts only when all of its pages are there.
+    pub fn starts_whole(self) -> bool {
+        matches!(self, MoveMode::PreCopy | MoveMode::StopAndCopy)
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            MoveMode::PostCopy => "post-copy",
+            MoveMode::PreCopy => "pre-copy",
+            MoveMode::StopAndCopy => "stop-and-copy",
+            MoveMode::Hybrid => "hybrid",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn of_name(name: &str) -> Option<MoveMode> {
+        MoveMode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// How a process is to move, and within which bounds. Zero: without that bound.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct MoveHow {
+    /// When its pages travel.
+    pub mode: MoveMode,
+    /// It stands still at the source no longer than this, or runs on there, ns.
+    pub max_freeze_ns: u64,
+    /// It has left by then, or runs on where it is, ns from the request.
+    pub timeout_ns: u64,
+    /// Its pages take no more of the link than this, bytes per second.
+    pub bandwidth: u64,
 }
 
 /// What only the node of the body knows of a process.
@@ -166,6 +233,10 @@ pub struct MoveStats {
     /// The round trip of the link as the frame with the admission saw it: without the time that
     /// either node held a frame.
     pub rtt_ns: u64,
+    /// When its pages travelled.
+    pub mode: MoveMode,
+    /// How often what had changed was sent while it ran.
+    pub rounds: u32,
     /// Where the time went.
     pub phases: MovePhases,
     /// The epoch at the target; with the pid it names the move.
@@ -193,6 +264,10 @@ pub struct PagesSent {
     pub faulted: u64,
     /// Everything else.
     pub pushed: u64,
+    /// Before the image: while it ran, or while it stood still for them.
+    pub copied: u64,
+    /// Those of them that travelled once more because they had changed.
+    pub copied_again: u64,
 }
 
 /// How a process that has moved waited for its pages.
@@ -217,7 +292,9 @@ pub struct MovePhases {
     pub wait_ns: u64,
     /// From the offer to the admission.
     pub admit_ns: u64,
-    /// From the admission to the last user instruction; 0 if the process stood still anyway.
+    /// From the admission until it is stopped: pages travel while it runs.
+    pub copy_ns: u64,
+    /// From then to the last user instruction; 0 if the process stood still anyway.
     pub drain_ns: u64,
     /// From the last user instruction until the image is on the lane.
     pub capture_ns: u64,
@@ -252,6 +329,8 @@ pub enum MoveError {
     TimedOut,
     /// It was called off.
     Aborted,
+    /// A bound that was set for it could not be kept; which, in words.
+    Bound(String),
 }
 
 impl core::fmt::Display for MoveError {
@@ -261,7 +340,7 @@ impl core::fmt::Display for MoveError {
             MoveError::NodeDead => f.write_str("the node does not answer"),
             MoveError::NodeFull => f.write_str("the node has no room"),
             MoveError::Features => f.write_str("the node's CPU lacks a feature in use"),
-            MoveError::CantMove(reason) => f.write_str(reason),
+            MoveError::CantMove(reason) | MoveError::Bound(reason) => f.write_str(reason),
             MoveError::Busy => f.write_str("a move is under way"),
             MoveError::Gone => f.write_str("the process has ended"),
             MoveError::TimedOut => f.write_str("a step took too long"),
@@ -301,7 +380,10 @@ pub enum Message {
         request: u64,
         target: NodeId,
         asker: Pid,
+        how: MoveHow,
     },
+    /// H to owner: that move is not wanted any more, if it is not too late.
+    MoveCancel { pid: Pid, request: u64 },
     /// Owner to H: what became of the request.
     MoveResult {
         pid: Pid,

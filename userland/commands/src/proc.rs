@@ -48,15 +48,26 @@ pub(crate) fn place(pid: i32) -> String {
 
 /// Moves a process: returns when it runs at the destination.
 pub(crate) fn send(pid: i32, destination: &str) -> io::Result<()> {
+    send_so(pid, destination, "")
+}
+
+/// As [`send`], with orders how to get there, each behind a space.
+pub(crate) fn send_so(pid: i32, destination: &str, how: &str) -> io::Result<()> {
     let mut file = File::options()
         .write(true)
         .open(proc_path(&format!("{pid}/goto")))?;
-    file.write_all(format!("{destination}\n").as_bytes())
+    file.write_all(format!("{}\n", format!("{destination} {how}").trim()).as_bytes())
 }
 
 /// Whether an error of [`send`] means that there is no such process (any more).
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(rt::ESRCH | rt::ENOENT))
+}
+
+/// What the system says why the process did not move.
+fn obstacle(pid: i32) -> String {
+    let text = read_to_string(proc_path(&format!("{pid}/cantmove"))).unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// Why [`send`] failed, in words.
@@ -67,18 +78,20 @@ pub(crate) fn reason(pid: i32, destination: &str, error: &io::Error) -> String {
         format!("node {destination}")
     };
     match error.raw_os_error() {
-        Some(rt::EBUSY) => {
-            let text = read_to_string(proc_path(&format!("{pid}/cantmove"))).unwrap_or_default();
-            match text.trim() {
-                "" => "it cannot move now, and the system does not say why".to_owned(),
-                text => text.to_owned(),
-            }
-        }
+        Some(rt::EBUSY) => match obstacle(pid).as_str() {
+            "" => "it cannot move now, and the system does not say why".to_owned(),
+            text => text.to_owned(),
+        },
         Some(rt::ESRCH | rt::ENOENT) => "there is no such process".to_owned(),
         Some(rt::ENXIO) => format!("there is no {node}"),
         Some(rt::EHOSTDOWN) => format!("{node} is dead"),
         Some(rt::ENOMEM) => format!("{node} is full"),
-        Some(rt::ETIMEDOUT) => format!("{node} did not answer in time"),
+        // A bound of this very move, or a step of its own.
+        Some(rt::ETIMEDOUT) => match obstacle(pid).as_str() {
+            "" => format!("{node} did not answer in time"),
+            text => text.to_owned(),
+        },
+        Some(rt::EAGAIN) => "the move was called off".to_owned(),
         Some(rt::EINVAL) => format!("`{destination}` is not a node"),
         Some(rt::EPERM | rt::EACCES) => "it belongs to somebody else".to_owned(),
         _ => error.to_string(),

@@ -9,6 +9,7 @@ use super::assembler::*;
 use super::processor::op;
 use super::random::Random;
 use std::collections::BTreeMap;
+use wire::MoveMode;
 
 const AT_FDCWD: u64 = -100_i64 as u64;
 const STATUS: u64 = ZEROED;
@@ -188,11 +189,14 @@ impl Author<'_> {
             paths.extend(bytes);
         }
         let paths = self.asm.bytes(&paths);
-        let mut digits = Vec::new();
+        let mut orders = Vec::new();
         for node in 1..=nodes {
-            digits.extend(format!("{node}\n\0\0\0\0\0\0").into_bytes());
+            for mode in MoveMode::ALL {
+                let order = format!("{node} mode={}", mode.name());
+                orders.extend(format!("{order:<31}\n").into_bytes());
+            }
         }
-        let digits = self.asm.bytes(&digits);
+        let orders = self.asm.bytes(&orders);
         let gap = self.random.between(1_000_000, 60_000_000);
         self.asm.set(RBX, self.random.bits());
         self.asm.set(R12, self.work.moves);
@@ -217,15 +221,15 @@ impl Author<'_> {
         self.asm.add(R13, paths);
         self.asm.two(op::MOV, R15, RBX);
         self.asm.shift_right(R15, 47);
-        self.asm.set(R9, nodes);
+        self.asm.set(R9, nodes * MoveMode::ALL.len() as u64);
         self.asm.two(op::MOD, R15, R9);
-        self.asm.set(R9, 8);
+        self.asm.set(R9, 32);
         self.asm.two(op::MUL, R15, R9);
-        self.asm.add(R15, digits);
+        self.asm.add(R15, orders);
         self.asm.call(257, &[Is(AT_FDCWD), In(R13), Is(1), Is(0)]);
         self.asm.jump_negative(RAX, closed);
         self.asm.two(op::MOV, R14, RAX);
-        self.asm.call(1, &[In(R14), In(R15), Is(2)]);
+        self.asm.call(1, &[In(R14), In(R15), Is(32)]);
         self.asm.call(3, &[In(R14)]);
         self.asm.expect(RAX, 0, "a mover closes");
         self.asm.place(closed);
@@ -493,13 +497,17 @@ impl Author<'_> {
         let path = self.asm.path("/proc/self/goto");
         let node = self.random.between(1, self.work.nodes);
         let text = match self.random.below(3) {
-            0 => self.asm.bytes(b"home\n"),
-            _ => self.asm.bytes(format!("{node}\n   ").as_bytes()),
+            0 => self.asm.bytes(format!("{:<31}\n", "home").as_bytes()),
+            _ => {
+                let mode = self.random.below(MoveMode::ALL.len() as u64) as usize;
+                let order = format!("{node} mode={}", MoveMode::ALL[mode].name());
+                self.asm.bytes(format!("{order:<31}\n").as_bytes())
+            }
         };
         self.asm.call(257, &[Is(AT_FDCWD), Is(path), Is(1), Is(0)]);
         self.no_error("the own goto is opened");
         self.asm.two(op::MOV, R12, RAX);
-        self.asm.call(1, &[In(R12), Is(text), Is(5)]);
+        self.asm.call(1, &[In(R12), Is(text), Is(32)]);
         self.close(R12);
         let path = self.asm.path("/proc/self/stat");
         self.asm.call(257, &[Is(AT_FDCWD), Is(path), Is(0), Is(0)]);

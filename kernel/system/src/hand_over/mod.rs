@@ -5,9 +5,10 @@
 //! nothing can run it; it comes back only by `Resume`.
 //!
 //! The way of a move: a wish ([`System::try_move`]) → `Offer` → `Freeze` ([`System::capture`]: the
-//! first pages and the image in one burst) → at the target [`System::image`] → `Compute` → home's
+//! first pages and the image in one burst; in other modes pages travel before, see [`copying`]) → at the target [`System::image`] → `Compute` → home's
 //! decision → `OpenEffects` → `Release` → [`System::push`] until the source holds no page.
 
+mod copying;
 mod home;
 mod source;
 mod target;
@@ -39,6 +40,7 @@ impl System {
                 request,
                 target,
                 asker,
+                how,
             } => {
                 if from == pid.home() {
                     // A thread of its own that has gone on meanwhile is like any other.
@@ -47,7 +49,13 @@ impl System {
                         Some(thread) if asks(thread) => Hold::Waits(asker.0),
                         _ => Hold::Runs,
                     };
-                    self.wish(pid.0, *epoch, *request, *target, hold);
+                    self.wish(pid.0, *epoch, (*request, *target, *how), hold);
+                }
+                return;
+            }
+            Message::MoveCancel { pid, request } => {
+                if from == pid.home() {
+                    self.call_off(pid.0, *request);
                 }
                 return;
             }
@@ -135,10 +143,10 @@ impl System {
 
     /// When a machine next wants to be looked at.
     pub(crate) fn hand_over_timeout(&self) -> Option<u64> {
-        let sources = self
-            .outgoing
-            .values()
-            .filter_map(|out| out.used_due.or(out.source.poll_timeout()));
+        let sources = self.outgoing.values().filter_map(|out| {
+            let due = out.used_due.or(out.source.poll_timeout());
+            due.into_iter().chain(out.paced_until()).min()
+        });
         let targets = self
             .incoming
             .values()

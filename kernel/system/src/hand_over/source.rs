@@ -3,6 +3,7 @@
 //! Law: a page is sent once. Until home's `Release` it is also kept, because the process may come
 //! back; from then on it is dropped as it is sent, and at the end nothing is left.
 
+use super::copying::Copying;
 use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
@@ -17,7 +18,10 @@ use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
 use migrate::{Source, SourceAction};
 use node::Lane;
-use wire::{Image, Message, MoveError, MovePhases, MoveStats, NodeId, PagesSent, Stalls, Ticket};
+use wire::{
+    Image, Message, MoveError, MoveHow, MoveMode, MovePhases, MoveStats, NodeId, PagesSent, Stalls,
+    Ticket,
+};
 
 /// Pages that follow the image, and that may be held before one is there.
 pub(super) const FIRST_PAGES: usize = 16;
@@ -62,6 +66,11 @@ pub struct Outgoing {
     pub(super) cursor: u64,
     pub(super) zeros: Vec<(u64, u32)>,
     pub(super) end_sent: bool,
+    /// When its pages travel, and its bounds.
+    pub(super) how: MoveHow,
+    pub(super) copying: Copying,
+    /// Its next page leaves no earlier.
+    pub(super) paced_until_ns: u64,
 }
 
 impl Outgoing {
@@ -85,6 +94,8 @@ impl Outgoing {
                 observer_ns: 0,
                 total_ns: 0,
                 rtt_ns: 0,
+                mode: wish.how.mode,
+                rounds: 0,
                 phases: MovePhases::default(),
                 epoch,
                 began_ns: wish.since_ns,
@@ -104,6 +115,9 @@ impl Outgoing {
             cursor: 0,
             zeros: Vec::new(),
             end_sent: false,
+            how: wish.how,
+            copying: Copying::default(),
+            paced_until_ns: 0,
         }
     }
 
@@ -142,6 +156,7 @@ impl System {
         {
             match action {
                 SourceAction::Send(to, message) => self.send(to, message),
+                SourceAction::Copy => self.begin_copying(pid),
                 SourceAction::Freeze => self.freeze(pid),
                 SourceAction::Resume { epoch, poke } => self.resume(pid, epoch, poke),
                 // The push begins when the pages need not be kept: a trip later, at no page twice.
@@ -180,7 +195,9 @@ impl System {
         body.freezing = true;
         if let Some(out) = self.outgoing.get_mut(&pid) {
             let phases = &mut out.stats.phases;
-            phases.admit_ns = self.now.saturating_sub(out.since_ns + phases.wait_ns);
+            if !out.how.mode.copies_first() {
+                phases.admit_ns = self.now.saturating_sub(out.since_ns + phases.wait_ns);
+            }
             if let Some(target) = self.net.peer(out.source.target()) {
                 out.stats.rtt_ns = target.rtt_latest_ns.unwrap_or(0);
                 out.sent_again = target.counters.retransmitted;
@@ -263,8 +280,20 @@ impl System {
         })
     }
 
-    /// Takes the final image of a process and sends it behind the first pages.
-    fn capture(&mut self, pid: u32) {
+    /// When a process that stands still was interrupted for that; now if it stood still anyway.
+    pub(super) fn stands_since(&self, pid: u32) -> u64 {
+        let threads: Vec<&Thread> = self.bodies.get(&pid).map_or_else(Vec::new, |body| {
+            let threads = body.threads.iter();
+            threads
+                .filter_map(|tid| self.threads.get(tid))
+                .map(|thread| &**thread)
+                .collect()
+        });
+        self.last_ran(&threads).unwrap_or_else(machine::now_ns)
+    }
+
+    /// Takes the final image of a process and sends it behind the first pages, or behind all of them.
+    pub(super) fn capture(&mut self, pid: u32) {
         let reason = self.reason_to_stay(pid);
         let ready = self
             .outgoing
@@ -280,16 +309,14 @@ impl System {
             self.wake_threads(pid);
             return;
         }
-        let now = machine::now_ns();
-        // Where it was interrupted for this; or it stood still anyway.
-        let threads: Vec<&Thread> = self.bodies.get(&pid).map_or_else(Vec::new, |body| {
-            let threads = body.threads.iter();
-            threads
-                .filter_map(|tid| self.threads.get(tid))
-                .map(|thread| &**thread)
-                .collect()
-        });
-        let frozen_at_ns = self.last_ran(&threads).unwrap_or(now);
+        if self.must_copy(pid) {
+            return self.copy_one(pid);
+        }
+        let stood_still = self.outgoing.get(&pid).map_or(0, |out| out.frozen_at_ns);
+        let frozen_at_ns = match stood_still {
+            0 => self.stands_since(pid),
+            earlier => earlier,
+        };
         self.check_hashes(pid);
         let Some(mut frozen) = self.take_out(pid) else {
             return;
@@ -299,8 +326,13 @@ impl System {
         };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         out.frozen_at_ns = frozen_at_ns;
+        let mode = out.how.mode;
+        let copied = match mode {
+            MoveMode::PostCopy => Vec::new(),
+            _ => frozen.space.copied_record(&out.copying.all),
+        };
         let phases = &mut out.stats.phases;
-        let admitted_ns = out.since_ns + phases.wait_ns + phases.admit_ns;
+        let admitted_ns = out.since_ns + phases.wait_ns + phases.admit_ns + phases.copy_ns;
         phases.drain_ns = frozen_at_ns.saturating_sub(admitted_ns);
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         frozen.body.ahead.let_go();
@@ -315,8 +347,12 @@ impl System {
             };
         }
         let descriptor = descriptor::encode(&frozen, frozen_at_ns);
-        let image_bytes = descriptor.len() as u64;
-        for (page, frame) in first_pages(&frozen) {
+        let image_bytes = (descriptor.len() + copied.len()) as u64;
+        let first = match mode.starts_whole() {
+            true => Vec::new(),
+            false => first_pages(&frozen),
+        };
+        for (page, frame) in first {
             self.send_early(pid, target, epoch, page, frame, |sent| &mut sent.first);
         }
         let image = Image {
@@ -327,11 +363,12 @@ impl System {
             digest: [0; 32],
             frozen_at_ns,
             descriptor,
+            copied,
         };
         self.send(target, Message::Image(image));
         if let Some(out) = self.outgoing.get_mut(&pid) {
             out.frozen = Some(frozen);
-            out.used_due = Some(self.now);
+            out.used_due = (!mode.starts_whole()).then_some(self.now);
             out.source.image_sent(self.now);
             #[cfg(test)]
             if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
@@ -364,7 +401,8 @@ impl System {
         pages.extend(warm);
         let mut frames = Vec::new();
         for page in pages {
-            if frames.len() < FIRST_PAGES && !out.early.contains(&page) {
+            let there = out.early.contains(&page) || space.is_copied(page);
+            if frames.len() < FIRST_PAGES && !there {
                 frames.extend(space.page(page).map(|frame| (page, frame)));
             }
         }
@@ -388,9 +426,7 @@ impl System {
             return;
         };
         if out.early.insert(page) {
-            out.stats.pages_sent += 1;
-            *reason(&mut out.stats.sent_for) += 1;
-            out.stats.bytes += PAGE_SIZE as u64;
+            out.note_sent(self.now, reason);
             self.send_page(target, Lane::Urgent, pid, epoch, page, frame);
         }
     }
@@ -549,9 +585,7 @@ impl System {
         };
         if released {
             if let Some(frame) = space.take(page) {
-                out.stats.pages_sent += 1;
-                out.stats.sent_for.faulted += 1;
-                out.stats.bytes += PAGE_SIZE as u64;
+                out.note_sent(self.now, |sent| &mut sent.faulted);
                 self.note_source(What::PageOut, pid, page);
                 self.send_page(from, Lane::Urgent, pid, epoch, page, frame);
             }
@@ -563,6 +597,7 @@ impl System {
 
     /// Sends pages that nobody has asked for yet, as far as the links take them.
     pub(crate) fn push(&mut self) {
+        self.copy();
         let pids: Vec<u32> = self
             .outgoing
             .iter()
@@ -584,10 +619,11 @@ impl System {
             let Some(out) = self.outgoing.get_mut(&pid) else {
                 return;
             };
+            let may_send = out.may_send(self.now);
             let Some(Frozen { space, .. }) = out.frozen.as_mut() else {
                 return;
             };
-            let next = space.next_present(out.cursor);
+            let next = space.next_uncopied(out.cursor);
             let full = out.zeros.len() >= ZERO_RUNS;
             if !out.zeros.is_empty() && (next.is_none() || full) {
                 let runs = core::mem::take(&mut out.zeros);
@@ -601,6 +637,9 @@ impl System {
                 continue;
             }
             let Some(page) = next else { break };
+            if !may_send {
+                return;
+            }
             out.cursor = page + PAGE_SIZE as u64;
             let Some(frame) = space.take(page) else {
                 continue;
@@ -617,9 +656,7 @@ impl System {
                 }
                 continue;
             }
-            out.stats.pages_sent += 1;
-            out.stats.sent_for.pushed += 1;
-            out.stats.bytes += PAGE_SIZE as u64;
+            out.note_sent(self.now, |sent| &mut sent.pushed);
             self.send_page(target, Lane::Bulk, pid, epoch, page, frame);
             room -= 1;
         }
@@ -629,7 +666,7 @@ impl System {
         let Some(Frozen { space, .. }) = out.frozen.as_ref() else {
             return;
         };
-        let all_sent = out.zeros.is_empty() && space.next_present(out.cursor).is_none();
+        let all_sent = out.zeros.is_empty() && space.next_uncopied(out.cursor).is_none();
         if all_sent && !out.end_sent {
             out.end_sent = true;
             let sent = out.stats.pages_sent;
@@ -659,7 +696,7 @@ fn first_pages(frozen: &Frozen) -> Vec<(u64, Frame)> {
             if first.len() == BEFORE_IMAGE {
                 return first;
             }
-            if first.iter().all(|(other, _)| *other != page) {
+            if first.iter().all(|(other, _)| *other != page) && !space.is_copied(page) {
                 first.extend(space.page(page).map(|frame| (page, frame)));
             }
         }

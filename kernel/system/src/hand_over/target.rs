@@ -7,7 +7,7 @@ use crate::body::Effects;
 use crate::descriptor::{self, Prepared};
 use crate::dispatch::wire_pid;
 use crate::home::Request;
-use crate::memory::{Installed, Space};
+use crate::memory::{Copies, Installed, Space};
 use crate::system::System;
 use crate::thread::{Forward, Purpose};
 use crate::timeline::What;
@@ -19,7 +19,7 @@ use migrate::{Target, TargetAction};
 use node::PageTag;
 use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Stalls};
 
-use super::source::FIRST_PAGES;
+use super::source::{FIRST_PAGES, Frozen};
 use super::wish::DRAFT_MAX;
 
 /// Frames that a node keeps for itself when it admits a guest.
@@ -35,7 +35,9 @@ pub struct Incoming {
     pub(super) offer: Offer,
     /// Its memory, made from the draft in the offer.
     pub(super) prepared: Option<Prepared>,
-    /// Pages that came before the image.
+    /// Pages that came while it ran.
+    pub(super) copies: Option<Copies>,
+    /// Pages that came in front of the image.
     pub(super) staged: Vec<(u64, Frame)>,
     /// The source has sent everything; told to the machine when everything is here, because pages
     /// that were asked for come by another lane.
@@ -76,6 +78,22 @@ impl Incoming {
     pub(crate) fn source(&self) -> (NodeId, u64) {
         (self.target.source().0, self.target.epoch())
     }
+}
+
+/// Gives a process the pages that came before its image.
+fn adopt(
+    mut frozen: Frozen,
+    copies: Option<Copies>,
+    record: &[u8],
+) -> Result<Frozen, &'static str> {
+    if !record.is_empty() {
+        let copies = match copies {
+            Some(copies) => copies,
+            None => Copies::new(&frozen.space).map_err(|_| "no memory for its page tables")?,
+        };
+        frozen.space.adopt(copies, record)?;
+    }
+    Ok(frozen)
 }
 
 impl System {
@@ -165,6 +183,7 @@ impl System {
                     ..offer
                 },
                 prepared,
+                copies: None,
                 staged: Vec::new(),
                 end: None,
                 installed: false,
@@ -197,6 +216,7 @@ impl System {
             incoming.target.image_bad(self.now, MoveError::Busy);
             return self.pump_target(pid);
         }
+        let copies = incoming.copies.take();
         let staged = core::mem::take(&mut incoming.staged);
         incoming.image_ns = self.now;
         let clock = self.net.peer(from).and_then(|peer| peer.clock_offset);
@@ -209,7 +229,9 @@ impl System {
             .saturating_add_signed(source_clock)
             .saturating_sub(image.frozen_at_ns);
         let prepared = incoming.prepared.take();
-        match descriptor::decode(&image.descriptor, pid, self.now, elapsed, prepared) {
+        let frozen = descriptor::decode(&image.descriptor, pid, self.now, elapsed, prepared)
+            .and_then(|frozen| adopt(frozen, copies, &image.copied));
+        match frozen {
             Ok(frozen)
                 if frozen
                     .threads
@@ -453,6 +475,9 @@ impl System {
         if incoming.target.source() != (from, boot) || incoming.target.epoch() != tag.epoch {
             return;
         }
+        if tag.is_copy() {
+            return self.copied_page(pid, tag.page & !PageTag::COPY, frame);
+        }
         if incoming.target.waits_for_image() {
             if incoming.staged.len() <= FIRST_PAGES {
                 incoming.staged.push((tag.page, frame));
@@ -485,6 +510,31 @@ impl System {
         self.note_target(What::PageIn, pid, page);
         for waiter in waiters {
             self.wakes.push(waiter.tid);
+        }
+    }
+
+    /// A page came as it was while the process ran.
+    fn copied_page(&mut self, pid: u32, page: u64, frame: Frame) {
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
+        let (Some(prepared), true) = (&incoming.prepared, incoming.offer.copies) else {
+            return;
+        };
+        if !incoming.target.waits_for_image() {
+            return;
+        }
+        if incoming.copies.is_none() {
+            incoming.copies = Copies::new(prepared.space()).ok();
+        }
+        let room = machine::frame_counts().free > RESERVE_FRAMES;
+        let copies = incoming.copies.as_mut().filter(|_| room);
+        match copies.map(|copies| copies.keep(page, frame)) {
+            Some(Installed::Yes | Installed::NotWanted) => incoming.target.heard(self.now),
+            Some(Installed::NoMemory) | None => {
+                incoming.target.image_bad(self.now, MoveError::NodeFull);
+                self.pump_target(pid);
+            }
         }
     }
 

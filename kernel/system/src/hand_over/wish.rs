@@ -15,9 +15,9 @@ use abi::Errno;
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use migrate::Source;
+use migrate::{Plan, Source};
 use node::PeerState;
-use wire::{Message, MoveError, MoveStats, NodeId, Offer};
+use wire::{Message, MoveError, MoveHow, MoveMode, MoveStats, NodeId, Offer};
 
 /// The error number for what became of a wish.
 pub(crate) fn errno_of(error: &MoveError) -> Errno {
@@ -28,19 +28,69 @@ pub(crate) fn errno_of(error: &MoveError) -> Errno {
         MoveError::Features => Errno::EOPNOTSUPP,
         MoveError::CantMove(_) | MoveError::Busy => Errno::EBUSY,
         MoveError::Gone => Errno::ESRCH,
-        MoveError::TimedOut => Errno::ETIMEDOUT,
+        MoveError::TimedOut | MoveError::Bound(_) => Errno::ETIMEDOUT,
         MoveError::Aborted => Errno::EAGAIN,
     }
 }
 
 /// Bytes of a draft in an offer: what is longer is not held ready for so many offers.
 pub(super) const DRAFT_MAX: usize = 256 << 10;
+/// A process that starts whole is not stopped for longer than this, ns.
+const WHOLE_NS: u64 = 30_000_000_000;
 /// How long a wish may wait for what stands in its way, ns.
 const WISH_NS: u64 = 60_000_000_000;
 
+/// A bound, if there is one; else no bound.
+fn within(bound_ns: u64) -> u64 {
+    match bound_ns {
+        0 => u64::MAX,
+        bound_ns => bound_ns,
+    }
+}
+
+/// What the source's machine is to keep to.
+fn plan_of(how: &MoveHow, since_ns: u64) -> Plan {
+    let freeze_ns = match how.mode.starts_whole() {
+        true => WHOLE_NS,
+        false => Plan::default().freeze_ns,
+    };
+    Plan {
+        copies: how.mode.copies_first(),
+        freeze_ns: within(how.max_freeze_ns).min(freeze_ns),
+        freeze_by: since_ns.saturating_add(within(how.timeout_ns)),
+    }
+}
+
 impl System {
+    /// Home does not want a move any more. If it is too late for that, it goes on.
+    pub(super) fn call_off(&mut self, pid: u32, request: u64) {
+        let now = self.now;
+        let wish = self
+            .bodies
+            .get_mut(&pid)
+            .and_then(|body| body.wish.as_mut());
+        if let Some(wish) = wish.filter(|wish| wish.request == request) {
+            // It is tried once more, and given up then.
+            wish.deadline_ns = now;
+            wish.called_off = true;
+            return self.try_moves();
+        }
+        if let Some(out) = self.outgoing.get_mut(&pid)
+            && out.request == request
+        {
+            out.source.cancel(now, MoveError::Aborted);
+            self.pump_source(pid);
+        }
+    }
+
     /// Home (or the process itself, by way of home) wants the process moved.
-    pub(crate) fn wish(&mut self, pid: u32, epoch: u64, request: u64, target: NodeId, hold: Hold) {
+    pub(crate) fn wish(
+        &mut self,
+        pid: u32,
+        epoch: u64,
+        (request, target, how): (u64, NodeId, MoveHow),
+        hold: Hold,
+    ) {
         let home = wire_pid(pid).home();
         let now = self.now;
         let result = match self.bodies.get_mut(&pid) {
@@ -56,9 +106,11 @@ impl System {
                 body.wish = Some(MoveWish {
                     target,
                     request,
+                    how,
+                    called_off: false,
                     hold,
                     since_ns: now,
-                    deadline_ns: now + WISH_NS,
+                    deadline_ns: now + within(how.timeout_ns).min(WISH_NS),
                 });
                 body.held = hold != Hold::Runs;
                 Ok(())
@@ -129,7 +181,9 @@ impl System {
         let obstacle = obstacle.or_else(|| self.reads_what_changes(pid));
         let space = self.space_of(pid);
         let resident = space.map_or(0, |space| space.usage().resident_pages);
-        let verdict = if passing || epoch == u64::MAX {
+        let verdict = if wish.called_off {
+            Err(MoveError::Aborted)
+        } else if passing || epoch == u64::MAX {
             Err(MoveError::TimedOut)
         } else if let Some(reason) = obstacle {
             Err(MoveError::CantMove(reason.to_string()))
@@ -154,6 +208,7 @@ impl System {
             home,
             pages: resident,
             features: self.settings.features,
+            copies: wish.how.mode != MoveMode::PostCopy,
             draft: draft.unwrap_or_default(),
         };
         let source = Source::new(
@@ -164,12 +219,14 @@ impl System {
             home,
             wish.target,
             offer,
-        );
+        )
+        .keeps_to(plan_of(&wish.how, wish.since_ns));
         let mut outgoing = Outgoing::new(source, &wish, self.me, home);
         outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
         if let Some(space) = self.space_mut(pid) {
             outgoing.warm = space.used_pages(FIRST_PAGES);
             space.forget_accesses();
+            space.forget_copied();
         }
         self.outgoing.insert(pid, outgoing);
         let of = (pid, epoch + 1);

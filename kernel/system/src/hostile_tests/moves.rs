@@ -7,7 +7,7 @@ use crate::home::Life;
 use crate::thread::{Forward, Restart, Run};
 use abi::signal::{self, bit};
 use machine::Exit;
-use wire::{Message, NodeId, Pid};
+use wire::{Message, MoveHow, NodeId, Pid};
 
 const READ: u64 = 0;
 const NANOSLEEP: u64 = 35;
@@ -429,12 +429,27 @@ fn who_waits_for_its_own_move_goes_on_where_it_is_and_not_before() {
     let held = |cluster: &Cluster, node: usize| cluster.nodes[node].bodies[&guest].held;
     // To where it is.
     let epoch = cluster.nodes[1].bodies[&guest].epoch;
-    cluster.nodes[1].wish(guest, epoch, 1, NodeId(2), Hold::Waits(guest));
+    cluster.nodes[1].wish(
+        guest,
+        epoch,
+        (1, NodeId(2), MoveHow::default()),
+        Hold::Waits(guest),
+    );
     assert!(!held(&cluster, 1));
     // A second wish is refused while the first is carried out, and changes nothing for that.
-    cluster.nodes[1].wish(guest, epoch, 2, NodeId(1), Hold::Waits(guest));
+    cluster.nodes[1].wish(
+        guest,
+        epoch,
+        (2, NodeId(1), MoveHow::default()),
+        Hold::Waits(guest),
+    );
     assert!(held(&cluster, 1));
-    cluster.nodes[1].wish(guest, epoch, 3, NodeId(1), Hold::Waits(guest));
+    cluster.nodes[1].wish(
+        guest,
+        epoch,
+        (3, NodeId(1), MoveHow::default()),
+        Hold::Waits(guest),
+    );
     assert!(held(&cluster, 1));
     cluster.settle();
     assert!(!held(&cluster, 0));

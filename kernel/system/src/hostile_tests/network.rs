@@ -6,8 +6,8 @@ use crate::home::INIT;
 use machine::{Frame, FrameKind};
 use node::PageTag;
 use wire::{
-    BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveStats, NodeId, Offer,
-    Outcome, Pid, Reply, Stalls, Ticket,
+    BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveHow, MoveMode, MoveStats,
+    NodeId, Offer, Outcome, Pid, Reply, Stalls, Ticket,
 };
 
 const LIAR: u16 = 3;
@@ -19,6 +19,7 @@ fn offer(pid: u32, epoch: u64, pages: u64) -> Message {
         home: Pid(pid).home(),
         pages,
         features: Features::default(),
+        copies: false,
         draft: Vec::new(),
     })
 }
@@ -35,6 +36,8 @@ fn stats() -> MoveStats {
         observer_ns: 0,
         total_ns: 0,
         rtt_ns: 0,
+        mode: wire::MoveMode::default(),
+        rounds: 0,
         phases: wire::MovePhases::default(),
         epoch: u64::MAX,
         began_ns: u64::MAX,
@@ -42,6 +45,15 @@ fn stats() -> MoveStats {
         frames_again: 0,
         sent_for: wire::PagesSent::default(),
         stalls: None,
+    }
+}
+
+fn how(dice: &mut Dice) -> MoveHow {
+    MoveHow {
+        mode: dice.pick(&MoveMode::ALL),
+        max_freeze_ns: dice.pick(&[0, 0, 1, u64::MAX]),
+        timeout_ns: dice.pick(&[0, 0, 1, u64::MAX]),
+        bandwidth: dice.pick(&[0, 0, 1, u64::MAX]),
     }
 }
 
@@ -75,7 +87,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
         data.extend((bytes.len() as u32).to_le_bytes());
         data.extend(bytes);
     }
-    match dice.below(26) {
+    match dice.below(27) {
         0..=2 => Message::Call(Call {
             pid,
             thread: thread(dice, pid),
@@ -122,6 +134,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             request: seq,
             target: node,
             asker: pid,
+            how: how(dice),
         },
         7 => Message::MoveResult {
             pid,
@@ -186,6 +199,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             },
         },
         22 => Message::TraceWanted,
+        24 => Message::MoveCancel { pid, request: seq },
         23 => Message::Trace {
             text: vec![0xff; dice.below(600_000) as usize],
         },
@@ -395,6 +409,7 @@ fn mutated_descriptors_are_refused_or_harmless() {
             digest: [0; 32],
             frozen_at_ns: dice.pick(&[0, now, u64::MAX]),
             descriptor: bytes,
+            copied: Vec::new(),
         };
         cluster.say(0, LIAR, Message::Image(image));
         // It computes; what it reads of its clocks and what it does must not hurt.

@@ -56,6 +56,13 @@ impl SharedObject {
             .collect()
     }
 
+    /// Lets go of the pages of a range.
+    pub(super) fn forget(&self, from: u64, to: u64) {
+        self.pages
+            .lock()
+            .retain(|index, _| !(from..to).contains(index));
+    }
+
     /// The frame of page `index`, made of zeros when first asked for.
     ///
     /// # Errors

@@ -89,10 +89,12 @@ impl Space {
         } else if !wanted.contains(Access::WRITE) {
             self.table.protect(page, resting);
         } else if self.private.contains(page) && !mapping.is_shared() {
+            self.copied.remove(page);
             self.table.protect(page, rights);
         } else {
             let copy = mapping.frame.copy_of(FrameKind::User)?;
             self.table.map(page, copy, rights)?;
+            self.copied.remove(page);
             self.private.insert(page);
         }
         Ok(())

@@ -24,6 +24,7 @@ impl Space {
             table: machine::PageTable::new()?,
             areas: Areas::default(),
             private: PageSet::default(),
+            copied: PageSet::default(),
             absent: PageSet::default(),
             zero: self.zero.clone(),
             layout: self.layout,

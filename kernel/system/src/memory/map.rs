@@ -249,13 +249,18 @@ impl Space {
     }
 
     /// Gives every mapped page of a range the rights that follow from its area.
-    fn refresh_rights(&mut self, from: u64, to: u64) {
+    pub(super) fn refresh_rights(&mut self, from: u64, to: u64) {
         let areas: Vec<Area> = self.areas.overlapping(from, to).cloned().collect();
         for area in areas {
             let end = area.end.min(to);
             let mut next = area.start.max(from);
             while let Some(page) = self.table.next_mapped(next, end) {
-                let own = |mapping: Mapping| self.private.contains(page) && !mapping.is_shared();
+                // A copy elsewhere is as good as a holder: a write has to be noticed.
+                let own = |mapping: Mapping| {
+                    self.private.contains(page)
+                        && !mapping.is_shared()
+                        && !self.copied.contains(page)
+                };
                 let free = area.is_shared()
                     || area.access.contains(Access::WRITE) && self.table.get(page).is_some_and(own);
                 let access = if free { area.access } else { area.resting() };

@@ -374,6 +374,7 @@ impl Space {
         if !self.private.remove(page) {
             return None;
         }
+        self.copied.remove(page);
         self.table.unmap(page)
     }
 }

@@ -13,6 +13,7 @@
 mod advice;
 mod area;
 mod areas;
+mod copied;
 mod copy;
 mod cut;
 pub mod elf;
@@ -38,6 +39,7 @@ use machine::{Access, Frame, FrameKind, OutOfMemory, PageTable};
 pub use advice::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
 pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedObject, SharedPages};
 use areas::Areas;
+pub use copied::{Copies, Sent};
 pub use copy::{PagePart, StringStop};
 pub use growth::SpaceLimits;
 use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};
@@ -160,6 +162,8 @@ pub struct Space {
     areas: Areas,
     /// Mapped pages with contents of their own.
     private: PageSet,
+    /// Those of them that the target of a move has too; see [`copied`].
+    copied: PageSet,
     /// Pages that are at the last source node.
     absent: PageSet,
     /// What reads of untouched anonymous memory see; never writable.
@@ -187,6 +191,7 @@ impl Space {
             table: PageTable::new()?,
             areas: Areas::default(),
             private: PageSet::default(),
+            copied: PageSet::default(),
             absent: PageSet::default(),
             zero: Frame::zeroed(FrameKind::Cache)?,
             layout: Layout {
@@ -318,6 +323,7 @@ impl Space {
     fn discard(&mut self, from: u64, to: u64) {
         self.absent.remove_range(from, to);
         self.private.remove_range(from, to);
+        self.copied.remove_range(from, to);
         let mut next = from;
         while let Some(page) = self.table.next_mapped(next, to) {
             self.table.unmap(page);

@@ -10,7 +10,7 @@
 //! A set can be watched: from then on it notes which chunks change, so that somebody who has a copy is
 //! told only of those.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use machine::USER_END;
@@ -241,6 +241,48 @@ impl PageSet {
         }
         self.count -= removed;
         removed
+    }
+
+    /// The pages of a chunk.
+    pub(super) fn chunk(&self, number: u64) -> Chunk {
+        self.chunks.get(&number).copied().unwrap_or_default()
+    }
+
+    /// The chunks in which this set or another one has pages, in order: number, pages of this one, of
+    /// the other one.
+    pub(super) fn beside<'a>(
+        &'a self,
+        other: &'a PageSet,
+    ) -> impl Iterator<Item = (u64, Chunk, Chunk)> + 'a {
+        let numbers: BTreeSet<u64> = self
+            .chunks
+            .keys()
+            .chain(other.chunks.keys())
+            .copied()
+            .collect();
+        numbers
+            .into_iter()
+            .map(|number| (number, self.chunk(number), other.chunk(number)))
+    }
+
+    /// Whether both sets have the same pages.
+    pub(super) fn same_pages(&self, other: &PageSet) -> bool {
+        self.chunks == other.chunks
+    }
+
+    /// The first page of the set at or behind `from` that is not in another one.
+    pub(super) fn next_outside(&self, other: &PageSet, from: u64) -> Option<u64> {
+        if other.is_empty() {
+            return self.next(from);
+        }
+        let (first, ..) = place(from);
+        self.chunks.range(first..).find_map(|(&chunk, words)| {
+            let low = if chunk == first { bit_of(from) } else { 0 };
+            let out = other.chunk(chunk);
+            let left = core::array::from_fn(|word| words[word] & !out[word]);
+            let bit = first_set(&left, low, 0)?;
+            Some((chunk * CHUNK_PAGES + bit) * PAGE)
+        })
     }
 
     /// The first page of the set at or behind `from`.

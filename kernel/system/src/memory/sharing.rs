@@ -43,6 +43,7 @@ impl Space {
             }
         }
         // From here on nothing fails.
+        self.copied.remove_range(area.start, area.end);
         let object = SharedObject::new();
         next = area.start;
         while let Some(page) = self.table.next_mapped(next, area.end) {
@@ -80,11 +81,14 @@ impl Space {
             let Backing::SharedAnonymous { object, first_page } = &area.backing else {
                 return Ok(());
             };
-            let pages = object.pages(*first_page, first_page + area.length() / PAGE);
+            let behind = first_page + area.length() / PAGE;
+            let pages = object.pages(*first_page, behind);
             let place = |index: u64| area.start + (index - first_page) * PAGE;
             for (index, frame) in &pages {
                 self.table.map(place(*index), frame.clone(), area.access)?;
             }
+            // What is left in the object is of its other parts.
+            object.forget(*first_page, behind);
             for (index, _) in &pages {
                 self.private.insert(place(*index));
             }

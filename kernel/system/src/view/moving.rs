@@ -11,10 +11,38 @@ use crate::timeline::What;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::string::ToString;
-use wire::{Message, MoveError, MoveStats, NodeId, Stalls};
+use wire::{Message, MoveError, MoveHow, MoveMode, MoveStats, NodeId, Stalls};
 
 /// Asks for moves that no process has asked for.
 const NOBODY: u32 = 0;
+
+/// What is written to `goto`: a node or `home` (`None`), and how to get there.
+fn order(text: &str) -> Option<(Option<NodeId>, MoveHow)> {
+    let mut words = text.split_ascii_whitespace();
+    let target = match words.next()? {
+        "home" => None,
+        number => Some(NodeId(number.parse().ok()?)),
+    };
+    let mut how = MoveHow::default();
+    for word in words {
+        let (key, value) = word.split_once('=')?;
+        let times = |unit: u64| {
+            value
+                .parse::<u64>()
+                .ok()?
+                .checked_mul(unit)
+                .filter(|it| *it > 0)
+        };
+        match key {
+            "mode" => how.mode = MoveMode::of_name(value)?,
+            "maxfreeze_us" => how.max_freeze_ns = times(1000)?,
+            "timeout_ms" => how.timeout_ns = times(1_000_000)?,
+            "bandwidth" => how.bandwidth = times(1)?,
+            _ => return None,
+        }
+    }
+    Some((target, how))
+}
 
 impl System {
     /// `goto`: moves a process and returns when it is there; a process that moves itself returns
@@ -23,10 +51,11 @@ impl System {
         let me = self.me;
         let own = self.process_at_home(writer) == pid;
         let asker = if own { pid } else { writer };
-        let target = match text {
-            "home" => me,
-            number => NodeId(number.parse().map_err(|_| Errno::EINVAL)?),
-        };
+        if text == "cancel" {
+            return self.cancel_move(pid).map_err(Stop::from);
+        }
+        let (target, how) = order(text).ok_or(Errno::EINVAL)?;
+        let target = target.unwrap_or(me);
         let home = self
             .homes
             .get_mut(&pid)
@@ -40,7 +69,7 @@ impl System {
         let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
-                request.asker == asker && request.target == target,
+                request.asker == asker && request.target == target && request.how == how,
                 request.result.clone(),
             ) {
                 (true, Some(result)) => return self.outcome(pid, result),
@@ -66,6 +95,7 @@ impl System {
         home.request = Some(MoveRequest {
             id,
             target,
+            how,
             asker,
             source: (owner, owner_boot),
             result: None,
@@ -83,7 +113,7 @@ impl System {
             .note(What::Asked, of, owner, u64::from(target.0));
         if owner == me {
             let hold = if own { Hold::Waits(writer) } else { Hold::Runs };
-            self.wish(pid, epoch, id, target, hold);
+            self.wish(pid, epoch, (id, target, how), hold);
         } else {
             let request = Message::MoveRequest {
                 pid: wire_pid(pid),
@@ -91,10 +121,29 @@ impl System {
                 request: id,
                 target,
                 asker: wire_pid(writer),
+                how,
             };
             self.send(owner, request);
         }
         if own { Ok(()) } else { Err(Stop::Wait) }
+    }
+
+    /// `goto`, "cancel": the move that is under way is not wanted any more. Who waits for it is told what
+    /// became of it: it may have been too late.
+    fn cancel_move(&mut self, pid: u32) -> Result<(), Errno> {
+        let home = self.homes.get(&pid).filter(|home| home.lives());
+        let home = home.ok_or(Errno::ESRCH)?;
+        let under_way = |request: &&MoveRequest| request.result.is_none();
+        let request = home.request.as_ref().filter(under_way);
+        let (id, (owner, _)) = request
+            .map(|request| (request.id, request.source))
+            .ok_or(Errno::ENOENT)?;
+        let message = Message::MoveCancel {
+            pid: wire_pid(pid),
+            request: id,
+        };
+        self.send(owner, message);
+        Ok(())
     }
 
     /// Sees to it that a process is here, as somebody asks for what can only be had here. If it is

@@ -203,15 +203,16 @@ impl Shown {
 /// The text of `/proc/PID/migstat`.
 fn migstat(home: &Home) -> String {
     let mut text = String::from(
-        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\tepoch\tbegan_us\tdrain_us\tclock_error_us\tfirst\tused\tfaulted\tpushed\tframes_again\tabsent\tfaults\tstalls\tstall_sum_us\tstall_worst_us\n",
+        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\tepoch\tbegan_us\tdrain_us\tclock_error_us\tfirst\tused\tfaulted\tpushed\tframes_again\tabsent\tfaults\tstalls\tstall_sum_us\tstall_worst_us\tcopied\tcopied_again\trounds\tcopy_us\n",
     );
     let us = |ns: u64| ns as f64 / 1000.0;
     for (number, stats) in &home.moves {
         let _ = write!(
             text,
-            "{number}\t{}\t{}\tpostcopy\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
+            "{number}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}",
             stats.from.0,
             stats.to.0,
+            stats.mode.name(),
             stats.pages_sent,
             stats.pages_zero,
             stats.pages_present,
@@ -248,7 +249,7 @@ fn migstat_more(text: &mut String, stats: &MoveStats) {
         stats.epoch, sent.first, sent.used, sent.faulted, sent.pushed, stats.frames_again
     );
     let _ = match &stats.stalls {
-        Some(stalls) => writeln!(
+        Some(stalls) => write!(
             text,
             "\t{}\t{}\t{}\t{}\t{}",
             stalls.absent,
@@ -257,8 +258,11 @@ fn migstat_more(text: &mut String, stats: &MoveStats) {
             us(stalls.sum_ns),
             us(stalls.worst_ns)
         ),
-        None => writeln!(text, "\t-\t-\t-\t-\t-"),
+        None => write!(text, "\t-\t-\t-\t-\t-"),
     };
+    let (copied, again) = (sent.copied, sent.copied_again);
+    let (rounds, copy) = (stats.rounds, us(stats.phases.copy_ns));
+    let _ = writeln!(text, "\t{copied}\t{again}\t{rounds}\t{copy}");
 }
 
 fn state_letter(home: &Home, facts: &BodyFacts) -> char {

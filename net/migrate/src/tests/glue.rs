@@ -7,7 +7,7 @@ use super::broken::Rule;
 use super::world::{
     Body, EXIT, HOME, HOSTS, InFlight, Item, Mode, PID, WRITE, World, host_of, node,
 };
-use crate::{LostOutcome, Source, SourceAction, SourceState, Target, TargetAction};
+use crate::{LostOutcome, Plan, Source, SourceAction, SourceState, Target, TargetAction};
 use alloc::vec;
 use wire::{
     BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer, Outcome, Reply,
@@ -41,17 +41,17 @@ impl World {
             home: node(HOME),
             pages: 4,
             features: features(),
+            copies: false,
             draft: alloc::vec::Vec::new(),
         };
-        slot.source = Some(Source::new(
-            now,
-            PID,
-            body.epoch,
-            me,
-            node(HOME),
-            node(target),
-            offer,
-        ));
+        // Every other move copies first.
+        let copies = body.epoch.is_multiple_of(2);
+        slot.source = Some(
+            Source::new(now, PID, body.epoch, me, node(HOME), node(target), offer).keeps_to(Plan {
+                copies,
+                ..Plan::default()
+            }),
+        );
         self.run_source(host);
     }
 
@@ -90,7 +90,7 @@ impl World {
     pub(super) fn cancel_move(&mut self, host: usize) {
         let now = self.now;
         if let Some(source) = &mut self.hosts[host].source {
-            source.cancel(now);
+            source.cancel(now, MoveError::Aborted);
             self.run_source(host);
         }
     }
@@ -298,6 +298,7 @@ impl World {
             digest: [0; 32],
             frozen_at_ns: now,
             descriptor: vec![body.done as u8, body.next_seq as u8],
+            copied: vec![],
         };
         source.image_sent(now);
         let to = source.target();
@@ -310,6 +311,16 @@ impl World {
             && source.target_epoch() == epoch
         {
             source.push_done(now);
+            self.run_source(host);
+        }
+    }
+
+    pub(super) fn copy_acknowledged(&mut self, host: usize, epoch: u64) {
+        let now = self.now;
+        if let Some(source) = &mut self.hosts[host].source
+            && source.target_epoch() == epoch
+        {
+            source.copied(now);
             self.run_source(host);
         }
     }
@@ -348,6 +359,7 @@ impl World {
             };
             match action {
                 SourceAction::Send(to, message) => self.send(host, to, message),
+                SourceAction::Copy => self.put((host_of(target), host, 1), Item::CopyAck(epoch)),
                 SourceAction::Freeze => self.freeze(host),
                 SourceAction::Resume { epoch, .. } => self.resume(host, epoch),
                 SourceAction::StartPush => {

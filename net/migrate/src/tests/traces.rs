@@ -4,7 +4,7 @@
 
 use crate::{
     ADMIT_TIMEOUT_NS, DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, HomeRecord, LostOutcome,
-    OFFER_TIMEOUT_NS, RETRY_NS, Source, SourceAction, SourceState, Target, TargetAction,
+    OFFER_TIMEOUT_NS, Plan, RETRY_NS, Source, SourceAction, SourceState, Target, TargetAction,
     TargetState, Tombstones,
 };
 use alloc::vec;
@@ -33,6 +33,7 @@ fn offer() -> Offer {
             leaf7_ebx: 0,
             leaf7_ecx: 0,
         },
+        copies: false,
         draft: Vec::new(),
     }
 }
@@ -46,6 +47,7 @@ fn image() -> Image {
         digest: [0; 32],
         frozen_at_ns: 0,
         descriptor: vec![],
+        copied: vec![],
     }
 }
 
@@ -528,14 +530,100 @@ fn the_target_keeps_room_for_longer_than_the_source_tries() {
     );
 }
 
+// Pages that travel while the process runs.
+
+fn copying() -> Source {
+    let mut source = offered().keeps_to(Plan {
+        copies: true,
+        freeze_ns: 7,
+        freeze_by: 100,
+    });
+    source.on_message(0, D, D_BOOT, &admit());
+    assert_eq!(s_does(&mut source), [SourceAction::Copy]);
+    assert_eq!(source.state(), SourceState::Copying);
+    source
+}
+
+#[test]
+fn who_copies_first_is_stopped_when_enough_is_copied() {
+    let mut source = copying();
+    assert!(!source.freezing(), "it runs");
+    assert_eq!(source.poll_timeout(), Some(100));
+    source.copied(50);
+    assert_eq!(s_does(&mut source), [SourceAction::Freeze]);
+    assert_eq!(source.poll_timeout(), Some(57));
+    source.copied(51);
+    assert_eq!(s_does(&mut source), [], "it is stopped once");
+    source.on_timeout(57);
+    let reason = MoveError::Bound("it would have stood still for longer than allowed".into());
+    let resumed = SourceAction::Resume {
+        epoch: 1,
+        poke: false,
+    };
+    let over = SourceAction::Finished(Err(reason));
+    assert_eq!(
+        s_does(&mut source),
+        [SourceAction::Send(D, withdrawn()), resumed, over]
+    );
+}
+
+#[test]
+fn what_has_not_left_in_time_or_is_not_wanted_runs_on() {
+    for why in ["late", "cancelled", "refused", "silent", "ended"] {
+        let mut source = copying();
+        let reason = match why {
+            "late" => {
+                source.on_timeout(100);
+                MoveError::Bound("it had not left in the time allowed".into())
+            }
+            "cancelled" => {
+                source.cancel(1, MoveError::Aborted);
+                MoveError::Aborted
+            }
+            "refused" => {
+                let (pid, epoch, reason) = (P, 2, MoveError::NodeFull);
+                source.on_message(1, D, D_BOOT, &Message::Refuse { pid, epoch, reason });
+                MoveError::NodeFull
+            }
+            "silent" => {
+                source.on_peer_silent(1, D);
+                MoveError::NodeDead
+            }
+            _ => {
+                source.body_gone(1);
+                MoveError::Gone
+            }
+        };
+        // Nothing was stopped, so nothing is resumed.
+        assert_eq!(
+            s_does(&mut source),
+            [
+                SourceAction::Send(D, withdrawn()),
+                SourceAction::Finished(Err(reason))
+            ],
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn room_is_kept_as_long_as_something_comes() {
+    let mut target = Target::new(0, (D, D_BOOT), S, S_BOOT, &offer());
+    d_does(&mut target);
+    target.heard(1000);
+    assert_eq!(target.poll_timeout(), Some(1000 + ADMIT_TIMEOUT_NS));
+    target.on_timeout(ADMIT_TIMEOUT_NS);
+    assert_eq!(d_does(&mut target), [], "not yet");
+}
+
 // Races and refusals.
 
 #[test]
 fn abort_and_commit_whoever_comes_first() {
     let mut source = frozen();
-    source.cancel(0);
+    source.cancel(0, MoveError::Aborted);
     assert_eq!(s_does(&mut source), [SourceAction::Send(H, ABORT)]);
-    source.cancel(0);
+    source.cancel(0, MoveError::Aborted);
     assert_eq!(s_does(&mut source), [], "asked once");
     let mut late = source.clone();
 

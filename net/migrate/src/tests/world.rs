@@ -28,6 +28,8 @@ pub(super) enum Item {
     Message(Message),
     /// The sender has booted again: its former boot.
     Lost(BootId),
+    /// Everything copied for that epoch has been acknowledged.
+    CopyAck(u64),
     /// Everything pushed in that epoch has been acknowledged.
     PushAck(u64),
 }
@@ -285,6 +287,7 @@ impl World {
         }
         match packet.item {
             Item::Message(message) => self.handle(to, node(from), packet.from_boot, &message),
+            Item::CopyAck(epoch) => self.copy_acknowledged(to, epoch),
             Item::PushAck(epoch) => self.push_acknowledged(to, epoch),
             Item::Lost(_) => {}
         }

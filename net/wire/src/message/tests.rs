@@ -58,6 +58,7 @@ fn samples() -> Vec<Message> {
             digest: [0; 32],
             frozen_at_ns: 12,
             descriptor: vec![1; 8192],
+            copied: vec![2; 100],
         }),
     ]
 }
@@ -88,7 +89,7 @@ fn truncated_and_extended_are_refused() {
 #[test]
 fn a_claimed_length_reserves_nothing() {
     // PagesZero claiming 2^62 runs and Reply-like byte strings claiming as much, with nothing there.
-    for variant in 0..24u8 {
+    for variant in 0..32u8 {
         let mut bytes = vec![variant];
         bytes.extend([1; 6]);
         bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f]);

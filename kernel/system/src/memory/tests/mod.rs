@@ -97,6 +97,13 @@ pub(super) fn check(space: &Space) {
         assert!(area.access.contains(mapping.access));
         assert!(!space.absent.contains(page));
         let private = space.private.contains(page);
+        if space.copied.contains(page) {
+            assert!(private, "a copied page is one that has to be sent");
+            assert!(
+                !mapping.access.contains(Access::WRITE),
+                "a write is noticed"
+            );
+        }
         mapped_private += u64::from(private);
         if private {
             assert!(!area.is_shared());

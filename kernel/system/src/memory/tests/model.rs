@@ -10,7 +10,8 @@ use machine::{Access, Frame, FrameKind, frame_counts};
 
 use super::super::limits::PAGE;
 use super::super::{
-    Backing, Installed, MapHow, MapStop, SharedObject, Space, SpaceRecords, Trouble, outline_sum,
+    Backing, Copies, Installed, MapHow, MapStop, Sent, SharedObject, Space, SpaceRecords, Trouble,
+    outline_sum,
 };
 use super::{Files, RW, check, file, pattern};
 
@@ -68,6 +69,8 @@ struct Process {
     source: Option<Space>,
     /// What was told of the memory before a move that has not begun yet.
     outline: Option<Vec<u8>>,
+    /// The pages of it that have travelled, and all that ever have.
+    copied: Option<(Copies, Sent)>,
 }
 
 impl World {
@@ -183,6 +186,31 @@ impl Process {
     fn tell_outline(&mut self) {
         if self.space.prepare_to_move().is_none() {
             self.outline = self.space.outline().ok();
+            self.copied = None;
+            self.space.forget_copied();
+        }
+    }
+
+    /// Some pages travel while the program runs.
+    fn copy(&mut self, random: &mut Random) {
+        let Some(outline) = &self.outline else { return };
+        let (copies, sent) = self.copied.get_or_insert_with(|| {
+            let space = Space::from_outline(outline).expect("our own outline");
+            (Copies::new(&space).expect("memory"), Sent::default())
+        });
+        for _ in 0..random.below(12) {
+            let from = BASE + random.below(PAGES) * PAGE;
+            let Some(page) = self.space.next_uncopied(from) else {
+                continue;
+            };
+            let frame = self.space.copy_out(page).expect("it has to be sent");
+            sent.insert(page);
+            // Now and then the target has the very frame, as on one node.
+            let frame = match random.below(4) {
+                0 => frame,
+                _ => frame.copy_of(FrameKind::Network).expect("memory"),
+            };
+            assert_eq!(copies.keep(page, frame), Installed::Yes);
         }
     }
 
@@ -209,6 +237,12 @@ impl Process {
             assert_eq!(amended.layout(), target.layout());
         }
         assert_eq!(target.absent_count(), self.space.present_count());
+        let mut target = target;
+        if let Some((copies, sent)) = self.copied.take() {
+            let record = self.space.copied_record(&sent);
+            assert_eq!(target.adopt(copies, &record), Ok(()));
+            assert_eq!(target.absent_count(), self.space.uncopied_count());
+        }
         self.source = Some(std::mem::replace(&mut self.space, target));
         assert_eq!(self.space.areas().count(), areas.len());
     }
@@ -423,6 +457,7 @@ fn step(processes: &mut Vec<Process>, world: &mut World, random: &mut Random) {
                 model: process.model.clone(),
                 source: None,
                 outline: None,
+                copied: None,
             };
             processes.push(child);
         }
@@ -432,6 +467,7 @@ fn step(processes: &mut Vec<Process>, world: &mut World, random: &mut Random) {
         }
         17 => process.migrate(),
         20 => process.tell_outline(),
+        21..=23 => process.copy(random),
         18..=19 => process.push(3),
         _ => access(process, world, random),
     }
@@ -455,6 +491,7 @@ fn spaces_and_bytes_agree() {
             model: Model::default(),
             source: None,
             outline: None,
+            copied: None,
         }];
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for _ in 0..1500 {

@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::super::limits::PAGE;
 use super::super::{
-    AreaRecord, Backing, Installed, Invalid, LayoutRecord, MapHow, NoFiles, RunRecord, Space,
-    Trouble,
+    AreaRecord, Backing, Copies, Installed, Invalid, LayoutRecord, MapHow, NoFiles, RunRecord,
+    Sent, Space, Trouble,
 };
 use super::{Files, RW, check, file, pattern};
 
@@ -297,4 +297,53 @@ fn random_records_never_panic() {
         }
     }
     assert!(accepted > 0, "some changes are harmless");
+}
+
+#[test]
+fn records_of_copied_pages_may_say_anything() {
+    let mut files = Files::default();
+    let mut source = moving_space(&mut files);
+    let outline = source.to_outline().expect("movable");
+    let mut sent = Sent::default();
+    let mut frames = Vec::new();
+    for page in (0..10).map(|index| BASE + index * PAGE) {
+        frames.push((page, source.copy_out(page).expect("present")));
+        sent.insert(page);
+    }
+    assert_eq!(source.write(BASE, &[1], &mut files), Ok(()));
+    assert_eq!(source.unmap(BASE + PAGE, PAGE), Ok(()));
+    let good = source.copied_record(&sent);
+    let arrived = || {
+        let space = Space::from_outline(&outline).expect("our own");
+        let mut copies = Copies::new(&space).expect("memory");
+        for (page, frame) in &frames {
+            let copy = frame.copy_of(FrameKind::Network).expect("memory");
+            assert_eq!(copies.keep(*page, copy), Installed::Yes);
+        }
+        let nowhere = Frame::zeroed(FrameKind::Network).expect("memory");
+        assert_eq!(copies.keep(BASE + 1, nowhere), Installed::NotWanted);
+        copies
+    };
+    let whole = source.to_outline().expect("movable");
+    let mut target = Space::from_outline(&whole).expect("our own");
+    assert_eq!(target.adopt(arrived(), &good), Ok(()));
+    check(&target);
+    assert_eq!(target.absent_count(), source.uncopied_count());
+    let mut random = 1_u64;
+    for length in 0..good.len() {
+        let mut target = Space::from_outline(&whole).expect("our own");
+        assert!(target.adopt(arrived(), &good[..length]).is_err());
+    }
+    for _ in 0..300 {
+        let mut bytes = good.clone();
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(99);
+        let at = (random >> 33) as usize % bytes.len();
+        bytes[at] ^= 1 << (random >> 20 & 7);
+        let mut target = Space::from_outline(&whole).expect("our own");
+        if target.adopt(arrived(), &bytes).is_ok() {
+            check(&target);
+        }
+    }
 }
