@@ -100,7 +100,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("readahead", "checked, without effect"),
     (
         "recvmsg",
-        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC; SCM_RIGHTS, SCM_CREDENTIALS; no MSG_OOB",
+        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS",
     ),
     ("renameat2", "no RENAME_WHITEOUT"),
     ("rseq", "always ENOSYS: libraries cope"),
@@ -114,7 +114,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "sendmsg",
-        "MSG_DONTWAIT, MSG_NOSIGNAL; SCM_RIGHTS, SCM_CREDENTIALS; messages of at most 64 KiB; no MSG_OOB",
+        "MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS; messages of at most 64 KiB",
     ),
     (
         "setsockopt",

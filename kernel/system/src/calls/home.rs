@@ -165,20 +165,20 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// unshare(2): ends what the process has in common with others since clone(2). What its threads share they
 /// share here whatever they say, and there are no namespaces.
 pub fn unshare(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    // `CLONE_NEWTIME`, `_NEWNS`, and `_NEWCGROUP` to `_NEWNET` but for that of users, which everybody may have.
-    const NAMESPACES: u64 = 0x6e02_0080;
-    const NEW_USERS: u64 = 0x1000_0000;
+    // `CLONE_NEWTIME`, `_NEWNS`, and `_NEWCGROUP` to `_NEWNET`.
+    const NAMESPACES: u64 = 0x7e02_0080;
     // `CLONE_VM`, `_SIGHAND` and `_THREAD`, which only says who has no other threads.
     const OF_THREADS: u64 = 0x1_0900;
     const SEMAPHORES: u64 = 0x4_0000;
     let flags = call.args[0];
-    let known = NAMESPACES | NEW_USERS | OF_THREADS | SEMAPHORES | CLONE_FILES | CLONE_FS;
-    if flags & !known == 0 && flags & NAMESPACES != 0 && !call.home().ids.has(SYS_ADMIN) {
+    let known = NAMESPACES | OF_THREADS | SEMAPHORES | CLONE_FILES | CLONE_FS;
+    if flags & !known == 0 && flags & NAMESPACES != 0 {
+        // As where they are not allowed: programs know that from containers.
         return Err(Errno::EPERM.into());
     }
     let single = call.home().threads.len() == 1;
     let split = flags & (OF_THREADS | CLONE_FILES | CLONE_FS) != 0;
-    if flags & !known != 0 || flags & (NAMESPACES | NEW_USERS) != 0 || split && !single {
+    if flags & !known != 0 || split && !single {
         return Err(Errno::EINVAL.into());
     }
     let files = call.home().files.as_mut().ok_or(Errno::ESRCH)?;

@@ -6,7 +6,7 @@
 use super::inode::{Inode, InodeRef, Node, Writing};
 use super::locks::identity;
 use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
-use super::objects::{Asker, Object, ProcessHandle};
+use super::objects::{Asker, Item, Object, ProcessHandle};
 use super::owner::{Asynchronous, Owner};
 use super::pipe::{Patience, PipeEnd, Side};
 use super::proc::ProcNode;
@@ -55,10 +55,16 @@ pub struct OpenFile {
     /// Openings for writing that a reader saw when it found no writer.
     lonely: Option<u64>,
     cursor: Mutex<Cursor>,
+    /// Its places in sets of epoll(7).
+    in_sets: Mutex<Vec<Weak<Item>>>,
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        let in_sets = core::mem::take(self.in_sets.get_mut());
+        for item in in_sets.iter().filter_map(Weak::upgrade) {
+            item.closed();
+        }
         self.inode.release_open(self.identity);
         if self.counts_as_open() {
             self.inode.count_open(-1);
@@ -135,6 +141,7 @@ impl OpenFile {
                 owner: Owner::default(),
                 asynchronous: None,
             }),
+            in_sets: Mutex::new(Vec::new()),
         };
         if file.readable() {
             file.ends[0] = PipeEnd::new(&file.inode, Side::Read);
@@ -281,6 +288,13 @@ impl OpenFile {
     /// Registers a listener for every change of [`OpenFile::ready`].
     pub fn listen(&self, asker: &Asker, listener: &Weak<dyn Listener>) {
         self.queues(asker, &mut |queue| queue.listen(listener));
+    }
+
+    /// Notes that it is in a set of epoll(7), which is told when it is closed.
+    pub(super) fn enter_set(&self, item: &Arc<Item>) {
+        let mut in_sets = self.in_sets.lock();
+        in_sets.retain(|known| known.strong_count() > 0);
+        in_sets.push(Arc::downgrade(item));
     }
 
     /// Whether it is a socket.

@@ -9,7 +9,7 @@ use super::open::OpenFile;
 use crate::signals::SignalInfo;
 use crate::wait::Listener;
 use abi::layout::{POLLERR, POLLHUP, POLLIN, POLLMSG, POLLOUT, POLLRDNORM, POLLWRNORM};
-use abi::signal::SIGIO;
+use abi::signal::{SIGIO, SIGURG};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use spin::Mutex;
@@ -59,6 +59,8 @@ enum Event {
     Ready(i16),
     /// Its lease, asked for by this descriptor, is to be given back.
     LeaseBroken(u32),
+    /// Urgent data has come.
+    Urgent,
 }
 
 /// `si_code` of a signal for a file, and its `si_band` (`linux/signal.h`).
@@ -71,6 +73,11 @@ impl Posts {
     pub(super) fn break_lease(&self, file: &Arc<OpenFile>, fd: u32) {
         let post = (Arc::downgrade(file), Event::LeaseBroken(fd));
         self.0.lock().push(post);
+    }
+
+    /// Urgent data has come for an open socket, whose owner hears of it without `O_ASYNC` too.
+    pub(super) fn urgent(&self, file: &Weak<OpenFile>) {
+        self.0.lock().push((file.clone(), Event::Urgent));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -87,6 +94,11 @@ impl Posts {
             };
             match event {
                 Event::LeaseBroken(fd) => notices.extend(notice(&file, fd, POLL_MSG)),
+                Event::Urgent => {
+                    let owner = file.cursor().owner;
+                    let info = SignalInfo::kernel(SIGURG);
+                    notices.extend((owner.id != 0).then_some(FileNotice { owner, info }));
+                }
                 Event::Ready(events) => {
                     let Some(fd) = file.asynchronous_fd() else {
                         continue;

@@ -21,6 +21,7 @@ const FIOSETOWN: u32 = 0x8901;
 const SIOCSPGRP: u32 = 0x8902;
 const FIOGETOWN: u32 = 0x8903;
 const SIOCGPGRP: u32 = 0x8904;
+const SIOCATMARK: u32 = 0x8905;
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
 
@@ -28,7 +29,7 @@ const FIOCLEX: u32 = 0x5451;
 /// is refused by [`ioctl`].
 pub fn ioctl_argument(request: u32) -> Argument {
     match request {
-        FIONREAD | SIOCOUTQ => Argument::Out(4),
+        FIONREAD | SIOCOUTQ | SIOCATMARK => Argument::Out(4),
         FIONBIO | FIOASYNC | FIOSETOWN | SIOCSPGRP => Argument::In(4),
         FIOGETOWN | SIOCGPGRP => Argument::Out(4),
         request => terminal_argument(request),
@@ -45,9 +46,11 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
     let fd = descriptor(call, 0)?;
     let file = usable(call, 0)?;
     if let Node::Object(Object::Socket(socket)) = file.inode().node()
-        && let request @ (FIONREAD | SIOCOUTQ) = call.args[1] as u32
+        && let request @ (FIONREAD | SIOCOUTQ | SIOCATMARK) = call.args[1] as u32
     {
         let bytes = match request {
+            SIOCATMARK if !socket.knows_urgency() => return Err(Errno::ENOTTY.into()),
+            SIOCATMARK => usize::from(socket.is_at_mark()),
             FIONREAD => socket.available()?,
             _ => socket.outstanding(),
         };

@@ -8,10 +8,12 @@ use super::super::locks::{END, Kind, Owner, Record, Whole};
 use super::super::open::OpenFile;
 use super::super::owner::OwnerKind;
 use super::super::pipe;
+use super::super::socket::socket_of;
 use super::{Argument, CallResult, FileCall, descriptor, file};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{O_APPEND, O_ASYNC, O_NONBLOCK, O_PATH};
+use alloc::sync::Arc;
 
 // `asm-generic/fcntl.h`, `linux/fcntl.h`.
 const F_DUPFD: u32 = 0;
@@ -149,7 +151,7 @@ fn seals(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
 }
 
 /// To whom signals of the open file go, and which.
-fn owner(call: &mut FileCall, file: &OpenFile, command: u32) -> CallResult {
+fn owner(call: &mut FileCall, file: &Arc<OpenFile>, command: u32) -> CallResult {
     let argument = call.args[2];
     match command {
         // A group of a number that would look like an error is one (fcntl(2)).
@@ -194,7 +196,7 @@ fn owner(call: &mut FileCall, file: &OpenFile, command: u32) -> CallResult {
 }
 
 /// `F_SETOWN`, and the requests of ioctl(2) that do the same: a group is a negative number.
-pub(super) fn set_owner(call: &FileCall, file: &OpenFile, number: i32) -> CallResult {
+pub(super) fn set_owner(call: &FileCall, file: &Arc<OpenFile>, number: i32) -> CallResult {
     let kind = if number < 0 {
         OwnerKind::Group
     } else {
@@ -203,7 +205,7 @@ pub(super) fn set_owner(call: &FileCall, file: &OpenFile, number: i32) -> CallRe
     name_owner(call, file, kind, number.unsigned_abs())
 }
 
-fn name_owner(call: &FileCall, file: &OpenFile, kind: OwnerKind, id: u32) -> CallResult {
+fn name_owner(call: &FileCall, file: &Arc<OpenFile>, kind: OwnerKind, id: u32) -> CallResult {
     let process = id == call.pid || call.view.exists(id);
     let there = match kind {
         _ if id == 0 => true,
@@ -215,6 +217,9 @@ fn name_owner(call: &FileCall, file: &OpenFile, kind: OwnerKind, id: u32) -> Cal
         return Err(Errno::ESRCH.into());
     }
     file.cursor().owner.name(kind, id, &call.who);
+    if let Ok(socket) = socket_of(file) {
+        socket.is_owned_through(file, call.fs.posts());
+    }
     Ok(0)
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn read_plain(
     let rows = state.rows();
     let file = plain(&rows, fd, false)?;
     let offset = at.unwrap_or_else(|| file.offset());
-    if offset > MAX_SIZE {
+    if offset.checked_add(length as u64)? > MAX_SIZE {
         return None;
     }
     // The file is let go: the page of user memory may be one of its own.
@@ -345,6 +345,7 @@ pub fn pread64(call: &mut FileCall) -> CallResult {
     if is_stream(&file) {
         return Err(Errno::ESPIPE.into());
     }
+    ends(&file, At::Offset(offset), length(call, 2)?)?;
     read_at(call, &file, At::Offset(offset))
 }
 

@@ -7,8 +7,8 @@ use super::super::inode::Node;
 use super::super::open::OpenFile;
 use super::super::pipe::Patience;
 use super::super::socket::{
-    Credentials, Family, Given, Kind, Limit, Message, Name, Received, Socket, Target, Waiting,
-    Wanted, socket_of,
+    Credentials, Family, Given, Kind, Limit, Message, Name, Received, Socket, Target, UDP_MAX,
+    Waiting, Wanted, socket_of,
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, file, walker};
@@ -434,6 +434,9 @@ fn send(
     call.quiet = socket.kind != Kind::Stream;
     let mut to = None;
     if socket.kind == Kind::Datagram {
+        if socket.family != Family::Unix && bytes.len() > UDP_MAX {
+            return Err(Errno::EMSGSIZE.into());
+        }
         if let Some(given) = given.or_else(|| socket.default_target()) {
             to = socket.addressee(&given, |path| find(call, path))?;
             if to.is_none() && socket.family != Family::Unix {
@@ -469,6 +472,7 @@ fn send(
         files: cargo.files,
         sender: cargo.sender.unwrap_or(own),
         to,
+        urgent: flags & MSG_OOB != 0,
     };
     let sent = socket.send(message, waiting);
     limited(call, &socket, Limit::Sending, sent)
@@ -484,7 +488,7 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
     if call.args[4] != 0 {
         call.no_bytes = Some(Errno(call.args[4] as i32));
     }
-    if flags & MSG_OOB != 0 {
+    if flags & MSG_OOB != 0 && !socket.knows_urgency() {
         return Err(Errno::EOPNOTSUPP.into());
     }
     if socket.kind != Kind::Stream && total > bytes.len() as u64 && call.no_bytes.is_none() {
@@ -540,8 +544,21 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
     let flags = call.args[2] as u32;
-    if flags & MSG_OOB != 0 {
-        return Err(Errno::EINVAL.into());
+    if flags & MSG_OOB != 0 && socket.family == Family::Unix {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    if flags & MSG_OOB != 0 && socket.knows_urgency() {
+        let mut bytes = socket.receive_urgent(flags & MSG_PEEK != 0)?;
+        let cut = if bytes.len() > call.capacity(1) {
+            MSG_TRUNC
+        } else {
+            0
+        };
+        bytes.truncate(call.capacity(1));
+        call.output(1, &bytes);
+        call.output(4, &(MSG_OOB | cut).to_le_bytes());
+        call.output(4, &0_u32.to_le_bytes());
+        return Ok(bytes.len() as u64);
     }
     if flags & MSG_ERRQUEUE != 0 {
         return Err(Errno::EAGAIN.into());

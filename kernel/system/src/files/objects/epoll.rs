@@ -2,7 +2,8 @@
 //!
 //! Law: as in Linux, a file that changes goes to the ready list, and whoever waits asks each file of
 //! that list what is the case now. A file that is level-triggered stays in the list as long as it is
-//! ready; one that is edge-triggered comes back by its next change only. The set holds no file open.
+//! ready; one that is edge-triggered comes back by its next change only. The set holds no file open: one that is
+//! closed leaves its sets. What has left a set is only skipped in its ready list.
 //! No lock of a set is held while a file is asked, so sets may watch sets; cycles are refused.
 
 use super::super::inode::Node;
@@ -59,9 +60,10 @@ struct ItemState {
 }
 
 /// One file of a set.
-struct Item {
+pub(in super::super) struct Item {
     set: Weak<Epoll>,
     me: Weak<Item>,
+    key: Key,
     file: Weak<OpenFile>,
     state: Mutex<ItemState>,
 }
@@ -76,6 +78,13 @@ impl Item {
         let wanted = events & !PRIVATE;
         let file = self.file.upgrade();
         file.map_or(0, |file| file.ready(asker) as u16 as u32 & wanted)
+    }
+
+    /// The file was closed.
+    pub(in super::super) fn closed(&self) {
+        if let Some(set) = self.set.upgrade() {
+            set.forget(self.key);
+        }
     }
 
     /// Puts it into the ready list.
@@ -153,20 +162,17 @@ impl Epoll {
         rows.collect()
     }
 
-    /// Forgets files that were closed.
-    fn purge(&self) {
-        let mut items = self.items.lock();
-        let gone: Vec<Key> = items
-            .iter()
-            .filter(|(_, item)| item.file.strong_count() == 0)
-            .map(|(key, _)| *key)
-            .collect();
-        let gone: Vec<_> = gone.iter().filter_map(|key| items.remove(key)).collect();
-        drop(items);
-        if !gone.is_empty() {
-            self.ready
-                .lock()
-                .retain(|item| item.file.strong_count() > 0);
+    /// Forgets a file. Where it is in the ready list it is nothing from now on.
+    fn forget(&self, key: Key) {
+        let Some(item) = self.items.lock().remove(&key) else {
+            return;
+        };
+        item.state.lock().wanted.events = 0;
+        let left = self.items.lock().len();
+        let mut ready = self.ready.lock();
+        // Few enough are skipped for the list not to be looked through each time.
+        if ready.len() > 2 * left + 16 {
+            ready.retain(|item| item.state.lock().wanted.events != 0);
         }
     }
 
@@ -210,7 +216,6 @@ impl Epoll {
         change: Change,
         asker: &Asker,
     ) -> Result<(), Errno> {
-        self.purge();
         let inner = set_of(file);
         if inner.is_some_and(|inner| core::ptr::eq(&**inner, self)) {
             return Err(Errno::EINVAL);
@@ -245,8 +250,7 @@ impl Epoll {
                 Ok(())
             }
             (Change::Delete, Some(item)) => {
-                self.items.lock().remove(&(fd, key_of(file)));
-                self.ready.lock().retain(|held| !Arc::ptr_eq(held, &item));
+                self.forget(item.key);
                 Ok(())
             }
         }
@@ -256,6 +260,7 @@ impl Epoll {
         let item = Arc::new_cyclic(|me| Item {
             set: self.me.clone(),
             me: me.clone(),
+            key: (fd, key_of(file)),
             file: Arc::downgrade(file),
             state: Mutex::new(ItemState {
                 wanted: wanted.always(),
@@ -263,7 +268,8 @@ impl Epoll {
             }),
         });
         file.listen(asker, &(Arc::downgrade(&item) as Weak<dyn Listener>));
-        self.items.lock().insert((fd, key_of(file)), item.clone());
+        file.enter_set(&item);
+        self.items.lock().insert(item.key, item.clone());
         self.look(&item, asker);
     }
 
@@ -277,7 +283,6 @@ impl Epoll {
 
     /// Up to `most` files that are ready. Those that are level-triggered will be looked at again.
     pub(in super::super) fn take(&self, most: usize, asker: &Asker) -> Vec<Watched> {
-        self.purge();
         let mut listed = core::mem::take(&mut *self.ready.lock());
         let mut found = Vec::new();
         let mut again = Vec::new();
@@ -318,7 +323,7 @@ impl Epoll {
                 return POLLIN | POLLRDNORM;
             }
             first.state.lock().listed = false;
-            self.ready.lock().retain(|item| !Arc::ptr_eq(item, &first));
+            self.ready.lock().pop_front();
         }
     }
 }

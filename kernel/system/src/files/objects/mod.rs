@@ -15,7 +15,7 @@ mod timer;
 
 pub use alarms::Alarms;
 pub(crate) use alarms::{AlarmKey, Rings};
-pub(super) use epoll::{Change, Epoll, Watched, set_of};
+pub(super) use epoll::{Change, Epoll, Item, Watched, set_of};
 pub(super) use event::{EventFile, Takes};
 pub(super) use notify::{Notify, NotifyFile};
 pub use process::{Exit, ProcessHandle};

@@ -121,6 +121,7 @@ impl Socket {
         let mut inner = self.lock();
         let inbox = core::mem::take(&mut inner.inbox);
         inner.bytes = 0;
+        inner.urgent = None;
         drop(inner);
         drop(inbox);
     }

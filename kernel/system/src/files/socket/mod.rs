@@ -4,7 +4,7 @@
 //! between two calls. A call either has its whole effect or registers and waits. No lock of one socket
 //! is held while another is touched, and nothing that is dropped is dropped under a lock.
 //!
-//! Not here: other machines; urgent data; raw sockets.
+//! Not here: other machines; urgent data of the local family; raw sockets.
 
 mod connect;
 mod filter;
@@ -13,12 +13,13 @@ mod names;
 mod network;
 mod options;
 mod transfer;
+mod urgent;
 
 pub(super) use connect::Target;
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
 pub(super) use options::Limit;
-pub(super) use transfer::{Credentials, Message, Received, Wanted};
+pub(super) use transfer::{Credentials, Message, Received, UDP_MAX, Wanted};
 
 use super::open::OpenFile;
 use super::pipe::Patience;
@@ -31,9 +32,12 @@ use network::{Protocol, Shares};
 use options::Options;
 use spin::{Mutex, MutexGuard};
 use transfer::Segment;
+use urgent::{Owned, Urgent};
 
 /// The other side writes no more.
 pub(super) const POLLRDHUP: i16 = 0x2000;
+/// There is urgent data.
+const POLLPRI: i16 = 2;
 
 /// `shutdown(2)`: nothing is received any more.
 const RECEIVES_NOT: u8 = 1;
@@ -85,6 +89,8 @@ struct Inner {
     inbox: VecDeque<Segment>,
     /// Bytes in the inbox.
     bytes: usize,
+    urgent: Option<Urgent>,
+    owned: Option<Owned>,
     /// `RECEIVES_NOT`, `SENDS_NOT`.
     shut: u8,
     /// Its connection was made without waiting, and connect(2) has not said so yet.
@@ -134,6 +140,8 @@ impl Socket {
                 remote: None,
                 inbox: VecDeque::new(),
                 bytes: 0,
+                urgent: None,
+                owned: None,
                 shut: 0,
                 connecting: false,
                 deserted: false,
@@ -251,8 +259,11 @@ impl Socket {
         if inner.shut & RECEIVES_NOT != 0 {
             ready |= POLLIN | POLLRDNORM | POLLRDHUP;
         }
-        if !inner.inbox.is_empty() {
+        if inner.has_bytes() {
             ready |= POLLIN | POLLRDNORM;
+        }
+        if inner.has_urgent() {
+            ready |= POLLPRI;
         }
         if room || inner.shut & SENDS_NOT != 0 {
             ready |= POLLOUT | POLLWRNORM;
@@ -275,7 +286,15 @@ impl Socket {
         let inner = self.lock();
         match (self.kind, &inner.link) {
             (_, Link::Listens { .. }) => Err(Errno::EINVAL),
-            (Kind::Stream, _) => Ok(inner.bytes),
+            (Kind::Stream, _) => {
+                let (skipped, most) = inner.stretch();
+                // At the urgent byte there is nothing to be had before it.
+                Ok(if skipped > 0 {
+                    0
+                } else {
+                    inner.bytes.min(most)
+                })
+            }
             _ => Ok(inner.inbox.front().map_or(0, Segment::length)),
         }
     }

@@ -6,7 +6,7 @@
 use super::garbage::Flight;
 use super::names::{Family, Given, Name};
 use super::network::Protocol;
-use super::{Kind, Link, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
+use super::{Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
 use crate::files::open::OpenFile;
 use crate::wait::Stop;
 use abi::Errno;
@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 /// Messages that wait in one inbox (`net.unix.max_dgram_qlen` as systemd sets it).
 const MESSAGES_MAX: usize = 512;
 /// The longest message of UDP over version 4.
-const UDP_MAX: usize = 65_507;
+pub(in super::super) const UDP_MAX: usize = 65_507;
 
 /// `struct ucred`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,6 +35,8 @@ pub(in super::super) struct Message<'a> {
     pub(in super::super) sender: Credentials,
     /// Where to, if that is said.
     pub(in super::super) to: Option<Arc<Socket>>,
+    /// The last byte is urgent (`MSG_OOB`).
+    pub(in super::super) urgent: bool,
 }
 
 /// A run of bytes that were sent together, or a message.
@@ -50,6 +52,16 @@ pub(super) struct Segment {
 impl Segment {
     pub(super) fn length(&self) -> usize {
         self.bytes.len() - self.taken
+    }
+
+    /// Leaves a byte out.
+    pub(super) fn skip(&mut self) {
+        self.taken += 1;
+    }
+
+    /// The byte that came last.
+    pub(super) fn last(&self) -> Option<u8> {
+        self.bytes.last().copied()
     }
 
     pub(super) fn files(&self) -> &Flight {
@@ -219,8 +231,16 @@ impl Socket {
         if !joined {
             inner.inbox.push_back(segment);
         }
+        let mut events = POLLIN | POLLRDNORM;
+        if message.urgent {
+            inner.mark_urgent();
+            events |= POLLPRI;
+            if let Some((file, posts)) = &inner.owned {
+                posts.urgent(file);
+            }
+        }
         drop(inner);
-        peer.readable.wake_for(POLLIN | POLLRDNORM);
+        peer.readable.wake_for(events);
         Ok(count)
     }
 
@@ -318,7 +338,7 @@ impl Socket {
     ) -> Result<Received, Stop> {
         let with_sender = self.lock().options.is_set(super::options::PASSCRED);
         let mut inner = self.lock();
-        if inner.inbox.is_empty() {
+        if !inner.has_bytes() {
             if let Some(error) = inner.error.take() {
                 return Err(error.into());
             }
@@ -362,12 +382,15 @@ impl Socket {
     fn take_bytes(&self, wanted: Wanted, with_sender: bool) -> Result<Received, Stop> {
         let mut inner = self.lock();
         let mut received = Received::end(Kind::Stream);
-        let available = inner.bytes.min(wanted.most);
+        let (mut skipped, most) = inner.stretch();
+        let most = most.min(wanted.most);
+        let available = inner.bytes.min(most);
         let bytes = &mut received.bytes;
         bytes.try_reserve(available).map_err(|_| Errno::ENOMEM)?;
         let mut at = 0;
         let mut used = Vec::new();
-        while bytes.len() < wanted.most
+        let before = inner.bytes;
+        while bytes.len() < most
             && let Some(segment) = inner.inbox.get_mut(at)
         {
             let begun = at > 0 || !used.is_empty();
@@ -375,8 +398,9 @@ impl Socket {
                 break;
             }
             received.sender = Some(segment.sender);
-            let count = segment.length().min(wanted.most - bytes.len());
-            let from = segment.taken;
+            let gap = core::mem::take(&mut skipped).min(segment.length());
+            let count = (segment.length() - gap).min(most - bytes.len());
+            let from = segment.taken + gap;
             bytes.extend_from_slice(&segment.bytes[from..from + count]);
             let has_files = !segment.files.is_empty();
             if has_files {
@@ -389,8 +413,8 @@ impl Socket {
             if wanted.peeks {
                 at += 1;
             } else {
-                segment.taken += count;
-                inner.bytes -= count;
+                segment.taken += gap + count;
+                inner.bytes -= gap + count;
                 let Some(segment) = inner.inbox.front() else {
                     break;
                 };
@@ -403,6 +427,8 @@ impl Socket {
                 break;
             }
         }
+        let passed = before - inner.bytes;
+        inner.passed(passed);
         drop(inner);
         drop(used);
         received.length = received.bytes.len();

@@ -119,6 +119,8 @@ fn sparse_files_hold_only_what_was_written() {
     assert_eq!((node.lstat("/f").blocks, after), (0, before));
     let args = [N(fd), In(b"x"), N(1), N(i64::MAX as u64)];
     assert_eq!(node.call(calls::pwrite64, &args).errno(), Errno::EINVAL);
+    let args = [N(fd), Out(1), N(1), N(i64::MAX as u64)];
+    assert_eq!(node.call(calls::pread64, &args).errno(), Errno::EINVAL);
     assert_eq!(
         node.call(calls::ftruncate, &[N(fd), N(u64::MAX)]).errno(),
         Errno::EINVAL

@@ -284,6 +284,95 @@ fn datagrams_of_the_loopback_find_their_port_or_are_refused() {
 }
 
 #[test]
+fn urgent_data_is_told_of_before_it_is_reached() {
+    const OOB: u64 = 1;
+    const FIONREAD: u64 = 0x541b;
+    const SIOCATMARK: u64 = 0x8905;
+    let mut node = Node::new(&[]);
+    let listener = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::bind, listener, &address(0)).ok();
+    node.call(calls::listen, &[N(listener), N(5)]).ok();
+    let port = port_of(&mut node, listener);
+    let client = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::connect, client, &address(port)).ok();
+    let server = accept(&mut node, listener).ok();
+    let urgent = |node: &mut Node, bytes: &'static [u8]| {
+        let args = [N(client), In(bytes), N(OOB)];
+        node.call(calls::sendmsg, &args).result
+    };
+    let ask = |node: &mut Node, request| {
+        let reply = node.call(calls::ioctl, &[N(server), N(request), Out(4)]);
+        reply.bytes(2)[0]
+    };
+    let ready = |node: &mut Node| {
+        let entry = [server as u8, 0, 0, 0, 3, 0, 0, 0];
+        let reply = node.call(calls::poll, &[InOut(&entry), N(1), N(0)]);
+        reply.outputs[0].get(6).copied().unwrap_or(0)
+    };
+    assert_eq!(urgent(&mut node, b"xyz"), Ok(3));
+    assert_eq!(
+        (
+            ready(&mut node),
+            ask(&mut node, FIONREAD),
+            ask(&mut node, SIOCATMARK)
+        ),
+        (3, 2, 0)
+    );
+    assert_eq!(
+        receive(&mut node, server, 10, 0).map(|it| it.0),
+        Ok(b"xy".to_vec())
+    );
+    assert_eq!(
+        (
+            ready(&mut node),
+            ask(&mut node, FIONREAD),
+            ask(&mut node, SIOCATMARK)
+        ),
+        (2, 0, 1)
+    );
+    for flags in [OOB | PEEK, OOB] {
+        assert_eq!(
+            receive(&mut node, server, 10, flags).map(|it| it.0),
+            Ok(b"z".to_vec())
+        );
+    }
+    let none = Err(Stop::Errno(Errno::EINVAL));
+    assert_eq!(receive(&mut node, server, 10, OOB), none);
+    let nothing = Err(Stop::Errno(Errno::EAGAIN));
+    assert_eq!(receive(&mut node, server, 10, DONTWAIT), nothing);
+    node.write(client, b"on").ok();
+    assert_eq!(
+        receive(&mut node, server, 10, PEEK).map(|it| it.0),
+        Ok(b"on".to_vec())
+    );
+    assert_eq!(
+        receive(&mut node, server, 10, 0).map(|it| it.0),
+        Ok(b"on".to_vec())
+    );
+    assert_eq!(ask(&mut node, SIOCATMARK), 0);
+    // Like any other byte, if that is wanted.
+    let args = [N(server), N(1), N(10), In(&[1, 0, 0, 0]), N(4)];
+    node.call(calls::setsockopt, &args).ok();
+    assert_eq!(urgent(&mut node, b"pq"), Ok(2));
+    assert_eq!(receive(&mut node, server, 10, OOB), none);
+    for byte in [b"p", b"q"] {
+        assert_eq!(
+            receive(&mut node, server, 10, 0).map(|it| it.0),
+            Ok(byte.to_vec())
+        );
+    }
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_refused_whoever_it_is_for() {
+    let mut node = Node::new(&[]);
+    let sender = socket(&mut node, INET, DATAGRAM);
+    let bytes = [0; 65_536];
+    let args = [N(sender), In(&bytes), In(&address(9))];
+    assert_eq!(node.call(calls::sendmsg, &args).errno(), Errno::EMSGSIZE);
+}
+
+#[test]
 fn a_long_row_of_sockets_in_sockets_ends_without_end() {
     let mut node = Node::new(&[]);
     let before = node.fs.counts.live();
