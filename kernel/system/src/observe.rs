@@ -9,11 +9,13 @@ use crate::system::{NetPage, System};
 use crate::wait::{Stop, WaitQueue};
 use abi::Errno;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt::Write as _;
 use node::{Edge, Event, PeerState};
 use wire::{Message, NodeId};
 
+/// Frames of a blast.
+const BLAST_FRAMES: u32 = 4096;
 /// Stops that are remembered while their start is awaited.
 const STOPS_MAX: usize = 256;
 
@@ -24,12 +26,15 @@ pub struct Observer {
     stops: BTreeMap<(u32, u64), (u64, NodeId)>,
     /// The measurement under way or done: its target, and its result once it is there.
     measured: Option<(NodeId, Option<Measured>)>,
+    /// What the frames of it have behind their headers, if that was said.
+    payload: Option<u16>,
     waiting: Option<WaitQueue>,
 }
 
 struct Measured {
     rtt_p50_ns: u32,
     rtt_min_ns: u32,
+    rtt_p99_ns: u32,
     blast_bytes_per_s: u64,
 }
 
@@ -92,6 +97,7 @@ impl System {
                     *result = Some(Measured {
                         rtt_p50_ns: rtt_ns.get(rtt_ns.len() / 2).copied().unwrap_or(0),
                         rtt_min_ns: rtt_ns.first().copied().unwrap_or(0),
+                        rtt_p99_ns: rtt_ns.get(rtt_ns.len() * 99 / 100).copied().unwrap_or(0),
                         blast_bytes_per_s,
                     });
                     if let Some(waiting) = &self.observer.waiting {
@@ -103,7 +109,7 @@ impl System {
         }
     }
 
-    /// `NODE COUNT` written to `/proc/cluster/ping`: measures, and returns when that is done.
+    /// `NODE [COUNT [BYTES]]` written to `/proc/cluster/ping`: measures, and returns when that is done.
     pub(crate) fn measure(&mut self, waiter: u32, text: &str) -> Result<(), Stop> {
         let mut words = text.split_ascii_whitespace();
         let node = words
@@ -116,7 +122,10 @@ impl System {
             .unwrap_or("100")
             .parse()
             .map_err(|_| Errno::EINVAL)?;
-        if node == self.me || !(1..=100_000).contains(&count) {
+        let payload = words.next().map(str::parse::<u16>).transpose();
+        let payload = payload.map_err(|_| Errno::EINVAL)?;
+        let fits = payload.is_none_or(|bytes| usize::from(bytes) <= wire::PAYLOAD_MAX);
+        if node == self.me || !(1..=100_000).contains(&count) || !fits {
             return Err(Errno::EINVAL.into());
         }
         self.reachable(node).map_err(|_| Errno::ENXIO)?;
@@ -130,7 +139,9 @@ impl System {
             _ => {
                 self.observer.measured = Some((node, None));
                 self.observer.waiting = Some(WaitQueue::new(&self.wakes));
-                self.net.measure(self.now, node, count, 4096);
+                self.observer.payload = payload;
+                let (counts, now) = ((count, BLAST_FRAMES), self.now);
+                self.net.measure(now, node, counts, payload);
             }
         }
         if let Some(waiting) = &self.observer.waiting {
@@ -141,16 +152,21 @@ impl System {
 
     /// The text of `/proc/cluster/ping`: the last measurement.
     pub(crate) fn measurement(&self) -> String {
-        let mut text = String::from("node\trtt_p50_us\trtt_min_us\tblast_bytes_per_s\n");
+        let mut text =
+            String::from("node\trtt_p50_us\trtt_min_us\tblast_bytes_per_s\trtt_p99_us\tpayload\n");
         if let Some((node, Some(measured))) = &self.observer.measured {
             let us = |ns: u32| f64::from(ns) / 1000.0;
             let _ = writeln!(
                 text,
-                "{}\t{:.1}\t{:.1}\t{}",
+                "{}\t{:.1}\t{:.1}\t{}\t{:.1}\t{}",
                 node.0,
                 us(measured.rtt_p50_ns),
                 us(measured.rtt_min_ns),
-                measured.blast_bytes_per_s
+                measured.blast_bytes_per_s,
+                us(measured.rtt_p99_ns),
+                self.observer
+                    .payload
+                    .map_or("-".into(), |bytes| bytes.to_string())
             );
         }
         text

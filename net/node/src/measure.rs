@@ -4,7 +4,10 @@
 //! (a report every 32 frames, at most 128 unreported), and never sends a frame again: its goodput is
 //! what the page stream is compared with.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use link::{Page, Payload};
+use wire::{Header, PAYLOAD_MAX, PayloadKind};
 
 /// A ping that is not back by then is lost.
 const PING_TIMEOUT_NS: u64 = 100_000_000;
@@ -22,19 +25,51 @@ const STALLS_MAX: u32 = 25;
 const PINGS_MAX: u32 = 100_000;
 const FRAMES_MAX: u32 = 1 << 24;
 
+/// What measurements send: bytes without meaning, a whole page without being copied.
+#[derive(Debug)]
+pub(crate) struct Filler<P> {
+    page: Option<P>,
+    bytes: Arc<[u8]>,
+}
+
+impl<P: Page> Filler<P> {
+    pub(crate) fn new() -> Filler<P> {
+        Filler {
+            page: P::zeroed(),
+            bytes: Arc::from([0; PAYLOAD_MAX].as_slice()),
+        }
+    }
+
+    /// So many bytes behind this header.
+    pub(crate) fn fill(&self, header: &mut Header, bytes: u16) -> Payload<P> {
+        let length = usize::from(bytes).min(PAYLOAD_MAX);
+        if length == 0 {
+            return Payload::None;
+        }
+        header.payload_kind = PayloadKind::Filler as u8;
+        header.length = (length as u16).into();
+        match &self.page {
+            Some(page) if length == PAYLOAD_MAX => Payload::Page(page.clone()),
+            _ => Payload::Bytes(self.bytes.clone(), 0..length),
+        }
+    }
+}
+
 /// What a measurement transmits next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Probe {
-    /// A minimal frame.
-    Echo { seq: u32 },
-    /// A full frame.
-    Blast { seq: u32, run: u64 },
+    /// A frame with so many bytes behind the header.
+    Echo { seq: u32, bytes: u16 },
+    /// As many frames as go.
+    Blast { seq: u32, run: u64, bytes: u16 },
 }
 
 /// The measuring side.
 #[derive(Debug)]
 pub(crate) struct Measurement {
     run: u64,
+    /// Bytes behind the header of a ping and of a frame of the blast.
+    bytes: [u16; 2],
     pings: u32,
     /// The ping under way: its number and when it left, and the first number of this run.
     ping: u32,
@@ -53,10 +88,13 @@ pub(crate) struct Measurement {
 }
 
 impl Measurement {
-    /// `run` is not used twice between two boots.
-    pub(crate) fn new(run: u64, pings: u32, frames: u32) -> Measurement {
+    /// `run` is not used twice between two boots. Frames have so many bytes behind the header; unless that is said,
+    /// pings have none and the blast has all that fit.
+    pub(crate) fn new(run: u64, pings: u32, frames: u32, bytes: Option<u16>) -> Measurement {
+        const FULL: u16 = PAYLOAD_MAX as u16;
         Measurement {
             run,
+            bytes: bytes.map_or([0, FULL], |bytes| [bytes.min(FULL), bytes.clamp(1, FULL)]),
             pings: pings.min(PINGS_MAX),
             ping: 0,
             ping_sent: None,
@@ -96,6 +134,7 @@ impl Measurement {
             self.ping_sent = Some(now);
             return Some(Probe::Echo {
                 seq: self.ping_seq(),
+                bytes: self.bytes[0],
             });
         }
         if self.sent == 0 {
@@ -106,6 +145,7 @@ impl Measurement {
         Some(Probe::Blast {
             seq: self.sent - 1,
             run: self.run,
+            bytes: self.bytes[1],
         })
     }
 
@@ -164,7 +204,7 @@ impl Measurement {
         }
         let mut rtt_ns = core::mem::take(&mut self.rtt_ns);
         rtt_ns.sort_unstable();
-        let bytes = u128::from(self.arrived) * wire::PAYLOAD_MAX as u128;
+        let bytes = u128::from(self.arrived) * u128::from(self.bytes[1]);
         let time_ns = u128::from(self.reported_at.saturating_sub(self.started)).max(1);
         let rate = u64::try_from(bytes * 1_000_000_000 / time_ns).unwrap_or(u64::MAX);
         Some((rtt_ns, if self.arrived == 0 { 0 } else { rate }))
@@ -233,11 +273,11 @@ mod tests {
 
     #[test]
     fn pings_then_blast() {
-        let mut m = Measurement::new(1, 3, 200);
+        let mut m = Measurement::new(1, 3, 200, None);
         let mut sink = BlastSink::default();
         let mut now = 1000;
         for lost in [false, true, false] {
-            let Some(Probe::Echo { seq }) = m.poll(now) else {
+            let Some(Probe::Echo { seq, bytes: 0 }) = m.poll(now) else {
                 panic!("a ping first")
             };
             assert_eq!(m.poll(now), None, "one after the other");
@@ -252,7 +292,12 @@ mod tests {
         let mut frames = 0;
         loop {
             while let Some(probe) = m.poll(now) {
-                let Probe::Blast { seq, run } = probe else {
+                let Probe::Blast {
+                    seq,
+                    run,
+                    bytes: 4096,
+                } = probe
+                else {
                     panic!("pings are over")
                 };
                 frames += 1;
@@ -279,10 +324,12 @@ mod tests {
 
     #[test]
     fn a_blast_nobody_answers_ends() {
-        let mut m = Measurement::new(1, 0, 1_000_000);
+        let mut m = Measurement::new(1, 0, 1_000_000, Some(64));
         let mut now = 1;
         while m.result().is_none() {
-            while m.poll(now).is_some() {}
+            while let Some(probe) = m.poll(now) {
+                assert!(matches!(probe, Probe::Blast { bytes: 64, .. }));
+            }
             now = m.poll_timeout().expect("waits");
             m.handle_timeout(now);
         }

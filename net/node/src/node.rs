@@ -5,7 +5,7 @@
 //! in turn.
 
 use crate::discovery::{Answer, Discovery};
-use crate::measure::{Measurement, Probe};
+use crate::measure::{Filler, Measurement, Probe};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::port::Port;
@@ -26,7 +26,7 @@ use wire::{
 /// Small frames (beacons, echo replies) that wait to be transmitted.
 const SMALL_MAX: usize = 256;
 
-/// A frame without payload that goes to a peer unreliably.
+/// A frame with little or nothing in it that goes to a peer unreliably.
 #[derive(Clone, Copy, Debug)]
 enum Small {
     Beacon {
@@ -37,6 +37,7 @@ enum Small {
     },
     EchoReply {
         seq: u32,
+        bytes: u16,
     },
 }
 
@@ -59,7 +60,7 @@ pub struct Node<P> {
     port: Port,
     outbox: Outbox<P>,
     scratch: Vec<u8>,
-    filler: Payload<P>,
+    filler: Filler<P>,
     runs: u64,
     refused: u64,
     #[cfg(feature = "canary")]
@@ -90,10 +91,6 @@ impl<P: Page> Node<P> {
     /// A node that has just booted. `now` is its clock, ns; it never goes back.
     pub fn new(config: Config, now: u64) -> Node<P> {
         let seed = config.seed ^ config.boot.0 ^ u64::from(config.node.0) << 48;
-        let filler = match P::zeroed() {
-            Some(page) => Payload::Page(page),
-            None => Payload::Bytes(Arc::from([0; PAYLOAD_MAX].as_slice()), 0..PAYLOAD_MAX),
-        };
         Node {
             started: now,
             latest: now,
@@ -107,7 +104,7 @@ impl<P: Page> Node<P> {
             port: Port::new(config.info.features.is_virtual()),
             outbox: Outbox::new(),
             scratch: Vec::new(),
-            filler,
+            filler: Filler::new(),
             runs: 0,
             refused: 0,
             #[cfg(feature = "canary")]
@@ -294,8 +291,8 @@ impl<P: Page> Node<P> {
             }
             Kind::Ack => {}
             Kind::Echo => {
-                let seq = header.seq.get();
-                self.push_small(index, Small::EchoReply { seq });
+                let (seq, bytes) = (header.seq.get(), header.length.get());
+                self.push_small(index, Small::EchoReply { seq, bytes });
             }
             Kind::EchoReply => {
                 if let Some(measurement) = &mut peer.measurement {
@@ -446,18 +443,16 @@ impl<P: Page> Node<P> {
         } else if let Some(probe) = peer.measurement.as_mut().and_then(|m| m.poll(now)) {
             peer.link.fill(now, &mut header);
             match probe {
-                Probe::Echo { seq } => {
+                Probe::Echo { seq, bytes } => {
                     header.kind = Kind::Echo as u8;
                     header.seq = seq.into();
-                    Payload::None
+                    self.filler.fill(&mut header, bytes)
                 }
-                Probe::Blast { seq, run } => {
+                Probe::Blast { seq, run, bytes } => {
                     header.kind = Kind::Blast as u8;
-                    header.payload_kind = PayloadKind::Filler as u8;
-                    header.length = (PAYLOAD_MAX as u16).into();
                     header.seq = seq.into();
                     header.epoch = run.into();
-                    self.filler.clone()
+                    self.filler.fill(&mut header, bytes)
                 }
             }
         } else if peer.link.owes_ack() {
@@ -480,6 +475,7 @@ impl<P: Page> Node<P> {
             Small::EchoReply { .. } => Kind::EchoReply,
         };
         let mut header = Self::header_to(&self.config, peer, kind);
+        let mut payload = Payload::None;
         match small {
             Small::Beacon {
                 pid,
@@ -494,13 +490,16 @@ impl<P: Page> Node<P> {
                 header.epoch = epoch.into();
                 header.page = u64::from(edge == Edge::Started).into();
             }
-            Small::EchoReply { seq } => header.seq = seq.into(),
+            Small::EchoReply { seq, bytes } => {
+                header.seq = seq.into();
+                payload = self.filler.fill(&mut header, bytes);
+            }
         }
         peer.link.fill(now, &mut header);
         peer.sent += 1;
         Transmit {
             header: header.to_bytes(),
-            payload: Payload::None,
+            payload,
         }
     }
 
@@ -674,15 +673,21 @@ impl<P: Page> Node<P> {
     }
 
     /// Measures the link to a peer: `pings` minimal frames one after the other, then `blast_frames`
-    /// full ones. The answer is [`Event::Measured`], at once and empty if the node is unknown. A
+    /// full ones, or all of them with so many `bytes` behind the header. The answer is [`Event::Measured`], at once and empty if the node is unknown. A
     /// measurement that runs already is given up.
-    pub fn measure(&mut self, now: u64, to: NodeId, pings: u32, blast_frames: u32) {
+    pub fn measure(
+        &mut self,
+        now: u64,
+        to: NodeId,
+        (pings, blast_frames): (u32, u32),
+        bytes: Option<u16>,
+    ) {
         self.latest = self.latest.max(now);
         let Ok(index) = self.index(to) else {
             return self.push_unmeasured(to);
         };
         self.runs += 1;
-        let measurement = Measurement::new(self.runs, pings, blast_frames);
+        let measurement = Measurement::new(self.runs, pings, blast_frames, bytes);
         self.peers[index].measurement = Some(Box::new(measurement));
         self.finish_measurement(index);
         self.mark(index);

@@ -58,11 +58,11 @@ pub enum Kind {
     Data = 3,
     /// Acknowledgements only.
     Ack = 4,
-    /// A minimal frame that wants to come back.
+    /// A frame that wants to come back, minimal unless larger ones are measured.
     Echo = 5,
     /// It came back.
     EchoReply = 6,
-    /// A full frame of no content, to measure the link.
+    /// A frame of no content, mostly a full one, to measure the link.
     Blast = 7,
     /// How many of them arrived so far, and the highest number among them.
     BlastReport = 8,
@@ -291,6 +291,7 @@ impl Header {
             Kind::Hello | Kind::HelloReply => payload == P::Info,
             Kind::Data => !matches!(payload, P::None | P::Info | P::Filler),
             Kind::Blast => payload == P::Filler,
+            Kind::Echo | Kind::EchoReply => matches!(payload, P::None | P::Filler),
             _ => payload == P::None,
         };
         if !fits {
@@ -299,8 +300,8 @@ impl Header {
         let length = usize::from(self.length.get());
         let fits = match payload {
             P::None => length == 0,
-            P::First | P::Middle | P::Page | P::Filler => length == PAYLOAD_MAX,
-            P::Whole | P::Last | P::Info => (1..=PAYLOAD_MAX).contains(&length),
+            P::First | P::Middle | P::Page => length == PAYLOAD_MAX,
+            P::Whole | P::Last | P::Info | P::Filler => (1..=PAYLOAD_MAX).contains(&length),
         };
         if !fits {
             return Err(Invalid::Length);

@@ -16,7 +16,7 @@ const MS: u64 = 1_000_000;
 /// Round trip p50 in ns and goodput of the blast in bytes per second, between the first two nodes.
 fn measure(star: &mut Star, blast: u32) -> (u32, u64) {
     star.events.clear();
-    star.stacks[0].measure(star.now, TARGET, PINGS, blast);
+    star.stacks[0].measure(star.now, TARGET, (PINGS, blast), None);
     star.until(|star| {
         let measured = |(_, event): &(usize, Event<_>)| matches!(event, Event::Measured { .. });
         star.events.iter().any(measured)

@@ -40,8 +40,8 @@ const ORDERS: [&[&str]; 3] = [
     &["asked", "committed", "releases", "told"],
 ];
 
-/// What every move has that came to its end, where it is told of whole.
-const WHOLE: [&str; 9] = [
+/// What every move has that came to its end, where it is told of whole. (Who waits or is stopped need not start.)
+const WHOLE: [&str; 8] = [
     "offered",
     "admits",
     "admitted",
@@ -49,7 +49,6 @@ const WHOLE: [&str; 9] = [
     "image-out",
     "image-in",
     "installed",
-    "started",
     "moved",
 ];
 

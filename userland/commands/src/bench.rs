@@ -90,6 +90,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
             rtt_p50_us,
             rtt_min_us,
             blast_bytes_per_s,
+            ..
         } = &link;
         print(format!("{node}\t{rtt_p50_us}\t{rtt_min_us}\t{blast_bytes_per_s}\n").as_bytes())?;
         links.push(link);
@@ -161,7 +162,7 @@ fn move_around(child: i32, rounds: u64, nodes: &[String]) -> Result<Vec<Move>, F
 }
 
 /// Holds `size` MiB of random bytes and keeps changing a few pages of them.
-fn subject(size: usize, ready: &std::io::PipeWriter) -> i32 {
+pub(crate) fn subject(size: usize, ready: &std::io::PipeWriter) -> i32 {
     let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(std::process::id());
     let mut memory = vec![0u8; size * MIB];
     for chunk in memory.chunks_exact_mut(8) {

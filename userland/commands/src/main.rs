@@ -9,6 +9,7 @@ mod cluster;
 mod migrate;
 mod proc;
 mod ps;
+mod samples;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -42,9 +43,10 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 9] = [
+const COMMANDS: [(&str, Run); 10] = [
     ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
+    ("bench-samples", samples::run),
     ("cps", ps::run),
     ("migrate", migrate::migrate),
     ("mover", migrate::mover),

@@ -193,6 +193,7 @@ pub(crate) struct Link {
     pub(crate) rtt_p50_us: u64,
     pub(crate) rtt_min_us: u64,
     pub(crate) blast_bytes_per_s: u64,
+    pub(crate) rtt_p99_us: u64,
 }
 
 impl Link {
@@ -204,15 +205,22 @@ impl Link {
             rtt_p50_us: microseconds(fields.next()?)?,
             rtt_min_us: microseconds(fields.next()?)?,
             blast_bytes_per_s: fields.next()?.parse().ok()?,
+            rtt_p99_us: microseconds(fields.next()?)?,
         })
     }
 }
 
 /// Measures the link to `node` with `count` pings.
 pub(crate) fn ping(node: &str, count: u32) -> io::Result<Link> {
+    ping_sized(node, count, None)
+}
+
+/// As [`ping`], with so many bytes in every frame.
+pub(crate) fn ping_sized(node: &str, count: u32, payload: Option<usize>) -> io::Result<Link> {
     let path = proc_path("cluster/ping");
     let mut file = OpenOptions::new().write(true).open(&path)?;
-    file.write_all(format!("{node} {count}\n").as_bytes())?;
+    let payload = payload.map_or(String::new(), |bytes| format!(" {bytes}"));
+    file.write_all(format!("{node} {count}{payload}\n").as_bytes())?;
     drop(file);
     let text = read_to_string(path)?;
     text.lines()
@@ -259,9 +267,9 @@ mod tests {
 
     #[test]
     fn parses_links() {
-        assert!(Link::parse("node rtt_p50_us rtt_min_us blast_bytes_per_s").is_none());
-        assert!(Link::parse("2\t-1.0\t301.5\t31000000").is_none());
-        let link = Link::parse("2\t379.6\t301.0\t31000000").expect("it is right");
+        assert!(Link::parse("node rtt_p50_us rtt_min_us blast_bytes_per_s rtt_p99_us").is_none());
+        assert!(Link::parse("2\t-1.0\t301.5\t31000000\t1").is_none());
+        let link = Link::parse("2\t379.6\t301.0\t31000000\t500.2\t-").expect("it is right");
         assert_eq!((link.rtt_p50_us, link.blast_bytes_per_s), (380, 31_000_000));
     }
 }

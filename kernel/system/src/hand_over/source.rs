@@ -579,7 +579,7 @@ impl System {
         if out.source.target() != from || out.source.target_epoch() != epoch {
             return;
         }
-        let released = out.released;
+        let (released, sent) = (out.released, out.early.contains(&page));
         let Some(Frozen { space, .. }) = out.frozen.as_mut() else {
             return;
         };
@@ -589,7 +589,7 @@ impl System {
                 self.note_source(What::PageOut, pid, page);
                 self.send_page(from, Lane::Urgent, pid, epoch, page, frame);
             }
-        } else if let Some(frame) = space.page(page) {
+        } else if !sent && let Some(frame) = space.page(page) {
             self.note_source(What::PageOut, pid, page);
             self.send_early(pid, from, epoch, page, frame, |sent| &mut sent.faulted);
         }

@@ -168,7 +168,7 @@ fn to_ourselves_and_to_nobody() {
         }
     ));
     assert_eq!(node.send(MS, NodeId(2), poke(1)), Err(Unreachable::Unknown));
-    node.measure(MS, NodeId(2), 1, 1);
+    node.measure(MS, NodeId(2), (1, 1), None);
     assert!(matches!(node.poll_event(), Some(Event::Measured { .. })));
 }
 
@@ -296,7 +296,7 @@ fn a_living_peer_is_not_given_up_to_another_address() {
 fn measuring() {
     let mut now = MS;
     let mut nodes = pair(&mut now);
-    nodes[0].measure(now, NodeId(2), 5, 100);
+    nodes[0].measure(now, NodeId(2), (5, 100), None);
     let mut measured = Vec::new();
     while measured.is_empty() {
         settle(&mut now, &mut nodes);
@@ -439,4 +439,17 @@ fn random_and_mutated_frames_never_panic() {
     for (kind, tried) in kinds.iter().enumerate().skip(1).take(9) {
         assert!(*tried > 1000, "kind {kind} was tried {tried} times");
     }
+}
+
+#[test]
+fn frames_of_any_size_are_measured() {
+    let mut now = MS;
+    let mut nodes = pair(&mut now);
+    nodes[0].measure(now, NodeId(2), (3, 0), Some(1000));
+    let (line, echo) = poll(&mut nodes[0], now).expect("a ping");
+    assert!(line.contains(" echo "), "{line}");
+    give(&mut nodes[1], now, &echo);
+    let (line, back) = poll(&mut nodes[1], now).expect("an answer");
+    assert!(line.contains(" echo-reply "), "{line}");
+    assert_eq!((echo.payload.len(), back.payload.len()), (1000, 1000));
 }
