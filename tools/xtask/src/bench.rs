@@ -1,4 +1,4 @@
-//! `cargo xtask bench migrate` and `bench files`: figures that guests measure, shown and kept.
+//! `cargo xtask bench files`: figures that guests measure, shown and kept.
 //!
 //! Law: this tool measures nothing itself. What the guest's `bench-*` prints in node 1 is shown as it comes;
 //! its tab-separated tables are shown again, aligned, and written as JSON on request.
@@ -15,11 +15,6 @@ use qemu_tests::verdict::between;
 use qemu_tests::{Outcome as ClusterOutcome, Spec};
 use serde_json::{Value, json};
 use std::io::Write;
-
-/// Runs the guest's benchmark of moves on three nodes.
-pub(crate) fn migrate(options: &BenchOptions, kernel: &Kernel) -> Outcome {
-    measure("migrate", 3, options, kernel)
-}
 
 /// Runs the guest's benchmark of files on two nodes.
 pub(crate) fn files(options: &BenchOptions, kernel: &Kernel) -> Outcome {

@@ -11,21 +11,27 @@ mod beside;
 mod cluster;
 mod compile;
 mod demo;
+mod dissector;
 mod error;
 mod image;
 mod lab;
 mod libraries;
+mod measure;
 mod node;
 mod options;
 mod package;
 mod places;
+mod plot;
 mod program;
 mod programs;
 mod record;
+mod report;
 mod root;
 mod run;
 mod say;
 mod setup;
+mod shapes;
+mod statistics;
 mod suites;
 mod syscalls;
 mod table;
@@ -33,6 +39,7 @@ mod terminal;
 mod test;
 mod tidy;
 mod trace;
+mod tshark;
 mod zdtm;
 
 use clap::Parser;
@@ -54,13 +61,29 @@ fn main() -> ExitCode {
         Command::Cluster(options) => run::cluster(options, kernel),
         Command::Bench {
             what: Bench::Migrate(options),
-        } => bench::migrate(options, kernel),
+        } => measure::measure(&["migrate"], options, kernel),
+        Command::Bench {
+            what: Bench::Link(options),
+        } => measure::measure(&["link"], options, kernel),
+        Command::Bench {
+            what: Bench::Forward(options),
+        } => measure::measure(&["forward"], options, kernel),
+        Command::Bench {
+            what: Bench::Drain(options),
+        } => measure::measure(&["drain"], options, kernel),
+        Command::Bench {
+            what: Bench::All(options),
+        } => measure::measure(&measure::ALL, options, kernel),
         Command::Bench {
             what: Bench::Files(options),
         } => bench::files(options, kernel),
         Command::Bench {
             what: Bench::Syscall(options),
         } => bench_syscall::syscall(options, kernel),
+        Command::Dissector { check: false } => dissector::write(&places::root()),
+        Command::Dissector { check: true } => {
+            tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))
+        }
         Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
     };

@@ -49,6 +49,12 @@ pub(crate) enum Command {
     },
     /// Write SYSCALLS.md anew from the table of calls.
     Syscalls,
+    /// Write the dissector for Wireshark anew from the definitions in net/wire.
+    Dissector {
+        /// Try it with Debian's tshark instead.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the kernel and the user programs, and set up what they need.
     Build,
 }
@@ -56,12 +62,58 @@ pub(crate) enum Command {
 /// What can be measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Freeze, page stream and round trip of migrations at 1, 16, 64 and 256 MiB.
-    Migrate(BenchOptions),
+    /// Moves there and back: freeze, page stream, stalls, by size and mode.
+    Migrate(MeasureOptions),
+    /// The raw link: goodput and round trip by the size of frames.
+    Link(MeasureOptions),
+    /// Calls that go home: alone, during a push, by several threads.
+    Forward(MeasureOptions),
+    /// Eight processes leave a node at the same time.
+    Drain(MeasureOptions),
+    /// All of these, one after the other.
+    All(MeasureOptions),
     /// Files of the home node, read and written in order from another node, against the page stream.
     Files(BenchOptions),
     /// System calls at home, away, and on Linux in the same emulator.
     Syscall(SyscallOptions),
+}
+
+/// Options of `bench migrate`, `link`, `forward`, `drain` and `all`.
+#[derive(Debug, Args)]
+pub(crate) struct MeasureOptions {
+    /// MiB of the processes that move; for `link` bytes behind the headers of frames.
+    #[arg(long, value_name = "N,N...")]
+    pub(crate) sizes: Option<String>,
+    /// How processes move; all ways if this is not said.
+    #[arg(long, value_name = "MODE,MODE...")]
+    pub(crate) modes: Option<String>,
+    /// Network cards of the nodes: virtio, e1000e, e1000.
+    #[arg(long, value_name = "CARD,CARD...", value_delimiter = ',', default_values_t = [Net::Virtio])]
+    pub(crate) net: Vec<Net>,
+    /// Per cent of frames that each link loses.
+    #[arg(long, value_name = "PERCENT,PERCENT...", value_delimiter = ',', default_values_t = [Chance::NEVER])]
+    pub(crate) loss: Vec<Chance>,
+    /// Rounds that count; every size and mode has its turn in each.
+    #[arg(long, value_name = "R", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) repeat: u32,
+    /// Rounds before them that do not count.
+    #[arg(long, value_name = "W", default_value_t = 1)]
+    pub(crate) warmup: u32,
+    /// Write all samples and figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a page that a person can read, and the samples, into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Memory of each node, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(crate) memory: u32,
+    /// Seconds after which a hung cluster is ended.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub(crate) timeout: u64,
+    /// Processors of each node.
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) smp: u32,
 }
 
 /// Options of `bench syscall`.
@@ -88,13 +140,13 @@ pub(crate) struct Hardware {
     pub(crate) net: Net,
 }
 
-/// Options of `bench`.
+/// Options of `bench files`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
     /// Also write the figures as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Arguments for bench-migrate or bench-files in the guest.
+    /// Arguments for bench-files in the guest.
     #[arg(value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
     #[command(flatten)]

@@ -8,12 +8,14 @@ use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::TestOptions;
-use crate::{places, program, record, say, setup, tidy};
+use crate::{places, program, record, say, setup, tidy, tshark};
 use qemu_tests::{LabError, Net, Report};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// The test of the dissector for Wireshark.
+const DISSECTOR: &str = "dissector";
 /// Crates that exist only for the bare machine.
 const BARE: [&str; 2] = ["image", "drivers"];
 
@@ -71,6 +73,9 @@ pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
             count.add(checks());
         }
         count.add(host_tests(filter)?);
+        if filter.is_none_or(|filter| DISSECTOR.contains(filter)) {
+            count.add(dissector());
+        }
     }
     if !options.host {
         count.add(qemu_tests(options, kernel)?);
@@ -111,6 +116,21 @@ fn checks() -> Count {
     );
     for (name, result) in tidy::all(&places::root()) {
         count.check(name, result);
+    }
+    count
+}
+
+/// What tshark makes of a capture, by our dissector.
+fn dissector() -> Count {
+    let mut count = Count::default();
+    say::step("dissector: asking tshark");
+    match tshark::golden() {
+        Ok(result) => count.check(DISSECTOR, result),
+        Err(error @ Error::Unavailable { .. }) => {
+            println!("{DISSECTOR}: SKIPPED: {error}");
+            count.skipped += 1;
+        }
+        Err(error) => count.check(DISSECTOR, Err(error.to_string())),
     }
     count
 }

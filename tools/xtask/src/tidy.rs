@@ -55,6 +55,7 @@ pub(crate) fn all(root: &Path) -> Vec<(&'static str, Result<(), String>)> {
         ("nothing unfinished", joined(unfinished(root))),
         ("documented paths exist", joined(documented_paths(root))),
         ("SYSCALLS.md is true", crate::syscalls::check(root)),
+        ("the dissector is true", crate::dissector::check(root)),
     ]
 }
 
