@@ -8,7 +8,7 @@ use crate::proc::{is_gone, migstat_lines, place, reason, send, send_so};
 use crate::{Done, Failure, print};
 
 /// The modes of a move.
-const MODES: [&str; 4] = ["post-copy", "pre-copy", "stop-and-copy", "hybrid"];
+pub(crate) const MODES: [&str; 4] = ["post-copy", "pre-copy", "stop-and-copy", "hybrid"];
 
 const MIGRATE: &str = "migrate [-v] [--mode MODE] [--max-freeze TIME] [--timeout TIME] \
     [--bandwidth BYTES/S] PID NODE|home, or migrate --cancel PID\n\

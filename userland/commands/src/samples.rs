@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rt::process::{kill, start, wait_for};
 
 use crate::bench::subject;
+use crate::migrate::MODES;
 use crate::proc::{migstat_lines, ping_sized, reason, send};
 use crate::{Done, Failure, print};
 
@@ -21,8 +22,6 @@ const USAGE: Failure = Failure::Usage(
     "bench-samples migrate|link|forward|drain [--sizes N,N...] [--modes MODE,MODE...] [--repeat R] \
      [--warmup W]",
 );
-/// How a process can be moved, and what is written to `goto` behind the node for it. The one list of modes.
-const MODES: [(&str, &str); 1] = [("postcopy", "")];
 /// The other end of the link that is measured.
 const NODE: &str = "2";
 /// Round trips measured beside each sample.
@@ -46,7 +45,7 @@ const CROWD: usize = 8;
 
 struct Plan {
     sizes: Vec<usize>,
-    modes: Vec<(&'static str, &'static str)>,
+    modes: Vec<&'static str>,
     repeat: usize,
     warmup: usize,
 }
@@ -74,10 +73,9 @@ impl Plan {
                 }
                 "--modes" => {
                     let modes = words.next().ok_or(USAGE)?.split(',');
-                    let find = |mode: &str| MODES.iter().find(|known| known.0 == mode).copied();
+                    let find = |mode: &str| MODES.into_iter().find(|known| *known == mode);
                     plan.modes = modes.map(find).collect::<Option<_>>().ok_or_else(|| {
-                        let known: Vec<_> = MODES.iter().map(|mode| mode.0).collect();
-                        Failure::Problem(format!("modes are: {}", known.join(", ")))
+                        Failure::Problem(format!("modes are: {}", MODES.join(", ")))
                     })?;
                 }
                 _ => return Err(USAGE),
@@ -203,12 +201,12 @@ fn migrate(plan: &Plan) -> Done {
     let mut done = 0;
     for round in plan.rounds() {
         for (size, subject) in &subjects {
-            for (mode, word) in &plan.modes {
+            for mode in &plan.modes {
                 for place in [NODE, "home"] {
                     raw(&round, None)?;
                     subject.signal(rt::SIGCONT)?;
                     std::thread::sleep(RUN_UP);
-                    subject.go(&format!("{place}{word}"))?;
+                    subject.go(&format!("{place} mode={mode}"))?;
                     subject.signal(rt::SIGSTOP)?;
                     let figures = subject.last_move()?;
                     let line = format!("move\t{round}\tsize_mib={size}\twanted={mode}{figures}\n");
@@ -421,7 +419,7 @@ mod tests {
             plan("--sizes 1,16 --repeat 3 --warmup 0"),
             Some((vec![1, 16], 3, 0))
         );
-        assert!(plan("--modes postcopy").is_some());
+        assert!(plan("--modes pre-copy,hybrid").is_some());
         for bad in [
             "--repeat 0",
             "--sizes 1,x",
