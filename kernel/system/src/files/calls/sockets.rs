@@ -97,6 +97,7 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
         1 => Family::Unix,
         2 => Family::Inet,
         10 => Family::Inet6,
+        16 => Family::Netlink,
         // There is no link that a program could look into.
         17 => return Err(Errno::EPERM),
         _ => return Err(Errno::EAFNOSUPPORT),
@@ -110,6 +111,14 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
             1 => Ok((family, Kind::Stream)),
             2 | 3 => Ok((family, Kind::Datagram)),
             5 => Ok((family, Kind::Packet)),
+            _ => Err(Errno::ESOCKTNOSUPPORT),
+        };
+    }
+    if family == Family::Netlink {
+        // Of its protocols there is `NETLINK_ROUTE`.
+        return match (kind, protocol) {
+            (2 | 3, 0) => Ok((family, Kind::Datagram)),
+            (2 | 3, _) => Err(Errno::EPROTONOSUPPORT),
             _ => Err(Errno::ESOCKTNOSUPPORT),
         };
     }
@@ -218,6 +227,10 @@ pub fn bind(call: &mut FileCall) -> CallResult {
             call.fs.make_node(&found, node, mode, change(call))?;
             socket.named_by_path(&path);
         }
+        Given::Name(Name::Netlink(address)) => {
+            socket.check_bind()?;
+            socket.bind_netlink(if address == 0 { call.pid } else { address });
+        }
         Given::Name(Name::Abstract(name)) => {
             socket.check_bind()?;
             socket.bind_abstract(Some(&name))?;
@@ -309,6 +322,9 @@ pub fn connect(call: &mut FileCall) -> CallResult {
             Target::Local(named.ok_or(Errno::ECONNREFUSED)?)
         }
         Given::Name(Name::Unnamed) => return Err(Errno::EINVAL.into()),
+        // It is asked without a connection, too.
+        Given::Name(Name::Netlink(0)) => return Ok(0),
+        Given::Name(Name::Netlink(_)) => return Err(Errno::ECONNREFUSED.into()),
     };
     let waiting = call.waiting(&file, 0);
     let connected = socket.connect(&target, call.credentials(), waiting);
@@ -432,6 +448,15 @@ fn send(
     let socket = socket_of(file)?.clone();
     // Only a stream that is broken kills.
     call.quiet = socket.kind != Kind::Stream;
+    if socket.asks_kernel() {
+        if let Some(error) = call.no_bytes {
+            return Err(error.into());
+        }
+        return match given {
+            None | Some(Given::Name(Name::Netlink(0))) => Ok(socket.ask_kernel(bytes, call.pid)),
+            _ => Err(Errno::ECONNREFUSED.into()),
+        };
+    }
     let mut to = None;
     if socket.kind == Kind::Datagram {
         if socket.family != Family::Unix && bytes.len() > UDP_MAX {

@@ -114,6 +114,7 @@ impl Socket {
         let mut inner = self.lock();
         inner.port = Some((protocol, endpoint.port));
         inner.local = Some(Name::Endpoint(endpoint));
+        inner.bound = Some((endpoint, true));
         Ok(())
     }
 
@@ -126,7 +127,11 @@ impl Socket {
             Family::Inet6 => ANY,
             _ => mapped([0; 4]),
         };
-        self.bind_endpoint(Endpoint { address, port: 0 })
+        self.bind_endpoint(Endpoint { address, port: 0 })?;
+        if let Some((_, by_user)) = &mut self.lock().bound {
+            *by_user = false;
+        }
+        Ok(())
     }
 
     // ---- listening ---------------------------------------------------------------------------
@@ -211,7 +216,7 @@ impl Socket {
 
     // ---- connecting --------------------------------------------------------------------------
 
-    /// Undoes a connection of datagrams.
+    /// Undoes a connection of datagrams. An address that bind(2) has not given is gone with it.
     pub(in super::super) fn disconnect(&self) -> Result<(), Errno> {
         if self.kind.connects() {
             return Err(if self.is_local() {
@@ -224,6 +229,14 @@ impl Socket {
         inner.link = Link::None;
         inner.remote = None;
         inner.peer_owner = None;
+        if let Some((endpoint, by_user)) = inner.bound {
+            inner.local = by_user.then_some(Name::Endpoint(endpoint));
+            let port = inner.port.take_if(|_| !by_user);
+            drop(inner);
+            if let Some((protocol, port)) = port {
+                self.network.leave(protocol, port, self);
+            }
+        }
         Ok(())
     }
 

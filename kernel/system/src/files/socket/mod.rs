@@ -10,6 +10,7 @@ mod connect;
 mod filter;
 mod garbage;
 mod names;
+mod netlink;
 mod network;
 mod options;
 mod transfer;
@@ -105,6 +106,8 @@ struct Inner {
     peer_owner: Option<Credentials>,
     /// The port and the abstract name that it holds.
     port: Option<(Protocol, u16)>,
+    /// Where it is bound, and whether bind(2) has said so.
+    bound: Option<(names::Endpoint, bool)>,
     name: Option<alloc::vec::Vec<u8>>,
 }
 
@@ -150,6 +153,7 @@ impl Socket {
                 owner,
                 peer_owner: None,
                 port: None,
+                bound: None,
                 name: None,
             }),
             readable: WaitQueue::new(wakes),
@@ -225,6 +229,10 @@ impl Socket {
     /// Everything that a change of [`Socket::ready`] wakes.
     pub(super) fn queues(&self) -> [&WaitQueue; 2] {
         [&self.readable, &self.writable]
+    }
+
+    fn wake_readers(&self, events: i16) {
+        self.readable.wake_for(events);
     }
 
     fn wake_all(&self) {

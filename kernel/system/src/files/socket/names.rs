@@ -11,6 +11,7 @@ pub(super) const UNSPEC: u16 = 0;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const AF_NETLINK: u16 = 16;
 /// Longest `sun_path`.
 const PATH_MAX: usize = 108;
 
@@ -20,6 +21,8 @@ pub(in super::super) enum Family {
     Unix,
     Inet,
     Inet6,
+    /// To the kernel.
+    Netlink,
 }
 
 impl Family {
@@ -28,6 +31,7 @@ impl Family {
             Family::Unix => AF_UNIX,
             Family::Inet => AF_INET,
             Family::Inet6 => AF_INET6,
+            Family::Netlink => AF_NETLINK,
         }
     }
 }
@@ -94,6 +98,8 @@ pub(in super::super) enum Name {
     Abstract(Vec<u8>),
     /// Of the internet.
     Endpoint(Endpoint),
+    /// Of netlink(7); 0 is the kernel.
+    Netlink(u32),
 }
 
 /// What a user asks for.
@@ -117,6 +123,14 @@ impl Given {
             Family::Unix => Given::unix(number, &bytes[2..]),
             Family::Inet => Given::inet(number, bytes),
             Family::Inet6 => Given::inet6(number, bytes),
+            Family::Netlink => {
+                let bytes = bytes.first_chunk::<12>().ok_or(Errno::EINVAL)?;
+                if number != AF_NETLINK {
+                    return Err(Errno::EINVAL);
+                }
+                let address = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+                Ok(Given::Name(Name::Netlink(address)))
+            }
         }
     }
 
@@ -172,6 +186,9 @@ impl Name {
         let mut bytes = family.number().to_le_bytes().to_vec();
         match self {
             Name::Unnamed if family == Family::Unix => {}
+            Name::Unnamed if family == Family::Netlink => {
+                return Name::Netlink(0).to_bytes(family);
+            }
             Name::Unnamed => {
                 let nowhere = Endpoint {
                     address: ANY,
@@ -186,6 +203,12 @@ impl Name {
             Name::Abstract(name) => {
                 bytes.push(0);
                 bytes.extend_from_slice(name);
+            }
+            Name::Netlink(address) => {
+                bytes.extend_from_slice(&[0; 2]);
+                bytes.extend_from_slice(&address.to_le_bytes());
+                // No groups.
+                bytes.extend_from_slice(&[0; 4]);
             }
             Name::Endpoint(endpoint) => {
                 bytes.extend_from_slice(&endpoint.port.to_be_bytes());
@@ -227,6 +250,7 @@ mod tests {
             (Family::Unix, Name::Path(b"/tmp/s".to_vec())),
             (Family::Unix, Name::Abstract(b"a\0b".to_vec())),
             (Family::Unix, Name::Unnamed),
+            (Family::Netlink, Name::Netlink(7)),
         ] {
             let bytes = name.to_bytes(family);
             assert_eq!(Given::parse(&bytes, family), Ok(Given::Name(name)));

@@ -182,6 +182,17 @@ impl Network {
         }
     }
 
+    /// A socket that lives gives a port back.
+    pub(super) fn leave(&self, protocol: Protocol, port: u16, socket: &Socket) {
+        let mut tables = self.tables.lock();
+        if let Some(held) = tables.ports.get_mut(&(protocol, port)) {
+            held.retain(|bound| !core::ptr::eq(bound.socket.as_ptr(), socket));
+            if held.is_empty() {
+                tables.ports.remove(&(protocol, port));
+            }
+        }
+    }
+
     /// The sockets that a packet to this place may be for, the best one first.
     pub(super) fn find(&self, protocol: Protocol, to: &Endpoint) -> Vec<Arc<Socket>> {
         let tables = self.tables.lock();

@@ -50,6 +50,17 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// A message of the kernel's.
+    pub(super) fn from_kernel(bytes: Vec<u8>) -> Segment {
+        Segment {
+            bytes,
+            taken: 0,
+            files: Flight::default(),
+            sender: Credentials::default(),
+            from: Name::Netlink(0),
+        }
+    }
+
     pub(super) fn length(&self) -> usize {
         self.bytes.len() - self.taken
     }
@@ -176,6 +187,9 @@ impl Socket {
     }
 
     fn send_bytes(&self, message: Message<'_>, waiting: Waiting) -> Result<usize, Stop> {
+        if self.lock().shut & SENDS_NOT != 0 {
+            return Err(Errno::EPIPE.into());
+        }
         if self.is_deserted() {
             // The answer to bytes for a connection that is gone is that it is gone.
             let mut inner = self.lock();

@@ -364,6 +364,93 @@ fn urgent_data_is_told_of_before_it_is_reached() {
 }
 
 #[test]
+fn nothing_is_sent_behind_the_own_end_though_the_other_side_is_gone() {
+    let mut node = Node::new(&[]);
+    let listener = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::bind, listener, &address(0)).ok();
+    node.call(calls::listen, &[N(listener), N(5)]).ok();
+    let port = port_of(&mut node, listener);
+    let client = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::connect, client, &address(port)).ok();
+    let server = accept(&mut node, listener).ok();
+    node.call(calls::shutdown, &[N(client), N(1)]).ok();
+    node.close(server);
+    assert_eq!(node.read(client, 10).bytes(1), b"");
+    assert_eq!(node.write(client, b"x").errno(), Errno::EPIPE);
+}
+
+/// getaddrinfo(3) looks with one socket which address would be used towards each of those that it has found.
+#[test]
+fn a_socket_of_messages_forgets_its_address_with_its_connection() {
+    const INET6: u64 = 10;
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, INET6, DATAGRAM);
+    let mut six = [0; 28];
+    (six[0], six[3], six[23]) = (10, 9, 1);
+    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+    let own = |node: &mut Node| node.call(calls::getsockname, &[N(fd), Out(128)]).bytes(1);
+    on_name(&mut node, calls::connect, fd, &six).ok();
+    assert_eq!(own(&mut node)[8..24], six[8..24]);
+    on_name(&mut node, calls::connect, fd, &[0; 16]).ok();
+    assert_eq!(own(&mut node)[2..24], [0; 22]);
+    on_name(&mut node, calls::connect, fd, &address(9)).ok();
+    assert_eq!(own(&mut node)[8..24], mapped);
+    // What bind(2) has given stays.
+    let fd = socket(&mut node, INET, DATAGRAM);
+    on_name(
+        &mut node,
+        calls::bind,
+        fd,
+        &[2, 0, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    )
+    .ok();
+    on_name(&mut node, calls::connect, fd, &address(9)).ok();
+    on_name(&mut node, calls::connect, fd, &[0; 16]).ok();
+    let name = node.call(calls::getsockname, &[N(fd), Out(128)]).bytes(1);
+    assert_eq!(name[..8], [2, 0, 0x12, 0x34, 0, 0, 0, 0]);
+}
+
+#[test]
+fn the_kernel_tells_of_its_loopback() {
+    const NETLINK: u64 = 16;
+    const RAW: u64 = 3;
+    const GETLINK: u16 = 18;
+    const GETADDR: u16 = 22;
+    const NEWLINK: u16 = 16;
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, NETLINK, RAW | NONBLOCK);
+    let own = [16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    on_name(&mut node, calls::bind, fd, &own).ok();
+    let name = node.call(calls::getsockname, &[N(fd), Out(128)]).bytes(1);
+    assert_eq!(name[4..8], PID.to_le_bytes());
+    let mut ask = |kind: u16, flags: u16| {
+        let mut question = vec![20, 0, 0, 0];
+        question.extend([kind.to_le_bytes(), flags.to_le_bytes()].concat());
+        question.extend([7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        node.write(fd, &question).ok();
+        let mut told = Vec::new();
+        while let Ok((bytes, _)) = receive(&mut node, fd, 4096, 0) {
+            told.push(bytes);
+        }
+        told
+    };
+    let told = ask(GETLINK, 0x301);
+    assert_eq!(told.len(), 2, "what there is, and the end");
+    assert_eq!(told[0][4..6], NEWLINK.to_le_bytes());
+    assert_eq!((told[0][8], &told[0][12..16]), (7, &PID.to_le_bytes()[..]));
+    assert!(told[0].windows(3).any(|bytes| bytes == b"lo\0"));
+    assert_eq!((told[1][0], told[1][4]), (20, 3));
+    let told = ask(GETADDR, 0x301);
+    assert!(told[0].windows(4).any(|bytes| bytes == [127, 0, 0, 1]));
+    // Nothing can be changed.
+    let told = ask(NEWLINK, 5);
+    assert_eq!(
+        (told[0][4], &told[0][16..20]),
+        (2, &(-1_i32).to_le_bytes()[..])
+    );
+}
+
+#[test]
 fn a_datagram_that_is_too_long_is_refused_whoever_it_is_for() {
     let mut node = Node::new(&[]);
     let sender = socket(&mut node, INET, DATAGRAM);

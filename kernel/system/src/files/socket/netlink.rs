@@ -1,0 +1,192 @@
+//! rtnetlink(7), as far as it tells which interfaces and addresses there are: the loopback.
+//!
+//! Law: the kernel is asked by sending to it, and its answers are in the inbox when the call is over. Nothing
+//! can be changed, and nobody else can be sent to.
+
+use super::Socket;
+use super::names::{Family, LOOPBACK, Name};
+use super::transfer::Segment;
+use abi::Errno;
+use abi::layout::{POLLIN, POLLRDNORM};
+use alloc::vec::Vec;
+
+// `linux/netlink.h`, `linux/rtnetlink.h`.
+const HEADER: usize = 16;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const MULTI: u16 = 2;
+const ACK: u16 = 4;
+const DUMP: u16 = 0x300;
+const NEWLINK: u16 = 16;
+const GETLINK: u16 = 18;
+const NEWADDR: u16 = 20;
+const GETADDR: u16 = 22;
+/// Messages from here on are of kinds that there are not.
+const KINDS_END: u16 = 124;
+/// The number of the loopback.
+const LOOPBACK_INDEX: u32 = 1;
+/// Messages of one call at most that are answered.
+const ASKED_MAX: usize = 64;
+
+/// The header of a message.
+#[derive(Clone, Copy)]
+struct Header {
+    kind: u16,
+    flags: u16,
+    number: u32,
+}
+
+/// Puts a field of `struct rtattr` behind others.
+fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    message.extend_from_slice(&(4 + value.len() as u16).to_le_bytes());
+    message.extend_from_slice(&kind.to_le_bytes());
+    message.extend_from_slice(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// `struct ifinfomsg` of the loopback and what belongs to it.
+fn link() -> Vec<u8> {
+    const ARPHRD_LOOPBACK: u16 = 772;
+    // Up, loopback, running, and the lower layer is up.
+    const FLAGS: u32 = 0x1_0049;
+    let mut body = alloc::vec![0, 0];
+    body.extend_from_slice(&ARPHRD_LOOPBACK.to_le_bytes());
+    for word in [LOOPBACK_INDEX, FLAGS, 0] {
+        body.extend_from_slice(&word.to_le_bytes());
+    }
+    attribute(&mut body, 3, b"lo\0");
+    attribute(&mut body, 13, &1000_u32.to_le_bytes());
+    attribute(&mut body, 16, &[0]);
+    attribute(&mut body, 17, &[0]);
+    attribute(&mut body, 4, &65_536_u32.to_le_bytes());
+    attribute(&mut body, 6, b"noqueue\0");
+    attribute(&mut body, 1, &[0; 6]);
+    attribute(&mut body, 2, &[0; 6]);
+    body
+}
+
+/// `struct ifaddrmsg` of an address of the loopback.
+fn address(family: Family) -> Vec<u8> {
+    const PERMANENT: u8 = 0x80;
+    const HOST: u8 = 254;
+    let prefix = if family == Family::Inet { 8 } else { 128 };
+    let mut body = alloc::vec![family.number() as u8, prefix, PERMANENT, HOST];
+    body.extend_from_slice(&LOOPBACK_INDEX.to_le_bytes());
+    if family == Family::Inet {
+        attribute(&mut body, 1, &[127, 0, 0, 1]);
+        attribute(&mut body, 2, &[127, 0, 0, 1]);
+        attribute(&mut body, 3, b"lo\0");
+    } else {
+        attribute(&mut body, 1, &LOOPBACK);
+    }
+    body
+}
+
+/// The bodies of the answer to a question, and of which kind they are.
+fn answer(asked: Header, body: &[u8]) -> Result<(u16, Vec<Vec<u8>>), Errno> {
+    let family = body.first().copied().unwrap_or(0);
+    let index = body.get(4..8).and_then(|word| word.try_into().ok());
+    let index = index.map_or(0, u32::from_le_bytes);
+    match asked.kind {
+        GETLINK if asked.flags & DUMP == 0 && index > LOOPBACK_INDEX => Err(Errno::ENODEV),
+        GETLINK => Ok((NEWLINK, alloc::vec![link()])),
+        GETADDR => {
+            let families = [Family::Inet, Family::Inet6];
+            let wanted = |of: &&Family| family == 0 || u16::from(family) == of.number();
+            let bodies = families.iter().filter(wanted).map(|of| address(*of));
+            Ok((NEWADDR, bodies.collect()))
+        }
+        // Whatever else may be asked for, there is none.
+        GETLINK..KINDS_END if asked.kind % 4 == 2 => Ok((DONE, Vec::new())),
+        NEWLINK..KINDS_END => Err(Errno::EPERM),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+impl Socket {
+    /// Whether it is one to the kernel.
+    pub(in super::super) fn asks_kernel(&self) -> bool {
+        self.family == Family::Netlink
+    }
+
+    /// It has this address: what answers are addressed to.
+    pub(in super::super) fn bind_netlink(&self, address: u32) {
+        self.lock().local = Some(Name::Netlink(address));
+    }
+
+    /// Asks the kernel what the messages say, by a process; returns how many bytes that were.
+    pub(in super::super) fn ask_kernel(&self, bytes: &[u8], pid: u32) -> usize {
+        let unnamed = self.lock().local.is_none();
+        if unnamed {
+            self.bind_netlink(pid);
+        }
+        let mut rest = bytes;
+        for _ in 0..ASKED_MAX {
+            let word = |at: usize| {
+                let word = rest.get(at..at + 4).and_then(|word| word.try_into().ok());
+                word.map(u32::from_le_bytes)
+            };
+            let (Some(length), Some(kind), Some(number)) = (word(0), word(4), word(8)) else {
+                break;
+            };
+            let Some(body) = rest.get(HEADER..length as usize) else {
+                break;
+            };
+            let asked = Header {
+                kind: kind as u16,
+                flags: (kind >> 16) as u16,
+                number,
+            };
+            self.tell(asked, &rest[..HEADER], answer(asked, body));
+            rest = rest
+                .get((length as usize).next_multiple_of(4)..)
+                .unwrap_or(&[]);
+        }
+        self.wake_readers(POLLIN | POLLRDNORM);
+        bytes.len()
+    }
+
+    /// Puts an answer into the inbox.
+    fn tell(&self, asked: Header, question: &[u8], told: Result<(u16, Vec<Vec<u8>>), Errno>) {
+        let dumps = asked.flags & DUMP != 0;
+        let result = |errno: i32| [&errno.to_le_bytes()[..], question].concat();
+        match told {
+            Err(errno) => self.put(asked, &[(ERROR, 0, result(-errno.0))]),
+            Ok((kind, bodies)) => {
+                let multi = if dumps { MULTI } else { 0 };
+                let bodies = bodies.into_iter().map(|body| (kind, multi, body));
+                self.put(asked, &bodies.collect::<Vec<_>>());
+                if dumps {
+                    self.put(asked, &[(DONE, MULTI, 0_u32.to_le_bytes().to_vec())]);
+                } else if asked.flags & ACK != 0 {
+                    self.put(asked, &[(ERROR, 0, result(0))]);
+                }
+            }
+        }
+    }
+
+    /// One datagram of messages.
+    fn put(&self, asked: Header, messages: &[(u16, u16, Vec<u8>)]) {
+        let mut bytes = Vec::new();
+        let local = match self.lock().local {
+            Some(Name::Netlink(address)) => address,
+            _ => 0,
+        };
+        for (kind, flags, body) in messages {
+            bytes.extend_from_slice(&((HEADER + body.len()) as u32).to_le_bytes());
+            bytes.extend_from_slice(&kind.to_le_bytes());
+            bytes.extend_from_slice(&flags.to_le_bytes());
+            bytes.extend_from_slice(&asked.number.to_le_bytes());
+            bytes.extend_from_slice(&local.to_le_bytes());
+            bytes.extend_from_slice(body);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        let mut inner = self.lock();
+        let fits = inner.bytes + bytes.len() <= inner.options.receive_bytes();
+        // Who does not read loses answers, as with Linux.
+        if !bytes.is_empty() && fits {
+            inner.bytes += bytes.len();
+            inner.inbox.push_back(Segment::from_kernel(bytes));
+        }
+    }
+}
