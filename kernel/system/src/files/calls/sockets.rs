@@ -199,10 +199,26 @@ fn find(call: &FileCall, path: &[u8]) -> Result<Arc<Socket>, Errno> {
     }
 }
 
+/// Refuses an address of version 4 for a socket of version 6: only messages can be sent to such.
+fn check_version(socket: &Socket, address: &[u8]) -> Result<(), Errno> {
+    const AF_INET: [u8; 2] = [2, 0];
+    const SHORTEST: usize = 24;
+    if socket.family == Family::Inet6 && address.starts_with(&AF_INET) {
+        let long = address.len() >= SHORTEST;
+        return Err(if long {
+            Errno::EAFNOSUPPORT
+        } else {
+            Errno::EINVAL
+        });
+    }
+    Ok(())
+}
+
 /// `bind(fd, address, length)`.
 pub fn bind(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
+    check_version(socket, call.input(1))?;
     let given = Given::parse(call.input(1), socket.family)?;
     match given {
         Given::Unspecified if socket.family == Family::Inet => {
@@ -309,6 +325,9 @@ pub fn accept4(call: &mut FileCall) -> CallResult {
 pub fn connect(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
+    if socket.kind == Kind::Stream {
+        check_version(socket, call.input(1))?;
+    }
     let given = Given::parse(call.input(1), socket.family)?;
     let target = match given {
         Given::Unspecified => {

@@ -4,7 +4,7 @@
 //! them are received by calls of their own. A message is whole, and what does not fit is cut off.
 
 use super::garbage::Flight;
-use super::names::{Family, Given, Name};
+use super::names::{Endpoint, Family, Given, LOOPBACK, Name, mapped};
 use super::network::Protocol;
 use super::{Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
 use crate::files::open::OpenFile;
@@ -280,7 +280,7 @@ impl Socket {
         if self.lock().shut & SENDS_NOT != 0 {
             return Err(Errno::EPIPE.into());
         }
-        let from = self.lock().local.clone().unwrap_or(Name::Unnamed);
+        let from = self.source_towards(to);
         let mut bytes = copy(message.bytes)?;
         match to.taken_by_filter(&bytes, &from) {
             Some(taken) => bytes.truncate(taken),
@@ -542,6 +542,24 @@ impl Socket {
             Ok(())
         } else {
             Err(Errno::EPERM)
+        }
+    }
+
+    /// Where a message to another socket comes from: what stands for all addresses is none that could be
+    /// answered to.
+    fn source_towards(&self, to: &Socket) -> Name {
+        let by_v4 = self.family == Family::Inet || to.family == Family::Inet;
+        match self.lock().local.clone() {
+            Some(Name::Endpoint(own)) if own.is_any() => Name::Endpoint(Endpoint {
+                address: if by_v4 {
+                    mapped([127, 0, 0, 1])
+                } else {
+                    LOOPBACK
+                },
+                port: own.port,
+            }),
+            Some(name) => name,
+            None => Name::Unnamed,
         }
     }
 

@@ -411,6 +411,37 @@ fn a_socket_of_messages_forgets_its_address_with_its_connection() {
 }
 
 #[test]
+fn who_sends_from_all_addresses_is_told_by_one_that_can_be_answered() {
+    const INET6: u64 = 10;
+    let mut node = Node::new(&[]);
+    let taker = socket(&mut node, INET6, DATAGRAM);
+    let mut any = [0; 28];
+    any[0] = 10;
+    let wrong = on_name(&mut node, calls::bind, taker, &address(0));
+    assert_eq!(wrong.errno(), Errno::EINVAL);
+    on_name(&mut node, calls::bind, taker, &any).ok();
+    let port = port_of(&mut node, taker);
+    let sender = socket(&mut node, INET, DATAGRAM);
+    on_name(
+        &mut node,
+        calls::bind,
+        sender,
+        &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    )
+    .ok();
+    let own = port_of(&mut node, sender);
+    let args = [N(sender), In(&[b'x'; 4096]), In(&address(port))];
+    node.call(calls::sendmsg, &args).ok();
+    let args = [N(taker), Out(10), Out(128), Out(0), Out(8)];
+    let from = node.call(calls::recvmsg, &args).bytes(2);
+    assert_eq!(from[2..4], own.to_be_bytes());
+    assert_eq!(
+        from[8..24],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]
+    );
+}
+
+#[test]
 fn the_kernel_tells_of_its_loopback() {
     const NETLINK: u64 = 16;
     const RAW: u64 = 3;
