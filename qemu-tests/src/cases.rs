@@ -333,7 +333,7 @@ migrate --mode {mode} $p home && there home || echo FAIL {mode}: it did not come
     }
     script.push_str(
         "fails maxfreeze 'stood still for longer' migrate --mode stop-and-copy --max-freeze 1us $p 2
-fails changes-too-fast 'too fast' migrate --mode pre-copy --bandwidth 20M --max-freeze 1us $p 2
+fails changes-too-fast 'too fast\\|stood still' migrate --mode pre-copy --bandwidth 20M --max-freeze 1us $p 2
 fails timeout 'in the time allowed' migrate --mode pre-copy --bandwidth 1M --timeout 300ms $p 2
 (until migrate --cancel $p 2> /dev/null; do sleep 0.1; done) &
 fails cancel 'called off' migrate --mode pre-copy --bandwidth 1M $p 2

@@ -89,7 +89,7 @@ fn adopt(
     if !record.is_empty() {
         let copies = match copies {
             Some(copies) => copies,
-            None => Copies::new(&frozen.space).map_err(|_| "no memory for its page tables")?,
+            None => Copies::new(None).map_err(|_| "no memory for its page tables")?,
         };
         frozen.space.adopt(copies, record)?;
     }
@@ -110,7 +110,11 @@ impl System {
         let reserved: u64 = self
             .incoming
             .values()
-            .map(|incoming| incoming.offer.pages.saturating_add(FIRST_PAGES as u64 + 1))
+            .map(|incoming| {
+                let here = incoming.copies.as_ref().map_or(0, Copies::count);
+                let to_come = incoming.offer.pages.saturating_sub(here);
+                to_come.saturating_add(FIRST_PAGES as u64 + 1)
+            })
             .sum();
         let free = machine::frame_counts().free;
         let features = self.settings.features;
@@ -518,17 +522,22 @@ impl System {
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
-        let (Some(prepared), true) = (&incoming.prepared, incoming.offer.copies) else {
-            return;
-        };
-        if !incoming.target.waits_for_image() {
+        if !incoming.offer.copies || !incoming.target.waits_for_image() {
             return;
         }
         if incoming.copies.is_none() {
-            incoming.copies = Copies::new(prepared.space()).ok();
+            let prepared = incoming.prepared.as_ref().map(Prepared::space);
+            incoming.copies = Copies::new(prepared).ok();
         }
-        let room = machine::frame_counts().free > RESERVE_FRAMES;
-        let copies = incoming.copies.as_mut().filter(|_| room);
+        // It may have grown since it was offered, but not without end.
+        let most = incoming
+            .offer
+            .pages
+            .saturating_mul(2)
+            .saturating_add(RESERVE_FRAMES);
+        let free = machine::frame_counts().free > RESERVE_FRAMES;
+        let room = |copies: &&mut Copies| free && copies.count() < most;
+        let copies = incoming.copies.as_mut().filter(room);
         match copies.map(|copies| copies.keep(page, frame)) {
             Some(Installed::Yes | Installed::NotWanted) => incoming.target.heard(self.now),
             Some(Installed::NoMemory) | None => {

@@ -112,16 +112,22 @@ impl Space {
 
 /// The target's side.
 impl Copies {
-    /// Room for copies of the pages of a memory that is made ready.
+    /// Room for copies of the pages of a memory, as far as that is known already.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn new(space: &Space) -> Result<Copies, OutOfMemory> {
+    pub fn new(space: Option<&Space>) -> Result<Copies, OutOfMemory> {
+        let areas = space.into_iter().flat_map(Space::areas);
         Ok(Copies {
             table: PageTable::new()?,
             pages: PageSet::default(),
-            areas: space.areas().map(outline_of).collect(),
+            areas: areas.map(outline_of).collect(),
         })
+    }
+
+    /// How many pages are here.
+    pub fn count(&self) -> u64 {
+        self.pages.len()
     }
 
     /// Keeps a page that was sent, in the place of what was sent of it before.

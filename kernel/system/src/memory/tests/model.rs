@@ -196,7 +196,8 @@ impl Process {
         let Some(outline) = &self.outline else { return };
         let (copies, sent) = self.copied.get_or_insert_with(|| {
             let space = Space::from_outline(outline).expect("our own outline");
-            (Copies::new(&space).expect("memory"), Sent::default())
+            let known = (random.below(4) > 0).then_some(&space);
+            (Copies::new(known).expect("memory"), Sent::default())
         });
         for _ in 0..random.below(12) {
             let from = BASE + random.below(PAGES) * PAGE;

@@ -315,7 +315,7 @@ fn records_of_copied_pages_may_say_anything() {
     let good = source.copied_record(&sent);
     let arrived = || {
         let space = Space::from_outline(&outline).expect("our own");
-        let mut copies = Copies::new(&space).expect("memory");
+        let mut copies = Copies::new(Some(&space)).expect("memory");
         for (page, frame) in &frames {
             let copy = frame.copy_of(FrameKind::Network).expect("memory");
             assert_eq!(copies.keep(*page, copy), Installed::Yes);
