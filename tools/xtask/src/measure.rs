@@ -282,9 +282,10 @@ fn samples(run: &Run, record: &Record, raw: Option<&Record>) -> Vec<(&'static st
     add("raw_bytes_per_s", blast);
     match record.kind.as_str() {
         "move" => {
-            let streamed = number("release_us")
-                .zip(number("push_us"))
-                .map(|(a, b)| a + b);
+            // Pages travel while the process still runs, too, if it is copied first.
+            let copied = number("copy_us").unwrap_or(0.0);
+            let streamed = number("release_us").zip(number("push_us"));
+            let streamed = streamed.map(|(release, push)| copied + release + push);
             let streamed = streamed.filter(|us| *us > 0.0);
             let goodput = over(
                 number("pages_sent").map(|pages| pages * PAGE * 1e6),
@@ -478,7 +479,7 @@ pub(crate) mod tests {
         let raw = "round=1\twarmup=0\tpayload=-\trtt_p50_us=100\trtt_p99_us=200\trtt_min_us=90\tblast_bytes_per_s=100000000";
         let one = |size: u32, freeze: u32, warmup: u32| {
             format!(
-                "link\t{raw}\nmove\tround=1\twarmup={warmup}\tsize_mib={size}\twanted=postcopy\tmode=postcopy\tfreeze_us={freeze}\tobserver_us=0\tpages_sent={}\tbytes={}\trelease_us=1000\tpush_us={}\ttotal_us=20000\tfaults=2\tstalls=3\tstall_worst_us=-\n",
+                "link\t{raw}\nmove\tround=1\twarmup={warmup}\tsize_mib={size}\twanted=post-copy\tmode=post-copy\tfreeze_us={freeze}\tobserver_us=0\tpages_sent={}\tbytes={}\trelease_us=1000\tpush_us={}\ttotal_us=20000\tfaults=2\tstalls=3\tstall_worst_us=-\n",
                 size * 256,
                 size * 1_100_000,
                 size * 12_000
