@@ -39,8 +39,10 @@ pub(crate) enum What {
     Admits,
     /// D: it cannot come.
     Refuses,
-    /// S: the target has room, the threads are brought to the user boundary.
+    /// S: the target has room.
     Admitted,
+    /// S: the threads are brought to the user boundary; value: pages that are not at the target.
+    Freezes,
     /// S: the last user instruction has run.
     Stopped,
     /// S: the image is on its way; value: its bytes.
@@ -97,6 +99,7 @@ impl What {
             What::Admits => "admits",
             What::Refuses => "refuses",
             What::Admitted => "admitted",
+            What::Freezes => "freezes",
             What::Stopped => "stopped",
             What::ImageOut => "image-out",
             What::UsedOut => "used-out",

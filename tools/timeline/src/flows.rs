@@ -30,6 +30,7 @@ const ORDERS: [&[&str]; 3] = [
         "wished",
         "offered",
         "admitted",
+        "freezes",
         "image-out",
         "decided",
         "released",
@@ -41,10 +42,11 @@ const ORDERS: [&[&str]; 3] = [
 ];
 
 /// What every move has that came to its end, where it is told of whole. (Who waits or is stopped need not start.)
-const WHOLE: [&str; 8] = [
+const WHOLE: [&str; 9] = [
     "offered",
     "admits",
     "admitted",
+    "freezes",
     "stopped",
     "image-out",
     "image-in",
@@ -223,6 +225,7 @@ pub(crate) mod tests {
         101000\t2\twished\t65538\t2\t2\t0\n\
         102000\t3\toffered\t65538\t2\t2\t150\n\
         300000\t4\tadmitted\t65538\t2\t2\t0\n\
+        300500\t15\tfreezes\t65538\t2\t2\t140\n\
         290000\t5\tstopped\t65538\t2\t2\t0\n\
         330000\t6\timage-out\t65538\t2\t2\t4000\n\
         600000\t7\tcommitted\t65538\t2\t2\t0\n\

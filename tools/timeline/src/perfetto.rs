@@ -17,10 +17,11 @@ const PARTS: [&str; 4] = ["leaves", "arrives", "at home", "steps"];
 const STEPS: usize = 3;
 
 /// Phases on one node: part, name, first event, last event. Within a part each begins where the one before it has ended.
-const PHASES: [(usize, &str, &str, &str); 13] = [
+const PHASES: [(usize, &str, &str, &str); 14] = [
     (0, "wait for an earlier move", "wished", "offered"),
     (0, "offer", "offered", "admitted"),
-    (0, "drain and capture", "admitted", "image-out"),
+    (0, "copy while it runs", "admitted", "freezes"),
+    (0, "drain and capture", "freezes", "image-out"),
     (0, "wait for home's release", "image-out", "released"),
     (0, "push", "released", "push-over"),
     (0, "last acknowledgement", "push-over", "moved"),

@@ -81,13 +81,17 @@ impl Outgoing {
 impl System {
     /// The target has room, and the process runs on while its pages travel.
     pub(super) fn begin_copying(&mut self, pid: u32) {
-        let now = self.now;
+        self.admitted(pid);
         if let Some(out) = self.outgoing.get_mut(&pid) {
-            let phases = &mut out.stats.phases;
-            phases.admit_ns = now.saturating_sub(out.since_ns + phases.wait_ns);
-            out.copying.begin(now, false);
+            out.copying.begin(self.now, false);
         }
         self.copy_one(pid);
+    }
+
+    /// Whether pages have travelled while the process ran.
+    pub(super) fn has_copied(&self, pid: u32) -> bool {
+        let out = self.outgoing.get(&pid);
+        out.is_some_and(|out| out.how.mode.copies_first())
     }
 
     /// The process stands still: whether pages have to travel before its image.
@@ -125,7 +129,7 @@ impl System {
     }
 
     /// Pages that have to be sent and are not at the target.
-    fn uncopied(&self, pid: u32) -> u64 {
+    pub(super) fn uncopied(&self, pid: u32) -> u64 {
         self.space_of(pid).map_or(0, |space| space.uncopied_count())
     }
 

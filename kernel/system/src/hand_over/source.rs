@@ -183,6 +183,20 @@ impl System {
         }
     }
 
+    /// The target has room.
+    pub(super) fn admitted(&mut self, pid: u32) {
+        if let Some(out) = self.outgoing.get_mut(&pid) {
+            let phases = &mut out.stats.phases;
+            phases.admit_ns = self.now.saturating_sub(out.since_ns + phases.wait_ns);
+            if let Some(target) = self.net.peer(out.source.target()) {
+                out.stats.rtt_ns = target.rtt_latest_ns.unwrap_or(0);
+                out.sent_again = target.counters.retransmitted;
+                self.timeline.note_clock(target.id, target.clock_offset);
+            }
+        }
+        self.note_source(What::Admitted, pid, 0);
+    }
+
     /// Stops a process at the user boundary. Its threads are there already, but for those in user
     /// mode on other processors, which are called back, and those that ask home just now.
     pub(super) fn freeze(&mut self, pid: u32) {
@@ -193,18 +207,11 @@ impl System {
             return;
         };
         body.freezing = true;
-        if let Some(out) = self.outgoing.get_mut(&pid) {
-            let phases = &mut out.stats.phases;
-            if !out.how.mode.copies_first() {
-                phases.admit_ns = self.now.saturating_sub(out.since_ns + phases.wait_ns);
-            }
-            if let Some(target) = self.net.peer(out.source.target()) {
-                out.stats.rtt_ns = target.rtt_latest_ns.unwrap_or(0);
-                out.sent_again = target.counters.retransmitted;
-                self.timeline.note_clock(target.id, target.clock_offset);
-            }
+        if !self.has_copied(pid) {
+            self.admitted(pid);
         }
-        self.note_source(What::Admitted, pid, 0);
+        let left = self.uncopied(pid);
+        self.note_source(What::Freezes, pid, left);
         let tids = self.tids(pid);
         for tid in &tids {
             let thread = self.thread(*tid);
