@@ -91,8 +91,7 @@ fn a_move_leaves_its_steps_on_every_node() {
     let home = cluster.steps(1, pid, 3);
     assert_eq!(home, ["asked", "committed", "releases", "told"]);
     let source = cluster.steps(2, pid, 3);
-    let expected =
-        "wished offered admitted freezes stopped image-out used-out decided released push-over moved";
+    let expected = "wished offered admitted freezes stopped image-out used-out decided released push-over moved";
     assert_eq!(source.join(" "), expected);
     let target = cluster.steps(3, pid, 3);
     for step in [

@@ -211,3 +211,23 @@ fn random_calls_on_two_nodes_with_moves() {
         storm(seed, 5_000, 2);
     }
 }
+
+#[test]
+fn a_vectored_transfer_has_an_end_whatever_its_pieces_say() {
+    const MMAP: u64 = 9;
+    const WRITEV: u64 = 20;
+    const SOCKET: u64 = 41;
+    const EMSGSIZE: i64 = 90;
+    let mut cluster = Cluster::new(1);
+    let pid = cluster.fork(0);
+    let none = u64::MAX;
+    let memory = cluster.call(0, pid, MMAP, &[0, 1 << 20, 3, 0x22, none, 0]) as u64;
+    // It takes whatever is sent to it: nothing else would end the call.
+    let socket = cluster.call(0, pid, SOCKET, &[16, 3, 0]) as u64;
+    for length in [1_u64 << 31, 1 << 56, 1 << 62] {
+        let piece = [memory.to_le_bytes(), length.to_le_bytes()].concat();
+        cluster.poke(0, pid, memory, &piece);
+        let written = cluster.call(0, pid, WRITEV, &[socket, memory, 1]);
+        assert_eq!(written, -EMSGSIZE);
+    }
+}

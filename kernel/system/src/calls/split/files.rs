@@ -11,9 +11,6 @@ use crate::wait::Stop;
 use abi::Errno;
 use abi::table::{Arg, Call, Length, Place};
 
-/// The most bytes of one call (`MAX_RW_COUNT`).
-const TRANSFER_MAX: u64 = i32::MAX as u64 & !0xfff;
-
 const fn fcntl_row(args: &'static [Arg]) -> Call {
     Call {
         number: 72,
@@ -49,7 +46,7 @@ fn in_pieces(call: &mut LocalCall<'_>, count: usize) -> Result<u64, Stop> {
         let source = call.args[if count == 3 { 1 } else { 0 }];
         return call.behind_descriptor((source, FdUse::Read), Err(Errno::EINVAL.into()));
     }
-    let total = call.args[count].min(TRANSFER_MAX);
+    let total = call.args[count].min(pieces::TRANSFER_MAX);
     loop {
         let done = call.thread().restart.progress;
         let mut step = call.args;

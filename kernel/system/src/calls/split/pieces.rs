@@ -14,7 +14,11 @@ use machine::Access;
 /// One `struct iovec`: address and length.
 pub(super) type Piece = (u64, u64);
 
-/// Reads an array of `count` pieces, which the caller has found few enough.
+/// A call transfers no more than this, whatever its pieces say (`MAX_RW_COUNT`).
+pub(super) const TRANSFER_MAX: u64 = 0x7fff_f000;
+
+/// Reads an array of `count` pieces, which the caller has found few enough. What is behind
+/// [`TRANSFER_MAX`] bytes is cut off.
 ///
 /// # Errors
 /// EFAULT, and EINVAL if they are more bytes than a call can count.
@@ -25,7 +29,7 @@ pub(super) fn vector(
 ) -> Result<Vec<Piece>, Stop> {
     let bytes = call.read(address, count as usize * 16)?;
     let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-    let pieces: Vec<Piece> = (0..count as usize)
+    let mut pieces: Vec<Piece> = (0..count as usize)
         .map(|index| (word(2 * index), word(2 * index + 1)))
         .collect();
     let total = pieces
@@ -33,6 +37,11 @@ pub(super) fn vector(
         .try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
     if total.is_none_or(|total| total > i64::MAX as u64) {
         return Err(Errno::EINVAL.into());
+    }
+    let mut room = TRANSFER_MAX;
+    for (_, length) in &mut pieces {
+        *length = room.min(*length);
+        room -= *length;
     }
     Ok(pieces)
 }
