@@ -96,23 +96,23 @@ impl System {
 
     /// The process stands still: whether pages have to travel before its image.
     pub(super) fn must_copy(&mut self, pid: u32) -> bool {
-        let now = self.now;
-        let (left, since_ns) = (self.uncopied(pid), self.stands_since(pid));
-        let Some(out) = self.outgoing.get_mut(&pid) else {
+        let whole = |out: &&Outgoing| out.how.mode.starts_whole();
+        let Some(out) = self.outgoing.get(&pid).filter(whole) else {
             return false;
         };
-        if !out.how.mode.starts_whole() {
+        if out.copying.still {
+            // What has left has to be there before the image is.
+            return out.copying.active;
+        }
+        if self.uncopied(pid) == 0 {
             return false;
         }
-        if !out.copying.still {
-            if left == 0 {
-                return false;
-            }
+        let (now, since_ns) = (self.now, self.stands_since(pid));
+        if let Some(out) = self.outgoing.get_mut(&pid) {
             out.frozen_at_ns = since_ns;
             out.copying.begin(now, true);
         }
-        // What has left has to be there before the image is.
-        out.copying.active
+        true
     }
 
     /// Sends pages of processes whose image is not out, as far as the links take them.
