@@ -196,13 +196,13 @@ impl Iterator for PageIter<'_> {
 
 /// Does to the flags of a page what an access by user mode would do. Panics if nothing is mapped
 /// there or the access is forbidden.
-pub fn touch(table: &mut PageTable, page: u64, access: Access) {
-    table.with(|pages| {
-        let mapping = pages.get_mut(&page).expect("a mapped page");
-        assert!(mapping.access.contains(access), "the access would fault");
-        mapping.accessed = true;
-        mapping.dirty |= access.contains(Access::WRITE);
-    });
+pub fn touch(table: &TableHandle, page: u64, access: Access) {
+    let mut pages = table.pages();
+    let mapping = pages.as_mut().and_then(|pages| pages.get_mut(&page));
+    let mapping = mapping.expect("a mapped page");
+    assert!(mapping.access.contains(access), "the access would fault");
+    mapping.accessed = true;
+    mapping.dirty |= access.contains(Access::WRITE);
 }
 
 fn check(page: u64) {
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(table.next_mapped(0x2000, USER_END), None);
         assert!(table.protect(0x1000, Access::READ | Access::WRITE));
         assert!(!table.protect(0x2000, Access::READ));
-        touch(&mut table, 0x1000, Access::WRITE);
+        touch(&table.handle(), 0x1000, Access::WRITE);
         assert!(table.clear_accessed(0, 0x2000) && !table.clear_accessed(0, 0x2000));
         assert!(table.get(0x1000).expect("mapped").dirty);
         assert_eq!(table.pages(0, USER_END).count(), 1);

@@ -108,6 +108,7 @@ impl Cpu<'_> {
             !mapping.access.contains(Access::WRITE) || mapping.frame.kind() == FrameKind::User,
             "only a frame of user memory is writable"
         );
+        machine::fake::touch(self.table, page, access);
         Ok((mapping.frame, (address - page) as usize))
     }
 

@@ -27,7 +27,7 @@ use wire::{
 pub(super) const FIRST_PAGES: usize = 16;
 /// How many travel in front of it: without the stack and the next instruction a process does not get
 /// far.
-const BEFORE_IMAGE: usize = 2;
+pub(super) const BEFORE_IMAGE: usize = 2;
 /// Zero pages are told in lists of at most this many runs.
 const ZERO_RUNS: usize = 256;
 

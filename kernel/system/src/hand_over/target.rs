@@ -19,9 +19,11 @@ use migrate::{Target, TargetAction};
 use node::PageTag;
 use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Stalls};
 
-use super::source::{FIRST_PAGES, Frozen};
+use super::source::{BEFORE_IMAGE, FIRST_PAGES, Frozen};
 use super::wish::DRAFT_MAX;
 
+/// Pages that are here before their image at most: on a link that loses the image, those sent behind it too.
+const STAGED_MAX: usize = BEFORE_IMAGE + FIRST_PAGES;
 /// Frames that a node keeps for itself when it admits a guest.
 const RESERVE_FRAMES: u64 = 1024;
 /// Processes that one node may have announced and not sent yet.
@@ -113,7 +115,7 @@ impl System {
             .map(|incoming| {
                 let here = incoming.copies.as_ref().map_or(0, Copies::count);
                 let to_come = incoming.offer.pages.saturating_sub(here);
-                to_come.saturating_add(FIRST_PAGES as u64 + 1)
+                to_come.saturating_add(STAGED_MAX as u64)
             })
             .sum();
         let free = machine::frame_counts().free;
@@ -483,10 +485,15 @@ impl System {
             return self.copied_page(pid, tag.page & !PageTag::COPY, frame);
         }
         if incoming.target.waits_for_image() {
-            if incoming.staged.len() <= FIRST_PAGES {
+            if incoming.staged.len() < STAGED_MAX {
                 incoming.staged.push((tag.page, frame));
+                return;
             }
-            return;
+            // Its source believes it to be here: without it the process would wait for ever.
+            let reason = "more pages came in front of its image than there are to be";
+            let reason = MoveError::CantMove(reason.to_string());
+            incoming.target.image_bad(self.now, reason);
+            return self.pump_target(pid);
         }
         let awaited = incoming.awaited.remove(&tag.page);
         if let Some(space) = self.space_mut(pid) {

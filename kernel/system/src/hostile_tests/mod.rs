@@ -106,6 +106,8 @@ pub(super) struct Cluster {
     pub(super) now: u64,
     /// Nodes (by index) whose packets are lost.
     pub(super) cut: Vec<usize>,
+    /// Of what is sent only pages arrive.
+    pub(super) pages_only: bool,
     /// What was sent, in a line each.
     pub(super) wire: Vec<String>,
 }
@@ -135,6 +137,7 @@ impl Cluster {
             nodes,
             now: 1,
             cut: Vec::new(),
+            pages_only: false,
             wire: Vec::new(),
         };
         for _ in 0..300 {
@@ -158,7 +161,8 @@ impl Cluster {
             self.nodes[from].tick(self.now);
             while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
                 self.wire.extend(wire_trace::line(&packet));
-                if !self.cut.contains(&from) {
+                let page = matches!(packet.payload, node::Payload::Page(_));
+                if !self.cut.contains(&from) && (page || !self.pages_only) {
                     self.carry(from, &packet);
                 }
             }

@@ -6,7 +6,8 @@ use crate::body::Hold;
 use crate::home::Life;
 use crate::thread::{Forward, Restart, Run};
 use abi::signal::{self, bit};
-use machine::Exit;
+use machine::fake::touch;
+use machine::{Access, Exit};
 use wire::{Message, MoveHow, NodeId, Pid};
 
 const READ: u64 = 0;
@@ -399,6 +400,34 @@ fn the_push_ends_when_the_last_page_is_here_and_not_before() {
     assert_eq!(space.absent_count(), 0);
     assert!(cluster.nodes[1].incoming.is_empty());
     assert_eq!(cluster.call(1, pid, READ, &[99, DATA, 1]), -9);
+}
+
+/// On a link that loses the image and nothing else: every page that travels with it waits for it.
+#[test]
+fn pages_that_overtake_the_image_are_kept() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for page in (0..32).map(|number| DATA + number * 4096) {
+        cluster.poke(0, pid, page, &[1]);
+        let space = cluster.nodes[0].space_of(pid).expect("memory");
+        touch(&space.table().handle(), page, Access::WRITE);
+    }
+    let registers = &mut cluster.nodes[0].thread(pid).registers;
+    (registers.rip, registers.rsp) = (DATA + 30 * 4096, DATA + 31 * 4096 + 64);
+    cluster.start_move(pid, 2);
+    while !cluster.nodes[1].incoming.contains_key(&pid) {
+        cluster.now += 1_000;
+        cluster.round();
+    }
+    cluster.pages_only = true;
+    for _ in 0..10 {
+        cluster.pass(1_000);
+    }
+    cluster.pages_only = false;
+    assert!(cluster.nodes[1].incoming[&pid].waits_for_image());
+    cluster.settle();
+    let space = cluster.nodes[1].space_of(pid).expect("memory");
+    assert_eq!(space.absent_count(), 0);
 }
 
 /// All threads but one have stood still for a while when that one ends: the final image is taken then.

@@ -137,7 +137,7 @@ fn the_most_useful_pages_come_first() {
     let all = pattern(50 * PAGE as usize);
     assert_eq!(space.write(BASE, &all, &mut NoFiles), Ok(()));
     for page in [3, 9, 30] {
-        touch(&mut space.table, BASE + page * PAGE, Access::READ);
+        touch(&space.table.handle(), BASE + page * PAGE, Access::READ);
     }
     let number = |page: u64| (page - BASE) / PAGE;
     let at = space.pages_at(BASE + 9 * PAGE + 1, BASE + 40 * PAGE + 8);
