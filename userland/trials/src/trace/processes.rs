@@ -100,6 +100,11 @@ fn conversation(world: &mut World) {
 fn told_and_heard(world: &mut World) -> String {
     let (down, up) = (plain_pipe(world), plain_pipe(world));
     let (Some(down), Some(up)) = (down, up) else {
+        // One may have been made: it waits, and no later step is to find it.
+        down.or(up)
+            .into_iter()
+            .flatten()
+            .for_each(|fd| shut(world, fd));
         return "no pipes for a conversation".to_owned();
     };
     world.flush();
@@ -110,9 +115,13 @@ fn told_and_heard(world: &mut World) -> String {
     }
     world.random.next();
     let Ok(number) = u64::try_from(pid) else {
+        [down, up]
+            .into_iter()
+            .flatten()
+            .for_each(|fd| shut(world, fd));
         return format!("fork = {pid}");
     };
-    world.call(libc::SYS_close, [up[1]]);
+    shut(world, up[1]);
     // Once it answers it has undone what the program did about signals.
     tell(world, down, b'e');
     let mut told = vec![format!("begins {}", hear(world, up))];
@@ -134,11 +143,11 @@ fn told_and_heard(world: &mut World) -> String {
         b'k' => drop(world.call(libc::SYS_kill, [number, 15])),
         _ => {}
     }
-    world.call(libc::SYS_close, [down[1]]);
-    world.call(libc::SYS_close, [down[0]]);
+    shut(world, down[1]);
+    shut(world, down[0]);
     let status = status_of(world, pid);
     let rest = hear(world, up);
-    world.call(libc::SYS_close, [up[0]]);
+    shut(world, up[0]);
     let end = char::from(end);
     format!("conversation {told:?} {end} = {status} {rest}")
 }
@@ -146,6 +155,10 @@ fn told_and_heard(world: &mut World) -> String {
 fn plain_pipe(world: &mut World) -> Option<[u64; 2]> {
     let result = world.call(libc::SYS_pipe2, [DESK + STRUCT, 0]);
     (result == 0).then(|| [world.half(STRUCT).into(), world.half(STRUCT + 4).into()])
+}
+
+fn shut(world: &mut World, fd: u64) {
+    world.call(libc::SYS_close, [fd]);
 }
 
 fn tell(world: &mut World, pipe: [u64; 2], word: u8) {
@@ -169,8 +182,8 @@ fn obey(world: &mut World, down: [u64; 2], up: [u64; 2]) {
     }
     let words = world.words(STRUCT, &[0]);
     world.call(libc::SYS_rt_sigprocmask, [2, words, 0, 8]);
-    world.call(libc::SYS_close, [down[1]]);
-    world.call(libc::SYS_close, [up[0]]);
+    shut(world, down[1]);
+    shut(world, up[0]);
     loop {
         world.perhaps_move();
         match hear(world, down) {
