@@ -148,6 +148,8 @@ fn storm(seed: u64, children: u64, nodes: &[String], desk: &mut Desk) -> Result<
         }
         while let Ok(Some((pid, _))) = wait(Whom::Any, Patience::Look) {
             running.retain(|(other, _)| *other != pid);
+            // Fifty thousand files are more than the kernel's heap may have grown by.
+            let _ = fs::remove_file(own_file(pid));
         }
         for (pid, since) in &running {
             if since.elapsed() > CHILD_LIMIT {
@@ -219,6 +221,11 @@ fn child(seed: u64, index: u64, nodes: &[String], desk: &mut Desk) -> Result<i32
     Ok(pid)
 }
 
+/// The file of its own that a child has open.
+fn own_file(pid: i32) -> String {
+    format!("{FOLDER}/hz{pid}")
+}
+
 /// What a child has open, and who it is. The descriptors live as long as what is returned.
 fn prepare(privileged: bool, desk: &mut Desk) -> Result<Vec<fs::File>, String> {
     let null = fs::File::options()
@@ -235,7 +242,7 @@ fn prepare(privileged: bool, desk: &mut Desk) -> Result<Vec<fs::File>, String> {
     }
     std::env::set_current_dir(FOLDER).doing(FOLDER)?;
     let mut open = vec![null];
-    let file = format!("hz{}", std::process::id());
+    let file = own_file(std::process::id().cast_signed());
     open.push(
         fs::File::options()
             .read(true)
