@@ -8,9 +8,9 @@
 
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use drivers::{Card, Outgoing};
+use drivers::{Card, Outgoing, Received};
 use machine::{BootInfo, Exit, MAX_CPUS};
-use net_node::Payload;
+use net_node::{Inbox, Payload};
 use spin::{Mutex, MutexGuard};
 use system::schedule::SLICE_NS;
 use system::turn::{After, Turn};
@@ -21,6 +21,8 @@ use wire::{BootId, Features, NodeId};
 struct Node {
     system: System,
     card: Option<Card>,
+    /// What has come and waits for its turn.
+    inbox: Inbox<Received>,
     /// When a packet came last.
     heard: u64,
     /// When the timer of each processor fires that is in user mode or asleep, [`NEVER`] if it does
@@ -118,6 +120,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     *NODE.lock() = Some(Node {
         system,
         card,
+        inbox: Inbox::default(),
         heard: machine::now_ns(),
         timers: [NEVER; MAX_CPUS],
     });
@@ -317,6 +320,7 @@ impl Node {
         let quiet = exit != Exit::Interrupt
             && self.system.is_quiet()
             && (after == After::Unchanged || alarm().is_none_or(|at| self.is_awaited(at)))
+            && self.inbox.is_empty()
             && !self.card.as_mut().is_some_and(Card::pending);
         let goes_on = match after {
             After::Unchanged | After::Same => quiet,
@@ -377,21 +381,32 @@ impl Node {
         }
     }
 
+    /// Whether there are packets; if not, there will be an interrupt at the next.
     fn arm_interrupts(&mut self) -> bool {
-        self.card.as_mut().is_some_and(Card::arm_interrupts)
+        !self.inbox.is_empty() || self.card.as_mut().is_some_and(Card::arm_interrupts)
     }
 
     /// Takes packets in and hands packets out. Returns whether there is more to do at once.
     fn exchange(&mut self) -> bool {
-        let Some(card) = &mut self.card else {
+        let Node {
+            system,
+            card: Some(card),
+            inbox,
+            heard,
+            ..
+        } = self
+        else {
             return false;
         };
-        let system = &mut self.system;
         let mut received = 0;
-        while received < RECEIVE_BURST
-            && !system.has_arrival()
-            && let Some(packet) = card.receive()
-        {
+        while received < RECEIVE_BURST && !system.has_arrival() {
+            // What comes meanwhile may go before what waits.
+            while inbox.has_room()
+                && let Some(packet) = card.receive()
+            {
+                inbox.push(packet, |packet| &packet.header);
+            }
+            let Some(packet) = inbox.pop() else { break };
             system.packet(
                 machine::now_ns(),
                 &packet.header,
@@ -405,14 +420,14 @@ impl Node {
             }
         }
         if received > 0 {
-            self.heard = machine::now_ns();
+            *heard = machine::now_ns();
         }
         if received > 0 && !system.has_arrival() {
             system.packets_over();
             system.note_card(card.name(), &card.counters().named());
         }
         transmit(card, system);
-        received == RECEIVE_BURST || system.has_arrival()
+        !inbox.is_empty() || system.has_arrival()
     }
 
     fn transmit(&mut self) {

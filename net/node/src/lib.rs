@@ -19,6 +19,7 @@ extern crate alloc;
 
 mod api;
 mod discovery;
+mod inbox;
 mod measure;
 mod node;
 mod outbox;
@@ -26,6 +27,7 @@ mod peer;
 mod port;
 
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
+pub use inbox::{INBOX_MAX, Inbox};
 pub use link::{Page, Payload};
 #[cfg(feature = "canary")]
 pub use node::Canary;

@@ -169,6 +169,9 @@ impl<P: Page> Node<P> {
         }
         if to_us {
             let rtt_ns = peer.link.handle_header(now, header);
+            if header.kind() == Kind::Data && header.lane() == Lane::Urgent {
+                self.port.handle_awaited(now);
+            }
             if header.kind() == Kind::Data && usize::from(header.length.get()) == PAYLOAD_MAX {
                 self.handle_load(now, index, rtt_ns);
             }
@@ -426,7 +429,7 @@ impl<P: Page> Node<P> {
         if !peer.is_ready(queue) {
             return None;
         }
-        let share = self.port.share(index);
+        let share = self.port.share(now, index);
         peer.link.set_share(share, self.port.together(share));
         let mut header = Self::header_to(&self.config, peer, Kind::Ack);
         let payload = if queue == 0 {

@@ -23,6 +23,10 @@ const LEAST: u32 = 2;
 /// That of a virtual machine. Nodes that take turns on a processor take in and acknowledge in one turn
 /// all that came since the last one: they stand still in between unless that is a lot.
 const VIRTUAL_LEAST: u32 = 192;
+/// What it has while somebody waits for what comes to it: an answer comes behind what is under way.
+const VIRTUAL_AWAITING: u32 = 32;
+/// Who has got something that it waited for waits for the next within such a time, ns.
+const AWAITING_NS: u64 = 5_000_000;
 /// Packets that are looked at before the window changes.
 const ROUND_PACKETS: u32 = 128;
 /// Half a packet and this part of the window may stand in the queue.
@@ -71,6 +75,8 @@ struct Round {
 pub(crate) struct Port {
     /// The window is never smaller.
     least: u32,
+    /// When something came last that somebody waited for.
+    awaited_at: Option<u64>,
     window: u32,
     /// Who sends, by index of the peer.
     senders: Vec<usize>,
@@ -90,6 +96,7 @@ impl Port {
         let least = if is_virtual { VIRTUAL_LEAST } else { LEAST };
         Port {
             least,
+            awaited_at: None,
             window: WINDOW_START.max(least),
             senders: Vec::new(),
             rounds: 0,
@@ -103,16 +110,31 @@ impl Port {
 
     /// What a peer may have in flight: an equal part of the window. Who gets what is left over changes
     /// from round to round.
-    pub(crate) fn share(&self, peer: usize) -> u8 {
+    pub(crate) fn share(&self, now: u64, peer: usize) -> u8 {
+        let window = self.window_now(now);
         let count = self.senders.len() as u32;
         let share = match self.senders.iter().position(|sender| *sender == peer) {
-            None => self.window.div_ceil(count + 1),
+            None => window.div_ceil(count + 1),
             Some(place) => {
                 let turn = (place as u32).wrapping_add(self.rounds) % count;
-                self.window / count + u32::from(turn < self.window % count)
+                window / count + u32::from(turn < window % count)
             }
         };
         share.clamp(1, WINDOW_MAX) as u8
+    }
+
+    /// The window, or what of it does not keep those who wait.
+    fn window_now(&self, now: u64) -> u32 {
+        let awaits = |at: u64| now.saturating_sub(at) < AWAITING_NS;
+        match self.awaited_at.is_some_and(awaits) && self.least > LEAST {
+            true => self.window.min(VIRTUAL_AWAITING),
+            false => self.window,
+        }
+    }
+
+    /// Something came that somebody waited for.
+    pub(crate) fn handle_awaited(&mut self, now: u64) {
+        self.awaited_at = Some(now);
     }
 
     /// How many packets of such a share are acknowledged together: the fewer, the more evenly the next
@@ -232,17 +254,17 @@ mod tests {
             let mut given = [0u32; 8];
             for round in 0..senders as u32 {
                 port.rounds = round;
-                let shares = (0..senders).map(|peer| u32::from(port.share(peer)));
+                let shares = (0..senders).map(|peer| u32::from(port.share(0, peer)));
                 assert_eq!(shares.sum::<u32>(), window);
                 for (peer, given) in given.iter_mut().enumerate().take(senders) {
-                    *given += u32::from(port.share(peer));
+                    *given += u32::from(port.share(0, peer));
                 }
             }
             assert!(given[..senders].iter().all(|given| *given == window));
         }
         // Who sends nothing is told what it would get.
-        assert_eq!(port(60, 2).share(9), 20);
-        assert_eq!(port(2, 4).share(0), 1);
+        assert_eq!(port(60, 2).share(0, 9), 20);
+        assert_eq!(port(2, 4).share(0, 0), 1);
     }
 
     #[test]
@@ -267,7 +289,18 @@ mod tests {
 
     #[test]
     fn a_virtual_machine_keeps_more_under_way() {
-        assert_eq!(Port::new(true).share(0), VIRTUAL_LEAST as u8);
-        assert_eq!(Port::new(false).share(0), WINDOW_START as u8);
+        assert_eq!(Port::new(true).share(0, 0), VIRTUAL_LEAST as u8);
+        assert_eq!(Port::new(false).share(0, 0), WINDOW_START as u8);
+    }
+
+    #[test]
+    fn a_virtual_machine_that_waits_for_answers_has_less_under_way() {
+        let mut port = Port::new(true);
+        port.handle_awaited(1);
+        assert_eq!(port.share(2, 0), VIRTUAL_AWAITING as u8);
+        assert_eq!(port.share(1 + AWAITING_NS, 0), VIRTUAL_LEAST as u8);
+        let mut port = Port::new(false);
+        port.handle_awaited(1);
+        assert_eq!(port.share(2, 0), WINDOW_START as u8, "its window is fitted");
     }
 }

@@ -237,6 +237,15 @@ impl Header {
             .check()
     }
 
+    /// Whether nobody waits for what a frame with this header carries. Nothing of it is checked, so that
+    /// the answer is good for an order and for nothing else.
+    pub fn is_pushed(bytes: &[u8; HEADER_LEN]) -> bool {
+        Header::ref_from_bytes(bytes).is_ok_and(|header| match header.kind() {
+            Kind::Data => header.lane() == Lane::Bulk,
+            kind => kind == Kind::Blast,
+        })
+    }
+
     /// The header as it travels.
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
