@@ -49,8 +49,11 @@ const URGENT_MIN: usize = 16;
 pub const ACK_EVERY: u32 = 16;
 /// How long an acknowledgement waits for a frame that takes it along.
 pub const ACK_DELAY_NS: u64 = 1_000_000;
-/// How many items on a lane, queued or in flight, keep it busy without wasting memory.
+/// How many items on a lane, queued or in flight, are not too many.
 pub const ROOM: usize = WINDOW;
+/// Of pushed pages so many wait for their turn, which keeps the lane busy: somebody may come to wait for one
+/// of them, and what is queued already cannot go before the others any more.
+pub const AHEAD: usize = 32;
 
 /// What was counted on a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -128,7 +131,15 @@ impl<P: Page> Link<P> {
 
     /// How many more items it makes sense to queue on the lane now.
     pub fn room(&self, lane: Lane) -> usize {
-        ROOM.saturating_sub(self.senders[lane as usize].pending())
+        let sender = &self.senders[lane as usize];
+        let room = ROOM.saturating_sub(sender.pending());
+        match lane {
+            Lane::Urgent => room,
+            Lane::Bulk => {
+                let wanted = AHEAD + usize::from(self.allowed);
+                room.min(wanted.saturating_sub(sender.unheard()))
+            }
+        }
     }
 
     /// Whether everything queued on the lane was acknowledged.

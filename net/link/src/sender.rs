@@ -118,6 +118,11 @@ impl<P: Page> Sender<P> {
         self.queue.len() + self.ring.len()
     }
 
+    /// What the peer is not known to have.
+    pub(crate) fn unheard(&self) -> usize {
+        self.pending() - self.received
+    }
+
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.deadline
     }

@@ -184,8 +184,28 @@ fn eight_times_for_each_share_is_acknowledged() {
         }
         let acknowledged = first / every * every;
         assert_eq!(pair.all(0).len(), acknowledged);
-        assert_eq!(pair.ends[0].room(Lane::Bulk), ROOM - 511 + acknowledged);
     }
+}
+
+/// What is queued cannot go before others any more: not more of it than keeps the lane busy.
+#[test]
+fn pushed_pages_wait_with_the_sender_and_not_in_the_lane() {
+    let mut pair = Pair::new(0);
+    let most = AHEAD + usize::from(SHARE_START);
+    assert_eq!(pair.ends[0].room(Lane::Bulk), most);
+    send_pages(&mut pair.ends[0], most as u64);
+    assert_eq!(pair.ends[0].room(Lane::Bulk), 0);
+    assert_eq!(pair.ends[0].room(Lane::Urgent), ROOM);
+    // The first is lost. What comes behind it makes room all the same.
+    let frames = pair.all(0);
+    assert_eq!(frames.len(), usize::from(SHARE_START));
+    for frame in &frames[1..] {
+        pair.receive(1, frame);
+        for ack in pair.all(1) {
+            pair.receive(0, &ack);
+        }
+    }
+    assert!(pair.ends[0].room(Lane::Bulk) > AHEAD);
 }
 
 #[test]

@@ -429,6 +429,10 @@ impl<P: Page> Node<P> {
         if !peer.is_ready(queue) {
             return None;
         }
+        if queue == 0 {
+            // Most of it asks for something, and the answer is to find little in its way.
+            self.port.handle_awaited(now);
+        }
         let share = self.port.share(now, index);
         peer.link.set_share(share, self.port.together(share));
         let mut header = Self::header_to(&self.config, peer, Kind::Ack);

@@ -25,8 +25,8 @@ const LEAST: u32 = 2;
 const VIRTUAL_LEAST: u32 = 192;
 /// What it has while somebody waits for what comes to it: an answer comes behind what is under way.
 const VIRTUAL_AWAITING: u32 = 32;
-/// Who has got something that it waited for waits for the next within such a time, ns.
-const AWAITING_NS: u64 = 5_000_000;
+/// Who has asked for something waits for it so long at most, and then for the next, ns.
+const AWAITING_NS: u64 = 3_000_000;
 /// Packets that are looked at before the window changes.
 const ROUND_PACKETS: u32 = 128;
 /// Half a packet and this part of the window may stand in the queue.
@@ -75,7 +75,7 @@ struct Round {
 pub(crate) struct Port {
     /// The window is never smaller.
     least: u32,
-    /// When something came last that somebody waited for.
+    /// When something last came that somebody waited for, or was asked for.
     awaited_at: Option<u64>,
     window: u32,
     /// Who sends, by index of the peer.
@@ -132,7 +132,7 @@ impl Port {
         }
     }
 
-    /// Something came that somebody waited for.
+    /// Something came that somebody waited for, or was asked for.
     pub(crate) fn handle_awaited(&mut self, now: u64) {
         self.awaited_at = Some(now);
     }

@@ -48,7 +48,7 @@ fn stream(star: &mut Star) -> (u64, f64) {
             result.expect("the peer is known");
             queued += 1;
         }
-        star.until(|star| star.stacks[0].bulk_room(TARGET) >= 64);
+        star.until(|star| star.stacks[0].bulk_room(TARGET) > 0);
     }
     star.until(|star| star.pages[1][0] >= end);
     let bytes = PAGES * 4096;

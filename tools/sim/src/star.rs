@@ -193,7 +193,7 @@ impl Star {
                 next_at,
                 ..
             } = self.flows[index];
-            if starts_at <= self.now && self.stacks[from].bulk_room(id(to)) >= 64 {
+            if starts_at <= self.now && self.stacks[from].bulk_room(id(to)) > 0 {
                 for _ in 0..self.stacks[from].bulk_room(id(to)) {
                     let tag = tag(from, PUSHED);
                     let sent =
