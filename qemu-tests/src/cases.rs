@@ -170,6 +170,10 @@ pub fn all() -> Vec<Case> {
             build: |name, _| Ok(trials::short(name)),
         },
         Case {
+            name: "trace-as-recorded",
+            build: |name, _| Ok(trials::trace_as_recorded(name)),
+        },
+        Case {
             name: "timeline",
             build: |_, _| Ok(crate::moves::moves()),
         },

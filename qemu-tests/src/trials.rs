@@ -11,6 +11,8 @@ use crate::verdict::{between, counted};
 /// Tame programs in the test command, and in the long run.
 const PROGRAMS: u64 = 300;
 const PROGRAMS_LONG: u64 = 10_000;
+/// Those of which is recorded what they are on Linux.
+const RECORDED: usize = 300;
 
 /// Hostile children and malformed images on one node.
 pub(crate) fn hostile(name: &'static str, processors: u32, children: u64) -> Scenario {
@@ -103,7 +105,17 @@ fn enough_moves(moves: &[u64], programs: u64) -> Result<(), String> {
     }
 }
 
-/// Tame programs as the host's Linux runs them.
+/// What the first programs of seed 1 are on Linux 6.18. The host's Linux may be another, in which
+/// other things are tried first.
+const ON_LINUX: &str = include_str!("../suites/trace-on-linux.txt");
+
+/// Tame programs as they were on Linux.
+pub(crate) fn trace_as_recorded(name: &'static str) -> Scenario {
+    as_linux(name, ON_LINUX, ON_LINUX.lines().count() as u64)
+}
+
+/// Tame programs as the host's Linux runs them, which should not be older than 6.17; with
+/// `DUNLIN_RECORD=1` the first of them are recorded.
 pub(crate) fn trace_as_linux(
     name: &'static str,
     lab: &dyn Lab,
@@ -111,6 +123,16 @@ pub(crate) fn trace_as_linux(
 ) -> Result<Scenario, LabError> {
     let count = programs.to_string();
     let on_linux = lab.trials_on_host(&["trace", "1", "0", &count])?;
+    if std::env::var_os("DUNLIN_RECORD").is_some() {
+        let first: String = on_linux.split_inclusive('\n').take(RECORDED).collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/suites/trace-on-linux.txt");
+        std::fs::write(path, first)
+            .map_err(|error| LabError::Failed(format!("{path}: {error}")))?;
+    }
+    Ok(as_linux(name, &on_linux, programs))
+}
+
+fn as_linux(name: &'static str, on_linux: &str, programs: u64) -> Scenario {
     let script = format!(
         "trials trace 1 0 {programs} --expect /data/linux && echo PASS as-linux \
          || echo FAIL as-linux: see above\ntrue\n"
@@ -118,11 +140,9 @@ pub(crate) fn trace_as_linux(
     let expected = vec!["as-linux".to_owned()];
     let spec = Spec::new(name, 1)
         .script(script)
-        .text("/data/linux", &on_linux)
+        .text("/data/linux", on_linux)
         .timeout_s(120 + programs);
-    Ok(Scenario::new(spec, move |outcome| {
-        counted(outcome, &expected)
-    }))
+    Scenario::new(spec, move |outcome| counted(outcome, &expected))
 }
 
 /// The short ones of the test command.

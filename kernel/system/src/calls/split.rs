@@ -38,7 +38,7 @@ pub use sysv::*;
 pub use threads::*;
 pub(crate) use threads::{CLONE_FILES, CLONE_FS, CLONE_PARENT, EXIT_SIGNAL};
 
-use crate::dispatch::{CALL_STOPPED, FdUse, LocalCall, result_of};
+use crate::dispatch::{CALL_CHECK_FD, CALL_STOPPED, FdUse, LocalCall, result_of};
 use crate::files::calls::{Argument, ioctl_argument};
 use crate::home::Request;
 use crate::thread::padded_name;
@@ -129,6 +129,10 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
     let length = pieces::total(&into);
+    if length == 0 {
+        // Whatever it is, even a directory.
+        return call.ask_home(CALL_CHECK_FD, [fd, FdUse::Read as u64, 0, 0, 0, 0]);
+    }
     if let Some(moved) = call.read_ahead(fd, None, &into)? {
         return Ok(moved);
     }

@@ -302,14 +302,17 @@ impl FileSystem {
                 _ => Errno::EBUSY,
             });
         }
+        let fits = |found: &Found| match found.name.len() <= MAX_NAME {
+            true => Ok(()),
+            false => Err(Errno::ENAMETOOLONG),
+        };
+        fits(from)?;
         let inode = from.inode.as_ref().ok_or(Errno::ENOENT)?;
+        fits(to)?;
         match (target, &to.inode) {
             (Target::Absent, Some(_)) => return Err(Errno::EEXIST),
             (Target::Exchanged, None) => return Err(Errno::ENOENT),
             _ => {}
-        }
-        if to.name.len() > MAX_NAME {
-            return Err(Errno::ENAMETOOLONG);
         }
         let is_directory = inode.is_directory();
         let exchanged = target == Target::Exchanged;

@@ -690,14 +690,11 @@ impl FileState {
     /// The inode of a descriptor to be mapped, and whether it was opened for reading and for writing.
     ///
     /// # Errors
-    /// `EBADF`; `ENODEV` if it cannot be mapped, which only regular files and /dev/zero can.
+    /// `EBADF`.
     pub fn inode(&self, fd: u32) -> Result<(InodeRef, bool, bool), Errno> {
         let file = self.get(fd)?;
-        if !file.readable() && !file.writable() {
+        if file.flags() & O_PATH != 0 {
             return Err(Errno::EBADF);
-        }
-        if !file.inode.is_file() && file.inode.device() != Some(super::Device::Zero) {
-            return Err(Errno::ENODEV);
         }
         Ok((file.inode.clone(), file.readable(), file.writable()))
     }

@@ -25,6 +25,9 @@ pub(super) enum Follow {
     IfSlash,
     /// Stay at it: calls that make or remove the name itself.
     Never,
+    /// So, and a name that no file can have is only not there: rename(2) finds both folders before it
+    /// looks for either name.
+    Later,
 }
 
 /// A file and where it was found.
@@ -135,7 +138,10 @@ impl Walker<'_> {
                 rest = behind;
                 continue;
             }
-            let child = self.child(&at, &name)?;
+            let child = match self.child(&at, &name) {
+                Err(Errno::ENAMETOOLONG) if last && follow == Follow::Later => None,
+                found => found?,
+            };
             let crosses = |child: &InodeRef| {
                 matches!(at.node(), Node::Proc(_)) != matches!(child.node(), Node::Proc(_))
             };
@@ -156,7 +162,7 @@ impl Walker<'_> {
             let goes_on = match follow {
                 Follow::Always => true,
                 Follow::IfSlash => slash,
-                Follow::Never => false,
+                Follow::Never | Follow::Later => false,
             };
             if child.mode() & S_IFMT == S_IFLNK && (!last || goes_on) {
                 links += 1;
@@ -199,7 +205,8 @@ impl Walker<'_> {
                 continue;
             }
             if last {
-                if slash && follow != Follow::Never && !child.is_directory() {
+                let stays = matches!(follow, Follow::Never | Follow::Later);
+                if slash && !stays && !child.is_directory() {
                     return Err(Errno::ENOTDIR);
                 }
                 return Ok(Found {

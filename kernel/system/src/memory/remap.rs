@@ -5,6 +5,7 @@
 //! are here.
 
 use abi::Errno;
+use alloc::vec::Vec;
 use bitflags::bitflags;
 use machine::{OutOfMemory, USER_END};
 
@@ -73,9 +74,19 @@ impl Space {
         {
             return Err(Errno::EINVAL.into());
         }
+        if flags.contains(RemapFlags::FIXED) {
+            let place_end = range_end(place, new_length).ok_or(Errno::EINVAL)?;
+            if place < old_end && old < place_end {
+                return Err(Errno::EINVAL.into());
+            }
+        }
         let mut area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
-        let old_length = old_end - old;
-        if old_end > area.end {
+        let mut old_length = old_end - old;
+        let fixed = flags.contains(RemapFlags::FIXED);
+        if fixed && old_length == new_length && old_end > area.end {
+            return self.relocate_all(old, old_length, place, keeps);
+        }
+        if old_end > area.end && !(fixed && old + new_length <= area.end) {
             // Who only gives back need not know what there is.
             let stays = !flags.intersects(RemapFlags::FIXED | RemapFlags::DONT_UNMAP);
             if stays && new_length <= old_length {
@@ -113,10 +124,12 @@ impl Space {
             self.share(&area).map_err(|_| Errno::ENOMEM)?;
             area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
         }
-        if flags.contains(RemapFlags::FIXED) {
-            let place_end = range_end(place, new_length).ok_or(Errno::EINVAL)?;
-            if place < old_end && old < place_end {
-                return Err(Errno::EINVAL.into());
+        if fixed {
+            if new_length < old_length {
+                // What is given up goes first.
+                self.unmap(old + new_length, old_length - new_length)?;
+                old_length = new_length;
+                area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
             }
             self.place(place, new_length, MapHow::Fixed)?;
             return self.relocate(&area, (old, old_length), (place, new_length), keeps);
@@ -139,6 +152,32 @@ impl Space {
         }
         let place = self.place(0, new_length, MapHow::Anywhere)?;
         self.relocate(&area, (old, old_length), (place, new_length), false)
+    }
+
+    /// Moves all mappings in a range, and what is between them is between them there, too (Linux does so since
+    /// 6.17).
+    fn relocate_all(
+        &mut self,
+        old: u64,
+        length: u64,
+        place: u64,
+        keeps: bool,
+    ) -> Result<u64, MapStop> {
+        let end = old + length;
+        if let Some(page) = self.absent.next(old).filter(|&page| page < end) {
+            return Err(MapStop::Absent { page });
+        }
+        self.place(place, length, MapHow::Fixed)?;
+        let parts: Vec<Area> = self.areas.overlapping(old, end).cloned().collect();
+        if self.areas.len() + parts.len() + 4 > AREAS_MAX {
+            return Err(Errno::ENOMEM.into());
+        }
+        for area in parts {
+            let (from, to) = (area.start.max(old), area.end.min(end));
+            let (to_place, bytes) = (place + (from - old), to - from);
+            self.relocate(&area, (from, bytes), (to_place, bytes), keeps)?;
+        }
+        Ok(place)
     }
 
     /// Extends an area whose last byte is before `end`, if the room behind it is free.

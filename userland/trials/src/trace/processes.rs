@@ -27,6 +27,8 @@ pub(super) fn status_of(world: &mut World, child: i64) -> String {
     let Ok(pid) = u64::try_from(child) else {
         return format!("no child {child}");
     };
+    // Who ignores SIGCHLD gets no status.
+    world.words(STRUCT, &[0]);
     let got = world.call(libc::SYS_wait4, [pid, DESK + STRUCT, 0, 0]);
     let status = world.half(STRUCT);
     // A core dump is a matter of limits and settings.
@@ -55,6 +57,8 @@ fn child(world: &mut World) {
     let Ok(number) = u64::try_from(pid) else {
         return world.line(&format!("fork = {pid}"));
     };
+    // Who ignores SIGCHLD gets no status.
+    world.words(STRUCT, &[0]);
     let shown = match how {
         0 | 1 => status_of(world, pid),
         2 => {
@@ -287,6 +291,7 @@ fn killed(world: &mut World) {
         if signal != 9 {
             // What the child ignored before it got that far does not end it.
             let nohang = libc::WNOHANG as u64;
+            world.words(STRUCT, &[0]);
             for _ in 0..2000 {
                 if world.call(libc::SYS_wait4, [number, DESK + STRUCT, nohang, 0]) != 0 {
                     let status = world.half(STRUCT) & !0x80;

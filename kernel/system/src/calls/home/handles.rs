@@ -78,10 +78,9 @@ pub fn check_descriptor(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         }
         _ => file.flags() & O_PATH == 0,
     };
-    let error = if fits {
-        Errno(error as i32)
-    } else {
-        Errno::EBADF
-    };
-    Err(error.into())
+    match (fits, error) {
+        (false, _) => Err(Errno::EBADF.into()),
+        (true, 0) => Ok(0),
+        (true, error) => Err(Errno(error as i32).into()),
+    }
 }

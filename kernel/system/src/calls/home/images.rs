@@ -5,7 +5,7 @@
 
 use crate::credentials::{Ids, ProgramRights, WORDS};
 use crate::dispatch::{CHUNK, HomeCall};
-use crate::files::{Common, Executing, InodeRef};
+use crate::files::{Common, Device, Executing, InodeRef};
 use crate::home::Home;
 use crate::thread::padded_name;
 use crate::wait::Stop;
@@ -150,8 +150,10 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EACCES.into());
     }
     if !inode.is_file() {
-        // The only device that can be mapped.
-        return Ok(MAPS_DEVICE);
+        return match inode.device() {
+            Some(Device::Zero) => Ok(MAPS_DEVICE),
+            _ => Err(Errno::ENODEV.into()),
+        };
     }
     let path = files.describe(fd as u32)?;
     let sealed = shared != 0 && inode.is_sealed();

@@ -24,9 +24,6 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         Some(call.read_u64(new)?)
     };
     let before = call.thread().signals.mask;
-    if old != 0 {
-        call.write(old, &before.to_le_bytes())?;
-    }
     if let Some(set) = set {
         let mask = match how {
             0 => before | set,
@@ -35,6 +32,10 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             _ => return Err(Errno::EINVAL.into()),
         };
         call.thread().change_mask(mask);
+    }
+    // Told last: not at all if the call fails before, and too late to take it back if it cannot be told.
+    if old != 0 {
+        call.write(old, &before.to_le_bytes())?;
     }
     Ok(0)
 }

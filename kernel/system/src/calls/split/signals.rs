@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 
 const SA_NOCLDSTOP: u64 = 1;
 const SA_NOCLDWAIT: u64 = 2;
+/// The flags there are (`UAPI_SA_FLAGS`); others are cleared, so that a program can find out.
+const SA_KNOWN: u64 = 0xdc00_0807;
 
 /// rt_sigaction(2).
 pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
@@ -30,7 +32,7 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
         Some(SignalAction {
             handler: word(0),
-            flags: word(1),
+            flags: word(1) & SA_KNOWN,
             restorer: word(2),
             mask: word(3),
         })

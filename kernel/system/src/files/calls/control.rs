@@ -91,12 +91,12 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
             } else if let Some(end) = file.terminal().filter(|end| !end.is_hung_up()) {
                 end.available() as u64
             } else if inode.is_file() {
-                inode.size().saturating_sub(file.offset())
+                // Behind the end it is negative, and an int has the lower half of it.
+                inode.size().wrapping_sub(file.offset())
             } else {
                 return Err(Errno::ENOTTY.into());
             };
-            let available = available.min(i32::MAX as u64) as u32;
-            call.output(2, &available.to_le_bytes());
+            call.output(2, &(available as u32).to_le_bytes());
         }
         _ => return super::terminals::ioctl(call, &file),
     }

@@ -11,7 +11,7 @@ use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
 use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
-use super::{CallResult, FileCall, now, readable, writable};
+use super::{CallResult, FileCall, now, readable, usable, writable};
 use crate::credentials::FSETID;
 use crate::memory::{PageSource, Space};
 use crate::wait::Stop;
@@ -338,13 +338,19 @@ pub fn write(call: &mut FileCall) -> CallResult {
     Ok(store(call, &file, At::Cursor, bytes)? as u64)
 }
 
+/// Who has a place in mind needs something that has places, before it needs to be allowed to.
+fn seeks(file: &OpenFile) -> Result<(), Errno> {
+    match is_stream(file) {
+        true => Err(Errno::ESPIPE),
+        false => Ok(()),
+    }
+}
+
 /// `pread64(fd, buf, count, offset)`.
 pub fn pread64(call: &mut FileCall) -> CallResult {
     let offset = offset(call, 3)?;
+    seeks(&*usable(call, 0)?)?;
     let file = readable(call, 0)?;
-    if is_stream(&file) {
-        return Err(Errno::ESPIPE.into());
-    }
     ends(&file, At::Offset(offset), length(call, 2)?)?;
     read_at(call, &file, At::Offset(offset))
 }
@@ -352,10 +358,8 @@ pub fn pread64(call: &mut FileCall) -> CallResult {
 /// `pwrite64(fd, buf, count, offset)`.
 pub fn pwrite64(call: &mut FileCall) -> CallResult {
     let offset = offset(call, 3)?;
+    seeks(&*usable(call, 0)?)?;
     let file = writable(call, 0)?;
-    if is_stream(&file) {
-        return Err(Errno::ESPIPE.into());
-    }
     ends(&file, At::Offset(offset), length(call, 2)?)?;
     let bytes = call.input(1);
     Ok(store(call, &file, At::Offset(offset), bytes)? as u64)
@@ -408,8 +412,15 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
     let source = readable(call, 1)?;
     let count = length(call, 3)?;
     let at = place(call, 2)?;
+    let pipe = target.inode().pipe();
+    if let Some(pipe) = pipe {
+        pipe.room(target.patience(call.tid))?;
+        if count == 0 {
+            return Ok(0);
+        }
+    }
     let is_source = matches!(source.inode().node(), Node::File(_) | Node::Proc(_));
-    if !is_source || target.appends() {
+    if !is_source || (pipe.is_none() && target.appends()) {
         return Err(Errno::EINVAL.into());
     }
     transfer(call, (&source, at, 2), (&target, At::Cursor, None), count)
@@ -418,29 +429,30 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
 /// `copy_file_range(fd_in, off_in, fd_out, off_out, len, flags)` between regular files.
 /// Arguments 1 and 3 are both in- and out-buffers of 8 bytes.
 pub fn copy_file_range(call: &mut FileCall) -> CallResult {
-    let source = readable(call, 0)?;
-    let target = writable(call, 2)?;
-    let count = length(call, 4)?;
+    let (source, target) = (usable(call, 0)?, usable(call, 2)?);
     let (from, to) = (place(call, 1)?, place(call, 3)?);
-    for file in [&source, &target] {
-        match file.inode().node() {
-            Node::File(_) => {}
-            Node::Directory(_) => return Err(Errno::EISDIR.into()),
-            _ => return Err(Errno::EINVAL.into()),
-        }
-    }
     if call.args[5] != 0 {
         return Err(Errno::EINVAL.into());
     }
-    if target.appends() {
+    let files = [source.inode(), target.inode()];
+    if files.iter().any(|file| file.is_directory()) {
+        return Err(Errno::EISDIR.into());
+    }
+    if !files.iter().all(|file| file.is_file()) {
+        return Err(Errno::EINVAL.into());
+    }
+    if !source.readable() || !target.writable() || target.appends() {
         return Err(Errno::EBADF.into());
     }
+    let count = length(call, 4)?;
     let start = |file: &OpenFile, at| match at {
         At::Cursor => file.offset(),
         At::Offset(offset) => offset,
     };
     let distance = start(&source, from).abs_diff(start(&target, to));
-    if alloc::sync::Arc::ptr_eq(source.inode(), target.inode()) && distance < count as u64 {
+    let to_come = source.inode().size().saturating_sub(start(&source, from));
+    let copied = (count as u64).min(to_come);
+    if alloc::sync::Arc::ptr_eq(source.inode(), target.inode()) && distance < copied {
         return Err(Errno::EINVAL.into());
     }
     transfer(call, (&source, from, 1), (&target, to, Some(3)), count)

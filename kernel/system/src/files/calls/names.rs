@@ -74,7 +74,7 @@ fn readlink_at(call: &mut FileCall, base: Base, path: usize) -> CallResult {
 
 /// `readlink(path, buf, size)`.
 pub fn readlink(call: &mut FileCall) -> CallResult {
-    if call.input(0).is_empty() {
+    if call.args[2] as i32 > 0 && call.input(0).is_empty() {
         return Err(Errno::ENOENT.into());
     }
     readlink_at(call, Base::Current, 0)
@@ -192,8 +192,8 @@ fn rename_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32
         RENAME_EXCHANGE => Target::Exchanged,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let from = walk(call, from.0, from.1, Follow::Never)?;
-    let to = walk(call, to.0, to.1, Follow::Never)?;
+    let from = walk(call, from.0, from.1, Follow::Later)?;
+    let to = walk(call, to.0, to.1, Follow::Later)?;
     call.fs.rename(&from, &to, target, change(call))?;
     let same = |(from, to)| alloc::sync::Arc::ptr_eq(from, to);
     if !from.inode.as_ref().zip(to.inode.as_ref()).is_some_and(same) {

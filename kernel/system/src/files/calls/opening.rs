@@ -96,6 +96,9 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
         (false, 0) => Follow::Always,
         _ => Follow::IfSlash,
     };
+    if call.input(path).is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
     let fd = call.state.free_descriptor(0)?;
     if flags & O_CREAT != 0 && call.input(path).ends_with(b"/") {
         // What would be made is no directory; the way there must exist all the same.

@@ -24,6 +24,10 @@ const SEEK_HOLE: u32 = 4;
 /// `lseek(fd, offset, whence)`. Directories take only offsets they gave out.
 pub fn lseek(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;
+    let whence = call.args[2] as u32;
+    if whence > SEEK_HOLE {
+        return Err(Errno::EINVAL.into());
+    }
     if matches!(file.inode().node(), Node::Object(object) if object.seeks_nowhere()) {
         return Ok(0);
     }
@@ -31,10 +35,6 @@ pub fn lseek(call: &mut FileCall) -> CallResult {
         return Err(Errno::ESPIPE.into());
     }
     let by = call.args[1] as i64;
-    let whence = call.args[2] as u32;
-    if whence > SEEK_HOLE {
-        return Err(Errno::EINVAL.into());
-    }
     if file.inode().device().is_some() {
         return Ok(0);
     }
@@ -152,6 +152,7 @@ pub fn fallocate(call: &mut FileCall) -> CallResult {
     if !punches {
         within_limit(call, end - 1, 1)?;
     }
+    lose_set_ids(call, inode);
     if punches || zeroes {
         let mut data = inode.data().ok_or(Errno::ENODEV)?;
         data.check_write()?;

@@ -9,6 +9,7 @@ mod lending;
 mod locking;
 mod names;
 mod objects;
+mod order;
 mod pipes;
 mod proc;
 mod ptys;

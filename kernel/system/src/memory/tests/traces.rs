@@ -563,6 +563,23 @@ fn the_break() {
 }
 
 #[test]
+fn several_mappings_move_at_once() {
+    let mut space = space();
+    for (page, access) in [(0, RW), (1, Access::READ), (3, RW)] {
+        map(&mut space, page, 1, access);
+    }
+    map(&mut space, 11, 3, RW);
+    let at = |page: u64| BASE + page * PAGE;
+    let moved = space.remap(at(0), 4 * PAGE, 4 * PAGE, MOVE_FIXED, at(10));
+    assert_eq!(moved, Ok(at(10)));
+    // In the gap stays what was there.
+    assert_eq!(show(&space), "10-11rw- 11-12r-- 12-14rw-");
+    let less = space.remap(at(10), 9 * PAGE, PAGE, MOVE_FIXED, at(20));
+    assert_eq!(less, Ok(at(20)));
+    assert_eq!(show(&space), "20-21rw-");
+}
+
+#[test]
 fn remapping() {
     let mut space = space();
     map(&mut space, 0, 4, RW);
@@ -585,6 +602,7 @@ fn remapping() {
     assert_eq!(remap(0, 1, 2, 5, 0), error(Errno::EINVAL));
     assert_eq!(remap(0, 1, 2, 0, 0), error(Errno::ENOMEM));
     assert_eq!(remap(0, 2, 2, MOVE_FIXED, at(1)), error(Errno::EINVAL));
+    assert_eq!(remap(9, 2, 2, MOVE_FIXED, at(8)), error(Errno::EINVAL));
     assert_eq!(remap(0, 2, 2, MOVE_FIXED, 0), error(Errno::EPERM));
     assert_eq!(remap(2, 2, 3, MOVE_FIXED, at(10)), Ok(at(10)));
     assert_eq!(show(&space), "0-2rw- 4-5rw- 10-13rw-");

@@ -1,0 +1,108 @@
+//! Which of two errors a call has, and what it does beside: as random programs on Linux have shown.
+
+use super::*;
+
+fn pipe(node: &mut Node, flags: u64) -> (u64, u64) {
+    let fds = node.call(calls::pipe2, &[Out(8), N(flags)]).bytes(0);
+    let fd = |at: usize| u64::from(u32::from_le_bytes(fds[at..at + 4].try_into().expect("4")));
+    (fd(0), fd(4))
+}
+
+#[test]
+fn a_place_needs_something_that_has_places_first() {
+    let mut node = Node::new(&[]);
+    let (read, write) = pipe(&mut node, 0);
+    let reply = node.call(calls::lseek, &[N(read), N(0), N(7)]);
+    assert_eq!(reply.errno(), Errno::EINVAL);
+    let reply = node.call(calls::pread64, &[N(write), Out(1), N(1), N(0)]);
+    assert_eq!(reply.errno(), Errno::ESPIPE);
+    let reply = node.call(calls::pwrite64, &[N(read), In(b"x"), N(1), N(0)]);
+    assert_eq!(reply.errno(), Errno::ESPIPE);
+    let file = node.open("/f", 0o101);
+    let reply = node.call(calls::pread64, &[N(file), Out(1), N(1), N(0)]);
+    assert_eq!(reply.errno(), Errno::EBADF);
+}
+
+#[test]
+fn what_is_copied_is_looked_at_before_how_it_is_open() {
+    let mut node = Node::new(&[]);
+    let (_, write) = pipe(&mut node, 0);
+    let file = node.open("/f", RDWR_CREAT);
+    node.write(file, b"0123456789").ok();
+    let copy = |node: &mut Node, from, to, length| {
+        let args = [N(from), Null, N(to), Null, N(length), N(0)];
+        node.call(calls::copy_file_range, &args)
+    };
+    assert_eq!(copy(&mut node, write, file, 1).errno(), Errno::EINVAL);
+    // At the end of the file nothing is copied, so nothing overlaps.
+    assert_eq!(copy(&mut node, file, file, 10).ok(), 0);
+    node.call(calls::lseek, &[N(file), N(3), N(0)]).ok();
+    assert_eq!(copy(&mut node, file, file, 10).errno(), Errno::EINVAL);
+}
+
+#[test]
+fn behind_the_end_less_than_nothing_can_be_read() {
+    let mut node = Node::new(&[]);
+    let file = node.open("/f", RDWR_CREAT);
+    node.call(calls::lseek, &[N(file), N(4096), N(0)]).ok();
+    let reply = node.call(calls::ioctl, &[N(file), N(0x541b), Out(4)]);
+    assert_eq!(reply.bytes(2), (-4096_i32).to_le_bytes());
+}
+
+#[test]
+fn sendfile_to_a_pipe_looks_for_room_first() {
+    let mut node = Node::new(&[]);
+    let (read, write) = pipe(&mut node, 0o4000);
+    let file = node.open("/f", RDWR_CREAT);
+    node.write(file, &[7; 5000]).ok();
+    node.call(calls::lseek, &[N(file), N(0), N(0)]).ok();
+    let send = |node: &mut Node, from, count| {
+        node.call(calls::sendfile, &[N(write), N(from), Null, N(count)])
+    };
+    assert_eq!(send(&mut node, read, 0).ok(), 0);
+    assert_eq!(send(&mut node, read, 1).errno(), Errno::EINVAL);
+    // O_APPEND says nothing of a pipe.
+    node.call(calls::fcntl, &[N(write), N(4), N(0o6000)]).ok();
+    assert!(send(&mut node, file, 4096).ok() > 0);
+    node.close(read);
+    assert_eq!(send(&mut node, file, 0).errno(), Errno::EPIPE);
+}
+
+#[test]
+fn a_name_is_read_before_a_descriptor_is_looked_for() {
+    let mut node = Node::new(&[]);
+    while node.try_open("/", 0).result.is_ok() {}
+    assert_eq!(node.try_open("", 0o101).errno(), Errno::ENOENT);
+    assert_eq!(node.try_open("/none", 0).errno(), Errno::EMFILE);
+    let reply = node.call(calls::readlink, &[In(b""), Out(0), N(0)]);
+    assert_eq!(reply.errno(), Errno::EINVAL);
+}
+
+#[test]
+fn rename_finds_both_folders_before_either_name() {
+    let mut node = Node::new(&[]);
+    let long = "l".repeat(300);
+    node.path_call(calls::mkdir, "/d").ok();
+    let rename = |node: &mut Node, from: &str, to: &str, flags| {
+        let args = [N(0), In(from.as_bytes()), N(0), In(to.as_bytes()), N(flags)];
+        node.call(calls::renameat2, &args).errno()
+    };
+    let long = |folder: &str| format!("{folder}/{long}");
+    assert_eq!(rename(&mut node, &long(""), "/none/x", 0), Errno::ENOENT);
+    assert_eq!(rename(&mut node, "/d/.", &long("/d"), 1), Errno::EBUSY);
+    assert_eq!(rename(&mut node, &long(""), "/d/.", 0), Errno::EBUSY);
+    assert_eq!(rename(&mut node, "/none", &long(""), 2), Errno::ENOENT);
+    assert_eq!(rename(&mut node, "/d", &long(""), 0), Errno::ENAMETOOLONG);
+    assert_eq!(rename(&mut node, &long(""), "/x", 0), Errno::ENAMETOOLONG);
+}
+
+#[test]
+fn room_made_in_a_program_takes_its_rights() {
+    let mut node = Node::new(&[]);
+    let file = node.open("/f", RDWR_CREAT);
+    node.call(calls::chmod, &[In(b"/f"), N(0o6777)]).ok();
+    node.who.capabilities = 0;
+    node.call(calls::fallocate, &[N(file), N(1), N(0), N(100)])
+        .ok();
+    assert_eq!(node.lstat("/f").mode & 0o7777, 0o777);
+}
