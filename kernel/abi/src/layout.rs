@@ -184,6 +184,10 @@ pub struct Stat {
     pub modified: Timespec,
     /// Last change of the inode.
     pub changed: Timespec,
+    /// When it was made, if that is known.
+    pub born: Option<Timespec>,
+    /// Which mount it is in, by the numbers of `/proc/PID/mountinfo`.
+    pub mount: u64,
 }
 
 /// Size of `struct stat`.
@@ -194,6 +198,9 @@ pub const STATX_SIZE: usize = 256;
 pub const STATFS_SIZE: usize = 120;
 /// `STATX_BASIC_STATS`.
 const STATX_BASIC: u32 = 0x7ff;
+/// `STATX_BTIME`, `STATX_MNT_ID`.
+const STATX_BORN: u32 = 0x800;
+const STATX_MOUNT: u32 = 0x1000;
 
 impl Stat {
     /// `struct stat` (`arch/x86/include/uapi/asm/stat.h`, the 64-bit half).
@@ -215,10 +222,12 @@ impl Stat {
         bytes
     }
 
-    /// `struct statx` (`linux/stat.h`) with the basic fields; no birth time is kept.
+    /// `struct statx` (`linux/stat.h`) with the basic fields, the time of birth and the mount.
     pub fn to_statx_bytes(&self) -> [u8; STATX_SIZE] {
         let mut bytes = [0; STATX_SIZE];
-        put(&mut bytes, 0, &STATX_BASIC.to_le_bytes());
+        let born = self.born.map_or(0, |_| STATX_BORN);
+        let known = STATX_BASIC | STATX_MOUNT | born;
+        put(&mut bytes, 0, &known.to_le_bytes());
         put(&mut bytes, 4, &4096u32.to_le_bytes());
         put(&mut bytes, 16, &(self.links as u32).to_le_bytes());
         put(&mut bytes, 20, &self.uid.to_le_bytes());
@@ -229,12 +238,14 @@ impl Stat {
         put(&mut bytes, 48, &self.blocks.to_le_bytes());
         for (at, time) in [
             (64, self.accessed),
+            (80, self.born.unwrap_or_default()),
             (96, self.changed),
             (112, self.modified),
         ] {
             put(&mut bytes, at, &time.seconds.to_le_bytes());
             put(&mut bytes, at + 8, &(time.nanoseconds as u32).to_le_bytes());
         }
+        put(&mut bytes, 144, &self.mount.to_le_bytes());
         for (at, number) in [(128, self.special), (136, self.device)] {
             let major = (number >> 8) as u32 & 0xfff;
             let minor = (number & 0xff) as u32 | ((number >> 12) as u32 & 0xffff_ff00);

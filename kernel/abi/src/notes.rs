@@ -54,7 +54,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "ioctl",
-        "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; on a terminal TCGETS, TCSETS*, TCSBRK, TCXONC, TCFLSH, TIOC[GS]PGRP, TIOCGSID, TIOCSCTTY, TIOCNOTTY, TIOC[GS]WINSZ",
+        "FIOCLEX, FIONCLEX, FIONBIO, FIONREAD; on a terminal TCGETS, TCSETS*, TCSBRK, TCXONC, TCFLSH, TIOC[GS]PGRP, TIOCGSID, TIOCSCTTY, TIOCNOTTY, TIOC[GS]WINSZ; on a socket SIOCGIF* of the loopback",
     ),
     (
         "lsetxattr",

@@ -243,6 +243,7 @@ macro_rules! for_each_call {
             275 splice File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             276 tee File [Value, Value, Value, Value];
             277 sync_file_range File [Value, Value, Value, Value];
+            278 vmsplice Split [Value, Value, Value, Value];
             280 utimensat File [Value, MaybePath, MaybeIn(Fixed(32)), Value];
             281 epoll_pwait Split [Value, Value, Value, Value, Value, Value];
             282 signalfd File [Value, In(Fixed(8)), Value];

@@ -22,6 +22,8 @@ pub const SETGID: u32 = 6;
 pub const SETUID: u32 = 7;
 /// Gives capabilities away.
 pub const SETPCAP: u32 = 8;
+/// Changes the network.
+pub const NET_ADMIN: u32 = 12;
 /// Locks as much memory as it likes.
 pub const IPC_LOCK: u32 = 14;
 /// Uses the IPC of others.

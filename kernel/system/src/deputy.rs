@@ -9,7 +9,7 @@
 //! answer.
 
 use crate::buffers::Buffers;
-use crate::dispatch::{CALL_TAKE_SIGNAL, CHUNK, wire_pid};
+use crate::dispatch::{CALL_TAKE_SIGNAL, ROOM_MAX, wire_pid};
 use crate::home::{HomeThread, RemoteCall, Request};
 use crate::system::{Abandoned, System};
 use crate::thread::{Answer, Forward, Purpose, Run};
@@ -223,7 +223,7 @@ impl System {
         match accepted.admission {
             Admission::Execute => match Buffers::decode(&call.data) {
                 Some(inputs) => {
-                    let rooms = call.rooms.map(|room| room.min(CHUNK as u32));
+                    let rooms = call.rooms.map(|room| room.min(ROOM_MAX as u32));
                     let request = Request {
                         number: call.number,
                         args: call.args,
@@ -276,7 +276,10 @@ impl System {
             return;
         };
         let (from, epoch) = (remote.from, remote.epoch);
-        let answer = match self.execute(pid, tid, &remote.request) {
+        self.serving = Some(remote.seq);
+        let done = self.execute(pid, tid, &remote.request);
+        self.serving = None;
+        let answer = match done {
             Ok(answer) => answer,
             Err(Stop::Errno(errno)) => crate::home::plain(-i64::from(errno.0)),
             Err(Stop::Wait) => {

@@ -115,6 +115,9 @@ pub const CALL_AFFINITY: u32 = PSEUDO + 67;
 
 /// The most bytes that one call carries; longer transfers are cut.
 pub const CHUNK: u64 = 64 << 10;
+/// The most an out-buffer takes in one call: those of poll(2) and epoll_wait(2), with an entry for every
+/// descriptor that a process can have.
+pub const ROOM_MAX: u64 = 1 << 20;
 /// The longest path, with its NUL (`PATH_MAX`).
 pub const PATH_MAX: usize = 4096;
 
@@ -296,6 +299,9 @@ macro_rules! perform_file_row {
     (Split copy_file_range $call:ident) => {
         file_calls::copy_file_range($call)
     };
+    (Split vmsplice $call:ident) => {
+        file_calls::vmsplice($call)
+    };
     ($place:ident $name:ident $call:ident) => {
         Err(Stop::Errno(Errno::ENOSYS))
     };
@@ -371,7 +377,8 @@ macro_rules! dispatchers {
 for_each_call!(dispatchers);
 
 /// Split calls whose part at home is one on files.
-const FILE_PARTS: [&str; 19] = [
+const FILE_PARTS: [&str; 20] = [
+    "vmsplice",
     "mq_timedsend",
     "mq_timedreceive",
     "connect",

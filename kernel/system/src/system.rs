@@ -104,6 +104,8 @@ pub struct System {
     pub(crate) changes_seen: u64,
     /// When bytes that bodies have written leave for their homes.
     pub(crate) tails: BTreeSet<(u64, u32)>,
+    /// The number of the call that is being executed for a body elsewhere.
+    pub(crate) serving: Option<u64>,
     /// Reads of terminals that are limited in time, by waiter.
     pub(crate) timed_reads: BTreeMap<u32, crate::terminals::TimedRead>,
     pub(crate) last_serial: u16,
@@ -250,6 +252,7 @@ impl System {
             last_window: 0,
             changes_seen: 0,
             tails: BTreeSet::new(),
+            serving: None,
             timed_reads: BTreeMap::new(),
             last_serial: 0,
             last_request: 0,

@@ -51,8 +51,8 @@ impl System {
             return None;
         }
         let kept = self.timed_reads.get(&waiter)?;
-        let remote = self.remote_sequence(waiter);
-        let goes_on = request.args[GOES_ON] != 0 || (remote.is_some() && remote == kept.sequence);
+        let same = self.serving.is_some() && self.serving == kept.sequence;
+        let goes_on = request.args[GOES_ON] != 0 || same;
         goes_on.then_some(kept.deadline_ns)
     }
 
@@ -60,10 +60,9 @@ impl System {
     pub(crate) fn keep_read_deadline(&mut self, waiter: u32, waits: bool, deadline: Option<u64>) {
         match deadline.filter(|_| waits) {
             Some(deadline_ns) => {
-                let sequence = self.remote_sequence(waiter);
                 let kept = TimedRead {
                     deadline_ns,
-                    sequence,
+                    sequence: self.serving,
                 };
                 self.timed_reads.insert(waiter, kept);
             }
@@ -71,12 +70,6 @@ impl System {
                 self.timed_reads.remove(&waiter);
             }
         }
-    }
-
-    fn remote_sequence(&self, waiter: u32) -> Option<u64> {
-        let home = self.homes.get(&self.process_at_home(waiter))?;
-        let remote = home.threads.get(&waiter)?.remote.as_ref()?;
-        Some(remote.seq)
     }
 
     /// The device of the terminal that controls a process, and the group in its foreground, as

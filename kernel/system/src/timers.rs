@@ -174,7 +174,10 @@ impl ProcessTimers {
         let now = self.alarms.now() as i64;
         state.at = first.map(|first| now.saturating_add(first));
         // A node that lies about a time gets a wrong timer, and no more.
-        state.interval = interval.min(i64::MAX as u64);
+        state.interval = match first {
+            Some(_) => interval.min(i64::MAX as u64),
+            None => 0,
+        };
         state.pending = false;
         state.overrun = 0;
         state.missed = 0;

@@ -7,6 +7,7 @@
 //! Called as `probes NAME`, or by a file name that is the name of a probe; `probes --list` lists
 //! them. `churn MIB ROUNDS` and `spin SECONDS` are plain programs to be moved by others.
 
+mod ahead;
 mod cpu;
 mod credentials;
 mod descriptors;
@@ -73,7 +74,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 102] = [
+const PROBES: [(&str, Probe); 106] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -134,11 +135,14 @@ const PROBES: [(&str, Probe); 102] = [
     ("pipe-blocked-write", pipes::blocked_write),
     ("pipe-ends", pipes::ends),
     ("pipe-halves", pipes::halves),
+    ("pipe-memory", ahead::splice),
     ("poll", pipes::poll),
+    ("poll-many", ahead::many),
     ("proc-self", system::proc_self),
     ("pty-read", ptys::read),
     ("pty-signals", ptys::signals),
     ("pty-stop", ptys::stop),
+    ("pty-timed", ptys::timed),
     ("random", system::random),
     ("record-locks", locks::records),
     ("record-wait", locks::record_wait),
@@ -156,6 +160,7 @@ const PROBES: [(&str, Probe); 102] = [
     ("socket-descriptors", sockets::socket_descriptors),
     ("socket-loopback", sockets::socket_loopback),
     ("socket-names", sockets::socket_names),
+    ("socket-peeks", ahead::peeks),
     ("sparse", memory::sparse),
     ("spawn", exec::spawn),
     ("system", system::names),

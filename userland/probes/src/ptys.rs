@@ -11,8 +11,8 @@ use std::time::Duration;
 use rt::process::{Ended, kill, start, wait_for};
 use rt::signals::{Change, Mask, mask, next_change, take};
 use rt::terminal::{
-    Taking, foreground, new_pty, new_session, open_line, set_foreground, set_group, set_window,
-    take as take_terminal, window,
+    Modes, Taking, foreground, new_pty, new_session, open_line, set_foreground, set_group,
+    set_window, take as take_terminal, window,
 };
 
 use crate::moves::{Moves, go, send, tell};
@@ -53,6 +53,28 @@ fn lead(path: &str) -> Result<File, String> {
     let line = open_line(path).doing("open the line")?;
     take_terminal(line.as_fd(), Taking::Free).doing("TIOCSCTTY")?;
     Ok(line)
+}
+
+/// A read that is limited in time ends with nothing when that is over, and early when something comes.
+pub(crate) fn timed(moves: &mut Moves) -> Verdict {
+    while moves.more() {
+        let (mut master, path) = new_pty().doing("a pty")?;
+        let mut line = open_line(&path).doing("open the line")?;
+        let modes = Modes::of(line.as_fd()).doing("TCGETS")?.raw(0, 2);
+        modes.set(line.as_fd()).doing("TCSETS")?;
+        let mut bytes = [0; 9];
+        moves.point()?;
+        let nothing = line.read(&mut bytes).doing("read nothing")?;
+        master.write_all(b"typed").doing("type")?;
+        let typed = line.read(&mut bytes).doing("read")?;
+        moves.point()?;
+        let again = line.read(&mut bytes[typed..]).doing("read nothing again")?;
+        ensure!(
+            (nothing, &bytes[..typed], again) == (0, &b"typed"[..], 0),
+            "{nothing}, {typed} and {again} bytes: {bytes:?}"
+        );
+    }
+    Ok(())
 }
 
 /// Both sides move, the reader while it reads.

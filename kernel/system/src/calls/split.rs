@@ -38,8 +38,10 @@ pub use sysv::*;
 pub use threads::*;
 pub(crate) use threads::{CLONE_FILES, CLONE_FS, CLONE_PARENT, EXIT_SIGNAL};
 
-use crate::dispatch::{CALL_CHECK_FD, CALL_STOPPED, FdUse, LocalCall, result_of};
-use crate::files::calls::{Argument, ioctl_argument};
+use crate::dispatch::{
+    CALL_CHECK_FD, CALL_IOCTL as IOCTL, CALL_STOPPED, FdUse, LocalCall, ROOM_MAX, result_of,
+};
+use crate::files::calls::{Argument, INTERFACE, SIOCGIFCONF, ioctl_argument};
 use crate::home::Request;
 use crate::thread::padded_name;
 use crate::wait::Stop;
@@ -79,14 +81,39 @@ static IOCTL_NONE: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Value]);
 
 /// ioctl(2): which way the third argument goes depends on the second.
 pub fn ioctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    if call.args[1] as u32 == SIOCGIFCONF {
+        return interfaces(call);
+    }
     let row: Option<&'static Call> = match ioctl_argument(call.args[1] as u32) {
-        Argument::Value | Argument::InOut(_) => Some(&IOCTL_NONE),
+        Argument::Value => Some(&IOCTL_NONE),
+        Argument::InOut(bytes) => ioctl_rows!(InOut, bytes, [40]),
         Argument::In(bytes) => ioctl_rows!(In, bytes, [1, 4, 8, 18, 36, 44]),
         Argument::Out(bytes) => ioctl_rows!(Out, bytes, [4, 8, 18, 36, 44]),
     };
     let row = row.ok_or(Errno::ENOTTY)?;
     let args = call.args;
     call.forwarded_row(row, args)
+}
+
+/// `SIOCGIFCONF`: as many interfaces as there is room for, or how long the list of all is.
+fn interfaces(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [fd, request, list, ..] = call.args;
+    let mut all = Request::plain(IOCTL, [fd, request, 0, 0, 0, 0]);
+    all.rooms[2] = ROOM_MAX as u32;
+    let answer = call.home(|_| Ok(all))?;
+    let done = result_of(answer.value)?;
+    let entries = answer.buffers.get(2).unwrap_or(&[]);
+    let room = call.read(list, 4)?;
+    let room = i32::from_le_bytes(*room.first_chunk().ok_or(Errno::EFAULT)?);
+    let into = call.read_u64(list.wrapping_add(8))?;
+    let mut told = entries.len();
+    if into != 0 {
+        told = told.min(usize::try_from(room).unwrap_or(0));
+        told -= told % INTERFACE;
+        call.write(into, &entries[..told])?;
+    }
+    call.write(list, &(told as u32).to_le_bytes())?;
+    Ok(done)
 }
 
 /// The most pieces of readv(2) and writev(2) (`IOV_MAX`).

@@ -100,6 +100,8 @@ pub struct Attributes {
     pub modified: Timespec,
     /// Last change of these attributes.
     pub changed: Timespec,
+    /// When it was made.
+    pub born: Timespec,
 }
 
 impl Attributes {
@@ -113,6 +115,7 @@ impl Attributes {
             accessed: now,
             modified: now,
             changed: now,
+            born: now,
         }
     }
 }
@@ -595,6 +598,8 @@ impl Inode {
             accessed: attributes.accessed,
             modified: attributes.modified,
             changed: attributes.changed,
+            born: (!matches!(self.node, Node::Proc(_))).then_some(attributes.born),
+            mount: u64::from(minor),
         }
     }
 

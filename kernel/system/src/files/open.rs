@@ -371,7 +371,62 @@ pub struct Descriptor {
 }
 
 /// The rows of a descriptor table.
-pub(super) type Rows = Vec<Option<Descriptor>>;
+#[derive(Clone, Default)]
+pub(super) struct Rows {
+    list: Vec<Option<Descriptor>>,
+    /// No descriptor below this one is free, so that who opens many does not look at all of them each time.
+    full_below: usize,
+}
+
+impl core::ops::Deref for Rows {
+    type Target = [Option<Descriptor>];
+
+    fn deref(&self) -> &[Option<Descriptor>] {
+        &self.list
+    }
+}
+
+impl Rows {
+    /// The lowest free descriptor from `least` on.
+    fn free(&mut self, least: usize) -> usize {
+        let from = least.max(self.full_below);
+        let rest = self.list.get(from..).unwrap_or(&[]);
+        let free = match rest.iter().position(Option::is_none) {
+            Some(gap) => from + gap,
+            None => self.list.len().max(from),
+        };
+        if least <= self.full_below {
+            self.full_below = free;
+        }
+        free
+    }
+
+    fn put(&mut self, fd: usize, new: Descriptor) -> Option<Descriptor> {
+        if self.list.len() <= fd {
+            self.list.resize_with(fd + 1, || None);
+        }
+        self.list[fd].replace(new)
+    }
+
+    fn get_mut(&mut self, fd: usize) -> Option<&mut Descriptor> {
+        self.list.get_mut(fd)?.as_mut()
+    }
+
+    fn take(&mut self, fd: usize) -> Option<Descriptor> {
+        let taken = self.list.get_mut(fd)?.take();
+        if taken.is_some() {
+            self.full_below = self.full_below.min(fd);
+        }
+        taken
+    }
+
+    /// Takes out those that execve(2) closes.
+    fn take_close_on_exec(&mut self) -> Vec<Descriptor> {
+        self.full_below = 0;
+        let close = |row: &mut Option<Descriptor>| row.take_if(|row| row.close_on_exec);
+        self.list.iter_mut().filter_map(close).collect()
+    }
+}
 
 /// A descriptor table, of one process or of several (`CLONE_FILES`). Dropping it closes everything.
 struct Table {
@@ -398,7 +453,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        for row in core::mem::take(self.rows.get_mut()) {
+        for row in core::mem::take(&mut self.rows.get_mut().list) {
             self.closed(row);
         }
     }
@@ -446,7 +501,7 @@ impl FileState {
                 umask: 0o022,
             })),
             largest_file: u64::MAX,
-            table: Table::new(Vec::new()),
+            table: Table::new(Rows::default()),
             limit: USUAL_DESCRIPTORS,
         }
     }
@@ -531,7 +586,9 @@ impl FileState {
             file,
             close_on_exec: false,
         };
-        state.rows().resize(3, Some(row));
+        for fd in 0..3 {
+            state.rows().put(fd, row.clone());
+        }
         state
     }
 
@@ -597,7 +654,7 @@ impl FileState {
     /// `EBADF`.
     pub(super) fn set_close_on_exec(&self, fd: u32, close: bool) -> Result<(), Errno> {
         let mut rows = self.rows();
-        let row = rows.get_mut(fd as usize).and_then(Option::as_mut);
+        let row = rows.get_mut(fd as usize);
         row.ok_or(Errno::EBADF)?.close_on_exec = close;
         Ok(())
     }
@@ -607,12 +664,7 @@ impl FileState {
     /// # Errors
     /// `EMFILE`.
     pub(super) fn free_descriptor(&self, least: u32) -> Result<u32, Errno> {
-        let rows = self.rows();
-        let from = rows.get(least as usize..).unwrap_or(&[]);
-        let free = match from.iter().position(Option::is_none) {
-            Some(gap) => least as usize + gap,
-            None => rows.len().max(least as usize),
-        };
+        let free = self.rows().free(least as usize);
         let free = u32::try_from(free).unwrap_or(u32::MAX);
         if free >= self.limit {
             return Err(Errno::EMFILE);
@@ -627,12 +679,7 @@ impl FileState {
             file,
             close_on_exec,
         };
-        let mut rows = self.rows();
-        if rows.len() <= fd {
-            rows.resize_with(fd + 1, || None);
-        }
-        let old = rows[fd].replace(new);
-        drop(rows);
+        let old = self.rows().put(fd, new);
         self.table.closed(old);
     }
 
@@ -656,7 +703,7 @@ impl FileState {
     /// # Errors
     /// `EBADF`.
     pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
-        let row = self.rows().get_mut(fd as usize).and_then(Option::take);
+        let row = self.rows().take(fd as usize);
         let row = row.ok_or(Errno::EBADF)?;
         self.table.closed(Some(row));
         Ok(())
@@ -664,14 +711,13 @@ impl FileState {
 
     /// Has nothing open any more.
     pub fn clear(&mut self) {
-        self.table = Table::new(Vec::new());
+        self.table = Table::new(Rows::default());
     }
 
     /// Closes what `execve` closes, in a table that is this process's alone from here on.
     pub fn close_on_exec(&mut self) {
         self.unshare_table();
-        let close = |row: &mut Option<Descriptor>| row.take_if(|row| row.close_on_exec);
-        let closed: Vec<_> = self.rows().iter_mut().filter_map(close).collect();
+        let closed = self.rows().take_close_on_exec();
         for row in closed {
             self.table.closed(Some(row));
         }

@@ -101,7 +101,7 @@ const F_SEAL_SHRINK: u32 = 2;
 const F_SEAL_GROW: u32 = 4;
 const F_SEAL_WRITE: u32 = 8;
 const F_SEAL_FUTURE_WRITE: u32 = 0x10;
-const F_SEAL_EXEC: u32 = 0x20;
+pub(super) const F_SEAL_EXEC: u32 = 0x20;
 
 /// How often the contents of files have changed on this node: who has lent some looks at its own
 /// only when this has moved.

@@ -16,12 +16,13 @@ const NS_PER_S: u64 = 1_000_000_000;
 fn set(call: &mut HomeCall<'_>, value: u64, interval: u64) -> (u64, u64) {
     let (now, pid) = (call.system.now, call.pid);
     let before = remaining(call);
-    let at = if value == 0 {
-        0
-    } else {
-        now.saturating_add(value)
+    // Who switches it off has no interval either.
+    let next = match value {
+        0 => (0, 0),
+        _ => (now.saturating_add(value), interval),
     };
-    let old = core::mem::replace(&mut call.home().timer, (at, interval));
+    let at = next.0;
+    let old = core::mem::replace(&mut call.home().timer, next);
     call.system.timers.remove(&(old.0, pid));
     if at != 0 {
         call.system.timers.insert((at, pid));

@@ -55,6 +55,7 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         WAIT | WAIT_BITSET => wait(call, bits),
         WAKE | WAKE_BITSET => {
             let key = call.futex_key(address, private)?;
+            call.check_shared(address, private)?;
             Ok(call.system.wake_futex(key, count(value), bits))
         }
         REQUEUE | CMP_REQUEUE => {
@@ -65,6 +66,8 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             if (value as i32) < 0 || (fourth as i32) < 0 {
                 return Err(Errno::EINVAL.into());
             }
+            call.check_shared(address, private)?;
+            call.check_shared(second, private)?;
             if command == CMP_REQUEUE && call.word(address)? != third as u32 {
                 return Err(Errno::EAGAIN.into());
             }
@@ -273,6 +276,14 @@ impl LocalCall<'_> {
         }
         let key = self.system.futex_key(self.pid, address, private);
         key.ok_or(Stop::Errno(Errno::EFAULT))
+    }
+
+    /// Which memory a word lies in counts for all futexes but private ones, so there has to be some.
+    fn check_shared(&mut self, address: u64, private: bool) -> Result<(), Stop> {
+        if !private {
+            self.word(address)?;
+        }
+        Ok(())
     }
 
     fn word(&mut self, address: u64) -> Result<u32, Stop> {

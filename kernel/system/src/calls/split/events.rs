@@ -5,7 +5,7 @@
 use super::super::local::timespec;
 use super::cpu::{timer_number, timer_record};
 use crate::cpu_timers::{CpuTimer, Setting};
-use crate::dispatch::{CALL_SET_TIMER, CHUNK, LocalCall, result_of};
+use crate::dispatch::{CALL_SET_TIMER, LocalCall, ROOM_MAX, result_of};
 use crate::files::calls::EPOLL_EVENT;
 use crate::home::Request;
 use crate::wait::Stop;
@@ -67,7 +67,7 @@ fn wait_until(call: &mut LocalCall<'_>, deadline: u64) -> Result<u64, Stop> {
     // No room is refused at home, behind a descriptor that is none.
     let fits = (1..=i32::MAX / EPOLL_EVENT as i32).contains(&most);
     let most = if fits { most as u64 } else { 0 };
-    let room = (most * EPOLL_EVENT as u64).min(CHUNK) as usize;
+    let room = (most * EPOLL_EVENT as u64).min(ROOM_MAX) as usize;
     let room = room - room % EPOLL_EVENT;
     let waits = call.clock() < deadline;
     let answer = call.home(|call| {

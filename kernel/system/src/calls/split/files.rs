@@ -80,6 +80,26 @@ pub fn copy_file_range(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     in_pieces(call, 4)
 }
 
+/// vmsplice(2): bytes are copied, whatever `SPLICE_F_GIFT` says.
+pub fn vmsplice(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const VMSPLICE: u32 = 278;
+    const KNOWN: u32 = 15;
+    let [fd, _, _, flags, ..] = call.args;
+    if flags as u32 & !KNOWN != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let pieces = pieces::rest(&pieces_of(call, FdUse::Any)?, 0);
+    let answer = call.home(|call| {
+        let mut request = Request::plain(VMSPLICE, [fd, 0, 0, flags, 0, 0]);
+        pieces::make_room(call, &pieces, &mut request)?;
+        pieces::gather_into(call, &pieces, &mut request)?;
+        Ok(request)
+    })?;
+    let moved = result_of(answer.value)?;
+    pieces::scatter(call, &pieces, answer.buffers.get(1).unwrap_or(&[]))?;
+    Ok(moved)
+}
+
 const PREAD: u32 = 17;
 const PWRITE: u32 = 18;
 /// The current place in the file, as an offset of preadv2(2).

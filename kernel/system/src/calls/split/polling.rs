@@ -4,7 +4,7 @@
 //! its time are kept here and travel with the body. A handler ends the wait even with SA_RESTART.
 
 use super::super::local::{SET_BYTES, timespec};
-use crate::dispatch::{CHUNK, LocalCall, result_of};
+use crate::dispatch::{LocalCall, ROOM_MAX, result_of};
 use crate::home::Request;
 use crate::wait::Stop;
 use abi::Errno;
@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 const POLL: u32 = 7;
 const POLLPRI: i16 = 2;
+const NOFILE: usize = 7;
 const NS_PER_S: u64 = 1_000_000_000;
 /// The most descriptors of select(2) (`FD_SETSIZE`).
 const SET_MAX: u64 = 1024;
@@ -44,8 +45,9 @@ impl LocalCall<'_> {
 
     fn poll_until(&mut self, deadline: u64) -> Result<u64, Stop> {
         let [fds, count, ..] = self.args;
+        let (most, _) = self.body().limits[NOFILE];
         let length = count.saturating_mul(POLLFD_SIZE as u64);
-        if length > CHUNK {
+        if count > most || length > ROOM_MAX {
             return Err(Errno::EINVAL.into());
         }
         self.make_writable(fds, length as usize)?;

@@ -3,6 +3,7 @@
 use super::super::access::WRITE;
 use super::super::inode::{Inode, InodeRef, Node};
 use super::super::objects::notify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
+use super::super::storage::F_SEAL_EXEC;
 use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, existing, file, now, usable, walk};
 use crate::credentials::CHOWN;
@@ -98,6 +99,10 @@ fn change_mode(call: &FileCall, inode: &Inode, mode: u32) -> CallResult {
         return Err(Errno::EOPNOTSUPP.into());
     }
     call.who.check_owner(inode)?;
+    let seals = inode.data().map_or(0, |data| data.seals());
+    if seals & F_SEAL_EXEC != 0 && (inode.mode() ^ mode) & 0o111 != 0 {
+        return Err(Errno::EPERM.into());
+    }
     inode.change(|held| {
         let stays = match call.who.keeps_group_bit(held) {
             true => 0o7777,

@@ -4,6 +4,7 @@
 
 use super::super::inode::Node;
 use super::super::objects::Object;
+use super::super::socket::interfaces::{self, SIOCGIFCONF};
 use super::terminals::{Argument, terminal_argument};
 use super::{CallResult, FileCall, descriptor, usable};
 use crate::wait::Stop;
@@ -32,6 +33,10 @@ pub fn ioctl_argument(request: u32) -> Argument {
         FIONREAD | SIOCOUTQ | SIOCATMARK => Argument::Out(4),
         FIONBIO | FIOASYNC | FIOSETOWN | SIOCSPGRP => Argument::In(4),
         FIOGETOWN | SIOCGPGRP => Argument::Out(4),
+        SIOCGIFCONF => Argument::Out(interfaces::REQUEST as u16),
+        request if interfaces::takes_interface(request) => {
+            Argument::InOut(interfaces::REQUEST as u16)
+        }
         request => terminal_argument(request),
     }
 }
@@ -83,6 +88,12 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
         FIOGETOWN | SIOCGPGRP if file.is_socket() => {
             let number = file.cursor().owner.number();
             call.output(2, &number.to_le_bytes());
+        }
+        // Of the list the body tells as much as there is room for.
+        SIOCGIFCONF if file.is_socket() => call.output(2, &interfaces::list()),
+        request if file.is_socket() && interfaces::takes_interface(request) => {
+            let told = interfaces::answer(request, fixed(call)?, &call.who)?;
+            call.output(2, &told);
         }
         FIONREAD => {
             let inode = file.inode();

@@ -566,6 +566,29 @@ fn between_pipes(
     Ok(written as u64)
 }
 
+/// `vmsplice(fd, pieces, count, flags)` as the body has prepared it: of the pieces, what can be read is in
+/// buffer 1, whose length argument 2 says, and what can be written is its room. The end of the pipe decides which way they go.
+pub fn vmsplice(call: &mut FileCall) -> CallResult {
+    let flags = call.args[3] as u32;
+    let file = usable(call, 0)?;
+    if call.args[2] == 0 {
+        return Ok(0);
+    }
+    let pipe = file.inode().pipe().ok_or(Errno::EBADF)?;
+    let patience = splice_patience(call, &file, flags);
+    if file.writable() {
+        let room = or_signal(call, pipe.room(patience))?;
+        let bytes = call.input(1);
+        let written = pipe.write(&bytes[..bytes.len().min(room)], Patience::Never)?;
+        return Ok(written as u64);
+    }
+    let count = length(call, 2)?;
+    call.check_room(1, count)?;
+    let bytes = pipe.read(count, patience)?;
+    call.output(1, &bytes);
+    Ok(bytes.len() as u64)
+}
+
 /// `tee(fd_in, fd_out, len, flags)`: from pipe to pipe, and it stays in the first.
 pub fn tee(call: &mut FileCall) -> CallResult {
     if call.args[3] as u32 & !SPLICE_KNOWN != 0 {

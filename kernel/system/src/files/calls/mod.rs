@@ -18,6 +18,7 @@ mod sockets;
 mod terminals;
 mod xattrs;
 
+pub(crate) use super::socket::interfaces::{REQUEST as INTERFACE, SIOCGIFCONF};
 pub use attributes::{
     chmod, chown, fchmod, fchmodat, fchmodat2, fchown, fchownat, fstat, fstatfs, futimesat, lchown,
     lstat, newfstatat, stat, statfs, statx, umask, utime, utimensat, utimes,
@@ -25,7 +26,7 @@ pub use attributes::{
 pub use control::{ioctl, ioctl_argument, poll};
 pub use descriptors::{close, close_range, dup, dup2, dup3, getdents, getdents64, pipe, pipe2};
 pub use fcntl::{fcntl, fcntl_argument, flock};
-pub use io::{copy_file_range, pread64, pwrite64, read, sendfile, splice, tee, write};
+pub use io::{copy_file_range, pread64, pwrite64, read, sendfile, splice, tee, vmsplice, write};
 pub(crate) use io::{read_plain, write_plain};
 pub use names::{
     access, chdir, chroot, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat,

@@ -8,7 +8,7 @@ use super::super::leases::break_leases;
 use super::super::objects::notify::{IN_MODIFY, IN_OPEN};
 use super::super::open::OpenFile;
 use super::super::pipe::{Patience, Side};
-use super::super::storage::{F_SEAL_SEAL, FileData};
+use super::super::storage::{F_SEAL_EXEC, F_SEAL_SEAL, FileData};
 use super::super::walk::{Follow, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_KNOWN};
 use super::io::lose_set_ids;
 use super::{Base, CallResult, FileCall, change, now, walk, walk_to};
@@ -255,7 +255,6 @@ pub fn memfd_create(call: &mut FileCall) -> CallResult {
     const MFD_ALLOW_SEALING: u32 = 2;
     const MFD_NOEXEC_SEAL: u32 = 8;
     const MFD_EXEC: u32 = 0x10;
-    const F_SEAL_EXEC: u32 = 0x20;
     /// The longest name.
     const NAME: usize = 249;
     let flags = call.args[1] as u32;

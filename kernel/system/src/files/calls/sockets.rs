@@ -338,6 +338,7 @@ pub fn connect(call: &mut FileCall) -> CallResult {
         Given::Name(Name::Path(path)) => Target::Local(find(call, &path)?),
         Given::Name(Name::Abstract(name)) => {
             let named = call.fs.network().named(&name);
+            let named = named.filter(|named| named.kind == socket.kind);
             Target::Local(named.ok_or(Errno::ECONNREFUSED)?)
         }
         Given::Name(Name::Unnamed) => return Err(Errno::EINVAL.into()),
@@ -588,7 +589,7 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let socket = socket_of(&file)?;
     let flags = call.args[2] as u32;
-    if flags & MSG_OOB != 0 && socket.family == Family::Unix {
+    if flags & MSG_OOB != 0 && socket.family == Family::Unix && !socket.knows_urgency() {
         return Err(Errno::EOPNOTSUPP.into());
     }
     if flags & MSG_OOB != 0 && socket.knows_urgency() {

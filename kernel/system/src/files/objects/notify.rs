@@ -148,7 +148,11 @@ impl Notify {
 
     /// The same, for those only who watch the file itself.
     pub(in super::super) fn tell_itself(&self, inode: &Inode, event: u32) {
-        let event = event | directory_bit(inode);
+        // Of a move a directory is not told that it is one.
+        let event = match event {
+            IN_MOVE_SELF => event,
+            _ => event | directory_bit(inode),
+        };
         self.for_each(|file| file.tell_self(inode, event));
     }
 
@@ -163,7 +167,7 @@ impl Notify {
         let mask = event | directory_bit(inode);
         self.for_each(|file| {
             let number = directory.number();
-            file.each_watch(number, event, |watch| Event {
+            file.each_watch(number, (event, 0), |watch| Event {
                 watch,
                 mask,
                 cookie,
@@ -274,13 +278,14 @@ impl NotifyFile {
         self.changed.wake_for(POLLIN);
     }
 
-    /// Tells every watch of a file that wants such events.
-    fn each_watch(&self, number: u64, event: u32, make: impl Fn(i32) -> Event) {
+    /// Tells every watch of a file that wants such events, but for those whose mask has a bit of `not`.
+    fn each_watch(&self, number: u64, (event, not): (u32, u32), make: impl Fn(i32) -> Event) {
         let mut state = self.state.lock();
         let wanting = state
             .watches
             .iter()
-            .find(|(_, held)| held.number == number && held.mask & event & IN_ALL_EVENTS != 0)
+            .filter(|(_, held)| held.number == number && held.mask & not == 0)
+            .find(|(_, held)| held.mask & event & IN_ALL_EVENTS != 0)
             .map(|(watch, held)| (*watch, held.mask & IN_ONESHOT != 0));
         if let Some((watch, once)) = wanting {
             self.push(&mut state, make(watch));
@@ -291,7 +296,10 @@ impl NotifyFile {
     }
 
     fn tell_self(&self, inode: &Inode, mask: u32) {
-        self.each_watch(inode.number(), mask, |watch| Event {
+        let by_file = IN_ACCESS | IN_MODIFY | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE;
+        let lost = mask & by_file != 0 && inode.attributes().links == 0;
+        let not = if lost { IN_EXCL_UNLINK } else { 0 };
+        self.each_watch(inode.number(), (mask, not), |watch| Event {
             watch,
             mask,
             cookie: 0,
@@ -311,7 +319,7 @@ impl NotifyFile {
                 .collect()
         };
         for (number, name) in found {
-            self.each_watch(number, mask, |watch| Event {
+            self.each_watch(number, (mask, 0), |watch| Event {
                 watch,
                 mask,
                 cookie: 0,

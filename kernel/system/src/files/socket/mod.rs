@@ -9,6 +9,7 @@
 mod connect;
 mod filter;
 mod garbage;
+pub(super) mod interfaces;
 mod names;
 mod netlink;
 mod network;
@@ -289,7 +290,7 @@ impl Socket {
         }
     }
 
-    /// Bytes received, for `FIONREAD`: all of a stream, the first of messages.
+    /// Bytes received, for `FIONREAD`: all of a connection, the first of messages otherwise.
     pub(super) fn available(&self) -> Result<usize, Errno> {
         let inner = self.lock();
         match (self.kind, &inner.link) {
@@ -303,7 +304,8 @@ impl Socket {
                     inner.bytes.min(most)
                 })
             }
-            _ => Ok(inner.inbox.front().map_or(0, Segment::length)),
+            (Kind::Packet, _) => Ok(inner.bytes),
+            (Kind::Datagram, _) => Ok(inner.inbox.front().map_or(0, Segment::length)),
         }
     }
 

@@ -32,13 +32,15 @@ const ACCEPTCONN: u32 = 30;
 const SNDBUFFORCE: u32 = 32;
 const RCVBUFFORCE: u32 = 33;
 const PROTOCOL: u32 = 38;
+/// Where looking ahead (`MSG_PEEK`) begins, and goes on.
+const PEEK_OFF: u32 = 42;
 const DOMAIN: u32 = 39;
 const RCVTIMEO_NEW: u32 = 66;
 const SNDTIMEO_NEW: u32 = 67;
 /// Numbers and flags of `SOL_SOCKET` that are kept: debug, dontroute, broadcast, keepalive, oobinline,
 /// no check, priority, timestamps, mark, rxq_ovfl, busy poll, incoming cpu, zerocopy and the like.
-const KEPT: [u32; 15] = [
-    1, REUSEADDR, 5, 6, 9, 10, 11, 12, 29, 35, 36, 37, 40, 46, REUSEPORT,
+const KEPT: [u32; 19] = [
+    1, REUSEADDR, 5, 6, 9, 10, 11, 12, 29, 35, 36, 37, 40, 43, 46, 49, 60, 61, REUSEPORT,
 ];
 /// `net.core.wmem_max` and `rmem_max`, and what a socket begins with.
 const BUFFER_MAX: u32 = 212_992;
@@ -137,6 +139,21 @@ impl Options {
     /// Whether closing breaks the connection (`SO_LINGER` with a time of 0).
     pub(super) fn resets(&self) -> bool {
         self.linger[0] != 0 && self.linger[1] == 0
+    }
+
+    /// How many bytes looking ahead leaves out.
+    pub(super) fn peek_offset(&self) -> usize {
+        let offset = self.flags.get(&(SOL_SOCKET, PEEK_OFF)).copied();
+        usize::try_from(offset.unwrap_or(-1)).unwrap_or(0)
+    }
+
+    /// So many bytes were looked at; less than none: have left the inbox.
+    pub(super) fn shift_peek_offset(&mut self, bytes: i64) {
+        let offset = self.flags.get_mut(&(SOL_SOCKET, PEEK_OFF));
+        if let Some(offset) = offset.filter(|offset| **offset >= 0) {
+            let shifted = i64::from(*offset).saturating_add(bytes);
+            *offset = i32::try_from(shifted.max(0)).unwrap_or(i32::MAX);
+        }
     }
 
     /// What the connections of a listener begin with.
@@ -333,8 +350,8 @@ impl Socket {
                     .flags
                     .insert((SOL_SOCKET, name), i32::from(number != 0));
             }
-            // Priorities and marks are numbers, the others switches.
-            12 | 36 | 46 => {
+            // Priorities, marks and offsets are numbers, the others switches.
+            12 | 36 | 46 | PEEK_OFF => {
                 options.flags.insert((SOL_SOCKET, name), number);
             }
             _ if KEPT.contains(&name) => {
@@ -433,8 +450,12 @@ impl Socket {
             BUF_LOCK => number(options.locked as i32),
             BINDTODEVICE if options.on_device => Ok([DEVICE, b"\0"].concat()),
             BINDTODEVICE => Ok(Vec::new()),
-            RCVLOWAT | PASSCRED => {
-                let default = i32::from(name == RCVLOWAT);
+            RCVLOWAT | PASSCRED | PEEK_OFF => {
+                let default = match name {
+                    RCVLOWAT => 1,
+                    PEEK_OFF => -1,
+                    _ => 0,
+                };
                 let kept = options.flags.get(&(SOL_SOCKET, name));
                 number(kept.copied().unwrap_or(default))
             }

@@ -6,7 +6,7 @@
 use super::garbage::Flight;
 use super::names::{Endpoint, Family, Given, LOOPBACK, Name, mapped};
 use super::network::Protocol;
-use super::{Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
+use super::{Inner, Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
 use crate::files::open::OpenFile;
 use crate::wait::Stop;
 use abi::Errno;
@@ -102,6 +102,19 @@ pub(in super::super) struct Received {
     pub(in super::super) sender: Option<Credentials>,
     /// Where it is from, if messages say so.
     pub(in super::super) from: Option<Name>,
+}
+
+impl Inner {
+    /// The message in which the byte behind so many others is, and its place there.
+    fn message_behind(&self, mut bytes: usize) -> Option<(usize, usize)> {
+        for (at, message) in self.inbox.iter().enumerate() {
+            if bytes == 0 || bytes < message.length() {
+                return Some((at, bytes));
+            }
+            bytes -= message.length();
+        }
+        None
+    }
 }
 
 impl Socket {
@@ -246,14 +259,16 @@ impl Socket {
             inner.inbox.push_back(segment);
         }
         let mut events = POLLIN | POLLRDNORM;
+        let mut lost = None;
         if message.urgent {
-            inner.mark_urgent();
+            lost = inner.mark_urgent();
             events |= POLLPRI;
             if let Some((file, posts)) = &inner.owned {
                 posts.urgent(file);
             }
         }
         drop(inner);
+        drop(lost);
         peer.readable.wake_for(events);
         Ok(count)
     }
@@ -352,7 +367,21 @@ impl Socket {
     ) -> Result<Received, Stop> {
         let with_sender = self.lock().options.is_set(super::options::PASSCRED);
         let mut inner = self.lock();
-        if !inner.has_bytes() {
+        let looked_at = match wanted.peeks {
+            true => inner.options.peek_offset(),
+            false => 0,
+        };
+        let beyond = match self.kind {
+            Kind::Stream => inner.bytes <= looked_at,
+            _ => inner.message_behind(looked_at).is_none(),
+        };
+        // That a connection of messages is broken is told before what has come by it.
+        if self.kind == Kind::Packet
+            && let Some(error) = inner.error.take()
+        {
+            return Err(error.into());
+        }
+        if !inner.has_bytes() || beyond {
             if let Some(error) = inner.error.take() {
                 return Err(error.into());
             }
@@ -378,6 +407,11 @@ impl Socket {
             Kind::Stream => self.take_bytes(wanted, with_sender)?,
             _ => self.take_message(wanted, with_sender)?,
         };
+        let shift = match wanted.peeks {
+            true => received.bytes.len() as i64,
+            false => -(received.length as i64),
+        };
+        self.lock().options.shift_peek_offset(shift);
         if !wanted.peeks {
             // Room has become free: for the other side, or for anybody who sends here.
             let events = POLLOUT | POLLWRNORM;
@@ -398,6 +432,9 @@ impl Socket {
         let mut received = Received::end(Kind::Stream);
         let (mut skipped, most) = inner.stretch();
         let most = most.min(wanted.most);
+        if wanted.peeks {
+            skipped += inner.options.peek_offset();
+        }
         let available = inner.bytes.min(most);
         let bytes = &mut received.bytes;
         bytes.try_reserve(available).map_err(|_| Errno::ENOMEM)?;
@@ -407,7 +444,12 @@ impl Socket {
         while bytes.len() < most
             && let Some(segment) = inner.inbox.get_mut(at)
         {
-            let begun = at > 0 || !used.is_empty();
+            if wanted.peeks && skipped >= segment.length() {
+                skipped -= segment.length();
+                at += 1;
+                continue;
+            }
+            let begun = received.sender.is_some();
             if begun && with_sender && received.sender != Some(segment.sender) {
                 break;
             }
@@ -454,11 +496,14 @@ impl Socket {
 
     fn take_message(&self, wanted: Wanted, with_sender: bool) -> Result<Received, Stop> {
         let mut inner = self.lock();
-        let Some(first) = inner.inbox.front_mut() else {
-            return Err(Errno::EAGAIN.into());
+        let looked_at = match wanted.peeks {
+            true => inner.options.peek_offset(),
+            false => 0,
         };
+        let (at, from) = inner.message_behind(looked_at).ok_or(Errno::EAGAIN)?;
+        let first = inner.inbox.get_mut(at).ok_or(Errno::EAGAIN)?;
         let length = first.length();
-        let bytes = copy(&first.bytes[..length.min(wanted.most)])?;
+        let bytes = copy(&first.bytes[from..length.min(from.saturating_add(wanted.most))])?;
         let sender = with_sender.then_some(first.sender);
         let from = (self.kind == Kind::Datagram).then(|| first.from.clone());
         let files = if wanted.peeks {
@@ -497,7 +542,12 @@ impl Socket {
             (Family::Unix, Given::Name(name)) => {
                 let to = match name {
                     Name::Path(path) => find(path)?,
-                    Name::Abstract(name) => self.network.named(name).ok_or(Errno::ECONNREFUSED)?,
+                    // Such a name is one of sockets of its kind.
+                    Name::Abstract(name) => {
+                        let named = self.network.named(name);
+                        let named = named.filter(|named| named.kind == self.kind);
+                        named.ok_or(Errno::ECONNREFUSED)?
+                    }
                     _ => return Err(Errno::EINVAL),
                 };
                 if to.kind != self.kind {

@@ -1,4 +1,4 @@
-//! Urgent data of TCP: one byte that is told of before it is reached (`MSG_OOB`).
+//! Urgent data of streams: one byte that is told of before it is reached (`MSG_OOB`).
 //!
 //! Law: the byte has its place among the others, as in Linux: receiving stops in front of it, and goes on behind
 //! it unless it is to be received like any other (`SO_OOBINLINE`). The last one that was sent is the urgent one.
@@ -67,14 +67,16 @@ impl Inner {
         };
     }
 
-    /// The last byte that has come is urgent. One from before that would have been left out next is lost.
-    pub(super) fn mark_urgent(&mut self) {
+    /// The last byte that has come is urgent. One from before that would have been left out next is lost; if
+    /// it was alone, what it came in is returned, to be dropped when nothing is locked.
+    pub(super) fn mark_urgent(&mut self) -> Option<Segment> {
+        let mut lost = None;
         if self.apart().is_some_and(|urgent| urgent.ahead == 0)
             && let Some(first) = self.inbox.front_mut()
         {
             first.skip();
             if first.length() == 0 {
-                self.inbox.pop_front();
+                lost = self.inbox.pop_front();
             }
             self.bytes -= 1;
         }
@@ -84,13 +86,14 @@ impl Inner {
             byte,
             taken: false,
         });
+        lost
     }
 }
 
 impl Socket {
-    /// Whether it has urgent data: a stream of the internet.
+    /// Whether it has urgent data.
     pub(in super::super) fn knows_urgency(&self) -> bool {
-        self.kind == Kind::Stream && !self.is_local()
+        self.kind == Kind::Stream
     }
 
     /// Whether what is received next is the urgent byte, or behind it (`SIOCATMARK`).

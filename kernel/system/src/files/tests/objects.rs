@@ -380,3 +380,49 @@ fn times_out_of_all_reason_make_no_timer_that_breaks_the_node() {
         }
     }
 }
+
+#[test]
+fn the_lowest_free_descriptor_is_taken() {
+    let mut node = Node::new(&[]);
+    let first = eventfd(&mut node, 0, 0);
+    for expected in first + 1..first + 200 {
+        assert_eq!(eventfd(&mut node, 0, 0), expected);
+    }
+    let free = [first + 150, first + 7, first + 90];
+    for fd in free {
+        node.close(fd);
+    }
+    // From a number on, which says nothing about those below.
+    let args = [N(first), N(0), N(first + 60)];
+    assert_eq!(node.call(calls::fcntl, &args).ok(), first + 90);
+    for expected in [first + 7, first + 150, first + 200] {
+        assert_eq!(eventfd(&mut node, 0, 0), expected);
+    }
+    node.call(calls::dup2, &[N(first), N(first + 300)]).ok();
+    assert_eq!(eventfd(&mut node, 0, 0), first + 201);
+    node.call(calls::close_range, &[N(first + 20), N(first + 500), N(0)])
+        .ok();
+    assert_eq!(eventfd(&mut node, 0, 0), first + 20);
+}
+
+#[test]
+fn what_has_no_name_any_more_is_not_told_of_if_that_is_not_wanted() {
+    const EXCL_UNLINK: u64 = 0x0400_0000;
+    const ALL: u64 = 0xfff;
+    let mut node = Node::new(&[]);
+    node.put_file("/f", b"some bytes");
+    let watcher = node.call(calls::inotify_init1, &[N(NONBLOCK)]).ok();
+    let args = [N(watcher), In(b"/f"), N(ALL | EXCL_UNLINK)];
+    node.call(calls::inotify_add_watch, &args).ok();
+    let fd = node.open("/f", 0);
+    node.read(fd, 1).ok();
+    node.call(calls::unlink, &[In(b"/f")]).ok();
+    node.read(fd, 1).ok();
+    node.close(fd);
+    let events = node.read(watcher, 4096).bytes(1);
+    let masks = events
+        .chunks(16)
+        .map(|event| event[4] as u32 | (event[5] as u32) << 8);
+    // Opened, read, one name less, gone, watched no longer.
+    assert_eq!(masks.collect::<Vec<_>>(), [0x20, 1, 4, 0x400, 0x8000]);
+}

@@ -174,3 +174,25 @@ fn random_pipes_against_a_model() {
         }
     }
 }
+
+#[test]
+fn memory_goes_into_a_pipe_and_comes_out() {
+    let mut node = Node::new(&[]);
+    let (read, write) = pipe(&mut node, 0);
+    let splice = |node: &mut Node, fd: u64, bytes: &[u8], flags: u64| {
+        let args = [N(fd), InOut(bytes), N(bytes.len() as u64), N(flags)];
+        node.call(calls::vmsplice, &args)
+    };
+    assert_eq!(splice(&mut node, write, b"hello", 0).ok(), 5);
+    assert_eq!(splice(&mut node, read, b"...", 0).bytes(1), b"hel");
+    assert_eq!(node.read(read, 9).bytes(1), b"lo");
+    assert_eq!(splice(&mut node, read, b"...", 0).result, Err(Stop::Wait));
+    assert_eq!(splice(&mut node, read, b"...", 2).errno(), Errno::EAGAIN);
+    node.write(write, &[0; 15 * PIPE_BUF]).ok();
+    assert_eq!(splice(&mut node, write, &[1; 5000], 0).ok(), 4096);
+    assert_eq!(splice(&mut node, write, b"x", 0).result, Err(Stop::Wait));
+    let event = node.call(calls::eventfd2, &[N(5), N(0)]).ok();
+    assert_eq!(splice(&mut node, event, b"x", 0).errno(), Errno::EBADF);
+    node.close(read);
+    assert_eq!(splice(&mut node, write, b"x", 0).errno(), Errno::EPIPE);
+}

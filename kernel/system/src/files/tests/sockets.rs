@@ -507,3 +507,119 @@ fn a_long_row_of_sockets_in_sockets_ends_without_end() {
     node.fs.collect_sockets();
     assert_eq!(node.fs.counts.live(), before);
 }
+
+#[test]
+fn looking_ahead_goes_on_where_it_was() {
+    const PEEK_OFF: u64 = 42;
+    let mut node = Node::new(&[]);
+    let begin = |node: &mut Node, fd: u64, at: i32| {
+        let args = [N(fd), N(1), N(PEEK_OFF), In(&at.to_le_bytes()), N(4)];
+        node.call(calls::setsockopt, &args).ok();
+    };
+    let offset = |node: &mut Node, fd: u64| {
+        let args = [N(fd), N(1), N(PEEK_OFF), Out(4), N(0)];
+        let bytes = node.call(calls::getsockopt, &args).bytes(3);
+        i32::from_le_bytes(bytes.try_into().expect("4 bytes"))
+    };
+    let looks = |node: &mut Node, fd: u64, most: usize| {
+        receive(node, fd, most, PEEK | DONTWAIT).map(|it| it.0)
+    };
+    let (one, other) = pair(&mut node, STREAM);
+    assert_eq!(offset(&mut node, other), -1);
+    let event = node.call(calls::eventfd2, &[N(5), N(0)]).ok();
+    send(&mut node, one, b"0123", &[event]).ok();
+    node.write(one, b"456789").ok();
+    begin(&mut node, other, 2);
+    assert_eq!(looks(&mut node, other, 1), Ok(b"2".into()));
+    assert_eq!(looks(&mut node, other, 9), Ok(b"3".into()));
+    assert_eq!(looks(&mut node, other, 3), Ok(b"456".into()));
+    assert_eq!(offset(&mut node, other), 7);
+    assert_eq!(
+        receive(&mut node, other, 3, 0).map(|it| it.0),
+        Ok(b"012".into())
+    );
+    assert_eq!(offset(&mut node, other), 4);
+    assert_eq!(looks(&mut node, other, 9), Ok(b"789".into()));
+    let nothing = Err(Stop::Errno(Errno::EAGAIN));
+    assert_eq!(looks(&mut node, other, 9), nothing);
+    begin(&mut node, other, -1);
+    assert_eq!(looks(&mut node, other, 2), Ok(b"34".into()));
+    // Messages end where they end.
+    let (one, other) = pair(&mut node, DATAGRAM);
+    for text in [b"abcd", b"efgh"] {
+        send(&mut node, one, text, &[]).ok();
+    }
+    begin(&mut node, other, 1);
+    for text in ["bc", "d", "ef"] {
+        assert_eq!(looks(&mut node, other, 2), Ok(text.into()));
+    }
+    assert_eq!(node.read(other, 1).bytes(1), b"a");
+    assert_eq!(offset(&mut node, other), 2);
+    assert_eq!(looks(&mut node, other, 9), Ok(b"gh".into()));
+}
+
+#[test]
+fn urgent_bytes_go_between_local_sockets_too() {
+    const OOB: u64 = 1;
+    let mut node = Node::new(&[]);
+    let (one, other) = pair(&mut node, STREAM);
+    let event = node.call(calls::eventfd2, &[N(5), N(0)]).ok();
+    for bytes in [b"ab", b"cd"] {
+        let args = [N(one), In(bytes), N(OOB)];
+        node.call(calls::sendmsg, &args).ok();
+    }
+    let receives = |node: &mut Node, flags| receive(node, other, 9, flags).map(|it| it.0);
+    assert_eq!(receives(&mut node, 0), Ok(b"abc".into()));
+    assert_eq!(receives(&mut node, OOB), Ok(b"d".into()));
+    send(&mut node, one, b"with", &[event]).ok();
+    assert_eq!(receives(&mut node, 0), Ok(b"with".into()));
+    let (one, _) = pair(&mut node, DATAGRAM);
+    let args = [N(one), In(b"x"), N(OOB)];
+    assert_eq!(node.call(calls::sendmsg, &args).errno(), Errno::EOPNOTSUPP);
+}
+
+#[test]
+fn the_loopback_tells_of_itself() {
+    const NAME: u64 = 0x8910;
+    const FLAGS: u64 = 0x8913;
+    const SET_FLAGS: u64 = 0x8914;
+    const NETMASK: u64 = 0x891b;
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, INET, DATAGRAM);
+    let ask = |node: &mut Node, fd: u64, name: &[u8], request: u64| {
+        let mut asked = name.to_vec();
+        asked.resize(16, 0);
+        asked.extend([1, 0, 0, 0]);
+        asked.resize(40, 0);
+        node.call(calls::ioctl, &[N(fd), N(request), InOut(&asked)])
+    };
+    assert_eq!(ask(&mut node, fd, b"lo", FLAGS).bytes(2)[16], 0x49);
+    let mask = ask(&mut node, fd, b"lo", NETMASK).bytes(2);
+    assert_eq!(mask[16..24], [2, 0, 0, 0, 255, 0, 0, 0]);
+    assert_eq!(ask(&mut node, fd, b"", NAME).bytes(2)[..3], *b"lo\0");
+    assert_eq!(ask(&mut node, fd, b"eth0", FLAGS).errno(), Errno::ENODEV);
+    assert_eq!(
+        ask(&mut node, fd, b"lo", SET_FLAGS).errno(),
+        Errno::EOPNOTSUPP
+    );
+    let (pipe, _) = pair(&mut node, STREAM);
+    assert_eq!(ask(&mut node, pipe, b"lo", FLAGS).bytes(2)[16], 0x49);
+    let event = node.call(calls::eventfd2, &[N(5), N(0)]).ok();
+    assert_eq!(ask(&mut node, event, b"lo", FLAGS).errno(), Errno::ENOTTY);
+}
+
+#[test]
+fn a_connection_of_messages_tells_all_its_bytes_and_first_that_it_is_broken() {
+    const PACKET: u64 = 5;
+    let mut node = Node::new(&[]);
+    let (one, other) = pair(&mut node, PACKET);
+    for text in ["abc", "de"] {
+        send(&mut node, one, text.as_bytes(), &[]).ok();
+    }
+    let args = [N(other), N(0x541b), Out(4)];
+    assert_eq!(node.call(calls::ioctl, &args).bytes(2), [5, 0, 0, 0]);
+    node.write(other, b"never read").ok();
+    node.close(one);
+    assert_eq!(node.read(other, 9).errno(), Errno::ECONNRESET);
+    assert_eq!(node.read(other, 9).bytes(1), b"abc");
+}
