@@ -267,6 +267,7 @@ macro_rules! for_each_call {
             305 clock_adjtime Local [Value, Value];
             306 syncfs File [Value];
             307 sendmmsg Split [Value, Value, Value, Value];
+            308 setns File [Value, Value];
             309 getcpu Local [Value, Value, Value];
             310 process_vm_readv Split [Value, Value, Value, Value, Value, Value];
             311 process_vm_writev Split [Value, Value, Value, Value, Value, Value];

@@ -33,6 +33,7 @@ pub enum GlobalFile {
     Diskstats,
     Devices,
     Locks,
+    Vmstat,
     /// `sysvipc/shm` and its neighbours.
     SysvShm,
     SysvSem,
@@ -261,7 +262,7 @@ const SYSVIPC: [(&str, GlobalFile); 3] = [
     ("shm", GlobalFile::SysvShm),
 ];
 
-const GLOBAL: [(&str, GlobalFile); 14] = [
+const GLOBAL: [(&str, GlobalFile); 15] = [
     ("meminfo", GlobalFile::Meminfo),
     ("stat", GlobalFile::Stat),
     ("uptime", GlobalFile::Uptime),
@@ -276,6 +277,7 @@ const GLOBAL: [(&str, GlobalFile); 14] = [
     ("diskstats", GlobalFile::Diskstats),
     ("devices", GlobalFile::Devices),
     ("locks", GlobalFile::Locks),
+    ("vmstat", GlobalFile::Vmstat),
 ];
 
 /// The files below /proc/sys.
@@ -668,6 +670,20 @@ impl Viewer<'_> {
 }
 
 impl ProcNode {
+    /// The kind of a namespace, as `CLONE_NEW*`.
+    pub(super) fn kind_of_namespace(at: usize) -> u64 {
+        match NAMESPACES[at].1 {
+            "cgroup" => 0x0200_0000,
+            "ipc" => 0x0800_0000,
+            "mnt" => 0x0002_0000,
+            "net" => 0x4000_0000,
+            "pid" => 0x2000_0000,
+            "time" => 0x0000_0080,
+            "user" => 0x1000_0000,
+            _ => 0x0400_0000,
+        }
+    }
+
     /// The process it tells of.
     pub(super) fn pid(self) -> Option<u32> {
         match self {

@@ -141,9 +141,7 @@ fn change(
 }
 
 fn priority_given(call: &HomeCall<'_>, argument: usize) -> Result<u32, Stop> {
-    if call.inputs.get(argument).is_some() {
-        call.check_input(argument)?;
-    }
+    call.check_input(argument)?;
     let word = call
         .input(argument)
         .first_chunk::<4>()

@@ -36,7 +36,7 @@ pub use names::{
 pub use objects::{
     EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2,
     inotify_add_watch, inotify_init, inotify_init1, inotify_rm_watch, pidfd_getfd, pidfd_open,
-    signalfd, signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
+    setns, signalfd, signalfd4, timerfd_create, timerfd_gettime, timerfd_settime,
 };
 pub use opening::{creat, memfd_create, open, openat, openat2};
 pub use queues::{mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink};

@@ -9,8 +9,10 @@ use super::super::objects::{
     TimerFile, Watched, notify, set_of,
 };
 use super::super::open::OpenFile;
+use super::super::proc::ProcNode;
 use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, file, usable, walk};
+use crate::credentials::SYS_ADMIN;
 use crate::files::access::READ;
 use crate::wait::Stop;
 use abi::Errno;
@@ -179,6 +181,30 @@ pub fn pidfd_getfd(call: &mut FileCall) -> CallResult {
         false => call.view.file_of(call.pid, process.pid, fd)?,
     };
     Ok(u64::from(call.state.install(0, found, true)?))
+}
+
+// ---- namespaces ----------------------------------------------------------------------------------
+
+/// `setns(fd, kind)`: there is one namespace of each kind, in which the caller is already. That of users
+/// cannot be entered again.
+pub fn setns(call: &mut FileCall) -> CallResult {
+    const USERS: u64 = 0x1000_0000;
+    // `CLONE_NEWTIME`, `_NEWNS`, and `_NEWCGROUP` to `_NEWNET`.
+    const ALL: u64 = 0x7e02_0080;
+    let kinds = call.args[1] & 0xffff_ffff;
+    let file = file(call, 0)?;
+    let kind = match file.inode().node() {
+        Node::Proc(ProcNode::NamespaceFile(at)) => ProcNode::kind_of_namespace(*at),
+        _ if file.process().is_some() && kinds != 0 && kinds & !ALL == 0 => kinds,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    if (kinds != 0 && kinds != kind) || kind & USERS != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if !call.who.has(SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    Ok(0)
 }
 
 // ---- epoll ---------------------------------------------------------------------------------------

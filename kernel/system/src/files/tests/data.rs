@@ -365,7 +365,7 @@ fn attributes() {
     assert_eq!(statx[140..144], 20u32.to_le_bytes());
     // The time of birth, which nobody can set, and the mount.
     assert_eq!(statx[..4], 0x1fff_u32.to_le_bytes());
-    assert_eq!(statx[80..88], 0_u64.to_le_bytes());
+    assert_eq!(statx[80..88], 1005_u64.to_le_bytes());
     assert_eq!(statx[144..152], 20_u64.to_le_bytes());
     let statfs = node.call(calls::statfs, &[In(b"/f"), Out(120)]).bytes(1);
     assert_eq!(statfs[..8], 0x0102_1994u64.to_le_bytes());

@@ -426,3 +426,22 @@ fn what_has_no_name_any_more_is_not_told_of_if_that_is_not_wanted() {
     // Opened, read, one name less, gone, watched no longer.
     assert_eq!(masks.collect::<Vec<_>>(), [0x20, 1, 4, 0x400, 0x8000]);
 }
+
+#[test]
+fn the_only_namespace_can_be_entered() {
+    const UTS: u64 = 0x0400_0000;
+    const NET: u64 = 0x4000_0000;
+    let mut node = Node::new(&[]);
+    node.view.pids.push(PID);
+    let [names, users] =
+        ["uts", "user"].map(|kind| node.open(&format!("/proc/{PID}/ns/{kind}"), 0));
+    let event = eventfd(&mut node, 0, 0);
+    let mut enter = |fd: u64, kind: u64| node.call(calls::setns, &[N(fd), N(kind)]).result;
+    assert_eq!(enter(names, 0), Ok(0));
+    assert_eq!(enter(names, UTS), Ok(0));
+    let wrong = Err(Stop::Errno(Errno::EINVAL));
+    assert_eq!(enter(names, NET), wrong);
+    assert_eq!(enter(users, 0), wrong);
+    assert_eq!(enter(event, 0), wrong);
+    assert_eq!(enter(99, 0), Err(Stop::Errno(Errno::EBADF)));
+}
