@@ -10,7 +10,7 @@ use crate::verdict::{between, counted};
 
 /// Tame programs in the test command, and in the long run.
 const PROGRAMS: u64 = 300;
-const PROGRAMS_LONG: u64 = 10_000;
+const PROGRAMS_LONG: u64 = 3000;
 /// Those of which is recorded what they are on Linux.
 const RECORDED: usize = 300;
 

@@ -199,6 +199,8 @@ pub struct Home {
     pub continued: bool,
     /// Its children leave no zombies (SIGCHLD is ignored, or `SA_NOCLDWAIT`).
     pub disowns: bool,
+    /// It is not sent SIGCHLD, as it ignores it; blocked, it would be pending.
+    pub ignores_children: bool,
     /// What its end tells its parent: SIGCHLD but for some children of clone(2); 0 is nothing.
     pub exit_signal: u32,
     /// It is not told when a child stops or goes on (`SA_NOCLDSTOP`).

@@ -387,7 +387,11 @@ impl System {
         let stops = [CLD_STOPPED, CLD_CONTINUED].contains(&news.code);
         let home = self.homes.get(&parent);
         let exists = (1..=signal::SIGNAL_MAX).contains(&news.signal);
-        if exists && (!stops || home.is_none_or(|home| !home.deaf_to_stops)) {
+        let wants = |home: &Home| {
+            let ignores = home.ignores_children && news.signal == signal::SIGCHLD;
+            !ignores && !(stops && home.deaf_to_stops)
+        };
+        if exists && home.is_none_or(wants) {
             self.signal_with(parent, news);
         }
         self.children_changed(parent);

@@ -129,6 +129,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         command_line: parent.command_line.clone(),
         name: parent.name,
         disowns: parent.disowns,
+        ignores_children: parent.ignores_children,
         exit_signal: if sibling {
             parent.exit_signal
         } else {
@@ -324,6 +325,7 @@ impl Home {
             threads: BTreeMap::from([(pid, HomeThread::default())]),
             continued: false,
             disowns: false,
+            ignores_children: false,
             exit_signal: abi::signal::SIGCHLD,
             deaf_to_stops: false,
             ids: Ids::default(),

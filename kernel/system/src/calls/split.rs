@@ -131,12 +131,20 @@ fn pieces_of(call: &mut LocalCall<'_>, use_of: FdUse) -> Result<Vec<Piece>, Stop
     call.behind_descriptor((fd, use_of), found)
 }
 
+/// No bytes are moved without anybody looking at what the descriptor is, even a directory.
+fn check_only(call: &mut LocalCall<'_>, fd: u64, use_of: FdUse) -> Result<u64, Stop> {
+    call.ask_home(CALL_CHECK_FD, [fd, use_of as u64, 0, 0, 0, 0])
+}
+
 /// writev(2): the pieces are gathered, so that a small vector is one write.
 pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let fd = call.args[0];
     let pieces = pieces_of(call, FdUse::Write)?;
     let shields = call.shields();
     let total = pieces::total(&pieces);
+    if total == 0 {
+        return check_only(call, fd, FdUse::Write);
+    }
     pieces::write_out(call, &pieces, |call, now, done| {
         if let Some(moved) = call.write_behind(fd, None, now)? {
             return Ok(crate::home::plain(moved as i64));
@@ -157,8 +165,7 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
     let length = pieces::total(&into);
     if length == 0 {
-        // Whatever it is, even a directory.
-        return call.ask_home(CALL_CHECK_FD, [fd, FdUse::Read as u64, 0, 0, 0, 0]);
+        return check_only(call, fd, FdUse::Read);
     }
     if let Some(moved) = call.read_ahead(fd, None, &into)? {
         return Ok(moved);

@@ -104,6 +104,13 @@ impl Locks {
         hindering.min_by_key(|held| held.start).copied()
     }
 
+    /// The first record that an owner has in a range.
+    pub(super) fn held(&self, owner: Owner, start: u64, end: u64) -> Option<Record> {
+        let own = |held: &&Record| held.owner == owner && held.meets(start, end);
+        let records = self.records.iter().filter(own);
+        records.min_by_key(|held| held.start).copied()
+    }
+
     /// Takes a range away from an owner.
     pub(super) fn release(&mut self, owner: Owner, start: u64, end: u64) -> Result<(), Errno> {
         let cut = |held: &Record| held.owner == owner && held.meets(start, end);

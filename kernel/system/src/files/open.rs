@@ -302,6 +302,27 @@ impl OpenFile {
         matches!(self.inode.node(), Node::Object(Object::Socket(_)))
     }
 
+    /// Whether it is a set of descriptors (epoll(7)).
+    pub(super) fn is_event_set(&self) -> bool {
+        matches!(self.inode.node(), Node::Object(Object::Epoll(_)))
+    }
+
+    /// Whether read(2) is anything but an error for what it is.
+    pub(crate) fn can_be_read(&self) -> bool {
+        match self.inode.node() {
+            Node::Object(object) => object.can_be_read(),
+            _ => true,
+        }
+    }
+
+    /// The same of write(2).
+    pub(crate) fn can_be_written(&self) -> bool {
+        match self.inode.node() {
+            Node::Object(object) => object.can_be_written(),
+            _ => true,
+        }
+    }
+
     /// The process that it stands for, if it is a pidfd.
     pub fn process(&self) -> Option<&ProcessHandle> {
         match self.inode.node() {

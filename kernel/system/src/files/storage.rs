@@ -91,6 +91,8 @@ pub(super) struct FileData {
     exposed: bool,
     /// It has no name and may get one (`O_TMPFILE`).
     pub(super) linkable: bool,
+    /// It was made by memfd_create(2).
+    pub(super) is_memory: bool,
     /// `F_SEAL_*`; ordinary files are sealed against more seals.
     seals: u32,
 }
@@ -142,6 +144,7 @@ impl FileData {
             version: 0,
             exposed: false,
             linkable: false,
+            is_memory: false,
             seals: F_SEAL_SEAL,
         }
     }
@@ -149,6 +152,7 @@ impl FileData {
     /// An empty file that can be sealed, with the seals it has.
     pub(super) fn sealable(seals: u32) -> FileData {
         FileData {
+            is_memory: true,
             seals,
             ..FileData::new(&[])
         }

@@ -9,6 +9,7 @@
 mod little;
 mod memory;
 mod names;
+mod objects;
 mod processes;
 mod signals;
 mod streams;
@@ -226,12 +227,13 @@ fn begin(random: Random, base: &Path, trace: &Path, moves: Moves) -> Result<i32,
 /// One step, of any kind.
 fn step(world: &mut World) {
     world.perhaps_move();
-    match world.random.below(16) {
+    match world.random.below(20) {
         0..=4 => names::step(world),
         5..=9 => streams::step(world),
         10 | 11 => memory::step(world),
         12 | 13 => signals::step(world),
         14 => processes::step(world),
+        15..=18 => objects::step(world),
         _ => little::step(world),
     }
 }

@@ -29,7 +29,7 @@ const FOLDERS: [&str; 6] = ["d", "d/e", ".", "l", "a", "BASE"];
 const AT_FDCWD: u64 = (-100_i64).cast_unsigned();
 
 /// A path, put at `at`: its address and how it is shown.
-fn path(world: &mut World, at: u64) -> (u64, String) {
+pub(super) fn path(world: &mut World, at: u64) -> (u64, String) {
     // The plain ones oftener, so that something happens.
     let count = if world.random.one_in(3) {
         PATHS.len()

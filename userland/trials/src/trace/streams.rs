@@ -8,7 +8,7 @@ use super::names::shown_stat;
 use super::world::{BAD, BUFFER, STRUCT, World, digest};
 
 /// A descriptor, most likely an open one.
-fn descriptor(world: &mut World) -> u64 {
+pub(super) fn descriptor(world: &mut World) -> u64 {
     if world.random.one_in(15) {
         return world.random.pick(&[0, 1, 20, 99, 1000, u64::MAX]);
     }

@@ -78,8 +78,14 @@ pub fn check_descriptor(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         }
         _ => file.flags() & O_PATH == 0,
     };
+    let works = match use_of {
+        1 => file.can_be_read(),
+        2 => file.can_be_written(),
+        _ => true,
+    };
     match (fits, error) {
         (false, _) => Err(Errno::EBADF.into()),
+        _ if !works => Err(Errno::EINVAL.into()),
         (true, 0) => Ok(0),
         (true, error) => Err(Errno(error as i32).into()),
     }

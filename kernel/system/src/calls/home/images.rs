@@ -105,6 +105,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     home.ids = ids;
     home.disowns = disowns != 0;
+    home.ignores_children = disowns != 0;
     home.exit_signal = abi::signal::SIGCHLD;
     home.deaf_to_stops = false;
     home.name = padded_name(&name);

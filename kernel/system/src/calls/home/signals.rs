@@ -224,12 +224,14 @@ pub fn forget(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// The process does, or does not, want to wait for its children, and not to hear of their stops:
-/// `(0 or 1, 0 or 1)`, and what it ignores from now on.
+/// Whether the process does not want to wait for its children, not to hear of their stops, and not to
+/// hear of them at all: `(0 or 1, 0 or 1, dropped, 0 or 1)`; `dropped` is what it ignores from now on.
 pub fn disown(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    call.home().disowns = call.args[0] != 0;
-    call.home().deaf_to_stops = call.args[1] != 0;
-    let dropped = call.args[2];
-    call.home().forget_signals(dropped);
+    let [disowns, deaf_to_stops, dropped, ignores, ..] = call.args;
+    let home = call.home();
+    home.disowns = disowns != 0;
+    home.deaf_to_stops = deaf_to_stops != 0;
+    home.ignores_children = ignores != 0;
+    home.forget_signals(dropped);
     Ok(0)
 }

@@ -57,9 +57,11 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         if number == u64::from(signal::SIGCHLD) {
             // Who does not want to know of its children leaves no zombies, and those are at home; so is
             // what tells of their stops.
-            let disowns = action.handler == HANDLER_IGNORE || action.flags & SA_NOCLDWAIT != 0;
+            let ignores = action.handler == HANDLER_IGNORE;
+            let disowns = ignores || action.flags & SA_NOCLDWAIT != 0;
             let quiet = action.flags & SA_NOCLDSTOP != 0;
-            let args = [u64::from(disowns), u64::from(quiet), dropped, 0, 0, 0];
+            let told = [disowns, quiet, ignores].map(u64::from);
+            let args = [told[0], told[1], dropped, told[2], 0, 0];
             call.ask_home(CALL_DISOWN, args)?;
         } else if dropped != 0 {
             call.ask_home(CALL_FORGET, [dropped, 0, 0, 0, 0, 0])?;

@@ -95,6 +95,7 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
             let told = interfaces::answer(request, fixed(call)?, &call.who)?;
             call.output(2, &told);
         }
+        _ if file.is_event_set() => return Err(Errno::EINVAL.into()),
         FIONREAD => {
             let inode = file.inode();
             let available = if let Some(pipe) = inode.pipe() {

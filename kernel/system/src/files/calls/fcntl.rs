@@ -9,7 +9,7 @@ use super::super::open::OpenFile;
 use super::super::owner::OwnerKind;
 use super::super::pipe;
 use super::super::socket::socket_of;
-use super::{Argument, CallResult, FileCall, descriptor, file};
+use super::{Argument, CallResult, FileCall, descriptor, file, usable};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{O_APPEND, O_ASYNC, O_NONBLOCK, O_PATH};
@@ -138,13 +138,12 @@ fn pipe_size(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
 fn seals(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
     let argument = call.args[2] as u32;
     let mapped = || call.view.maps_writable(file.inode());
-    let mut data = file.inode().data().ok_or(Errno::EINVAL)?;
-    let held = data.seals();
-    if command == F_GET_SEALS {
-        return Ok(u64::from(held));
-    }
-    if !file.writable() {
+    if command == F_ADD_SEALS && !file.writable() {
         return Err(Errno::EPERM.into());
+    }
+    let mut data = file.inode().data().ok_or(Errno::EINVAL)?;
+    if command == F_GET_SEALS {
+        return Ok(u64::from(data.seals()));
     }
     data.add_seals(argument, mapped)?;
     Ok(0)
@@ -289,9 +288,16 @@ fn lock_owner(call: &FileCall, file: &OpenFile, command: u32) -> Owner {
 /// `F_GETLK`: the record in the way, or that there is none.
 fn ask_record(call: &mut FileCall, file: &OpenFile, command: u32) -> CallResult {
     let wish = wish(call, file, command == F_OFD_GETLK)?;
-    let wanted = wanted(call, file, command, &wish).ok_or(Errno::EINVAL)?;
-    let inode = file.inode();
-    let found = inode.with_locks(call.fs.wakes(), |locks| locks.hindrance(&wanted));
+    let wanted = wanted(call, file, command, &wish);
+    let owner = lock_owner(call, file, command);
+    let found = file
+        .inode()
+        .with_locks(call.fs.wakes(), |locks| match &wanted {
+            Some(wanted) => Ok(locks.hindrance(wanted)),
+            // What this open file has itself (Linux does so since 6.4).
+            None if command == F_OFD_GETLK => Ok(locks.held(owner, wish.start, wish.end)),
+            None => Err(Errno::EINVAL),
+        })?;
     let mut bytes = call.input(2).to_vec();
     match found {
         None => bytes[..2].copy_from_slice(&F_UNLCK.to_le_bytes()),
@@ -370,8 +376,8 @@ pub fn flock(call: &mut FileCall) -> CallResult {
         LOCK_UN => None,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let file = file(call, 0)?;
-    if file.flags() & O_PATH != 0 {
+    let file = usable(call, 0)?;
+    if kind.is_some() && !file.readable() && !file.writable() {
         return Err(Errno::EBADF.into());
     }
     file.inode().with_locks(call.fs.wakes(), |locks| {

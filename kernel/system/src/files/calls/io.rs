@@ -311,6 +311,9 @@ pub fn read(call: &mut FileCall) -> CallResult {
 
 /// A write to a stream from memory that is not there: EFAULT, behind what is wrong with the stream.
 fn store_nothing(call: &mut FileCall, file: &OpenFile) -> CallResult {
+    if !file.can_be_written() {
+        return Err(Errno::EINVAL.into());
+    }
     if let Some(pipe) = file.inode().pipe() {
         pipe.room(file.patience(call.tid))?;
     } else if file.is_socket() {
@@ -419,7 +422,8 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
             return Ok(0);
         }
     }
-    let is_source = matches!(source.inode().node(), Node::File(_) | Node::Proc(_));
+    let is_source = matches!(source.inode().node(), Node::File(_) | Node::Proc(_))
+        || (pipe.is_some() && source.is_socket());
     if !is_source || (pipe.is_none() && target.appends()) {
         return Err(Errno::EINVAL.into());
     }
@@ -443,6 +447,11 @@ pub fn copy_file_range(call: &mut FileCall) -> CallResult {
     }
     if !source.readable() || !target.writable() || target.appends() {
         return Err(Errno::EBADF.into());
+    }
+    // Files in memory are on a file system of their own.
+    let is_memory = |inode: &Inode| inode.data().is_some_and(|data| data.is_memory);
+    if is_memory(source.inode()) != is_memory(target.inode()) {
+        return Err(Errno::EXDEV.into());
     }
     let count = length(call, 4)?;
     let start = |file: &OpenFile, at| match at {
@@ -482,18 +491,26 @@ pub fn splice(call: &mut FileCall) -> CallResult {
     if flags & !SPLICE_KNOWN != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let (source, target) = (readable(call, 0)?, writable(call, 2)?);
+    let (source, target) = (usable(call, 0)?, usable(call, 2)?);
+    for (file, arg) in [(&source, 1), (&target, 3)] {
+        if call.inputs[arg].is_some() && file.inode().pipe().is_some() {
+            return Err(Errno::ESPIPE.into());
+        }
+    }
+    if !source.readable() || !target.writable() {
+        return Err(Errno::EBADF.into());
+    }
     let (from, to) = (place(call, 1)?, place(call, 3)?);
-    let given = |file: &OpenFile, at| match at {
-        At::Offset(_) if is_stream(file) => Err(Errno::ESPIPE),
-        _ => Ok(()),
-    };
-    given(&source, from)?;
-    given(&target, to)?;
+    for (file, at) in [(&source, from), (&target, to)] {
+        if matches!(at, At::Offset(_)) && is_stream(file) {
+            return Err(Errno::EINVAL.into());
+        }
+    }
     match (source.inode().pipe(), target.inode().pipe()) {
         (None, None) => Err(Errno::EINVAL.into()),
         (Some(pipe), None) => {
-            if target.appends() {
+            let takes = !matches!(target.inode().node(), Node::Object(_)) || target.is_socket();
+            if target.appends() || !takes {
                 return Err(Errno::EINVAL.into());
             }
             let patience = splice_patience(call, &source, flags);
@@ -509,11 +526,12 @@ pub fn splice(call: &mut FileCall) -> CallResult {
             Ok(written as u64)
         }
         (None, Some(pipe)) => {
-            if !matches!(source.inode().node(), Node::File(_) | Node::Device(_)) {
-                return Err(Errno::EINVAL.into());
-            }
             let patience = splice_patience(call, &target, flags);
             let room = or_signal(call, pipe.room(patience))?;
+            let gives = matches!(source.inode().node(), Node::File(_) | Node::Device(_));
+            if !gives && !source.is_socket() {
+                return Err(Errno::EINVAL.into());
+            }
             let bytes = fetch(call, &source, from, count.min(room))?;
             let written = pipe.write(&bytes, Patience::Never)?;
             match from {

@@ -11,7 +11,7 @@ use super::super::objects::{
 use super::super::open::OpenFile;
 use super::super::proc::ProcNode;
 use super::super::walk::Follow;
-use super::{Base, CallResult, FileCall, file, usable, walk};
+use super::{Base, CallResult, FileCall, usable, walk};
 use crate::credentials::SYS_ADMIN;
 use crate::files::access::READ;
 use crate::wait::Stop;
@@ -100,7 +100,7 @@ fn output_setting(call: &mut FileCall, arg: usize, (left, interval): (u64, u64))
 /// three words: the first expiration in ns from now by each of the two clocks, and the interval. No
 /// buffer asks which clock it is; argument 4 is 1 for never. The old setting goes to buffer 3.
 pub fn timerfd_settime(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let timer = timer(&file)?;
     let words = call.inputs[2].ok_or(Errno::EFAULT)?;
     let word = |at: usize| u64_at(words, at * 8).ok_or(Errno::EFAULT);
@@ -118,7 +118,7 @@ pub fn timerfd_settime(call: &mut FileCall) -> CallResult {
 
 /// `timerfd_gettime(fd, setting)`.
 pub fn timerfd_gettime(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let left = timer(&file)?.left(call.now_ns);
     output_setting(call, 1, left);
     Ok(0)
@@ -137,7 +137,7 @@ pub fn signalfd4(call: &mut FileCall) -> CallResult {
     if call.args[0] as i32 == -1 {
         return install(call, Object::Signal(SignalFile::new(set)), O_RDWR, flags);
     }
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     match file.inode().node() {
         Node::Object(Object::Signal(signals)) => signals.change(set),
         _ => return Err(Errno::EINVAL.into()),
@@ -169,7 +169,7 @@ pub fn pidfd_getfd(call: &mut FileCall) -> CallResult {
     if call.args[2] as u32 != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let handle = file(call, 0)?;
+    let handle = usable(call, 0)?;
     let process = handle.process().ok_or(Errno::EBADF)?;
     let fd = u32::try_from(call.args[1] as i32).map_err(|_| Errno::EBADF);
     let alive = call.view.exit_of(process.pid);
@@ -192,7 +192,7 @@ pub fn setns(call: &mut FileCall) -> CallResult {
     // `CLONE_NEWTIME`, `_NEWNS`, and `_NEWCGROUP` to `_NEWNET`.
     const ALL: u64 = 0x7e02_0080;
     let kinds = call.args[1] & 0xffff_ffff;
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let kind = match file.inode().node() {
         Node::Proc(ProcNode::NamespaceFile(at)) => ProcNode::kind_of_namespace(*at),
         _ if file.process().is_some() && kinds != 0 && kinds & !ALL == 0 => kinds,
@@ -240,8 +240,8 @@ pub fn epoll_ctl(call: &mut FileCall) -> CallResult {
     if operation != DELETE && wanted.is_none() {
         return Err(Errno::EFAULT.into());
     }
-    let holder = file(call, 0)?;
-    let target = file(call, 2)?;
+    let holder = usable(call, 0)?;
+    let target = usable(call, 2)?;
     if !target.is_pollable() {
         return Err(Errno::EPERM.into());
     }
@@ -268,7 +268,7 @@ fn watched(bytes: &[u8]) -> Option<Watched> {
 
 /// `epoll_wait(epfd, events, most)`; argument 3 is 0 for one that does not wait.
 pub fn epoll_wait(call: &mut FileCall) -> CallResult {
-    let holder = file(call, 0)?;
+    let holder = usable(call, 0)?;
     let set = set_of(&holder).ok_or(Errno::EINVAL)?;
     let most = call.capacity(1) / EPOLL_EVENT;
     if most == 0 {

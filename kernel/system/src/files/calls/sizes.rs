@@ -202,7 +202,7 @@ pub fn sync_file_range(call: &mut FileCall) -> CallResult {
     if flags as u32 & !7 != 0 || offset > MAX_SIZE || end.is_none_or(|end| end < offset as i64) {
         return Err(Errno::EINVAL.into());
     }
-    match is_stream(&file) {
+    match is_stream(&file) || file.inode().device().is_some() {
         true => Err(Errno::ESPIPE.into()),
         false => Ok(0),
     }

@@ -11,7 +11,7 @@ use super::super::socket::{
     Waiting, Wanted, socket_of,
 };
 use super::super::walk::Follow;
-use super::{CallResult, FileCall, change, file, walker};
+use super::{CallResult, FileCall, change, usable, walker};
 use crate::credentials::SYS_ADMIN;
 use crate::dispatch::LIMIT;
 use crate::files::objects::Object;
@@ -138,8 +138,14 @@ fn make(call: &FileCall, family: Family, kind: Kind) -> Arc<Socket> {
 fn open(call: &FileCall, socket: Arc<Socket>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
     let object = Object::Socket(socket);
     let flags = O_RDWR | flags & O_NONBLOCK;
-    call.fs
-        .new_object(object, S_IFSOCK | 0o777, flags, call.now_ns)
+    let file = call
+        .fs
+        .new_object(object, S_IFSOCK | 0o777, flags, call.now_ns)?;
+    file.inode().change(|attributes| {
+        attributes.uid = call.who.uid;
+        attributes.gid = call.who.gid;
+    });
+    Ok(file)
 }
 
 /// `socket(domain, type, protocol)`.
@@ -216,7 +222,7 @@ fn check_version(socket: &Socket, address: &[u8]) -> Result<(), Errno> {
 
 /// `bind(fd, address, length)`.
 pub fn bind(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     check_version(socket, call.input(1))?;
     let given = Given::parse(call.input(1), socket.family)?;
@@ -262,7 +268,7 @@ pub fn bind(call: &mut FileCall) -> CallResult {
 
 /// `getsockname(fd, name)`: all of the name goes to buffer 1, which the body cuts.
 pub fn getsockname(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     let name = socket.local_name().to_bytes(socket.family);
     late(call)?;
@@ -280,7 +286,7 @@ fn late(call: &FileCall) -> Result<(), Errno> {
 
 /// `getpeername(fd, name)`: as [`getsockname`].
 pub fn getpeername(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     let name = socket.remote_name()?.to_bytes(socket.family);
     late(call)?;
@@ -292,7 +298,7 @@ pub fn getpeername(call: &mut FileCall) -> CallResult {
 
 /// `listen(fd, backlog)`.
 pub fn listen(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     socket_of(&file)?.listen(call.args[1], call.credentials())?;
     Ok(0)
 }
@@ -304,9 +310,9 @@ pub fn accept4(call: &mut FileCall) -> CallResult {
     if flags & !(O_NONBLOCK | O_CLOEXEC) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let file = file(call, 0)?;
-    let socket = socket_of(&file)?;
+    let file = usable(call, 0)?;
     let fd = call.state.free_descriptor(0)?;
+    let socket = socket_of(&file)?;
     if call.args[5] != 0 {
         socket.check_accept()?;
         return Err(Errno::EFAULT.into());
@@ -323,7 +329,7 @@ pub fn accept4(call: &mut FileCall) -> CallResult {
 
 /// `connect(fd, address, length)`.
 pub fn connect(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     if socket.kind == Kind::Stream {
         check_version(socket, call.input(1))?;
@@ -354,7 +360,7 @@ pub fn connect(call: &mut FileCall) -> CallResult {
 
 /// `shutdown(fd, how)`.
 pub fn shutdown(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     socket_of(&file)?.shut_down(call.args[1])?;
     Ok(0)
 }
@@ -363,7 +369,7 @@ pub fn shutdown(call: &mut FileCall) -> CallResult {
 
 /// `setsockopt(fd, level, name, value, length)`.
 pub fn setsockopt(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     let (level, name) = (call.args[1] as u32, call.args[2] as u32);
     let value = call.input(3);
@@ -374,7 +380,7 @@ pub fn setsockopt(call: &mut FileCall) -> CallResult {
 /// `getsockopt(fd, level, name, value)`: all of the value goes to buffer 3, which the body cuts. A bad
 /// length comes behind a bad level, a bad room behind a bad option.
 pub fn getsockopt(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     let (level, name) = (call.args[1] as u32, call.args[2] as u32);
     socket.check_level(level)?;
@@ -526,14 +532,15 @@ fn send(
 /// `sendmsg(fd, total, flags)` as the body has prepared it: bytes in buffer 1 (of `total` that are to
 /// be sent), the address in buffer 2 if there is one, and control messages in buffer 3.
 pub fn sendmsg(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     let (total, flags) = (call.args[1], call.args[2] as u32);
     let bytes = call.input(1);
     if call.args[4] != 0 {
         call.no_bytes = Some(Errno(call.args[4] as i32));
     }
-    if flags & MSG_OOB != 0 && !socket.knows_urgency() {
+    let is_nothing = total == 0 && socket.family == Family::Unix;
+    if flags & MSG_OOB != 0 && (is_nothing || !socket.knows_urgency()) {
         return Err(Errno::EOPNOTSUPP.into());
     }
     if socket.kind != Kind::Stream && total > bytes.len() as u64 && call.no_bytes.is_none() {
@@ -572,7 +579,7 @@ pub(in crate::files) fn read_socket(
     count: usize,
 ) -> Result<Vec<u8>, Stop> {
     let socket = socket_of(file)?;
-    if count == 0 && socket.kind == Kind::Stream {
+    if count == 0 {
         return Ok(Vec::new());
     }
     let wanted = Wanted {
@@ -586,7 +593,7 @@ pub(in crate::files) fn read_socket(
 /// `recvmsg(fd, _, flags)`: bytes go to buffer 1, the address to buffer 2, control messages to buffer
 /// 3, and to buffer 4 the flags and the length of the control messages, two words.
 pub fn recvmsg(call: &mut FileCall) -> CallResult {
-    let file = file(call, 0)?;
+    let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     let flags = call.args[2] as u32;
     if flags & MSG_OOB != 0 && socket.family == Family::Unix && !socket.knows_urgency() {

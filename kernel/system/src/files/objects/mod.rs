@@ -114,6 +114,19 @@ impl Object {
         }
     }
 
+    /// Whether there is anything to read in such a thing.
+    pub(super) fn can_be_read(&self) -> bool {
+        !matches!(
+            self,
+            Object::Epoll(_) | Object::Process(_) | Object::Queue(_)
+        )
+    }
+
+    /// Whether such a thing takes anything that is written.
+    pub(super) fn can_be_written(&self) -> bool {
+        matches!(self, Object::Event(_) | Object::Socket(_))
+    }
+
     /// What is the case, as `POLL*` bits.
     pub(super) fn ready(&self, asker: &Asker) -> i16 {
         match self {

@@ -152,6 +152,9 @@ impl Socket {
             Kind::Datagram => {
                 let to = match message.to.clone() {
                     Some(to) => to,
+                    None if shut && self.is_local() && self.is_connected() => {
+                        return Err(Errno::EPIPE.into());
+                    }
                     None if self.is_connected() => self.peer().ok_or(self.nobody())?,
                     None if self.is_local() => return Err(Errno::ENOTCONN.into()),
                     None => return Err(Errno::EDESTADDRREQ.into()),

@@ -106,3 +106,47 @@ fn room_made_in_a_program_takes_its_rights() {
         .ok();
     assert_eq!(node.lstat("/f").mode & 0o7777, 0o777);
 }
+
+#[test]
+fn a_descriptor_that_only_names_a_file_is_none_for_other_calls() {
+    let mut node = Node::new(&[]);
+    let named = node.open("/", 0o10_000_000);
+    let set = node.call(calls::epoll_create1, &[N(0)]).ok();
+    let event = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let add = |node: &mut Node, fd| {
+        let args = [N(set), N(1), N(fd), In(&event)];
+        node.call(calls::epoll_ctl, &args).errno()
+    };
+    assert_eq!(add(&mut node, named), Errno::EBADF);
+    let reply = node.call(calls::listen, &[N(named), N(1)]);
+    assert_eq!(reply.errno(), Errno::EBADF);
+    // Neither for reading nor for writing.
+    let closed = node.open("/f", 0o103);
+    let reply = node.call(calls::flock, &[N(closed), N(6)]);
+    assert_eq!(reply.errno(), Errno::EBADF);
+    assert_eq!(node.call(calls::flock, &[N(closed), N(8)]).ok(), 0);
+}
+
+#[test]
+fn splice_looks_at_places_and_at_what_takes_bytes() {
+    let mut node = Node::new(&[]);
+    let (read, write) = pipe(&mut node, 0o4000);
+    let event = node.call(calls::eventfd2, &[N(0), N(0o4000)]).ok();
+    let place = 3_u64.to_le_bytes();
+    let args = [N(write), InOut(&place), N(read), Null, N(1), N(2)];
+    assert_eq!(node.call(calls::splice, &args).errno(), Errno::ESPIPE);
+    let args = [N(read), Null, N(event), Null, N(1), N(2)];
+    assert_eq!(node.call(calls::splice, &args).errno(), Errno::EINVAL);
+    let file = node.open("/f", RDWR_CREAT);
+    node.write(file, b"x").ok();
+    let memory = node.call(calls::memfd_create, &[In(b"m"), N(0)]).ok();
+    let args = [N(file), Null, N(memory), Null, N(1), N(0)];
+    assert_eq!(
+        node.call(calls::copy_file_range, &args).errno(),
+        Errno::EXDEV
+    );
+    let args = [N(memory), N(1034), N(0)];
+    assert_eq!(node.call(calls::fcntl, &args).ok(), 1);
+    let args = [N(read), N(1033), N(0x100)];
+    assert_eq!(node.call(calls::fcntl, &args).errno(), Errno::EPERM);
+}
