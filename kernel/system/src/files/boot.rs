@@ -15,6 +15,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use spin::Mutex;
 
 /// Where the manifest lies: lines of 64 hexadecimal digits (BLAKE3), a blank and a path.
@@ -223,16 +224,20 @@ impl FileSystem {
             let place = format!("sys/devices/system/cpu/cpu{cpu}/topology");
             add(&format!("{place}/core_id"), &format!("{cpu}\n"));
             add(&format!("{place}/physical_package_id"), "0\n");
-            add(&format!("{place}/core_cpus_list"), &format!("{cpu}\n"));
-            add(
-                &format!("{place}/thread_siblings_list"),
-                &format!("{cpu}\n"),
-            );
+            for name in ["core_cpus", "thread_siblings"] {
+                add(&format!("{place}/{name}"), &mask_of(cpu..cpu + 1));
+                add(&format!("{place}/{name}_list"), &format!("{cpu}\n"));
+            }
+            for name in ["package_cpus", "core_siblings"] {
+                add(&format!("{place}/{name}"), &mask_of(0..cpus));
+                add(&format!("{place}/{name}_list"), &all);
+            }
         }
         for name in ["online", "possible", "has_cpu", "has_memory"] {
             add(&format!("sys/devices/system/node/{name}"), "0\n");
         }
         add("sys/devices/system/node/node0/cpulist", &all);
+        add("sys/devices/system/node/node0/cpumap", &mask_of(0..cpus));
         let huge = "sys/kernel/mm/transparent_hugepage/enabled";
         add(huge, "always madvise [never]\n");
     }
@@ -278,6 +283,17 @@ impl FileSystem {
     }
 }
 
+/// A set of processors as files in /sys show it: words of 32 bits, the highest first.
+fn mask_of(cpus: Range<usize>) -> String {
+    let words = (0..cpus.end.div_ceil(32)).rev();
+    let words = words.map(|word| {
+        let bit = |at: &usize| cpus.contains(&(word * 32 + at));
+        let bits = (0..32).filter(bit).fold(0_u32, |bits, at| bits | 1 << at);
+        format!("{bits:08x}")
+    });
+    words.collect::<Vec<_>>().join(",") + "\n"
+}
+
 fn hash_from_hex(digits: &[u8]) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     for (place, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
@@ -286,4 +302,17 @@ fn hash_from_hex(digits: &[u8]) -> Option<[u8; 32]> {
         *place = (high << 4 | low) as u8;
     }
     Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask_of;
+
+    #[test]
+    fn masks_have_words_of_32_processors() {
+        assert_eq!(mask_of(0..2), "00000003\n");
+        assert_eq!(mask_of(1..2), "00000002\n");
+        assert_eq!(mask_of(0..33), "00000001,ffffffff\n");
+        assert_eq!(mask_of(32..33), "00000001,00000000\n");
+    }
 }
