@@ -389,7 +389,7 @@ impl System {
         let exists = (1..=signal::SIGNAL_MAX).contains(&news.signal);
         let wants = |home: &Home| {
             let ignores = home.ignores_children && news.signal == signal::SIGCHLD;
-            !ignores && !(stops && home.deaf_to_stops)
+            !(ignores || stops && home.deaf_to_stops)
         };
         if exists && home.is_none_or(wants) {
             self.signal_with(parent, news);
