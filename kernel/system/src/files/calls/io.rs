@@ -17,6 +17,7 @@ use crate::memory::{PageSource, Space};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{POLLIN, Timespec};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A regular file that is open for reading or for writing by this number.
@@ -342,18 +343,21 @@ pub fn write(call: &mut FileCall) -> CallResult {
 }
 
 /// Who has a place in mind needs something that has places, before it needs to be allowed to.
-fn seeks(file: &OpenFile) -> Result<(), Errno> {
-    match is_stream(file) {
+fn seekable(call: &FileCall) -> Result<Arc<OpenFile>, Errno> {
+    let file = usable(call, 0)?;
+    match is_stream(&file) {
         true => Err(Errno::ESPIPE),
-        false => Ok(()),
+        false => Ok(file),
     }
 }
 
 /// `pread64(fd, buf, count, offset)`.
 pub fn pread64(call: &mut FileCall) -> CallResult {
     let offset = offset(call, 3)?;
-    seeks(&*usable(call, 0)?)?;
-    let file = readable(call, 0)?;
+    let file = seekable(call)?;
+    if !file.readable() {
+        return Err(Errno::EBADF.into());
+    }
     ends(&file, At::Offset(offset), length(call, 2)?)?;
     read_at(call, &file, At::Offset(offset))
 }
@@ -361,8 +365,10 @@ pub fn pread64(call: &mut FileCall) -> CallResult {
 /// `pwrite64(fd, buf, count, offset)`.
 pub fn pwrite64(call: &mut FileCall) -> CallResult {
     let offset = offset(call, 3)?;
-    seeks(&*usable(call, 0)?)?;
-    let file = writable(call, 0)?;
+    let file = seekable(call)?;
+    if !file.writable() {
+        return Err(Errno::EBADF.into());
+    }
     ends(&file, At::Offset(offset), length(call, 2)?)?;
     let bytes = call.input(1);
     Ok(store(call, &file, At::Offset(offset), bytes)? as u64)
@@ -415,11 +421,16 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
     let source = readable(call, 1)?;
     let count = length(call, 3)?;
     let at = place(call, 2)?;
+    let mut count = count;
     let pipe = target.inode().pipe();
     if let Some(pipe) = pipe {
-        pipe.room(target.patience(call.tid))?;
+        let room = pipe.room(target.patience(call.tid))?;
         if count == 0 {
             return Ok(0);
+        }
+        if source.is_socket() {
+            // What is taken from it is gone.
+            count = count.min(room);
         }
     }
     let is_source = matches!(source.inode().node(), Node::File(_) | Node::Proc(_))
@@ -461,7 +472,7 @@ pub fn copy_file_range(call: &mut FileCall) -> CallResult {
     let distance = start(&source, from).abs_diff(start(&target, to));
     let to_come = source.inode().size().saturating_sub(start(&source, from));
     let copied = (count as u64).min(to_come);
-    if alloc::sync::Arc::ptr_eq(source.inode(), target.inode()) && distance < copied {
+    if Arc::ptr_eq(source.inode(), target.inode()) && distance < copied {
         return Err(Errno::EINVAL.into());
     }
     transfer(call, (&source, from, 1), (&target, to, Some(3)), count)

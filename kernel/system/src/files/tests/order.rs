@@ -150,3 +150,20 @@ fn splice_looks_at_places_and_at_what_takes_bytes() {
     let args = [N(read), N(1033), N(0x100)];
     assert_eq!(node.call(calls::fcntl, &args).errno(), Errno::EPERM);
 }
+
+#[test]
+fn sendfile_takes_no_more_from_a_socket_than_the_pipe_has_room_for() {
+    let mut node = Node::new(&[]);
+    let (read, write) = pipe(&mut node, 0o4000);
+    let ends = node.call(calls::socketpair, &[N(1), N(1), N(0), Out(8)]);
+    let ends = ends.bytes(3);
+    let end = |at: usize| u64::from(u32::from_le_bytes(ends[at..at + 4].try_into().expect("4")));
+    node.write(write, &[0; 60_000]).ok();
+    node.write(end(0), &[7; 10_000]).ok();
+    let args = [N(write), N(end(4)), Null, N(10_000)];
+    let sent = node.call(calls::sendfile, &args).ok();
+    assert!(sent > 0 && sent < 10_000);
+    assert_eq!(node.read(read, 60_000).ok(), 60_000);
+    assert_eq!(node.read(read, 10_000).ok(), sent);
+    assert_eq!(node.read(end(4), 10_000).ok(), 10_000 - sent);
+}
