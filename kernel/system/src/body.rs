@@ -32,6 +32,8 @@ pub struct SignalAction {
 
 /// Number of resource limits (getrlimit(2)).
 pub const LIMITS: usize = 16;
+/// Which of them is `RLIMIT_NOFILE`.
+pub const NOFILE: usize = 7;
 
 /// A wish to move the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Law: this is what the world sees of the process, wherever its body runs. It exists on the home
 //! node from fork until the parent has waited for it, and only calls executed there change it.
 
+use crate::body::NOFILE;
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
 use crate::credentials::Ids;
@@ -297,7 +298,6 @@ impl Home {
     /// Changes a limit, and what home does for the process with it.
     pub fn set_limit(&mut self, which: usize, (soft, hard): (u64, u64)) {
         const FSIZE: usize = 1;
-        const NOFILE: usize = 7;
         self.limits[which] = (soft, hard);
         if let Some(files) = self.files.as_mut() {
             match which {

@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use wire::{HEADER_LEN, Header};
 
 /// Frames that wait at most: as many as may be under way to a node, and some that nobody allowed.
-pub const INBOX_MAX: usize = 512;
+const INBOX_MAX: usize = 512;
 
 /// The frames of one card, each in what it came in.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ mod peer;
 mod port;
 
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
-pub use inbox::{INBOX_MAX, Inbox};
+pub use inbox::Inbox;
 pub use link::{Page, Payload};
 #[cfg(feature = "canary")]
 pub use node::Canary;

@@ -240,19 +240,20 @@ pub(super) enum ProcNode {
     Entry(ProcEntry),
 }
 
-/// What is in `ns`: the name, what its link says, and the number that Linux has for the first one of the kind.
+/// What is in `ns`: the name, what its link says, the number that Linux has for the first one of the kind, and
+/// the kind as `CLONE_NEW*`.
 /// There is one of each.
-const NAMESPACES: [(&str, &str, u64); 10] = [
-    ("cgroup", "cgroup", 0xefff_fffb),
-    ("ipc", "ipc", 0xefff_ffff),
-    ("mnt", "mnt", 0xf000_0000),
-    ("net", "net", 0xf000_0078),
-    ("pid", "pid", 0xefff_fffc),
-    ("pid_for_children", "pid", 0xefff_fffc),
-    ("time", "time", 0xefff_fffa),
-    ("time_for_children", "time", 0xefff_fffa),
-    ("user", "user", 0xefff_fffd),
-    ("uts", "uts", 0xefff_fffe),
+const NAMESPACES: [(&str, &str, u64, u64); 10] = [
+    ("cgroup", "cgroup", 0xefff_fffb, 0x0200_0000),
+    ("ipc", "ipc", 0xefff_ffff, 0x0800_0000),
+    ("mnt", "mnt", 0xf000_0000, 0x0002_0000),
+    ("net", "net", 0xf000_0078, 0x4000_0000),
+    ("pid", "pid", 0xefff_fffc, 0x2000_0000),
+    ("pid_for_children", "pid", 0xefff_fffc, 0x2000_0000),
+    ("time", "time", 0xefff_fffa, 0x0000_0080),
+    ("time_for_children", "time", 0xefff_fffa, 0x0000_0080),
+    ("user", "user", 0xefff_fffd, 0x1000_0000),
+    ("uts", "uts", 0xefff_fffe, 0x0400_0000),
 ];
 
 /// What is in `sysvipc`.
@@ -672,16 +673,7 @@ impl Viewer<'_> {
 impl ProcNode {
     /// The kind of a namespace, as `CLONE_NEW*`.
     pub(super) fn kind_of_namespace(at: usize) -> u64 {
-        match NAMESPACES[at].1 {
-            "cgroup" => 0x0200_0000,
-            "ipc" => 0x0800_0000,
-            "mnt" => 0x0002_0000,
-            "net" => 0x4000_0000,
-            "pid" => 0x2000_0000,
-            "time" => 0x0000_0080,
-            "user" => 0x1000_0000,
-            _ => 0x0400_0000,
-        }
+        NAMESPACES[at].3
     }
 
     /// The process it tells of.
@@ -715,7 +707,7 @@ impl ProcNode {
 
     /// The name of a namespace, which is shown in the place of a path.
     pub(super) fn title(self) -> Option<Vec<u8>> {
-        let (_, kind, number) = NAMESPACES.get(self.namespace()?)?;
+        let (_, kind, number, _) = NAMESPACES.get(self.namespace()?)?;
         Some(format!("{kind}:[{number}]").into_bytes())
     }
 

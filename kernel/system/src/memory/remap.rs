@@ -74,7 +74,8 @@ impl Space {
         {
             return Err(Errno::EINVAL.into());
         }
-        if flags.contains(RemapFlags::FIXED) {
+        let fixed = flags.contains(RemapFlags::FIXED);
+        if fixed {
             let place_end = range_end(place, new_length).ok_or(Errno::EINVAL)?;
             if place < old_end && old < place_end {
                 return Err(Errno::EINVAL.into());
@@ -82,7 +83,6 @@ impl Space {
         }
         let mut area = self.areas.find(old).ok_or(Errno::EFAULT)?.clone();
         let mut old_length = old_end - old;
-        let fixed = flags.contains(RemapFlags::FIXED);
         if fixed && old_length == new_length && old_end > area.end {
             return self.relocate_all(old, old_length, place, keeps);
         }

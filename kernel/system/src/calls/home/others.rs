@@ -4,7 +4,7 @@
 //! Law: who may look into a process is decided here as ptrace(2) does ("Ptrace access mode checking"):
 //! with all ids equal and the other not hidden, or with the capability.
 
-use crate::body::LIMITS;
+use crate::body::{LIMITS, NOFILE};
 use crate::credentials::{SYS_ADMIN, SYS_NICE, SYS_PTRACE, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::Common;
@@ -103,7 +103,6 @@ pub fn meet(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// Limits of another process: `(pid, which, whether it changes, soft, hard)`; buffer 5 of the answer is
 /// what they were.
 pub fn limit_of(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    const NOFILE: usize = 7;
     let [pid, which, changes, soft, hard, _] = call.args;
     let other = call.system.process_at_home(pid as u32);
     let which = usize::try_from(which).ok().filter(|which| *which < LIMITS);

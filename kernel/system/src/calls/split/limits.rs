@@ -3,16 +3,13 @@
 //! Law: the body has them and uses them; home is told first, so that what it does for the process keeps
 //! to them and /proc shows them.
 
-use crate::body::LIMITS;
+use crate::body::{LIMITS, NOFILE};
 use crate::credentials::SYS_RESOURCE;
 use crate::dispatch::{CALL_LIMIT, CALL_LIMIT_OF, LocalCall, result_of};
 use crate::files::MAX_DESCRIPTORS;
 use crate::home::Request;
 use crate::wait::Stop;
 use abi::Errno;
-
-/// `RLIMIT_NOFILE`.
-const NOFILE: usize = 7;
 
 /// setrlimit(2).
 pub fn setrlimit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {

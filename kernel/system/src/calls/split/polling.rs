@@ -4,6 +4,7 @@
 //! its time are kept here and travel with the body. A handler ends the wait even with SA_RESTART.
 
 use super::super::local::{SET_BYTES, timespec};
+use crate::body::NOFILE;
 use crate::dispatch::{LocalCall, ROOM_MAX, result_of};
 use crate::home::Request;
 use crate::wait::Stop;
@@ -15,7 +16,6 @@ use alloc::vec::Vec;
 
 const POLL: u32 = 7;
 const POLLPRI: i16 = 2;
-const NOFILE: usize = 7;
 const NS_PER_S: u64 = 1_000_000_000;
 /// The most descriptors of select(2) (`FD_SETSIZE`).
 const SET_MAX: u64 = 1024;

@@ -60,8 +60,8 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             let ignores = action.handler == HANDLER_IGNORE;
             let disowns = ignores || action.flags & SA_NOCLDWAIT != 0;
             let quiet = action.flags & SA_NOCLDSTOP != 0;
-            let told = [disowns, quiet, ignores].map(u64::from);
-            let args = [told[0], told[1], dropped, told[2], 0, 0];
+            let [disowns, quiet, ignores] = [disowns, quiet, ignores].map(u64::from);
+            let args = [disowns, quiet, dropped, ignores, 0, 0];
             call.ask_home(CALL_DISOWN, args)?;
         } else if dropped != 0 {
             call.ask_home(CALL_FORGET, [dropped, 0, 0, 0, 0, 0])?;

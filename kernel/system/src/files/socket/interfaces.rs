@@ -3,6 +3,7 @@
 //! Law: it is told and never changed. `struct ifreq` is a name of 16 bytes and a value of 24.
 
 use super::super::access::Who;
+use super::names::AF_INET;
 use crate::credentials::NET_ADMIN;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -10,13 +11,12 @@ use alloc::vec::Vec;
 /// Bytes of a `struct ifreq`.
 pub(crate) const REQUEST: usize = 40;
 const NAME: usize = 16;
-const LOOPBACK: &[u8] = b"lo";
-const LOOPBACK_INDEX: u32 = 1;
-const MTU: u32 = 65_536;
-const QUEUE: u32 = 1000;
+pub(super) const LOOPBACK: &[u8] = b"lo";
+pub(super) const LOOPBACK_INDEX: u32 = 1;
+pub(super) const MTU: u32 = 65_536;
+pub(super) const QUEUE: u32 = 1000;
 const UP_LOOPBACK_RUNNING: u16 = 0x49;
-const AF_INET: u16 = 2;
-const ARPHRD_LOOPBACK: u16 = 772;
+pub(super) const ARPHRD_LOOPBACK: u16 = 772;
 
 // `linux/sockios.h`.
 const SIOCGIFNAME: u32 = 0x8910;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 /// `AF_UNSPEC`.
 pub(super) const UNSPEC: u16 = 0;
 const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
+pub(super) const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const AF_NETLINK: u16 = 16;
 /// Longest `sun_path`.

@@ -4,6 +4,7 @@
 //! can be changed, and nobody else can be sent to.
 
 use super::Socket;
+use super::interfaces::{ARPHRD_LOOPBACK, LOOPBACK_INDEX, MTU, QUEUE};
 use super::names::{Family, LOOPBACK, Name};
 use super::transfer::Segment;
 use abi::Errno;
@@ -24,7 +25,6 @@ const GETADDR: u16 = 22;
 /// Messages from here on are of kinds that there are not.
 const KINDS_END: u16 = 124;
 /// The number of the loopback.
-const LOOPBACK_INDEX: u32 = 1;
 /// Messages of one call at most that are answered.
 const ASKED_MAX: usize = 64;
 
@@ -46,7 +46,6 @@ fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
 
 /// `struct ifinfomsg` of the loopback and what belongs to it.
 fn link() -> Vec<u8> {
-    const ARPHRD_LOOPBACK: u16 = 772;
     // Up, loopback, running, and the lower layer is up.
     const FLAGS: u32 = 0x1_0049;
     let mut body = alloc::vec![0, 0];
@@ -55,10 +54,10 @@ fn link() -> Vec<u8> {
         body.extend_from_slice(&word.to_le_bytes());
     }
     attribute(&mut body, 3, b"lo\0");
-    attribute(&mut body, 13, &1000_u32.to_le_bytes());
+    attribute(&mut body, 13, &QUEUE.to_le_bytes());
     attribute(&mut body, 16, &[0]);
     attribute(&mut body, 17, &[0]);
-    attribute(&mut body, 4, &65_536_u32.to_le_bytes());
+    attribute(&mut body, 4, &MTU.to_le_bytes());
     attribute(&mut body, 6, b"noqueue\0");
     attribute(&mut body, 1, &[0; 6]);
     attribute(&mut body, 2, &[0; 6]);

@@ -4,6 +4,7 @@
 //! not known is refused.
 
 use super::filter::Filter;
+use super::interfaces::LOOPBACK;
 use super::{Family, Kind, Link, Socket};
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -57,8 +58,6 @@ const LOCK_FILTER: u32 = 44;
 /// `SO_BUF_LOCK`: the size of a buffer was chosen by the user.
 const SEND_LOCKED: u32 = 1;
 const RECEIVE_LOCKED: u32 = 2;
-/// The only device there is (`lo`).
-const DEVICE: &[u8] = b"lo";
 /// Longest name of a device, with its NUL.
 const IFNAMSIZ: usize = 16;
 /// Options of addresses by which a socket may be bound to one that is not of this node.
@@ -278,7 +277,7 @@ impl Socket {
         let end = value.iter().position(|byte| *byte == 0);
         let on_device = match &value[..end.unwrap_or(value.len())] {
             b"" => false,
-            name if name == DEVICE => true,
+            name if name == LOOPBACK => true,
             _ => return Err(Errno::ENODEV),
         };
         self.lock().options.on_device = on_device;
@@ -448,7 +447,7 @@ impl Socket {
             LOCK_FILTER => number(i32::from(options.filter_locked)),
             FILTER => Ok(options.filter.as_ref().map_or(Vec::new(), Filter::to_bytes)),
             BUF_LOCK => number(options.locked as i32),
-            BINDTODEVICE if options.on_device => Ok([DEVICE, b"\0"].concat()),
+            BINDTODEVICE if options.on_device => Ok([LOOPBACK, b"\0"].concat()),
             BINDTODEVICE => Ok(Vec::new()),
             RCVLOWAT | PASSCRED | PEEK_OFF => {
                 let default = match name {

@@ -105,6 +105,14 @@ pub(in super::super) struct Received {
 }
 
 impl Inner {
+    /// How many bytes somebody who only looks leaves out (`SO_PEEK_OFF`).
+    fn passed_over(&self, peeks: bool) -> usize {
+        match peeks {
+            true => self.options.peek_offset(),
+            false => 0,
+        }
+    }
+
     /// The message in which the byte behind so many others is, and its place there.
     fn message_behind(&self, mut bytes: usize) -> Option<(usize, usize)> {
         for (at, message) in self.inbox.iter().enumerate() {
@@ -370,10 +378,7 @@ impl Socket {
     ) -> Result<Received, Stop> {
         let with_sender = self.lock().options.is_set(super::options::PASSCRED);
         let mut inner = self.lock();
-        let looked_at = match wanted.peeks {
-            true => inner.options.peek_offset(),
-            false => 0,
-        };
+        let looked_at = inner.passed_over(wanted.peeks);
         let beyond = match self.kind {
             Kind::Stream => inner.bytes <= looked_at,
             _ => inner.message_behind(looked_at).is_none(),
@@ -435,9 +440,7 @@ impl Socket {
         let mut received = Received::end(Kind::Stream);
         let (mut skipped, most) = inner.stretch();
         let most = most.min(wanted.most);
-        if wanted.peeks {
-            skipped += inner.options.peek_offset();
-        }
+        skipped += inner.passed_over(wanted.peeks);
         let available = inner.bytes.min(most);
         let bytes = &mut received.bytes;
         bytes.try_reserve(available).map_err(|_| Errno::ENOMEM)?;
@@ -499,10 +502,7 @@ impl Socket {
 
     fn take_message(&self, wanted: Wanted, with_sender: bool) -> Result<Received, Stop> {
         let mut inner = self.lock();
-        let looked_at = match wanted.peeks {
-            true => inner.options.peek_offset(),
-            false => 0,
-        };
+        let looked_at = inner.passed_over(wanted.peeks);
         let (at, from) = inner.message_behind(looked_at).ok_or(Errno::EAGAIN)?;
         let first = inner.inbox.get_mut(at).ok_or(Errno::EAGAIN)?;
         let length = first.length();

@@ -311,6 +311,13 @@ impl Stat {
     }
 }
 
+/// The ends of a new pipe.
+fn pipe(node: &mut Node, flags: u64) -> (u64, u64) {
+    let fds = node.call(calls::pipe2, &[Out(8), N(flags)]).bytes(0);
+    let fd = |at: usize| u64::from(u32::from_le_bytes(fds[at..at + 4].try_into().expect("4")));
+    (fd(0), fd(4))
+}
+
 /// One entry of an archive for tests: type, name, contents or link target.
 fn tar(entries: &[(u8, &str, &[u8])]) -> Vec<u8> {
     let mut archive = Vec::new();

@@ -2,12 +2,6 @@
 
 use super::*;
 
-fn pipe(node: &mut Node, flags: u64) -> (u64, u64) {
-    let fds = node.call(calls::pipe2, &[Out(8), N(flags)]).bytes(0);
-    let fd = |at: usize| u64::from(u32::from_le_bytes(fds[at..at + 4].try_into().expect("4")));
-    (fd(0), fd(4))
-}
-
 #[test]
 fn a_place_needs_something_that_has_places_first() {
     let mut node = Node::new(&[]);
