@@ -40,8 +40,8 @@ local header = {
     { "counter", 116, 4, 1 },
     { "tag", 120, 16, 1 },
 }
-local kinds = { [1] = "Hello", [2] = "HelloReply", [3] = "Data", [4] = "Ack", [5] = "Echo", [6] = "EchoReply", [7] = "Blast", [8] = "BlastReport", [9] = "Beacon" }
-local payload_kinds = { [0] = "None", [1] = "Whole", [2] = "First", [3] = "Middle", [4] = "Last", [5] = "Page", [6] = "Info", [7] = "Filler" }
+local kinds = { [1] = "Hello", [2] = "HelloReply", [3] = "Data", [4] = "Ack", [5] = "Echo", [6] = "EchoReply", [7] = "Blast", [8] = "BlastReport", [9] = "Beacon", [10] = "Gossip" }
+local payload_kinds = { [0] = "None", [1] = "Whole", [2] = "First", [3] = "Middle", [4] = "Last", [5] = "Page", [6] = "Info", [7] = "Filler", [8] = "Gossip" }
 local lanes = { [0] = "Urgent", [1] = "Bulk" }
 -- By name: the variants in their order, each with what it carries.
 local enums = {}
@@ -103,6 +103,22 @@ enums.Result = {
     { "Ok", { is = "fields", fields = { { "from", { is = "unsigned" } }, { "to", { is = "unsigned" } }, { "pages_sent", { is = "unsigned" } }, { "pages_zero", { is = "unsigned" } }, { "pages_present", { is = "unsigned" } }, { "bytes", { is = "unsigned" } }, { "freeze_ns", { is = "unsigned" } }, { "observer_ns", { is = "unsigned" } }, { "total_ns", { is = "unsigned" } }, { "rtt_ns", { is = "unsigned" } }, { "mode", { is = "enum", name = "MoveMode" } }, { "rounds", { is = "unsigned" } }, { "phases", { is = "fields", fields = { { "wait_ns", { is = "unsigned" } }, { "admit_ns", { is = "unsigned" } }, { "copy_ns", { is = "unsigned" } }, { "drain_ns", { is = "unsigned" } }, { "capture_ns", { is = "unsigned" } }, { "flight_ns", { is = "unsigned" } }, { "start_ns", { is = "unsigned" } }, { "release_ns", { is = "unsigned" } }, { "push_ns", { is = "unsigned" } } } } }, { "epoch", { is = "unsigned" } }, { "began_ns", { is = "unsigned" } }, { "clock_error_ns", { is = "unsigned" } }, { "frames_again", { is = "unsigned" } }, { "sent_for", { is = "fields", fields = { { "first", { is = "unsigned" } }, { "used", { is = "unsigned" } }, { "faulted", { is = "unsigned" } }, { "pushed", { is = "unsigned" } }, { "copied", { is = "unsigned" } }, { "copied_again", { is = "unsigned" } } } } }, { "stalls", { is = "option", inner = { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } } },
     { "Err", { is = "enum", name = "MoveError" } },
 }
+enums.NodeState = {
+    { "Alive", { is = "fields", fields = {  } } },
+    { "Suspect", { is = "fields", fields = {  } } },
+    { "Dead", { is = "fields", fields = {  } } },
+    { "Left", { is = "fields", fields = {  } } },
+}
+enums.Purpose = {
+    { "News", { is = "fields", fields = {  } } },
+    { "Ping", { is = "fields", fields = {  } } },
+    { "Ack", { is = "fields", fields = {  } } },
+    { "PingRequest", { is = "fields", fields = {  } } },
+    { "PingFor", { is = "fields", fields = {  } } },
+    { "AckFor", { is = "fields", fields = {  } } },
+    { "AckRelayed", { is = "fields", fields = {  } } },
+}
+local gossip = { is = "fields", fields = { { "purpose", { is = "enum", name = "Purpose" } }, { "seq", { is = "unsigned" } }, { "subject", { is = "unsigned" } }, { "records", { is = "list", inner = { is = "fields", fields = { { "node", { is = "unsigned" } }, { "boot", { is = "unsigned" } }, { "incarnation", { is = "unsigned" } }, { "state", { is = "enum", name = "NodeState" } }, { "told", { is = "option", inner = { is = "fields", fields = { { "version", { is = "unsigned" } }, { "age_ms", { is = "unsigned" } }, { "load", { is = "fields", fields = { { "runnable_milli", { is = "unsigned" } }, { "processors", { is = "unsigned" } }, { "speed", { is = "unsigned" } }, { "frames_total", { is = "unsigned" } }, { "frames_free", { is = "unsigned" } }, { "frames_reserved", { is = "unsigned" } }, { "guests", { is = "unsigned" } }, { "owner_present", { is = "bool" } }, { "draining", { is = "bool" } }, { "accepts_guests", { is = "bool" } } } } } } } } } } } } } } }
 local node_info = { is = "fields", fields = { { "memory_frames", { is = "unsigned" } }, { "free_frames", { is = "unsigned" } }, { "features", { is = "fields", fields = { { "xcr0", { is = "unsigned" } }, { "leaf1_ecx", { is = "unsigned" } }, { "leaf1_edx", { is = "unsigned" } }, { "leaf7_ebx", { is = "unsigned" } }, { "leaf7_ecx", { is = "unsigned" } } } } }, { "processes", { is = "unsigned" } }, { "archive", { is = "unsigned" } } } }
 -- Up to here.
 
@@ -157,6 +173,7 @@ for _, variants in pairs(enums) do
     end
 end
 scan(node_info)
+scan(gossip)
 dunlin.fields = registered
 
 local too_short = ProtoExpert.new("dunlin.short", "Shorter than it says", expert.group.MALFORMED, expert.severity.ERROR)
@@ -306,6 +323,10 @@ local function dissect_payload(buffer, info, tree)
         end
     elseif kind == "Info" then
         if show(node_info, "node", payload, 0, tree) ~= length then
+            tree:add_proto_expert_info(too_short)
+        end
+    elseif kind == "Gossip" then
+        if show(gossip, "gossip", payload, 0, tree) ~= length then
             tree:add_proto_expert_info(too_short)
         end
     elseif kind == "Filler" then

@@ -105,6 +105,8 @@ pub enum Event<P> {
         /// When the frame came, our clock, ns.
         at: u64,
     },
+    /// What is believed of a node has changed. Advice: it ends nothing.
+    Member(membership::Event),
     /// Another machine claims this node's number but is the later one; it was ignored.
     Claimed {
         /// Its Ethernet address.

@@ -19,6 +19,7 @@ extern crate alloc;
 
 mod api;
 mod discovery;
+mod gossip;
 mod inbox;
 mod measure;
 mod node;
@@ -29,10 +30,11 @@ mod port;
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
 pub use inbox::Inbox;
 pub use link::{Page, Payload};
+pub use membership::{Change, Seen};
 #[cfg(feature = "canary")]
 pub use node::Canary;
 pub use node::Node;
-pub use wire::{Features, Lane, NodeInfo, PageTag};
+pub use wire::{Features, Lane, Load, NodeInfo, NodeState, PageTag};
 
 /// Silence after which a peer is reported as silent, ns.
 pub const SILENT_AFTER_NS: u64 = 2_000_000_000;

@@ -1,8 +1,8 @@
 //! The stack itself: who a frame is from, what it does, and which frame goes out next.
 //!
 //! Law: a frame changes a link only if it names both boots of that link. Transmission order:
-//! beacons, greetings, then urgent packets of all peers in turn, then everything else of all peers
-//! in turn.
+//! beacons, greetings, then urgent packets of all peers in turn, gossip, then everything else of all
+//! peers in turn.
 
 use crate::discovery::{Answer, Discovery};
 use crate::measure::{Filler, Measurement, Probe};
@@ -18,6 +18,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use link::{Delivered, Payload};
+use membership::Membership;
 use wire::{
     BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, Lane, MESSAGE_MAX, Message, NodeId, NodeInfo,
     PAYLOAD_MAX, PageTag, PayloadKind, Pid,
@@ -44,20 +45,21 @@ enum Small {
 /// One node's protocol stack. `P` is a page of memory.
 #[derive(Debug)]
 pub struct Node<P> {
-    config: Config,
+    pub(crate) config: Config,
     started: u64,
     /// The latest time we were told.
-    latest: u64,
+    pub(crate) latest: u64,
     mute: bool,
     discovery: Discovery,
     /// The payload of a Hello.
     greeting: Arc<[u8]>,
-    peers: Vec<Peer<P>>,
+    pub(crate) peers: Vec<Peer<P>>,
     by_id: BTreeMap<NodeId, usize>,
     small: VecDeque<(usize, Small)>,
     /// Peers with something to transmit: urgent packets, anything else.
     queues: [VecDeque<usize>; 2],
     port: Port,
+    pub(crate) membership: Membership,
     outbox: Outbox<P>,
     scratch: Vec<u8>,
     filler: Filler<P>,
@@ -102,6 +104,7 @@ impl<P: Page> Node<P> {
             small: VecDeque::new(),
             queues: [VecDeque::new(), VecDeque::new()],
             port: Port::new(config.info.features.is_virtual()),
+            membership: crate::gossip::membership(&config, now),
             outbox: Outbox::new(),
             scratch: Vec::new(),
             filler: Filler::new(),
@@ -166,6 +169,7 @@ impl<P: Page> Node<P> {
             peer.state = PeerState::Alive;
             let (id, boot) = (peer.id, peer.boot);
             self.outbox.push(Event::PeerBack { id, boot });
+            self.membership.peer_heard(now, id, boot);
         }
         if to_us {
             let rtt_ns = peer.link.handle_header(now, header);
@@ -234,6 +238,7 @@ impl<P: Page> Node<P> {
             }
         };
         self.outbox.push(Event::PeerUp { id, boot });
+        self.membership.peer_heard(now, id, boot);
         #[cfg(feature = "canary")]
         match self.canary {
             Some(Canary::DeliverDuplicates) => self.peers[index].link.deliver_duplicates(),
@@ -293,6 +298,7 @@ impl<P: Page> Node<P> {
                 }
             }
             Kind::Ack => {}
+            Kind::Gossip => self.handle_gossip(now, index, header, &payload),
             Kind::Echo => {
                 let (seq, bytes) = (header.seq.get(), header.length.get());
                 self.push_small(index, Small::EchoReply { seq, bytes });
@@ -351,6 +357,7 @@ impl<P: Page> Node<P> {
     pub fn handle_timeout(&mut self, now: u64) {
         self.latest = self.latest.max(now);
         self.discovery.handle_timeout(now);
+        self.handle_gossip_timeout(now);
         for index in 0..self.peers.len() {
             let peer = &mut self.peers[index];
             if peer.poll_timeout().is_none_or(|deadline| deadline > now) {
@@ -378,7 +385,8 @@ impl<P: Page> Node<P> {
         }
         let hello = self.discovery.poll_timeout();
         let peers = self.peers.iter().filter_map(Peer::poll_timeout).min();
-        Some(peers.map_or(hello, |peers| peers.min(hello)))
+        let gossip = self.membership.poll_timeout();
+        [Some(hello), peers, gossip].into_iter().flatten().min()
     }
 
     // --- frames out
@@ -399,6 +407,11 @@ impl<P: Page> Node<P> {
             return Some(self.transmit_greeting(now, None));
         }
         for queue in 0..2 {
+            if queue == 1
+                && let Some(transmit) = self.transmit_gossip(now)
+            {
+                return Some(transmit);
+            }
             while let Some(index) = self.queues[queue].pop_front() {
                 self.peers[index].queued[queue] = false;
                 if let Some(transmit) = self.transmit_from(now, index, queue) {
@@ -411,7 +424,7 @@ impl<P: Page> Node<P> {
     }
 
     /// A header to this peer, without times and acknowledgements.
-    fn header_to(config: &Config, peer: &Peer<P>, kind: Kind) -> Header {
+    pub(crate) fn header_to(config: &Config, peer: &Peer<P>, kind: Kind) -> Header {
         let mut header = Header::new(kind);
         header.target_mac = peer.mac;
         header.source_mac = config.mac;
@@ -546,12 +559,13 @@ impl<P: Page> Node<P> {
 
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event<P>> {
-        self.outbox.pop()
+        let event = self.outbox.pop();
+        event.or_else(|| self.membership.poll_event().map(Event::Member))
     }
 
     /// Whether [`Node::poll_event`] would return something.
     pub fn has_events(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.membership.has_events()
     }
 
     /// Queues a message on the urgent lane. To ourselves it comes back as an event.
@@ -729,11 +743,12 @@ impl<P: Page> Node<P> {
             || self.small.is_empty()
                 && self.queues.iter().all(VecDeque::is_empty)
                 && self.discovery.is_quiet()
+                && self.membership.is_quiet()
     }
 
     // --- small helpers
 
-    fn index(&self, id: NodeId) -> Result<usize, Unreachable> {
+    pub(crate) fn index(&self, id: NodeId) -> Result<usize, Unreachable> {
         self.by_id.get(&id).copied().ok_or(Unreachable::Unknown)
     }
 

@@ -68,6 +68,8 @@ pub enum Kind {
     BlastReport = 8,
     /// A process stopped or started: unreliable, for observers.
     Beacon = 9,
+    /// What the sender believes of all nodes: unreliable.
+    Gossip = 10,
 }
 
 impl Kind {
@@ -83,6 +85,7 @@ impl Kind {
             7 => Kind::Blast,
             8 => Kind::BlastReport,
             9 => Kind::Beacon,
+            10 => Kind::Gossip,
             _ => return None,
         })
     }
@@ -128,6 +131,8 @@ pub enum PayloadKind {
     Info = 6,
     /// Bytes without meaning.
     Filler = 7,
+    /// A [`crate::Gossip`].
+    Gossip = 8,
 }
 
 impl PayloadKind {
@@ -142,6 +147,7 @@ impl PayloadKind {
             5 => PayloadKind::Page,
             6 => PayloadKind::Info,
             7 => PayloadKind::Filler,
+            8 => PayloadKind::Gossip,
             _ => return None,
         })
     }
@@ -298,7 +304,8 @@ impl Header {
         use PayloadKind as P;
         let fits = match kind {
             Kind::Hello | Kind::HelloReply => payload == P::Info,
-            Kind::Data => !matches!(payload, P::None | P::Info | P::Filler),
+            Kind::Data => !matches!(payload, P::None | P::Info | P::Filler | P::Gossip),
+            Kind::Gossip => payload == P::Gossip,
             Kind::Blast => payload == P::Filler,
             Kind::Echo | Kind::EchoReply => matches!(payload, P::None | P::Filler),
             _ => payload == P::None,
@@ -311,6 +318,7 @@ impl Header {
             P::None => length == 0,
             P::First | P::Middle | P::Page => length == PAYLOAD_MAX,
             P::Whole | P::Last | P::Info | P::Filler => (1..=PAYLOAD_MAX).contains(&length),
+            P::Gossip => (1..=crate::GOSSIP_MAX).contains(&length),
         };
         if !fits {
             return Err(Invalid::Length);

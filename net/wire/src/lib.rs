@@ -12,12 +12,14 @@
 
 extern crate alloc;
 
+mod gossip;
 mod header;
 mod id;
 mod info;
 mod message;
 mod print;
 
+pub use gossip::{GOSSIP_MAX, Gossip, Load, NodeState, Purpose, RECORDS_MAX, Record, Told};
 pub use header::{
     BEHIND_ALL, BROADCAST_MAC, ETHERTYPE, HEADER_LEN, Header, Kind, Lane, PAYLOAD_MAX, PageTag,
     PayloadKind, VERSION,

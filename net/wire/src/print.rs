@@ -21,6 +21,7 @@ impl fmt::Display for Header {
             Kind::Blast => "blast",
             Kind::BlastReport => "blast-report",
             Kind::Beacon => "beacon",
+            Kind::Gossip => "gossip",
         };
         write!(
             f,
@@ -68,6 +69,7 @@ impl fmt::Display for Header {
                 };
                 write!(f, " {} {edge} epoch {}", self.pid(), self.epoch)?;
             }
+            Kind::Gossip => write!(f, " length {}", self.length)?,
             Kind::Hello | Kind::HelloReply | Kind::Ack => {}
         }
         if matches!(self.kind(), Kind::Data | Kind::Ack) {

@@ -61,6 +61,7 @@ for _, variants in pairs(enums) do
     end
 end
 scan(node_info)
+scan(gossip)
 dunlin.fields = registered
 
 local too_short = ProtoExpert.new("dunlin.short", "Shorter than it says", expert.group.MALFORMED, expert.severity.ERROR)
@@ -210,6 +211,10 @@ local function dissect_payload(buffer, info, tree)
         end
     elseif kind == "Info" then
         if show(node_info, "node", payload, 0, tree) ~= length then
+            tree:add_proto_expert_info(too_short)
+        end
+    elseif kind == "Gossip" then
+        if show(gossip, "gossip", payload, 0, tree) ~= length then
             tree:add_proto_expert_info(too_short)
         end
     elseif kind == "Filler" then

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::mem::offset_of;
 use std::path::Path;
-use wire::{ETHERTYPE, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PayloadKind};
+use wire::{ETHERTYPE, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PayloadKind};
 
 const FILE: &str = "tools/wireshark/dunlin.lua";
 const TEXT: &str = include_str!("dissector.lua");
@@ -106,7 +106,10 @@ fn tables() -> Result<String, String> {
     let messages = shapes::of::<Message>().map_err(|error| error.to_string())?;
     lua +=
         "-- By name: the variants in their order, each with what it carries.\nlocal enums = {}\n";
+    let gossip = shapes::of::<Gossip>().map_err(|error| error.to_string())?;
     lua += &enums(&messages.enums);
+    lua += &enums(&gossip.enums);
+    let _ = writeln!(lua, "local gossip = {}", shape(&gossip.shape));
     let info = shapes::of::<NodeInfo>().map_err(|error| error.to_string())?;
     let _ = writeln!(lua, "local node_info = {}", shape(&info.shape));
     lua += "-- Up to here.";

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "kernel/abi",
     "net/wire",
     "net/link",
     "net/rpc",
     "net/migrate",
+    "net/membership",
     "net/node",
     "kernel/machine",
     "kernel/system",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use switch::Service;
 use wire::{
-    BROADCAST_MAC, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PAYLOAD_MAX, PageTag,
+    BROADCAST_MAC, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PAYLOAD_MAX, PageTag,
     PayloadKind, Pid,
 };
 
@@ -128,6 +128,7 @@ fn frames() -> Result<Vec<Vec<u8>>, Error> {
     let shape = |error: shapes::Unreadable| Error::Unmet(error.to_string());
     let info = shapes::of::<NodeInfo>().map_err(shape)?;
     let messages = shapes::of::<Message>().map_err(shape)?;
+    let gossip = shapes::of::<Gossip>().map_err(shape)?;
     let mut frames = Vec::new();
     let mut add = |header: Header, payload: &[u8]| {
         let seq = frames.len() as u32;
@@ -151,6 +152,12 @@ fn frames() -> Result<Vec<Vec<u8>>, Error> {
                 header.payload_kind = PayloadKind::Info as u8;
                 header.epoch = 1_000_000.into();
                 add(header, &info.values[0].encode());
+            }
+            Kind::Gossip => {
+                header.payload_kind = PayloadKind::Gossip as u8;
+                for gossip in &gossip.values {
+                    add(header, &gossip.encode());
+                }
             }
             Kind::Blast => {
                 header.payload_kind = PayloadKind::Filler as u8;

@@ -357,9 +357,10 @@ fn a_full_outbox_drops_data_which_comes_again() {
 
 /// Makes the rest of a header fit its kind.
 fn make_plausible(header: &mut Header, random: u64) {
-    let (payload, length) = match Kind::from_u8(header.kind).expect("1 to 9") {
+    let (payload, length) = match Kind::from_u8(header.kind).expect("1 to 10") {
         Kind::Hello | Kind::HelloReply => (PayloadKind::Info, 30),
         Kind::Blast => (PayloadKind::Filler, 4096),
+        Kind::Gossip => (PayloadKind::Gossip, 40),
         Kind::Data => match random % 5 {
             0 => (PayloadKind::Whole, 1 + random as u16 % 4096),
             1 => (PayloadKind::First, 4096),
@@ -401,8 +402,8 @@ fn random_and_mutated_frames_never_panic() {
     for round in 0..60_000u64 {
         now += random() % 100_000;
         let mut header = Header::new(Kind::Data);
-        header.kind = 1 + (random() % 9) as u8;
-        header.payload_kind = (random() % 8) as u8;
+        header.kind = 1 + (random() % 10) as u8;
+        header.payload_kind = (random() % 9) as u8;
         header.length = [0u16, 1, 30, 4096][random() as usize % 4].into();
         header.cluster = 7.into();
         header.source = (1 + random() as u16 % 3).into();
@@ -436,7 +437,7 @@ fn random_and_mutated_frames_never_panic() {
         let _ = nodes[0].poll_timeout();
         let _ = events(&mut nodes[0]);
     }
-    for (kind, tried) in kinds.iter().enumerate().skip(1).take(9) {
+    for (kind, tried) in kinds.iter().enumerate().skip(1).take(10) {
         assert!(*tried > 1000, "kind {kind} was tried {tried} times");
     }
 }
@@ -452,4 +453,55 @@ fn frames_of_any_size_are_measured() {
     let (line, back) = poll(&mut nodes[1], now).expect("an answer");
     assert!(line.contains(" echo-reply "), "{line}");
     assert_eq!((echo.payload.len(), back.payload.len()), (1000, 1000));
+}
+
+/// Lets both stacks live until then.
+fn live(now: &mut u64, nodes: &mut [Node<Frame>; 2], until: u64, load: wire::Load) -> Vec<String> {
+    let mut trace = Vec::new();
+    loop {
+        trace.extend(settle(now, nodes));
+        let due = nodes.iter().filter_map(Node::poll_timeout).min();
+        let due = due.expect("Hello goes on for ever");
+        if due > until {
+            *now = (*now).max(until);
+            return trace;
+        }
+        *now = (*now).max(due);
+        for node in nodes.iter_mut() {
+            if node.membership().poll_timeout().is_some() {
+                node.set_load(*now, load);
+            }
+            node.handle_timeout(*now);
+        }
+    }
+}
+
+#[test]
+fn loads_are_told_and_who_is_heard_is_not_asked() {
+    let mut now = MS;
+    let mut nodes = pair(&mut now);
+    let load = wire::Load {
+        processors: 2,
+        speed: 700,
+        runnable_milli: 1500,
+        ..wire::Load::default()
+    };
+    // As long as nobody tells a load there is no gossip.
+    let trace = live(&mut now, &mut nodes, 3000 * MS, load);
+    assert!(trace.iter().all(|line| !line.contains("gossip")));
+    assert_eq!(nodes[0].poll_event(), None);
+    nodes.iter_mut().for_each(|node| node.set_load(now, load));
+    let trace = live(&mut now, &mut nodes, 9000 * MS, load);
+    let gossip = trace.iter().filter(|line| line.contains("gossip")).count();
+    assert!((10..=40).contains(&gossip), "{gossip} frames in 6 s");
+    let seen: Vec<crate::Seen> = nodes[0].view(now).collect();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0].node, seen[0].boot), (NodeId(2), BootId(0xb)));
+    assert_eq!(seen[0].load.map(|(load, _)| load), Some(load));
+    let joined = |event: &Event<Frame>| matches!(event, Event::Member(_));
+    assert_eq!(
+        events(&mut nodes[0]).iter().filter(|e| joined(e)).count(),
+        1
+    );
+    assert_eq!(nodes[0].membership().counters().unanswered, 0);
 }

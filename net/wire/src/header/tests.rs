@@ -88,7 +88,7 @@ fn each_reason() {
     assert_eq!(refused(|h| h.ethertype[0] = 8), Invalid::EtherType);
     assert_eq!(refused(|h| h.version = 1), Invalid::Version);
     assert_eq!(refused(|h| h.kind = 0), Invalid::Kind);
-    assert_eq!(refused(|h| h.kind = 10), Invalid::Kind);
+    assert_eq!(refused(|h| h.kind = 11), Invalid::Kind);
     assert_eq!(refused(|h| h.source = 0.into()), Invalid::Node);
     assert_eq!(refused(|h| h.target = 0.into()), Invalid::Node);
     assert_eq!(refused(|h| h.target = 32768.into()), Invalid::Node);
@@ -96,6 +96,7 @@ fn each_reason() {
     assert_eq!(refused(|h| h.target_boot = 0.into()), Invalid::Boot);
     assert_eq!(refused(|h| h.lane = 2), Invalid::Lane);
     assert_eq!(refused(|h| h.payload_kind = 8), Invalid::PayloadKind);
+    assert_eq!(refused(|h| h.payload_kind = 9), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.payload_kind = 0), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.length = 4095.into()), Invalid::Length);
     assert_eq!(refused(|h| h.payload_kind = 1), Invalid::Tag);
