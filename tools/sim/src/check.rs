@@ -196,7 +196,7 @@ impl Checker {
                 let whole = meant.is_some_and(|(t, contents)| t == *tag && contents == *page);
                 self.came(at, *from, *boot, tag.pid, item, whole)?;
             }
-            Event::Measured { .. } | Event::Beacon { .. } => {}
+            Event::Measured { .. } | Event::Beacon { .. } | Event::Member(_) => {}
             Event::Claimed { .. } | Event::Refused { .. } => {
                 return Err(format!("{at}: two nodes with one number: {event:?}"));
             }
