@@ -36,7 +36,7 @@ pub use wire::{Gossip, Load, NodeState, Purpose, Record, Told};
 
 /// The usual time between two rounds, ns.
 pub const PERIOD_NS: u64 = 1_000_000_000;
-/// Load records kept at most; those of smaller clusters are all kept.
+/// Load records kept, and for a while a quarter more; those of smaller clusters are all kept.
 pub const WINDOW: usize = 256;
 /// Nodes that get load records each period.
 pub const LOAD_FANOUT: usize = 2;

@@ -67,6 +67,8 @@ pub struct Membership {
     /// Who was taken for dead or has left, and when.
     gone: BTreeMap<NodeId, u64>,
     pub(crate) probe: Option<Probe>,
+    /// Whether one is to be asked in turn yet in this round.
+    pub(crate) has_turn: bool,
     pub(crate) watches: Vec<Watch>,
     pub(crate) seq: u32,
     /// Doubts about oneself, 0 to [`crate::probe::DOUBTS_MAX`].
@@ -96,6 +98,7 @@ impl Membership {
             events: VecDeque::new(),
             gone: BTreeMap::new(),
             probe: None,
+            has_turn: false,
             watches: Vec::new(),
             seq: 0,
             doubts: 0,
@@ -104,6 +107,26 @@ impl Membership {
             counters: Counters::default(),
             config,
         }
+    }
+
+    /// A node that knows whom another one knows, and that one. It shares what memory it can with it, so that
+    /// a simulation begins with thousands that all know each other.
+    pub fn introduced(config: Config, now: u64, by: &Membership) -> Membership {
+        let mut membership = Membership::new(config, now);
+        membership.roster = by.roster.clone();
+        membership.roster.remove(config.node);
+        if by.config.node != config.node {
+            let member = Member {
+                boot: by.config.boot,
+                over: BootId::NONE,
+                since: now,
+                incarnation: by.own.incarnation,
+                state: by.state(),
+                direct: true,
+            };
+            membership.roster.set(by.config.node, member);
+        }
+        membership
     }
 
     // --- what this node is
@@ -184,6 +207,7 @@ impl Membership {
     pub fn peer_heard(&mut self, now: u64, node: NodeId, boot: BootId) {
         self.notice_sleep(now);
         self.present(now, node, boot);
+        self.contradict_to(node);
     }
 
     /// Takes a frame from a node in its present boot.
@@ -432,7 +456,7 @@ impl Membership {
         if self.own.left {
             return;
         }
-        self.begin_probe(now);
+        self.begin_turn(now);
         let random = &mut self.random;
         for to in self.roster.choose(random, LOAD_FANOUT, NodeId::ALL) {
             self.post(Letter {

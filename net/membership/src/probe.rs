@@ -1,6 +1,6 @@
 //! Asking whether a node is there: in turn, through others, and once more before it is taken for dead.
 //!
-//! Law: one question at a time; relays keep nothing of what they pass on; only who has asked in vain itself says that
+//! Law: one question at a time, two in a round; relays keep nothing of what they pass on; only who has asked in vain itself says that
 //! somebody is dead, and any sign of life is an answer.
 
 use crate::membership::{Letter, Membership};
@@ -57,8 +57,8 @@ impl Membership {
     /// Something was heard of this node itself.
     pub(crate) fn heard(&mut self, now: u64, node: NodeId) {
         if self.probe.is_some_and(|probe| probe.target == node) {
-            self.probe = None;
             self.doubts = self.doubts.saturating_sub(1);
+            self.end_probe(now);
         }
         if let Some(place) = self.watches.iter().position(|watch| watch.node == node) {
             let deadline = now + self.suspicion_ns();
@@ -99,14 +99,30 @@ impl Membership {
 
     // --- questions of this node
 
-    /// Asks the next one in turn, unless a question is open still.
-    pub(crate) fn begin_probe(&mut self, now: u64) {
+    /// Asks two nodes, one after the other: the next one by number, so that nobody who dies is overlooked for
+    /// longer than a round, and one in turn, because those who ask can die, too.
+    pub(crate) fn begin_turn(&mut self, now: u64) {
         if self.probe.is_some() {
             return;
         }
-        let Some(target) = self.roster.next(&mut self.random) else {
-            return;
-        };
+        self.has_turn = true;
+        match self.roster.successor(self.config.node) {
+            Some(target) => self.begin_probe(now, target),
+            None => self.end_probe(now),
+        }
+    }
+
+    fn end_probe(&mut self, now: u64) {
+        let before = self.probe.take().map(|probe| probe.target);
+        if core::mem::take(&mut self.has_turn)
+            && let Some(target) = self.roster.next(&mut self.random)
+            && Some(target) != before
+        {
+            self.begin_probe(now, target);
+        }
+    }
+
+    fn begin_probe(&mut self, now: u64, target: NodeId) {
         self.seq = self.seq.wrapping_add(1);
         let mut probe = Probe {
             target,
@@ -137,10 +153,10 @@ impl Membership {
         };
         let (target, seq) = (probe.target, probe.seq);
         if probe.relayed {
-            self.probe = None;
             self.counters.unanswered += 1;
             self.doubt();
-            return self.suspect(now, target);
+            self.suspect(now, target);
+            return self.end_probe(now);
         }
         self.post(Letter::new(target, Purpose::Ping, seq, NodeId::ALL));
         self.ask_through_others(target, seq);

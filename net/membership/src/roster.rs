@@ -119,6 +119,17 @@ impl Roster {
         chosen
     }
 
+    /// The next one by number that can be spoken to, and the first one behind the last.
+    pub(crate) fn successor(&self, of: NodeId) -> Option<NodeId> {
+        let last = self.chunks.len() * CHUNK;
+        let behind = (usize::from(of.0) + 1..last).chain(1..usize::from(of.0).min(last));
+        let mut names = behind.map(|number| NodeId(number as u16));
+        names.find(|node| {
+            let member = self.get(*node);
+            member.is_some_and(|member| member.direct && member.is_present())
+        })
+    }
+
     /// The next one on the way around all of them that is not gone. Every node goes another way, and a new one
     /// after each turn.
     pub(crate) fn next(&mut self, random: &mut Random) -> Option<NodeId> {
@@ -174,6 +185,8 @@ mod tests {
             turn.sort_unstable();
             assert_eq!(turn, [1, 2, 63, 64, 500, 32767]);
         }
+        assert_eq!(roster.successor(NodeId(2)), Some(NodeId(63)));
+        assert_eq!(roster.successor(NodeId(32767)), Some(NodeId(1)));
         let chosen = roster.choose(&mut random, 3, NodeId(500));
         assert_eq!(chosen.len(), 3);
         assert!(!chosen.contains(&NodeId(500)) && !chosen.contains(&NodeId(9)));

@@ -11,6 +11,8 @@
 
 pub mod check;
 pub mod figures;
+pub mod flock;
+pub mod gossip;
 pub mod network;
 pub mod random;
 pub mod star;

@@ -77,6 +77,9 @@ struct Cluster {
     now: u64,
     nodes: BTreeMap<u16, Membership>,
     down: Vec<u16>,
+    deaf: Vec<u16>,
+    /// The nodes up to here do not hear the others, nor they them.
+    cut_behind: u16,
     frames: VecDeque<(u64, u16, NodeId, Gossip)>,
     trace: Vec<String>,
 }
@@ -94,6 +97,8 @@ impl Cluster {
             now: 0,
             nodes,
             down: Vec::new(),
+            deaf: Vec::new(),
+            cut_behind: 0,
             frames: VecDeque::new(),
             trace: Vec::new(),
         }
@@ -126,6 +131,8 @@ impl Cluster {
                 self.frames.pop_front_if(|frame| frame.0 <= self.now)
             {
                 if !self.down.contains(&to.0)
+                    && !self.deaf.contains(&to.0)
+                    && (from <= self.cut_behind) == (to.0 <= self.cut_behind)
                     && let Some(target) = self.nodes.get_mut(&to.0)
                 {
                     target.handle(self.now, NodeId(from), boot(from), &gossip);
@@ -197,12 +204,17 @@ fn who_does_not_answer_is_asked_through_others_then_suspected_then_dead() {
     assert!(suspected > died_at && suspected < died_at + 3 * PERIOD);
     assert!(cluster.now > suspected + 6 * PERIOD);
     assert_eq!(cluster.events(1), ["3 Suspected", "3 Died"]);
-    let about =
-        |line: &&String| !line.contains("Ack ") && (line.contains("> 3 ") || line.ends_with(" 3"));
-    let first: Vec<&String> = cluster.trace.iter().filter(about).take(4).collect();
-    let asker = first[0].chars().next().expect("it is named");
+    let asks = |line: &&String| line.contains("> 3 Ping ");
+    let first: &String = cluster.trace.iter().find(asks).expect("it was asked");
+    let asker = first.chars().next().expect("it is named");
     let relay = if asker == '1' { '2' } else { '1' };
-    let seq = first[0].split(' ').nth(4).expect("a number");
+    let seq = first.split(' ').nth(4).expect("a number");
+    let (by_asker, for_asker) = (format!("{asker} > "), format!("PingFor {seq} {asker}"));
+    let about = |line: &&String| {
+        line.starts_with(&by_asker) && !line.contains("Ack") || line.ends_with(&for_asker)
+    };
+    let trace = cluster.trace.iter().skip_while(|line| !asks(line));
+    let first: Vec<&String> = trace.filter(about).take(4).collect();
     assert_eq!(
         first,
         [
@@ -232,6 +244,55 @@ fn who_slept_contradicts_and_blames_nobody() {
     let sleeper = &cluster.nodes[&5];
     assert!(sleeper.counters().overslept > 0 && sleeper.counters().contradicted > 0);
     assert_eq!(cluster.events(5), [] as [&str; 0]);
+}
+
+#[test]
+fn who_hears_nobody_convinces_nobody() {
+    let mut cluster = Cluster::new(5);
+    cluster.run(3 * PERIOD);
+    (1..=5).for_each(|node| drop(cluster.events(node)));
+    // What it says was contradicted before it says it.
+    cluster.deaf.push(5);
+    cluster.run(cluster.now + 20 * PERIOD);
+    for node in 1..=4 {
+        let events = cluster.events(node);
+        let accused = |line: &&String| line.ends_with("Died") && !line.starts_with('5');
+        assert_eq!(events.iter().filter(accused).count(), 0, "{events:?}");
+    }
+    // To the others it is dead, because it does not answer, and it comes back when it hears that.
+    cluster.deaf.clear();
+    cluster.run(cluster.now + 5 * PERIOD);
+    for node in 1..=4 {
+        assert_eq!(state(&cluster.nodes[&node], 5), Some(NodeState::Alive));
+    }
+    for node in 1..=4 {
+        assert_eq!(state(&cluster.nodes[&5], node), Some(NodeState::Alive));
+    }
+}
+
+#[test]
+fn two_halves_become_one_again() {
+    let mut cluster = Cluster::new(6);
+    cluster.run(3 * PERIOD);
+    cluster.cut_behind = 3;
+    cluster.run(cluster.now + 30 * PERIOD);
+    for (one, other) in [(1, 4), (3, 6), (4, 1), (6, 3)] {
+        assert_eq!(state(&cluster.nodes[&one], other), Some(NodeState::Dead));
+    }
+    // A Hello is enough.
+    cluster.cut_behind = 0;
+    let now = cluster.now;
+    let six = cluster.nodes.get_mut(&6).expect("there");
+    six.peer_heard(now, NodeId(1), boot(1));
+    cluster.run(now + 5 * PERIOD);
+    for (number, membership) in &cluster.nodes {
+        assert_eq!(membership.size(), 6, "at {number}");
+        assert!(
+            membership
+                .view(now)
+                .all(|seen| seen.state == NodeState::Alive)
+        );
+    }
 }
 
 #[test]
