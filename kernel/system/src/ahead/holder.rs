@@ -5,8 +5,8 @@
 //! that its sequence at the gate has no gap.
 
 use super::{
-    Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LAST_SPAN, LENT, PAGE, PLACED, Post,
-    Posted, Touch, WRITTEN_MAX, Window, Writer, file_page,
+    Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LAST_SPAN, LENT, Lends, PAGE, PLACED, Post,
+    Posted, Room, Run, Slots, Tail, Touch, Unsent, WRITTEN_MAX, Window, Writer, file_page,
 };
 use crate::buffers::Buffers;
 use crate::dispatch::{CALL_AHEAD, CALL_BEHIND, result_of};
@@ -19,6 +19,9 @@ use alloc::vec::Vec;
 use machine::Frame;
 use node::{Lane, PageTag};
 use wire::{NodeId, Outcome, Pid, Reply};
+
+/// Pages of a pipe that home may promise: the largest has no more.
+const PIPE_PAGES: u64 = 256;
 
 impl Window {
     /// Bytes up to here can be read.
@@ -95,10 +98,23 @@ impl Ahead {
 
     /// A call leaves that may change what is lent.
     fn forget(&mut self, touch: Touch) -> Vec<u32> {
+        if !matches!(touch, Touch::Cursor(_)) {
+            self.zeros.retain(|fd| !touch.concerns(*fd));
+        }
         let mut woken = self.drop_windows(|fd, _| touch.concerns(fd));
-        let ends = |fd: u32| !matches!(touch, Touch::Cursor(_)) && touch.concerns(fd);
+        woken.extend(self.drop_writers(|fd, writer| {
+            // Of a pipe that is written to by asking nobody here knows what room is left.
+            let counted = matches!(writer.room, Room::Pipe(..));
+            touch.concerns(fd) && (counted || !matches!(touch, Touch::Cursor(_)))
+        }));
+        woken
+    }
+
+    /// Lets go of what may be written behind; who waits for it looks again.
+    fn drop_writers(&mut self, which: impl Fn(u32, &Writer) -> bool) -> Vec<u32> {
+        let mut woken = Vec::new();
         self.writers.retain(|fd, writer| {
-            let stays = !ends(*fd) || writer.failed.is_some();
+            let stays = !which(*fd, writer) || writer.failed.is_some();
             if !stays {
                 woken.append(&mut writer.waiters);
             }
@@ -162,29 +178,39 @@ impl System {
             return;
         };
         let (home, epoch) = (body.home, body.epoch);
-        self.tails.remove(&(tail.due_ns, pid));
-        let length = tail.length as u64;
-        let at = tail.at.unwrap_or(u64::MAX);
-        let args = [u64::from(tail.fd), length, at, 0, 0, 0];
-        let mut request = Request::plain(CALL_BEHIND, args);
-        if tail.length <= INLINE {
-            let mut bytes = alloc::vec![0; tail.length];
-            if let Some(page) = tail.pages.first() {
-                page.read(0, &mut bytes);
+        let Tail {
+            fd, inode, due_ns, ..
+        } = tail;
+        self.tails.remove(&(due_ns, pid));
+        let behind = |length: usize, at: u64| {
+            Request::plain(CALL_BEHIND, [u64::from(fd), length as u64, at, 0, 0, 0])
+        };
+        match tail.unsent {
+            Unsent::Pipe(window, pieces) => {
+                let mut request = behind(pieces.bytes.len(), u64::MAX);
+                request.inputs.set(2, pieces.runs());
+                request.inputs.set(1, pieces.bytes);
+                let pages = pieces.pages;
+                self.post_call(tid, request, Posted::Piped { fd, window, pages });
             }
-            request.inputs.set(1, bytes);
-        } else {
-            for (index, frame) in tail.pages.into_iter().enumerate() {
-                let page = file_page(0, index as u64);
-                self.send_page(home, Lane::Urgent, pid, epoch, page, frame);
+            Unsent::Run(Run { at, pages, length }) => {
+                let mut request = behind(length, at.unwrap_or(u64::MAX));
+                if length <= INLINE {
+                    let mut bytes = alloc::vec![0; length];
+                    if let Some(page) = pages.first() {
+                        page.read(0, &mut bytes);
+                    }
+                    request.inputs.set(1, bytes);
+                } else {
+                    for (index, frame) in pages.into_iter().enumerate() {
+                        let page = file_page(0, index as u64);
+                        self.send_page(home, Lane::Urgent, pid, epoch, page, frame);
+                    }
+                }
+                let bytes = length as u64;
+                self.post_call(tid, request, Posted::Written { fd, inode, bytes });
             }
         }
-        let what = Posted::Written {
-            fd: tail.fd,
-            inode: tail.inode,
-            bytes: length,
-        };
-        self.post_call(tid, request, what);
     }
 
     /// Bytes that have waited long enough for company leave.
@@ -254,12 +280,24 @@ impl System {
                     woken = ahead.drop_window(fd);
                 }
             }
+            Posted::Piped { fd, window, pages } => {
+                let room = buffers.get(LENT).and_then(|room| room.try_into().ok());
+                let room = room.map_or(0, u32::from_le_bytes);
+                if let Some(writer) = ahead.writers.get_mut(&fd)
+                    && let Room::Pipe(id, slots) = &mut writer.room
+                    && *id == window
+                    && !slots.answered(pages, room)
+                {
+                    ahead.writers.remove(&fd);
+                }
+            }
             Posted::Written { fd, inode, bytes } => {
                 let goes_on = buffers.get(LENT) == Some(&[1]);
                 if let Some(writer) = ahead.writers.get_mut(&fd)
+                    && let Room::File(credit) = &mut writer.room
                     && writer.inode == inode
                 {
-                    writer.credit += bytes;
+                    *credit += bytes;
                     woken = core::mem::take(&mut writer.waiters);
                     if let Err(Stop::Errno(errno)) = result_of(value) {
                         writer.failed = Some(errno);
@@ -285,7 +323,11 @@ impl System {
         };
         let fd = grant.fd;
         let pid = self.thread(tid).pid;
-        if grant.pages > FIRST_SPAN || grant.offset.max(grant.size) > 2 * WRITTEN_MAX {
+        let most = match grant.what {
+            Lends::Pipe => PIPE_PAGES,
+            _ => FIRST_SPAN,
+        };
+        if grant.pages > most || grant.offset.max(grant.size) > 2 * WRITTEN_MAX {
             return;
         }
         // What another thread has under way may already have changed what this says.
@@ -295,7 +337,7 @@ impl System {
             };
             let sent = matches!(thread.forward, Forward::Sent { .. });
             let posts = |post: &Post| match post.what {
-                Posted::Read { fd: one, .. } => one == fd,
+                Posted::Read { fd: one, .. } | Posted::Piped { fd: one, .. } => one == fd,
                 Posted::Written { fd: one, inode, .. } => one == fd || inode == grant.inode,
             };
             sent && thread.touch.concerns(fd) || thread.posts.iter().any(posts)
@@ -306,19 +348,34 @@ impl System {
         let unsent = body.ahead.tail.as_ref();
         let unsent = unsent.is_some_and(|tail| tail.fd == fd || tail.inode == grant.inode);
         let owed = body.ahead.owed.iter().any(|(one, _)| *one == fd);
-        let held = body.ahead.windows.len().max(body.ahead.writers.len());
+        let held = &body.ahead;
+        let held = held
+            .windows
+            .len()
+            .max(held.writers.len())
+            .max(held.zeros.len());
         if unsent || owed || held >= HELD_MAX || body.freezing || body.threads.iter().any(disturbs)
         {
             return;
         }
-        if grant.window == 0 {
-            let ahead = &mut self.body(pid).ahead;
+        let room = match grant.what {
+            Lends::Window => None,
+            Lends::File => Some(Room::File(CREDIT)),
+            Lends::Pipe => Some(Room::Pipe(grant.window, Slots::new(grant.pages as u32))),
+            Lends::Sink => Some(Room::Sink),
+            Lends::Zeros => {
+                self.body(pid).ahead.zeros.insert(fd);
+                return;
+            }
+        };
+        if let Some(room) = room {
             let writer = Writer {
                 inode: grant.inode,
-                credit: CREDIT,
+                room,
                 waiters: Vec::new(),
                 failed: None,
             };
+            let ahead = &mut self.body(pid).ahead;
             ahead.writers.entry(fd).or_insert(writer);
             return;
         }
@@ -346,13 +403,17 @@ impl System {
         }
     }
 
-    /// Home says that a window does not show what the file holds any more.
+    /// Home says that a window does not show what the file holds any more, or that nobody reads a pipe.
     pub(crate) fn stale(&mut self, from: NodeId, pid: Pid, epoch: u64, window: u32) {
         let Some(body) = self.bodies.get_mut(&pid.0) else {
             return;
         };
         if body.home == from && body.epoch == epoch {
-            for tid in body.ahead.drop_windows(|_, held| held.id == window) {
+            let mut woken = body.ahead.drop_windows(|_, held| held.id == window);
+            let called =
+                |_, writer: &Writer| matches!(writer.room, Room::Pipe(id, _) if id == window);
+            woken.extend(body.ahead.drop_writers(called));
+            for tid in woken {
                 self.wakes.push(tid);
             }
         }

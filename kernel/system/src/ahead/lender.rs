@@ -5,11 +5,12 @@
 //! guest can ask for is bounded by its window and by the link.
 
 use super::{
-    CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, PAGE, PLACED, TAIL, Touch, descriptor, file_page,
+    CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, Lends, PAGE, PLACED, TAIL, Touch, descriptor,
+    file_page, pipes,
 };
 use crate::credentials::FSETID;
 use crate::dispatch::{HomeCall, wire_pid};
-use crate::files::{Behind, Inode, changes};
+use crate::files::{Behind, Inode, Writable, changes};
 use crate::home::Request;
 use crate::system::System;
 use crate::thread::Answer;
@@ -56,6 +57,8 @@ pub(crate) struct Lent {
     windows: BTreeMap<u32, LentWindow>,
     /// By descriptor that may be written behind, or might when its last pieces left.
     writers: BTreeMap<u32, Promise>,
+    /// Pipes of which pages are promised, by descriptor, and the names of the promises.
+    pipes: BTreeMap<u32, (u32, Weak<Inode>)>,
     /// Where the last transfer of a descriptor ended.
     ends: BTreeMap<u32, u64>,
     /// Pages that came and whose call has not.
@@ -107,6 +110,7 @@ impl System {
             // The body has let go of it, too, when it sent this.
             lent.windows.retain(|fd, _| !touch.concerns(*fd));
             lent.writers.retain(|fd, _| !touch.concerns(*fd));
+            lent.pipes.retain(|fd, _| !touch.concerns(*fd));
         }
         let moved = u64::try_from(answer.value).ok()?;
         match request.number {
@@ -132,9 +136,16 @@ impl System {
         answer: &mut Answer,
     ) -> Option<Following> {
         let files = self.homes.get(&pid)?.files.as_ref()?;
+        if files.has_zeros(fd) {
+            let lent = self.lent_to(pid)?;
+            if lent.goes_on(fd, 0, 0) {
+                let grant = Grant::of(fd, Lends::Zeros);
+                answer.buffers.set(LENT, grant.to_bytes());
+            }
+            return None;
+        }
         let file = files.lend_to_read(fd, place.is_some())?;
-        self.last_window = self.last_window % (super::WINDOWS - 1) + 1;
-        let window = self.last_window;
+        let window = self.next_window();
         let lent = self.lent_to(pid)?;
         let moved = u64::try_from(answer.value).ok()?;
         let (start, end) =
@@ -165,6 +176,7 @@ impl System {
         };
         let grant = Grant {
             fd,
+            what: Lends::Window,
             window,
             pages: count,
             inode: file.inode.number(),
@@ -191,31 +203,53 @@ impl System {
         place: Option<(u64, u64)>,
         answer: &mut Answer,
     ) -> Option<Following> {
-        let file = self.homes.get(&pid)?.files.as_ref()?.lend_to_write(fd)?;
+        let target = self.homes.get(&pid)?.files.as_ref()?.lend_to_write(fd)?;
         let moved = u64::try_from(answer.value).ok()?;
-        let (start, end) =
-            place.unwrap_or_else(|| (file.offset.saturating_sub(moved), file.offset));
+        // What has no places goes on with every write.
+        let (start, end) = match &target {
+            Writable::File(file) => {
+                place.unwrap_or_else(|| (file.offset.saturating_sub(moved), file.offset))
+            }
+            Writable::Pipe(..) | Writable::Sink(_) => (0, 0),
+        };
+        let window = match &target {
+            Writable::Pipe(..) => self.next_window(),
+            Writable::File(_) | Writable::Sink(_) => 0,
+        };
         let lent = self.lent_to(pid)?;
         let goes_on = lent.goes_on(fd, start, end);
         let full = lent.writers.len() >= WRITERS_MAX && !lent.writers.contains_key(&fd);
         if !goes_on || full || !room_for(CREDIT) {
             return None;
         }
-        let promise = lent.writers.entry(fd).or_default();
-        if !promise.renew() {
-            return None;
+        let mut grant = Grant::of(fd, Lends::Sink);
+        match target {
+            Writable::File(file) => {
+                if !lent.writers.entry(fd).or_default().renew() {
+                    return None;
+                }
+                grant.what = Lends::File;
+                grant.inode = file.inode.number();
+                (grant.offset, grant.size) = (file.offset, file.size);
+            }
+            Writable::Pipe(inode, pages) => {
+                lent.writers.entry(fd).or_default().renew_pages(pages);
+                lent.pipes.insert(fd, (window, Arc::downgrade(&inode)));
+                grant.what = Lends::Pipe;
+                grant.window = window;
+                grant.inode = inode.number();
+                grant.pages = u64::from(pages);
+            }
+            Writable::Sink(inode) => grant.inode = inode.number(),
         }
-        let grant = Grant {
-            fd,
-            window: 0,
-            pages: 0,
-            inode: file.inode.number(),
-            offset: file.offset,
-            size: file.size,
-            hash: [0; 32],
-        };
         answer.buffers.set(LENT, grant.to_bytes());
         None
+    }
+
+    /// The name of something lent that may be called back.
+    fn next_window(&mut self) -> u32 {
+        self.last_window = self.last_window % (super::WINDOWS - 1) + 1;
+        self.last_window
     }
 
     /// Sends what follows an answer that has just been sent.
@@ -290,6 +324,13 @@ impl System {
                 }
                 fresh
             });
+            lent.pipes.retain(|_, (id, pipe)| {
+                let read = pipe.upgrade().is_none_or(|pipe| pipe.is_read());
+                if !read {
+                    stale.push((*pid, *id));
+                }
+                read
+            });
         }
         for (pid, window) in stale {
             self.call_back(pid, window);
@@ -358,6 +399,11 @@ impl Promise {
         self.credit = CREDIT;
         true
     }
+
+    /// Promises pages of a pipe. What may still be under way was promised before.
+    fn renew_pages(&mut self, pages: u32) {
+        self.credit = self.credit.max(u64::from(pages) * PAGE);
+    }
 }
 
 /// So many bytes were read ahead, and pages of the window are asked for: `(fd, window, bytes, from,
@@ -380,7 +426,8 @@ pub(crate) fn ahead(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// Bytes were written behind: `(fd, length, offset or none)`, in the pages that came before or in
-/// buffer 1. One byte in [`LENT`] says whether to go on so.
+/// buffer 1; to a pipe, as writes of the lengths in buffer 2. One byte in [`LENT`] says whether to go on so,
+/// or a word how many pages the pipe has room for.
 pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [fd, length, at, ..] = call.args;
     let (fd, pid) = (fd as u32, call.pid);
@@ -395,6 +442,27 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EIO.into());
     }
     promise.credit -= length;
+    if let Some(runs) = call.inputs.get(2) {
+        let bytes = bytes.get(..length as usize).unwrap_or(&[]);
+        let pieces = pipes::pieces(runs, bytes).ok_or(Errno::EIO)?;
+        let files = call
+            .system
+            .homes
+            .get(&pid)
+            .and_then(|home| home.files.as_ref());
+        let files = files.ok_or(Errno::ESRCH)?;
+        files.piped_elsewhere(fd, pieces)?;
+        let room = match files.lend_to_write(fd) {
+            Some(Writable::Pipe(_, pages)) => pages,
+            _ => 0,
+        };
+        promise.renew_pages(room);
+        if let Some(lent) = call.system.lent_to(pid) {
+            lent.writers.insert(fd, promise);
+        }
+        call.outputs.set(LENT, room.to_le_bytes().to_vec());
+        return Ok(length);
+    }
     let home = call.home();
     let root = home.who().has(FSETID);
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
@@ -405,7 +473,8 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         bytes: &bytes[..bytes.len().min(length as usize)],
     };
     let written = files.written_elsewhere(fd, what, &mut promise.spare, (now, root));
-    let goes_on = files.lend_to_write(fd).is_some() && room_for(CREDIT) && promise.renew();
+    let again = matches!(files.lend_to_write(fd), Some(Writable::File(_)));
+    let goes_on = again && room_for(CREDIT) && promise.renew();
     if let Some(lent) = call.system.lent_to(pid) {
         lent.writers.insert(fd, promise);
     }

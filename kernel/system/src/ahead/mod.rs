@@ -16,11 +16,14 @@
 //! Home lends (`lender`): a cursor only while its open file has no other handle, contents only of
 //! ordinary files that nobody has mapped to write to. The body holds (`holder`): pages from the cursor
 //! on (a window), and bytes that have not left yet (the tail). Of a file of the boot image that this
-//! node has too a window has no pages. What is touched in a mapping comes by `mapped`.
+//! node has too a window has no pages. What is touched in a mapping comes by `mapped`. Pipes are written
+//! behind as far as home has promised pages of them (`pipes`); what is written to /dev/null need not leave at all, and the
+//! zeros of /dev/zero need not come.
 
 mod holder;
 mod lender;
 mod mapped;
+mod pipes;
 mod transfer;
 
 pub(crate) use lender::{Lent, ahead, behind};
@@ -33,9 +36,10 @@ use crate::dispatch::{
 };
 use crate::home::Request;
 use abi::Errno;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
+use pipes::{Pieces, Slots};
 use wire::CALL_ARRIVED;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -71,13 +75,29 @@ fn file_page(window: u32, index: u64) -> u64 {
     FILE_PAGES | u64::from(window % WINDOWS) << WINDOW_SHIFT | (index & 0xffff_ffff) << 12
 }
 
+/// What home lends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lends {
+    /// Contents: a window.
+    Window = 0,
+    /// Room behind a file.
+    File = 1,
+    /// Pages of a pipe.
+    Pipe = 2,
+    /// Whatever is written vanishes.
+    Sink = 3,
+    /// Whatever is read is zero.
+    Zeros = 4,
+}
+
 /// What home says about a descriptor that was just read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grant {
     fd: u32,
-    /// Zero: it may be written behind.
+    what: Lends,
+    /// The name by which home calls it back; zero for room behind a file, which it does not.
     window: u32,
-    /// Pages that follow.
+    /// Pages of a window that follow, or those that a pipe has room for.
     pages: u64,
     inode: u64,
     offset: u64,
@@ -87,19 +107,43 @@ struct Grant {
 }
 
 impl Grant {
+    /// Nothing but the descriptor is to be known.
+    fn of(fd: u32, what: Lends) -> Grant {
+        Grant {
+            fd,
+            what,
+            window: 0,
+            pages: 0,
+            inode: 0,
+            offset: 0,
+            size: 0,
+            hash: [0; 32],
+        }
+    }
+
     fn to_bytes(self) -> Vec<u8> {
         let ids = u64::from(self.fd) << 32 | u64::from(self.window);
-        let words = [ids, self.pages, self.inode, self.offset, self.size];
+        let what = self.what as u64;
+        let words = [ids, what, self.pages, self.inode, self.offset, self.size];
         let words = words.iter().flat_map(|word| word.to_le_bytes());
         words.chain(self.hash).collect()
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Grant> {
         let (words, hash) = bytes.split_last_chunk()?;
-        let words: &[[u8; 8]; 5] = words.as_chunks().0.try_into().ok()?;
-        let [ids, pages, inode, offset, size] = words.map(u64::from_le_bytes);
+        let words: &[[u8; 8]; 6] = words.as_chunks().0.try_into().ok()?;
+        let [ids, what, pages, inode, offset, size] = words.map(u64::from_le_bytes);
+        let what = match what {
+            0 => Lends::Window,
+            1 => Lends::File,
+            2 => Lends::Pipe,
+            3 => Lends::Sink,
+            4 => Lends::Zeros,
+            _ => return None,
+        };
         Some(Grant {
             fd: (ids >> 32) as u32,
+            what,
             window: ids as u32,
             pages,
             inode,
@@ -196,8 +240,10 @@ impl Post {
 enum Posted {
     /// What was read is told, and so many pages more are asked for.
     Read { fd: u32, window: u32, asked: u64 },
-    /// Bytes are written.
+    /// Bytes are written to a file.
     Written { fd: u32, inode: u64, bytes: u64 },
+    /// So many pages of a pipe are filled.
+    Piped { fd: u32, window: u32, pages: u32 },
 }
 
 /// Pages of a file from its cursor on, or from where reads at offsets are.
@@ -226,24 +272,45 @@ struct Window {
 /// A descriptor that may be written behind.
 struct Writer {
     inode: u64,
-    /// Bytes that may still leave before an answer comes.
-    credit: u64,
+    room: Room,
     waiters: Vec<u32>,
     /// Home could not keep its promise.
     failed: Option<Errno>,
+}
+
+/// What may be written before an answer comes.
+enum Room {
+    /// So many bytes of a file.
+    File(u64),
+    /// Pages of a pipe, under the name by which they are called back.
+    Pipe(u32, Slots),
+    /// Anything, and home need not know.
+    Sink,
 }
 
 /// Bytes written that have not left.
 struct Tail {
     fd: u32,
     inode: u64,
+    unsent: Unsent,
+    /// Who wrote last.
+    tid: u32,
+    due_ns: u64,
+}
+
+enum Unsent {
+    /// Of a file.
+    Run(Run),
+    /// To a pipe with this name.
+    Pipe(u32, Pieces),
+}
+
+/// Bytes that follow each other in a file.
+struct Run {
     /// Where they begin; `None` is at the cursor.
     at: Option<u64>,
     pages: Vec<Frame>,
     length: usize,
-    /// Who wrote last.
-    tid: u32,
-    due_ns: u64,
 }
 
 /// What a body holds of files of its home.
@@ -251,6 +318,8 @@ struct Tail {
 pub struct Ahead {
     windows: BTreeMap<u32, Window>,
     writers: BTreeMap<u32, Writer>,
+    /// Descriptors of /dev/zero.
+    zeros: BTreeSet<u32>,
     /// Bytes read, by descriptor, of windows that are gone.
     owed: Vec<(u32, u64)>,
     tail: Option<Tail>,

@@ -4,8 +4,8 @@
 //! before anything changes.
 
 use super::{
-    Ahead, CREDIT, LAST_SPAN, PAGE, PLACED, Posted, TAIL, TAIL_NS, Tail, WRITTEN_MAX, Window,
-    descriptor,
+    Ahead, CREDIT, LAST_SPAN, PAGE, PLACED, Pieces, Posted, Room, Run, TAIL, TAIL_NS, Tail, Unsent,
+    WRITTEN_MAX, Window, descriptor,
 };
 use crate::body::Effects;
 use crate::dispatch::{CALL_AHEAD, LocalCall};
@@ -15,6 +15,9 @@ use crate::thread::Forward;
 use crate::wait::Stop;
 use alloc::vec::Vec;
 use machine::{Access, FrameKind, OutOfMemory, PAGE_SIZE};
+
+/// A read of /dev/zero gives no more at once.
+const ZEROS_MAX: u64 = 1 << 20;
 
 impl LocalCall<'_> {
     /// Whether the thread may act for itself: it is away, nothing of it is under way, and nobody can
@@ -44,6 +47,9 @@ impl LocalCall<'_> {
         if count == 0 || fd & PLACED != 0 || !self.acts_here() {
             return Ok(None);
         }
+        if self.body().ahead.zeros.contains(&fd) {
+            return self.read_zeros(into, count.min(ZEROS_MAX));
+        }
         let fd = at.map_or(fd, |_| fd | PLACED);
         let Some(window) = self.body().ahead.windows.get_mut(&fd) else {
             return Ok(None);
@@ -61,6 +67,19 @@ impl LocalCall<'_> {
             return self.read_local(fd, &hash, into, count);
         }
         self.read_sent(fd, into, at + count)
+    }
+
+    /// Reads what /dev/zero has.
+    fn read_zeros(&mut self, into: &[(u64, u64)], count: u64) -> Result<Option<u64>, Stop> {
+        let parts = match self.parts(into, count, Access::WRITE) {
+            // Home knows how much of it is read all the same.
+            Err(Stop::Errno(_)) => return Ok(None),
+            parts => parts?,
+        };
+        for part in &parts {
+            part.frame.zero(part.at, part.length);
+        }
+        Ok(Some(count))
     }
 
     /// Reads from the cursor of a window to `end` what home has sent.
@@ -194,12 +213,18 @@ impl LocalCall<'_> {
             ahead.writers.remove(&fd);
             return Err(Stop::Errno(errno));
         }
-        if writer.credit < count {
-            if !writer.waiters.contains(&tid) {
-                writer.waiters.push(tid);
+        match writer.room {
+            // Nobody looks at the bytes, even at home.
+            Room::Sink => return Ok(Some(count)),
+            Room::Pipe(..) => return self.pipe_behind(fd, at, from, count),
+            Room::File(credit) if credit < count => {
+                if !writer.waiters.contains(&tid) {
+                    writer.waiters.push(tid);
+                }
+                self.system.catch_up(tid);
+                return Err(Stop::Wait);
             }
-            self.system.catch_up(tid);
-            return Err(Stop::Wait);
+            Room::File(_) => {}
         }
         let inode = writer.inode;
         let parts = match self.parts(from, count, Access::READ) {
@@ -212,9 +237,12 @@ impl LocalCall<'_> {
         let woken =
             ahead.drop_windows(|one, window| descriptor(one) == fd || window.inode == inode);
         let owed = !ahead.owed.is_empty();
-        let follows = ahead.tail.as_ref().is_none_or(|tail| {
-            let next = tail.at.map(|start| start + tail.length as u64);
-            tail.fd == fd && next == at
+        let follows = ahead.tail.as_ref().is_none_or(|tail| match &tail.unsent {
+            Unsent::Run(run) => {
+                let next = run.at.map(|start| start + run.length as u64);
+                tail.fd == fd && next == at
+            }
+            Unsent::Pipe(..) => false,
         });
         for waiter in woken {
             self.system.wakes.push(waiter);
@@ -226,10 +254,68 @@ impl LocalCall<'_> {
         if done == 0 {
             return Ok(None);
         }
-        if let Some(writer) = self.body().ahead.writers.get_mut(&fd) {
-            writer.credit -= done;
+        if let Some(writer) = self.body().ahead.writers.get_mut(&fd)
+            && let Room::File(credit) = &mut writer.room
+        {
+            *credit -= done;
         }
         Ok(Some(done))
+    }
+
+    /// Writes to a pipe what it has room for, so that home learns of it later. `None` if home has to be
+    /// asked.
+    fn pipe_behind(
+        &mut self,
+        fd: u32,
+        at: Option<u64>,
+        from: &[(u64, u64)],
+        count: u64,
+    ) -> Result<Option<u64>, Stop> {
+        if at.is_some() || !self.body().ahead.has_at_hand(false, fd, at, count) {
+            return Ok(None);
+        }
+        let parts = match self.parts(from, count, Access::READ) {
+            // Home knows how much of it is written all the same.
+            Err(Stop::Errno(_)) => return Ok(None),
+            parts => parts?,
+        };
+        let (pid, tid) = (self.pid, self.tid);
+        let ahead = &mut self.body().ahead;
+        let joins = ahead.tail.as_ref().is_none_or(|tail| match &tail.unsent {
+            Unsent::Pipe(_, pieces) => tail.fd == fd && pieces.has_room(count),
+            Unsent::Run(_) => false,
+        });
+        if !joins || !ahead.owed.is_empty() {
+            self.system.catch_up(tid);
+        }
+        let due_ns = self.system.now + TAIL_NS;
+        let ahead = &mut self.body().ahead;
+        let Some(writer) = ahead.writers.get_mut(&fd) else {
+            return Ok(None);
+        };
+        let Room::Pipe(id, slots) = &mut writer.room else {
+            return Ok(None);
+        };
+        let begins = ahead.tail.is_none();
+        let tail = ahead.tail.get_or_insert_with(|| Tail {
+            fd,
+            inode: writer.inode,
+            unsent: Unsent::Pipe(*id, Pieces::default()),
+            tid,
+            due_ns,
+        });
+        tail.tid = tid;
+        let Unsent::Pipe(_, pieces) = &mut tail.unsent else {
+            return Ok(None);
+        };
+        if !pieces.add(&parts, slots) {
+            ahead.tail.take_if(|_| begins);
+            return Ok(None);
+        }
+        if begins {
+            self.system.tails.insert((due_ns, pid));
+        }
+        Ok(Some(count))
     }
 
     /// Takes parts of user memory into the tail, which leaves as often as it is full. Returns how many
@@ -246,18 +332,23 @@ impl LocalCall<'_> {
                 let tail = ahead.tail.get_or_insert_with(|| Tail {
                     fd,
                     inode,
-                    at: at.map(|at| at + all),
-                    pages: Vec::with_capacity(TAIL / PAGE_SIZE),
-                    length: 0,
+                    unsent: Unsent::Run(Run {
+                        at: at.map(|at| at + all),
+                        pages: Vec::with_capacity(TAIL / PAGE_SIZE),
+                        length: 0,
+                    }),
                     tid,
                     due_ns,
                 });
                 tail.tid = tid;
-                let Ok(taken) = tail.take(part, done) else {
-                    ahead.tail.take_if(|tail| tail.length == 0);
+                let Unsent::Run(run) = &mut tail.unsent else {
                     return all;
                 };
-                let full = tail.length == TAIL;
+                let Ok(taken) = run.take(part, done) else {
+                    ahead.tail.take_if(|_| begins);
+                    return all;
+                };
+                let full = run.length == TAIL;
                 if begins {
                     self.system.tails.insert((due_ns, pid));
                 }
@@ -277,6 +368,9 @@ impl Ahead {
     /// nobody has to wait for it and nobody is woken by it.
     pub(crate) fn has_at_hand(&self, reads: bool, fd: u32, at: Option<u64>, count: u64) -> bool {
         if reads {
+            if self.zeros.contains(&fd) {
+                return true;
+            }
             let window = self.windows.get(&at.map_or(fd, |_| fd | PLACED));
             return window.is_some_and(|window| {
                 let at = at.unwrap_or(window.cursor);
@@ -287,7 +381,11 @@ impl Ahead {
             let shows = |(one, window): (&u32, &Window)| {
                 descriptor(*one) == fd || window.inode == writer.inode
             };
-            writer.credit >= count && !self.windows.iter().any(shows)
+            match &writer.room {
+                Room::File(credit) => *credit >= count && !self.windows.iter().any(shows),
+                Room::Pipe(_, slots) => at.is_none() && slots.take_it(count),
+                Room::Sink => true,
+            }
         })
     }
 }
@@ -310,7 +408,7 @@ impl Window {
     }
 }
 
-impl Tail {
+impl Run {
     /// Takes bytes of a part behind its first `done`, as many as one page has room for; returns how
     /// many.
     fn take(&mut self, part: &PagePart, done: usize) -> Result<usize, OutOfMemory> {

@@ -4,7 +4,7 @@
 //! that has one handle belongs to whoever has lent it: nobody else can look at it in between. While
 //! anybody watches files (inotify(7)) nothing is lent, as every read would have to be told.
 
-use super::inode::InodeRef;
+use super::inode::{Device, InodeRef, Node};
 use super::objects::notify::{IN_ACCESS, IN_MODIFY};
 use super::open::{FileState, OpenFile};
 use super::storage::PageError;
@@ -32,6 +32,16 @@ pub(crate) struct Lendable {
     pub(crate) size: u64,
     /// Which contents it has.
     pub(crate) version: u64,
+}
+
+/// What may be written later than its writer believes.
+pub(crate) enum Writable {
+    /// An ordinary file.
+    File(Lendable),
+    /// A pipe that has room for so many pages, and somebody who reads it.
+    Pipe(InodeRef, u32),
+    /// A device that swallows everything.
+    Sink(InodeRef),
 }
 
 /// What was written elsewhere: pages, or a few bytes instead.
@@ -72,12 +82,30 @@ impl FileState {
     }
 
     /// What a descriptor stands for, if it may be written later than its writer believes.
-    pub(crate) fn lend_to_write(&self, fd: u32) -> Option<Lendable> {
+    pub(crate) fn lend_to_write(&self, fd: u32) -> Option<Writable> {
         let file = &self.row(fd).ok()?.file;
-        let unlimited = self.largest_file > 2 * LENT_MAX && !self.shares_table();
-        (file.writable() && unlimited)
-            .then(|| lendable(file))
-            .flatten()
+        if !file.writable() || self.shares_table() {
+            return None;
+        }
+        let inode = file.inode();
+        match inode.node() {
+            Node::Pipe(pipe) => match pipe.pages_free() {
+                0 => None,
+                pages => Some(Writable::Pipe(inode.clone(), pages)),
+            },
+            Node::Device(Device::Null | Device::Zero) => Some(Writable::Sink(inode.clone())),
+            _ if self.largest_file > 2 * LENT_MAX => lendable(file).map(Writable::File),
+            _ => None,
+        }
+    }
+
+    /// Whether a descriptor reads from /dev/zero.
+    pub(crate) fn has_zeros(&self, fd: u32) -> bool {
+        let row = self.row(fd).ok().filter(|_| !self.shares_table());
+        row.is_some_and(|row| {
+            let zero = matches!(row.file.inode().node(), Node::Device(Device::Zero));
+            zero && row.file.readable()
+        })
     }
 
     /// So much was read elsewhere.
@@ -92,6 +120,21 @@ impl FileState {
             row.file.was_read(now);
             row.file.inode().tell(IN_ACCESS);
         }
+    }
+
+    /// Lays into a pipe what was written elsewhere, each write by itself. Without readers it is lost, as
+    /// what they leave in a pipe is.
+    ///
+    /// # Errors
+    /// `EBADF`, `ENOMEM`.
+    pub(crate) fn piped_elsewhere<'a>(
+        &self,
+        fd: u32,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), Errno> {
+        let file = &self.row(fd)?.file;
+        let pipe = file.inode().pipe().filter(|_| file.writable());
+        pipe.ok_or(Errno::EBADF)?.put_promised(pieces)
     }
 
     /// Writes what was written elsewhere; `root` is whether root did it.
@@ -155,6 +198,11 @@ impl FileState {
 }
 
 impl super::Inode {
+    /// Whether anybody reads it, if it is a pipe.
+    pub(crate) fn is_read(&self) -> bool {
+        self.pipe().is_none_or(|pipe| pipe.has_reader())
+    }
+
     /// Tells the contents of a file from those before and after; `None` if it is not to be lent.
     pub(crate) fn version(&self) -> Option<u64> {
         let version = self.data()?.version();

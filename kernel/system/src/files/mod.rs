@@ -41,7 +41,7 @@ use core::cell::Cell;
 pub use access::Who;
 pub use boot::BootReport;
 pub use inode::{Attributes, Device, Executing, Inode, InodeRef};
-pub(crate) use lending::{Behind, changes};
+pub(crate) use lending::{Behind, Writable, changes};
 pub(crate) use objects::{AlarmKey, Rings};
 pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
 pub use open::{Common, Descriptor, FileState, OpenFile};

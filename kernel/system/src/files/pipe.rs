@@ -6,6 +6,7 @@
 //! with a name waits for the other side, which counts as there while it waits in its own opening.
 
 use super::inode::{InodeRef, buffer};
+use super::storage::look_at_lent;
 use crate::wait::{Stop, WaitQueue, Wakes};
 use abi::Errno;
 use abi::layout::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
@@ -272,6 +273,38 @@ impl Pipe {
         Ok(count)
     }
 
+    /// Whether somebody may read what is written.
+    pub(super) fn has_reader(&self) -> bool {
+        self.ring.lock().has(Side::Read)
+    }
+
+    /// Pages that writes may fill at once; none without a reader.
+    pub(super) fn pages_free(&self) -> u32 {
+        let ring = self.ring.lock();
+        match ring.has(Side::Read) {
+            true => (ring.room() / PIPE_BUF) as u32,
+            false => 0,
+        }
+    }
+
+    /// Takes writes for which there was room when it was promised, however much others have written
+    /// since: who was promised does not wait.
+    pub(super) fn put_promised<'a>(
+        &self,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), Errno> {
+        let mut ring = self.ring.lock();
+        if !ring.has(Side::Read) {
+            return Ok(());
+        }
+        for piece in pieces {
+            let joined = ring.joined(piece.len());
+            ring.push(piece, joined)?;
+        }
+        self.readable.wake_for(POLLIN | POLLRDNORM);
+        Ok(())
+    }
+
     /// Bytes waiting to be read.
     pub(super) fn available(&self) -> usize {
         self.ring.lock().bytes.len()
@@ -349,6 +382,10 @@ impl Drop for PipeEnd {
         if ring.readers == 0 || ring.writers == 0 {
             pipe.readable.wake();
             pipe.writable.wake();
+        }
+        if ring.readers == 0 {
+            // Who was promised room has to hear of it.
+            look_at_lent();
         }
     }
 }

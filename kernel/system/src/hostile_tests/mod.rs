@@ -7,6 +7,7 @@ mod express;
 mod files;
 mod moves;
 mod network;
+mod pipes;
 mod timeline;
 mod users;
 mod wire_trace;
