@@ -6,7 +6,7 @@
 use crate::check::{Checker, Failure, Item};
 use crate::network::{Faults, Frame, Network};
 use crate::random::Random;
-use node::{Canary, Config, Lane, Node, NodeInfo, PeerState};
+use node::{Canary, Config, Lane, Load, Node, NodeInfo, NodeState, PeerState};
 use wire::{BootId, NodeId};
 
 const MS: u64 = 1_000_000;
@@ -191,13 +191,18 @@ impl World {
 
     /// Everything that is due now.
     fn step(&mut self) -> Result<(), Failure> {
+        let gossips = self.gossips();
         for index in 0..self.machines.len() {
             let machine = &mut self.machines[index];
             match &mut machine.stack {
                 None if machine.on_at <= self.now => self.switch_on(index)?,
                 Some(_) if machine.still_until > self.now => {}
                 Some(stack) if machine.deadline.is_some_and(|at| at <= self.now) => {
-                    stack.handle_timeout(self.now - machine.epoch);
+                    let clock = self.now - machine.epoch;
+                    if gossips {
+                        stack.set_load(clock, World::load(index));
+                    }
+                    stack.handle_timeout(clock);
                     self.drain(index)?;
                 }
                 _ => {}
@@ -216,6 +221,19 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Half of the worlds do, so that there are still some without.
+    fn gossips(&self) -> bool {
+        self.plan.seed % 2 == 1
+    }
+
+    fn load(machine: usize) -> Load {
+        Load {
+            runnable_milli: machine as u32,
+            ..Load::default()
+        }
+        .within_reason()
     }
 
     fn switch_on(&mut self, index: usize) -> Result<(), Failure> {
@@ -378,6 +396,13 @@ impl World {
                             "node {me}: clock of {id} is off by {truth} ns, estimate {wrong:?}"
                         ));
                     }
+                }
+                let seen = stack.membership().get(self.now - machine.epoch, id);
+                let believed = seen.map(|seen| (seen.boot, seen.state, seen.load.map(|l| l.0)));
+                let load = World::load(usize::from(id.0) - 1);
+                let true_of_it = (other.boot, NodeState::Alive, Some(load));
+                if self.gossips() && believed != Some(true_of_it) {
+                    return Err(format!("node {me}: of node {id} it believes {seen:?}"));
                 }
                 if peer.info.processes != u32::from(id.0) - 1 {
                     return Err(format!("node {me}: wrong information about {id}"));
