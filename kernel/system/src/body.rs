@@ -89,6 +89,23 @@ impl Actions {
         self.0[signal as usize - 1]
     }
 
+    /// The signals that are set to be ignored, a bit each.
+    pub fn ignored(&self) -> u64 {
+        self.with(|handler| handler == HANDLER_IGNORE)
+    }
+
+    /// The signals that have handlers.
+    pub fn caught(&self) -> u64 {
+        self.with(|handler| handler > HANDLER_IGNORE)
+    }
+
+    fn with(&self, is_meant: impl Fn(u64) -> bool) -> u64 {
+        let actions = self.0.iter().enumerate();
+        actions.fold(0, |set, (bit, action)| {
+            set | u64::from(is_meant(action.handler)) << bit
+        })
+    }
+
     /// What execve(2) does: handlers are gone, ignored stays ignored.
     pub fn reset_for_exec(&mut self) {
         for action in &mut self.0 {

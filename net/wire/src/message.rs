@@ -206,6 +206,14 @@ pub struct BodyFacts {
     pub maps: String,
     /// How many threads it has.
     pub threads: u32,
+    /// The most pages that were in memory at once.
+    pub peak_pages: u64,
+    /// Page faults that were served.
+    pub faults: u64,
+    /// Signals that it ignores, a bit each.
+    pub ignored: u64,
+    /// Signals that it has handlers for.
+    pub caught: u64,
 }
 
 /// What a move cost. Times in ns.

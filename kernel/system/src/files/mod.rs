@@ -25,6 +25,7 @@ mod open;
 mod owner;
 mod pipe;
 mod proc;
+pub(crate) mod settings;
 mod socket;
 mod storage;
 #[cfg(test)]

@@ -281,8 +281,8 @@ const GLOBAL: [(&str, GlobalFile); 15] = [
     ("vmstat", GlobalFile::Vmstat),
 ];
 
-/// The files below /proc/sys.
-const SETTINGS: [&str; 47] = [
+/// The files below /proc/sys whose contents are asked for; the others are in `settings.rs`.
+const SETTINGS: [&str; 48] = [
     "kernel/hostname",
     "kernel/domainname",
     "kernel/ostype",
@@ -304,6 +304,7 @@ const SETTINGS: [&str; 47] = [
     "vm/max_map_count",
     "vm/mmap_min_addr",
     "vm/swappiness",
+    "vm/drop_caches",
     "fs/file-max",
     "fs/nr_open",
     "fs/pipe-max-size",
@@ -333,17 +334,31 @@ const SETTINGS: [&str; 47] = [
 ];
 
 /// The directories of them: parent first.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 17] = [
     "",
     "kernel",
     "kernel/random",
     "vm",
     "fs",
+    "fs/epoll",
     "fs/inotify",
     "fs/mqueue",
     "net",
     "net/core",
+    "net/ipv4",
+    "net/ipv6",
+    "net/ipv6/conf",
+    "net/ipv6/conf/all",
+    "net/ipv6/conf/lo",
+    "net/unix",
+    "user",
 ];
+
+/// All files below /proc/sys.
+fn paths() -> impl Iterator<Item = &'static str> {
+    let fixed = super::settings::FIXED.iter().map(|row| row.0);
+    SETTINGS.iter().copied().chain(fixed)
+}
 
 /// The part of a path below /proc/sys that is directly in `folder`.
 fn directly_in(path: &'static str, folder: &str) -> Option<&'static str> {
@@ -357,9 +372,9 @@ fn directly_in(path: &'static str, folder: &str) -> Option<&'static str> {
 /// What is in a directory of /proc/sys.
 fn settings(folder: &'static str) -> impl Iterator<Item = (&'static str, ProcNode)> {
     let folders = FOLDERS.iter().map(|path| (*path, ProcNode::Folder(path)));
-    let files = SETTINGS.iter().map(|path| {
+    let files = paths().map(|path| {
         let file = GlobalFile::Sys(path);
-        (*path, ProcNode::Entry(ProcEntry::Global(file)))
+        (path, ProcNode::Entry(ProcEntry::Global(file)))
     });
     let all = folders.chain(files);
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
@@ -425,6 +440,7 @@ pub(super) struct Viewer<'a> {
     pub(super) view: &'a dyn ProcView,
     pub(super) state: &'a FileState,
     pub(super) pid: u32,
+    pub(super) tid: u32,
 }
 
 impl Viewer<'_> {
@@ -651,7 +667,7 @@ impl Viewer<'_> {
     pub(super) fn link(&self, node: ProcNode) -> Result<Vec<u8>, Errno> {
         match node {
             ProcNode::SelfLink => Ok(format!("{}", self.pid).into_bytes()),
-            ProcNode::ThreadSelf => Ok(format!("{0}/task/{0}", self.pid).into_bytes()),
+            ProcNode::ThreadSelf => Ok(format!("{}/task/{}", self.pid, self.tid).into_bytes()),
             // The caller's own table is with the call.
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Cwd)) if pid == self.pid => {
                 self.state.directory()
@@ -737,6 +753,12 @@ impl ProcNode {
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {
                 S_IFREG | 0o644
             }
+            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(
+                "kernel/hostname" | "kernel/domainname",
+            ))) => S_IFREG | 0o644,
+            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys("vm/drop_caches"))) => {
+                S_IFREG | 0o200
+            }
             ProcNode::Entry(ProcEntry::Process(_, Environ | Auxv)) => S_IFREG | 0o400,
             ProcNode::Entry(_) | ProcNode::NamespaceFile(_) => S_IFREG | 0o444,
             ProcNode::Descriptors(_) | ProcNode::Infos(_) => S_IFDIR | 0o500,
@@ -761,7 +783,7 @@ impl ProcNode {
                 128 + place.unwrap_or(0) as u64
             }
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(path))) => {
-                let place = SETTINGS.iter().position(|setting| *setting == path);
+                let place = paths().position(|setting| setting == path);
                 256 + place.unwrap_or(0) as u64
             }
             ProcNode::Entry(ProcEntry::Global(file)) => {

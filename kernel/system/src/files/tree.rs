@@ -291,7 +291,12 @@ impl FileSystem {
         who: &Who,
         path: &[u8],
     ) -> Result<Located, Errno> {
-        let viewer = Viewer { view, state, pid };
+        let viewer = Viewer {
+            view,
+            state,
+            pid,
+            tid: pid,
+        };
         let walker = Walker {
             fs: self,
             viewer,
@@ -316,7 +321,12 @@ impl FileSystem {
     ) -> Result<bool, Errno> {
         let walker = Walker {
             fs: self,
-            viewer: Viewer { view, state, pid },
+            viewer: Viewer {
+                view,
+                state,
+                pid,
+                tid: pid,
+            },
             who,
             resolve: 0,
         };

@@ -53,7 +53,7 @@ fn maps(space: &Space) -> String {
 
 /// What `/proc/PID/smaps` says of an area, from its line in [`maps`]: pages that are mapped, those of them
 /// with contents of their own, and whether it is locked.
-fn counts(line: &str) -> [u64; 3] {
+pub(super) fn counts(line: &str) -> [u64; 3] {
     let mut words = line.split_once('\t').map_or("", |parts| parts.1).split(' ');
     core::array::from_fn(|_| words.next().and_then(|word| word.parse().ok()).unwrap_or(0))
 }
@@ -140,7 +140,7 @@ pub(super) fn all_sizes(maps: &str) -> Vec<u8> {
 }
 
 /// The addresses at the beginning of a line.
-fn range_of(line: &str) -> (u64, u64) {
+pub(super) fn range_of(line: &str) -> (u64, u64) {
     let range = line
         .split(' ')
         .next()
@@ -217,6 +217,10 @@ impl System {
             obstacle: obstacle.unwrap_or("").to_string(),
             maps: space.map_or_else(String::new, maps),
             threads: body.threads.len() as u32,
+            peak_pages: body.peak_pages.max(usage.resident_pages),
+            faults: body.faults,
+            ignored: body.actions.ignored(),
+            caught: body.actions.caught(),
         }
     }
 

@@ -5,13 +5,16 @@
 
 mod bodies;
 mod cluster;
+mod extent;
 mod moving;
 mod node;
 mod process;
 mod sys;
 
 use crate::credentials::AUDIT_CONTROL;
-use crate::files::{ClusterFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
+use crate::files::{
+    ClusterFile, GlobalFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, ThreadFile,
+};
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
@@ -117,6 +120,7 @@ impl ProcView for System {
             .trim();
         match entry {
             ProcEntry::Process(pid, ProcessFile::Goto) => self.go(pid, text, writer)?,
+            ProcEntry::Global(GlobalFile::Sys(name)) => self.set(name, text)?,
             ProcEntry::Cluster(ClusterFile::Ping) => self.measure(writer, text)?,
             ProcEntry::Cluster(ClusterFile::Control) => self.control(text)?,
             ProcEntry::Process(pid, ProcessFile::OomScoreAdj) => {

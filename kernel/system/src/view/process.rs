@@ -5,6 +5,7 @@
 
 use super::TICK_NS;
 use super::bodies::{all_sizes, cpu_of, named_maps, sizes};
+use super::extent::Extent;
 use crate::cpu_timers::CpuTime;
 use crate::files::{ProcessFile, ThreadFile};
 use crate::home::{Home, Life};
@@ -291,25 +292,49 @@ fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts, who:
         real => -1 - i64::from(real),
     };
     let state = state_letter(home, facts);
+    let extent = Extent::of(&facts.maps);
+    let own = home.threads.get(&who.tid);
+    let (pending, blocked) = own.map_or((0, 0), |own| (own.pending.set(), own.blocked));
     format!(
-        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 0 0 0 0 {user} {system} {} {} {shown} {nice} {} 0 {} {} {} \
-         18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 {priority} {policy} 0 0 0 0 0 0 0 0 0 0 0\n",
+        "{} ({name}) {state} {} {} {} {terminal} {foreground} 0 {} 0 0 0 {user} {system} {} {} {shown} {nice} {} 0 {} {} {} \
+         {} {} {} {} 0 0 {} {} {} {} 0 0 0 17 0 {priority} {policy} 0 0 0 0 0 {} 0 0 0 0 0\n",
         who.tid,
         home.parent,
         home.group,
         home.session,
+        facts.faults,
         home.children_used.cpu.user_ns / TICK_NS,
         home.children_used.cpu.system_ns / TICK_NS,
         facts.threads.max(1),
         home.started_ns / TICK_NS,
         facts.virtual_bytes,
         facts.resident_pages,
+        home.limits[5].0,
+        extent.code_range.0,
+        extent.code_range.1,
+        extent.stack_end,
+        pending & LEGACY_SIGNALS,
+        blocked & LEGACY_SIGNALS,
+        facts.ignored & LEGACY_SIGNALS,
+        facts.caught & LEGACY_SIGNALS,
+        extent.heap_start,
     )
 }
 
+/// The signals that `/proc/PID/stat` tells of: the numbers of before there were 64.
+const LEGACY_SIGNALS: u64 = 0x7fff_ffff;
+
 fn statm(facts: &BodyFacts) -> String {
-    let pages = facts.virtual_bytes / PAGE_SIZE as u64;
-    format!("{pages} {} 0 0 0 {pages} 0\n", facts.resident_pages)
+    let pages = |bytes: u64| bytes / PAGE_SIZE as u64;
+    let extent = Extent::of(&facts.maps);
+    let resident = facts.resident_pages;
+    format!(
+        "{} {resident} {} {} 0 {} 0\n",
+        pages(facts.virtual_bytes),
+        resident.saturating_sub(extent.anonymous_pages),
+        pages(extent.code),
+        pages(extent.data + extent.stack),
+    )
 }
 
 /// `/proc/PID/limits`.
@@ -367,7 +392,8 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     let (size, resident) = (facts.virtual_bytes >> 10, kib(facts.resident_pages));
     let mut text = format!(
         "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\n\
-         TracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{groups}\n",
+         TracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{groups}\n\
+         NStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\n",
         String::from_utf8_lossy(crate::thread::unpadded(&who.name)),
         home.pid,
         who.tid,
@@ -380,6 +406,10 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         ids.egid,
         ids.sgid,
         ids.fsgid,
+        home.pid,
+        who.tid,
+        home.group,
+        home.session,
     );
     let own = home.threads.get(&who.tid);
     let (private, blocked) = own.map_or((0, 0), |own| (own.pending.set(), own.blocked));
@@ -388,22 +418,42 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         None => there(),
     };
     if letter != 'Z' {
-        let _ = write!(
-            text,
-            "VmPeak:\t{size:>8} kB\nVmSize:\t{size:>8} kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\n\
-             VmHWM:\t{resident:>8} kB\nVmRSS:\t{resident:>8} kB\nRssAnon:\t{resident:>8} kB\nVmSwap:\t       0 kB\n",
-        );
+        let extent = Extent::of(&facts.maps);
+        let (anonymous, shared) = (kib(extent.anonymous_pages), kib(extent.shared_pages));
+        for (name, kib) in [
+            ("VmPeak", size),
+            ("VmSize", size),
+            ("VmLck", extent.locked >> 10),
+            ("VmPin", 0),
+            ("VmHWM", kib(facts.peak_pages)),
+            ("VmRSS", resident),
+            ("RssAnon", anonymous),
+            ("RssFile", resident.saturating_sub(anonymous + shared)),
+            ("RssShmem", shared),
+            ("VmData", extent.data >> 10),
+            ("VmStk", extent.stack >> 10),
+            ("VmExe", extent.code >> 10),
+            ("VmLib", extent.library >> 10),
+            ("VmPTE", 0),
+            ("VmSwap", 0),
+            ("HugetlbPages", 0),
+        ] {
+            let _ = writeln!(text, "{name}:\t{kib:>8} kB");
+        }
+        text.push_str("CoreDumping:\t0\nTHP_enabled:\t0\n");
     }
     let _ = write!(
         text,
-        "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\n\
+        "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n\
          CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t{}\n\
-         Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
+         Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),
         home.limits[11].0,
         private,
         home.pending.set(),
         blocked,
+        facts.ignored,
+        facts.caught,
         ids.inheritable,
         ids.permitted,
         ids.effective,

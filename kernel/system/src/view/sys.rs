@@ -1,12 +1,16 @@
-//! Settings under /proc/sys, all of them to be read only.
+//! Settings under /proc/sys, most of them to be read only.
 //!
 //! Law: a value is the one this kernel keeps to, or the one Linux has where nothing here depends on it.
 
 use crate::calls::home::HOST_NAME;
 use crate::files::{MAX_DESCRIPTORS, PIPE_CAPACITY_MAX};
 use crate::system::System;
+use abi::Errno;
 use alloc::format;
 use alloc::string::String;
+
+/// The longest name of a host (`__NEW_UTS_LEN` of Linux).
+const NAME_MAX: usize = 64;
 
 /// A UUID of random bits (RFC 9562, version 4).
 fn uuid(high: u64, low: u64) -> String {
@@ -27,6 +31,21 @@ fn named(name: &[u8]) -> String {
 }
 
 impl System {
+    /// A write to a file below /proc/sys: `text` is what is to be there.
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Result<(), Errno> {
+        let into = match name {
+            "kernel/hostname" => &mut self.names.host,
+            "kernel/domainname" => &mut self.names.domain,
+            // Nothing is cached that could be dropped.
+            "vm/drop_caches" if matches!(text, "1" | "2" | "3" | "4") => return Ok(()),
+            _ => return Err(Errno::EINVAL),
+        };
+        let line = text.lines().next().unwrap_or("");
+        // A name that is too long is cut (proc_dostring in Linux).
+        *into = line.as_bytes()[..line.len().min(NAME_MAX)].to_vec();
+        Ok(())
+    }
+
     /// The contents of a file below /proc/sys.
     pub(super) fn setting(&self, name: &str) -> String {
         match name {
@@ -81,7 +100,8 @@ impl System {
             "fs/mqueue/msg_max" | "fs/mqueue/msg_default" => "10\n".into(),
             "fs/mqueue/queues_max" => "256\n".into(),
             "net/core/somaxconn" => "4096\n".into(),
-            _ => String::new(),
+            _ => crate::files::settings::fixed(name)
+                .map_or_else(String::new, |value| format!("{value}\n")),
         }
     }
 }

@@ -120,6 +120,7 @@ fn walker<'c>(call: &'c FileCall) -> Walker<'c> {
             view: &*call.view,
             state: call.state,
             pid: call.pid,
+            tid: call.tid,
         },
         who: &call.who,
         resolve: call.resolve,

@@ -97,6 +97,8 @@ fn links_of_processes() {
         node.call(calls::readlink, &args)
     };
     assert_eq!(readlink(&mut node, "/proc/self").bytes(1), b"7");
+    let thread = readlink(&mut node, "/proc/thread-self");
+    assert_eq!(thread.bytes(1), b"7/task/7");
     assert_eq!(readlink(&mut node, "/proc/self/exe").errno(), Errno::ENOENT);
     node.view.links.insert(7, b"/tmp/program".to_vec());
     assert_eq!(
