@@ -79,7 +79,6 @@ pub const NOTES: &[(&str, &str)] = &[
         "mprotect",
         "PROT_READ, PROT_WRITE, PROT_EXEC, PROT_NONE; writable is readable",
     ),
-    ("mq_notify", "SIGEV_NONE and SIGEV_SIGNAL"),
     ("mq_open", "messages of at most 64 KiB"),
     ("mremap", "MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP"),
     ("msync", "checked; pages of files are the file's own"),

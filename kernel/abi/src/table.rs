@@ -214,7 +214,7 @@ macro_rules! for_each_call {
             241 mq_unlink File [Path];
             242 mq_timedsend Split [Value, Value, Value, Value, Value];
             243 mq_timedreceive Split [Value, Value, Value, Value, Value];
-            244 mq_notify File [Value, MaybeIn(Fixed(64))];
+            244 mq_notify Split [Value, Value];
             245 mq_getsetattr File [Value, MaybeIn(Fixed(64)), MaybeOut(Fixed(64))];
             247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))];
             251 ioprio_set Home [Value, Value, Value];

@@ -284,6 +284,9 @@ macro_rules! perform_file_row {
     (Split mq_timedsend $call:ident) => {
         file_calls::mq_timedsend($call)
     };
+    (Split mq_notify $call:ident) => {
+        file_calls::mq_notify($call)
+    };
     (Split mq_timedreceive $call:ident) => {
         file_calls::mq_timedreceive($call)
     };
@@ -377,10 +380,11 @@ macro_rules! dispatchers {
 for_each_call!(dispatchers);
 
 /// Split calls whose part at home is one on files.
-const FILE_PARTS: [&str; 20] = [
+const FILE_PARTS: [&str; 21] = [
     "vmsplice",
     "mq_timedsend",
     "mq_timedreceive",
+    "mq_notify",
     "connect",
     "bind",
     "setsockopt",

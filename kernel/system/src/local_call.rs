@@ -247,7 +247,7 @@ impl LocalCall<'_> {
                     self.gather_input(row, &mut request, index, length)?;
                 }
                 Arg::Out(length) | Arg::MaybeOut(length) => {
-                    let length = bytes_of(length, &args)?;
+                    let length = room_of(length, &args)?;
                     self.gather_room(&mut request, index, length)?;
                 }
                 Arg::InOut(length) | Arg::MaybeInOut(length) => {
@@ -390,13 +390,24 @@ fn bytes_of(length: Length, args: &[u64; 6]) -> Result<usize, Stop> {
     Ok(bytes as usize)
 }
 
+/// How much room there is for what comes back: of more than is ever carried, as much as is.
+fn room_of(length: Length, args: &[u64; 6]) -> Result<usize, Stop> {
+    match length {
+        Length::Items(arg, size) => {
+            let size = u64::from(size);
+            let items = args[usize::from(arg)].min(CHUNK / size);
+            Ok((items * size) as usize)
+        }
+        length => bytes_of(length, args),
+    }
+}
+
 /// How much an out-argument takes; `None` if the argument is not an out-buffer, or one not given.
 fn out_length(row: &Call, args: &[u64; 6], arg: usize) -> Option<usize> {
     match row.args.get(arg)? {
         Arg::MaybeOut(_) | Arg::MaybeInOut(_) if args[arg] == 0 => None,
-        Arg::Out(length) | Arg::MaybeOut(length) | Arg::InOut(length) | Arg::MaybeInOut(length) => {
-            bytes_of(*length, args).ok()
-        }
+        Arg::Out(length) | Arg::MaybeOut(length) => room_of(*length, args).ok(),
+        Arg::InOut(length) | Arg::MaybeInOut(length) => bytes_of(*length, args).ok(),
         _ => None,
     }
 }

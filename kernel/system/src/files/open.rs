@@ -754,6 +754,16 @@ impl FileState {
             .collect()
     }
 
+    /// Adds the sockets among its descriptors.
+    pub fn add_sockets(&self, known: &mut super::Sockets) {
+        for row in self.rows().iter().flatten() {
+            let inode = row.file.inode();
+            if let Node::Object(Object::Socket(socket)) = inode.node() {
+                known.0.insert(inode.number(), socket.clone());
+            }
+        }
+    }
+
     /// The inode of a descriptor to be mapped, and whether it was opened for reading and for writing.
     ///
     /// # Errors

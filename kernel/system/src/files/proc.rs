@@ -5,6 +5,7 @@
 
 use super::inode::InodeRef;
 use super::open::{FileState, OpenFile};
+use super::socket::NET_FILES;
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{S_IFDIR, S_IFLNK, S_IFREG};
@@ -82,6 +83,8 @@ pub enum ProcessFile {
     Auxv,
     /// The file `fdinfo/N`; asked for only when it belongs to another process than the caller.
     Fdinfo(u32),
+    /// A file in `net`.
+    Net(super::NetFile),
     /// The link `fd/N`; asked for only when it belongs to another process than the caller.
     Fd(u32),
 }
@@ -196,6 +199,8 @@ pub trait ProcView: super::Peers {
     fn descriptors(&self, _pid: u32) -> Vec<u32> {
         Vec::new()
     }
+    /// Adds the sockets that other processes than the caller have.
+    fn sockets(&self, _known: &mut super::Sockets) {}
     /// The session that a process group is in; `None` if there is no such group.
     fn session_of_group(&self, _group: u32) -> Option<u32> {
         None
@@ -237,6 +242,10 @@ pub(super) enum ProcNode {
     Sysvipc,
     /// `thread-self`.
     ThreadSelf,
+    /// `net`, a link to the directory of the caller.
+    NetLink,
+    /// `PID/net`.
+    Network(u32),
     Entry(ProcEntry),
 }
 
@@ -471,6 +480,7 @@ impl Viewer<'_> {
                     b"self" => Some(ProcNode::SelfLink),
                     b"thread-self" => Some(ProcNode::ThreadSelf),
                     b"cluster" => Some(ProcNode::Cluster),
+                    b"net" => Some(ProcNode::NetLink),
                     b"sys" => Some(ProcNode::Folder("")),
                     b"sysvipc" => Some(ProcNode::Sysvipc),
                     _ => find(&GLOBAL, name).map(|file| ProcNode::Entry(ProcEntry::Global(file))),
@@ -480,6 +490,7 @@ impl Viewer<'_> {
                 match name {
                     b"fd" => return Some(ProcNode::Descriptors(pid)),
                     b"fdinfo" => return Some(ProcNode::Infos(pid)),
+                    b"net" => return Some(ProcNode::Network(pid)),
                     b"ns" => return Some(ProcNode::Namespaces(pid)),
                     b"task" => return Some(ProcNode::Tasks(pid)),
                     _ => {}
@@ -500,6 +511,10 @@ impl Viewer<'_> {
             ProcNode::Namespaces(pid) => {
                 let at = NAMESPACES.iter().position(|row| row.0.as_bytes() == name)?;
                 Some(ProcNode::Namespace(pid, at))
+            }
+            ProcNode::Network(pid) => {
+                let file = ProcessFile::Net(find(&NET_FILES, name)?);
+                Some(ProcNode::Entry(ProcEntry::Process(pid, file)))
             }
             ProcNode::Tasks(pid) => {
                 let tid = number(name)?;
@@ -551,7 +566,8 @@ impl Viewer<'_> {
                 add(5, b"thread-self", ProcNode::ThreadSelf);
                 add(6, b"sys", ProcNode::Folder(""));
                 add(7, b"sysvipc", ProcNode::Sysvipc);
-                for (cookie, (name, file)) in (8..).zip(GLOBAL) {
+                add(8, b"net", ProcNode::NetLink);
+                for (cookie, (name, file)) in (9..).zip(GLOBAL) {
                     add(
                         cookie,
                         name.as_bytes(),
@@ -577,7 +593,8 @@ impl Viewer<'_> {
                     add(5, b"task", ProcNode::Tasks(pid));
                 }
                 add(6, b"ns", ProcNode::Namespaces(pid));
-                for (cookie, (name, file)) in (7..).zip(PROCESS) {
+                add(7, b"net", ProcNode::Network(pid));
+                for (cookie, (name, file)) in (8..).zip(PROCESS) {
                     let child = ProcNode::Entry(ProcEntry::Process(pid, file));
                     add(cookie, name.as_bytes(), child);
                 }
@@ -590,6 +607,12 @@ impl Viewer<'_> {
                         name.as_bytes(),
                         ProcNode::Descriptor(pid, fd),
                     );
+                }
+            }
+            ProcNode::Network(pid) => {
+                for (cookie, (name, file)) in (3..).zip(NET_FILES) {
+                    let file = ProcEntry::Process(pid, ProcessFile::Net(file));
+                    add(cookie, name.as_bytes(), ProcNode::Entry(file));
                 }
             }
             ProcNode::Namespaces(pid) => {
@@ -667,6 +690,7 @@ impl Viewer<'_> {
     pub(super) fn link(&self, node: ProcNode) -> Result<Vec<u8>, Errno> {
         match node {
             ProcNode::SelfLink => Ok(format!("{}", self.pid).into_bytes()),
+            ProcNode::NetLink => Ok(b"self/net".to_vec()),
             ProcNode::ThreadSelf => Ok(format!("{}/task/{}", self.pid, self.tid).into_bytes()),
             // The caller's own table is with the call.
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Cwd)) if pid == self.pid => {
@@ -700,6 +724,7 @@ impl ProcNode {
             | ProcNode::Infos(pid)
             | ProcNode::Namespaces(pid)
             | ProcNode::Namespace(pid, _)
+            | ProcNode::Network(pid)
             | ProcNode::Tasks(pid)
             | ProcNode::Task(pid, _)
             | ProcNode::Descriptor(pid, _)
@@ -733,6 +758,7 @@ impl ProcNode {
             self,
             ProcNode::SelfLink
                 | ProcNode::ThreadSelf
+                | ProcNode::NetLink
                 | ProcNode::Descriptor(..)
                 | ProcNode::Namespace(..)
                 | ProcNode::Entry(ProcEntry::Process(_, Exe | Cwd | Root))
@@ -776,6 +802,7 @@ impl ProcNode {
             ProcNode::ThreadSelf => 4,
             ProcNode::Sysvipc => 5,
             ProcNode::Traces => 6,
+            ProcNode::NetLink => 7,
             ProcNode::Entry(ProcEntry::Trace(node)) => 0x8000 + u64::from(node),
             ProcNode::Entry(ProcEntry::Cluster(file)) => 64 + file as u64,
             ProcNode::Folder(path) => {
@@ -796,6 +823,10 @@ impl ProcNode {
             ProcNode::Infos(pid) => of(pid, 3),
             ProcNode::Tasks(pid) => of(pid, 4),
             ProcNode::Namespaces(pid) => of(pid, 6),
+            ProcNode::Network(pid) => of(pid, 7),
+            ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Net(file))) => {
+                of(pid, 0x900 + file as u64)
+            }
             ProcNode::Namespace(pid, at) => of(pid, 0x800 + at as u64),
             ProcNode::NamespaceFile(at) => NAMESPACES[at].2,
             // Threads have their numbers from where processes have theirs.
@@ -829,6 +860,7 @@ impl ProcNode {
                 Some(ProcNode::Sysvipc)
             }
             ProcNode::SelfLink
+            | ProcNode::NetLink
             | ProcNode::ThreadSelf
             | ProcNode::Process(_)
             | ProcNode::Cluster
@@ -838,9 +870,13 @@ impl ProcNode {
             ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Fdinfo(_))) => {
                 Some(ProcNode::Infos(pid))
             }
+            ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Net(_))) => {
+                Some(ProcNode::Network(pid))
+            }
             ProcNode::Descriptors(pid)
             | ProcNode::Infos(pid)
             | ProcNode::Namespaces(pid)
+            | ProcNode::Network(pid)
             | ProcNode::Tasks(pid)
             | ProcNode::Entry(ProcEntry::Process(pid, _)) => Some(ProcNode::Process(pid)),
             ProcNode::Namespace(pid, _) => Some(ProcNode::Namespaces(pid)),
@@ -860,6 +896,7 @@ impl ProcNode {
             ProcNode::Infos(pid) => format!("/{pid}/fdinfo").into_bytes(),
             ProcNode::Tasks(pid) => format!("/{pid}/task").into_bytes(),
             ProcNode::Namespaces(pid) => format!("/{pid}/ns").into_bytes(),
+            ProcNode::Network(pid) => format!("/{pid}/net").into_bytes(),
             ProcNode::Task(pid, tid) => format!("/{pid}/task/{tid}").into_bytes(),
             ProcNode::Folder("") => b"/sys".to_vec(),
             ProcNode::Folder(path) => format!("/sys/{path}").into_bytes(),

@@ -13,7 +13,8 @@ mod sys;
 
 use crate::credentials::AUDIT_CONTROL;
 use crate::files::{
-    ClusterFile, GlobalFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, ThreadFile,
+    ClusterFile, GlobalFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, Sockets,
+    ThreadFile,
 };
 use crate::system::System;
 use crate::thread::Run;
@@ -81,7 +82,8 @@ impl ProcView for System {
     ) -> Result<Arc<OpenFile>, Errno> {
         self.may_look_into(caller, other)?;
         let home = self.homes.get(&other).ok_or(Errno::ESRCH)?;
-        let files = home.files.as_ref().ok_or(Errno::EBADF)?;
+        // One that has ended has none (`__pidfd_fget` of Linux).
+        let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
         files.get(fd?)
     }
 
@@ -196,6 +198,12 @@ impl ProcView for System {
         files
             .map(crate::files::FileState::open_descriptors)
             .unwrap_or_default()
+    }
+
+    fn sockets(&self, known: &mut Sockets) {
+        for files in (self.homes.values()).filter_map(|home| home.files.as_ref()) {
+            files.add_sockets(known);
+        }
     }
 
     fn random(&mut self, into: &mut [u8]) {

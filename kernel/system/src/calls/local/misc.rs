@@ -61,12 +61,14 @@ pub fn membarrier(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const REGISTER_PRIVATE_EXPEDITED: u32 = 0x10;
     const PRIVATE_EXPEDITED_SYNC_CORE: u32 = 0x20;
     const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: u32 = 0x40;
+    const GET_REGISTRATIONS: u32 = 0x200;
     let (command, flags) = (call.args[0] as u32, call.args[1] as u32);
     if flags != 0 {
         return Err(Errno::EINVAL.into());
     }
     match command {
-        QUERY => return Ok(0x7f),
+        QUERY => return Ok(0x27f),
+        GET_REGISTRATIONS => return Ok(u64::from(call.body().barriers)),
         GLOBAL | GLOBAL_EXPEDITED => machine::barrier(),
         REGISTER_GLOBAL_EXPEDITED
         | REGISTER_PRIVATE_EXPEDITED

@@ -11,6 +11,10 @@ use machine::Access;
 
 const MQ_TIMEDSEND: u32 = 242;
 const MQ_TIMEDRECEIVE: u32 = 243;
+const MQ_NOTIFY: u32 = 244;
+/// `SIGEV_THREAD` of sigevent(7), and what lies where such an event points to (`NOTIFY_COOKIE_LEN`).
+const THREAD: u32 = 2;
+const COOKIE: usize = 32;
 
 /// When a wait until a time of day ends, by the process's clock.
 fn end(call: &mut LocalCall<'_>, timeout: u64) -> Result<u64, Stop> {
@@ -72,4 +76,23 @@ pub fn mq_timedreceive(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         call.write(priority, &bytes[..bytes.len().min(4)])?;
     }
     Ok(done)
+}
+
+/// mq_notify(3): an event that points to what a thread is to be told takes that along.
+pub fn mq_notify(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const EVENT: usize = 64;
+    let [fd, event, ..] = call.args;
+    let mut request = Request::plain(MQ_NOTIFY, [fd, event, 0, 0, 0, 0]);
+    if event != 0 {
+        let bytes = call.read(event, EVENT)?;
+        let pointer = bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        if bytes[12..16] == THREAD.to_le_bytes() {
+            request.inputs.set(2, call.read(pointer, COOKIE)?);
+        }
+        request.inputs.set(1, bytes);
+    }
+    let answer = call.home(|_| Ok(request))?;
+    result_of(answer.value)
 }

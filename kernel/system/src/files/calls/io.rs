@@ -10,7 +10,7 @@ use super::super::pipe::{Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
-use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile};
+use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile, Sockets};
 use super::{CallResult, FileCall, now, readable, usable, writable};
 use crate::credentials::FSETID;
 use crate::memory::{PageSource, Space};
@@ -175,6 +175,12 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
                     // The caller's own table is with the call.
                     ProcEntry::Process(pid, ProcessFile::Fdinfo(fd)) if pid == call.pid => {
                         call.state.information(fd, call.now_ns)?
+                    }
+                    ProcEntry::Process(_, ProcessFile::Net(file)) => {
+                        let mut sockets = Sockets::default();
+                        call.state.add_sockets(&mut sockets);
+                        call.view.sockets(&mut sockets);
+                        sockets.text(file).into_bytes()
                     }
                     entry => call.view.read(entry, call.tid)?,
                 };

@@ -4,9 +4,10 @@
 //! tells with argument 4 when the time is over.
 
 use super::super::inode::Node;
-use super::super::objects::queue::{PRIORITIES, Registered, Wanted};
+use super::super::objects::queue::{PRIORITIES, Registered, Told, Wanted};
 use super::super::objects::{Object, Queue};
 use super::super::open::OpenFile;
+use super::super::socket::Socket;
 use super::{CallResult, FileCall, usable};
 use crate::wait::Stop;
 use abi::Errno;
@@ -134,10 +135,22 @@ pub fn mq_timedreceive(call: &mut FileCall) -> CallResult {
     Ok(text.len() as u64)
 }
 
-/// `mq_notify(fd, event)`: a `struct sigevent`, or nothing to be told no longer.
+/// The socket to the kernel that a descriptor of the caller's is.
+fn socket_of(call: &FileCall, fd: u32) -> Result<Arc<Socket>, Errno> {
+    let file = call.state.get(fd)?;
+    match file.inode().node() {
+        Node::Object(Object::Socket(socket)) if socket.asks_kernel() => Ok(socket.clone()),
+        Node::Object(Object::Socket(_)) => Err(Errno::EINVAL),
+        _ => Err(Errno::ENOTSOCK),
+    }
+}
+
+/// `mq_notify(fd, event)` as the body has prepared it: a `struct sigevent`, or nothing to be told no longer. Buffer
+/// 2 is what a socket is to be told, which is how libraries know which thread is meant.
 pub fn mq_notify(call: &mut FileCall) -> CallResult {
     const SIGNAL: i32 = 0;
     const NONE: i32 = 1;
+    const THREAD: i32 = 2;
     let wanted = match call.inputs[1] {
         None => None,
         Some(_) => {
@@ -145,15 +158,19 @@ pub fn mq_notify(call: &mut FileCall) -> CallResult {
             let value = word(bytes, 0)? as u64;
             let (signal, how) = (word(bytes, 1)? as i32, (word(bytes, 1)? >> 32) as i32);
             let last = abi::signal::SIGNAL_MAX as i32;
-            let signal = match how {
-                NONE => 0,
-                SIGNAL if (0..=last).contains(&signal) => signal as u32,
+            let told = match how {
+                NONE => Told::Nothing,
+                SIGNAL if (0..=last).contains(&signal) => Told::Signal(signal as u32, value),
+                THREAD => {
+                    let cookie = *call.input(2).first_chunk().ok_or(Errno::EFAULT)?;
+                    let fd = u32::try_from(signal).map_err(|_| Errno::EBADF)?;
+                    Told::Socket(socket_of(call, fd)?, cookie)
+                }
                 _ => return Err(Errno::EINVAL.into()),
             };
             Some(Registered {
                 pid: call.pid,
-                signal,
-                value,
+                told,
             })
         }
     };

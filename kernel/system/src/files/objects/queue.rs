@@ -6,6 +6,7 @@
 
 use super::super::access::Who;
 use super::super::pipe::Patience;
+use super::super::socket::Socket;
 use crate::credentials::{DAC_OVERRIDE, FOWNER, SYS_RESOURCE};
 use crate::signals::SignalInfo;
 use crate::wait::{Stop, WaitQueue, Wakes};
@@ -30,13 +31,34 @@ const NAME_MAX: usize = 255;
 /// `SI_MESGQ`.
 const SI_MESGQ: i32 = -3;
 
+/// How somebody is told of a message.
+pub(in super::super) enum Told {
+    Nothing,
+    /// By a signal, if it is not 0, with this value.
+    Signal(u32, u64),
+    /// These bytes through a socket to the kernel: the last one is what has happened.
+    Socket(Arc<Socket>, [u8; 32]),
+}
+
+/// What the last byte says (`linux/mqueue.h`): there is a message, or the registration is over.
+const WOKEN_UP: u8 = 1;
+const REMOVED: u8 = 2;
+
 /// Who is to be told of a message.
-#[derive(Clone, Copy)]
 pub(in super::super) struct Registered {
     pub(in super::super) pid: u32,
-    /// 0: nothing is sent.
-    pub(in super::super) signal: u32,
-    pub(in super::super) value: u64,
+    pub(in super::super) told: Told,
+}
+
+impl Registered {
+    /// Tells who listens at a socket.
+    fn tell_socket(&self, what: u8) {
+        if let Told::Socket(socket, cookie) = &self.told {
+            let mut cookie = *cookie;
+            cookie[31] = what;
+            socket.tell_bytes(&cookie);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -212,16 +234,21 @@ impl Queue {
         };
         drop(state);
         self.changed.wake();
-        Ok(told.filter(|told| told.signal != 0).map(|told| {
-            let sender = u64::from(sender.0) | u64::from(sender.1) << 32;
-            let info = SignalInfo {
-                signal: told.signal,
-                code: SI_MESGQ,
-                words: [sender, told.value],
-                ..SignalInfo::default()
-            };
-            (told.pid, info)
-        }))
+        let Some(registered) = told else {
+            return Ok(None);
+        };
+        registered.tell_socket(WOKEN_UP);
+        let Told::Signal(signal @ 1.., value) = registered.told else {
+            return Ok(None);
+        };
+        let sender = u64::from(sender.0) | u64::from(sender.1) << 32;
+        let info = SignalInfo {
+            signal,
+            code: SI_MESGQ,
+            words: [sender, value],
+            ..SignalInfo::default()
+        };
+        Ok(Some((registered.pid, info)))
     }
 
     /// Takes the first message out: its text and priority.
@@ -255,12 +282,17 @@ impl Queue {
         lives: impl Fn(u32) -> bool,
     ) -> Result<(), Errno> {
         let mut state = self.state.lock();
-        let known = state.registered.filter(|held| lives(held.pid));
-        match (wanted, known) {
+        let held = state.registered.as_ref().map(|held| held.pid);
+        let held = held.filter(|held| lives(*held));
+        let over = match (wanted, held) {
             (Some(_), Some(_)) => return Err(Errno::EBUSY),
-            (Some(wanted), None) => state.registered = Some(wanted),
-            (None, Some(held)) if held.pid == pid => state.registered = None,
-            (None, _) => {}
+            (Some(wanted), None) => state.registered.replace(wanted),
+            (None, Some(held)) if held == pid => state.registered.take(),
+            (None, _) => None,
+        };
+        drop(state);
+        if let Some(over) = over {
+            over.tell_socket(REMOVED);
         }
         Ok(())
     }

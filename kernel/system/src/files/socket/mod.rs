@@ -14,6 +14,7 @@ mod names;
 mod netlink;
 mod network;
 mod options;
+mod tables;
 mod transfer;
 mod urgent;
 
@@ -21,6 +22,8 @@ pub(super) use connect::Target;
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
 pub(super) use options::Limit;
+pub(super) use tables::NAMES as NET_FILES;
+pub use tables::{NetFile, Sockets};
 pub(super) use transfer::{Credentials, Message, Received, UDP_MAX, Wanted};
 
 use super::open::OpenFile;

@@ -164,6 +164,12 @@ impl Socket {
         }
     }
 
+    /// One datagram that is no message of netlink(7), such as mq_notify(3) sends.
+    pub(in super::super) fn tell_bytes(&self, bytes: &[u8]) {
+        self.deliver(bytes.to_vec());
+        self.wake_readers(POLLIN | POLLRDNORM);
+    }
+
     /// One datagram of messages.
     fn put(&self, asked: Header, messages: &[(u16, u16, Vec<u8>)]) {
         let mut bytes = Vec::new();
@@ -180,6 +186,10 @@ impl Socket {
             bytes.extend_from_slice(body);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
+        self.deliver(bytes);
+    }
+
+    fn deliver(&self, bytes: Vec<u8>) {
         let mut inner = self.lock();
         let fits = inner.bytes + bytes.len() <= inner.options.receive_bytes();
         // Who does not read loses answers, as with Linux.

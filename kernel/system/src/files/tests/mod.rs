@@ -13,6 +13,7 @@ mod order;
 mod pipes;
 mod proc;
 mod ptys;
+mod queues;
 mod rights;
 mod sockets;
 

@@ -623,3 +623,61 @@ fn a_connection_of_messages_tells_all_its_bytes_and_first_that_it_is_broken() {
     assert_eq!(node.read(other, 9).errno(), Errno::ECONNRESET);
     assert_eq!(node.read(other, 9).bytes(1), b"abc");
 }
+
+#[test]
+fn proc_tells_which_sockets_there_are() {
+    let mut node = Node::new(&[]);
+    let table = |node: &mut Node, name: &str| {
+        let fd = node.open(&format!("/proc/net/{name}"), 0);
+        let text = String::from_utf8(node.read(fd, 4096).bytes(1)).expect("it is text");
+        node.close(fd);
+        text.lines().skip(1).map(String::from).collect::<Vec<_>>()
+    };
+    let listener = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::bind, listener, &address(0)).ok();
+    // What only has an address is in no table.
+    assert!(table(&mut node, "tcp").is_empty());
+    node.call(calls::listen, &[N(listener), N(3)]).ok();
+    let port = port_of(&mut node, listener);
+    let client = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::connect, client, &address(port)).ok();
+    node.write(client, b"12345").ok();
+    let lines = table(&mut node, "tcp");
+    let here = format!("0100007F:{port:04X}");
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line.len() == 149));
+    let listening = format!("   0: {here} 00000000:0000 0A 00000000:00000001 ");
+    assert!(lines[0].starts_with(&listening), "{}", lines[0]);
+    // Not accepted yet: it has no number, and bytes to be read.
+    let waiting = format!("   1: {here} 0100007F:");
+    assert!(lines[1].starts_with(&waiting), "{}", lines[1]);
+    assert!(lines[1].contains(" 01 00000000:00000005 "), "{}", lines[1]);
+    assert!(lines[2].contains(" 01 00000005:00000000 "), "{}", lines[2]);
+    let datagram = socket(&mut node, 10, DATAGRAM);
+    assert!(table(&mut node, "udp6").is_empty());
+    let mut any = vec![0; 28];
+    any[0] = 10;
+    on_name(&mut node, calls::bind, datagram, &any).ok();
+    let lines = table(&mut node, "udp6");
+    let nobody = "0".repeat(32);
+    assert!(
+        lines[0].starts_with(&format!("    0: {nobody}:")),
+        "{}",
+        lines[0]
+    );
+    let (one, _) = pair(&mut node, STREAM);
+    let lines = table(&mut node, "unix");
+    assert_eq!(lines.len(), 2);
+    let number = node.call(calls::fstat, &[N(one), Out(144)]).bytes(1);
+    let number = Stat::parse(&number).inode;
+    assert!(
+        lines[0].ends_with(&format!(" 0001 03 {number:>5}")),
+        "{}",
+        lines[0]
+    );
+    assert!(table(&mut node, "dev")[1].contains("lo:"));
+    for name in node.list("/proc/7/net", 9999) {
+        node.path_call(calls::lstat, &format!("/proc/self/net/{name}"))
+            .ok();
+    }
+}
