@@ -370,3 +370,34 @@ fn a_signal_for_everybody_is_for_those_who_may_be_sent_it() {
     assert!(cluster.nodes[0].homes[&other].lives());
     assert_eq!(cluster.call(0, user, KILL, &[other.into(), 15]), -1);
 }
+
+#[test]
+fn any_thread_stands_for_its_process_wherever_that_is() {
+    const FLAGS: u64 = 0x5_0f00;
+    const GETPGID: u64 = 121;
+    const GETSID: u64 = 124;
+    const SIGTERM: u64 = 15;
+    let mut cluster = Cluster::new(2);
+    let child = cluster.fork(0);
+    let tid = cluster.call(0, child, CLONE, &[FLAGS, DATA + 0x1000]) as u32;
+    assert_ne!(tid, child);
+    let other = cluster.fork(0);
+    for node in [1, 2] {
+        if node != 1 {
+            cluster.move_to(child, node);
+        }
+        let ask = |cluster: &mut Cluster, number, who: u32| {
+            cluster.call(0, other, number, &[who.into(), 0])
+        };
+        assert_eq!(ask(&mut cluster, KILL, tid), 0);
+        for number in [GETPGID, GETSID] {
+            let group = ask(&mut cluster, number, child);
+            assert_eq!(ask(&mut cluster, number, tid), group);
+        }
+        assert_eq!(cluster.nodes[0].process_of(tid), Some(child));
+    }
+    cluster.call(0, other, KILL, &[tid.into(), SIGTERM]);
+    cluster.settle();
+    let life = cluster.nodes[0].homes[&child].life;
+    assert_eq!(life, Life::Zombie(SIGTERM as u32));
+}

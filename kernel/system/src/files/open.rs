@@ -468,6 +468,9 @@ impl Table {
     fn closed(&self, row: Option<Descriptor>) {
         if let Some(row) = row {
             row.file.inode.release_process(self.identity);
+            if let Node::Object(Object::Queue(queue)) = row.file.inode.node() {
+                queue.closed(self.identity);
+            }
         }
     }
 }

@@ -167,6 +167,10 @@ pub trait ProcView: super::Peers {
     fn threads(&self, _pid: u32) -> Vec<u32> {
         Vec::new()
     }
+    /// The process that a thread is of, its first one perhaps left out.
+    fn process_of(&self, _tid: u32) -> Option<u32> {
+        None
+    }
     /// User and group of a process.
     fn owner(&self, _pid: u32) -> (u32, u32) {
         (0, 0)
@@ -474,7 +478,12 @@ impl Viewer<'_> {
         match node {
             ProcNode::Root => {
                 if let Some(pid) = number(name) {
-                    return self.view.exists(pid).then_some(ProcNode::Process(pid));
+                    // A thread is found by its number, though it is not listed.
+                    let thread = |pid| self.view.process_of(pid).map(|of| ProcNode::Task(of, pid));
+                    return match self.view.exists(pid) {
+                        true => Some(ProcNode::Process(pid)),
+                        false => thread(pid),
+                    };
                 }
                 match name {
                     b"self" => Some(ProcNode::SelfLink),

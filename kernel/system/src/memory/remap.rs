@@ -75,7 +75,7 @@ impl Space {
             return Err(Errno::EINVAL.into());
         }
         let fixed = flags.contains(RemapFlags::FIXED);
-        if fixed {
+        if fixed || keeps {
             let place_end = range_end(place, new_length).ok_or(Errno::EINVAL)?;
             if place < old_end && old < place_end {
                 return Err(Errno::EINVAL.into());
@@ -135,7 +135,8 @@ impl Space {
             return self.relocate(&area, (old, old_length), (place, new_length), keeps);
         }
         if keeps {
-            let place = self.place(0, new_length, MapHow::Anywhere)?;
+            // Where it is to be is a hint then (`mremap_to` of Linux).
+            let place = self.place(place, new_length, MapHow::Anywhere)?;
             return self.relocate(&area, (old, old_length), (place, new_length), true);
         }
         if old_length != 0 && new_length <= old_length {

@@ -65,6 +65,12 @@ impl ProcView for System {
             .unwrap_or_default()
     }
 
+    fn process_of(&self, tid: u32) -> Option<u32> {
+        let pid = self.process_at_home(tid);
+        let home = self.homes.get(&pid)?;
+        home.threads.contains_key(&tid).then_some(pid)
+    }
+
     fn owner(&self, pid: u32) -> (u32, u32) {
         let ids = self.homes.get(&pid).map(|home| home.ids);
         ids.map_or((0, 0), |ids| (ids.euid, ids.egid))

@@ -33,16 +33,22 @@ fn named<'a>(call: &'a mut HomeCall<'_>, pid: u64) -> Result<&'a mut Home, Stop>
         .ok_or(Stop::Errno(Errno::ESRCH))
 }
 
+/// The process that an argument names by any of its threads.
+fn named_by_thread<'a>(call: &'a mut HomeCall<'_>, tid: u64) -> Result<&'a mut Home, Stop> {
+    let pid = call.system.process_at_home(tid as u32);
+    named(call, pid.into())
+}
+
 /// getpgid(2).
 pub fn getpgid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let pid = call.args[0];
-    Ok(u64::from(named(call, pid)?.group))
+    Ok(u64::from(named_by_thread(call, pid)?.group))
 }
 
 /// getsid(2).
 pub fn getsid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let pid = call.args[0];
-    Ok(u64::from(named(call, pid)?.session))
+    Ok(u64::from(named_by_thread(call, pid)?.session))
 }
 
 /// setpgid(2).

@@ -91,10 +91,12 @@ pub fn kill(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, signal, ..] = call.args;
     let info = info_of(call, signal, SI_USER)?;
     let (me, group) = (call.pid, call.home().group);
+    // Any thread stands for its process.
+    let named = call.system.process_at_home(which as u32);
     let sent = send(call, info, None, |home| match which as i32 {
         -1 => home.pid != me && home.pid != INIT,
         0 => home.group == group,
-        pid if pid > 0 => home.pid == pid as u32,
+        pid if pid > 0 => home.pid == named,
         other => home.group == other.unsigned_abs(),
     });
     match sent {
@@ -172,8 +174,9 @@ pub(super) fn user_info(
 /// rt_sigqueueinfo(2).
 pub fn rt_sigqueueinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [which, signal, ..] = call.args;
-    let info = user_info(call, which as u32, signal, 2)?;
-    send(call, info, None, |home| home.pid == which as u32)
+    let named = call.system.process_at_home(which as u32);
+    let info = user_info(call, named, signal, 2)?;
+    send(call, info, None, |home| home.pid == named)
 }
 
 /// rt_tgsigqueueinfo(2).

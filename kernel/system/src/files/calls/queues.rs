@@ -170,6 +170,7 @@ pub fn mq_notify(call: &mut FileCall) -> CallResult {
             };
             Some(Registered {
                 pid: call.pid,
+                table: call.state.identity(),
                 told,
             })
         }

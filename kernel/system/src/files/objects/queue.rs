@@ -47,6 +47,8 @@ const REMOVED: u8 = 2;
 /// Who is to be told of a message.
 pub(in super::super) struct Registered {
     pub(in super::super) pid: u32,
+    /// The table of descriptors by which it was done.
+    pub(in super::super) table: u64,
     pub(in super::super) told: Told,
 }
 
@@ -295,6 +297,17 @@ impl Queue {
             over.tell_socket(REMOVED);
         }
         Ok(())
+    }
+
+    /// A descriptor of it was closed: who has registered by that table is not told any more, whatever other
+    /// descriptors there are (mq_close(3)).
+    pub(in super::super) fn closed(&self, table: u64) {
+        let mut state = self.state.lock();
+        let over = state.registered.take_if(|held| held.table == table);
+        drop(state);
+        if let Some(over) = over {
+            over.tell_socket(REMOVED);
+        }
     }
 
     pub(super) fn queue(&self) -> &WaitQueue {

@@ -46,6 +46,12 @@ fn a_thread_is_told_of_a_message_through_a_socket() {
     notify(&mut node, queue, &wish, &cookie).ok();
     node.call(calls::mq_notify, &[N(queue)]).ok();
     assert_eq!(node.read(socket, 99).bytes(1)[31], 2);
+    // So is who closes any descriptor of the queue.
+    notify(&mut node, queue, &wish, &cookie).ok();
+    let other = node.call(calls::mq_open, &[In(b"q"), N(0)]).ok();
+    node.close(other);
+    assert_eq!(node.read(socket, 99).bytes(1)[31], 2);
+    notify(&mut node, queue, &wish, &cookie).ok();
 }
 
 #[test]

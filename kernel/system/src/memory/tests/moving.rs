@@ -111,6 +111,20 @@ fn zeros_become_untouched_memory() {
 }
 
 #[test]
+fn a_mapping_that_is_kept_is_moved_to_where_it_is_said_if_that_is_free() {
+    const MAYMOVE_DONTUNMAP: u64 = 1 | 4;
+    let area = record(BASE, BASE + PAGE);
+    let mut space = Space::import(&[area], &[], &layout()).expect("valid");
+    let mut remap = |place| space.remap(BASE, PAGE, PAGE, MAYMOVE_DONTUNMAP, place);
+    let place = BASE + 50 * PAGE;
+    assert_eq!(remap(place), Ok(place));
+    assert!(remap(place).is_ok_and(|other| other != place));
+    assert!(remap(0).is_ok());
+    // There it cannot be, but as a second one.
+    assert_eq!(remap(BASE), Err(abi::Errno::EINVAL.into()));
+}
+
+#[test]
 fn a_mapping_waits_for_its_pages_before_it_moves() {
     let run = RunRecord {
         page: BASE + PAGE,
