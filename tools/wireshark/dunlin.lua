@@ -68,13 +68,15 @@ enums.Message = {
     { "Discarded", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
     { "Lost", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
     { "Query", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
-    { "Told", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "facts", { is = "fields", fields = { { "state", { is = "byte" } }, { "user_ns", { is = "unsigned" } }, { "system_ns", { is = "unsigned" } }, { "virtual_bytes", { is = "unsigned" } }, { "resident_pages", { is = "unsigned" } }, { "obstacle", { is = "text" } }, { "maps", { is = "text" } }, { "threads", { is = "unsigned" } } } } } } } },
+    { "Told", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "facts", { is = "fields", fields = { { "state", { is = "byte" } }, { "user_ns", { is = "unsigned" } }, { "system_ns", { is = "unsigned" } }, { "virtual_bytes", { is = "unsigned" } }, { "resident_pages", { is = "unsigned" } }, { "obstacle", { is = "text" } }, { "maps", { is = "text" } }, { "threads", { is = "unsigned" } }, { "peak_pages", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "ignored", { is = "unsigned" } }, { "caught", { is = "unsigned" } } } } } } } },
     { "Observed", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "ns", { is = "unsigned" } } } } },
     { "Cut", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "file", { is = "unsigned" } }, { "size", { is = "unsigned" } } } } },
     { "Stale", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "window", { is = "unsigned" } } } } },
     { "Settled", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "target", { is = "unsigned" } }, { "stalls", { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } },
     { "TraceWanted", { is = "fields", fields = {  } } },
     { "Trace", { is = "fields", fields = { { "text", { is = "bytes" } } } } },
+    { "Advice", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "target", { is = "unsigned" } } } } },
+    { "Order", { is = "fields", fields = { { "order", { is = "enum", name = "Order" } } } } },
 }
 enums.MoveError = {
     { "UnknownNode", { is = "fields", fields = {  } } },
@@ -94,10 +96,19 @@ enums.MoveMode = {
     { "StopAndCopy", { is = "fields", fields = {  } } },
     { "Hybrid", { is = "fields", fields = {  } } },
 }
+enums.Order = {
+    { "Policy", { is = "enum", name = "Policy" } },
+    { "Drain", { is = "bool" } },
+    { "Owner", { is = "bool" } },
+}
 enums.Outcome = {
     { "Value", { is = "signed" } },
     { "Interrupted", { is = "fields", fields = {  } } },
     { "Refused", { is = "fields", fields = { { "epoch", { is = "unsigned" } }, { "owner", { is = "unsigned" } }, { "owner_boot", { is = "unsigned" } } } } },
+}
+enums.Policy = {
+    { "Manual", { is = "fields", fields = {  } } },
+    { "Balance", { is = "fields", fields = {  } } },
 }
 enums.Result = {
     { "Ok", { is = "fields", fields = { { "from", { is = "unsigned" } }, { "to", { is = "unsigned" } }, { "pages_sent", { is = "unsigned" } }, { "pages_zero", { is = "unsigned" } }, { "pages_present", { is = "unsigned" } }, { "bytes", { is = "unsigned" } }, { "freeze_ns", { is = "unsigned" } }, { "observer_ns", { is = "unsigned" } }, { "total_ns", { is = "unsigned" } }, { "rtt_ns", { is = "unsigned" } }, { "mode", { is = "enum", name = "MoveMode" } }, { "rounds", { is = "unsigned" } }, { "phases", { is = "fields", fields = { { "wait_ns", { is = "unsigned" } }, { "admit_ns", { is = "unsigned" } }, { "copy_ns", { is = "unsigned" } }, { "drain_ns", { is = "unsigned" } }, { "capture_ns", { is = "unsigned" } }, { "flight_ns", { is = "unsigned" } }, { "start_ns", { is = "unsigned" } }, { "release_ns", { is = "unsigned" } }, { "push_ns", { is = "unsigned" } } } } }, { "epoch", { is = "unsigned" } }, { "began_ns", { is = "unsigned" } }, { "clock_error_ns", { is = "unsigned" } }, { "frames_again", { is = "unsigned" } }, { "sent_for", { is = "fields", fields = { { "first", { is = "unsigned" } }, { "used", { is = "unsigned" } }, { "faulted", { is = "unsigned" } }, { "pushed", { is = "unsigned" } }, { "copied", { is = "unsigned" } }, { "copied_again", { is = "unsigned" } } } } }, { "stalls", { is = "option", inner = { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } } },

@@ -187,6 +187,8 @@ pub struct Body {
     pub arriving: bool,
     /// What it holds of the files of its home; nothing of it moves.
     pub ahead: Ahead,
+    /// Calls that its home has answered since it came here.
+    pub calls: u64,
 }
 
 impl Body {

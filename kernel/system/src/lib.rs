@@ -33,6 +33,7 @@ pub mod memory;
 pub mod observe;
 mod owners;
 mod peers;
+mod placement;
 #[cfg(test)]
 mod process_tests;
 pub mod schedule;

@@ -70,6 +70,7 @@ impl Body {
             missing: BTreeSet::new(),
             arriving: false,
             ahead: Ahead::default(),
+            calls: 0,
         }
     }
 

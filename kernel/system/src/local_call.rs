@@ -165,6 +165,7 @@ impl LocalCall<'_> {
             return Err(Stop::Wait);
         }
         let me = self.system.me;
+        self.body().calls += 1;
         if self.body().home == me {
             return match self.system.execute(self.pid, self.tid, &request) {
                 Err(Stop::Errno(errno)) => Ok(crate::home::plain(-i64::from(errno.0))),

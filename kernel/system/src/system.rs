@@ -118,6 +118,8 @@ pub struct System {
     /// A guest has arrived and has not run yet.
     pub(crate) arrived: bool,
     pub(crate) load: crate::load::Load,
+    /// Which processes leave, and what the others are told of this node.
+    pub(crate) placement: crate::placement::Placement,
     /// What was logged before this byte is not shown any more.
     pub(crate) journal_cleared: u64,
     pub(crate) card: crate::view::Card,
@@ -256,6 +258,7 @@ impl System {
             timed_reads: BTreeMap::new(),
             last_serial: 0,
             last_request: 0,
+            placement: crate::placement::Placement::new(&settings.command_line),
             settings,
             names: crate::calls::home::Names::default(),
             wishing: BTreeSet::new(),
@@ -320,6 +323,7 @@ impl System {
         if self.info_at <= self.now {
             self.refresh_info();
         }
+        self.place();
         self.settle();
     }
 
@@ -519,6 +523,10 @@ impl System {
                 file,
                 size,
             } => self.cut_came(from, (pid, epoch), file, size),
+            Message::Advice { pid, epoch, target } => {
+                self.advised((from, boot), (pid, epoch), target);
+            }
+            Message::Order { order } => self.instructed(order),
             Message::TraceWanted => self.trace_wanted(from),
             Message::Trace { text } => self.trace_told(from, text),
             other => self.hand_over_message(from, boot, other),

@@ -13,7 +13,7 @@
 extern crate std;
 
 use core::fmt;
-use wire::{Load, NodeId};
+use wire::{Load, NodeId, Policy};
 
 /// Half of a thread: nobody moves for less than that between the two nodes after the move.
 const HYSTERESIS_MILLI: u64 = 500;
@@ -29,34 +29,6 @@ const REMAINING_MAX_NS: u64 = 3_600_000_000_000;
 const SCARCE: u32 = 16;
 /// A target keeps one part in so many free.
 const KEPT: u32 = 8;
-
-/// Who decides that processes move.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Policy {
-    /// Users.
-    #[default]
-    Manual,
-    /// The nodes, all the time, by load and memory, as MOSIX does.
-    Balance,
-}
-
-impl Policy {
-    /// All of them.
-    pub const ALL: [Policy; 2] = [Policy::Manual, Policy::Balance];
-
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Policy::Manual => "manual",
-            Policy::Balance => "balance",
-        }
-    }
-
-    /// The policy with this name.
-    pub fn of_name(name: &str) -> Option<Policy> {
-        Policy::ALL.into_iter().find(|policy| policy.name() == name)
-    }
-}
 
 /// The node that decides.
 #[derive(Clone, Copy, Debug)]

@@ -1,3 +1,5 @@
+//! What is advised in small cases, and what comes of it in a cluster where all decide.
+
 use super::*;
 use std::string::ToString;
 use std::{vec, vec::Vec};

@@ -28,7 +28,7 @@ pub use id::{BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
     BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveHow, MoveMode,
-    MovePhases, MoveStats, Offer, Outcome, PagesSent, Reply, Stalls, Ticket,
+    MovePhases, MoveStats, Offer, Order, Outcome, PagesSent, Policy, Reply, Stalls, Ticket,
 };
 
 /// Why bytes were refused. Each cause has its own variant; nothing was changed by refused bytes.

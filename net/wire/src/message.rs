@@ -174,6 +174,45 @@ impl MoveMode {
     }
 }
 
+/// Who decides that processes move.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Policy {
+    /// Users.
+    #[default]
+    Manual,
+    /// The nodes, all the time, by load and memory, as MOSIX does.
+    Balance,
+}
+
+impl Policy {
+    /// All of them.
+    pub const ALL: [Policy; 2] = [Policy::Manual, Policy::Balance];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Manual => "manual",
+            Policy::Balance => "balance",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn of_name(name: &str) -> Option<Policy> {
+        Policy::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+}
+
+/// What a node is told to do from now on.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Order {
+    /// Decide so.
+    Policy(Policy),
+    /// Send all guests away and take no more, or do again.
+    Drain(bool),
+    /// The owner works there, or has gone.
+    Owner(bool),
+}
+
 /// How a process is to move, and within which bounds. Zero: without that bound.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct MoveHow {
@@ -485,6 +524,14 @@ pub enum Message {
         #[serde(with = "bytes")]
         text: Vec<u8>,
     },
+    /// Owner to H: the process would be better off at `target`.
+    Advice {
+        pid: Pid,
+        epoch: u64,
+        target: NodeId,
+    },
+    /// Any node to any other, because somebody there has said so.
+    Order { order: Order },
 }
 
 impl Message {

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "kernel/abi",
     "net/wire",
     "net/link",
     "net/rpc",
     "net/migrate",
     "net/membership",
+    "net/placement",
     "net/node",
     "kernel/machine",
     "kernel/system",

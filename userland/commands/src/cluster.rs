@@ -1,4 +1,4 @@
-//! `nodes` and `poweroff`: the cluster as a whole.
+//! `nodes`, `policy`, `drain`, `owner` and `poweroff`: the cluster as a whole.
 //!
 //! Law: what the kernel says is shown as it is.
 
@@ -7,6 +7,10 @@ use std::io::Write;
 use rt::system::proc_path;
 
 use crate::{Done, Failure, print};
+
+const ENXIO: i32 = 6;
+const EINVAL: i32 = 22;
+const EHOSTDOWN: i32 = 112;
 
 /// Prints the table of nodes.
 pub(crate) fn nodes(arguments: &[String]) -> Done {
@@ -27,10 +31,77 @@ pub(crate) fn poweroff(arguments: &[String]) -> Done {
         [status] => status.parse().map_err(|_| USAGE)?,
         _ => return Err(USAGE),
     };
-    let path = proc_path("cluster/control");
-    std::fs::File::options()
-        .write(true)
-        .open(&path)
-        .and_then(|mut file| file.write_all(format!("poweroff {status}\n").as_bytes()))
-        .map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))
+    control(&format!("poweroff {status}"), "this node")
+}
+
+/// Writes a line to the file of the cluster that takes orders.
+fn control(line: &str, whom: &str) -> Done {
+    write("cluster/control", &format!("{line}\n")).map_err(|error| match error.raw_os_error() {
+        Some(ENXIO) => {
+            Failure::Problem(format!("{whom} is not known; `nodes` lists those that are"))
+        }
+        Some(EHOSTDOWN) => {
+            Failure::Problem(format!("{whom} does not answer; nothing was changed there"))
+        }
+        _ => Failure::io(format!("cannot tell {whom}"), &error),
+    })
+}
+
+fn write(file: &str, line: &str) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).open(proc_path(file))?;
+    file.write_all(line.as_bytes())
+}
+
+/// Shows or sets who decides that processes move.
+pub(crate) fn policy(arguments: &[String]) -> Done {
+    const USAGE: Failure = Failure::Usage("policy [manual|balance]");
+    match arguments {
+        [] => {
+            let path = proc_path("cluster/policy");
+            let text = std::fs::read(&path)
+                .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
+            print(&text)
+        }
+        [name] if !name.starts_with('-') => {
+            write("cluster/policy", name).map_err(|error| match error.raw_os_error() {
+                Some(EINVAL) => {
+                    Failure::Problem(format!("there is no policy {name:?}: manual or balance"))
+                }
+                _ => Failure::io("cannot set the policy", &error),
+            })
+        }
+        _ => Err(USAGE),
+    }
+}
+
+/// Sends all guests of a node away, and lets none come.
+pub(crate) fn drain(arguments: &[String]) -> Done {
+    for_node(arguments, "drain", "drain [NODE]")
+}
+
+/// Lets guests come again.
+pub(crate) fn undrain(arguments: &[String]) -> Done {
+    for_node(arguments, "undrain", "undrain [NODE]")
+}
+
+/// The owner of a node works on it, or has gone.
+pub(crate) fn owner(arguments: &[String]) -> Done {
+    const USAGE: &str = "owner present|away [NODE]";
+    match arguments {
+        [word, rest @ ..] if word == "present" || word == "away" => {
+            for_node(rest, &format!("owner {word}"), USAGE)
+        }
+        _ => Err(Failure::Usage(USAGE)),
+    }
+}
+
+fn for_node(arguments: &[String], order: &str, usage: &'static str) -> Done {
+    match arguments {
+        [] => control(order, "this node"),
+        [node] => {
+            let node: u16 = node.parse().map_err(|_| Failure::Usage(usage))?;
+            control(&format!("{order} {node}"), &format!("node {node}"))
+        }
+        _ => Err(Failure::Usage(usage)),
+    }
 }

@@ -43,16 +43,20 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 10] = [
+const COMMANDS: [(&str, Run); 14] = [
     ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
     ("bench-samples", samples::run),
     ("cps", ps::run),
+    ("drain", cluster::drain),
     ("migrate", migrate::migrate),
     ("mover", migrate::mover),
     ("nodes", cluster::nodes),
+    ("owner", cluster::owner),
+    ("policy", cluster::policy),
     ("poweroff", cluster::poweroff),
     ("ps", ps::run),
+    ("undrain", cluster::undrain),
     ("why", migrate::why),
 ];
 

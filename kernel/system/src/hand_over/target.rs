@@ -99,6 +99,16 @@ fn adopt(
 }
 
 impl System {
+    /// Frames for what processes on their way here still bring.
+    pub(crate) fn frames_promised(&self) -> u64 {
+        let incoming = self.incoming.values().map(|incoming| {
+            let here = incoming.copies.as_ref().map_or(0, Copies::count);
+            let to_come = incoming.offer.pages.saturating_sub(here);
+            to_come.saturating_add(STAGED_MAX as u64)
+        });
+        incoming.sum()
+    }
+
     pub(super) fn offered(&mut self, from: NodeId, boot: BootId, offer: Offer) {
         let pid = offer.pid.0;
         // Who offers a process back has all of it, so a push to there is over.
@@ -109,17 +119,10 @@ impl System {
             out.source.push_done(self.now);
             self.pump_source(pid);
         }
-        let reserved: u64 = self
-            .incoming
-            .values()
-            .map(|incoming| {
-                let here = incoming.copies.as_ref().map_or(0, Copies::count);
-                let to_come = incoming.offer.pages.saturating_sub(here);
-                to_come.saturating_add(STAGED_MAX as u64)
-            })
-            .sum();
+        let reserved = self.frames_promised();
         let free = machine::frame_counts().free;
         let features = self.settings.features;
+        let welcome = offer.home == self.me || self.placement.takes_guests();
         let unfit =
             offer.home != offer.pid.home() || !offer.home.is_valid() || offer.epoch > EPOCH_MAX;
         let forged = offer.home == self.me
@@ -146,10 +149,11 @@ impl System {
             Some(MoveError::Busy)
         } else if !features.cover(&offer.features) {
             Some(MoveError::Features)
-        } else if free
-            < reserved
-                .saturating_add(offer.pages)
-                .saturating_add(RESERVE_FRAMES)
+        } else if !welcome
+            || free
+                < reserved
+                    .saturating_add(offer.pages)
+                    .saturating_add(RESERVE_FRAMES)
         {
             Some(MoveError::NodeFull)
         } else {

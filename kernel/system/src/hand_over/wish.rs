@@ -302,6 +302,8 @@ impl System {
         request: u64,
         result: Result<MoveStats, MoveError>,
     ) {
+        let learnt = result.as_ref().map(|stats| (stats.bytes, stats.total_ns));
+        self.placement.learn(self.now, pid, learnt);
         if home == self.me {
             self.move_result(home, pid, request, result);
         } else {

@@ -8,6 +8,7 @@ mod files;
 mod moves;
 mod network;
 mod pipes;
+mod placement;
 mod timeline;
 mod users;
 mod wire_trace;

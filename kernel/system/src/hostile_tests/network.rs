@@ -199,6 +199,15 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             },
         },
         22 => Message::TraceWanted,
+        25 => Message::Advice {
+            pid,
+            epoch,
+            target: node,
+        },
+        // Who is told to be emptied is, whoever says so; nothing else may come of an order.
+        26 => Message::Order {
+            order: wire::Order::Drain(false),
+        },
         24 => Message::MoveCancel { pid, request: seq },
         23 => Message::Trace {
             text: vec![0xff; dice.below(600_000) as usize],

@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use node::PeerState;
+use wire::{NodeId, Order};
 
 /// The network card and what it has counted.
 #[derive(Default)]
@@ -27,17 +28,28 @@ impl System {
         self.card.counters.extend_from_slice(counters);
     }
 
-    /// `/proc/cluster/control`: `poweroff [STATUS]`.
+    /// `/proc/cluster/control`: `poweroff [STATUS]`; for this node, or another, `drain [NODE]`, `undrain [NODE]`,
+    /// `owner present|away [NODE]`.
     pub(super) fn control(&mut self, text: &str) -> Result<(), Stop> {
-        let mut words = text.split_ascii_whitespace();
-        match (words.next(), words.next(), words.next()) {
-            (Some("poweroff"), status, None) => {
-                let status = status.unwrap_or("0").parse().map_err(|_| Errno::EINVAL)?;
-                self.request_power_off(status);
-                Ok(())
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let (order, node) = match words[..] {
+            ["poweroff", ref status @ ..] if status.len() < 2 => {
+                let status = status.first().unwrap_or(&"0");
+                self.request_power_off(status.parse().map_err(|_| Errno::EINVAL)?);
+                return Ok(());
             }
-            _ => Err(Errno::EINVAL.into()),
-        }
+            ["drain", ref node @ ..] => (Order::Drain(true), node),
+            ["undrain", ref node @ ..] => (Order::Drain(false), node),
+            ["owner", "present", ref node @ ..] => (Order::Owner(true), node),
+            ["owner", "away", ref node @ ..] => (Order::Owner(false), node),
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        let node = match node {
+            [] => self.me,
+            [node] => NodeId(node.parse().map_err(|_| Errno::EINVAL)?),
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        Ok(self.instruct(node, order)?)
     }
 
     pub(super) fn cluster(&self, file: ClusterFile) -> String {
@@ -45,17 +57,19 @@ impl System {
         match file {
             ClusterFile::Nodes => {
                 text.push_str(
-                    "node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\n",
+                    "node\tstate\trtt_us\tframes_total\tframes_free\tprocesses\tage_ms\t\
+                     runnable_milli\tprocessors\tguests\topen\tload_age_ms\n",
                 );
                 let frames = machine::frame_counts();
                 let mut lines = alloc::vec![(
                     self.me.0,
                     format!(
-                        "{}\tself\t0\t{}\t{}\t{}\t0\n",
+                        "{}\tself\t0\t{}\t{}\t{}\t0{}\n",
                         self.me.0,
                         frames.total,
                         frames.free,
-                        self.bodies.len()
+                        self.bodies.len(),
+                        self.load_columns(self.me)
                     )
                 )];
                 for peer in self.net.peers() {
@@ -65,13 +79,14 @@ impl System {
                         "silent"
                     };
                     let line = format!(
-                        "{}\t{state}\t{}\t{}\t{}\t{}\t{}\n",
+                        "{}\t{state}\t{}\t{}\t{}\t{}\t{}{}\n",
                         peer.id.0,
                         peer.rtt_smoothed_ns.unwrap_or(0) / 1000,
                         peer.info.memory_frames,
                         peer.info.free_frames,
                         peer.info.processes,
                         self.now.saturating_sub(peer.last_heard_ns) / 1_000_000,
+                        self.load_columns(peer.id),
                     );
                     lines.push((peer.id.0, line));
                 }
@@ -102,6 +117,7 @@ impl System {
                     self.outgoing.len(),
                     self.incoming.len()
                 );
+                text.push_str(&self.describe_placement());
                 if !self.card.name.is_empty() {
                     let _ = writeln!(text, "card {}", self.card.name);
                 }
@@ -122,7 +138,9 @@ impl System {
                     );
                 }
             }
-            ClusterFile::Policy => text.push_str("manual\n"),
+            ClusterFile::Policy => {
+                let _ = writeln!(text, "{}", self.placement.policy().name());
+            }
             ClusterFile::Ping => text = self.measurement(),
             ClusterFile::Clocks => text = self.clocks(),
             _ => {}

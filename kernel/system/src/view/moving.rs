@@ -153,18 +153,24 @@ impl System {
         if home.record.gate().owner() == self.me {
             return Ok(());
         }
-        // Nobody asks and waits; an old result is taken out by the first attempt.
+        self.send_for(pid, "home")?;
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.request_done.wait(waiter);
+        }
+        Err(Stop::Wait)
+    }
+
+    /// Begins a move that nobody waits for, unless one is under way.
+    pub(crate) fn send_for(&mut self, pid: u32, target: &str) -> Result<(), Stop> {
+        // An old result is taken out by the first attempt.
         for _ in 0..2 {
-            match self.go(pid, "home", NOBODY) {
+            match self.go(pid, target, NOBODY) {
                 Ok(()) => {}
                 Err(Stop::Wait) => break,
                 Err(stop) => return Err(stop),
             }
         }
-        if let Some(home) = self.homes.get_mut(&pid) {
-            home.request_done.wait(waiter);
-        }
-        Err(Stop::Wait)
+        Ok(())
     }
 
     /// The result of a request, from wherever the process was.
