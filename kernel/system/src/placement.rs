@@ -36,7 +36,7 @@ struct Watched {
     since_ns: u64,
     /// It is not tried before, ns.
     not_before_ns: u64,
-    /// Calls that its home had answered when the period began, and in the period before.
+    /// Calls that its home had answered when the period began, and in a second of the period before.
     calls: u64,
     calls_per_s: u32,
 }
@@ -53,6 +53,8 @@ pub(crate) struct Placement {
     policy: Policy,
     draining: bool,
     owner_present: bool,
+    /// When this period began, and when it is over.
+    began_ns: u64,
     next_ns: u64,
     /// Threads that want a processor, since when, and what that adds up to in this period.
     wanting: u64,
@@ -76,6 +78,7 @@ impl Placement {
             policy: named.find_map(Policy::of_name).unwrap_or_default(),
             draining: false,
             owner_present: false,
+            began_ns: 0,
             next_ns: 0,
             wanting: 0,
             noted_ns: 0,
@@ -107,13 +110,14 @@ impl Placement {
         (self.noted_ns, self.wanting) = (now, wanting);
     }
 
-    /// Ends a period that began at `began`.
-    fn conclude(&mut self, now: u64, began: u64) {
-        let span = now.saturating_sub(began).max(1);
+    /// Ends a period; how long it was.
+    fn conclude(&mut self, now: u64) -> u64 {
+        let span = now.saturating_sub(self.began_ns).max(1);
         let wanted = core::mem::take(&mut self.wanted_ns);
         let milli = u128::from(wanted) * 1000 / u128::from(span);
         self.runnable_milli = u32::try_from(milli).unwrap_or(u32::MAX);
-        self.next_ns = now + PERIOD_NS;
+        (self.began_ns, self.next_ns) = (now, now + PERIOD_NS);
+        span
     }
 
     /// A move has ended: how fast was it, or when may the process be tried again?
@@ -143,9 +147,8 @@ impl System {
         if now < self.placement.next_ns {
             return;
         }
-        let began = self.placement.next_ns.saturating_sub(PERIOD_NS);
-        self.placement.conclude(now, began);
-        self.watch();
+        let span = self.placement.conclude(now);
+        self.watch(span);
         let load = self.own_load();
         self.net.set_load(now, load);
         self.send_away(load);
@@ -171,8 +174,8 @@ impl System {
         }
     }
 
-    /// Notes who is here.
-    fn watch(&mut self) {
+    /// Notes who is here, after a period of so many ns.
+    fn watch(&mut self, span: u64) {
         let now = self.now;
         let (bodies, watched) = (&self.bodies, &mut self.placement.watched);
         watched.retain(|pid, _| bodies.contains_key(pid));
@@ -183,9 +186,10 @@ impl System {
                 calls: body.calls,
                 calls_per_s: 0,
             });
-            let calls = body.calls.saturating_sub(known.calls);
+            let calls = u128::from(body.calls.saturating_sub(known.calls));
             known.calls = body.calls;
-            known.calls_per_s = u32::try_from(calls).unwrap_or(u32::MAX);
+            let per_s = calls * 1_000_000_000 / u128::from(span);
+            known.calls_per_s = u32::try_from(per_s).unwrap_or(u32::MAX);
         }
         self.placement
             .sent
@@ -194,6 +198,10 @@ impl System {
 
     /// Begins the moves that are advised, one after the other.
     fn send_away(&mut self, mut load: Load) {
+        if self.placement.policy == Policy::Manual && self.placement.takes_guests() {
+            self.placement.last = Err(Stay::Manual);
+            return;
+        }
         let mut candidates = self.candidates();
         let mut others = self.others();
         for _ in self.outgoing.len()..MOVES_MAX {
@@ -408,5 +416,44 @@ impl System {
             load.guests,
             age_ns / 1_000_000
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn the_load_is_the_average_of_the_last_period() {
+        let mut placement = Placement::new("node=1 policy=balance naws");
+        assert_eq!(placement.policy(), Policy::Balance);
+        assert_eq!(Placement::new("policy=nonsense").policy(), Policy::Manual);
+        placement.note(0, 2);
+        placement.note(SECOND / 4, 6);
+        placement.note(SECOND, 0);
+        assert_eq!(placement.conclude(SECOND), SECOND);
+        assert_eq!(placement.runnable_milli, 5000);
+        // A node that was busy looks later.
+        placement.note(4 * SECOND, 0);
+        assert_eq!(placement.conclude(4 * SECOND), 3 * SECOND);
+        assert_eq!(
+            (placement.runnable_milli, placement.next_ns),
+            (0, 5 * SECOND)
+        );
+    }
+
+    #[test]
+    fn moves_tell_how_fast_the_link_is() {
+        let mut placement = Placement::new("");
+        placement.learn(0, 7, Ok((1000, 1)));
+        assert_eq!(placement.bytes_per_s, FIRST_RATE, "too short to tell");
+        for _ in 0..40 {
+            placement.learn(0, 7, Ok((200 << 20, SECOND)));
+        }
+        assert!(placement.bytes_per_s > 190 << 20);
+        placement.learn(0, 7, Ok((u64::MAX, 1)));
+        placement.learn(0, 7, Err(&MoveError::Busy));
     }
 }
