@@ -129,11 +129,14 @@ impl Placement {
                 self.bytes_per_s = (self.bytes_per_s / 4 * 3).saturating_add(rate / 4).max(1);
             }
             Ok(_) => {}
-            Err(_) => {
-                if let Some(watched) = self.watched.get_mut(&pid) {
-                    watched.not_before_ns = now + REFUSED_NS;
-                }
-            }
+            Err(_) => self.refused(now, pid),
+        }
+    }
+
+    /// A process cannot move now.
+    fn refused(&mut self, now: u64, pid: u32) {
+        if let Some(watched) = self.watched.get_mut(&pid) {
+            watched.not_before_ns = now + REFUSED_NS;
         }
     }
 }
@@ -243,10 +246,8 @@ impl System {
         });
         if home == self.me {
             // What stands in its way stands in /proc/PID/cantmove.
-            if self.send_for(pid, &target.0.to_string()).is_err()
-                && let Some(watched) = self.placement.watched.get_mut(&pid)
-            {
-                watched.not_before_ns = self.now + REFUSED_NS;
+            if self.send_for(pid, &target.0.to_string()).is_err() {
+                self.placement.refused(self.now, pid);
             }
         } else {
             let pid = wire_pid(pid);

@@ -32,6 +32,7 @@ mod window;
 
 pub use api::{Change, Config, Counters, Event, Seen};
 pub use membership::Membership;
+pub use random::Random;
 pub use wire::{Gossip, Load, NodeState, Purpose, Record, Told};
 
 /// The usual time between two rounds, ns.

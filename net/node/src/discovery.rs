@@ -4,6 +4,7 @@
 //! bounded queue: an answer that finds no room is asked for again by the next Hello.
 
 use alloc::collections::VecDeque;
+use membership::Random;
 use wire::{BootId, Header, Kind, NodeId};
 
 use crate::HELLO_EVERY_NS;
@@ -31,7 +32,7 @@ pub(crate) struct Discovery {
     next_hello: u64,
     hello_due: bool,
     hellos: usize,
-    random: u64,
+    random: Random,
 }
 
 impl Discovery {
@@ -41,17 +42,8 @@ impl Discovery {
             next_hello: now,
             hello_due: false,
             hellos: 0,
-            random: seed,
+            random: Random(seed),
         }
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 
     pub(crate) fn poll_timeout(&self) -> u64 {
@@ -65,7 +57,7 @@ impl Discovery {
         self.hello_due = true;
         let gap = match FIRST_GAPS_NS.get(self.hellos) {
             Some(&gap) => gap,
-            None => HELLO_EVERY_NS * 9 / 10 + self.random() % (HELLO_EVERY_NS / 5),
+            None => HELLO_EVERY_NS * 9 / 10 + self.random.bits() % (HELLO_EVERY_NS / 5),
         };
         self.hellos += 1;
         self.next_hello = now + gap;

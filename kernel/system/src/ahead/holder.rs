@@ -10,6 +10,7 @@ use super::{
 };
 use crate::buffers::Buffers;
 use crate::dispatch::{CALL_AHEAD, CALL_BEHIND, result_of};
+use crate::files::PIPE_CAPACITY_MAX;
 use crate::home::Request;
 use crate::system::System;
 use crate::thread::{Answer, Forward};
@@ -19,9 +20,6 @@ use alloc::vec::Vec;
 use machine::Frame;
 use node::{Lane, PageTag};
 use wire::{NodeId, Outcome, Pid, Reply};
-
-/// Pages of a pipe that home may promise: the largest has no more.
-const PIPE_PAGES: u64 = 256;
 
 impl Window {
     /// Bytes up to here can be read.
@@ -324,7 +322,7 @@ impl System {
         let fd = grant.fd;
         let pid = self.thread(tid).pid;
         let most = match grant.what {
-            Lends::Pipe => PIPE_PAGES,
+            Lends::Pipe => PIPE_CAPACITY_MAX as u64 / PAGE,
             _ => FIRST_SPAN,
         };
         if grant.pages > most || grant.offset.max(grant.size) > 2 * WRITTEN_MAX {

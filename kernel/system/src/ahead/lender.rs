@@ -434,7 +434,7 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let now = call.system.fs.time(call.system.now);
     let lent = call.system.lent_to(pid).ok_or(Errno::ESRCH)?;
     let pages = core::mem::take(&mut lent.staged);
-    let bytes = call.inputs.get(1).unwrap_or(&[]);
+    let (bytes, runs) = (call.inputs.get(1).unwrap_or(&[]), call.inputs.get(2));
     let held = (pages.len() * PAGE_SIZE + bytes.len()) as u64;
     // Nobody else's room is given to a body that writes more than it was promised.
     let mut promise = lent.writers.remove(&fd).unwrap_or_default();
@@ -442,43 +442,39 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EIO.into());
     }
     promise.credit -= length;
-    if let Some(runs) = call.inputs.get(2) {
-        let bytes = bytes.get(..length as usize).unwrap_or(&[]);
-        let pieces = pipes::pieces(runs, bytes).ok_or(Errno::EIO)?;
-        let files = call
-            .system
-            .homes
-            .get(&pid)
-            .and_then(|home| home.files.as_ref());
-        let files = files.ok_or(Errno::ESRCH)?;
-        files.piped_elsewhere(fd, pieces)?;
-        let room = match files.lend_to_write(fd) {
-            Some(Writable::Pipe(_, pages)) => pages,
-            _ => 0,
-        };
-        promise.renew_pages(room);
-        if let Some(lent) = call.system.lent_to(pid) {
-            lent.writers.insert(fd, promise);
-        }
-        call.outputs.set(LENT, room.to_le_bytes().to_vec());
-        return Ok(length);
-    }
     let home = call.home();
     let root = home.who().has(FSETID);
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
-    let what = Behind {
-        at: (at != u64::MAX).then_some(at),
-        pages,
-        length: length as usize,
-        bytes: &bytes[..bytes.len().min(length as usize)],
+    let bytes = &bytes[..bytes.len().min(length as usize)];
+    let (written, goes_on) = match runs {
+        Some(runs) => {
+            let pieces = pipes::pieces(runs, bytes).filter(|_| bytes.len() as u64 == length);
+            let piped = files.piped_elsewhere(fd, pieces.ok_or(Errno::EIO)?);
+            let room = match files.lend_to_write(fd) {
+                Some(Writable::Pipe(_, pages)) => pages,
+                _ => 0,
+            };
+            promise.renew_pages(room);
+            let written = piped.map(|()| length as usize);
+            (written, room.to_le_bytes().to_vec())
+        }
+        None => {
+            let what = Behind {
+                at: (at != u64::MAX).then_some(at),
+                pages,
+                length: length as usize,
+                bytes,
+            };
+            let written = files.written_elsewhere(fd, what, &mut promise.spare, (now, root));
+            let again = matches!(files.lend_to_write(fd), Some(Writable::File(_)));
+            let goes_on = again && room_for(CREDIT) && promise.renew();
+            (written, alloc::vec![u8::from(goes_on)])
+        }
     };
-    let written = files.written_elsewhere(fd, what, &mut promise.spare, (now, root));
-    let again = matches!(files.lend_to_write(fd), Some(Writable::File(_)));
-    let goes_on = again && room_for(CREDIT) && promise.renew();
     if let Some(lent) = call.system.lent_to(pid) {
         lent.writers.insert(fd, promise);
     }
-    call.outputs.set(LENT, alloc::vec![u8::from(goes_on)]);
+    call.outputs.set(LENT, goes_on);
     match written {
         Ok(written) if written as u64 == length => Ok(length),
         written => {

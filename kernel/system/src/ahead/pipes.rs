@@ -9,9 +9,9 @@ use crate::memory::PagePart;
 use alloc::vec::Vec;
 
 /// Bytes that leave together at most; a longer write is asked for.
-pub(super) const PIECES_MAX: usize = 16 << 10;
+const PIECES_MAX: usize = 16 << 10;
 /// Runs of writes of one length that leave together at most.
-pub(super) const RUNS_MAX: usize = 64;
+const RUNS_MAX: usize = 64;
 
 /// Pages of a pipe that home has promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,8 @@ impl Slots {
         (rest.div_ceil(PAGE) as u32, fill)
     }
 
-    /// Whether a write may be taken.
-    pub(super) fn take_it(&self, length: u64) -> bool {
+    /// Whether there are enough for a write.
+    pub(super) fn fit(&self, length: u64) -> bool {
         length <= PIECES_MAX as u64 && self.cost(length).0 <= self.left
     }
 
@@ -155,9 +155,9 @@ mod tests {
         // 96 bytes are left of it: too few for another thousand, which begins a page.
         assert_eq!((slots.take(1000), slots.left), (1, 1));
         // 4196 bytes are a hundred behind those and a whole page.
-        assert!(slots.take_it(4196) && !slots.take_it(2 * PAGE));
+        assert!(slots.fit(4196) && !slots.fit(2 * PAGE));
         assert_eq!((slots.take(4196), slots.fill), (1, PAGE));
-        assert!(!slots.take_it(1));
+        assert!(!slots.fit(1));
         assert!(slots.answered(1, 5) && slots.left == 3);
         assert!(!slots.answered(2, 0) && slots.left == 0);
     }

@@ -71,10 +71,8 @@ impl LocalCall<'_> {
 
     /// Reads what /dev/zero has.
     fn read_zeros(&mut self, into: &[(u64, u64)], count: u64) -> Result<Option<u64>, Stop> {
-        let parts = match self.parts(into, count, Access::WRITE) {
-            // Home knows how much of it is read all the same.
-            Err(Stop::Errno(_)) => return Ok(None),
-            parts => parts?,
+        let Some(parts) = self.parts(into, count, Access::WRITE)? else {
+            return Ok(None);
         };
         for part in &parts {
             part.frame.zero(part.at, part.length);
@@ -96,10 +94,8 @@ impl LocalCall<'_> {
             return Err(Stop::Wait);
         }
         let count = end - window.cursor;
-        let parts = match self.parts(into, count, Access::WRITE) {
-            // Home knows how much of it is read all the same.
-            Err(Stop::Errno(_)) => return Ok(None),
-            parts => parts?,
+        let Some(parts) = self.parts(into, count, Access::WRITE)? else {
+            return Ok(None);
         };
         if let Some(window) = self.body().ahead.windows.get_mut(&fd) {
             window.copy_to(&parts);
@@ -124,10 +120,8 @@ impl LocalCall<'_> {
                 .for_each(|tid| self.system.wakes.push(tid));
             return Ok(None);
         };
-        let parts = match self.parts(into, count, Access::WRITE) {
-            // Home knows how much of it is read all the same.
-            Err(Stop::Errno(_)) => return Ok(None),
-            parts => parts?,
+        let Some(parts) = self.parts(into, count, Access::WRITE)? else {
+            return Ok(None);
         };
         let mut bytes = alloc::vec![0; count as usize];
         let start = self
@@ -170,13 +164,14 @@ impl LocalCall<'_> {
             .post_call(tid, request, Posted::Read { fd, window, asked });
     }
 
-    /// The parts of the first `count` bytes of user memory, all made fit for `access`.
+    /// The parts of the first `count` bytes of user memory, all made fit for `access`. `None` if not all of it
+    /// is there: home knows how much is read or written all the same.
     fn parts(
         &mut self,
         pieces: &[(u64, u64)],
         count: u64,
         access: Access,
-    ) -> Result<Vec<PagePart>, Stop> {
+    ) -> Result<Option<Vec<PagePart>>, Stop> {
         let mut left = count;
         let mut parts = Vec::with_capacity((count / PAGE) as usize + 2 * pieces.len());
         for (address, length) in pieces {
@@ -186,9 +181,12 @@ impl LocalCall<'_> {
             let fit = self.system.with_space(self.pid, |space, source| {
                 space.parts(range, access, source, &mut parts)
             });
-            fit.map_err(|trouble| self.system.trouble(self.tid, trouble))?;
+            match fit.map_err(|trouble| self.system.trouble(self.tid, trouble)) {
+                Err(Stop::Errno(_)) => return Ok(None),
+                fit => fit?,
+            }
         }
-        Ok(parts)
+        Ok(Some(parts))
     }
 
     /// Writes at the cursor, or at an offset, so that home learns of it later. `None` if home has to
@@ -227,10 +225,8 @@ impl LocalCall<'_> {
             Room::File(_) => {}
         }
         let inode = writer.inode;
-        let parts = match self.parts(from, count, Access::READ) {
-            // Home knows how much of it is written all the same.
-            Err(Stop::Errno(_)) => return Ok(None),
-            parts => parts?,
+        let Some(parts) = self.parts(from, count, Access::READ)? else {
+            return Ok(None);
         };
         // Their cursor moves, or what they show changes.
         let ahead = &mut self.body().ahead;
@@ -274,10 +270,8 @@ impl LocalCall<'_> {
         if at.is_some() || !self.body().ahead.has_at_hand(false, fd, at, count) {
             return Ok(None);
         }
-        let parts = match self.parts(from, count, Access::READ) {
-            // Home knows how much of it is written all the same.
-            Err(Stop::Errno(_)) => return Ok(None),
-            parts => parts?,
+        let Some(parts) = self.parts(from, count, Access::READ)? else {
+            return Ok(None);
         };
         let (pid, tid) = (self.pid, self.tid);
         let ahead = &mut self.body().ahead;
@@ -383,7 +377,7 @@ impl Ahead {
             };
             match &writer.room {
                 Room::File(credit) => *credit >= count && !self.windows.iter().any(shows),
-                Room::Pipe(_, slots) => at.is_none() && slots.take_it(count),
+                Room::Pipe(_, slots) => at.is_none() && slots.fit(count),
                 Room::Sink => true,
             }
         })

@@ -138,55 +138,56 @@ fn a_broken_pipe_is_heard_of_before_anything_else() {
     assert_eq!(cluster.call(1, pid, WRITE, &[writer, DATA, 10]), EPIPE);
 }
 
-/// What goes to /dev/null away from home stays there.
-#[test]
-fn what_vanishes_does_not_travel() {
+/// Uses a device away from home, twice so that it is lent and then as `act` does; how many calls that took. In
+/// the end it is closed, and the last use is refused.
+fn device(path: &[u8], (mode, number): (u64, u64), act: impl Fn(&mut Cluster, u32, u64)) -> u64 {
     let mut cluster = Cluster::new(2);
     let pid = cluster.fork(0);
     cluster.move_to(pid, 2);
-    cluster.poke(1, pid, DATA, b"/dev/null\0");
-    let fd = cluster.call(1, pid, OPEN, &[DATA, 1]) as u64;
+    cluster.poke(1, pid, DATA, path);
+    let fd = cluster.call(1, pid, OPEN, &[DATA, mode]) as u64;
     for _ in 0..2 {
-        assert_eq!(cluster.call(1, pid, WRITE, &[fd, DATA, 100]), 100);
+        assert_eq!(cluster.call(1, pid, number, &[fd, DATA, 100]), 100);
     }
     let before = calls(&mut cluster, pid);
-    for length in [1, 100, 0x1_0000] {
-        assert_eq!(
-            cluster.call(1, pid, WRITE, &[fd, DATA, length]),
-            length as i64
-        );
-    }
-    assert_eq!(calls(&mut cluster, pid), before);
+    act(&mut cluster, pid, fd);
+    let taken = calls(&mut cluster, pid) - before;
     assert_eq!(cluster.call(1, pid, CLOSE, &[fd]), 0);
-    assert_eq!(cluster.call(1, pid, WRITE, &[fd, DATA, 1]), -9);
+    assert_eq!(cluster.call(1, pid, number, &[fd, DATA, 1]), -9);
+    taken
+}
+
+/// What goes to /dev/null away from home stays there.
+#[test]
+fn what_vanishes_does_not_travel() {
+    let taken = device(b"/dev/null\0", (1, WRITE), |cluster, pid, fd| {
+        for length in [1, 100, 0x1_0000] {
+            assert_eq!(
+                cluster.call(1, pid, WRITE, &[fd, DATA, length]),
+                length as i64
+            );
+        }
+    });
+    assert_eq!(taken, 0);
 }
 
 /// The zeros of /dev/zero are everywhere.
 #[test]
 fn zeros_need_not_come() {
-    let mut cluster = Cluster::new(2);
-    let pid = cluster.fork(0);
-    cluster.move_to(pid, 2);
-    cluster.poke(1, pid, DATA, b"/dev/zero\0");
-    let fd = cluster.call(1, pid, OPEN, &[DATA, 0]) as u64;
-    for _ in 0..2 {
-        assert_eq!(cluster.call(1, pid, READ, &[fd, DATA, 100]), 100);
-    }
-    let before = calls(&mut cluster, pid);
-    for length in [1, 5000, 0x1_8000] {
-        cluster.poke(1, pid, DATA + 0x100, &vec![7; 0x1_8001]);
-        assert_eq!(
-            cluster.call(1, pid, READ, &[fd, DATA + 0x100, length]),
-            length as i64
-        );
-        let bytes = peek(&mut cluster, 1, pid, DATA + 0x100, length as usize + 1);
-        let (last, zeros) = bytes.split_last().expect("it has bytes");
-        assert!(
-            zeros.iter().all(|byte| *byte == 0) && *last == 7,
-            "{length}"
-        );
-    }
-    assert_eq!(calls(&mut cluster, pid), before);
-    assert_eq!(cluster.call(1, pid, CLOSE, &[fd]), 0);
-    assert_eq!(cluster.call(1, pid, READ, &[fd, DATA, 1]), -9);
+    let taken = device(b"/dev/zero\0", (0, READ), |cluster, pid, fd| {
+        for length in [1, 5000, 0x1_8000] {
+            cluster.poke(1, pid, DATA + 0x100, &vec![7; 0x1_8001]);
+            assert_eq!(
+                cluster.call(1, pid, READ, &[fd, DATA + 0x100, length]),
+                length as i64
+            );
+            let bytes = peek(cluster, 1, pid, DATA + 0x100, length as usize + 1);
+            let (last, zeros) = bytes.split_last().expect("it has bytes");
+            assert!(
+                zeros.iter().all(|byte| *byte == 0) && *last == 7,
+                "{length}"
+            );
+        }
+    });
+    assert_eq!(taken, 0);
 }
