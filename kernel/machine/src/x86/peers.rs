@@ -94,7 +94,11 @@ pub(crate) fn deactivate() {
 /// Loads CR3 by `load` and tells the others what is in it then.
 pub(crate) fn switch(root: u64, stamp: u64, load: impl FnOnce()) {
     let this = this();
-    this.loaded.store(SWITCHING, Ordering::SeqCst);
+    // The same tables again: until the new stamp is there, the old one says what may be walked. Who
+    // expels this CPU again and again would otherwise find it switching each time.
+    if this.loaded.load(Ordering::Relaxed) != root {
+        this.loaded.store(SWITCHING, Ordering::SeqCst);
+    }
     load();
     this.stamp.store(stamp, Ordering::SeqCst);
     this.loaded.store(root, Ordering::SeqCst);
