@@ -12,6 +12,10 @@
 #[cfg(test)]
 extern crate std;
 
+mod start;
+
+pub use start::{Start, place};
+
 use core::fmt;
 use wire::{Load, NodeId, Policy};
 
@@ -25,6 +29,8 @@ const REST_NS: u64 = 2_000_000_000;
 const YOUNG_NS: u64 = 100_000_000;
 /// Nobody is believed to run for longer than this, ns.
 const REMAINING_MAX_NS: u64 = 3_600_000_000_000;
+/// What a node does all the time does not make it busy, thousandths of a thread.
+const HUM_MILLI: u64 = 300;
 /// A node has little memory when less than one part in so many is free.
 const SCARCE: u32 = 16;
 /// A target keeps one part in so many free.
@@ -124,6 +130,8 @@ impl fmt::Display for Reason {
 pub enum Stay {
     /// Only users move processes.
     Manual,
+    /// Programs are placed as they start.
+    AtStart,
     /// Nobody here may or would move.
     NoCandidate,
     /// No other node is known that takes guests and has room.
@@ -136,6 +144,7 @@ impl fmt::Display for Stay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stay::Manual => "the policy is manual",
+            Stay::AtStart => "the policy is exec: programs are placed as they start",
             Stay::NoCandidate => "nobody who may move has run for long enough",
             Stay::NoTarget => "no other node is known that takes guests and has room",
             Stay::GoodHere => "nowhere else is it better by more than the way costs",
@@ -166,8 +175,11 @@ pub fn decide(
     if let Some(reason) = eviction(&here.load) {
         let guests = candidates.clone().filter(|candidate| !candidate.at_home);
         if let Some(guest) = guests.max_by_key(|guest| guest.frames) {
-            let target = best_for(&guest, here, others.clone());
-            let target = target.map_or(guest.home, |there| there.node);
+            // With exec nobody goes on but from home; with scavenge whoever finds no idle node waits there.
+            let next = (here.policy != Policy::Exec)
+                .then(|| best_for(&guest, here, others.clone()))
+                .flatten();
+            let target = next.map_or(guest.home, |there| there.node);
             return Ok(Move {
                 pid: guest.pid,
                 target,
@@ -175,14 +187,16 @@ pub fn decide(
             });
         }
     }
-    if here.policy == Policy::Manual {
-        return Err(Stay::Manual);
+    match here.policy {
+        Policy::Manual => return Err(Stay::Manual),
+        Policy::Exec => return Err(Stay::AtStart),
+        Policy::Balance | Policy::Scavenge => {}
     }
     let mut candidates = candidates.filter(may_move).peekable();
     candidates.peek().ok_or(Stay::NoCandidate)?;
     if is_scarce(&here.load)
         && let Some(largest) = candidates.clone().max_by_key(|candidate| candidate.frames)
-        && let Some(there) = most_memory(&largest, others.clone())
+        && let Some(there) = most_memory(&largest, here, others.clone())
     {
         return Ok(Move {
             pid: largest.pid,
@@ -245,8 +259,23 @@ fn wanted(there: &There) -> u64 {
     u64::from(there.load.runnable_milli) + 1000 * u64::from(there.coming)
 }
 
-/// Whether a node takes a process, and has the memory.
-fn takes(there: &There, candidate: &Candidate) -> bool {
+/// Whether so many thousandths of threads have a processor each.
+fn is_room_for(wanted_milli: u64, load: &Load) -> bool {
+    wanted_milli <= 1000 * u64::from(load.processors) + HUM_MILLI
+}
+
+/// Whether a node takes a process.
+fn takes(there: &There, candidate: &Candidate, policy: Policy) -> bool {
+    has_room(there, candidate.home, candidate.frames)
+        && (policy != Policy::Scavenge
+            || is_room_for(
+                wanted(there) + u64::from(candidate.demand_milli),
+                &there.load,
+            ))
+}
+
+/// Whether a node takes processes of this home, and has so many frames for one.
+fn has_room(there: &There, home: NodeId, frames: u32) -> bool {
     let Load {
         frames_total,
         frames_free,
@@ -256,9 +285,8 @@ fn takes(there: &There, candidate: &Candidate) -> bool {
     let promised = frames_reserved
         .saturating_add(there.coming_frames)
         .saturating_add(frames_total / KEPT);
-    let returns = there.node == candidate.home;
     let open = there.load.accepts_guests && eviction(&there.load).is_none();
-    (open || returns) && frames_free.saturating_sub(promised) >= candidate.frames
+    (open || there.node == home) && frames_free.saturating_sub(promised) >= frames
 }
 
 /// Time that a second of work takes where so many thousandths of threads want so many processors of this
@@ -280,7 +308,7 @@ fn best_for(
     others: impl Iterator<Item = There>,
 ) -> Option<There> {
     others
-        .filter(|there| takes(there, candidate))
+        .filter(|there| takes(there, candidate, here.policy))
         .min_by_key(|there| {
             (
                 there_ns(candidate, here, there),
@@ -290,9 +318,13 @@ fn best_for(
 }
 
 /// The node with the most memory left, that has room for a process.
-fn most_memory(candidate: &Candidate, others: impl Iterator<Item = There>) -> Option<There> {
+fn most_memory(
+    candidate: &Candidate,
+    here: &Here,
+    others: impl Iterator<Item = There>,
+) -> Option<There> {
     others
-        .filter(|there| takes(there, candidate) && !is_scarce(&there.load))
+        .filter(|there| takes(there, candidate, here.policy) && !is_scarce(&there.load))
         .max_by_key(|there| there.load.frames_free.saturating_sub(there.coming_frames))
 }
 

@@ -208,6 +208,165 @@ fn guests_leave_a_node_that_is_drained_or_whose_owner_is_back_even_for_home() {
     assert_eq!(ask(&manual, &others, &[worker(6)]), Err(Stay::Manual));
 }
 
+#[test]
+fn scavenge_takes_nothing_but_idle_nodes_and_home() {
+    let scavenge = |load| Here {
+        policy: Policy::Scavenge,
+        ..here(load)
+    };
+    let shared = [there(2, load(1000)), there(3, load(400))];
+    let crowded = scavenge(load(8000));
+    assert_eq!(ask(&crowded, &shared, &[worker(7)]), Err(Stay::NoTarget));
+    assert!(ask(&here(load(8000)), &shared, &[worker(7)]).is_ok());
+    let present = Load {
+        owner_present: true,
+        ..load(0)
+    };
+    let others = [shared[0], there(3, present), there(4, load(0))];
+    let advice = ask(&crowded, &others, &[worker(7)]).expect("a move");
+    assert_eq!(advice.target, NodeId(4));
+    // The owner is back: on to the next idle node, and without one home.
+    let guest = Candidate {
+        home: NodeId(2),
+        at_home: false,
+        here_ns: 0,
+        ..worker(7)
+    };
+    let advice = ask(&scavenge(present), &others, &[guest]).expect("a move");
+    assert_eq!(advice.target, NodeId(4));
+    let advice = ask(&scavenge(present), &others[..2], &[guest]).expect("a move");
+    assert_eq!(
+        (advice.target, advice.reason),
+        (NodeId(2), Reason::OwnerIsBack)
+    );
+}
+
+#[test]
+fn exec_moves_nobody_but_home() {
+    let exec = |load| Here {
+        policy: Policy::Exec,
+        ..here(load)
+    };
+    let idle = [there(2, load(0)), there(3, load(0))];
+    assert_eq!(
+        ask(&exec(load(8000)), &idle, &[worker(7)]),
+        Err(Stay::AtStart)
+    );
+    let present = Load {
+        owner_present: true,
+        ..load(0)
+    };
+    let guest = Candidate {
+        home: NodeId(3),
+        at_home: false,
+        ..worker(7)
+    };
+    let advice = ask(&exec(present), &idle, &[guest]).expect("a move");
+    assert_eq!(
+        (advice.target, advice.reason),
+        (NodeId(3), Reason::OwnerIsBack)
+    );
+}
+
+const PROGRAM: Start = Start {
+    home: NodeId(1),
+    at_home: true,
+    frames: 500,
+};
+
+fn start(here: &Here, others: &[There], draw: u64) -> Result<NodeId, Stay> {
+    place(here, others.iter().copied(), &PROGRAM, draw)
+}
+
+#[test]
+fn programs_start_on_idle_nodes_and_otherwise_here() {
+    let exec = |load| Here {
+        policy: Policy::Exec,
+        ..here(load)
+    };
+    let closed = Load {
+        owner_present: true,
+        ..load(0)
+    };
+    let full = Load {
+        frames_free: 500,
+        ..load(0)
+    };
+    let others = [
+        there(2, load(900)),
+        there(3, closed),
+        there(4, full),
+        there(5, load(0)),
+    ];
+    let busy = exec(load(1000));
+    assert!((0..100).all(|draw| start(&busy, &others, draw) == Ok(NodeId(5))));
+    // A processor is free here, nobody is idle, nobody is known, only users decide.
+    assert_eq!(start(&exec(load(0)), &others, 1), Err(Stay::GoodHere));
+    assert_eq!(start(&busy, &others[..1], 1), Err(Stay::GoodHere));
+    assert_eq!(start(&busy, &others[1..3], 1), Err(Stay::NoTarget));
+    let manual = Here {
+        policy: Policy::Manual,
+        ..busy
+    };
+    assert_eq!(start(&manual, &others, 1), Err(Stay::Manual));
+    // What was sent there counts, and a slow node is worse than half of this one.
+    let mut sent = others;
+    sent[3].coming = 1;
+    assert_eq!(start(&busy, &sent, 1), Err(Stay::GoodHere));
+    sent[3] = there(
+        5,
+        Load {
+            speed: 400,
+            ..load(0)
+        },
+    );
+    assert_eq!(start(&busy, &sent, 1), Err(Stay::GoodHere));
+}
+
+#[test]
+fn a_guest_does_not_start_another_program_where_the_owner_is_back() {
+    let present = Load {
+        owner_present: true,
+        ..load(0)
+    };
+    let guest = Start {
+        home: NodeId(4),
+        at_home: false,
+        ..PROGRAM
+    };
+    let others = [there(3, load(0)), there(4, load(5000))];
+    for policy in Policy::ALL {
+        let me = Here {
+            policy,
+            ..here(present)
+        };
+        let from = |others: &[There]| place(&me, others.iter().copied(), &guest, 3);
+        assert_eq!(from(&others), Ok(NodeId(3)));
+        assert_eq!(from(&others[1..]), Ok(NodeId(4)));
+    }
+}
+
+#[test]
+fn starters_at_the_same_moment_spread() {
+    let slow = |node| Load {
+        speed: if node % 2 == 0 { 1000 } else { 700 },
+        ..load(0)
+    };
+    let idle: Vec<There> = (2..102).map(|node| there(node, slow(node))).collect();
+    let exec = Here {
+        policy: Policy::Exec,
+        ..here(load(3000))
+    };
+    let mut starts = vec![0; 102];
+    for draw in 0..100 {
+        let node = start(&exec, &idle, draw * 0x1234_5678).expect("a node");
+        starts[usize::from(node.0)] += 1;
+    }
+    assert!(starts.iter().all(|count| *count <= 8), "{starts:?}");
+    let fast: u64 = starts.iter().step_by(2).sum();
+    assert!((60..=90).contains(&fast), "{fast} on the faster half");
+}
+
 /// Nodes that decide in turn, each by what all have told at the period's beginning.
 struct Cluster {
     /// Where each process is, and since which period; all are of one kind.
@@ -341,6 +500,9 @@ fn absurd_figures_do_no_harm() {
         };
         for there in [other, there(2, load(0))] {
             let _ = ask(&me, &[there], &[absurd, worker(8)]);
+            for policy in Policy::ALL {
+                let _ = start(&Here { policy, ..me }, &[there], u64::MAX);
+            }
         }
     }
 }

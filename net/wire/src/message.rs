@@ -182,17 +182,28 @@ pub enum Policy {
     Manual,
     /// The nodes, all the time, by load and memory, as MOSIX does.
     Balance,
+    /// The nodes, when a program starts, and again when an owner is back, as Sprite does.
+    Exec,
+    /// The nodes, to those whose owner is away and that are idle, as Condor does.
+    Scavenge,
 }
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Policy; 2] = [Policy::Manual, Policy::Balance];
+    pub const ALL: [Policy; 4] = [
+        Policy::Manual,
+        Policy::Balance,
+        Policy::Exec,
+        Policy::Scavenge,
+    ];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
         match self {
             Policy::Manual => "manual",
             Policy::Balance => "balance",
+            Policy::Exec => "exec",
+            Policy::Scavenge => "scavenge",
         }
     }
 
