@@ -300,7 +300,8 @@ impl Node {
         // However many timers are due, a program gets on.
         let now = machine::now_ns();
         let first = now + SLICE_MIN_NS;
-        let slice = self.look_again(now).min(now + slice).max(first);
+        let spared = self.system.spared_until(cpu).unwrap_or(NEVER);
+        let slice = self.look_again(now).min(now + slice).min(spared).max(first);
         let wake = self.system.poll_timeout().unwrap_or(NEVER);
         let until = if self.is_awaited(wake) {
             slice
@@ -327,6 +328,7 @@ impl Node {
             After::Over if quiet => match self.system.begin(cpu) {
                 Some(next) => {
                     *turn = next;
+                    self.come_back_by(cpu, self.system.spared_until(cpu).unwrap_or(NEVER));
                     true
                 }
                 None => false,
@@ -340,6 +342,14 @@ impl Node {
             self.transmit();
         }
         goes_on
+    }
+
+    /// Makes a processor that goes on come into the kernel by then at the latest.
+    fn come_back_by(&mut self, cpu: usize, at: u64) {
+        if at < self.timers[cpu] {
+            self.timers[cpu] = at;
+            machine::set_timer(Some(at));
+        }
     }
 
     /// Whether a processor comes into the kernel by this time anyway.

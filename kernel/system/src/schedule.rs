@@ -17,6 +17,9 @@ pub const SLICE_NS: u64 = 10_000_000;
 const HEAD_START_NS: u64 = 5_000_000;
 /// A ready thread takes the processor from another that is so far behind it in its turn, ns.
 const PREEMPT_NS: u64 = 1_000_000;
+/// So long a thread goes on beside one that it has woken itself, however far behind that one is, ns:
+/// it may have more to say. A pipe that is written byte by byte is not read byte by byte.
+pub const SPARED_NS: u64 = 1_000_000;
 
 /// What the System knows of one processor.
 #[derive(Default)]
@@ -37,6 +40,8 @@ pub(crate) struct Processor {
     floor_ns: u64,
     /// CPU time since the thread in `left` was chosen, ns.
     stint_ns: u64,
+    /// The thread in `left` goes on until then beside one that it has woken, ns.
+    spared_until: Option<u64>,
     /// Who came from user mode last, if the processor has not slept since, and when, ns: what the
     /// kernel has done here since it has done for that thread.
     serves: Option<(u32, u64)>,
@@ -98,6 +103,7 @@ impl System {
         };
         let ahead = self.processors[from].floor_ns.saturating_sub(HEAD_START_NS);
         thread.turn_ns = thread.turn_ns.max(ahead);
+        thread.woken_by = self.calling;
         self.enqueue(tid, to);
         self.call_processor(to, tid);
     }
@@ -161,6 +167,12 @@ impl System {
         self.kicks |= 1 << cpu;
     }
 
+    /// Until when at most this processor leaves its thread beside one that was woken by it and has had
+    /// less, node's clock, ns.
+    pub fn spared_until(&self, cpu: usize) -> Option<u64> {
+        self.processors[cpu].spared_until
+    }
+
     /// The processors, a bit each, that are to be interrupted as soon as the System is left. The
     /// caller's own may be among them.
     pub fn take_kicks(&mut self) -> u64 {
@@ -195,6 +207,7 @@ impl System {
             let processor = &mut self.processors[cpu];
             if processor.left.0 != tid {
                 processor.stint_ns = 0;
+                processor.spared_until = None;
             }
             let Some(thread) = self.threads.get_mut(&tid) else {
                 continue;
@@ -248,13 +261,18 @@ impl System {
             .get(&processor.left.0)
             .map(|thread| (thread.turn_ns, thread.tid));
         let first = processor.queue.first().copied()?;
+        let first_woken_by = self.threads.get(&first.1).and_then(|first| first.woken_by);
         let goes_on = last.filter(|last| {
-            processor.stint_ns < SLICE_NS
-                && last.0 <= first.0.saturating_add(PREEMPT_NS)
-                && processor.queue.contains(last)
+            let fair = last.0 <= first.0.saturating_add(PREEMPT_NS);
+            let mut is_spared = || {
+                let until = *(processor.spared_until).get_or_insert(self.now + SPARED_NS);
+                first_woken_by == Some(last.1) && self.now < until
+            };
+            processor.stint_ns < SLICE_NS && processor.queue.contains(last) && (fair || is_spared())
         });
         if goes_on.is_none() {
             processor.stint_ns = 0;
+            processor.spared_until = None;
         }
         let entry = goes_on.unwrap_or(first);
         processor.queue.remove(&entry);

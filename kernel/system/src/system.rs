@@ -88,6 +88,8 @@ pub struct System {
     pub(crate) processors: Vec<Processor>,
     /// Processors to interrupt, a bit each.
     pub(crate) kicks: u64,
+    /// The thread whose call is being dealt with.
+    pub(crate) calling: Option<u32>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
     /// When the next SIGALRM of a process is due, at its home.
     pub(crate) timers: BTreeSet<(u64, u32)>,
@@ -243,6 +245,7 @@ impl System {
                 .map(|_| Processor::default())
                 .collect(),
             kicks: 0,
+            calling: None,
             alarms: BTreeSet::new(),
             timers: BTreeSet::new(),
             alarm_of: BTreeMap::new(),

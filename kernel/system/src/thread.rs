@@ -183,6 +183,8 @@ pub struct Thread {
     pub queued: Option<usize>,
     /// Its turn in the run queue: CPU time used, brought up to the queue's when it wakes, ns.
     pub turn_ns: u64,
+    /// The thread here whose call made this one ready, if one did.
+    pub woken_by: Option<u32>,
     /// The processor it ran on last.
     pub processor: usize,
     /// The processors that it may run on, a bit each; 0 for all.
@@ -254,6 +256,7 @@ impl Thread {
             run: Run::Blocked,
             queued: None,
             turn_ns: 0,
+            woken_by: None,
             processor: 0,
             processors: 0,
             call: None,
@@ -289,6 +292,7 @@ impl Thread {
             fpu: self.fpu.clone(),
             signals,
             turn_ns: self.turn_ns,
+            woken_by: None,
             processor: self.processor,
             processors: self.processors,
             name: self.name,

@@ -172,7 +172,12 @@ impl System {
             // Its process ends, whatever it wanted.
             _ if self.thread(tid).obeys_kernel() => self.advance(tid),
             Exit::Interrupt => self.advance(tid),
-            Exit::Syscall => return self.called(cpu, turn),
+            Exit::Syscall => {
+                self.calling = Some(tid);
+                let after = self.called(cpu, turn);
+                self.calling = None;
+                return after;
+            }
             Exit::PageFault {
                 address,
                 write,

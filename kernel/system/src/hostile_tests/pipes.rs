@@ -1,12 +1,17 @@
 //! Pipes that are written behind: nobody can tell them from pipes of one machine.
 
 use super::{Cluster, DATA};
+use crate::home::INIT;
+use crate::schedule::SPARED_NS;
+use machine::Exit;
 
 const READ: u64 = 0;
 const WRITE: u64 = 1;
 const CLOSE: u64 = 3;
 const OPEN: u64 = 2;
 const PIPE2: u64 = 293;
+const FORK: u64 = 57;
+const WAIT4: u64 = 61;
 const O_NONBLOCK: u64 = 0o4000;
 const EAGAIN: i64 = -11;
 const EPIPE: i64 = -32;
@@ -190,4 +195,42 @@ fn zeros_need_not_come() {
         }
     });
     assert_eq!(taken, 0);
+}
+
+/// A writer goes on beside the reader that it wakes, who would otherwise get every byte for itself; for a
+/// moment, and not beside somebody whom another has woken.
+#[test]
+fn who_wakes_another_goes_on_for_a_moment() {
+    let mut cluster = Cluster::new(1);
+    let (pid, reader, writer) = writer(&mut cluster, 1, 0);
+    let child = cluster.call(0, pid, FORK, &[]) as u32;
+    cluster.begin_call(0, child, READ, &[reader, DATA + 64, 100]);
+    cluster.begin_call(0, INIT, WAIT4, &[u64::MAX, 0, 0]);
+    cluster.settle();
+    // The writer has had much more than the reader.
+    for spare in [true, false] {
+        let mut turn = cluster.nodes[0].begin(0).expect("the writer is ready");
+        cluster.nodes[0].thread(pid).turn_ns += 100_000_000;
+        let r = &mut turn.registers;
+        [r.rax, r.rdi, r.rsi, r.rdx] = [WRITE, writer, DATA, 1];
+        let now = cluster.now;
+        cluster.nodes[0].end_turn(turn, Exit::Syscall, 1000, now);
+        if !spare {
+            cluster.nodes[0].thread(child).woken_by = None;
+        }
+        let mut order = [0; 2];
+        for tid in &mut order {
+            let turn = cluster.nodes[0].begin(0).expect("somebody is ready");
+            *tid = turn.tid;
+            cluster.now += SPARED_NS;
+            let now = cluster.now;
+            let call = turn.tid == child;
+            cluster.nodes[0].end_turn(turn, Exit::Interrupt, 1000, now);
+            if call {
+                cluster.begin_call(0, child, READ, &[reader, DATA + 64, 100]);
+            }
+        }
+        let expected = if spare { [pid, child] } else { [child, pid] };
+        assert_eq!(order, expected, "spared: {spare}");
+    }
 }
