@@ -4,7 +4,7 @@
 //! holds its image, (2) back to the source by its abort, (3) back to the previous owner before the
 //! first effect of the new one; each makes a new epoch, which fences every copy of an older one.
 
-use rpc::{Admission, Gate};
+use rpc::{Admission, Gate, Rule, Rules};
 use wire::{BootId, Message, NodeId, Pid};
 
 /// Home's word on who owns a process, as it is sent.
@@ -69,6 +69,7 @@ pub struct HomeRecord {
     previous: Option<Place>,
     /// The last source: may still be pushing pages.
     last_source: Option<Place>,
+    rules: Rules,
 }
 
 impl HomeRecord {
@@ -79,6 +80,18 @@ impl HomeRecord {
             gate: Gate::new(owner, boot, pid),
             previous: None,
             last_source: None,
+            rules: Rules::default(),
+        }
+    }
+
+    /// The same, with other rules.
+    #[cfg(feature = "mutants")]
+    pub fn bound_by(self, rules: Rules) -> HomeRecord {
+        let gate = self.gate.bound_by(rules);
+        HomeRecord {
+            gate,
+            rules,
+            ..self
         }
     }
 
@@ -135,9 +148,13 @@ impl HomeRecord {
         source: NodeId,
         source_boot: BootId,
     ) -> Decision {
-        let fresh = self.gate.is_owner(source, source_boot, old_epoch)
-            && (from, from_boot) != (source, source_boot)
-            && self.previous.is_none();
+        let owner = (self.gate.owner(), self.gate.owner_boot());
+        let owned =
+            owner == (source, source_boot) || !self.rules.hold(Rule::CommitComparesTheOwner);
+        let current = old_epoch == self.gate.epoch()
+            || old_epoch < self.gate.epoch() && !self.rules.hold(Rule::CommitComparesTheEpoch);
+        let seen = self.previous.is_none() || !self.rules.hold(Rule::CommitWaitsForTheFirstEffect);
+        let fresh = owned && current && seen && (from, from_boot) != (source, source_boot);
         if fresh {
             self.gate.transfer(from, from_boot);
             self.previous = Some((source, source_boot));
@@ -146,7 +163,8 @@ impl HomeRecord {
         let again = old_epoch
             .checked_add(1)
             .is_some_and(|epoch| self.gate.is_owner(from, from_boot, epoch))
-            && self.last_source == Some((source, source_boot));
+            && self.last_source == Some((source, source_boot))
+            && self.rules.hold(Rule::CommitIsAnsweredAlikeAgain);
         Decision {
             granted: fresh || again,
             ..self.decision()
@@ -158,6 +176,10 @@ impl HomeRecord {
     /// owns it.
     pub fn abort(&mut self, from: NodeId, from_boot: BootId, old_epoch: u64) -> Decision {
         if self.gate.is_owner(from, from_boot, old_epoch) {
+            if self.rules.hold(Rule::AbortMakesANewEpoch) {
+                self.gate.transfer(from, from_boot);
+            }
+        } else if !self.rules.hold(Rule::AbortComparesTheOwner) {
             self.gate.transfer(from, from_boot);
         }
         let owner = (self.gate.owner(), self.gate.owner_boot());
@@ -179,9 +201,13 @@ impl HomeRecord {
     ) -> Accepted {
         let admission = self.gate.admit(from, boot, epoch, thread, seq);
         let first = match admission {
+            Admission::Execute if !self.rules.hold(Rule::NothingIsGivenBackAfterAnEffect) => {
+                self.previous
+            }
             Admission::Execute => self.previous.take(),
             _ => None,
         };
+        let first = first.filter(|_| self.rules.hold(Rule::TheFirstEffectReleasesTheSource));
         let release = first.map(|(node, _)| {
             let pid = self.pid;
             (node, Message::Release { pid, epoch })
@@ -195,8 +221,10 @@ impl HomeRecord {
             return LostOutcome::Unaffected;
         }
         match self.previous.take() {
-            Some(previous) => self.hand_back(previous),
-            None => LostOutcome::Ended,
+            Some(previous) if self.rules.hold(Rule::ALostOwnerGivesBackToTheSource) => {
+                self.hand_back(previous)
+            }
+            _ => LostOutcome::Ended,
         }
     }
 
@@ -209,13 +237,15 @@ impl HomeRecord {
         }
         match self.previous.take() {
             Some(previous) => self.hand_back(previous),
+            None if !self.rules.hold(Rule::SuspicionEndsNobody) => LostOutcome::Ended,
             None => LostOutcome::Unaffected,
         }
     }
 
     /// That boot of that node is over for certain: there is nothing to give back to there.
     pub fn previous_lost(&mut self, node: NodeId, boot: BootId) {
-        if self.previous == Some((node, boot)) {
+        let forget = self.rules.hold(Rule::ALostSourceGetsNothingBack);
+        if self.previous == Some((node, boot)) && forget {
             self.previous = None;
         }
         if self.last_source == Some((node, boot)) {

@@ -8,6 +8,7 @@ use crate::{DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, OFFER_TIMEOUT_NS, RETRY_NS};
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use core::fmt;
+use rpc::{Rule, Rules};
 use wire::{BootId, Message, MoveError, NodeId, Offer, Pid};
 
 /// What the glue is to do, in order.
@@ -136,6 +137,7 @@ pub struct Source {
     state: State,
     running: Option<RunningReport>,
     actions: VecDeque<SourceAction>,
+    rules: Rules,
 }
 
 impl Source {
@@ -163,6 +165,7 @@ impl Source {
             },
             running: None,
             actions: VecDeque::new(),
+            rules: Rules::default(),
         };
         if target == me.0 {
             source.finish(Ok(()));
@@ -179,6 +182,12 @@ impl Source {
             self.plan = plan;
         }
         self
+    }
+
+    /// The same, with other rules.
+    #[cfg(feature = "mutants")]
+    pub fn bound_by(self, rules: Rules) -> Source {
+        Source { rules, ..self }
     }
 
     /// The process.
@@ -243,6 +252,9 @@ impl Source {
         self.state = State::Frozen {
             deadline: now.saturating_add(DECISION_TIMEOUT_NS),
         };
+        if !self.rules.hold(Rule::TheSourceKeepsItsCopyUntilTheDecision) {
+            self.actions.push_back(SourceAction::Forget);
+        }
     }
 
     /// The process cannot be frozen or captured; nothing of it is out. It runs on.
@@ -262,7 +274,7 @@ impl Source {
 
     /// Somebody wants the move called off, or it cannot keep its bounds. Too late once home has decided.
     pub fn cancel(&mut self, now: u64, reason: MoveError) {
-        self.doubt(now, reason);
+        self.doubt(now, reason, Rule::AtCancellationTheSourceAsksHome);
     }
 
     /// Everything up to `PushEnd` has been acknowledged by the target.
@@ -288,10 +300,10 @@ impl Source {
                 epoch,
                 ref reason,
             } if self.fits(pid, epoch) && from == self.target => {
-                self.doubt(now, reason.clone());
+                self.doubt(now, reason.clone(), Rule::AtRefusalTheSourceAsksHome);
             }
             Message::Discarded { pid, epoch } if self.fits(pid, epoch) && from == self.target => {
-                self.doubt(now, MoveError::Aborted);
+                self.doubt(now, MoveError::Aborted, Rule::AtRefusalTheSourceAsksHome);
             }
             Message::Running {
                 pid,
@@ -312,7 +324,7 @@ impl Source {
                 owner,
                 owner_boot,
                 poke,
-            } if pid == self.pid && from == self.home && epoch > self.epoch => {
+            } if pid == self.pid && from == self.home && self.is_newer(epoch) => {
                 self.decided(epoch, (owner, owner_boot), poke);
             }
             Message::Release { pid, epoch }
@@ -340,9 +352,14 @@ impl Source {
             State::Committed(committed) => {
                 committed.ask = Some(now.saturating_add(RETRY_NS));
             }
-            _ => return self.doubt(now, self.late(now)),
+            _ => {
+                let reason = self.late(now);
+                return self.doubt(now, reason, Rule::AtTimeoutTheSourceAsksHome);
+            }
         }
-        self.send(self.home, question);
+        if self.rules.hold(Rule::TheSourceAsksAgain) {
+            self.send(self.home, question);
+        }
     }
 
     /// That boot of that node is over for certain.
@@ -362,7 +379,7 @@ impl Source {
                 let question = self.abort_request();
                 self.send(self.home, question);
             }
-            _ => self.doubt(now, MoveError::NodeDead),
+            _ => self.doubt(now, MoveError::NodeDead, Rule::AtLossTheSourceAsksHome),
         }
     }
 
@@ -370,7 +387,7 @@ impl Source {
     /// abort if it is the target's silence, and waited for if it is home's.
     pub fn on_peer_silent(&mut self, now: u64, node: NodeId) {
         if node == self.target || node == self.home && self.may_withdraw() {
-            self.doubt(now, MoveError::NodeDead);
+            self.doubt(now, MoveError::NodeDead, Rule::AtSilenceTheSourceAsksHome);
         }
     }
 
@@ -394,6 +411,12 @@ impl Source {
 
     fn fits(&self, pid: Pid, epoch: u64) -> bool {
         pid == self.pid && epoch == self.target_epoch()
+    }
+
+    /// Whether home can have said that after the image: the old epoch's owner is known.
+    fn is_newer(&self, epoch: u64) -> bool {
+        epoch > self.epoch
+            || epoch == self.epoch && !self.rules.hold(Rule::ResumingNeedsANewerEpoch)
     }
 
     fn is_target(&self, node: NodeId, boot: BootId) -> bool {
@@ -439,10 +462,16 @@ impl Source {
         )
     }
 
-    /// The move should not happen. Before the image is out that is ours to say; then only home's.
-    fn doubt(&mut self, now: u64, reason: MoveError) {
+    /// The move should not happen. Before the image is out that is ours to say; then only home's,
+    /// whatever the doubt comes from.
+    fn doubt(&mut self, now: u64, reason: MoveError, rule: Rule) {
         match self.state {
             _ if self.may_withdraw() => self.give_up(reason),
+            State::Frozen { .. } if !self.rules.hold(rule) => {
+                let (epoch, poke) = (self.epoch, false);
+                self.actions.push_back(SourceAction::Resume { epoch, poke });
+                self.finish(Err(reason));
+            }
             State::Frozen { .. } => {
                 let retry = now.saturating_add(RETRY_NS);
                 self.state = State::Aborting { retry, reason };
@@ -475,7 +504,8 @@ impl Source {
     }
 
     fn decided(&mut self, epoch: u64, owner: (NodeId, BootId), poke: bool) {
-        if owner == self.me {
+        let named = owner == self.me || !self.rules.hold(Rule::ResumingNeedsToBeNamed);
+        if named {
             let reason = match &self.state {
                 State::Frozen { .. } => MoveError::Aborted,
                 State::Aborting { reason, .. } => reason.clone(),
@@ -501,6 +531,9 @@ impl Source {
                 ask: None,
             });
             self.actions.push_back(SourceAction::StartPush);
+            if !self.rules.hold(Rule::TheSourceKeepsItsCopyUntilTheRelease) {
+                self.actions.push_back(SourceAction::Forget);
+            }
         }
     }
 
@@ -510,6 +543,12 @@ impl Source {
             if !committed.released {
                 committed.released = true;
                 self.actions.push_back(SourceAction::MayDrop);
+                if !self
+                    .rules
+                    .hold(Rule::TheSourceKeepsItsPagesUntilTheyArrived)
+                {
+                    return self.forget(Ok(()));
+                }
             }
             self.conclude();
         }
@@ -544,6 +583,7 @@ impl Source {
         match self.state {
             _ if self.may_withdraw() => self.give_up(MoveError::NodeDead),
             State::Done => {}
+            _ if !self.rules.hold(Rule::ALostHomeEndsTheFrozenCopy) => {}
             // Home keeps no journal: its new boot does not know the process.
             _ => self.forget(Err(MoveError::Gone)),
         }

@@ -7,6 +7,7 @@
 use crate::{ADMIT_TIMEOUT_NS, RETRY_NS};
 use alloc::collections::VecDeque;
 use core::fmt;
+use rpc::{Rule, Rules};
 use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Ticket};
 
 /// What the glue is to do, in order.
@@ -75,6 +76,7 @@ pub struct Target {
     pushed: bool,
     source_lost: bool,
     actions: VecDeque<TargetAction>,
+    rules: Rules,
 }
 
 impl Target {
@@ -98,10 +100,17 @@ impl Target {
             pushed: false,
             source_lost: false,
             actions: VecDeque::new(),
+            rules: Rules::default(),
         };
         let (pid, epoch, boot) = (target.pid, target.epoch, me.1);
         target.send(from, Message::Admit { pid, epoch, boot });
         target
+    }
+
+    /// The same, with other rules.
+    #[cfg(feature = "mutants")]
+    pub fn bound_by(self, rules: Rules) -> Target {
+        Target { rules, ..self }
     }
 
     /// The process.
@@ -143,11 +152,11 @@ impl Target {
 
     /// Whether this is the image it waits for, from the one who offered it.
     pub fn expects(&self, from: NodeId, boot: BootId, image: &Image) -> bool {
+        let fits =
+            (from, boot) == self.source && image.source_boot == boot && image.epoch == self.epoch;
         self.waits_for_image()
-            && (from, boot) == self.source
-            && image.source_boot == boot
             && image.pid == self.pid
-            && image.epoch == self.epoch
+            && (fits || !self.rules.hold(Rule::TheImageFitsTheOffer))
     }
 
     /// The image was checked and installed: asks home, and lets the copy compute at once.
@@ -166,6 +175,9 @@ impl Target {
         };
         self.ask(image.ticket);
         self.actions.push_back(TargetAction::Compute);
+        if !self.rules.hold(Rule::EffectsWaitForTheDecision) {
+            self.open(false);
+        }
     }
 
     /// The image is damaged or cannot be installed: the source keeps the process.
@@ -248,7 +260,8 @@ impl Target {
             Message::Lost { pid, epoch }
                 if pid == self.pid
                     && from == self.home
-                    && epoch.saturating_add(1) >= self.epoch =>
+                    && epoch.saturating_add(1) >= self.epoch
+                    && self.rules.hold(Rule::TheEndOfTheProcessEndsTheCopy) =>
             {
                 self.discard();
             }
@@ -266,7 +279,9 @@ impl Target {
             State::Waiting { retry, ticket } => {
                 *retry = now.saturating_add(RETRY_NS);
                 let ticket = *ticket;
-                self.ask(ticket);
+                if self.rules.hold(Rule::TheTargetAsksAgain) {
+                    self.ask(ticket);
+                }
             }
             State::Open | State::Done => {}
         }
@@ -276,13 +291,19 @@ impl Target {
     pub fn on_peer_lost(&mut self, _now: u64, node: NodeId, boot: BootId) {
         if node == self.home && node != self.me.0 {
             // Home keeps no journal: its new boot does not know the process.
-            return self.discard();
+            if self.rules.hold(Rule::ALostHomeEndsTheCopy) {
+                self.discard();
+            }
+            return;
         }
         if (node, boot) != self.source {
             return;
         }
         match self.state {
             State::Admitted { .. } => self.discard(),
+            State::Waiting { .. } if !self.rules.hold(Rule::ALostSourceLeavesTheWordToHome) => {
+                self.discard();
+            }
             // Home may have decided for us: its answer is waited for.
             State::Waiting { .. } | State::Open => {
                 self.source_lost = true;
@@ -311,15 +332,12 @@ impl Target {
     }
 
     fn decided(&mut self, epoch: u64, owner: (NodeId, BootId), poke: bool) {
-        let ours = epoch == self.epoch && owner == self.me;
+        let current = epoch == self.epoch || !self.rules.hold(Rule::TheDecisionNamesTheEpoch);
+        let named = owner == self.me || !self.rules.hold(Rule::TheDecisionNamesTheTarget);
+        let ours = current && named;
         match self.state {
-            State::Waiting { .. } if ours => {
-                self.state = State::Open;
-                let epoch = self.epoch;
-                self.actions
-                    .push_back(TargetAction::OpenEffects { epoch, poke });
-                self.conclude();
-            }
+            State::Waiting { .. } if ours => self.open(poke),
+            State::Waiting { .. } if !self.rules.hold(Rule::ACopyThatWasNotChosenIsDropped) => {}
             State::Waiting { .. } => self.reject(),
             // A decision for this node in a newer epoch answers a later move away from here.
             State::Open if owner != self.me => self.discard(),
@@ -327,6 +345,15 @@ impl Target {
             State::Admitted { .. } if !ours => self.reject(),
             State::Admitted { .. } | State::Open | State::Done => {}
         }
+    }
+
+    /// The copy is the process from now on.
+    fn open(&mut self, poke: bool) {
+        self.state = State::Open;
+        let epoch = self.epoch;
+        self.actions
+            .push_back(TargetAction::OpenEffects { epoch, poke });
+        self.conclude();
     }
 
     /// Ends the move if all pages are here or the rest will never come.

@@ -4,6 +4,7 @@
 //! cannot bring back an old state of a process under an epoch that home would still confirm.
 
 use alloc::collections::BTreeMap;
+use rpc::{Rule, Rules};
 use wire::{NodeId, Pid};
 
 /// The highest epoch held per pid in this boot, for at most `limit` pids.
@@ -17,6 +18,7 @@ pub struct Tombstones {
     clock: u64,
     epochs: BTreeMap<Pid, (u64, u64)>,
     ages: BTreeMap<u64, Pid>,
+    rules: Rules,
 }
 
 impl Tombstones {
@@ -27,12 +29,20 @@ impl Tombstones {
             clock: 0,
             epochs: BTreeMap::new(),
             ages: BTreeMap::new(),
+            rules: Rules::default(),
         }
+    }
+
+    /// The same, with other rules.
+    #[cfg(feature = "mutants")]
+    pub fn bound_by(self, rules: Rules) -> Tombstones {
+        Tombstones { rules, ..self }
     }
 
     /// Whether an image of that epoch may be installed here. O(log n).
     pub fn allows(&self, pid: Pid, epoch: u64) -> bool {
-        self.epochs.get(&pid).is_none_or(|(held, _)| epoch > *held)
+        let held = self.epochs.get(&pid).map(|(held, _)| *held);
+        held.is_none_or(|held| epoch > held) || !self.rules.hold(Rule::WhatWasHeldIsNotTakenAgain)
     }
 
     /// This node holds a copy of that epoch: an image was installed, or the body runs on in it.

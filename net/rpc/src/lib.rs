@@ -35,6 +35,10 @@
 
 extern crate alloc;
 
+mod rules;
+
+pub use rules::{Rule, Rules};
+
 use alloc::collections::BTreeMap;
 use wire::{BootId, NodeId, Outcome, Pid, Reply};
 
@@ -106,6 +110,7 @@ pub struct Gate {
     owner_boot: BootId,
     /// By thread.
     lanes: BTreeMap<Pid, Lane>,
+    rules: Rules,
 }
 
 impl Gate {
@@ -116,7 +121,14 @@ impl Gate {
             owner,
             owner_boot: boot,
             lanes: BTreeMap::from([(first, Lane::new(1))]),
+            rules: Rules::default(),
         }
+    }
+
+    /// The same, with other rules.
+    #[cfg(feature = "mutants")]
+    pub fn bound_by(self, rules: Rules) -> Gate {
+        Gate { rules, ..self }
     }
 
     /// The current epoch. It only grows, by one with each change of hands.
@@ -170,14 +182,16 @@ impl Gate {
         thread: Pid,
         seq: u64,
     ) -> Admission {
-        if !self.is_owner(from, boot, epoch) {
+        let owned = (from, boot) == (self.owner, self.owner_boot);
+        let current = epoch == self.epoch || !self.rules.hold(Rule::CallsCarryTheEpoch);
+        if !(owned && current) && self.rules.hold(Rule::AStaleCopyIsRefused) {
             return self.refused();
         }
         let Some(lane) = self.lanes.get_mut(&thread) else {
             return Admission::Gap;
         };
         if seq == lane.next_seq {
-            if lane.running {
+            if lane.running && self.rules.hold(Rule::ARunningCallIsNotBegunAgain) {
                 return Admission::Running;
             }
             lane.running = true;
@@ -185,6 +199,9 @@ impl Gate {
         }
         match &lane.last {
             Some(last) if last.seq == seq => {
+                if !self.rules.hold(Rule::ARepeatedCallIsOnlyAnswered) {
+                    return Admission::Execute;
+                }
                 let mut reply = last.clone();
                 reply.epoch = epoch;
                 Admission::Repeat(reply)
@@ -219,10 +236,10 @@ impl Gate {
         thread: Pid,
         seq: u64,
     ) -> bool {
-        let owned = self.is_owner(from, boot, epoch);
+        let owned = self.is_owner(from, boot, epoch) || !self.rules.hold(Rule::OnlyTheOwnerCancels);
         match self.lanes.get_mut(&thread) {
             Some(lane) if owned && lane.running && lane.next_seq == seq => {
-                lane.running = false;
+                lane.running = !self.rules.hold(Rule::ACancelledCallDoesNotRun);
                 true
             }
             _ => false,
@@ -232,7 +249,7 @@ impl Gate {
     /// Makes `owner` the owner, in a new epoch, and returns it. For `migrate::HomeRecord` only:
     /// anyone else who calls this breaks the promise of one owner per epoch.
     pub fn transfer(&mut self, owner: NodeId, boot: BootId) -> u64 {
-        self.epoch += 1;
+        self.epoch += u64::from(self.rules.hold(Rule::AChangeOfHandsMakesANewEpoch));
         self.owner = owner;
         self.owner_boot = boot;
         self.epoch

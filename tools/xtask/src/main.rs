@@ -17,6 +17,7 @@ mod image;
 mod lab;
 mod libraries;
 mod measure;
+mod model;
 mod node;
 mod options;
 mod package;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Command::Dissector { check: true } => {
             tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))
         }
+        Command::Model(options) => model::model(options),
         Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
     };

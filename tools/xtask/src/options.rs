@@ -47,6 +47,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Explore the hand-over in every order, by the shipped machines, until a promise breaks.
+    Model(ModelOptions),
     /// Write SYSCALLS.md anew from the table of calls.
     Syscalls,
     /// Write the dissector for Wireshark anew from the definitions in net/wire.
@@ -57,6 +59,29 @@ pub(crate) enum Command {
     },
     /// Build the kernel and the user programs, and set up what they need.
     Build,
+}
+
+/// Options of `model`.
+#[derive(Debug, Args)]
+pub(crate) struct ModelOptions {
+    /// Explore longer runs, too, until there were so many different states.
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    pub(crate) states: Option<u64>,
+    /// Explore longer runs, too, until so many seconds have passed.
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<u64>,
+    /// On so many processors.
+    #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) threads: u32,
+    /// Take each rule of the machines away instead; its lack must be noticed.
+    #[arg(long, conflicts_with_all = ["states", "seconds", "seeds"])]
+    pub(crate) mutants: bool,
+    /// Play long random runs instead, so many.
+    #[arg(long, value_name = "N", conflicts_with_all = ["states", "seconds"])]
+    pub(crate) seeds: Option<u64>,
+    /// The first of them.
+    #[arg(long, value_name = "SEED", requires = "seeds", default_value_t = 0)]
+    pub(crate) first_seed: u64,
 }
 
 /// What can be measured.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 24] = [
     "kernel/abi",
     "net/wire",
     "net/link",
@@ -27,6 +27,7 @@ const LAYERS: [&str; 23] = [
     "userland/trials",
     "tools/switch",
     "tools/sim",
+    "tools/model",
     "tools/timeline",
     "tools/fuzz",
     "qemu-tests",

@@ -1,15 +1,6 @@
-//! Tests of the shipped machines: traces, seeded random runs, and every interleaving of small runs.
+//! Tests of the shipped machines, message by message.
 //!
-//! Law: a test judges by what the process's *outside* saw (the log of effects at home) and by which
-//! copies exist, never by the state of the machines alone.
+//! Law: a trace names every action. What whole clusters of these machines do in every order is
+//! explored by `tools/model`.
 
-extern crate std;
-
-mod broken;
-mod check;
-mod deputy;
-mod exhaustive;
-mod glue;
-mod random;
 mod traces;
-mod world;

@@ -659,6 +659,21 @@ fn questions_asked_twice_are_answered_alike() {
     assert!(home.commit(H, H_BOOT, 2, D, D_BOOT).granted);
 }
 
+/// Two rules that others cover, so that no run of `tools/model` misses them.
+#[test]
+fn home_grants_only_what_the_owner_sent_and_the_target_takes_only_its_own_epoch() {
+    let mut home = home();
+    for (source, boot) in [(D, D_BOOT), (S, BootId(21))] {
+        let word = home.commit(H, H_BOOT, 1, source, boot);
+        assert_eq!((word.epoch, word.owner, word.granted), (1, S, false));
+    }
+    let mut target = waiting();
+    target.on_message(0, H, H_BOOT, &decision(3, D, D_BOOT));
+    let told = TargetAction::Send(S, DISCARDED);
+    let dropped = [told, TargetAction::Discard, TargetAction::Finished];
+    assert_eq!(d_does(&mut target), dropped);
+}
+
 #[test]
 fn a_bad_image_leaves_the_process_at_the_source() {
     let mut target = admitted();
