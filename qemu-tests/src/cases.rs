@@ -8,6 +8,7 @@ use crate::demo::{Story, judge_part, story};
 use crate::dynamic::dynamic;
 use crate::foreign::foreign;
 use crate::lab::{Action, Lab, LabError, Net, Spec};
+use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
 use crate::suites::{self, Way};
@@ -103,7 +104,23 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "balance",
-            build: balance,
+            build: placement::balance,
+        },
+        Case {
+            name: "balance-crowd",
+            build: placement::crowd,
+        },
+        Case {
+            name: "balance-memory",
+            build: placement::memory,
+        },
+        Case {
+            name: "starts",
+            build: placement::starts,
+        },
+        Case {
+            name: "owners",
+            build: placement::owners,
         },
         Case {
             name: "errors",
@@ -507,62 +524,6 @@ if test $tries -le 100; then echo PASS nothing-left; else echo FAIL nothing-left
         .when("lab: cut", Action::Cut(1, 3))
         .when("lab: cut", Action::Cut(3, 1))
         .when("lab: heal", Action::Heal);
-    Ok(Scenario::new(spec, move |outcome| {
-        counted(outcome, &expected)
-    }))
-}
-
-/// Twelve processes that compute, all born on one of four nodes, spread by themselves; a node that is drained
-/// loses its guests and gets none.
-fn balance(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let script = String::from(
-        "where() { for p in $pids; do cat /proc/$p/where; done | sed s/home/1/; }
-most() { where | sort | uniq -c | busybox awk '$1 > most { most = $1 } END { print most }'; }
-on() { where | grep -cx $1; }
-until_true() {
-    tries=0
-    until eval \"$2\" || test $tries -gt 600; do tries=$((tries + 1)); sleep 0.1; done
-    if test $tries -le 600; then echo PASS $1; else echo FAIL $1: $(where | sort | uniq -c); nodes; fi
-}
-pids=
-for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
-    sh -c 'while :; do :; done' &
-    pids=\"$pids $!\"
-done
-sleep 3
-if test $(on 1) -eq 12; then echo PASS manual; else echo FAIL manual: $(where); fi
-if policy nonsense 2> /tmp/said; then echo FAIL unknown: taken; else
-    if grep -q 'manual or balance' /tmp/said; then echo PASS unknown; else echo FAIL unknown: $(cat /tmp/said); fi
-fi
-policy balance
-until_true spread 'test $(most) -le 4'
-moves() { for p in $pids; do busybox awk 'END { print NR - 1 }' /proc/$p/migstat; done | busybox awk '{ n += $1 } END { print n }'; }
-if test $(moves) -le 14; then echo PASS few-moves; else echo FAIL few-moves: $(moves); fi
-drain 3
-until_true drained 'test $(on 3) -eq 0'
-set -- $pids
-if migrate $1 3 2> /tmp/said; then echo FAIL closed: it moved; else echo PASS closed; fi
-undrain 3
-until_true again 'test $(on 3) -gt 0'
-policy manual
-kill -9 $pids
-wait
-echo PASS ended
-",
-    );
-    let expected = [
-        "manual",
-        "unknown",
-        "spread",
-        "few-moves",
-        "drained",
-        "closed",
-        "again",
-        "ended",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    let spec = Spec::new(name, 4).script(script).timeout_s(300);
     Ok(Scenario::new(spec, move |outcome| {
         counted(outcome, &expected)
     }))

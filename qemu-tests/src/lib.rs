@@ -16,6 +16,7 @@ mod interactive;
 pub mod lab;
 mod long;
 pub mod moves;
+mod placement;
 mod programs;
 pub mod scenario;
 mod suites;

@@ -68,7 +68,7 @@ enums.Message = {
     { "Discarded", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
     { "Lost", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
     { "Query", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
-    { "Told", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "facts", { is = "fields", fields = { { "state", { is = "byte" } }, { "user_ns", { is = "unsigned" } }, { "system_ns", { is = "unsigned" } }, { "virtual_bytes", { is = "unsigned" } }, { "resident_pages", { is = "unsigned" } }, { "obstacle", { is = "text" } }, { "maps", { is = "text" } }, { "threads", { is = "unsigned" } }, { "peak_pages", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "ignored", { is = "unsigned" } }, { "caught", { is = "unsigned" } } } } } } } },
+    { "Told", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "facts", { is = "fields", fields = { { "state", { is = "byte" } }, { "user_ns", { is = "unsigned" } }, { "system_ns", { is = "unsigned" } }, { "virtual_bytes", { is = "unsigned" } }, { "resident_pages", { is = "unsigned" } }, { "obstacle", { is = "text" } }, { "placement", { is = "text" } }, { "maps", { is = "text" } }, { "threads", { is = "unsigned" } }, { "peak_pages", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "ignored", { is = "unsigned" } }, { "caught", { is = "unsigned" } } } } } } } },
     { "Observed", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "ns", { is = "unsigned" } } } } },
     { "Cut", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "file", { is = "unsigned" } }, { "size", { is = "unsigned" } } } } },
     { "Stale", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "window", { is = "unsigned" } } } } },
@@ -99,7 +99,7 @@ enums.MoveMode = {
 enums.Order = {
     { "Policy", { is = "enum", name = "Policy" } },
     { "Drain", { is = "bool" } },
-    { "Owner", { is = "bool" } },
+    { "Owner", { is = "option", inner = { is = "bool" } } },
 }
 enums.Outcome = {
     { "Value", { is = "signed" } },

@@ -7,10 +7,11 @@
 use crate::ahead::Ahead;
 use crate::cpu_timers::CpuTime;
 use crate::credentials::Ids;
+use crate::home::Orders;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
 use alloc::collections::BTreeSet;
-use wire::{MoveHow, NodeId};
+use wire::{MoveHow, NodeId, Policy};
 
 /// `SIG_DFL` and `SIG_IGN` of sigaction(2).
 pub const HANDLER_DEFAULT: u64 = 0;
@@ -179,6 +180,8 @@ pub struct Body {
     pub wish: Option<MoveWish>,
     /// Its threads stay at the user boundary until its own move has begun or failed.
     pub held: bool,
+    /// Who decides where it runs; else the policy of the node where it is.
+    pub policy: Option<Policy>,
     /// Kinds of memory barriers it has registered for (`membarrier`).
     pub barriers: u8,
     /// Missing calls already told to the log for this program.
@@ -192,6 +195,13 @@ pub struct Body {
 }
 
 impl Body {
+    /// Takes over what others have changed.
+    pub fn obey(&mut self, (limits, policy): Orders) {
+        self.limits = limits;
+        self.policy = policy;
+        self.watch_cpu();
+    }
+
     /// The process's monotonic clock at node time `now`.
     pub fn clock_ns(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.clock_offset_ns)

@@ -21,6 +21,7 @@ use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
 use crate::memory::record::{take, take_many};
 use crate::memory::{Space, outline_sum};
+use crate::placement;
 use crate::seccomp::{self, Packed};
 use crate::signals::{INFO_BYTES, SignalInfo};
 use crate::thread::{AltStack, Due, Restart, Thread};
@@ -33,7 +34,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -65,7 +66,8 @@ struct Head {
     action_count: u32,
     timer_count: u32,
     leader_status: u32,
-    reserved: u32,
+    /// Who decides where it runs, see [`placement::word_of`].
+    policy: u32,
     /// The sum of the outline that the changes at the end are made to; 0: a whole outline is there.
     outline: u64,
     ids: [u64; credentials::WORDS],
@@ -355,7 +357,7 @@ fn encode_parts(
         action_count: actions.len() as u32,
         timer_count: timers.len() as u32,
         leader_status: body.leader_status,
-        reserved: 0,
+        policy: placement::word_of(body.policy),
         outline,
         ids: body.ids.to_words(),
         clock_ns: body.clock_ns(now),
@@ -467,7 +469,7 @@ fn decode_parts(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<Parts<
     if head.pid != pid {
         return Err("descriptor of another process");
     }
-    if head.reserved != 0 || head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
+    if head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
         return Err("reserved bits of the descriptor are set");
     }
     let threads = threads(&mut rest, &head)?;
@@ -589,6 +591,7 @@ fn body(
     body.leader_status = head.leader_status;
     body.stopped = head.flags & STOPPED != 0;
     body.barriers = (head.flags >> BARRIERS) as u8;
+    body.policy = placement::of_word(head.policy).ok_or("no such policy")?;
     body.ids = Ids::from_words(head.ids);
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
     if [head.user_ns, head.system_ns, head.faults]

@@ -343,6 +343,7 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     call.system.replace_program(call.tid, *loaded);
     // It is the first thread now.
     call.tid = call.pid;
+    call.system.place_start(call.pid);
     Ok(0)
 }
 

@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use migrate::HomeRecord;
-use wire::{BodyFacts, BootId, MoveError, MoveHow, MoveStats, NodeId};
+use wire::{BodyFacts, BootId, MoveError, MoveHow, MoveStats, NodeId, Policy};
 
 /// The first process of every node, as everybody there knows it. It alone has a pid that names no home: it
 /// never moves, and a process finds that of its own home under this number, as on any Linux.
@@ -210,8 +210,10 @@ pub struct Home {
     pub ids: Ids,
     /// Limits of resources, (soft, hard), in the order of getrlimit(2).
     pub limits: [(u64, u64); crate::body::LIMITS],
-    /// Somebody else has changed its limits, and the body has not been told.
-    pub limits_ordered: bool,
+    /// Who decides where it runs, if it has a policy of its own.
+    pub policy: Option<Policy>,
+    /// Somebody else has changed its limits or its policy, and the body has not been told.
+    pub ordered: bool,
     /// Its nice value (getpriority(2)); everybody has a turn of the same length all the same.
     pub nice: i32,
     /// `oom_score_adj` of proc(5): kept, and not acted on.
@@ -272,6 +274,9 @@ pub struct Home {
     pub request_done: WaitQueue,
 }
 
+/// What others change of a body: its limits, and who decides where it runs.
+pub type Orders = ([(u64, u64); crate::body::LIMITS], Option<Policy>);
+
 /// What a process has transferred by read(2), write(2) and their like.
 #[derive(Clone, Debug, Default)]
 pub struct Transfers {
@@ -308,10 +313,10 @@ impl Home {
         }
     }
 
-    /// The limits that the body has not been told.
-    pub fn take_limits(&mut self) -> Option<[(u64, u64); crate::body::LIMITS]> {
-        let ordered = core::mem::take(&mut self.limits_ordered);
-        ordered.then_some(self.limits)
+    /// The limits and the policy, if the body has not been told.
+    pub fn take_orders(&mut self) -> Option<Orders> {
+        let ordered = core::mem::take(&mut self.ordered);
+        ordered.then_some((self.limits, self.policy))
     }
 
     /// The program's name without padding.

@@ -66,6 +66,7 @@ impl Body {
             freezing: false,
             wish: None,
             held: false,
+            policy: None,
             barriers: 0,
             missing: BTreeSet::new(),
             arriving: false,
@@ -82,6 +83,7 @@ impl Body {
             limits: parent.limits,
             clock_offset_ns: parent.clock_offset_ns,
             wall_offset_ns: parent.wall_offset_ns,
+            policy: parent.policy,
             barriers: parent.barriers,
             missing: parent.missing.clone(),
             ..Body::new(pid, parent.home)

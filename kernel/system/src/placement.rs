@@ -4,7 +4,7 @@
 //! process's home, which moves it as if a user had asked, or does not. Figures of others are as old as the
 //! gossip that brought them, so what this node has sent to one counts there until it has told that itself.
 
-use crate::body::Effects;
+use crate::body::{Body, Effects};
 use crate::dispatch::wire_pid;
 use crate::home::INIT;
 use crate::system::System;
@@ -14,18 +14,25 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 use node::PeerState;
-use placement::{Candidate, Here, Move, Stay, There};
+use placement::{Candidate, Here, Move, Start, Stay, There};
 use wire::{BootId, Load, Message, MoveError, NodeId, NodeState, Order, Pid, Policy};
 
 /// Between two decisions, and two loads that are told, ns.
 const PERIOD_NS: u64 = 1_000_000_000;
+/// As long as memory is short, ns.
+const HURRY_NS: u64 = 100_000_000;
 /// Moves that a node begins in a period, and that it has under way.
 const MOVES_MAX: usize = 16;
 /// A process that could not move is let alone for so long, ns.
 const REFUSED_NS: u64 = 30_000_000_000;
 /// What a move is believed to bring across in a second until one has shown it, bytes.
 const FIRST_RATE: u64 = 50 << 20;
+/// An owner who has typed nothing for so long is away, ns.
+const OWNER_NS: u64 = 60_000_000_000;
+/// Page frames that a program is believed to want as it starts.
+const START_FRAMES: u32 = 256;
 /// Shorter moves tell nothing about that, bytes.
 const RATE_BYTES: u64 = 1 << 20;
 
@@ -43,6 +50,7 @@ struct Watched {
 
 /// A move that was begun.
 struct Sent {
+    pid: u32,
     to: NodeId,
     at_ns: u64,
     frames: u32,
@@ -51,7 +59,12 @@ struct Sent {
 /// What a node decides by.
 pub(crate) struct Placement {
     policy: Policy,
+    /// Somebody has set it since the node booted.
+    policy_is_set: bool,
     draining: bool,
+    /// Whether the owner is there, if somebody has said so; else by what was typed last, ns.
+    owner: Option<bool>,
+    typed_ns: Option<u64>,
     owner_present: bool,
     /// When this period began, and when it is over.
     began_ns: u64,
@@ -65,6 +78,8 @@ pub(crate) struct Placement {
     watched: BTreeMap<u32, Watched>,
     sent: Vec<Sent>,
     bytes_per_s: u64,
+    /// Programs that began elsewhere.
+    starts: u64,
     /// What was decided last, for whoever wants to know why.
     last: Result<Move, Stay>,
 }
@@ -76,7 +91,10 @@ impl Placement {
         let mut named = words.filter_map(|word| word.strip_prefix("policy="));
         Placement {
             policy: named.find_map(Policy::of_name).unwrap_or_default(),
+            policy_is_set: false,
             draining: false,
+            owner: None,
+            typed_ns: None,
             owner_present: false,
             began_ns: 0,
             next_ns: 0,
@@ -87,6 +105,7 @@ impl Placement {
             watched: BTreeMap::new(),
             sent: Vec::new(),
             bytes_per_s: FIRST_RATE,
+            starts: 0,
             last: Err(Stay::NoCandidate),
         }
     }
@@ -99,6 +118,15 @@ impl Placement {
     /// Whether processes of other homes may come.
     pub(crate) fn takes_guests(&self) -> bool {
         !self.draining && !self.owner_present
+    }
+
+    /// Finds out whether the owner is there. Who types on a node whose processors nobody else should have
+    /// while he works, by its policy, is its owner.
+    fn look_for_owner(&mut self, now: u64) {
+        let by_typing = matches!(self.policy, Policy::Exec | Policy::Scavenge);
+        let typed = |at: u64| now.saturating_sub(at) < OWNER_NS;
+        let is_typing = by_typing && self.typed_ns.is_some_and(typed);
+        self.owner_present = self.owner.unwrap_or(is_typing);
     }
 
     /// Notes how many threads want a processor from now on.
@@ -129,7 +157,10 @@ impl Placement {
                 self.bytes_per_s = (self.bytes_per_s / 4 * 3).saturating_add(rate / 4).max(1);
             }
             Ok(_) => {}
-            Err(_) => self.refused(now, pid),
+            Err(_) => {
+                self.sent.retain(|sent| sent.pid != pid);
+                self.refused(now, pid);
+            }
         }
     }
 
@@ -147,14 +178,18 @@ impl System {
         let wanting = self.running();
         let now = self.now;
         self.placement.note(now, wanting);
-        if now < self.placement.next_ns {
+        let hurries = now >= self.placement.began_ns + HURRY_NS
+            && self.placement.policy != Policy::Manual
+            && is_short_of_memory();
+        if now < self.placement.next_ns && !hurries {
             return;
         }
         let span = self.placement.conclude(now);
+        self.placement.look_for_owner(now);
         self.watch(span);
         let load = self.own_load();
         self.net.set_load(now, load);
-        self.send_away(load);
+        self.send_away(self.load_to_come(load));
     }
 
     /// How loaded this node is, for the others.
@@ -177,11 +212,33 @@ impl System {
         }
     }
 
+    /// The load that this node will have. The average of the last period has those in it who have left
+    /// since and who are leaving: by it too many would be sent away.
+    fn load_to_come(&self, load: Load) -> Load {
+        let bodies = self.bodies.values();
+        let leaving =
+            bodies.filter(|body| body.wish.is_some() || self.outgoing.contains_key(&body.pid));
+        let leaving: usize = leaving.map(|body| self.demand(body)).sum();
+        let wanting = 1000 * self.running().saturating_sub(leaving as u64);
+        let wanting = u32::try_from(wanting).unwrap_or(u32::MAX);
+        Load {
+            runnable_milli: load.runnable_milli.min(wanting),
+            ..load
+        }
+    }
+
     /// Notes who is here, after a period of so many ns.
     fn watch(&mut self, span: u64) {
         let now = self.now;
-        let (bodies, watched) = (&self.bodies, &mut self.placement.watched);
+        let (me, bodies, watched) = (self.me, &self.bodies, &mut self.placement.watched);
         watched.retain(|pid, _| bodies.contains_key(pid));
+        // Who came in the middle of the period is in its average with one half.
+        let arrived = bodies
+            .values()
+            .filter(|body| body.home != me && !watched.contains_key(&body.pid));
+        let missing = 500 * u32::try_from(arrived.count()).unwrap_or(0);
+        let load = &mut self.placement.runnable_milli;
+        *load = load.saturating_add(missing);
         for (pid, body) in bodies {
             let known = watched.entry(*pid).or_insert(Watched {
                 since_ns: now,
@@ -199,47 +256,123 @@ impl System {
             .retain(|sent| now < sent.at_ns + 8 * PERIOD_NS);
     }
 
-    /// Begins the moves that are advised, one after the other.
+    /// The policy that a process lives by.
+    fn policy_of(&self, body: &Body) -> Policy {
+        body.policy.unwrap_or(self.placement.policy)
+    }
+
+    /// This node for `placement`.
+    fn here(&self, load: Load, policy: Policy) -> Here {
+        Here {
+            load,
+            policy,
+            bytes_per_s: self.placement.bytes_per_s,
+            salt: u64::from(self.me.0),
+        }
+    }
+
+    /// Begins the moves that are advised, one after the other: for the processes of each policy.
     fn send_away(&mut self, mut load: Load) {
-        if self.placement.policy == Policy::Manual && self.placement.takes_guests() {
-            self.placement.last = Err(Stay::Manual);
+        let own = self.placement.policy;
+        let mut bodies = self.bodies.values();
+        let by_hand = bodies.all(|body| self.policy_of(body) == Policy::Manual);
+        self.placement.last = Err(match own {
+            Policy::Manual => Stay::Manual,
+            _ => Stay::NoCandidate,
+        });
+        if by_hand && self.placement.takes_guests() {
             return;
         }
         let mut candidates = self.candidates();
         let mut others = self.others();
-        for _ in self.outgoing.len()..MOVES_MAX {
-            let here = Here {
-                load,
-                policy: self.placement.policy,
-                bytes_per_s: self.placement.bytes_per_s,
-                salt: u64::from(self.me.0),
-            };
-            let advice =
-                placement::decide(&here, others.iter().copied(), candidates.iter().copied());
-            self.placement.last = advice;
-            let Ok(advice) = advice else { break };
-            let Some(index) = candidates.iter().position(|one| one.pid == advice.pid) else {
-                break;
-            };
-            let gone = candidates.swap_remove(index);
-            load.runnable_milli = load.runnable_milli.saturating_sub(gone.demand_milli);
-            load.frames_free = load.frames_free.saturating_add(gone.frames);
-            if let Some(there) = others.iter_mut().find(|there| there.node == advice.target) {
-                there.coming += 1;
-                there.coming_frames = there.coming_frames.saturating_add(gone.frames);
+        let mut room = MOVES_MAX.saturating_sub(self.outgoing.len());
+        for policy in Policy::ALL {
+            while room > 0 {
+                let here = self.here(load, policy);
+                let group = candidates.iter().filter(|(of, _)| *of == policy);
+                let group = group.map(|(_, candidate)| *candidate);
+                let advice = placement::decide(&here, others.iter().copied(), group);
+                if policy == own || advice.is_ok() {
+                    self.placement.last = advice;
+                }
+                let Ok(advice) = advice else { break };
+                let is_it = |one: &(Policy, Candidate)| one.1.pid == advice.pid;
+                let Some(index) = candidates.iter().position(is_it) else {
+                    break;
+                };
+                let (_, gone) = candidates.swap_remove(index);
+                load.runnable_milli = load.runnable_milli.saturating_sub(gone.demand_milli);
+                load.frames_free = load.frames_free.saturating_add(gone.frames);
+                if let Some(there) = others.iter_mut().find(|there| there.node == advice.target) {
+                    there.coming += 1;
+                    there.coming_frames = there.coming_frames.saturating_add(gone.frames);
+                }
+                let Move {
+                    pid,
+                    target,
+                    reason,
+                } = advice;
+                machine::log!("process {pid}: to node {}: {reason}", target.0);
+                self.advise(pid, target, gone.frames);
+                room -= 1;
             }
-            self.advise(&advice, gone.frames);
         }
     }
 
-    fn advise(&mut self, advice: &Move, frames: u32) {
-        let Some(body) = self.bodies.get(&advice.pid) else {
+    /// A program begins in a process: it has little more than its arguments yet, and goes elsewhere for the
+    /// least now.
+    pub(crate) fn place_start(&mut self, pid: u32) {
+        let Some(body) = self.bodies.get(&pid) else {
             return;
         };
-        let (pid, target) = (advice.pid, advice.target);
-        machine::log!("process {pid}: to node {}: {}", target.0, advice.reason);
+        let policy = self.policy_of(body);
+        let placed = matches!(policy, Policy::Exec | Policy::Scavenge);
+        if !placed || self.obstacle(body).is_some() {
+            return;
+        }
+        let start = Start {
+            home: body.home,
+            at_home: body.home == self.me,
+            frames: START_FRAMES,
+        };
+        if let Ok(target) = self.start_of(&start, policy) {
+            self.placement.starts += 1;
+            self.advise(pid, target, START_FRAMES);
+        }
+    }
+
+    /// Where a program of this node would best begin now.
+    pub(crate) fn best_start(&self) -> NodeId {
+        let start = Start {
+            home: self.me,
+            at_home: true,
+            frames: START_FRAMES,
+        };
+        self.start_of(&start, Policy::Exec).unwrap_or(self.me)
+    }
+
+    /// The node where a program should begin that is one of the threads here which want a processor.
+    fn start_of(&self, start: &Start, policy: Policy) -> Result<NodeId, Stay> {
+        let mut load = self.own_load();
+        let others = self.running().saturating_sub(1);
+        load.runnable_milli = u32::try_from(others * 1000).unwrap_or(u32::MAX);
+        let here = self.here(load, policy);
+        placement::place(
+            &here,
+            self.others().into_iter(),
+            start,
+            machine::random_u64(),
+        )
+    }
+
+    /// Tells a process's home that it would be better off elsewhere.
+    fn advise(&mut self, pid: u32, target: NodeId, frames: u32) {
+        let Some(body) = self.bodies.get(&pid) else {
+            return;
+        };
         let (home, epoch) = (body.home, body.epoch);
         self.placement.sent.push(Sent {
+            pid,
             to: target,
             at_ns: self.now,
             frames,
@@ -269,38 +402,95 @@ impl System {
         }
     }
 
-    /// Those who might leave.
-    fn candidates(&self) -> Vec<Candidate> {
-        let bodies = self.bodies.values().filter(|body| {
-            let usual = body.pid != INIT && body.effects == Effects::Open;
-            usual && !body.freezing && body.wish.is_none() && self.spaces.users(body.space) == 1
-        });
-        let candidate = |body: &crate::body::Body| {
-            let watched = self.placement.watched.get(&body.pid)?;
-            let wants = |tid: &&u32| {
-                let thread = self.threads.get(tid);
-                thread.is_some_and(|thread| matches!(thread.run, Run::Ready | Run::Running(_)))
-            };
-            let demand = body.threads.iter().filter(wants).count();
-            let leaves = !self.placement.takes_guests() && body.home != self.me;
-            let tried = self.now < watched.not_before_ns;
-            // Who sleeps is in nobody's way.
-            if tried || demand == 0 && !leaves {
-                return None;
-            }
-            let space = self.spaces.get(body.space)?;
-            Some(Candidate {
-                pid: body.pid,
-                home: body.home,
-                at_home: body.home == self.me,
-                demand_milli: demand as u32 * 1000,
-                cpu_ns: body.cpu.user_ns.saturating_add(body.cpu.system_ns),
-                here_ns: self.now.saturating_sub(watched.since_ns),
-                frames: u32::try_from(space.usage().resident_pages).unwrap_or(u32::MAX),
-                calls_per_s: watched.calls_per_s,
-            })
+    /// Those who might leave, and the policy of each.
+    fn candidates(&self) -> Vec<(Policy, Candidate)> {
+        let bodies = self.bodies.values();
+        bodies
+            .filter_map(|body| Some((self.policy_of(body), self.mover(body).ok()?)))
+            .collect()
+    }
+
+    /// Why a process is not moved by its node, whatever that would gain.
+    fn obstacle(&self, body: &Body) -> Option<&'static str> {
+        if body.pid == INIT {
+            Some("the first process of a node stays there")
+        } else if self.spaces.users(body.space) != 1 {
+            Some("it shares its memory with another process")
+        } else if body.effects != Effects::Open || body.freezing || body.wish.is_some() {
+            Some("a move of it is under way")
+        } else {
+            None
+        }
+    }
+
+    /// How many threads of a process want a processor at this moment.
+    fn demand(&self, body: &Body) -> usize {
+        let wants = |tid: &&u32| {
+            let thread = self.threads.get(tid);
+            thread.is_some_and(|thread| matches!(thread.run, Run::Ready | Run::Running(_)))
         };
-        bodies.filter_map(|body| candidate(body)).collect()
+        body.threads.iter().filter(wants).count()
+    }
+
+    /// A process as one who might leave, or why it is none.
+    fn mover(&self, body: &Body) -> Result<Candidate, &'static str> {
+        self.obstacle(body).map_or(Ok(()), Err)?;
+        let watched = self.placement.watched.get(&body.pid);
+        let watched = watched.ok_or("it has just come")?;
+        let demand = self.demand(body);
+        let leaves = !self.placement.takes_guests() && body.home != self.me;
+        if self.now < watched.not_before_ns {
+            return Err("it could not move a moment ago");
+        }
+        if demand == 0 && !leaves && !is_short_of_memory() {
+            return Err("it sleeps, and is in nobody's way");
+        }
+        let space = self.spaces.get(body.space).ok_or("it ends")?;
+        Ok(Candidate {
+            pid: body.pid,
+            home: body.home,
+            at_home: body.home == self.me,
+            demand_milli: demand as u32 * 1000,
+            cpu_ns: body.cpu.user_ns.saturating_add(body.cpu.system_ns),
+            here_ns: self.now.saturating_sub(watched.since_ns),
+            frames: u32::try_from(space.usage().resident_pages).unwrap_or(u32::MAX),
+            calls_per_s: watched.calls_per_s,
+        })
+    }
+
+    /// `/proc/PID/placement`: what this node would do with a process now, and by what.
+    pub(crate) fn explain_placement(&self, body: &Body) -> String {
+        let policy = self.policy_of(body);
+        let whose = match body.policy {
+            Some(_) => "its own",
+            None => "the node's",
+        };
+        let candidate = self.mover(body);
+        let decision = match &candidate {
+            Err(reason) => format!("stays: {reason}"),
+            Ok(candidate) => {
+                let here = self.here(self.own_load(), policy);
+                let others = self.others().into_iter();
+                match placement::decide(&here, others, core::iter::once(*candidate)) {
+                    Ok(advice) => format!("to node {}: {}", advice.target.0, advice.reason),
+                    Err(stay) => format!("stays: {stay}"),
+                }
+            }
+        };
+        let mut text = format!("policy\t{} ({whose})\n", policy.name());
+        if let Ok(known) = candidate {
+            let _ = writeln!(
+                text,
+                "demand_milli\t{}\ncpu_ms\t{}\nhere_ms\t{}\nframes\t{}\ncalls_per_s\t{}",
+                known.demand_milli,
+                known.cpu_ns / 1_000_000,
+                known.here_ns / 1_000_000,
+                known.frames,
+                known.calls_per_s,
+            );
+        }
+        let _ = writeln!(text, "decision\t{decision}");
+        text
     }
 
     /// The other nodes, as they are believed to be.
@@ -317,6 +507,7 @@ impl System {
             let told_of = now.saturating_sub(age_ns).saturating_sub(PERIOD_NS);
             let coming = self.placement.sent.iter();
             let coming = coming.filter(|sent| sent.to == seen.node && sent.at_ns >= told_of);
+            let coming = coming.filter(|sent| !self.is_over(sent.pid));
             let (count, frames) = coming.fold((0, 0_u32), |(count, frames), sent| {
                 (count + 1, frames.saturating_add(sent.frames))
             });
@@ -331,6 +522,12 @@ impl System {
         alive.filter_map(there).collect()
     }
 
+    /// Whether a process has ended, as far as this node would know.
+    fn is_over(&self, pid: u32) -> bool {
+        let home = self.homes.get(&pid);
+        Pid(pid).home() == self.me && !home.is_some_and(crate::home::Home::lives)
+    }
+
     // ---- orders --------------------------------------------------------------------------------
 
     /// `/proc/cluster/policy`: all nodes decide so from now on.
@@ -343,6 +540,36 @@ impl System {
         }
         self.instructed(order);
         Ok(())
+    }
+
+    /// A node that boots has the policy of its command line until it hears of another.
+    pub(crate) fn tell_policy(&mut self, node: NodeId) {
+        if self.placement.policy_is_set {
+            let order = Order::Policy(self.placement.policy);
+            self.send(node, Message::Order { order });
+        }
+    }
+
+    /// `/proc/PID/policy`: who decides where a process and its children run.
+    pub(crate) fn set_policy_of(&mut self, pid: u32, text: &str) -> Result<(), Errno> {
+        let policy = match text {
+            "default" => None,
+            name => Some(Policy::of_name(name).ok_or(Errno::EINVAL)?),
+        };
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        (home.policy, home.ordered) = (policy, true);
+        self.order((pid, pid));
+        Ok(())
+    }
+
+    /// A key was pressed on the console of this node.
+    pub(crate) fn owner_types(&mut self) {
+        self.placement.typed_ns = Some(self.now);
+        let was = self.placement.owner_present;
+        self.placement.look_for_owner(self.now);
+        if self.placement.owner_present != was {
+            self.placement.next_ns = self.placement.next_ns.min(self.now);
+        }
     }
 
     /// What somebody has said that a node is to do.
@@ -364,10 +591,13 @@ impl System {
     /// Does as it was told.
     pub(crate) fn instructed(&mut self, order: Order) {
         match order {
-            Order::Policy(policy) => self.placement.policy = policy,
+            Order::Policy(policy) => {
+                (self.placement.policy, self.placement.policy_is_set) = (policy, true);
+            }
             Order::Drain(on) => self.placement.draining = on,
-            Order::Owner(present) => self.placement.owner_present = present,
+            Order::Owner(present) => self.placement.owner = present,
         }
+        self.placement.look_for_owner(self.now);
         // The others hear of it, and guests leave, before the period is over.
         self.placement.next_ns = self.placement.next_ns.min(self.now);
     }
@@ -385,10 +615,11 @@ impl System {
             policy,
             runnable_milli,
             bytes_per_s,
+            starts,
             ..
         } = &self.placement;
         format!(
-            "policy {}\nrunnable_milli {runnable_milli}\nmove_bytes_per_s {bytes_per_s}\ndecided {last}\n",
+            "policy {}\nrunnable_milli {runnable_milli}\nmove_bytes_per_s {bytes_per_s}\nstarts_elsewhere {starts}\ndecided {last}\n",
             policy.name()
         )
     }
@@ -417,6 +648,25 @@ impl System {
             load.guests,
             age_ns / 1_000_000
         )
+    }
+}
+
+fn is_short_of_memory() -> bool {
+    let frames = machine::frame_counts();
+    placement::is_scarce(frames.free, frames.total)
+}
+
+/// A policy of a process's own as a number; 0 is none.
+pub(crate) fn word_of(policy: Option<Policy>) -> u32 {
+    let at = policy.and_then(|own| Policy::ALL.iter().position(|policy| *policy == own));
+    at.map_or(0, |at| at as u32 + 1)
+}
+
+/// The policy behind a number of [`word_of`], if it is one.
+pub(crate) fn of_word(word: u32) -> Option<Option<Policy>> {
+    match word.checked_sub(1) {
+        None => Some(None),
+        Some(at) => Policy::ALL.get(at as usize).map(|policy| Some(*policy)),
     }
 }
 

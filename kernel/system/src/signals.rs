@@ -8,6 +8,7 @@
 use crate::body::{Effects, HANDLER_DEFAULT, HANDLER_IGNORE, LIMITS};
 use crate::dispatch::{CALL_STOPPED, CALL_WAIT_SIGNAL, wire_pid};
 use crate::home::{Home, HomeThread, INIT, Life};
+use crate::placement;
 use crate::system::System;
 use crate::thread::{Answer, Due, Pending};
 use crate::wait::Stop;
@@ -221,13 +222,11 @@ impl Home {
     }
 
     /// Whether there is something to be asked for: signals, also those that it blocks, as it has to know
-    /// of them when it lets them through, and limits that others have set. A body that changes hands asks
+    /// of them when it lets them through, and limits and a policy that others have set. A body that changes hands asks
     /// then.
     pub(crate) fn has_signals(&self) -> bool {
         let mut threads = self.threads.values();
-        self.limits_ordered
-            || self.pending.set() != 0
-            || threads.any(|thread| thread.pending.set() != 0)
+        self.ordered || self.pending.set() != 0 || threads.any(|thread| thread.pending.set() != 0)
     }
 
     /// The lowest pending signal outside of what a thread blocks, which it takes.
@@ -433,7 +432,7 @@ impl System {
                 }
                 return true;
             }
-            if self.homes.get(&pid).is_some_and(|home| home.limits_ordered) {
+            if self.homes.get(&pid).is_some_and(|home| home.ordered) {
                 // It has come home before it was told.
                 self.obey(tid);
             }
@@ -492,9 +491,13 @@ impl System {
         let orders = kept.map_or((0, [0; 16]), |kept| (kept.scheduling.processors, kept.name));
         bytes.extend_from_slice(&orders.0.to_le_bytes());
         bytes.extend_from_slice(&orders.1);
-        for (soft, hard) in home.take_limits().into_iter().flatten() {
-            bytes.extend_from_slice(&soft.to_le_bytes());
-            bytes.extend_from_slice(&hard.to_le_bytes());
+        if let Some((limits, policy)) = home.take_orders() {
+            for (soft, hard) in limits {
+                bytes.extend_from_slice(&soft.to_le_bytes());
+                bytes.extend_from_slice(&hard.to_le_bytes());
+            }
+            let policy = u64::from(placement::word_of(policy));
+            bytes.extend_from_slice(&policy.to_le_bytes());
         }
         bytes
     }
@@ -512,10 +515,10 @@ impl System {
             return;
         };
         if let Some((processors, name)) = orders.split_first_chunk::<8>()
-            && let Some((name, limits)) = name.split_first_chunk::<16>()
+            && let Some((name, others)) = name.split_first_chunk::<16>()
         {
             let name = *name;
-            self.take_orders(tid, limits);
+            self.take_orders(tid, others);
             let thread = self.thread(tid);
             thread.processors = u64::from_le_bytes(*processors);
             thread.name = name;
@@ -537,17 +540,19 @@ impl System {
         }
     }
 
-    /// Limits that somebody else has changed come with the answer, if there are any.
-    fn take_orders(&mut self, tid: u32, limits: &[u8]) {
-        let (words, _) = limits.as_chunks::<8>();
-        if words.len() != 2 * LIMITS {
+    /// Limits and a policy that somebody else has changed come with the answer, if there are any.
+    fn take_orders(&mut self, tid: u32, orders: &[u8]) {
+        let (words, _) = orders.as_chunks::<8>();
+        if words.len() != 2 * LIMITS + 1 {
             return;
         }
         let word = |at: usize| u64::from_le_bytes(words[at]);
+        let limits = core::array::from_fn(|at| (word(2 * at), word(2 * at + 1)));
+        let policy = u32::try_from(word(2 * LIMITS)).unwrap_or(u32::MAX);
         let pid = self.thread(tid).pid;
-        let body = self.body(pid);
-        body.limits = core::array::from_fn(|at| (word(2 * at), word(2 * at + 1)));
-        body.watch_cpu();
+        if let Some(policy) = placement::of_word(policy) {
+            self.body(pid).obey((limits, policy));
+        }
     }
 
     /// Does what the process wants done about a signal. Returns whether it was done; if not, the

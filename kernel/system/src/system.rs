@@ -357,6 +357,7 @@ impl System {
     /// Takes in what was typed.
     pub fn typed(&mut self, byte: u8) {
         self.fs.terminals().typed(byte, self.now);
+        self.owner_types();
         self.settle();
     }
 
@@ -471,7 +472,10 @@ impl System {
 
     fn event(&mut self, event: Event<NetPage>) {
         match event {
-            Event::PeerUp { id, boot } => machine::log!("node {} is up (boot {:x})", id.0, boot.0),
+            Event::PeerUp { id, boot } => {
+                machine::log!("node {} is up (boot {:x})", id.0, boot.0);
+                self.tell_policy(id);
+            }
             Event::PeerSilent { id, boot } => {
                 machine::log!("node {} is silent", id.0);
                 self.peer_silent(id, boot);

@@ -32,7 +32,7 @@ const REMAINING_MAX_NS: u64 = 3_600_000_000_000;
 /// What a node does all the time does not make it busy, thousandths of a thread.
 const HUM_MILLI: u64 = 300;
 /// A node has little memory when less than one part in so many is free.
-const SCARCE: u32 = 16;
+const SCARCE: u64 = 16;
 /// A target keeps one part in so many free.
 const KEPT: u32 = 8;
 
@@ -132,6 +132,8 @@ pub enum Stay {
     Manual,
     /// Programs are placed as they start.
     AtStart,
+    /// Processes have just come: what this node knows of itself and of the others is not true any more.
+    Settling,
     /// Nobody here may or would move.
     NoCandidate,
     /// No other node is known that takes guests and has room.
@@ -145,6 +147,7 @@ impl fmt::Display for Stay {
         f.write_str(match self {
             Stay::Manual => "the policy is manual",
             Stay::AtStart => "the policy is exec: programs are placed as they start",
+            Stay::Settling => "processes are still coming here",
             Stay::NoCandidate => "nobody who may move has run for long enough",
             Stay::NoTarget => "no other node is known that takes guests and has room",
             Stay::GoodHere => "nowhere else is it better by more than the way costs",
@@ -192,10 +195,10 @@ pub fn decide(
         Policy::Exec => return Err(Stay::AtStart),
         Policy::Balance | Policy::Scavenge => {}
     }
-    let mut candidates = candidates.filter(may_move).peekable();
-    candidates.peek().ok_or(Stay::NoCandidate)?;
-    if is_scarce(&here.load)
-        && let Some(largest) = candidates.clone().max_by_key(|candidate| candidate.frames)
+    // Memory does not wait until somebody has run for long, and who sleeps has as much of it.
+    if is_short(&here.load)
+        && let rested = candidates.clone().filter(has_rested)
+        && let Some(largest) = rested.max_by_key(|candidate| candidate.frames)
         && let Some(there) = most_memory(&largest, here, others.clone())
     {
         return Ok(Move {
@@ -206,6 +209,11 @@ pub fn decide(
             },
         });
     }
+    if !candidates.clone().all(|candidate| has_rested(&candidate)) {
+        return Err(Stay::Settling);
+    }
+    let mut candidates = candidates.filter(may_move).peekable();
+    candidates.peek().ok_or(Stay::NoCandidate)?;
     let mut known = false;
     let mut best: Option<(u64, Move)> = None;
     for candidate in candidates {
@@ -246,12 +254,22 @@ fn eviction(load: &Load) -> Option<Reason> {
     }
 }
 
-fn may_move(candidate: &Candidate) -> bool {
-    candidate.cpu_ns >= YOUNG_NS && (candidate.at_home || candidate.here_ns >= REST_NS)
+fn has_rested(candidate: &Candidate) -> bool {
+    candidate.at_home || candidate.here_ns >= REST_NS
 }
 
-fn is_scarce(load: &Load) -> bool {
-    load.frames_free < load.frames_total / SCARCE
+/// Whether a process wants a processor, and is worth a move for that.
+fn may_move(candidate: &Candidate) -> bool {
+    candidate.demand_milli > 0 && candidate.cpu_ns >= YOUNG_NS && has_rested(candidate)
+}
+
+/// Whether so few frames of all are free that somebody has to leave.
+pub fn is_scarce(free: u64, total: u64) -> bool {
+    free < total / SCARCE
+}
+
+fn is_short(load: &Load) -> bool {
+    is_scarce(load.frames_free.into(), load.frames_total.into())
 }
 
 /// How many threads want the processors of a node once what is on its way has come, in thousandths.
@@ -324,7 +342,7 @@ fn most_memory(
     others: impl Iterator<Item = There>,
 ) -> Option<There> {
     others
-        .filter(|there| takes(there, candidate, here.policy) && !is_scarce(&there.load))
+        .filter(|there| takes(there, candidate, here.policy) && !is_short(&there.load))
         .max_by_key(|there| there.load.frames_free.saturating_sub(there.coming_frames))
 }
 

@@ -140,10 +140,21 @@ fn who_has_just_begun_or_just_come_is_left_alone() {
         ..worker(8)
     };
     let crowded = here(load(8000));
+    assert_eq!(ask(&crowded, &idle, &[young]), Err(Stay::NoCandidate));
+    // While some come, none is sent on: nobody's figures are true then.
     assert_eq!(
-        ask(&crowded, &idle, &[young, arrived]),
-        Err(Stay::NoCandidate)
+        ask(&crowded, &idle, &[worker(9), arrived]),
+        Err(Stay::Settling)
     );
+    let asleep = Candidate {
+        demand_milli: 0,
+        ..worker(9)
+    };
+    assert_eq!(ask(&crowded, &idle, &[asleep]), Err(Stay::NoCandidate));
+    let mut short = crowded;
+    short.load.frames_free = short.load.frames_total / 20;
+    let advice = ask(&short, &idle, &[asleep]).expect("memory is short");
+    assert!(matches!(advice.reason, Reason::Memory { .. }));
     assert_eq!(ask(&crowded, &[], &[worker(7)]), Err(Stay::NoTarget));
     let manual = Here {
         policy: Policy::Manual,

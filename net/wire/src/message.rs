@@ -220,8 +220,8 @@ pub enum Order {
     Policy(Policy),
     /// Send all guests away and take no more, or do again.
     Drain(bool),
-    /// The owner works there, or has gone.
-    Owner(bool),
+    /// The owner works there, or has gone; else by what is typed.
+    Owner(Option<bool>),
 }
 
 /// How a process is to move, and within which bounds. Zero: without that bound.
@@ -252,6 +252,8 @@ pub struct BodyFacts {
     pub resident_pages: u64,
     /// Why it cannot move; empty if it can.
     pub obstacle: String,
+    /// What its node would do with it: the text of `/proc/PID/placement`.
+    pub placement: String,
     /// The text of `/proc/PID/maps`.
     pub maps: String,
     /// How many threads it has.

@@ -1,4 +1,4 @@
-//! `nodes`, `policy`, `drain`, `owner` and `poweroff`: the cluster as a whole.
+//! `nodes`, `drain`, `owner` and `poweroff`: the cluster as a whole.
 //!
 //! Law: what the kernel says is shown as it is.
 
@@ -9,7 +9,6 @@ use rt::system::proc_path;
 use crate::{Done, Failure, print};
 
 const ENXIO: i32 = 6;
-const EINVAL: i32 = 22;
 const EHOSTDOWN: i32 = 112;
 
 /// Prints the table of nodes.
@@ -36,7 +35,13 @@ pub(crate) fn poweroff(arguments: &[String]) -> Done {
 
 /// Writes a line to the file of the cluster that takes orders.
 fn control(line: &str, whom: &str) -> Done {
-    write("cluster/control", &format!("{line}\n")).map_err(|error| match error.raw_os_error() {
+    let write = || {
+        let mut file = std::fs::File::options()
+            .write(true)
+            .open(proc_path("cluster/control"))?;
+        file.write_all(format!("{line}\n").as_bytes())
+    };
+    write().map_err(|error: std::io::Error| match error.raw_os_error() {
         Some(ENXIO) => {
             Failure::Problem(format!("{whom} is not known; `nodes` lists those that are"))
         }
@@ -45,33 +50,6 @@ fn control(line: &str, whom: &str) -> Done {
         }
         _ => Failure::io(format!("cannot tell {whom}"), &error),
     })
-}
-
-fn write(file: &str, line: &str) -> std::io::Result<()> {
-    let mut file = std::fs::File::options().write(true).open(proc_path(file))?;
-    file.write_all(line.as_bytes())
-}
-
-/// Shows or sets who decides that processes move.
-pub(crate) fn policy(arguments: &[String]) -> Done {
-    const USAGE: Failure = Failure::Usage("policy [manual|balance]");
-    match arguments {
-        [] => {
-            let path = proc_path("cluster/policy");
-            let text = std::fs::read(&path)
-                .map_err(|error| Failure::io(format!("cannot read {}", path.display()), &error))?;
-            print(&text)
-        }
-        [name] if !name.starts_with('-') => {
-            write("cluster/policy", name).map_err(|error| match error.raw_os_error() {
-                Some(EINVAL) => {
-                    Failure::Problem(format!("there is no policy {name:?}: manual or balance"))
-                }
-                _ => Failure::io("cannot set the policy", &error),
-            })
-        }
-        _ => Err(USAGE),
-    }
 }
 
 /// Sends all guests of a node away, and lets none come.
@@ -84,11 +62,11 @@ pub(crate) fn undrain(arguments: &[String]) -> Done {
     for_node(arguments, "undrain", "undrain [NODE]")
 }
 
-/// The owner of a node works on it, or has gone.
+/// The owner of a node works on it, or has gone, or the node sees by what is typed on its console.
 pub(crate) fn owner(arguments: &[String]) -> Done {
-    const USAGE: &str = "owner present|away [NODE]";
+    const USAGE: &str = "owner present|away|auto [NODE]";
     match arguments {
-        [word, rest @ ..] if word == "present" || word == "away" => {
+        [word, rest @ ..] if matches!(word.as_str(), "present" | "away" | "auto") => {
             for_node(rest, &format!("owner {word}"), USAGE)
         }
         _ => Err(Failure::Usage(USAGE)),

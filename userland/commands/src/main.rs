@@ -7,6 +7,7 @@ mod bench;
 mod bench_files;
 mod cluster;
 mod migrate;
+mod place;
 mod proc;
 mod ps;
 mod samples;
@@ -43,7 +44,7 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 14] = [
+const COMMANDS: [(&str, Run); 15] = [
     ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
     ("bench-samples", samples::run),
@@ -53,9 +54,10 @@ const COMMANDS: [(&str, Run); 14] = [
     ("mover", migrate::mover),
     ("nodes", cluster::nodes),
     ("owner", cluster::owner),
-    ("policy", cluster::policy),
+    ("policy", place::policy),
     ("poweroff", cluster::poweroff),
     ("ps", ps::run),
+    ("run", place::run),
     ("undrain", cluster::undrain),
     ("why", migrate::why),
 ];

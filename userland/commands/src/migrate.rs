@@ -11,7 +11,7 @@ use crate::{Done, Failure, print};
 pub(crate) const MODES: [&str; 4] = ["post-copy", "pre-copy", "stop-and-copy", "hybrid"];
 
 const MIGRATE: &str = "migrate [-v] [--mode MODE] [--max-freeze TIME] [--timeout TIME] \
-    [--bandwidth BYTES/S] PID NODE|home, or migrate --cancel PID\n\
+    [--bandwidth BYTES/S] PID NODE|home|best, or migrate --cancel PID\n\
     MODE: post-copy (default), pre-copy, stop-and-copy, hybrid; TIME: 500us, 20ms, 3s; \
     BYTES/S: 1000000, 500K, 100M, 1G";
 
@@ -169,23 +169,24 @@ pub(crate) fn mover(arguments: &[String]) -> Done {
     print(format!("moved {moved}\n").as_bytes())
 }
 
-/// Says what keeps a process from moving.
+/// Says where a process is, what keeps it from moving, and what its node would do with it and why.
 pub(crate) fn why(arguments: &[String]) -> Done {
     const USAGE: Failure = Failure::Usage("why PID");
     let [pid] = arguments else {
         return Err(USAGE);
     };
     let pid: i32 = pid.parse().map_err(|_| USAGE)?;
-    let path = rt::system::proc_path(&format!("{pid}/cantmove"));
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::io(format!("cannot ask about process {pid}"), &error))?;
-    let text = text.trim();
-    let text = if text.is_empty() {
-        "nothing keeps it from moving"
-    } else {
-        text
+    let read = |file: &str| {
+        std::fs::read_to_string(rt::system::proc_path(&format!("{pid}/{file}")))
+            .map_err(|error| Failure::io(format!("cannot ask about process {pid}"), &error))
     };
-    print(format!("process {pid} on {}: {text}\n", place(pid)).as_bytes())
+    let obstacle = read("cantmove")?;
+    let obstacle = match obstacle.trim() {
+        "" => "nothing keeps it from moving",
+        text => text,
+    };
+    let placement = read("placement")?;
+    print(format!("process {pid} on {}: {obstacle}\n{placement}", place(pid)).as_bytes())
 }
 
 #[cfg(test)]

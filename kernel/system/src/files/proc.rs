@@ -80,6 +80,8 @@ pub enum ProcessFile {
     OomScore,
     OomScoreAdj,
     Loginuid,
+    Policy,
+    Placement,
     Auxv,
     /// The file `fdinfo/N`; asked for only when it belongs to another process than the caller.
     Fdinfo(u32),
@@ -393,7 +395,7 @@ fn settings(folder: &'static str) -> impl Iterator<Item = (&'static str, ProcNod
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
 }
 
-const PROCESS: [(&str, ProcessFile); 32] = [
+const PROCESS: [(&str, ProcessFile); 34] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -418,6 +420,8 @@ const PROCESS: [(&str, ProcessFile); 32] = [
     ("oom_score", ProcessFile::OomScore),
     ("oom_score_adj", ProcessFile::OomScoreAdj),
     ("loginuid", ProcessFile::Loginuid),
+    ("policy", ProcessFile::Policy),
+    ("placement", ProcessFile::Placement),
     ("auxv", ProcessFile::Auxv),
     ("smaps", ProcessFile::Smaps),
     ("smaps_rollup", ProcessFile::SmapsRollup),
@@ -782,7 +786,7 @@ impl ProcNode {
             node if node.is_link() => S_IFLNK | 0o777,
             ProcNode::Entry(ProcEntry::Process(
                 _,
-                Goto | CantMove | OomScoreAdj | Loginuid | Comm,
+                Goto | CantMove | OomScoreAdj | Loginuid | Comm | ProcessFile::Policy,
             ))
             | ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {

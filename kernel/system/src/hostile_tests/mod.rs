@@ -116,25 +116,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(count: u16) -> Cluster {
-        let archive = archive();
-        let nodes = (1..=count)
-            .map(|number| {
-                let settings = Settings {
-                    node: NodeId(number),
-                    mac: [2, 0, 0, 0, 0, number as u8],
-                    boot: BootId(0x1000 + u64::from(number)),
-                    seed: u64::from(number) * 77,
-                    command_line: String::new(),
-                    archive,
-                    boot_unix_ns: 1_700_000_000_000_000_000,
-                    features: wire::Features::default(),
-                    processors: 1,
-                };
-                let mut system = System::new(settings, 0);
-                system.spawn_init(b"/init").expect("init starts");
-                system
-            })
-            .collect();
+        let nodes = (1..=count).map(|number| Cluster::boot(number, 0)).collect();
         let mut cluster = Cluster {
             nodes,
             now: 1,
@@ -146,6 +128,29 @@ impl Cluster {
             cluster.pass(10_000_000);
         }
         cluster
+    }
+
+    /// A node that boots, for the first time or again.
+    fn boot(number: u16, now: u64) -> System {
+        let settings = Settings {
+            node: NodeId(number),
+            mac: [2, 0, 0, 0, 0, number as u8],
+            boot: BootId(0x1000 + u64::from(number) + now),
+            seed: u64::from(number) * 77,
+            command_line: String::new(),
+            archive: archive(),
+            boot_unix_ns: 1_700_000_000_000_000_000,
+            features: wire::Features::default(),
+            processors: 1,
+        };
+        let mut system = System::new(settings, now);
+        system.spawn_init(b"/init").expect("init starts");
+        system
+    }
+
+    /// A node loses everything and boots again.
+    pub(super) fn reboot(&mut self, node: usize) {
+        self.nodes[node] = Cluster::boot(node as u16 + 1, self.now);
     }
 
     /// Lets time go on and carries what the nodes say.

@@ -1,7 +1,13 @@
 //! Nodes that decide for themselves where processes run.
 
-use super::{Cluster, TURN_NS};
-use wire::{NodeId, Order};
+use super::{Cluster, DATA, TURN_NS};
+use crate::files::{ProcEntry, ProcView, ProcessFile};
+use crate::home::INIT;
+use wire::{NodeId, Order, Policy};
+
+const FORK: u64 = 57;
+const EXECVE: u64 = 59;
+const PAUSE: u64 = 34;
 
 /// Lets all processes compute for so many turns.
 fn compute(cluster: &mut Cluster, turns: usize) {
@@ -56,7 +62,7 @@ fn a_crowd_on_one_node_spreads_and_stays_so() {
 
 #[test]
 fn guests_leave_a_node_that_is_drained_and_none_come() {
-    for order in [Order::Drain(true), Order::Owner(true)] {
+    for order in [Order::Drain(true), Order::Owner(Some(true))] {
         let mut cluster = Cluster::new(3);
         let pids = crowd(&mut cluster, 3);
         let native = cluster.fork(1);
@@ -82,7 +88,7 @@ fn guests_leave_a_node_that_is_drained_and_none_come() {
         cluster.move_to(native, 2);
         let again = match order {
             Order::Drain(_) => Order::Drain(false),
-            _ => Order::Owner(false),
+            _ => Order::Owner(Some(false)),
         };
         cluster.nodes[1]
             .instruct(NodeId(2), again)
@@ -96,4 +102,90 @@ fn guests_leave_a_node_that_is_drained_and_none_come() {
             .instruct(NodeId(9), Order::Drain(true))
             .is_err()
     );
+}
+
+fn set_policy(cluster: &mut Cluster, pid: u32, policy: &[u8]) -> bool {
+    let entry = ProcEntry::Process(pid, ProcessFile::Policy);
+    ProcView::write(&mut cluster.nodes[0], entry, INIT, policy).is_ok()
+}
+
+#[test]
+fn processes_with_a_policy_of_their_own_live_by_it() {
+    let mut cluster = Cluster::new(3);
+    let pids = crowd(&mut cluster, 9);
+    assert!(!set_policy(&mut cluster, pids[0], b"balanced"));
+    for pid in &pids[..6] {
+        assert!(set_policy(&mut cluster, *pid, b"balance\n"));
+    }
+    compute(&mut cluster, 450);
+    let (own, others) = (spread(&cluster, &pids[..6]), spread(&cluster, &pids[6..]));
+    assert_eq!(others, [3, 0, 0], "the cluster's policy is manual");
+    assert!(own[1] >= 2 && own[2] >= 2, "{own:?}");
+    // It travels, children have it, and it changes wherever the process is.
+    let gone = *pids[..6]
+        .iter()
+        .find(|pid| cluster.nodes[1].bodies.contains_key(pid))
+        .expect("one of them");
+    assert_eq!(cluster.nodes[1].bodies[&gone].policy, Some(Policy::Balance));
+    let child = cluster.call(1, gone, FORK, &[]) as u32;
+    assert_eq!(cluster.nodes[0].homes[&child].policy, Some(Policy::Balance));
+    assert!(set_policy(&mut cluster, gone, b"manual"));
+    assert!(set_policy(&mut cluster, child, b"default"));
+    cluster.settle();
+    compute(&mut cluster, 2);
+    assert_eq!(cluster.nodes[1].bodies[&gone].policy, Some(Policy::Manual));
+    assert_eq!(cluster.nodes[1].bodies[&child].policy, None);
+    let why = ProcEntry::Process(gone, ProcessFile::Placement);
+    let told = cluster.text(why).expect("it lives");
+    assert!(told.starts_with("policy\tmanual (its own)\n"), "{told}");
+}
+
+#[test]
+fn programs_start_where_a_processor_is_free() {
+    let mut cluster = Cluster::new(3);
+    cluster.nodes[0].set_policy("exec").expect("a policy");
+    let busy = crowd(&mut cluster, 2);
+    let starter = cluster.fork(0);
+    for node in 0..3 {
+        cluster.begin_call(node, INIT, PAUSE, &[]);
+    }
+    compute(&mut cluster, 150);
+    assert_eq!(spread(&cluster, &busy), [2, 0, 0], "nothing has started");
+    cluster.poke(0, starter, DATA, b"/init\0");
+    cluster.begin_call(0, starter, EXECVE, &[DATA, 0, 0]);
+    cluster.settle();
+    let now = spread(&cluster, &[starter]);
+    assert_eq!(now[0], 0, "it began elsewhere: {now:?}");
+    compute(&mut cluster, 300);
+    assert_eq!(spread(&cluster, &[starter]), now, "and stays there");
+    assert_eq!(spread(&cluster, &busy), [2, 0, 0], "as does everybody");
+}
+
+#[test]
+fn who_types_is_the_owner_of_the_node_if_its_policy_says_so() {
+    for (policy, leaves) in [("balance", false), ("exec", true), ("scavenge", true)] {
+        let mut cluster = Cluster::new(2);
+        let guest = cluster.fork(0);
+        cluster.move_to(guest, 2);
+        cluster.nodes[0].set_policy(policy).expect("a policy");
+        compute(&mut cluster, 60);
+        assert_eq!(spread(&cluster, &[guest]), [0, 1], "{policy}");
+        cluster.nodes[1].typed(b'x');
+        cluster.settle();
+        assert_eq!(spread(&cluster, &[guest])[0] == 1, leaves, "{policy}");
+        let order = Order::Owner(Some(false));
+        cluster.nodes[1].instruct(NodeId(2), order).expect("itself");
+        cluster.move_to(guest, 1);
+        cluster.move_to(guest, 2);
+    }
+}
+
+#[test]
+fn a_node_that_boots_later_hears_of_the_policy() {
+    let mut cluster = Cluster::new(3);
+    cluster.nodes[0].set_policy("balance").expect("a policy");
+    cluster.settle();
+    cluster.reboot(2);
+    cluster.settle();
+    assert_eq!(cluster.nodes[2].placement.policy(), Policy::Balance);
 }

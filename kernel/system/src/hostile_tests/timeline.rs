@@ -14,7 +14,7 @@ const PAGES: u64 = 30;
 
 impl Cluster {
     /// The text of a file in /proc of node 1; what has to be asked for elsewhere is waited for.
-    fn text(&mut self, entry: ProcEntry) -> Result<String, Errno> {
+    pub(super) fn text(&mut self, entry: ProcEntry) -> Result<String, Errno> {
         for _ in 0..1000 {
             match self.nodes[0].read(entry, INIT) {
                 Ok(text) => return Ok(String::from_utf8(text).expect("text")),

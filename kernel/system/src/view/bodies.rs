@@ -215,6 +215,7 @@ impl System {
             virtual_bytes: usage.virtual_bytes,
             resident_pages: usage.resident_pages,
             obstacle: obstacle.unwrap_or("").to_string(),
+            placement: self.explain_placement(body),
             maps: space.map_or_else(String::new, maps),
             threads: body.threads.len() as u32,
             peak_pages: body.peak_pages.max(usage.resident_pages),

@@ -29,7 +29,7 @@ impl System {
     }
 
     /// `/proc/cluster/control`: `poweroff [STATUS]`; for this node, or another, `drain [NODE]`, `undrain [NODE]`,
-    /// `owner present|away [NODE]`.
+    /// `owner present|away|auto [NODE]`.
     pub(super) fn control(&mut self, text: &str) -> Result<(), Stop> {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let (order, node) = match words[..] {
@@ -40,8 +40,9 @@ impl System {
             }
             ["drain", ref node @ ..] => (Order::Drain(true), node),
             ["undrain", ref node @ ..] => (Order::Drain(false), node),
-            ["owner", "present", ref node @ ..] => (Order::Owner(true), node),
-            ["owner", "away", ref node @ ..] => (Order::Owner(false), node),
+            ["owner", "present", ref node @ ..] => (Order::Owner(Some(true)), node),
+            ["owner", "away", ref node @ ..] => (Order::Owner(Some(false)), node),
+            ["owner", "auto", ref node @ ..] => (Order::Owner(None), node),
             _ => return Err(Errno::EINVAL.into()),
         };
         let node = match node {

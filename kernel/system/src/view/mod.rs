@@ -132,6 +132,7 @@ impl ProcView for System {
             ProcEntry::Cluster(ClusterFile::Ping) => self.measure(writer, text)?,
             ProcEntry::Cluster(ClusterFile::Control) => self.control(text)?,
             ProcEntry::Cluster(ClusterFile::Policy) => self.set_policy(text)?,
+            ProcEntry::Process(pid, ProcessFile::Policy) => self.set_policy_of(pid, text)?,
             ProcEntry::Process(pid, ProcessFile::OomScoreAdj) => {
                 let value: i32 = text.parse().map_err(|_| Errno::EINVAL)?;
                 if !(-1000..=1000).contains(&value) {

@@ -16,12 +16,22 @@ use wire::{Message, MoveError, MoveHow, MoveMode, MoveStats, NodeId, Stalls};
 /// Asks for moves that no process has asked for.
 const NOBODY: u32 = 0;
 
+/// Where a process is to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Home,
+    Node(NodeId),
+    /// Where a program would best start now, as home sees it.
+    Best,
+}
+
 /// What is written to `goto`: a node or `home` (`None`), and how to get there.
-fn order(text: &str) -> Option<(Option<NodeId>, MoveHow)> {
+fn order(text: &str) -> Option<(Where, MoveHow)> {
     let mut words = text.split_ascii_whitespace();
     let target = match words.next()? {
-        "home" => None,
-        number => Some(NodeId(number.parse().ok()?)),
+        "home" => Where::Home,
+        "best" => Where::Best,
+        number => Where::Node(NodeId(number.parse().ok()?)),
     };
     let mut how = MoveHow::default();
     for word in words {
@@ -55,7 +65,12 @@ impl System {
             return self.cancel_move(pid).map_err(Stop::from);
         }
         let (target, how) = order(text).ok_or(Errno::EINVAL)?;
-        let target = target.unwrap_or(me);
+        let is_best = target == Where::Best;
+        let target = match target {
+            Where::Home => me,
+            Where::Node(node) => node,
+            Where::Best => self.best_start(),
+        };
         let home = self
             .homes
             .get_mut(&pid)
@@ -69,7 +84,9 @@ impl System {
         let (owner, owner_boot, epoch) = (gate.owner(), gate.owner_boot(), gate.epoch());
         if let Some(request) = home.request.take() {
             match (
-                request.asker == asker && request.target == target && request.how == how,
+                request.asker == asker
+                    && (is_best || request.target == target)
+                    && request.how == how,
                 request.result.clone(),
             ) {
                 (true, Some(result)) => return self.outcome(pid, result),

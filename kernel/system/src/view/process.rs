@@ -18,7 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use machine::PAGE_SIZE;
-use wire::{BodyFacts, MoveStats};
+use wire::{BodyFacts, MoveStats, Policy};
 
 impl System {
     pub(super) fn process_file(
@@ -51,6 +51,11 @@ impl System {
             ProcessFile::OomScore => b"0\n".to_vec(),
             ProcessFile::OomScoreAdj => format!("{}\n", home.oom_score_adj).into_bytes(),
             ProcessFile::Loginuid => format!("{}", home.login).into_bytes(),
+            ProcessFile::Policy => {
+                let name = home.policy.map_or("default", Policy::name);
+                format!("{name}\n").into_bytes()
+            }
+            ProcessFile::Placement => self.facts_of(pid, reader)?.placement.into_bytes(),
             ProcessFile::Auxv => home.auxiliary.clone(),
             ProcessFile::Sessionid => b"4294967295".to_vec(),
             ProcessFile::Personality => {

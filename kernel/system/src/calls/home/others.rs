@@ -124,7 +124,7 @@ pub fn limit_of(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         }
         if let Some(home) = call.system.homes.get_mut(&other) {
             home.set_limit(which, (soft, hard));
-            home.limits_ordered = true;
+            home.ordered = true;
         }
         call.system.order((other, other));
     }

@@ -320,10 +320,9 @@ impl System {
     /// A thread at home takes over what its home has decided.
     pub(crate) fn obey(&mut self, tid: u32) {
         let pid = self.process_at_home(tid);
-        let ordered = self.homes.get_mut(&pid).and_then(Home::take_limits);
-        if let Some((limits, body)) = ordered.zip(self.bodies.get_mut(&pid)) {
-            body.limits = limits;
-            body.watch_cpu();
+        let ordered = self.homes.get_mut(&pid).and_then(Home::take_orders);
+        if let Some((orders, body)) = ordered.zip(self.bodies.get_mut(&pid)) {
+            body.obey(orders);
         }
         let Some(kept) = self.home_thread(pid, tid) else {
             return;
