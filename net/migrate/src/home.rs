@@ -80,7 +80,7 @@ impl HomeRecord {
             gate: Gate::new(owner, boot, pid),
             previous: None,
             last_source: None,
-            rules: Rules::default(),
+            rules: Rules::ALL,
         }
     }
 

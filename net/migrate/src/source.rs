@@ -165,7 +165,7 @@ impl Source {
             },
             running: None,
             actions: VecDeque::new(),
-            rules: Rules::default(),
+            rules: Rules::ALL,
         };
         if target == me.0 {
             source.finish(Ok(()));

@@ -100,7 +100,7 @@ impl Target {
             pushed: false,
             source_lost: false,
             actions: VecDeque::new(),
-            rules: Rules::default(),
+            rules: Rules::ALL,
         };
         let (pid, epoch, boot) = (target.pid, target.epoch, me.1);
         target.send(from, Message::Admit { pid, epoch, boot });

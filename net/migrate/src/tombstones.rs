@@ -29,7 +29,7 @@ impl Tombstones {
             clock: 0,
             epochs: BTreeMap::new(),
             ages: BTreeMap::new(),
-            rules: Rules::default(),
+            rules: Rules::ALL,
         }
     }
 

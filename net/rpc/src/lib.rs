@@ -121,7 +121,7 @@ impl Gate {
             owner,
             owner_boot: boot,
             lanes: BTreeMap::from([(first, Lane::new(1))]),
-            rules: Rules::default(),
+            rules: Rules::ALL,
         }
     }
 

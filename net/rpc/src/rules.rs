@@ -57,7 +57,7 @@ pub enum Rule {
 
 /// Which rules hold: all.
 #[cfg(not(feature = "mutants"))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules;
 
 #[cfg(not(feature = "mutants"))]
@@ -65,6 +65,9 @@ const _: () = assert!(size_of::<Rules>() == 0);
 
 #[cfg(not(feature = "mutants"))]
 impl Rules {
+    /// All hold.
+    pub const ALL: Rules = Rules;
+
     /// Whether that rule holds: it does.
     #[inline]
     pub const fn hold(self, _rule: Rule) -> bool {
@@ -74,13 +77,16 @@ impl Rules {
 
 /// Which rules hold: all but those in the set.
 #[cfg(feature = "mutants")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     broken: u64,
 }
 
 #[cfg(feature = "mutants")]
 impl Rules {
+    /// All hold.
+    pub const ALL: Rules = Rules { broken: 0 };
+
     /// All but one.
     pub const fn without(rule: Rule) -> Rules {
         Rules {

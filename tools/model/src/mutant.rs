@@ -21,7 +21,7 @@ impl Mutant {
     pub(crate) fn rules(self) -> Rules {
         match self {
             Mutant::Without(rule) => Rules::without(rule),
-            _ => Rules::default(),
+            _ => Rules::ALL,
         }
     }
 
