@@ -127,6 +127,10 @@ pub(crate) fn console(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabEr
         .types("top\r")
         .when("COMMAND", "q")
         .check("top", "test $s = 0")
+        .types("mon\r")
+        .when("load: threads", "m")
+        .when("memory: used", "q")
+        .check("mon", "test $s = 0")
         // A Ctrl-C while it waits for its command would be the command's alone.
         .types("timeout 2 watch -n 1 echo watched-$((40 + 2))\r")
         .when("watched-42\n", "")

@@ -59,6 +59,7 @@ refused unknown 'manual, balance, exec or scavenge' policy nonsense
 policy balance
 until_true spread 'test $(most) -le 4'
 check few-moves 'test $(moves) -le 14'
+check mon 'test $(mon --once load | grep -c \"#\") -eq 4 && mon --once processes | grep -q WHERE'
 drain 3
 until_true drained 'test $(on 3) -eq 0'
 set -- $pids
@@ -73,6 +74,7 @@ stop
         "unknown",
         "spread",
         "few-moves",
+        "mon",
         "drained",
         "closed",
         "again",
@@ -89,7 +91,7 @@ policy balance
 until_true spread 'test $(most) -le 8'
 count=$(moves)
 echo $count moves
-check few-moves \"test $count -le 67\"
+check few-moves \"test $count -le 80\"
 policy manual
 stop
 ";

@@ -7,6 +7,7 @@ mod bench;
 mod bench_files;
 mod cluster;
 mod migrate;
+mod mon;
 mod place;
 mod proc;
 mod ps;
@@ -44,13 +45,14 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 15] = [
+const COMMANDS: [(&str, Run); 16] = [
     ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
     ("bench-samples", samples::run),
     ("cps", ps::run),
     ("drain", cluster::drain),
     ("migrate", migrate::migrate),
+    ("mon", mon::mon),
     ("mover", migrate::mover),
     ("nodes", cluster::nodes),
     ("owner", cluster::owner),
