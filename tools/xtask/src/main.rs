@@ -13,6 +13,7 @@ mod compile;
 mod demo;
 mod dissector;
 mod error;
+mod fuzz;
 mod image;
 mod lab;
 mod libraries;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         Command::Dissector { check: true } => {
             tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))
         }
+        Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Model(options) => model::model(options),
         Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),

@@ -47,6 +47,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Hostile bytes for everything that takes some from the wire, guided by coverage (libFuzzer).
+    Fuzz(FuzzOptions),
     /// Explore the hand-over in every order, by the shipped machines, until a promise breaks.
     Model(ModelOptions),
     /// Write SYSCALLS.md anew from the table of calls.
@@ -59,6 +61,17 @@ pub(crate) enum Command {
     },
     /// Build the kernel and the user programs, and set up what they need.
     Build,
+}
+
+/// Options of `fuzz`.
+#[derive(Debug, Args)]
+pub(crate) struct FuzzOptions {
+    /// Seconds for each target.
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// Only this target.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
 }
 
 /// Options of `model`.

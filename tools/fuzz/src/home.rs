@@ -1,0 +1,196 @@
+//! Home's record among liars.
+//!
+//! Law: whatever is asked, an epoch has one owner, ownership goes only where the owner's image or the
+//! present owner's word can have sent it, and a call executes for the owner in its epoch alone, once.
+
+use crate::talk::{self, PID};
+use crate::{Choices, Sights, Target, must, saw};
+use migrate::{HomeRecord, LostOutcome};
+use rpc::Admission;
+use wire::{BootId, NodeId, Outcome, Reply};
+
+pub(crate) const HOME: Target = Target {
+    name: "home",
+    run,
+    hear: |bytes, sights| run(&mut Choices::of_bytes(bytes), sights),
+    wanted: &[
+        "executed",
+        "repeated",
+        "refused",
+        "committed",
+        "aborted",
+        "given back",
+        "ended",
+    ],
+};
+
+/// An epoch and its owner.
+type Reign = (u64, NodeId, BootId);
+
+fn reign(record: &HomeRecord) -> Reign {
+    let gate = record.gate();
+    (gate.epoch(), gate.owner(), gate.owner_boot())
+}
+
+fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
+    let (first, boot) = talk::SOURCE;
+    let mut record = HomeRecord::new(PID, first, boot);
+    let mut executed = 0;
+    for _ in 0..60 {
+        let before = reign(&record);
+        let back = record.previous();
+        if step(random, &mut record, &mut executed, sights)? {
+            return Ok(());
+        }
+        let after = reign(&record);
+        must(
+            after.0 == before.0 || after.0 == before.0 + 1,
+            "epochs grow by one",
+        )?;
+        must(
+            after.0 != before.0 || after == before,
+            "an epoch has one owner",
+        )?;
+        let held = record.previous();
+        must(
+            held.is_none() || held == back || held == Some((before.1, before.2)),
+            "who may get it back had it",
+        )?;
+    }
+    Ok(())
+}
+
+/// One thing is asked; whether the process has ended.
+fn step(
+    random: &mut Choices<'_>,
+    record: &mut HomeRecord,
+    executed: &mut u64,
+    sights: &mut Sights,
+) -> Result<bool, String> {
+    let before = reign(record);
+    let node = talk::node(random);
+    let boot = talk::boot(random, node);
+    // What fits is asked often.
+    let (node, boot) = match random.chance(4_000) {
+        true => (before.1, before.2),
+        false => (node, boot),
+    };
+    let epoch = before
+        .0
+        .saturating_sub(random.below(3))
+        .saturating_add(random.below(2));
+    match random.below(7) {
+        0 | 1 => called(random, record, (epoch, node, boot), executed, sights)?,
+        2 => {
+            let seq = record.gate().next_seq(PID).unwrap_or(0);
+            let _whether = record.gate_mut().cancel(node, boot, epoch, PID, seq);
+        }
+        3 => {
+            let (source, source_boot) = match random.chance(6_000) {
+                true => (before.1, before.2),
+                false => talk::TARGET,
+            };
+            let word = record.commit(node, boot, epoch, source, source_boot);
+            let changed = reign(record) != before;
+            must(!changed || word.granted, "who gets it is told so")?;
+            must(
+                !changed || (epoch, source, source_boot) == before,
+                "only the owner's image moves it",
+            )?;
+            if changed {
+                saw(sights, "committed");
+            }
+        }
+        4 => {
+            let word = record.abort(node, boot, epoch);
+            let changed = reign(record) != before;
+            must(
+                !changed || (epoch, node, boot) == before,
+                "only the owner keeps it",
+            )?;
+            must(
+                word.granted == ((word.owner, word.owner_boot) == (node, boot)),
+                "granted says who",
+            )?;
+            if changed {
+                saw(sights, "aborted");
+            }
+        }
+        5 => match record.owner_suspected(node, boot) {
+            LostOutcome::Ended => return Err("suspicion has ended a process".to_owned()),
+            LostOutcome::HandBack(_) => saw(sights, "given back"),
+            LostOutcome::Unaffected => {}
+        },
+        _ => {
+            let outcome = record.owner_lost(node, boot);
+            record.previous_lost(node, boot);
+            if outcome == LostOutcome::Ended {
+                must(
+                    (node, boot) == (before.1, before.2),
+                    "it ends with its owner",
+                )?;
+                saw(sights, "ended");
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A call comes, and is completed sometimes.
+fn called(
+    random: &mut Choices<'_>,
+    record: &mut HomeRecord,
+    from: Reign,
+    executed: &mut u64,
+    sights: &mut Sights,
+) -> Result<(), String> {
+    let next = record.gate().next_seq(PID).unwrap_or(0);
+    let seq = (next + random.below(3)).saturating_sub(1);
+    let before = reign(record);
+    let (epoch, node, boot) = from;
+    let accepted = record.accept_effect(node, boot, epoch, PID, seq);
+    let ours = from == before;
+    must(
+        accepted.release.is_none() || accepted.admission == Admission::Execute,
+        "an effect releases",
+    )?;
+    match accepted.admission {
+        Admission::Execute => {
+            must(ours && seq == next, "the owner's next call executes")?;
+            must(
+                record.previous().is_none(),
+                "behind an effect nothing is given back",
+            )?;
+            saw(sights, "executed");
+        }
+        Admission::Repeat(_) => {
+            must(ours && seq + 1 == next, "the last call is repeated")?;
+            saw(sights, "repeated");
+        }
+        Admission::Refused { .. } => {
+            must(!ours, "an owner is not refused")?;
+            saw(sights, "refused");
+        }
+        Admission::Running | Admission::Gap => {}
+    }
+    if random.chance(5_000) {
+        let reply = Reply {
+            pid: PID,
+            thread: PID,
+            epoch,
+            seq,
+            outcome: Outcome::Value(0),
+            poke: false,
+            data: Vec::new(),
+        };
+        if record.gate_mut().complete(PID, seq, reply) {
+            *executed += 1;
+            must(
+                record.gate().next_seq(PID) == Some(*executed + 1),
+                "each counts once",
+            )?;
+        }
+    }
+    Ok(())
+}

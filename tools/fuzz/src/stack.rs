@@ -1,0 +1,113 @@
+//! A node's whole stack, bombarded between two nodes that talk.
+//!
+//! Law: no frame panics it, makes it transmit without end, or makes it know more nodes than have sent.
+//! Frames carry no tags yet, so a forged one that fits may well disturb the two; that is not judged.
+
+use crate::{Choices, Sights, Target, must, mutate, saw};
+use node::{Config, Event, Node};
+use std::sync::Arc;
+use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PAYLOAD_MAX, Pid};
+
+pub(crate) const STACK: Target = Target {
+    name: "stack",
+    run,
+    hear: |bytes, sights| run(&mut Choices::of_bytes(bytes), sights),
+    wanted: &["peers", "messages", "mutated"],
+};
+
+type Frame = Arc<[u8; 4096]>;
+/// A header and what follows it.
+type Bytes = ([u8; HEADER_LEN], Vec<u8>);
+
+fn stack(number: u16, now: u64) -> Node<Frame> {
+    let config = Config {
+        node: NodeId(number),
+        boot: BootId(u64::from(number) * 11),
+        mac: [2, 0, 0, 0, 0, number as u8],
+        cluster: 7,
+        seed: 1,
+        info: NodeInfo::default(),
+    };
+    Node::new(config, now)
+}
+
+fn give(node: &mut Node<Frame>, now: u64, (header, payload): &Bytes) {
+    let mut page = [0; 4096];
+    page[..payload.len()].copy_from_slice(payload);
+    node.handle_frame(now, header, Arc::new(page), payload.len());
+}
+
+fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
+    let mut now = 1_000_000;
+    let mut nodes = [stack(1, now), stack(2, now)];
+    let mut caught: Vec<Bytes> = Vec::new();
+    for round in 0..60 {
+        now += random.between(1, 40_000_000);
+        let two = random.below(2) as usize;
+        nodes[two].handle_timeout(now);
+        let poke = Message::Poke {
+            pid: Pid::new(NodeId(1), 1),
+            thread: Pid(0),
+            epoch: round,
+        };
+        let _unknown_at_first = nodes[two].send(now, NodeId(2 - two as u16), poke);
+        for from in 0..2 {
+            let frames = leave(&mut nodes[from], now)?;
+            for frame in frames {
+                give(&mut nodes[1 - from], now, &frame);
+                if caught.len() < 40 {
+                    caught.push(frame);
+                }
+            }
+        }
+        if !caught.is_empty() {
+            let mut frame = caught[random.below(caught.len() as u64) as usize].clone();
+            distort(random, &mut frame);
+            saw(sights, "mutated");
+            give(&mut nodes[random.below(2) as usize], now, &frame);
+        }
+        for node in &mut nodes {
+            must(
+                node.peers().count() <= 1 + caught.len(),
+                "peers come from frames",
+            )?;
+            while let Some(event) = node.poll_event() {
+                match event {
+                    Event::PeerUp { .. } => saw(sights, "peers"),
+                    Event::Message { .. } => saw(sights, "messages"),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a node wants to send.
+fn leave(node: &mut Node<Frame>, now: u64) -> Result<Vec<Bytes>, String> {
+    let mut frames = Vec::new();
+    while let Some(transmit) = node.poll_transmit(now) {
+        let mut payload = vec![0; PAYLOAD_MAX];
+        let length = transmit.payload.copy_to(&mut payload);
+        payload.truncate(length);
+        frames.push((transmit.header, payload));
+        must(frames.len() < 1000, "it does not transmit without end")?;
+    }
+    Ok(frames)
+}
+
+/// A caught frame comes again, not quite as it was.
+fn distort(random: &mut Choices<'_>, (header, payload): &mut Bytes) {
+    for _ in 0..random.below(4) {
+        // Mostly behind the addresses and the kind, where something is believed.
+        let at = random.between(14, HEADER_LEN as u64 - 21) as usize;
+        header[at] = match random.below(3) {
+            0 => 0xff,
+            1 => header[at].wrapping_add(1),
+            _ => random.bits() as u8,
+        };
+    }
+    if random.chance(5_000) {
+        mutate(random, payload, PAYLOAD_MAX);
+    }
+}
