@@ -146,6 +146,7 @@ fn called(
     sights: &mut Sights,
 ) -> Result<(), String> {
     let next = record.gate().next_seq(PID).unwrap_or(0);
+    let runs = record.gate().running(PID).is_some();
     let seq = (next + random.below(3)).saturating_sub(1);
     let before = reign(record);
     let (epoch, node, boot) = from;
@@ -158,6 +159,7 @@ fn called(
     match accepted.admission {
         Admission::Execute => {
             must(ours && seq == next, "the owner's next call executes")?;
+            must(!runs, "a call that runs is not begun again")?;
             must(
                 record.previous().is_none(),
                 "behind an effect nothing is given back",
