@@ -104,21 +104,22 @@ pub(crate) fn starts(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabErr
 check at-home 'test $(run -h sh -c \"cat /proc/\\$\\$/where\") = home'
 refused no-node 'not started' run -r 9 true
 refused no-program 'cannot start' run -b /bin/nothing
-spin 2
+each=$(nproc)
+spin $((2 * each))
 sleep 2
 check best 'test $(run -b sh -c \"cat /proc/\\$\\$/where\") != home'
 ls /bin/* /etc/* | head -40 > /tmp/files
 sums() { while read f; do busybox md5sum $f; busybox sha1sum $f | busybox cut -c 1-40; done < /tmp/files; }
 sums > /tmp/here
 policy exec
-for n in 1 2 3; do sums > /tmp/there.$n & works=\"$works $!\"; done
+for n in 1 2 3 4; do sums > /tmp/there.$n & works=\"$works $!\"; done
 wait $works
-for n in 1 2 3; do cmp /tmp/here /tmp/there.$n && echo same; done > /tmp/same
-check same-results 'test $(grep -c same /tmp/same) -eq 3'
+for n in 1 2 3 4; do cmp /tmp/here /tmp/there.$n && echo same; done > /tmp/same
+check same-results 'test $(grep -c same /tmp/same) -eq 4'
 starts=$(sed -n 's/starts_elsewhere //p' /proc/cluster/self)
 echo $starts programs began elsewhere
 check elsewhere \"test $starts -gt 10\"
-check others-stay 'test $(on 1) -eq 2 && test $(moves) -eq 0'
+check others-stay 'test $(on 1) -eq $((2 * each)) && test $(moves) -eq 0'
 policy manual
 one=$(echo $pids | cut -d' ' -f1); other=$(echo $pids | cut -d' ' -f2)
 policy -p $one balance
@@ -145,17 +146,18 @@ stop
 
 /// Processes on nodes whose owner is away leave when he is back, and go on elsewhere.
 pub(crate) fn owners(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
-    let script = "spin 4
+    let script = "each=$(nproc)
+spin $((4 * each))
 sleep 1
 policy scavenge
-until_true idle-nodes 'test $(most) -eq 1'
+until_true idle-nodes 'test $(most) -le $each'
 guests=$(where | sort -u | busybox awk '$1 > 1 { print; exit }')
 owner present $guests
 until_true left 'test $(on $guests) -eq 0'
 set -- $pids
 refused closed 'node' migrate $1 $guests
 owner away $guests
-until_true again 'test $(most) -eq 1'
+until_true again 'test $(most) -le $each && test $(on $guests) -gt 0'
 owner auto $guests
 policy manual
 stop

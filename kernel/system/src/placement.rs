@@ -23,6 +23,9 @@ use wire::{BootId, Load, Message, MoveError, NodeId, NodeState, Order, Pid, Poli
 const PERIOD_NS: u64 = 1_000_000_000;
 /// As long as memory is short, ns.
 const HURRY_NS: u64 = 100_000_000;
+/// Whoever needs a page looks for one so often, and for so long, while others may leave, ns.
+const STARVED_AGAIN_NS: u64 = 10_000_000;
+const STARVED_NS: u64 = 10_000_000_000;
 /// Moves that a node begins in a period, and that it has under way.
 const MOVES_MAX: usize = 16;
 /// A process that could not move is let alone for so long, ns.
@@ -76,6 +79,8 @@ pub(crate) struct Placement {
     /// The average of the last period, in thousandths.
     runnable_milli: u32,
     watched: BTreeMap<u32, Watched>,
+    /// Threads for which there was no memory: when first, and when last, ns.
+    starved: BTreeMap<u32, (u64, u64)>,
     sent: Vec<Sent>,
     bytes_per_s: u64,
     /// Programs that began elsewhere.
@@ -103,6 +108,7 @@ impl Placement {
             wanted_ns: 0,
             runnable_milli: 0,
             watched: BTreeMap::new(),
+            starved: BTreeMap::new(),
             sent: Vec::new(),
             bytes_per_s: FIRST_RATE,
             starts: 0,
@@ -351,11 +357,11 @@ impl System {
         self.start_of(&start, Policy::Exec).unwrap_or(self.me)
     }
 
-    /// The node where a program should begin that is one of the threads here which want a processor.
+    /// The node where a program should begin.
     fn start_of(&self, start: &Start, policy: Policy) -> Result<NodeId, Stay> {
+        // Who starts it is in the kernel, and not among those who want a processor.
         let mut load = self.own_load();
-        let others = self.running().saturating_sub(1);
-        load.runnable_milli = u32::try_from(others * 1000).unwrap_or(u32::MAX);
+        load.runnable_milli = u32::try_from(self.running() * 1000).unwrap_or(u32::MAX);
         let here = self.here(load, policy);
         placement::place(
             &here,
@@ -520,6 +526,28 @@ impl System {
             })
         };
         alive.filter_map(there).collect()
+    }
+
+    /// No page is free for a thread. Where processes leave by themselves, or one is leaving, there may be one
+    /// soon: whether it looks again then, or has waited for long enough.
+    pub(crate) fn waits_for_memory(&mut self, tid: u32) -> bool {
+        let by_hand = self.placement.policy == Policy::Manual && self.outgoing.is_empty();
+        let pid = self.thread(tid).pid;
+        let (now, threads) = (self.now, &self.threads);
+        let starved = &mut self.placement.starved;
+        starved.retain(|tid, _| threads.contains_key(tid));
+        let (first, last) = starved.entry(tid).or_insert((now, now));
+        if now > *last + STARVED_AGAIN_NS * 100 {
+            *first = now;
+        }
+        *last = now;
+        if by_hand || now - *first > STARVED_NS {
+            starved.remove(&tid);
+            return false;
+        }
+        let at = self.body(pid).clock_ns(now + STARVED_AGAIN_NS);
+        self.set_alarm(tid, at);
+        true
     }
 
     /// Whether a process has ended, as far as this node would know.

@@ -301,6 +301,9 @@ impl System {
             }
             Err(trouble) => match self.trouble(tid, trouble) {
                 Stop::Wait => self.advance_or_block(tid),
+                Stop::Errno(Errno::ENOMEM) if self.waits_for_memory(tid) => {
+                    self.advance_or_block(tid);
+                }
                 Stop::Errno(Errno::ENOMEM) => {
                     self.out_of_memory(pid);
                     self.advance(tid);
