@@ -2,7 +2,9 @@
 
 use super::{Cluster, DATA, TURN_NS};
 use crate::files::{ProcEntry, ProcView, ProcessFile};
-use crate::home::INIT;
+use crate::home::{INIT, Life};
+use crate::thread::Run;
+use machine::Exit;
 use wire::{NodeId, Order, Policy};
 
 const FORK: u64 = 57;
@@ -188,4 +190,53 @@ fn a_node_that_boots_later_hears_of_the_policy() {
     cluster.reboot(2);
     cluster.settle();
     assert_eq!(cluster.nodes[2].placement.policy(), Policy::Balance);
+}
+
+/// Touches a page that its process has not.
+fn touch(cluster: &mut Cluster, pid: u32, address: u64) {
+    cluster.run(0, pid, |_| Exit::PageFault {
+        address,
+        write: true,
+        execute: false,
+        protection: false,
+    });
+}
+
+#[test]
+fn who_finds_no_memory_waits_while_others_may_leave() {
+    for policy in ["manual", "balance"] {
+        let mut cluster = Cluster::new(1);
+        cluster.nodes[0].set_policy(policy).expect("a policy");
+        cluster.settle();
+        let pid = cluster.fork(0);
+        let total = machine::frame_counts().total;
+        machine::fake::set_total_frames(0);
+        touch(&mut cluster, pid, DATA + 0x3000);
+        let waits = policy != "manual";
+        assert_eq!(cluster.nodes[0].bodies.contains_key(&pid), waits);
+        if !waits {
+            machine::fake::set_total_frames(total);
+            continue;
+        }
+        let life = |cluster: &Cluster| cluster.nodes[0].homes[&pid].life;
+        assert_eq!(life(&cluster), Life::Alive);
+        machine::fake::set_total_frames(total);
+        cluster.pass(20_000_000);
+        touch(&mut cluster, pid, DATA + 0x3000);
+        assert_eq!(life(&cluster), Life::Alive);
+        // Not for ever.
+        machine::fake::set_total_frames(0);
+        for _ in 0..2000 {
+            if !cluster.nodes[0].bodies.contains_key(&pid) {
+                break;
+            }
+            let state = cluster.nodes[0].threads.get(&pid).map(|thread| thread.run);
+            if state == Some(Run::Ready) {
+                touch(&mut cluster, pid, DATA + 0x5000);
+            }
+            cluster.pass(10_000_000);
+        }
+        assert_ne!(life(&cluster), Life::Alive);
+        machine::fake::set_total_frames(total);
+    }
 }
