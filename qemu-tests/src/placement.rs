@@ -91,7 +91,7 @@ policy balance
 until_true spread 'test $(most) -le 8'
 count=$(moves)
 echo $count moves
-check few-moves \"test $count -le 80\"
+check few-moves \"test $count -le 128\"
 policy manual
 stop
 ";
