@@ -186,6 +186,14 @@ impl Membership {
         })
     }
 
+    /// What is believed of those of whom a load is known, in the order of their numbers. In a large cluster that are
+    /// few.
+    pub fn loads(&self, now: u64) -> impl Iterator<Item = Seen> {
+        let nodes = self.window.nodes();
+        let seen = nodes.filter_map(move |node| self.get(now, node));
+        seen.filter(|seen| seen.load.is_some())
+    }
+
     /// What is believed of one.
     pub fn get(&self, now: u64, node: NodeId) -> Option<Seen> {
         let member = self.roster.get(node)?;

@@ -49,6 +49,11 @@ impl Window {
         self.samples.get(place)
     }
 
+    /// Of whom a load is kept, in the order of their numbers.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.samples.iter().map(|sample| sample.node)
+    }
+
     /// Keeps it unless the same or something newer is known.
     pub(crate) fn put(&mut self, sample: Sample) {
         match self.samples.binary_search_by_key(&sample.node, |s| s.node) {

@@ -9,23 +9,35 @@
 //! programs stay where they are, and what has run for long is worth its way.
 #![no_std]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod draw;
+mod ledger;
 mod start;
 
+use draw::Drawn;
+
+pub use ledger::Ledger;
 pub use start::{Start, place};
 
 use core::fmt;
 use wire::{Load, NodeId, Policy};
 
+/// Nobody is believed to be more than so many times as fast as this node.
+const FASTER_MAX: u32 = 4;
 /// Half of a thread: nobody moves for less than that between the two nodes after the move.
 const HYSTERESIS_MILLI: u64 = 500;
-/// One part in so many of the time that is left is not worth a move.
-const MARGIN: u64 = 16;
+/// One part in so many of the time that is left is not worth a move: less thrashes, for what is known is old.
+const MARGIN: u64 = 12;
 /// A process that came is left alone for so long, ns.
 const REST_NS: u64 = 2_000_000_000;
-/// What has run for less is not moved, ns: it may be over before it has gone.
+/// With no more others than this each takes the best of them: so few who decide at once do not crowd it.
+const SMALL: usize = 16;
+/// So many who have come in that time are a burst: more are on their way, and no figures are true.
+const BURST: usize = 2;
+/// What has run for less, and would be through in ten times that, is not moved, ns: it may be over before it has gone.
 const YOUNG_NS: u64 = 100_000_000;
 /// Nobody is believed to run for longer than this, ns.
 const REMAINING_MAX_NS: u64 = 3_600_000_000_000;
@@ -209,25 +221,43 @@ pub fn decide(
             },
         });
     }
-    if !candidates.clone().all(|candidate| has_rested(&candidate)) {
+    let arrived = candidates
+        .clone()
+        .filter(|candidate| !has_rested(candidate));
+    if arrived.count() >= BURST {
         return Err(Stay::Settling);
     }
-    let mut candidates = candidates.filter(may_move).peekable();
+    let stretched = stretch(u64::from(here.load.runnable_milli), &here.load);
+    let mut candidates = candidates
+        .filter(|candidate| may_move(candidate, stretched))
+        .peekable();
     candidates.peek().ok_or(Stay::NoCandidate)?;
+    let is_small = others.clone().nth(SMALL).is_none();
     let mut known = false;
     let mut best: Option<(u64, Move)> = None;
     for candidate in candidates {
-        let Some(there) = best_for(&candidate, here, others.clone()) else {
-            continue;
+        let open = || {
+            let others = others.clone();
+            others.filter(|there| takes(there, &candidate, here.policy))
         };
-        known = true;
-        let Some((here_ns, there_ns)) = gains(&candidate, here, &there) else {
+        known |= open().next().is_some();
+        let good = open().filter_map(|there| Some((there.node, gains(&candidate, here, &there)?)));
+        let cost = |(_, there_ns): &(u64, u64)| *there_ns;
+        let best_there = if is_small {
+            good.min_by_key(|(node, times)| (cost(times), here.salt ^ u64::from(node.0)))
+        } else {
+            let draw = here.salt ^ u64::from(candidate.pid) << 32 ^ candidate.cpu_ns;
+            let mut drawn = Drawn::new(draw);
+            good.for_each(|(node, times)| drawn.add(node, times));
+            drawn.best(cost)
+        };
+        let Some((target, (here_ns, there_ns))) = best_there else {
             continue;
         };
         let gain = here_ns - there_ns;
         if best.is_none_or(|(most, _)| gain > most) {
             let reason = Reason::Faster { here_ns, there_ns };
-            let (pid, target) = (candidate.pid, there.node);
+            let pid = candidate.pid;
             best = Some((
                 gain,
                 Move {
@@ -258,9 +288,12 @@ fn has_rested(candidate: &Candidate) -> bool {
     candidate.at_home || candidate.here_ns >= REST_NS
 }
 
-/// Whether a process wants a processor, and is worth a move for that.
-fn may_move(candidate: &Candidate) -> bool {
-    candidate.demand_milli > 0 && candidate.cpu_ns >= YOUNG_NS && has_rested(candidate)
+/// Whether a process wants a processor, and is worth a move for that. In a crowd nobody gets the CPU time to be old by,
+/// and yet everybody waits for long.
+fn may_move(candidate: &Candidate, stretched: u64) -> bool {
+    let waits_ns = u128::from(candidate.cpu_ns) * u128::from(stretched) / 1_000_000;
+    let is_young = candidate.cpu_ns < YOUNG_NS && waits_ns < u128::from(10 * YOUNG_NS);
+    candidate.demand_milli > 0 && !is_young && has_rested(candidate)
 }
 
 /// Whether so few frames of all are free that somebody has to leave.
@@ -315,6 +348,15 @@ fn stretch(wanted_milli: u64, load: &Load) -> u64 {
     shared * 1_000_000 / u64::from(load.speed.max(1))
 }
 
+/// A load as far as it is believed: absurd speeds would draw everybody.
+fn believed(there: &There, here: &Here) -> Load {
+    let fastest = here.load.speed.saturating_mul(FASTER_MAX);
+    Load {
+        speed: there.load.speed.min(fastest),
+        ..there.load
+    }
+}
+
 fn remaining(candidate: &Candidate) -> u64 {
     candidate.cpu_ns.min(REMAINING_MAX_NS)
 }
@@ -352,7 +394,7 @@ fn there_ns(candidate: &Candidate, here: &Here, there: &There) -> u64 {
     let way = u128::from(bytes) * 1_000_000_000 / u128::from(here.bytes_per_s.max(1));
     let stretch = stretch(
         wanted(there) + u64::from(candidate.demand_milli),
-        &there.load,
+        &believed(there, here),
     );
     let work = u128::from(remaining(candidate)) * u128::from(stretch) / 1_000_000;
     let calls = called(candidate, there.node != candidate.home, there.rtt_ns, work);
@@ -375,7 +417,7 @@ fn gains(candidate: &Candidate, here: &Here, there: &There) -> Option<(u64, u64)
     let after = wanted(there) + u64::from(candidate.demand_milli);
     let stretched = stretch(now, &here.load);
     // What would make the other node as crowded as this one goes back and forth.
-    if stretch(after + HYSTERESIS_MILLI, &there.load) > stretched {
+    if stretch(after + HYSTERESIS_MILLI, &believed(there, here)) > stretched {
         return None;
     }
     let here_ns = u128::from(remaining(candidate)) * u128::from(stretched) / 1_000_000;

@@ -2,11 +2,10 @@
 //!
 //! Law: a pure function, too. Nothing but arguments is sent, so even the shortest program may go; and because nobody
 //! knows how long it will run or what it will ask for, only a processor of its own is better than what there is
-//! here. Many who ask at once know the same: each looks at two idle nodes by its own draw and takes the faster one
-//! (Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001), so that they do not all
-//! meet at one.
+//! here. It is the faster of two idle nodes that it draws.
 
-use crate::{Here, Stay, There, eviction, has_room, is_room_for, stretch, wanted};
+use crate::draw::Drawn;
+use crate::{Here, Stay, There, believed, eviction, has_room, is_room_for, stretch, wanted};
 use wire::{NodeId, Policy};
 
 /// A program is one thread as it starts.
@@ -46,39 +45,23 @@ pub fn place(
         }
     }
     let mut is_any = false;
-    let mut drawn: [Option<(u64, There)>; 2] = [None; 2];
+    let mut drawn = Drawn::new(draw);
     for there in others.filter(|there| has_room(there, start.home, start.frames)) {
         is_any = true;
         let is_idle = is_room_for(wanted(&there) + u64::from(ONE), &there.load);
-        let is_faster = stretch_there(&there) < stretch(after, &here.load);
-        if !is_idle || !(is_faster || must_leave) {
-            continue;
-        }
-        let ticket = mixed(draw ^ u64::from(there.node.0));
-        let comes_before = |other: &Option<(u64, There)>| other.is_none_or(|(t, _)| ticket < t);
-        if comes_before(&drawn[0]) {
-            drawn = [Some((ticket, there)), drawn[0]];
-        } else if comes_before(&drawn[1]) {
-            drawn[1] = Some((ticket, there));
+        let stretch_there = stretch_there(&there, here);
+        if is_idle && (must_leave || stretch_there < stretch(after, &here.load)) {
+            drawn.add(there.node, stretch_there);
         }
     }
-    let drawn = drawn.into_iter().flatten();
-    match drawn.min_by_key(|(ticket, there)| (stretch_there(there), *ticket)) {
-        Some((_, there)) => Ok(there.node),
+    match drawn.best(|stretch_there| *stretch_there) {
+        Some((node, _)) => Ok(node),
         None if must_leave => Ok(start.home),
         None if is_any => Err(Stay::GoodHere),
         None => Err(Stay::NoTarget),
     }
 }
 
-fn stretch_there(there: &There) -> u64 {
-    stretch(wanted(there) + u64::from(ONE), &there.load)
-}
-
-/// A number that looks random, for each number another one (`SplitMix64`).
-fn mixed(number: u64) -> u64 {
-    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+fn stretch_there(there: &There, here: &Here) -> u64 {
+    stretch(wanted(there) + u64::from(ONE), &believed(there, here))
 }

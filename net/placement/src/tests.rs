@@ -143,7 +143,7 @@ fn who_has_just_begun_or_just_come_is_left_alone() {
     assert_eq!(ask(&crowded, &idle, &[young]), Err(Stay::NoCandidate));
     // While some come, none is sent on: nobody's figures are true then.
     assert_eq!(
-        ask(&crowded, &idle, &[worker(9), arrived]),
+        ask(&crowded, &idle, &[worker(9), arrived, arrived]),
         Err(Stay::Settling)
     );
     let asleep = Candidate {
@@ -155,6 +155,8 @@ fn who_has_just_begun_or_just_come_is_left_alone() {
     short.load.frames_free = short.load.frames_total / 20;
     let advice = ask(&short, &idle, &[asleep]).expect("memory is short");
     assert!(matches!(advice.reason, Reason::Memory { .. }));
+    // Where sixty-four take turns nobody gets older, but waits.
+    assert!(ask(&here(load(64_000)), &idle, &[young]).is_ok());
     assert_eq!(ask(&crowded, &[], &[worker(7)]), Err(Stay::NoTarget));
     let manual = Here {
         policy: Policy::Manual,
@@ -355,6 +357,17 @@ fn a_guest_does_not_start_another_program_where_the_owner_is_back() {
         assert_eq!(from(&others), Ok(NodeId(3)));
         assert_eq!(from(&others[1..]), Ok(NodeId(4)));
     }
+}
+
+#[test]
+fn an_absurd_speed_is_not_believed() {
+    let absurd = Load {
+        speed: 10_000_000,
+        ..load(16_000)
+    };
+    let others = [there(2, absurd), there(3, load(0))];
+    let advice = ask(&here(load(8000)), &others, &[worker(7)]).expect("a move");
+    assert_eq!(advice.target, NodeId(3));
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub struct Weather {
 #[derive(Debug)]
 struct Bird {
     membership: Membership,
+    boot: BootId,
+    load: Load,
     /// The timeout that is among the moments.
     due: u64,
     told_at: u64,
@@ -80,6 +82,8 @@ pub struct Flock {
     pub bytes: u64,
     /// Whether bytes are counted; every frame then is encoded and decoded.
     pub counts_bytes: bool,
+    /// Whether each node tells its load every period; otherwise whoever calls [`Flock::tell`] does.
+    pub tells: bool,
     /// What came out, at which node and when.
     pub events: Vec<(u64, usize, Event)>,
     weather: Weather,
@@ -127,6 +131,7 @@ impl Flock {
             frames: 0,
             bytes: 0,
             counts_bytes: false,
+            tells: true,
             events: Vec::new(),
             weather,
             random: Random::new(seed),
@@ -139,6 +144,8 @@ impl Flock {
             membership.set_load(0, load(index));
             flock.birds.push(Bird {
                 membership,
+                boot: boot(index),
+                load: load(index),
                 due: u64::MAX,
                 told_at: 0,
                 still_until: 0,
@@ -169,6 +176,39 @@ impl Flock {
     /// Nothing comes from this node any more.
     pub fn kill(&mut self, index: usize) {
         self.birds[index].is_dead = true;
+    }
+
+    /// It boots again, knows whom `by` knows, and has this load.
+    pub fn revive(&mut self, index: usize, by: usize, load: Load) {
+        let now = self.now;
+        let bird = &self.birds[index];
+        let config = Config {
+            node: id(index),
+            boot: BootId(bird.boot.0 ^ now << 16),
+            seed: now,
+            period_ns: PERIOD_NS,
+        };
+        let membership = Membership::introduced(config, now, self.membership(by));
+        self.birds[index] = Bird {
+            membership,
+            boot: config.boot,
+            load,
+            due: u64::MAX,
+            told_at: now,
+            still_until: 0,
+            on_card: 0,
+            is_dead: false,
+        };
+        self.tell(index, load);
+    }
+
+    /// How loaded a node is from now on.
+    pub fn tell(&mut self, index: usize, load: Load) {
+        let now = self.now;
+        let bird = &mut self.birds[index];
+        bird.load = load;
+        bird.membership.set_load(now, load);
+        self.settle(index);
     }
 
     /// Whether it was killed.
@@ -221,9 +261,9 @@ impl Flock {
             return self.plan(at, What::Due(index));
         }
         bird.due = u64::MAX;
-        if now - bird.told_at >= PERIOD_NS {
+        if self.tells && now - bird.told_at >= PERIOD_NS {
             bird.told_at = now;
-            bird.membership.set_load(now, load(index));
+            bird.membership.set_load(now, bird.load);
         }
         bird.membership.handle_timeout(now);
         self.settle(index);
@@ -231,6 +271,11 @@ impl Flock {
 
     fn frame(&mut self, to: usize, from: usize, gossip: Box<Gossip>) {
         let now = self.now;
+        // A frame of the boot before would be told by its header.
+        let sender = self.birds[from].boot;
+        if gossip.records.first().is_some_and(|own| own.boot != sender) {
+            return;
+        }
         let bird = &mut self.birds[to];
         if bird.is_dead {
             return;
@@ -243,7 +288,9 @@ impl Flock {
             }
             return;
         }
-        bird.membership.handle(now, id(from), boot(from), &gossip);
+        self.birds[to]
+            .membership
+            .handle(now, id(from), sender, &gossip);
         self.settle(to);
     }
 

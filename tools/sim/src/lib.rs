@@ -10,6 +10,7 @@
 //! living boot is declared lost; clock offsets lie within their stated error.
 
 pub mod check;
+pub mod cluster;
 pub mod figures;
 pub mod flock;
 pub mod gossip;

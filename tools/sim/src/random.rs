@@ -47,4 +47,53 @@ impl Random {
     pub fn chance(&mut self, of_10_000: u64) -> bool {
         self.below(10_000) < of_10_000
     }
+
+    /// A number from 0 up to but not including 1.
+    pub fn part(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A number of the exponential distribution with this mean.
+    pub fn exponential(&mut self, mean: f64) -> f64 {
+        -mean * logarithm(1.0 - self.part())
+    }
+
+    /// A number from `low` to `high` that is beyond x in `low / x` of all cases: Pareto's distribution of index 1.
+    pub fn pareto(&mut self, low: f64, high: f64) -> f64 {
+        low / (1.0 - self.part() * (1.0 - low / high))
+    }
+}
+
+/// The natural logarithm of a positive number. The library's differs by a bit from machine to machine.
+pub fn logarithm(x: f64) -> f64 {
+    let bits = x.to_bits();
+    let exponent = ((bits >> 52) as i64 - 1023) as f64;
+    let mantissa = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52);
+    // ln m = 2 artanh((m - 1) / (m + 1)), and m is from 1 to 2.
+    let z = (mantissa - 1.0) / (mantissa + 1.0);
+    let mut sum = 0.0;
+    let mut power = z;
+    for odd in (1..40).step_by(2) {
+        sum += power / f64::from(odd);
+        power *= z * z;
+    }
+    2.0 * sum + exponent * std::f64::consts::LN_2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logarithms_and_distributions_are_right() {
+        for x in [1e-9, 0.1, 0.999, 1.0, 1.5, 2.0, 77.0, 1e12] {
+            assert!((logarithm(x) - f64::ln(x)).abs() < 1e-12, "{x}");
+        }
+        let mut random = Random::new(1);
+        let many = 100_000;
+        let mean = (0..many).map(|_| random.exponential(3.0)).sum::<f64>() / f64::from(many);
+        assert!((2.9..3.1).contains(&mean), "{mean}");
+        let long = (0..many).filter(|_| random.pareto(1.0, 1e6) > 10.0);
+        assert!((9_500..10_500).contains(&long.count()));
+    }
 }

@@ -33,6 +33,7 @@ mod run;
 mod say;
 mod setup;
 mod shapes;
+mod sim;
 mod statistics;
 mod suites;
 mod syscalls;
@@ -46,7 +47,7 @@ mod zdtm;
 
 use clap::Parser;
 use compile::Kernel;
-use options::{Bench, Command, Options};
+use options::{Bench, Command, Options, Sim};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -82,6 +83,9 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Syscall(options),
         } => bench_syscall::syscall(options, kernel),
+        Command::Sim {
+            what: Sim::Cluster(options),
+        } => sim::cluster(options),
         Command::Dissector { check: false } => dissector::write(&places::root()),
         Command::Dissector { check: true } => {
             tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))

@@ -51,6 +51,12 @@ pub(crate) enum Command {
     Fuzz(FuzzOptions),
     /// Explore the hand-over in every order, by the shipped machines, until a promise breaks.
     Model(ModelOptions),
+    /// Simulate on this machine, without booting anything.
+    Sim {
+        /// What to simulate.
+        #[command(subcommand)]
+        what: Sim,
+    },
     /// Write SYSCALLS.md anew from the table of calls.
     Syscalls,
     /// Write the dissector for Wireshark anew from the definitions in net/wire.
@@ -95,6 +101,48 @@ pub(crate) struct ModelOptions {
     /// The first of them.
     #[arg(long, value_name = "SEED", requires = "seeds", default_value_t = 0)]
     pub(crate) first_seed: u64,
+}
+
+/// What can be simulated.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sim {
+    /// Thousands of nodes on which people start processes: what policies make of the same day.
+    Cluster(SimOptions),
+}
+
+/// Options of `sim cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct SimOptions {
+    /// Nodes.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=20_000))]
+    pub(crate) nodes: u32,
+    /// The same seed gives the same, bit by bit.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// balance, balance+exec, exec, scavenge, random, none, or all; the bound is always there.
+    #[arg(long, value_name = "P,P...", default_value = "all")]
+    pub(crate) policy: String,
+    /// What happens: usual (owners, deaths, lies), calm (none of that), crowd (all start on one node).
+    #[arg(long, value_name = "SCENE", default_value = "usual", value_parser = ["usual", "calm", "crowd"])]
+    pub(crate) scene: String,
+    /// Processes, if not as many as fit the time.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) processes: u32,
+    /// How many minutes processes are started, if not as many as fit their number.
+    #[arg(long, value_name = "M", default_value_t = 0)]
+    pub(crate) minutes: u32,
+    /// Hours, in addition.
+    #[arg(long, value_name = "H", default_value_t = 0)]
+    pub(crate) hours: u32,
+    /// Nodes that die, and boot again after half a minute.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) deaths: u32,
+    /// Draw load over time, as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Print figures as JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What can be measured.
