@@ -58,7 +58,7 @@ check manual 'test $(on 1) -eq 12'
 refused unknown 'manual, balance, exec or scavenge' policy nonsense
 policy balance
 until_true spread 'test $(most) -le 4'
-check few-moves 'test $(moves) -le 14'
+check few-moves 'test $(moves) -le 24'
 until_true mon 'test $(mon --once load | grep -c \"#\") -eq 4 && mon --once processes | grep -q WHERE'
 drain 3
 until_true drained 'test $(on 3) -eq 0'

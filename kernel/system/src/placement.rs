@@ -332,8 +332,7 @@ impl System {
             return;
         };
         let policy = self.policy_of(body);
-        let placed = matches!(policy, Policy::Exec | Policy::Scavenge);
-        if !placed || self.obstacle(body).is_some() {
+        if policy == Policy::Manual || self.obstacle(body).is_some() {
             return;
         }
         let start = Start {

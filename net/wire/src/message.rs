@@ -180,7 +180,7 @@ pub enum Policy {
     /// Users.
     #[default]
     Manual,
-    /// The nodes, all the time, by load and memory, as MOSIX does.
+    /// The nodes, as programs start and all the time, by load and memory, as MOSIX does.
     Balance,
     /// The nodes, when a program starts, and again when an owner is back, as Sprite does.
     Exec,

@@ -144,23 +144,29 @@ fn processes_with_a_policy_of_their_own_live_by_it() {
 
 #[test]
 fn programs_start_where_a_processor_is_free() {
-    let mut cluster = Cluster::new(3);
-    cluster.nodes[0].set_policy("exec").expect("a policy");
-    let busy = crowd(&mut cluster, 2);
-    let starter = cluster.fork(0);
-    for node in 0..3 {
-        cluster.begin_call(node, INIT, PAUSE, &[]);
+    for own in [false, true] {
+        let mut cluster = Cluster::new(3);
+        let busy = crowd(&mut cluster, 2);
+        let starter = cluster.fork(0);
+        for node in 0..3 {
+            cluster.begin_call(node, INIT, PAUSE, &[]);
+        }
+        compute(&mut cluster, 150);
+        if own {
+            assert!(set_policy(&mut cluster, starter, b"balance"));
+        } else {
+            cluster.nodes[0].set_policy("exec").expect("a policy");
+        }
+        assert_eq!(spread(&cluster, &busy), [2, 0, 0], "nothing has started");
+        cluster.poke(0, starter, DATA, b"/init\0");
+        cluster.begin_call(0, starter, EXECVE, &[DATA, 0, 0]);
+        cluster.settle();
+        let now = spread(&cluster, &[starter]);
+        assert_eq!(now[0], 0, "it began elsewhere: {now:?}");
+        compute(&mut cluster, 300);
+        assert_eq!(spread(&cluster, &[starter]), now, "and stays there");
+        assert_eq!(spread(&cluster, &busy), [2, 0, 0], "as does everybody");
     }
-    compute(&mut cluster, 150);
-    assert_eq!(spread(&cluster, &busy), [2, 0, 0], "nothing has started");
-    cluster.poke(0, starter, DATA, b"/init\0");
-    cluster.begin_call(0, starter, EXECVE, &[DATA, 0, 0]);
-    cluster.settle();
-    let now = spread(&cluster, &[starter]);
-    assert_eq!(now[0], 0, "it began elsewhere: {now:?}");
-    compute(&mut cluster, 300);
-    assert_eq!(spread(&cluster, &[starter]), now, "and stays there");
-    assert_eq!(spread(&cluster, &busy), [2, 0, 0], "as does everybody");
 }
 
 #[test]
