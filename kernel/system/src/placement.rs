@@ -290,7 +290,7 @@ impl System {
             return;
         }
         let mut candidates = self.candidates();
-        let mut others = self.others();
+        let mut others: Vec<There> = self.others().collect();
         let mut room = MOVES_MAX.saturating_sub(self.outgoing.len());
         for policy in Policy::ALL {
             while room > 0 {
@@ -362,12 +362,7 @@ impl System {
         let mut load = self.own_load();
         load.runnable_milli = u32::try_from(self.running() * 1000).unwrap_or(u32::MAX);
         let here = self.here(load, policy);
-        placement::place(
-            &here,
-            self.others().into_iter(),
-            start,
-            machine::random_u64(),
-        )
+        placement::place(&here, self.others(), start, machine::random_u64())
     }
 
     /// Tells a process's home that it would be better off elsewhere.
@@ -475,8 +470,9 @@ impl System {
             Err(reason) => format!("stays: {reason}"),
             Ok(candidate) => {
                 let here = self.here(self.own_load(), policy);
-                let others = self.others().into_iter();
-                match placement::decide(&here, others, core::iter::once(*candidate)) {
+                let others: Vec<There> = self.others().collect();
+                let one = core::iter::once(*candidate);
+                match placement::decide(&here, others.into_iter(), one) {
                     Ok(advice) => format!("to node {}: {}", advice.target.0, advice.reason),
                     Err(stay) => format!("stays: {stay}"),
                 }
@@ -499,13 +495,13 @@ impl System {
     }
 
     /// The other nodes, as they are believed to be.
-    fn others(&self) -> Vec<There> {
+    fn others(&self) -> impl Iterator<Item = There> {
         let now = self.now;
         let alive = self
             .net
             .view(now)
             .filter(|seen| seen.state == NodeState::Alive);
-        let there = |seen: node::Seen| {
+        let there = move |seen: node::Seen| {
             let (load, age_ns) = seen.load?;
             let peer = self.net.peer(seen.node)?;
             // What has left in the period that this load is of is not in it, or not wholly.
@@ -524,7 +520,7 @@ impl System {
                 rtt_ns: peer.rtt_smoothed_ns.unwrap_or(1_000_000),
             })
         };
-        alive.filter_map(there).collect()
+        alive.filter_map(there)
     }
 
     /// No page is free for a thread. Where processes leave by themselves, or one is leaving, there may be one

@@ -4,10 +4,25 @@
 //! `true`. Only the feature `mutants`, which `tools/model` alone asks for, makes it a set. A checker
 //! that does not notice the lack of a rule proves nothing about the rule.
 
-/// One rule, named by what holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are sentences")]
-pub enum Rule {
+/// The rules in order, and all of them as a list.
+macro_rules! rules {
+    ($($name:ident,)*) => {
+        /// One rule, named by what holds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "the names are sentences")]
+        pub enum Rule {
+            $($name,)*
+        }
+
+        #[cfg(feature = "mutants")]
+        impl Rule {
+            /// All of them, in order.
+            pub const ALL: [Rule; [$(stringify!($name)),*].len()] = [$(Rule::$name),*];
+        }
+    };
+}
+
+rules! {
     // The gate.
     AStaleCopyIsRefused,
     CallsCarryTheEpoch,
@@ -98,54 +113,4 @@ impl Rules {
     pub const fn hold(self, rule: Rule) -> bool {
         self.broken & (1 << rule as u64) == 0
     }
-}
-
-#[cfg(feature = "mutants")]
-impl Rule {
-    /// All of them, in order.
-    pub const ALL: [Rule; 40] = {
-        use Rule::*;
-        [
-            AStaleCopyIsRefused,
-            CallsCarryTheEpoch,
-            ARepeatedCallIsOnlyAnswered,
-            ARunningCallIsNotBegunAgain,
-            OnlyTheOwnerCancels,
-            ACancelledCallDoesNotRun,
-            AChangeOfHandsMakesANewEpoch,
-            CommitComparesTheEpoch,
-            CommitComparesTheOwner,
-            CommitWaitsForTheFirstEffect,
-            CommitIsAnsweredAlikeAgain,
-            AbortComparesTheOwner,
-            AbortMakesANewEpoch,
-            NothingIsGivenBackAfterAnEffect,
-            TheFirstEffectReleasesTheSource,
-            SuspicionEndsNobody,
-            ALostOwnerGivesBackToTheSource,
-            ALostSourceGetsNothingBack,
-            AtTimeoutTheSourceAsksHome,
-            AtRefusalTheSourceAsksHome,
-            AtCancellationTheSourceAsksHome,
-            AtSilenceTheSourceAsksHome,
-            AtLossTheSourceAsksHome,
-            TheSourceAsksAgain,
-            TheSourceKeepsItsCopyUntilTheDecision,
-            TheSourceKeepsItsCopyUntilTheRelease,
-            TheSourceKeepsItsPagesUntilTheyArrived,
-            ResumingNeedsANewerEpoch,
-            ResumingNeedsToBeNamed,
-            ALostHomeEndsTheFrozenCopy,
-            EffectsWaitForTheDecision,
-            TheDecisionNamesTheTarget,
-            TheDecisionNamesTheEpoch,
-            TheImageFitsTheOffer,
-            ACopyThatWasNotChosenIsDropped,
-            ALostSourceLeavesTheWordToHome,
-            TheTargetAsksAgain,
-            ALostHomeEndsTheCopy,
-            TheEndOfTheProcessEndsTheCopy,
-            WhatWasHeldIsNotTakenAgain,
-        ]
-    };
 }

@@ -2,10 +2,9 @@
 //!
 //! Law: what the kernel says is shown as it is.
 
-use std::io::Write;
-
 use rt::system::proc_path;
 
+use crate::proc::write;
 use crate::{Done, Failure, print};
 
 const ENXIO: i32 = 6;
@@ -35,13 +34,8 @@ pub(crate) fn poweroff(arguments: &[String]) -> Done {
 
 /// Writes a line to the file of the cluster that takes orders.
 fn control(line: &str, whom: &str) -> Done {
-    let write = || {
-        let mut file = std::fs::File::options()
-            .write(true)
-            .open(proc_path("cluster/control"))?;
-        file.write_all(format!("{line}\n").as_bytes())
-    };
-    write().map_err(|error: std::io::Error| match error.raw_os_error() {
+    let line = format!("{line}\n");
+    write("cluster/control", &line).map_err(|error| match error.raw_os_error() {
         Some(ENXIO) => {
             Failure::Problem(format!("{whom} is not known; `nodes` lists those that are"))
         }

@@ -10,7 +10,7 @@ use rt::files::read_byte;
 use rt::system::proc_path;
 use rt::terminal::{Modes, window};
 
-use crate::proc::{Stat, place};
+use crate::proc::{Stat, pids, place};
 use crate::{Done, Failure, print};
 
 const USAGE: &str = "mon [--once] [load|memory|guests|processes]\n\
@@ -156,17 +156,12 @@ fn bars(view: View, nodes: &[Node], columns: usize) -> Vec<String> {
 
 /// The processes whose home is this node.
 fn processes() -> Vec<String> {
-    let entries = std::fs::read_dir(proc_path("")).into_iter().flatten();
-    let mut pids: Vec<i32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    pids.sort_unstable();
     let line = |pid: i32| {
         let text = std::fs::read_to_string(proc_path(&format!("{pid}/stat"))).ok()?;
         let Stat { name, state, .. } = Stat::parse(&text)?;
         Some(format!("{pid:>10} {state} {:<5} {name}", place(pid)))
     };
-    let lines = pids.into_iter().filter_map(line);
+    let lines = pids().unwrap_or_default().into_iter().filter_map(line);
     std::iter::once(format!("{:>10} S WHERE NAME", "PID"))
         .chain(lines)
         .collect()

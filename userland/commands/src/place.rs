@@ -3,13 +3,12 @@
 //! Law: `run` becomes the program, so its number, its terminal and its children are the program's; what
 //! cannot be placed as asked is not started.
 
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rt::system::proc_path;
 
-use crate::proc::{reason, send};
+use crate::proc::{reason, send, write};
 use crate::{Done, Failure, print};
 
 const EINVAL: i32 = 22;
@@ -119,12 +118,7 @@ pub(crate) fn policy(arguments: &[String]) -> Done {
 }
 
 fn set(file: &str, name: &str) -> Done {
-    let write = || {
-        let path = proc_path(file);
-        let mut file = std::fs::File::options().write(true).open(path)?;
-        file.write_all(name.as_bytes())
-    };
-    write().map_err(|error: std::io::Error| match error.raw_os_error() {
+    write(file, name).map_err(|error| match error.raw_os_error() {
         Some(EINVAL) => Failure::Problem(format!("there is no policy {name:?}: {POLICIES}")),
         Some(rt::ESRCH | rt::ENOENT) => Failure::Problem("there is no such process".to_owned()),
         _ => Failure::io("cannot set the policy", &error),

@@ -3,7 +3,7 @@
 //! Law: text from these files is parsed strictly; a line that is not understood is an error that
 //! shows the line.
 
-use std::fs::{File, OpenOptions, read_to_string};
+use std::fs::{File, OpenOptions, read_dir, read_to_string};
 use std::io::{self, Write};
 
 use rt::system::proc_path;
@@ -53,10 +53,23 @@ pub(crate) fn send(pid: i32, destination: &str) -> io::Result<()> {
 
 /// As [`send`], with orders how to get there, each behind a space.
 pub(crate) fn send_so(pid: i32, destination: &str, how: &str) -> io::Result<()> {
-    let mut file = File::options()
-        .write(true)
-        .open(proc_path(&format!("{pid}/goto")))?;
-    file.write_all(format!("{}\n", format!("{destination} {how}").trim()).as_bytes())
+    let order = format!("{destination} {how}");
+    write(&format!("{pid}/goto"), &format!("{}\n", order.trim()))
+}
+
+/// Writes to a file that is there, in one call.
+pub(crate) fn write(file: &str, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).open(proc_path(file))?;
+    file.write_all(text.as_bytes())
+}
+
+/// The processes whose home is this node, by pid.
+pub(crate) fn pids() -> io::Result<Vec<i32>> {
+    let mut pids: Vec<i32> = read_dir(proc_path(""))?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    Ok(pids)
 }
 
 /// Whether an error of [`send`] means that there is no such process (any more).

@@ -3,13 +3,13 @@
 //! Law: a process that ends while it is looked at is left out, not an error. Whoever gives options
 //! means the `ps` of everybody, which is busybox's.
 
-use std::fs::{read_dir, read_to_string};
+use std::fs::read_to_string;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rt::system::proc_path;
 
-use crate::proc::{Stat, place};
+use crate::proc::{Stat, pids, place};
 use crate::{Done, Failure, print};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -21,12 +21,8 @@ pub(crate) fn run(arguments: &[String]) -> Done {
         return Err(Failure::io(format!("cannot run {BUSYBOX}"), &error));
     }
     let root = proc_path("");
-    let entries = read_dir(&root)
-        .map_err(|error| Failure::io(format!("cannot list {}", root.display()), &error))?;
-    let mut pids: Vec<i32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    pids.sort_unstable();
+    let pids =
+        pids().map_err(|error| Failure::io(format!("cannot list {}", root.display()), &error))?;
     let mut table = row("PID", "PPID", "STATE", "WHERE", "NAME");
     for pid in pids {
         let Ok(text) = read_to_string(proc_path(&format!("{pid}/stat"))) else {

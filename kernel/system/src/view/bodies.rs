@@ -215,7 +215,7 @@ impl System {
             virtual_bytes: usage.virtual_bytes,
             resident_pages: usage.resident_pages,
             obstacle: obstacle.unwrap_or("").to_string(),
-            placement: self.explain_placement(body),
+            placement: String::new(),
             maps: space.map_or_else(String::new, maps),
             threads: body.threads.len() as u32,
             peak_pages: body.peak_pages.max(usage.resident_pages),
@@ -234,7 +234,10 @@ impl System {
             .bodies
             .get(&pid.0)
             .filter(|body| body.epoch == epoch)
-            .map(|body| self.facts(body));
+            .map(|body| BodyFacts {
+                placement: self.explain_placement(body),
+                ..self.facts(body)
+            });
         self.send(
             from,
             Message::Told {

@@ -55,7 +55,10 @@ impl System {
                 let name = home.policy.map_or("default", Policy::name);
                 format!("{name}\n").into_bytes()
             }
-            ProcessFile::Placement => self.facts_of(pid, reader)?.placement.into_bytes(),
+            ProcessFile::Placement => match self.bodies.get(&pid) {
+                Some(body) => self.explain_placement(body).into_bytes(),
+                None => self.facts_of(pid, reader)?.placement.into_bytes(),
+            },
             ProcessFile::Auxv => home.auxiliary.clone(),
             ProcessFile::Sessionid => b"4294967295".to_vec(),
             ProcessFile::Personality => {
