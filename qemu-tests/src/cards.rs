@@ -3,7 +3,7 @@
 //! Law: the kernel itself says which card it drives and whether it is called by it or looks at it;
 //! a cluster on the wrong card is a failure.
 
-use crate::lab::{Net, Spec};
+use crate::lab::{MTU, Net, Spec};
 use crate::scenario::Scenario;
 use crate::verdict::{between, counted};
 
@@ -22,14 +22,19 @@ const PROBES: [&str; 10] = [
 ];
 
 /// Probes that move around three nodes, and what the kernel says of its card.
-pub(crate) fn cluster(name: &'static str, net: Net, card: &'static str) -> Scenario {
+pub(crate) fn cluster(name: &'static str, net: Net, mtus: &[u16], card: &'static str) -> Scenario {
     let mut script = String::new();
     for probe in PROBES {
         script += "DUNLIN_MOVES=6 DUNLIN_NODES=\"2 3 1\" ";
         script += &format!("/probes/{probe} || echo {probe} ended with status $?\n");
     }
     script += "echo counters; cat /proc/cluster/self; echo counted\n";
-    let spec = Spec::new(name, 3).net(net).script(script).timeout_s(120);
+    let spec = Spec::new(name, 3)
+        .net(net)
+        .mtus(mtus)
+        .script(script)
+        .timeout_s(120);
+    let pages = mtus.iter().map(|mtu| *mtu == MTU).collect::<Vec<_>>();
     let expected = PROBES.map(str::to_owned).to_vec();
     Scenario::new(spec, move |outcome| {
         let mut verdict = counted(outcome, &expected);
@@ -42,8 +47,25 @@ pub(crate) fn cluster(name: &'static str, net: Net, card: &'static str) -> Scena
         );
         let lines = between(outcome, "counters", "counted").unwrap_or_default();
         verdict.check("counters", good_counters(&lines));
+        verdict.check("pages of links", good_links(&lines, &pages));
         verdict
     })
+}
+
+/// Pages go whole from node 1 to those to which both ends of the way carry them, and in pieces to the others.
+fn good_links(lines: &[&str], whole: &[bool]) -> Result<(), String> {
+    for node in 2..=whole.len() {
+        let wanted = match whole[0] && whole[node - 1] {
+            true => " pages whole",
+            false => " pages pieces",
+        };
+        let link = format!("link {node} ");
+        let mut found = lines.iter().filter(|line| line.starts_with(&link));
+        if !found.any(|line| line.ends_with(wanted)) {
+            return Err(format!("no line `{link}...{wanted}`"));
+        }
+    }
+    Ok(())
 }
 
 /// Packets have come and gone, and none of them was other than it should be.
@@ -74,6 +96,15 @@ fn good_counters(lines: &[&str]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_held_to_what_they_carry() {
+        let lines = ["link 2 sent 1 pages whole", "link 3 sent 1 pages pieces"];
+        assert_eq!(good_links(&lines, &[true, true, false]), Ok(()));
+        assert!(good_links(&lines, &[true, true, true]).is_err());
+        assert!(good_links(&lines, &[false, true, false]).is_err());
+        assert!(good_links(&lines[..1], &[true, true, false]).is_err());
+    }
 
     #[test]
     fn counters_are_held_to_what_they_should_be() {

@@ -7,7 +7,7 @@ use crate::cards;
 use crate::demo::{Story, judge_part, story};
 use crate::dynamic::dynamic;
 use crate::foreign::foreign;
-use crate::lab::{Action, Lab, LabError, Net, Spec};
+use crate::lab::{Action, Lab, LabError, MTU, Net, Spec};
 use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
@@ -200,11 +200,32 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "card-e1000e",
-            build: |name, _| Ok(cards::cluster(name, Net::E1000e, "82574L, interrupts")),
+            build: |name, _| {
+                let card = "82574L, interrupts, MTU 8178";
+                Ok(cards::cluster(name, Net::E1000e, &[MTU; 3], card))
+            },
         },
         Case {
             name: "card-e1000",
-            build: |name, _| Ok(cards::cluster(name, Net::E1000, "82540EM, polled")),
+            build: |name, _| {
+                let card = "82540EM, polled, MTU 8178";
+                Ok(cards::cluster(name, Net::E1000, &[MTU; 3], card))
+            },
+        },
+        Case {
+            name: "mtu-1500",
+            build: |name, _| {
+                let card = "virtio-net, interrupts, MTU 1500";
+                Ok(cards::cluster(name, Net::Virtio, &[1500; 3], card))
+            },
+        },
+        Case {
+            // The cards carry pages, and the switch does so on two of three ports.
+            name: "mtu-mixed",
+            build: |name, _| {
+                let card = "82574L, interrupts, MTU 8178";
+                Ok(cards::cluster(name, Net::E1000e, &[MTU, 1500, MTU], card))
+            },
         },
         Case {
             name: "demo",

@@ -88,6 +88,9 @@ impl fmt::Display for Net {
     }
 }
 
+/// MTU of links where nothing else is said: a page and its header in one frame.
+pub const MTU: u16 = 9000;
+
 /// One cluster to boot.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -103,6 +106,9 @@ pub struct Spec {
     pub smp: u32,
     /// The network card of each node.
     pub net: Net,
+    /// Bytes behind an Ethernet header that card and switch carry for each node; the last counts for all that
+    /// follow.
+    pub mtus: Vec<u16>,
     /// Words added to the kernel command line.
     pub append: String,
     /// Run by the shell of node 1, which powers off with its status; `None` boots without one.
@@ -143,6 +149,7 @@ impl Spec {
             memory_mib: 256,
             smp: 1,
             net: Net::Virtio,
+            mtus: vec![MTU],
             append: String::new(),
             script: None,
             adds: Vec::new(),
@@ -176,6 +183,18 @@ impl Spec {
     pub fn net(mut self, net: Net) -> Spec {
         self.net = net;
         self
+    }
+
+    /// The same with links of such MTUs.
+    pub fn mtus(mut self, mtus: &[u16]) -> Spec {
+        self.mtus = mtus.to_vec();
+        self
+    }
+
+    /// The MTU of a node, from 1.
+    pub fn mtu(&self, node: usize) -> u16 {
+        let own = self.mtus.get(node - 1).or(self.mtus.last());
+        own.copied().unwrap_or(MTU)
     }
 
     /// The same with words added to the kernel command line.

@@ -26,7 +26,8 @@ mod zdtm;
 
 pub use cases::{Case, all};
 pub use lab::{
-    Action, Add, Ended, Lab, LabError, Net, NoSuchCard, Outcome, Set, Spec, Trigger, Turn, Zdtm,
+    Action, Add, Ended, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Trigger, Turn,
+    Zdtm,
 };
 pub use long::long;
 pub use scenario::{Report, Scenario};

@@ -9,7 +9,7 @@
 -- message as dunlin.message.NAME.
 
 -- From here to the next line of this kind: made from net/wire.
-local HEADER, ETHERNET, ETHERTYPE = 136, 14, 0x88b5
+local HEADER, ETHERNET, ETHERTYPE, PIECE = 136, 14, 0x88b5, 1376
 -- Name, offset, bytes of one, how many.
 local header = {
     { "target_mac", 0, 6, 1 },
@@ -40,7 +40,7 @@ local header = {
     { "counter", 116, 4, 1 },
     { "tag", 120, 16, 1 },
 }
-local kinds = { [1] = "Hello", [2] = "HelloReply", [3] = "Data", [4] = "Ack", [5] = "Echo", [6] = "EchoReply", [7] = "Blast", [8] = "BlastReport", [9] = "Beacon", [10] = "Gossip" }
+local kinds = { [1] = "Hello", [2] = "HelloReply", [3] = "Data", [4] = "Ack", [5] = "Echo", [6] = "EchoReply", [7] = "Blast", [8] = "BlastReport", [9] = "Beacon", [10] = "Gossip", [11] = "Probe", [12] = "Probed" }
 local payload_kinds = { [0] = "None", [1] = "Whole", [2] = "First", [3] = "Middle", [4] = "Last", [5] = "Page", [6] = "Info", [7] = "Filler", [8] = "Gossip" }
 local lanes = { [0] = "Urgent", [1] = "Bulk" }
 -- By name: the variants in their order, each with what it carries.
@@ -317,8 +317,17 @@ end
 
 local function dissect_payload(buffer, info, tree)
     local kind = payload_kinds[at(buffer, "payload_kind"):uint()] or "unknown"
+    -- 13 bits of length, above them the number of the piece.
     local length = at(buffer, "length"):le_uint()
-    if length == 0 then return end
+    local piece = math.floor(length / 8192)
+    length = length % 8192
+    if piece > 0 then
+        local start = (piece - 1) * PIECE
+        length = math.min(PIECE, length - start)
+        kind = "Piece"
+        info.cols.info:append(" piece at " .. start)
+    end
+    if length <= 0 then return end
     if buffer:len() < HEADER - ETHERNET + length then
         tree:add_proto_expert_info(too_short)
         return
@@ -347,9 +356,9 @@ local function dissect_payload(buffer, info, tree)
         info.cols.info:append(" " .. length .. " bytes")
     else
         tree:add(payload_bytes, payload())
-        if kind == "Page" then
+        if kind == "Page" or kind == "Piece" and at(buffer, "page"):le_uint64() ~= UInt64(0) then
             info.cols.info:append(" page 0x" .. at(buffer, "page"):le_uint64():tohex() .. " of " .. at(buffer, "pid"):le_uint())
-        else
+        elseif kind ~= "Piece" then
             info.cols.info:append(" (" .. kind:lower() .. " part)")
         end
     end

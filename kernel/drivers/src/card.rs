@@ -3,6 +3,8 @@
 //! Law: what a packet is, what is counted and what the caller may rely on is said here, once; a
 //! driver adds how its card is told so.
 
+use core::ops::Range;
+
 use machine::{Frame, PAGE_SIZE};
 
 use crate::error::ProbeError;
@@ -16,10 +18,6 @@ pub use wire::HEADER_LEN;
 /// Most bytes of payload in one packet: one page.
 pub const PAYLOAD_MAX: usize = PAGE_SIZE;
 const _: () = assert!(PAYLOAD_MAX == wire::PAYLOAD_MAX);
-
-const ETHERNET_LEN: usize = 14;
-/// What the link must carry behind an Ethernet header.
-pub(crate) const MTU_NEEDED: u16 = (HEADER_LEN - ETHERNET_LEN + PAYLOAD_MAX) as u16;
 
 /// A received packet.
 #[derive(Debug)]
@@ -42,8 +40,8 @@ pub enum Outgoing<'a, F = Frame> {
     None,
     /// Bytes, at most [`PAYLOAD_MAX`]; they are copied.
     Bytes(&'a [u8]),
-    /// A whole page, read in place; the handle is dropped when the device is done.
-    Page(F),
+    /// A range of a page, read in place; the handle is dropped when the device is done.
+    Page(F, Range<usize>),
 }
 
 /// Every transmit slot is with the device; nothing was sent.
@@ -204,7 +202,7 @@ impl<P: Platform> Card<P> {
     /// [`Full`] when every slot is with the device, or the queue was stopped.
     ///
     /// # Panics
-    /// When the payload is longer than [`PAYLOAD_MAX`]: a bug of the caller.
+    /// When the payload is longer than [`PAYLOAD_MAX`] or beyond its page: a bug of the caller.
     pub fn transmit(
         &mut self,
         header: &[u8; HEADER_LEN],

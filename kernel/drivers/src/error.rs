@@ -23,7 +23,7 @@ pub enum ProbeError {
     FeaturesRefused,
     /// A queue is missing, smaller than two descriptors, or in use already; its number.
     Queue(u16),
-    /// The link carries smaller packets than a page with its header.
+    /// The link carries smaller packets than ours.
     MtuTooSmall {
         /// Largest payload of an Ethernet frame on this link, in bytes.
         mtu: u16,
@@ -68,7 +68,7 @@ impl fmt::Display for ProbeError {
             ),
             ProbeError::MtuTooSmall { mtu, needed } => write!(
                 f,
-                "the link's MTU is {mtu} and Dunlin needs {needed} (a page in one packet); \
+                "the link's MTU is {mtu} and Dunlin needs {needed}, better 9000 (a page in one packet); \
                  raise it (QEMU: -device virtio-net-pci,host_mtu=9000)"
             ),
             ProbeError::OutOfMemory => {

@@ -18,7 +18,7 @@ mod transmit;
 
 use machine::MsiVector;
 
-use crate::card::{Counters, Full, HEADER_LEN, MTU_NEEDED, Outgoing, PAYLOAD_MAX, Received};
+use crate::card::{Counters, Full, HEADER_LEN, Outgoing, PAYLOAD_MAX, Received};
 use crate::error::ProbeError;
 use crate::pci::{self, Function};
 use crate::platform::{Machine, Platform};
@@ -33,7 +33,7 @@ const MODELS: [(u16, Model); 2] = [(0x10d3, Model::I82574), (0x100e, Model::I825
 
 /// What a buffer has room for behind an Ethernet header.
 const MTU: u16 = (BUFFER_LEN - 14) as u16;
-const _: () = assert!(MTU >= MTU_NEEDED);
+const _: () = assert!(MTU >= wire::MTU_WHOLE);
 
 /// What the card may read and write while it is not reset.
 struct Rings<P: Platform> {

@@ -14,9 +14,7 @@ use alloc::vec::Vec;
 
 use machine::MsiVector;
 
-use crate::card::{
-    Counters, Full, HEADER_LEN, MTU_NEEDED, Outgoing, PAYLOAD_MAX, Received, random_mac,
-};
+use crate::card::{Counters, Full, HEADER_LEN, Outgoing, PAYLOAD_MAX, Received, random_mac};
 use crate::error::ProbeError;
 use crate::pci::{self, Function};
 use crate::platform::{Machine, Platform};
@@ -235,7 +233,7 @@ impl<P: Platform> VirtioNet<P> {
     /// [`Full`] when every slot is with the device, or the queue was stopped.
     ///
     /// # Panics
-    /// When the payload is longer than [`PAYLOAD_MAX`]: a bug of the caller.
+    /// When the payload is longer than [`PAYLOAD_MAX`] or beyond its page: a bug of the caller.
     pub fn transmit(
         &mut self,
         header: &[u8; HEADER_LEN],
@@ -347,10 +345,10 @@ fn agree<P: Platform>(transport: &Transport<P>) -> Result<Agreement, ProbeError>
     } else {
         u16::from_le_bytes(transport.config(CONFIG_MTU).ok_or(unsteady)?)
     };
-    if mtu < MTU_NEEDED {
+    if mtu < wire::MTU_LEAST {
         return Err(ProbeError::MtuTooSmall {
             mtu,
-            needed: MTU_NEEDED,
+            needed: wire::MTU_LEAST,
         });
     }
     let mac = if features & FEATURE_MAC == 0 {

@@ -37,8 +37,7 @@ fn probing_agrees_on_what_is_wanted_and_no_more() {
 #[test]
 fn what_is_wrong_is_said() {
     type Spoil = fn(&mut Faults);
-    let needed = (HEADER_LEN - 14 + 4096) as u16;
-    let cases: [(Spoil, ProbeError); 9] = [
+    let cases: [(Spoil, ProbeError); 8] = [
         (|faults| faults.offered &= !(1 << 32), ProbeError::Version),
         (
             |faults| faults.refuse_features = true,
@@ -48,15 +47,11 @@ fn what_is_wrong_is_said() {
         (|faults| faults.queue_max = 0, ProbeError::Queue(0)),
         (|faults| faults.queue_max = 1, ProbeError::Queue(0)),
         (
-            |faults| faults.mtu = (HEADER_LEN - 14 + 4095) as u16,
+            |faults| faults.mtu = wire::MTU_LEAST - 1,
             ProbeError::MtuTooSmall {
-                mtu: needed - 1,
-                needed,
+                mtu: wire::MTU_LEAST - 1,
+                needed: wire::MTU_LEAST,
             },
-        ),
-        (
-            |faults| faults.offered &= !8,
-            ProbeError::MtuTooSmall { mtu: 1500, needed },
         ),
         (
             |faults| faults.notify_offset = 0x100,
@@ -195,6 +190,13 @@ fn without_memory_packets_are_dropped_and_pages_kept() {
 }
 
 #[test]
+fn a_card_that_tells_no_mtu_has_the_usual_one() {
+    let mut faults = Faults::default();
+    faults.offered &= !8;
+    assert_eq!(card(&World::new(faults)).mtu(), 1500);
+}
+
+#[test]
 fn packets_are_sent_as_they_are() {
     let world = World::new(Faults::default());
     let mut card = card(&world);
@@ -208,9 +210,11 @@ fn packets_are_sent_as_they_are() {
         card.transmit(&header(9), Outgoing::Bytes(&bytes[..length]))
             .expect("room");
     }
-    card.transmit(&header(9), Outgoing::Page(page.clone()))
+    card.transmit(&header(9), Outgoing::Page(page.clone(), 0..PAYLOAD_MAX))
         .expect("room");
     assert_eq!(page.handles(), 2, "kept while the device reads");
+    card.transmit(&header(9), Outgoing::Page(page.clone(), 1376..2752))
+        .expect("room");
     card.kick();
     assert!(world.take_notified(1));
     for length in [0].into_iter().chain(lengths).chain([4096]) {
@@ -218,11 +222,15 @@ fn packets_are_sent_as_they_are() {
         assert_eq!(sent, packet(9, length), "{length}");
         world.push(1, u32::from(head), 0);
     }
+    let (head, sent) = world.fetch().expect("queued");
+    assert_eq!(sent[..HEADER_LEN], header(9));
+    assert_eq!(sent[HEADER_LEN..], bytes[1376..2752], "a piece, in place");
+    world.push(1, u32::from(head), 0);
     assert!(world.fetch().is_none());
-    assert_eq!(page.handles(), 2);
+    assert_eq!(page.handles(), 3);
     card.kick();
     assert_eq!(page.handles(), 1, "let go when the device is done");
-    assert_eq!(card.counters().sent, 107);
+    assert_eq!(card.counters().sent, 108);
     assert_eq!(card.counters().kicks, 1);
 }
 

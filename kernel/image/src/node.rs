@@ -93,7 +93,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
             } else {
                 "polled"
             };
-            machine::log!("network: {}, {calls}", card.name());
+            machine::log!("network: {}, {calls}, MTU {}", card.name(), card.mtu());
             Some(card)
         }
         Err(reason) => {
@@ -104,6 +104,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     let settings = Settings {
         node: NodeId(number),
         mac: card.as_ref().map_or([2, 0, 0, 0, 0, 0], Card::mac),
+        mtu: card.as_ref().map_or(wire::MTU_LEAST, Card::mtu),
         boot: BootId(machine::random_u64() | 1),
         seed: machine::random_u64(),
         command_line: String::from(info.command_line),
@@ -455,7 +456,7 @@ fn transmit(card: &mut Card, system: &mut System) {
         let payload = match &packet.payload {
             Payload::None => Outgoing::None,
             Payload::Bytes(bytes, range) => Outgoing::Bytes(&bytes[range.clone()]),
-            Payload::Page(page) => Outgoing::Page(page.0.clone()),
+            Payload::Page(page, range) => Outgoing::Page(page.0.clone(), range.clone()),
         };
         if card.transmit(&packet.header, payload).is_err() {
             // There was room: the card is broken. The link sends it again.

@@ -39,6 +39,10 @@ impl node::Page for NetPage {
         self.0.read(offset, into);
     }
 
+    fn copy_from(&mut self, offset: usize, source: &NetPage, length: usize) {
+        self.0.copy_from(offset, &source.0, 0, length);
+    }
+
     fn zeroed() -> Option<NetPage> {
         Frame::zeroed(machine::FrameKind::Network).ok().map(NetPage)
     }
@@ -50,6 +54,8 @@ pub struct Settings {
     pub node: NodeId,
     /// The hardware address of its link.
     pub mac: [u8; 6],
+    /// Bytes behind an Ethernet header that its card carries.
+    pub mtu: u16,
     /// Drawn at random at every boot.
     pub boot: BootId,
     /// For everything that wants randomness.
@@ -219,6 +225,7 @@ impl System {
             node: settings.node,
             boot: settings.boot,
             mac: settings.mac,
+            mtu: settings.mtu,
             cluster: 1,
             seed: settings.seed,
             info: NodeInfo {

@@ -147,6 +147,11 @@ impl<P: Page> Link<P> {
         self.senders[lane as usize].pending() == 0
     }
 
+    /// Whether nothing that waits to be acknowledged has come through for several timeouts.
+    pub fn is_stuck(&self) -> bool {
+        self.senders.iter().any(Sender::is_stuck)
+    }
+
     /// Round trips seen.
     pub fn rtt(&self) -> &Rtt {
         &self.rtt

@@ -11,16 +11,23 @@ pub trait Page: Clone {
     /// Copies `into.len()` bytes from `offset` on. Callers stay within the page.
     fn read(&self, offset: usize, into: &mut [u8]);
 
-    /// A page of zeros if one can be had: what the link is measured with. Without one the
-    /// measurement sends plain bytes, which a driver may have to copy.
-    fn zeroed() -> Option<Self> {
-        None
-    }
+    /// Copies the first `length` bytes of `source` to `offset`. Callers stay within the page, and nobody
+    /// else has a handle of it.
+    fn copy_from(&mut self, offset: usize, source: &Self, length: usize);
+
+    /// A page of zeros if one can be had: what the link is measured with, and where a page that comes in
+    /// pieces is put together. Without one the measurement sends plain bytes, which a driver may have to
+    /// copy, and pieces are lost.
+    fn zeroed() -> Option<Self>;
 }
 
 impl Page for Arc<[u8; 4096]> {
     fn read(&self, offset: usize, into: &mut [u8]) {
         into.copy_from_slice(&self[offset..offset + into.len()]);
+    }
+
+    fn copy_from(&mut self, offset: usize, source: &Self, length: usize) {
+        Arc::make_mut(self)[offset..offset + length].copy_from_slice(&source[..length]);
     }
 
     fn zeroed() -> Option<Self> {
@@ -35,17 +42,35 @@ pub enum Payload<P> {
     None,
     /// A range of a shared buffer: a fragment of a message.
     Bytes(Arc<[u8]>, Range<usize>),
-    /// A whole page.
-    Page(P),
+    /// A range of a page, mostly all of it.
+    Page(P, Range<usize>),
 }
 
 impl<P: Page> Payload<P> {
+    /// A whole page.
+    pub fn page(page: P) -> Payload<P> {
+        Payload::Page(page, 0..wire::PAYLOAD_MAX)
+    }
+
+    /// So many of its bytes, which must be there.
+    pub fn part(&self, part: Range<usize>) -> Payload<P> {
+        let within = |range: &Range<usize>| {
+            let start = range.start + part.start;
+            start..(start + part.len()).min(range.end)
+        };
+        match self {
+            Payload::None => Payload::None,
+            Payload::Bytes(bytes, range) => Payload::Bytes(bytes.clone(), within(range)),
+            Payload::Page(page, range) => Payload::Page(page.clone(), within(range)),
+        }
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> usize {
         match self {
             Payload::None => 0,
             Payload::Bytes(_, range) => range.len(),
-            Payload::Page(_) => wire::PAYLOAD_MAX,
+            Payload::Page(_, range) => range.len(),
         }
     }
 
@@ -60,7 +85,7 @@ impl<P: Page> Payload<P> {
         match self {
             Payload::None => {}
             Payload::Bytes(bytes, range) => into[..length].copy_from_slice(&bytes[range.clone()]),
-            Payload::Page(page) => page.read(0, &mut into[..length]),
+            Payload::Page(page, range) => page.read(range.start, &mut into[..length]),
         }
         length
     }

@@ -151,7 +151,7 @@ impl<P: Page> Receiver<P> {
             kind: header.payload_kind(),
             tag: header.page_tag(),
             behind: header.behind,
-            length: usize::from(header.length.get()),
+            length: header.payload_length(),
             payload,
         };
         if place == 0 && self.places.is_empty() {

@@ -11,6 +11,9 @@ use wire::{BEHIND_ALL, Lane, PAYLOAD_MAX, PageTag, PayloadKind};
 /// A packet is lost when one transmitted this many transmissions later has arrived.
 pub const REORDER: u64 = 3;
 
+/// So many timeouts in a row are no accident.
+const STUCK: u32 = 5;
+
 #[derive(Debug)]
 enum Item<P> {
     Message(Arc<[u8]>),
@@ -123,6 +126,11 @@ impl<P: Page> Sender<P> {
         self.pending() - self.received
     }
 
+    /// Whether nothing has come through for several timeouts.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.doublings >= STUCK
+    }
+
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.deadline
     }
@@ -199,7 +207,7 @@ impl<P: Page> Sender<P> {
     /// Cuts the next packet off the queue.
     fn cut_next(&mut self) -> Option<Slot<P>> {
         let (payload, tag, kind) = match self.queue.front()? {
-            Item::Page(tag, page) => (Payload::Page(page.clone()), Some(*tag), PayloadKind::Page),
+            Item::Page(tag, page) => (Payload::page(page.clone()), Some(*tag), PayloadKind::Page),
             Item::Message(bytes) => {
                 let start = self.cut;
                 let end = bytes.len().min(start + PAYLOAD_MAX);

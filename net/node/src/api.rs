@@ -15,6 +15,8 @@ pub struct Config {
     pub boot: BootId,
     /// Its Ethernet address.
     pub mac: [u8; 6],
+    /// What its card carries behind an Ethernet header, bytes.
+    pub mtu: u16,
     /// Frames of other clusters are not heard.
     pub cluster: u32,
     /// Seed of its randomness (jitter of timers).
@@ -188,6 +190,8 @@ pub struct PeerView {
     pub clock_offset: Option<(i64, u64)>,
     /// What it said about itself last.
     pub info: NodeInfo,
+    /// Whether the way to it carries whole pages; if not, they go in pieces.
+    pub wide: bool,
     /// Frames.
     pub counters: Counters,
 }

@@ -56,7 +56,7 @@ impl<P: Page> Node<P> {
     pub(crate) fn handle_gossip(&mut self, now: u64, index: usize, header: &Header, payload: &P) {
         let peer = &mut self.peers[index];
         let mut bytes = [0; GOSSIP_MAX];
-        let bytes = bytes.get_mut(..usize::from(header.length.get()));
+        let bytes = bytes.get_mut(..header.payload_length());
         let gossip = bytes.and_then(|bytes| {
             payload.read(0, bytes);
             Gossip::decode(bytes).ok()

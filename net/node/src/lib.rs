@@ -24,7 +24,9 @@ mod inbox;
 mod measure;
 mod node;
 mod outbox;
+mod path;
 mod peer;
+mod pieces;
 mod port;
 
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};

@@ -49,7 +49,7 @@ impl<P: Page> Filler<P> {
         header.payload_kind = PayloadKind::Filler as u8;
         header.length = (length as u16).into();
         match &self.page {
-            Some(page) if length == PAYLOAD_MAX => Payload::Page(page.clone()),
+            Some(page) if length == PAYLOAD_MAX => Payload::page(page.clone()),
             _ => Payload::Bytes(self.bytes.clone(), 0..length),
         }
     }

@@ -7,7 +7,9 @@
 use crate::discovery::{Answer, Discovery};
 use crate::measure::{Filler, Measurement, Probe};
 use crate::outbox::Outbox;
+use crate::path::Path;
 use crate::peer::Peer;
+use crate::pieces::Cutter;
 use crate::port::Port;
 use crate::{
     Config, Edge, Event, PEERS_MAX, Page, PeerState, PeerView, SILENT_AFTER_NS, Transmit,
@@ -20,8 +22,8 @@ use alloc::vec::Vec;
 use link::{Delivered, Payload};
 use membership::Membership;
 use wire::{
-    BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, Lane, MESSAGE_MAX, Message, NodeId, NodeInfo,
-    PAYLOAD_MAX, PageTag, PayloadKind, Pid,
+    BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, Lane, MESSAGE_MAX, MTU_WHOLE, Message, NodeId,
+    NodeInfo, PAYLOAD_MAX, PIECE_LEN, PageTag, PayloadKind, Pid,
 };
 
 /// Small frames (beacons, echo replies) that wait to be transmitted.
@@ -40,6 +42,8 @@ enum Small {
         seq: u32,
         bytes: u16,
     },
+    Probe,
+    Probed,
 }
 
 /// One node's protocol stack. `P` is a page of memory.
@@ -61,6 +65,7 @@ pub struct Node<P> {
     port: Port,
     pub(crate) membership: Membership,
     outbox: Outbox<P>,
+    cutter: Cutter<P>,
     scratch: Vec<u8>,
     filler: Filler<P>,
     runs: u64,
@@ -106,6 +111,7 @@ impl<P: Page> Node<P> {
             port: Port::new(config.info.features.is_virtual()),
             membership: crate::gossip::membership(&config, now),
             outbox: Outbox::new(),
+            cutter: Cutter::new(),
             scratch: Vec::new(),
             filler: Filler::new(),
             runs: 0,
@@ -141,8 +147,7 @@ impl<P: Page> Node<P> {
             self.refused += 1;
             return;
         };
-        if header.cluster.get() != self.config.cluster || length < usize::from(header.length.get())
-        {
+        if header.cluster.get() != self.config.cluster || length < header.carried().len() {
             self.refused += 1;
             return;
         }
@@ -171,12 +176,20 @@ impl<P: Page> Node<P> {
             self.outbox.push(Event::PeerBack { id, boot });
             self.membership.peer_heard(now, id, boot);
         }
+        let (header, payload) = match header.piece() {
+            None => (*header, payload),
+            Some(_) => match peer.joiner.join(now, header, &payload) {
+                Some(whole) => whole,
+                None => return,
+            },
+        };
+        let header = &header;
         if to_us {
             let rtt_ns = peer.link.handle_header(now, header);
             if header.kind() == Kind::Data && header.lane() == Lane::Urgent {
                 self.port.handle_awaited(now);
             }
-            if header.kind() == Kind::Data && usize::from(header.length.get()) == PAYLOAD_MAX {
+            if header.kind() == Kind::Data && header.payload_length() == PAYLOAD_MAX {
                 self.handle_load(now, index, rtt_ns);
             }
         }
@@ -218,11 +231,12 @@ impl<P: Page> Node<P> {
             self.discovery.answer(now, Kind::Hello, header);
             return None;
         }
+        let path = Path::new(now, self.config.mtu >= MTU_WHOLE);
         let index = match known {
             Some(index) => {
                 let peer = &mut self.peers[index];
                 let (lost, measured) = (peer.boot, peer.measurement.is_some());
-                peer.replace(now, boot, header.source_mac);
+                peer.replace(now, boot, header.source_mac, path);
                 self.small.retain(|&(to, _)| to != index);
                 self.outbox.push(Event::PeerLost { id, boot: lost });
                 if measured {
@@ -231,7 +245,7 @@ impl<P: Page> Node<P> {
                 index
             }
             None => {
-                let peer = Peer::new(now, id, boot, header.source_mac);
+                let peer = Peer::new(now, id, boot, header.source_mac, path);
                 self.peers.push(peer);
                 self.by_id.insert(id, self.peers.len() - 1);
                 self.peers.len() - 1
@@ -248,6 +262,7 @@ impl<P: Page> Node<P> {
         if header.kind() != Kind::Hello {
             self.discovery.answer(now, Kind::HelloReply, header);
         }
+        self.probe_path(now, index);
         Some(index)
     }
 
@@ -281,7 +296,7 @@ impl<P: Page> Node<P> {
             }
             Kind::Hello | Kind::HelloReply => {
                 let mut bytes = [0; 256];
-                let length = usize::from(header.length.get());
+                let length = header.payload_length();
                 if let Some(bytes) = bytes.get_mut(..length) {
                     payload.read(0, bytes);
                     match NodeInfo::decode(bytes) {
@@ -296,11 +311,14 @@ impl<P: Page> Node<P> {
                 if header.kind() == Kind::Hello && header.target.get() != 0 {
                     self.discovery.answer(now, Kind::HelloReply, header);
                 }
+                self.probe_path(now, index);
             }
+            Kind::Probe => self.push_small(index, Small::Probed),
+            Kind::Probed => peer.path.confirm(),
             Kind::Ack => {}
             Kind::Gossip => self.handle_gossip(now, index, header, &payload),
             Kind::Echo => {
-                let (seq, bytes) = (header.seq.get(), header.length.get());
+                let (seq, bytes) = (header.seq.get(), header.payload_length() as u16);
                 self.push_small(index, Small::EchoReply { seq, bytes });
             }
             Kind::EchoReply => {
@@ -369,6 +387,10 @@ impl<P: Page> Node<P> {
                 self.outbox.push(Event::PeerSilent { id, boot });
             }
             peer.link.handle_timeout(now);
+            if peer.link.is_stuck() {
+                peer.path.doubt(now);
+            }
+            peer.joiner.handle_timeout(now);
             peer.sink.handle_timeout(now);
             if let Some(measurement) = &mut peer.measurement {
                 measurement.handle_timeout(now);
@@ -396,6 +418,9 @@ impl<P: Page> Node<P> {
         self.latest = self.latest.max(now);
         if self.mute {
             return None;
+        }
+        if let Some(piece) = self.cutter.next() {
+            return Some(piece);
         }
         if let Some((index, small)) = self.small.pop_front() {
             return Some(self.transmit_small(now, index, small));
@@ -481,11 +506,36 @@ impl<P: Page> Node<P> {
         } else {
             return None;
         };
-        peer.sent += 1;
-        Some(Transmit {
-            header: header.to_bytes(),
-            payload,
-        })
+        Some(self.transmit_packet(now, index, header, payload))
+    }
+
+    /// Whole, or the first piece of it.
+    fn transmit_packet(
+        &mut self,
+        now: u64,
+        index: usize,
+        header: Header,
+        payload: Payload<P>,
+    ) -> Transmit<P> {
+        let peer = &mut self.peers[index];
+        let fits = peer.path.is_wide() || payload.len() <= PIECE_LEN;
+        if fits || header.kind() == Kind::Probe {
+            peer.sent += 1;
+            return Transmit {
+                header: header.to_bytes(),
+                payload,
+            };
+        }
+        peer.sent += payload.len().div_ceil(PIECE_LEN) as u64;
+        self.probe_path(now, index);
+        self.cutter.cut(header, payload)
+    }
+
+    /// Asks whether the way to a peer carries whole pages, if that is not known.
+    fn probe_path(&mut self, now: u64, index: usize) {
+        if self.peers[index].path.take_probe(now) {
+            self.push_small(index, Small::Probe);
+        }
     }
 
     fn transmit_small(&mut self, now: u64, index: usize, small: Small) -> Transmit<P> {
@@ -493,6 +543,8 @@ impl<P: Page> Node<P> {
         let kind = match small {
             Small::Beacon { .. } => Kind::Beacon,
             Small::EchoReply { .. } => Kind::EchoReply,
+            Small::Probe => Kind::Probe,
+            Small::Probed => Kind::Probed,
         };
         let mut header = Self::header_to(&self.config, peer, kind);
         let mut payload = Payload::None;
@@ -514,13 +566,11 @@ impl<P: Page> Node<P> {
                 header.seq = seq.into();
                 payload = self.filler.fill(&mut header, bytes);
             }
+            Small::Probe => payload = self.filler.fill(&mut header, PAYLOAD_MAX as u16),
+            Small::Probed => {}
         }
         peer.link.fill(now, &mut header);
-        peer.sent += 1;
-        Transmit {
-            header: header.to_bytes(),
-            payload,
-        }
+        self.transmit_packet(now, index, header, payload)
     }
 
     /// A Hello to all, or the answer to one node, which need not be a peer yet.
@@ -734,13 +784,15 @@ impl<P: Page> Node<P> {
     /// Whether something waits that is to leave before anything else is done: an answer, a beacon
     /// or an urgent packet.
     pub fn is_urgent(&self) -> bool {
-        !self.mute && (!self.small.is_empty() || !self.queues[0].is_empty())
+        let waits = !self.small.is_empty() || !self.queues[0].is_empty();
+        !self.mute && (waits || !self.cutter.is_empty())
     }
 
     /// Whether [`Node::poll_transmit`] has nothing to give now.
     pub fn is_quiet(&self) -> bool {
         self.mute
-            || self.small.is_empty()
+            || self.cutter.is_empty()
+                && self.small.is_empty()
                 && self.queues.iter().all(VecDeque::is_empty)
                 && self.discovery.is_quiet()
                 && self.membership.is_quiet()

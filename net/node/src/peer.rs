@@ -3,6 +3,8 @@
 //! Law: a peer exists only after its boot was proven; a new boot replaces link and counters whole.
 
 use crate::measure::{BlastSink, Measurement};
+use crate::path::Path;
+use crate::pieces::Joiner;
 use crate::port::Way;
 use crate::{Counters, Page, PeerState, PeerView, SILENT_AFTER_NS};
 use alloc::boxed::Box;
@@ -31,6 +33,8 @@ pub(crate) struct Peer<P> {
     pub(crate) measurement: Option<Box<Measurement>>,
     pub(crate) sink: BlastSink,
     pub(crate) way: Way,
+    pub(crate) path: Path,
+    pub(crate) joiner: Joiner<P>,
     /// Whether the peer stands in the queue of those with something to transmit, per lane; the
     /// second is also that of measurements and bare acknowledgements.
     pub(crate) queued: [bool; 2],
@@ -38,7 +42,7 @@ pub(crate) struct Peer<P> {
 }
 
 impl<P: Page> Peer<P> {
-    pub(crate) fn new(now: u64, id: NodeId, boot: BootId, mac: [u8; 6]) -> Peer<P> {
+    pub(crate) fn new(now: u64, id: NodeId, boot: BootId, mac: [u8; 6], path: Path) -> Peer<P> {
         Peer {
             id,
             boot,
@@ -55,20 +59,22 @@ impl<P: Page> Peer<P> {
             measurement: None,
             sink: BlastSink::default(),
             way: Way::default(),
+            path,
+            joiner: Joiner::new(),
             queued: [false; 2],
             lost: VecDeque::new(),
         }
     }
 
     /// Goes over to a newer boot; nothing of the old one stays but its id among the lost.
-    pub(crate) fn replace(&mut self, now: u64, boot: BootId, mac: [u8; 6]) {
+    pub(crate) fn replace(&mut self, now: u64, boot: BootId, mac: [u8; 6], path: Path) {
         let mut lost = core::mem::take(&mut self.lost);
         if lost.len() == LOST_MAX {
             lost.pop_front();
         }
         lost.push_back(self.boot);
         let queued = self.queued;
-        *self = Peer::new(now, self.id, boot, mac);
+        *self = Peer::new(now, self.id, boot, mac, path);
         self.lost = lost;
         self.queued = queued;
     }
@@ -102,6 +108,7 @@ impl<P: Page> Peer<P> {
             measurement,
             self.link.poll_timeout(),
             self.sink.poll_timeout(),
+            self.joiner.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -121,6 +128,7 @@ impl<P: Page> Peer<P> {
             rtt_latest_ns: self.link.rtt().latest_ns(),
             clock_offset: self.link.clock().offset(now),
             info: self.info,
+            wide: self.path.is_wide(),
             counters: Counters {
                 sent: self.sent,
                 retransmitted: link.retransmitted,

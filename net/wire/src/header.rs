@@ -13,7 +13,7 @@
 //! | 24 | 8+8 | source boot, target boot (0: not known, Hello only) |
 //! | 40 | 1 | lane |
 //! | 41 | 1 | payload kind |
-//! | 42 | 2 | payload length |
+//! | 42 | 2 | payload length (13 bits); above it the number of the piece of it that this frame carries, 0: the frame carries all |
 //! | 44 | 4 | sequence number in the lane (Echo, Blast: in the run) |
 //! | 48 | 4+4 | next sequence number expected, urgent and bulk lane |
 //! | 56 | 8+8 | map of packets received beyond that, bit i is number expected + 1 + i, per lane; that of the bulk lane begins farther on, see 114 |
@@ -31,6 +31,7 @@
 //! t2 = sent - held, t3 = sent and t4 = now, as in NTP (RFC 5905, section 8).
 
 use crate::{BootId, Invalid, NodeId, Pid};
+use core::ops::Range;
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -39,10 +40,19 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 pub const HEADER_LEN: usize = 136;
 /// The longest payload: one page.
 pub const PAYLOAD_MAX: usize = 4096;
+/// A link that carries no whole page carries its pieces, of so many bytes but for the last: what fits
+/// behind the header in an Ethernet frame of 1500 bytes.
+pub const PIECE_LEN: usize = 1376;
+/// The MTU (bytes behind an Ethernet header) of a link that carries whole pages, and the least that will do.
+pub const MTU_WHOLE: u16 = (HEADER_LEN - 14 + PAYLOAD_MAX) as u16;
+/// See [`MTU_WHOLE`].
+pub const MTU_LEAST: u16 = (HEADER_LEN - 14 + PIECE_LEN) as u16;
+/// Bits of the length field that are the payload's length.
+const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The Ethernet address of all nodes.
 pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
@@ -70,6 +80,10 @@ pub enum Kind {
     Beacon = 9,
     /// What the sender believes of all nodes: unreliable.
     Gossip = 10,
+    /// Asks whether a frame with a whole page comes through: it has that size, and never goes in pieces.
+    Probe = 11,
+    /// It did.
+    Probed = 12,
 }
 
 impl Kind {
@@ -86,6 +100,8 @@ impl Kind {
             8 => Kind::BlastReport,
             9 => Kind::Beacon,
             10 => Kind::Gossip,
+            11 => Kind::Probe,
+            12 => Kind::Probed,
             _ => return None,
         })
     }
@@ -306,21 +322,26 @@ impl Header {
             Kind::Hello | Kind::HelloReply => payload == P::Info,
             Kind::Data => !matches!(payload, P::None | P::Info | P::Filler | P::Gossip),
             Kind::Gossip => payload == P::Gossip,
-            Kind::Blast => payload == P::Filler,
+            Kind::Blast | Kind::Probe => payload == P::Filler,
             Kind::Echo | Kind::EchoReply => matches!(payload, P::None | P::Filler),
             _ => payload == P::None,
         };
         if !fits {
             return Err(Invalid::PayloadKind);
         }
-        let length = usize::from(self.length.get());
+        let length = self.payload_length();
         let fits = match payload {
+            P::Filler if kind == Kind::Probe => length == PAYLOAD_MAX,
             P::None => length == 0,
             P::First | P::Middle | P::Page => length == PAYLOAD_MAX,
             P::Whole | P::Last | P::Info | P::Filler => (1..=PAYLOAD_MAX).contains(&length),
             P::Gossip => (1..=crate::GOSSIP_MAX).contains(&length),
         };
-        if !fits {
+        let carries = match self.piece() {
+            None => true,
+            Some(_) => kind != Kind::Probe && !self.carried().is_empty(),
+        };
+        if !fits || !carries {
             return Err(Invalid::Length);
         }
         let (pid, epoch, page) = (self.pid.get(), self.epoch.get(), self.page.get());
@@ -342,6 +363,37 @@ impl Header {
     /// What lies behind the header. One that was not checked reads as nothing.
     pub fn payload_kind(&self) -> PayloadKind {
         PayloadKind::from_u8(self.payload_kind).unwrap_or(PayloadKind::None)
+    }
+
+    /// Bytes of the payload, all pieces together.
+    pub fn payload_length(&self) -> usize {
+        usize::from(self.length.get()) & ((1 << LENGTH_BITS) - 1)
+    }
+
+    /// Which piece of the payload the frame carries, from 0; `None`: all of it.
+    pub fn piece(&self) -> Option<usize> {
+        (usize::from(self.length.get()) >> LENGTH_BITS).checked_sub(1)
+    }
+
+    /// Where in the payload the bytes belong that the frame carries. Empty for a piece that is none.
+    pub fn carried(&self) -> Range<usize> {
+        let length = self.payload_length();
+        match self.piece() {
+            None => 0..length,
+            // Of what fits into one frame there are no pieces.
+            Some(_) if length <= PIECE_LEN => 0..0,
+            Some(piece) => {
+                let start = (piece * PIECE_LEN).min(length);
+                start..length.min(start + PIECE_LEN)
+            }
+        }
+    }
+
+    /// The same header for one piece of the payload, or for all of it.
+    pub fn of_piece(mut self, piece: Option<usize>) -> Header {
+        let number = piece.map_or(0, |piece| piece as u16 + 1);
+        self.length = (number << LENGTH_BITS | self.payload_length() as u16).into();
+        self
     }
 
     /// The lane of a Data frame.

@@ -22,6 +22,8 @@ impl fmt::Display for Header {
             Kind::BlastReport => "blast-report",
             Kind::Beacon => "beacon",
             Kind::Gossip => "gossip",
+            Kind::Probe => "probe",
+            Kind::Probed => "probed",
         };
         write!(
             f,
@@ -56,7 +58,10 @@ impl fmt::Display for Header {
                         write!(f, " page {page:#x} of {pid} epoch {}", self.epoch)?;
                     }
                 }
-                write!(f, " length {}", self.length)?;
+                write!(f, " length {}", self.payload_length())?;
+                if let Some(piece) = self.piece() {
+                    write!(f, " piece {piece}")?;
+                }
             }
             Kind::Echo | Kind::EchoReply | Kind::Blast | Kind::BlastReport => {
                 write!(f, " seq {}", self.seq)?;
@@ -69,8 +74,8 @@ impl fmt::Display for Header {
                 };
                 write!(f, " {} {edge} epoch {}", self.pid(), self.epoch)?;
             }
-            Kind::Gossip => write!(f, " length {}", self.length)?,
-            Kind::Hello | Kind::HelloReply | Kind::Ack => {}
+            Kind::Gossip => write!(f, " length {}", self.payload_length())?,
+            Kind::Hello | Kind::HelloReply | Kind::Ack | Kind::Probe | Kind::Probed => {}
         }
         if matches!(self.kind(), Kind::Data | Kind::Ack) {
             write!(f, " ack {},{}", self.ack[0], self.ack[1])?;

@@ -24,6 +24,7 @@ fn stack(number: u16, now: u64) -> Node<Frame> {
         node: NodeId(number),
         boot: BootId(u64::from(number) * 11),
         mac: [2, 0, 0, 0, 0, number as u8],
+        mtu: 9000,
         cluster: 7,
         seed: 1,
         info: NodeInfo::default(),

@@ -6,7 +6,7 @@
 use crate::{Choices, Sights, Target, any_message, must, mutate, saw};
 use wire::{
     BootId, GOSSIP_MAX, Gossip, HEADER_LEN, Header, Kind, Lane, Load, Message, NodeId, NodeInfo,
-    NodeState, PAYLOAD_MAX, PayloadKind, Purpose, RECORDS_MAX, Record, Told,
+    NodeState, PAYLOAD_MAX, PIECE_LEN, PayloadKind, Purpose, RECORDS_MAX, Record, Told,
 };
 
 pub(crate) const HEADER: Target = Target {
@@ -39,7 +39,7 @@ pub(crate) const INFO: Target = Target {
 
 /// A header whose kind, lane and payload go together, mostly.
 fn any_header(random: &mut Choices<'_>) -> Header {
-    let kind = Kind::from_u8(random.between(1, 10) as u8).unwrap_or(Kind::Ack);
+    let kind = Kind::from_u8(random.between(1, 12) as u8).unwrap_or(Kind::Ack);
     let mut header = Header::new(kind);
     let broadcast = kind == Kind::Hello && random.chance(5_000);
     header.source = (random.between(1, 3) as u16).into();
@@ -55,16 +55,20 @@ fn any_header(random: &mut Choices<'_>) -> Header {
         Kind::Hello | Kind::HelloReply => PayloadKind::Info,
         Kind::Data => PayloadKind::from_u8(random.between(1, 5) as u8).unwrap_or(PayloadKind::Page),
         Kind::Gossip => PayloadKind::Gossip,
-        Kind::Blast => PayloadKind::Filler,
+        Kind::Blast | Kind::Probe => PayloadKind::Filler,
         _ => PayloadKind::None,
     };
     header.payload_kind = payload as u8;
     let length = match payload {
         PayloadKind::None => 0,
         PayloadKind::First | PayloadKind::Middle | PayloadKind::Page => PAYLOAD_MAX,
+        _ if kind == Kind::Probe => PAYLOAD_MAX,
         _ => random.between(1, 1300) as usize,
     };
     header.length = (length as u16).into();
+    if kind != Kind::Probe && length > PIECE_LEN && random.chance(3_000) {
+        header = header.of_piece(Some(random.below(3) as usize));
+    }
     if kind == Kind::Data {
         header.lane = random.below(2) as u8;
         header.behind = random.between(1, 255) as u8;
@@ -100,8 +104,17 @@ fn judge_header(bytes: &[u8; HEADER_LEN], sights: &mut Sights) -> Result<(), Str
     };
     saw(sights, "accepted");
     must(header.to_bytes() == *bytes, "a header is its bytes")?;
-    let length = usize::from(header.length.get());
-    must(length <= PAYLOAD_MAX, "no payload is longer than a page")?;
+    must(
+        header.payload_length() <= PAYLOAD_MAX,
+        "no payload is longer than a page",
+    )?;
+    let carried = header.carried();
+    must(
+        carried.end <= header.payload_length(),
+        "a piece lies within its payload",
+    )?;
+    let split = header.piece().is_some() && carried.len() > PIECE_LEN;
+    must(!split, "a piece fits into a narrow frame")?;
     let bulk = header.lane() == Lane::Bulk;
     must(!bulk || header.kind() == Kind::Data, "only data has lanes")?;
     must(header.source().is_valid(), "somebody has sent it")?;

@@ -224,7 +224,12 @@ impl Network {
         let length = transmit.payload.len();
         let payload = match transmit.payload {
             Payload::None => self.blank.clone(),
-            Payload::Page(page) => page,
+            Payload::Page(page, range) if range.start == 0 => page,
+            Payload::Page(page, range) => {
+                let mut part = [0; 4096];
+                part[..length].copy_from_slice(&page[range]);
+                Arc::new(part)
+            }
             Payload::Bytes(bytes, range) => {
                 let mut page = [0; 4096];
                 page[..length].copy_from_slice(&bytes[range]);

@@ -74,6 +74,7 @@ impl Star {
                 node: id(index),
                 boot: BootId(index as u64 + 1),
                 mac: Network::mac(index),
+                mtu: 9000,
                 cluster: 1,
                 seed: 1,
                 info: NodeInfo::default(),

@@ -242,6 +242,12 @@ impl World {
             node: World::id(index),
             boot,
             mac: Network::mac(index),
+            // Cards carry whole pages or pieces of them, as the seed has it.
+            mtu: if self.random.bits() & 1 == 0 {
+                9000
+            } else {
+                1500
+            },
             cluster: 7,
             seed: self.random.bits(),
             info: NodeInfo {

@@ -52,12 +52,13 @@ fn many_nodes() {
 
 #[test]
 fn known_bugs_are_found() {
-    for canary in [
-        Canary::DeliverDuplicates,
-        Canary::ForgetOrder,
-        Canary::BelieveAnyBoot,
+    // A frame of a boot that nobody has ever heard, late enough, is seldom.
+    for (canary, seeds) in [
+        (Canary::DeliverDuplicates, 50),
+        (Canary::ForgetOrder, 50),
+        (Canary::BelieveAnyBoot, 400),
     ] {
-        let found = (0..50)
+        let found = (0..seeds)
             .filter(|&seed| {
                 let canary = Some(canary);
                 run(Plan {
@@ -67,6 +68,9 @@ fn known_bugs_are_found() {
                 .is_err()
             })
             .count();
-        assert!(found >= 5, "{canary:?} was found by {found} of 50 seeds");
+        assert!(
+            found >= 5,
+            "{canary:?} was found by {found} of {seeds} seeds"
+        );
     }
 }

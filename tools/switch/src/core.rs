@@ -9,6 +9,8 @@ use crate::{FRAME_MAX, FRAME_MIN, PORTS_MAX};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// Two addresses and a type.
+const ETHERNET_LEN: usize = 14;
 /// Bytes of late frames held at most; more are dropped and counted.
 const LATE_BYTES_MAX: usize = 256 << 20;
 
@@ -33,12 +35,16 @@ pub struct Counters {
     pub overflowed: u64,
     /// Dropped because too short, too long or from a group address.
     pub malformed: u64,
+    /// Dropped because longer than the port they came from or go to carries.
+    pub too_long: u64,
 }
 
 /// A learning switch of up to [`PORTS_MAX`] ports.
 #[derive(Debug)]
 pub struct Switch {
     ports: usize,
+    /// The longest frame of each port.
+    longest: [usize; PORTS_MAX],
     /// Indexed by `from * PORTS_MAX + to`.
     links: Vec<Link>,
     table: Table,
@@ -69,6 +75,7 @@ impl Switch {
             .collect();
         Switch {
             ports,
+            longest: [FRAME_MAX; PORTS_MAX],
             links,
             table: Table::default(),
             late: BinaryHeap::new(),
@@ -93,6 +100,14 @@ impl Switch {
     /// Sets what every link does.
     pub fn set_all_faults(&mut self, faults: Faults) {
         self.links.iter_mut().for_each(|link| link.faults = faults);
+    }
+
+    /// Sets how many bytes behind an Ethernet header a port carries; other ports are ignored. Longer frames are
+    /// dropped, as switches do.
+    pub fn set_mtu(&mut self, port: usize, mtu: u16) {
+        if let Some(longest) = self.longest.get_mut(port) {
+            *longest = ETHERNET_LEN + usize::from(mtu);
+        }
     }
 
     /// Stops everything from `from` to `to`. The other direction is not touched.
@@ -182,6 +197,10 @@ impl Switch {
         frame: &[u8],
         deliver: &mut dyn FnMut(usize, &[u8]),
     ) {
+        if frame.len() > self.longest[from].min(self.longest[to]) {
+            self.counters.too_long += 1;
+            return;
+        }
         let link = &mut self.links[from * PORTS_MAX + to];
         if link.cut {
             self.counters.cut += 1;
@@ -303,6 +322,27 @@ mod tests {
         switch.forward(0, 0, &from_group, &mut |_, _| panic!("from a group"));
         switch.forward(0, 9, &frame(1, 2, 0), &mut |_, _| panic!("no such port"));
         assert_eq!(switch.counters().malformed, 4);
+    }
+
+    #[test]
+    fn a_port_drops_what_is_longer_than_it_carries_both_ways() {
+        let mut switch = Switch::new(3, 0);
+        switch.set_mtu(1, 1500);
+        let long = |to, from, length| {
+            let mut frame = frame(to, from, 9);
+            frame.resize(length, 0);
+            frame
+        };
+        for (to, from) in [(0, 1), (1, 0), (2, 0)] {
+            send(&mut switch, 0, from, &frame(to + 1, from as u8 + 1, 1));
+            let whole = send(&mut switch, 0, from, &long(to + 1, from as u8 + 1, 1514));
+            assert!(whole.contains(&(usize::from(to), 9)));
+        }
+        let dropped = switch.counters().too_long;
+        assert_eq!(send(&mut switch, 0, 0, &long(2, 1, 1515)), []);
+        assert_eq!(send(&mut switch, 0, 1, &long(1, 2, 1515)), []);
+        assert_eq!(switch.counters().too_long, dropped + 2);
+        assert_eq!(send(&mut switch, 0, 0, &long(0xff, 1, 4232)), [(2, 9)]);
     }
 
     #[test]

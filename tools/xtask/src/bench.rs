@@ -35,8 +35,7 @@ exit $status
         .script(script)
         .timeout_s(options.cluster.timeout);
     spec.memory_mib = options.cluster.memory;
-    spec.smp = options.cluster.hardware.smp;
-    spec.net = options.cluster.hardware.net;
+    options.cluster.hardware.put_into(&mut spec);
     let lab = QemuLab::prepare(kernel)?;
     let directory = RunDirectory::create("bench")?;
     say_logs(&spec, &directory);

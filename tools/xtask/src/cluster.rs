@@ -160,6 +160,9 @@ impl<'a> Cluster<'a> {
             what: "making a cable",
             source,
         })?;
+        let mtu = self.spec.mtu(number);
+        self.service
+            .change(move |switch| switch.set_mtu(number - 1, mtu));
         self.service.attach(number - 1, cable.switch_end);
         let config = NodeConfig {
             qemu: self.boot.qemu.clone(),
@@ -168,6 +171,7 @@ impl<'a> Cluster<'a> {
             memory_mib: self.spec.memory_mib,
             smp: self.spec.smp,
             net: self.spec.net,
+            mtu,
             command_line: command_line(self.spec, number),
         };
         slot.starts += 1;

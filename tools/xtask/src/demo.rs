@@ -16,13 +16,12 @@ use qemu_tests::demo::{judge_part, story};
 use qemu_tests::{Ended, Outcome as ClusterOutcome};
 
 /// Tells the story.
-pub(crate) fn demo(hardware: Hardware, kernel: &Kernel) -> Outcome {
+pub(crate) fn demo(hardware: &Hardware, kernel: &Kernel) -> Outcome {
     setup::busybox()?;
     let lab = QemuLab::prepare(kernel)?;
     say::step("running both programs on the host, to know what they print");
     let mut story = story("demo", &lab).map_err(|error| Error::Unmet(error.to_string()))?;
-    story.spec.smp = hardware.smp;
-    story.spec.net = hardware.net;
+    hardware.put_into(&mut story.spec);
     let directory = RunDirectory::create("demo")?;
     say_logs(&story.spec, &directory);
     let outcome = lab.boot_shown(&story.spec, &directory, &mut |_| {})?;

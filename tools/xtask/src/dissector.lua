@@ -192,8 +192,17 @@ end
 
 local function dissect_payload(buffer, info, tree)
     local kind = payload_kinds[at(buffer, "payload_kind"):uint()] or "unknown"
+    -- 13 bits of length, above them the number of the piece.
     local length = at(buffer, "length"):le_uint()
-    if length == 0 then return end
+    local piece = math.floor(length / 8192)
+    length = length % 8192
+    if piece > 0 then
+        local start = (piece - 1) * PIECE
+        length = math.min(PIECE, length - start)
+        kind = "Piece"
+        info.cols.info:append(" piece at " .. start)
+    end
+    if length <= 0 then return end
     if buffer:len() < HEADER - ETHERNET + length then
         tree:add_proto_expert_info(too_short)
         return
@@ -222,9 +231,9 @@ local function dissect_payload(buffer, info, tree)
         info.cols.info:append(" " .. length .. " bytes")
     else
         tree:add(payload_bytes, payload())
-        if kind == "Page" then
+        if kind == "Page" or kind == "Piece" and at(buffer, "page"):le_uint64() ~= UInt64(0) then
             info.cols.info:append(" page 0x" .. at(buffer, "page"):le_uint64():tohex() .. " of " .. at(buffer, "pid"):le_uint())
-        else
+        elseif kind ~= "Piece" then
             info.cols.info:append(" (" .. kind:lower() .. " part)")
         end
     end

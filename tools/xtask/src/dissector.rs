@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::mem::offset_of;
 use std::path::Path;
-use wire::{ETHERTYPE, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PayloadKind};
+use wire::{
+    ETHERTYPE, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PIECE_LEN, PayloadKind,
+};
 
 const FILE: &str = "tools/wireshark/dunlin.lua";
 const TEXT: &str = include_str!("dissector.lua");
@@ -76,7 +78,7 @@ fn text() -> Result<String, String> {
 fn tables() -> Result<String, String> {
     let mut lua = format!(
         "-- From here to the next line of this kind: made from net/wire.\n\
-         local HEADER, ETHERNET, ETHERTYPE = {HEADER_LEN}, {ETHERNET}, {ETHERTYPE:#06x}\n\
+         local HEADER, ETHERNET, ETHERTYPE, PIECE = {HEADER_LEN}, {ETHERNET}, {ETHERTYPE:#06x}, {PIECE_LEN}\n\
          -- Name, offset, bytes of one, how many.\nlocal header = {{\n"
     );
     for (name, offset, size, count) in header() {

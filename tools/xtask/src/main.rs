@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         image: options.kernel.clone(),
     };
     let outcome = match &options.command {
-        Command::Demo(hardware) => demo::demo(*hardware, kernel),
+        Command::Demo(hardware) => demo::demo(hardware, kernel),
         Command::Test(options) => test::test(options, kernel),
         Command::Run(options) => run::run(options, kernel),
         Command::Trace(options) => trace::trace(options, kernel),

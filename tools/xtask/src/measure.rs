@@ -13,9 +13,10 @@ use crate::run::status;
 use crate::statistics::Summary;
 use crate::{places, program, report, say};
 use qemu_tests::moves::{told, with_trace};
-use qemu_tests::{Net, Spec};
+use qemu_tests::{MTU, Net, Spec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Instant;
 use switch::{Chance, Faults};
 use timeline::Timeline;
@@ -73,12 +74,32 @@ impl Record {
     }
 }
 
+/// What the nodes are joined by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    net: Net,
+    mtu: u16,
+    loss: Chance,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.net)?;
+        if self.mtu != MTU {
+            write!(f, ", MTU {}", self.mtu)?;
+        }
+        match self.loss.is_never() {
+            true => Ok(()),
+            false => write!(f, ", {} loss", self.loss),
+        }
+    }
+}
+
 /// One cluster that was measured.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) what: &'static str,
-    pub(crate) net: Net,
-    pub(crate) loss: Chance,
+    pub(crate) link: Link,
     pub(crate) records: Vec<Record>,
     /// What the nodes told of the last moves.
     pub(crate) timeline: Timeline,
@@ -88,7 +109,7 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Group {
     pub(crate) what: &'static str,
-    /// Card and loss.
+    /// Card, and MTU and loss where they are not the usual ones.
     pub(crate) link: String,
     /// Mode of moves, state of calls; empty where there is only one.
     pub(crate) label: String,
@@ -115,16 +136,15 @@ pub(crate) fn measure(what: &[&'static str], options: &MeasureOptions, kernel: &
     let lab = QemuLab::prepare(kernel)?;
     let circumstances = circumstances(options);
     let mut runs = Vec::new();
-    let clusters = what.len() * options.net.len() * options.loss.len();
+    let links = links(options);
+    let clusters = what.len() * links.len();
     for &what in what {
-        for &net in &options.net {
-            for &loss in &options.loss {
-                say::step(format!(
-                    "cluster {} of {clusters}: {what}, {net}, {loss} loss",
-                    runs.len() + 1
-                ));
-                runs.push(one(&lab, what, (net, loss), options)?);
-            }
+        for &link in &links {
+            say::step(format!(
+                "cluster {} of {clusters}: {what}, {link}",
+                runs.len() + 1
+            ));
+            runs.push(one(&lab, what, link, options)?);
         }
     }
     let groups = groups(&runs);
@@ -146,11 +166,22 @@ pub(crate) fn measure(what: &[&'static str], options: &MeasureOptions, kernel: &
     Ok(0)
 }
 
+/// Every link that is asked for.
+fn links(options: &MeasureOptions) -> Vec<Link> {
+    let mut links = Vec::new();
+    for &net in &options.net {
+        for &mtu in &options.mtu {
+            links.extend(options.loss.iter().map(|&loss| Link { net, mtu, loss }));
+        }
+    }
+    links
+}
+
 /// Boots a cluster and takes its samples.
 fn one(
     lab: &QemuLab,
     what: &'static str,
-    (net, loss): (Net, Chance),
+    link: Link,
     options: &MeasureOptions,
 ) -> Result<Run, Error> {
     let mut command = format!(
@@ -170,12 +201,13 @@ fn one(
         ));
     }
     let faults = Faults {
-        loss,
+        loss: link.loss,
         ..Faults::default()
     };
     let mut spec = Spec::new("bench", NODES)
         .script(with_trace(&command))
-        .net(net)
+        .net(link.net)
+        .mtus(&[link.mtu])
         .smp(options.smp)
         .faults(faults)
         .timeout_s(options.timeout);
@@ -205,8 +237,7 @@ fn one(
     }
     Ok(Run {
         what,
-        net,
-        loss,
+        link,
         records,
         timeline,
     })
@@ -216,10 +247,7 @@ fn one(
 pub(crate) fn groups(runs: &[Run]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for run in runs {
-        let link = match run.loss.is_never() {
-            true => run.net.to_string(),
-            false => format!("{}, {} loss", run.net, run.loss),
-        };
+        let link = run.link.to_string();
         let mut raw: Option<&Record> = None;
         for record in &run.records {
             if record.kind == "link" {
@@ -344,7 +372,8 @@ fn json_of(circumstances: &Circumstances, runs: &[Run], groups: &[Group]) -> Val
         .map(|run| {
             let records: Vec<Value> = run.records.iter().map(Record::json).collect();
             json!({
-                "what": run.what, "net": run.net.to_string(), "loss": run.loss.to_string(),
+                "what": run.what, "net": run.link.net.to_string(), "mtu": run.link.mtu,
+                "loss": run.link.loss.to_string(),
                 "records": records,
             })
         })
@@ -468,8 +497,11 @@ pub(crate) mod tests {
     pub(crate) fn runs() -> Vec<Run> {
         let run = |what, text: &str| Run {
             what,
-            net: Net::Virtio,
-            loss: Chance::NEVER,
+            link: Link {
+                net: Net::Virtio,
+                mtu: MTU,
+                loss: Chance::NEVER,
+            },
             records: text
                 .lines()
                 .map(|line| Record::read(line.trim()).expect("a record"))

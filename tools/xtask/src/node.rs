@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 
-/// MTU that the network card tells the guest: a page and its header in one frame.
-const MTU: u32 = 9000;
 /// I/O port of the isa-debug-exit device; a 32-bit value v written there ends QEMU with (v << 1) | 1.
 const EXIT_PORT: u32 = 0xf4;
 
@@ -44,6 +42,8 @@ pub(crate) struct NodeConfig {
     pub(crate) memory_mib: u32,
     pub(crate) smp: u32,
     pub(crate) net: Net,
+    /// MTU that its card tells the guest, if it can.
+    pub(crate) mtu: u16,
     /// The whole kernel command line.
     pub(crate) command_line: String,
 }
@@ -196,14 +196,15 @@ fn command(number: usize, config: &NodeConfig, cable: i32) -> Command {
         "-netdev",
         &format!("dgram,id=n0,local.type=fd,local.str={cable}"),
     ]);
-    command.args(["-device", &card(config.net, number)]);
+    command.args(["-device", &card(config.net, config.mtu, number)]);
     command
 }
 
-/// The network card of a node, as QEMU is told. Intel's carry long frames without being asked to.
-fn card(net: Net, number: usize) -> String {
+/// The network card of a node, as QEMU is told. Intel's carry long frames without being asked to, and do not know
+/// what the switch carries.
+fn card(net: Net, mtu: u16, number: usize) -> String {
     let (model, more) = match net {
-        Net::Virtio => ("virtio-net-pci", format!(",host_mtu={MTU}")),
+        Net::Virtio => ("virtio-net-pci", format!(",host_mtu={mtu}")),
         Net::E1000e => ("e1000e", String::new()),
         Net::E1000 => ("e1000", String::new()),
     };
@@ -333,6 +334,7 @@ mod tests {
             memory_mib: 128,
             smp: 2,
             net: Net::Virtio,
+            mtu: 9000,
             command_line: "node=2 nodes=3".into(),
         };
         let command = command(2, &config, 9);
@@ -352,7 +354,7 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(
-            card(Net::E1000, 3),
+            card(Net::E1000, 1500, 3),
             "e1000,netdev=n0,mac=52:54:00:00:00:03,romfile="
         );
     }

@@ -4,9 +4,10 @@ use crate::compile::Compiler;
 use crate::error::Error;
 use crate::program;
 use clap::{Args, Parser, Subcommand};
-use qemu_tests::{Add, Net, Spec};
+use qemu_tests::{Add, MTU, Net, Spec};
 use std::path::PathBuf;
 use switch::{Chance, Faults, PORTS_MAX};
+use wire::MTU_LEAST;
 
 /// The one entry to Dunlin: boots clusters, runs programs on them, tests and measures.
 #[derive(Debug, Parser)]
@@ -176,6 +177,9 @@ pub(crate) struct MeasureOptions {
     /// Network cards of the nodes: virtio, e1000e, e1000.
     #[arg(long, value_name = "CARD,CARD...", value_delimiter = ',', default_values_t = [Net::Virtio])]
     pub(crate) net: Vec<Net>,
+    /// Bytes behind an Ethernet header that cards and switch carry.
+    #[arg(long, value_name = "BYTES,BYTES...", value_delimiter = ',', default_values_t = [MTU], value_parser = mtu())]
+    pub(crate) mtu: Vec<u16>,
     /// Per cent of frames that each link loses.
     #[arg(long, value_name = "PERCENT,PERCENT...", value_delimiter = ',', default_values_t = [Chance::NEVER])]
     pub(crate) loss: Vec<Chance>,
@@ -216,7 +220,7 @@ pub(crate) struct SyscallOptions {
 }
 
 /// What each node is made of.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Hardware {
     /// Processors of each node.
     #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -224,6 +228,23 @@ pub(crate) struct Hardware {
     /// Network card of each node: virtio, e1000e or e1000.
     #[arg(long, value_name = "CARD", default_value_t = Net::Virtio)]
     pub(crate) net: Net,
+    /// Bytes behind an Ethernet header that card and switch carry, of all nodes or of one after the other.
+    #[arg(long, value_name = "BYTES,BYTES...", value_delimiter = ',', default_values_t = [MTU], value_parser = mtu())]
+    pub(crate) mtu: Vec<u16>,
+}
+
+impl Hardware {
+    /// Gives it to a cluster.
+    pub(crate) fn put_into(&self, spec: &mut Spec) {
+        spec.smp = self.smp;
+        spec.net = self.net;
+        spec.mtus = self.mtu.clone();
+    }
+}
+
+/// What a kernel can use: it needs a header and a piece of a page in one frame.
+fn mtu() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(i64::from(MTU_LEAST)..=16_000)
 }
 
 /// Options of `bench files`.
@@ -281,6 +302,9 @@ pub(crate) struct TestOptions {
     /// Network card of each node, virtio, e1000e or e1000, in the tests that are not of one card.
     #[arg(long, value_name = "CARD")]
     pub(crate) net: Option<Net>,
+    /// Bytes behind an Ethernet header that card and switch carry, of all nodes or of one after the other.
+    #[arg(long, value_name = "BYTES,BYTES...", value_delimiter = ',', value_parser = mtu())]
+    pub(crate) mtu: Vec<u16>,
 }
 
 /// Options of `run`.
@@ -385,8 +409,7 @@ impl ClusterOptions {
                 rate_mbit: self.rate,
             });
         spec.memory_mib = self.memory;
-        spec.smp = self.hardware.smp;
-        spec.net = self.hardware.net;
+        self.hardware.put_into(&mut spec);
         spec.seed = self.seed;
         spec.pcap = self.pcap.clone();
         for cut in &self.cut {

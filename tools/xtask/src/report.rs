@@ -497,7 +497,7 @@ fn stalls(run: &Run) -> Series {
         }
     }
     Series {
-        name: format!("{}, {} loss", run.net, run.loss),
+        name: run.link.to_string(),
         join: Join::Nothing,
         points,
     }

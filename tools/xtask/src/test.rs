@@ -216,6 +216,9 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
                 if let (Net::Virtio, Some(net)) = (spec.net, options.net) {
                     spec.net = net;
                 }
+                if !options.mtu.is_empty() {
+                    spec.mtus = options.mtu.clone();
+                }
                 spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
                 let seconds = || start.elapsed().as_secs_f64();
                 let result = report(&scenario.run(&lab), seconds(), options.long);

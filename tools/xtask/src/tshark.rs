@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use switch::Service;
 use wire::{
-    BROADCAST_MAC, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PAYLOAD_MAX, PageTag,
-    PayloadKind, Pid,
+    BROADCAST_MAC, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PAYLOAD_MAX,
+    PIECE_LEN, PageTag, PayloadKind, Pid,
 };
 
 /// What tshark made of the capture when somebody last looked at it.
@@ -159,7 +159,7 @@ fn frames() -> Result<Vec<Vec<u8>>, Error> {
                     add(header, &gossip.encode());
                 }
             }
-            Kind::Blast => {
+            Kind::Blast | Kind::Probe => {
                 header.payload_kind = PayloadKind::Filler as u8;
                 add(header, &page);
             }
@@ -168,7 +168,9 @@ fn frames() -> Result<Vec<Vec<u8>>, Error> {
                 header.page = 1.into();
                 add(header, &[]);
             }
-            Kind::Ack | Kind::Echo | Kind::EchoReply | Kind::BlastReport => add(header, &[]),
+            Kind::Ack | Kind::Echo | Kind::EchoReply | Kind::BlastReport | Kind::Probed => {
+                add(header, &[])
+            }
         }
     }
     let data = |lane: Lane, payload: PayloadKind| {
@@ -195,6 +197,8 @@ fn frames() -> Result<Vec<Vec<u8>>, Error> {
         page: 0x40_1000,
     });
     add(header, &page);
+    header.length = (PAYLOAD_MAX as u16).into();
+    add(header.of_piece(Some(1)), &page[..PIECE_LEN]);
     Ok(frames)
 }
 
@@ -214,7 +218,9 @@ fn frame(mut header: Header, payload: &[u8], seq: u32) -> Vec<u8> {
         header.target = 2.into();
         header.target_boot = 0x77c0.into();
     }
-    header.length = (payload.len() as u16).into();
+    if header.piece().is_none() {
+        header.length = (payload.len() as u16).into();
+    }
     header.seq = seq.into();
     header.ack = [4.into(), 5.into()];
     header.sack = [0b101.into(), 0.into()];

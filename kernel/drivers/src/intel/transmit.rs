@@ -106,14 +106,16 @@ impl<P: Platform> TransmitRing<P> {
             length += bytes.len();
         }
         let page = match payload {
-            Outgoing::Page(page) => Some(page),
+            Outgoing::Page(page, range) => Some((page, range)),
             Outgoing::None | Outgoing::Bytes(_) => None,
         };
         self.describe(lead, length, page.is_none());
-        if let Some(page) = &page {
-            self.describe(page.physical(), PAYLOAD_MAX, true);
-            length += PAYLOAD_MAX;
-        }
+        let page = page.map(|(page, range)| {
+            assert!(range.end <= PAYLOAD_MAX, "beyond the page");
+            self.describe(page.physical() + range.start as u64, range.len(), true);
+            length += range.len();
+            page
+        });
         let last = (self.next + DESCRIPTORS - 1) % DESCRIPTORS;
         self.sending.push_back(Sending { last, _page: page });
         length

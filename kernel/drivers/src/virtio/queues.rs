@@ -117,10 +117,11 @@ impl<P: Platform> Queues<P> {
                 second = Some((self.bounces[at].physical(), bytes.len()));
                 bytes.len()
             }
-            Outgoing::Page(page) => {
-                second = Some((page.physical(), PAYLOAD_MAX));
+            Outgoing::Page(page, range) => {
+                assert!(range.end <= PAYLOAD_MAX, "beyond the page");
+                second = Some((page.physical() + range.start as u64, range.len()));
                 self.transmit_pages[at] = Some(page);
-                PAYLOAD_MAX
+                range.len()
             }
         };
         let second = second.map(|(address, length)| Buffer {

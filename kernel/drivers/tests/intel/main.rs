@@ -261,7 +261,9 @@ fn packets_are_gathered_as_they_are_and_told_of_at_once() {
             card.transmit(&header(9), payload).expect("room");
         }
         card.transmit(&header(9), Outgoing::None).expect("room");
-        card.transmit(&header(9), Outgoing::Page(page.clone()))
+        card.transmit(&header(9), Outgoing::Page(page.clone(), 0..PAYLOAD_MAX))
+            .expect("room");
+        card.transmit(&header(9), Outgoing::Page(page.clone(), 2752..4096))
             .expect("room");
         assert!(world.fetch().is_none(), "not told yet");
         card.kick();
@@ -277,11 +279,14 @@ fn packets_are_gathered_as_they_are_and_told_of_at_once() {
         assert_eq!(sent.bytes, packet(9, PAYLOAD_MAX));
         assert_eq!(sent.pieces[1], (page.physical(), 4096), "read in place");
         card.kick();
-        assert_eq!(page.handles(), 2, "kept while the card reads");
+        assert_eq!(page.handles(), 3, "kept while the card reads");
+        world.finish(sent.last);
+        let sent = world.fetch().expect("queued");
+        assert_eq!(sent.bytes[HEADER_LEN..], bytes[2752..], "a piece of it");
         world.finish(sent.last);
         card.kick();
         assert_eq!(page.handles(), 1, "let go when the card is done");
-        let wire = lengths.iter().sum::<usize>() + 4096 + 7 * HEADER_LEN;
+        let wire = lengths.iter().sum::<usize>() + 4096 + 1344 + 8 * HEADER_LEN;
         assert_eq!(card.counters().sent_bytes, wire as u64);
     }
 }
@@ -294,7 +299,7 @@ fn room_is_told_and_kept_round_the_ring() {
     for _ in 0..20 {
         for sent in 0..127 {
             assert_eq!(card.transmit_room(), 127 - sent);
-            let payload = Outgoing::Page(page.clone());
+            let payload = Outgoing::Page(page.clone(), 0..PAYLOAD_MAX);
             card.transmit(&header(sent as u8), payload).expect("room");
         }
         assert_eq!(card.transmit_room(), 0);
@@ -461,7 +466,7 @@ fn a_dropped_card_is_silent_first() {
         let world = world(device);
         let mut card = card(&world);
         let page = world.page().expect("memory");
-        card.transmit(&header(0), Outgoing::Page(page.clone()))
+        card.transmit(&header(0), Outgoing::Page(page.clone(), 0..PAYLOAD_MAX))
             .expect("room");
         assert!(world.live_areas() > 4);
         drop(card);
@@ -476,7 +481,7 @@ fn memory_of_a_card_that_is_not_silent_is_never_given_back() {
     let world = world(I82574);
     let mut card = card(&world);
     let page = world.page().expect("memory");
-    card.transmit(&header(0), Outgoing::Page(page.clone()))
+    card.transmit(&header(0), Outgoing::Page(page.clone(), 0..PAYLOAD_MAX))
         .expect("room");
     let areas = world.live_areas();
     world.get_stuck();

@@ -3,7 +3,6 @@
 //! Law: a packet arrives unchanged or not at all. Every direction between two nodes can be cut alone.
 
 use super::random::Random;
-use machine::PAGE_SIZE;
 use node::{Payload, Transmit};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -113,9 +112,9 @@ impl Network {
         let payload = Rc::new(match &transmit.payload {
             Payload::None => Vec::new(),
             Payload::Bytes(bytes, range) => bytes[range.clone()].to_vec(),
-            Payload::Page(page) => {
-                let mut bytes = vec![0; PAGE_SIZE];
-                page.0.read(0, &mut bytes);
+            Payload::Page(page, range) => {
+                let mut bytes = vec![0; range.len()];
+                page.0.read(range.start, &mut bytes);
                 bytes
             }
         });

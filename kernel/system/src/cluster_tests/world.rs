@@ -313,6 +313,7 @@ impl World {
         let settings = Settings {
             node: id(index),
             mac: address(index),
+            mtu: 9000,
             boot,
             seed,
             command_line: String::new(),

@@ -135,6 +135,7 @@ impl Cluster {
         let settings = Settings {
             node: NodeId(number),
             mac: [2, 0, 0, 0, 0, number as u8],
+            mtu: 9000,
             boot: BootId(0x1000 + u64::from(number) + now),
             seed: u64::from(number) * 77,
             command_line: String::new(),
@@ -168,7 +169,7 @@ impl Cluster {
             self.nodes[from].tick(self.now);
             while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
                 self.wire.extend(wire_trace::line(&packet));
-                let page = matches!(packet.payload, node::Payload::Page(_));
+                let page = matches!(packet.payload, node::Payload::Page(..));
                 if !self.cut.contains(&from) && (page || !self.pages_only) {
                     self.carry(from, &packet);
                 }
@@ -186,10 +187,10 @@ impl Cluster {
             match &packet.payload {
                 node::Payload::None => {}
                 node::Payload::Bytes(bytes, range) => frame.write(0, &bytes[range.clone()]),
-                node::Payload::Page(page) => {
+                node::Payload::Page(page, range) => {
                     let mut bytes = [0; machine::PAGE_SIZE];
-                    page.0.read(0, &mut bytes);
-                    frame.write(0, &bytes);
+                    page.0.read(range.start, &mut bytes[..length]);
+                    frame.write(0, &bytes[..length]);
                 }
             }
             let mac = &packet.header[..6];

@@ -129,13 +129,15 @@ impl System {
                     let counters = peer.counters;
                     let _ = writeln!(
                         text,
-                        "link {} sent {} retransmitted {} received {} duplicates {} dropped {}",
+                        "link {} sent {} retransmitted {} received {} duplicates {} dropped {} \
+                         pages {}",
                         peer.id.0,
                         counters.sent,
                         counters.retransmitted,
                         counters.received,
                         counters.duplicates,
-                        counters.dropped
+                        counters.dropped,
+                        if peer.wide { "whole" } else { "pieces" }
                     );
                 }
             }

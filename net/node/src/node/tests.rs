@@ -12,6 +12,7 @@ fn config(node: u16, boot: u64) -> Config {
         node: NodeId(node),
         boot: BootId(boot),
         mac: [2, 0, 0, 0, 0, node as u8],
+        mtu: 9000,
         cluster: 7,
         seed: 1,
         info: NodeInfo {
@@ -89,7 +90,7 @@ fn poke(epoch: u64) -> Message {
 }
 
 #[test]
-fn three_frames_make_two_peers() {
+fn a_greeting_its_answer_and_two_probes_make_two_peers() {
     let mut now = MS;
     let mut nodes = [stack(1, 0xa, now), stack(2, 0xb, now)];
     nodes[0].handle_timeout(now);
@@ -99,8 +100,12 @@ fn three_frames_make_two_peers() {
         [
             "1.000a > all hello",
             "2.000b > 1.000a hello",
+            "1.000a > 2.000b probe",
             "1.000a > 2.000b hello-reply",
+            "2.000b > 1.000a probe",
+            "2.000b > 1.000a probed",
             "2.000b > 1.000a hello-reply",
+            "1.000a > 2.000b probed",
         ]
     );
     assert_eq!(events(&mut nodes[0]), [up(2, 0xb)]);
@@ -108,6 +113,7 @@ fn three_frames_make_two_peers() {
     let peer = nodes[0].peer(NodeId(2)).expect("up");
     assert_eq!((peer.state, peer.info.processes), (PeerState::Alive, 2));
     assert_eq!(peer.rtt_min_ns, Some(2 * MS / 10));
+    assert!(peer.wide);
     assert_eq!(peer.clock_offset.map(|(offset, _)| offset), Some(0));
     // Fast Hellos at 0, 50, 100 and 200 ms after the start.
     let mut hellos = Vec::new();
@@ -121,6 +127,105 @@ fn three_frames_make_two_peers() {
         }
     }
     assert_eq!(hellos[1] - hellos[0], 50);
+}
+
+/// Lets time go on for so long, on a link of this MTU. Returns how many frames it did not carry.
+fn pass(now: &mut u64, ms: u64, mtu: usize, nodes: &mut [Node<Frame>; 2]) -> u32 {
+    let (end, mut dropped) = (*now + ms * MS, 0);
+    while *now < end {
+        *now += MS / 10;
+        for from in 0..2 {
+            nodes[from].handle_timeout(*now);
+            while let Some((_, transmit)) = poll(&mut nodes[from], *now) {
+                if HEADER_LEN - 14 + transmit.payload.len() > mtu {
+                    dropped += 1;
+                    continue;
+                }
+                give(&mut nodes[1 - from], *now, &transmit);
+            }
+        }
+    }
+    dropped
+}
+
+/// Sends so many pages from a node to the other on a link of this MTU, and takes them there.
+fn carry_pages(
+    now: &mut u64,
+    from: usize,
+    count: u64,
+    mtu: usize,
+    nodes: &mut [Node<Frame>; 2],
+) -> u32 {
+    let page = |number: u64| Arc::new([number as u8; 4096]);
+    for number in 0..count {
+        let tag = PageTag {
+            pid: Pid::new(NodeId(1), 1),
+            epoch: 1,
+            page: number << 12,
+        };
+        let to = nodes[1 - from].id();
+        let sent = nodes[from].send_page(*now, to, Lane::Bulk, tag, page(number));
+        sent.expect("known");
+    }
+    let dropped = pass(now, 3000, mtu, nodes);
+    let mut came = Vec::new();
+    for event in events(&mut nodes[1 - from]) {
+        if let Event::Page { tag, page, .. } = event {
+            came.push((tag.page >> 12, page));
+        }
+    }
+    came.sort_by_key(|(number, _)| *number);
+    let all: Vec<_> = (0..count).map(|number| (number, page(number))).collect();
+    assert_eq!(came, all);
+    dropped
+}
+
+fn wide(nodes: &[Node<Frame>; 2]) -> [bool; 2] {
+    let wide = |node: &Node<Frame>, other| node.peer(NodeId(other)).expect("up").wide;
+    [wide(&nodes[0], 2), wide(&nodes[1], 1)]
+}
+
+#[test]
+fn a_narrow_switch_between_wide_cards_is_found_out() {
+    let mut now = MS;
+    let mut nodes = [stack(1, 0xa, now), stack(2, 0xb, now)];
+    let probes = pass(&mut now, 10_000, 1500, &mut nodes);
+    assert_eq!(wide(&nodes), [false; 2]);
+    assert!((10..40).contains(&probes), "{probes} probes in ten seconds");
+    let lost = carry_pages(&mut now, 0, 100, 1500, &mut nodes);
+    assert!(lost < 10, "only probes are lost, but {lost} frames were");
+    // A better switch.
+    pass(&mut now, 4000, 9000, &mut nodes);
+    assert_eq!(wide(&nodes), [true; 2]);
+    assert_eq!(carry_pages(&mut now, 0, 100, 9000, &mut nodes), 0);
+}
+
+#[test]
+fn a_way_that_becomes_narrow_loses_nothing() {
+    let mut now = MS;
+    let mut nodes = [stack(1, 0xa, now), stack(2, 0xb, now)];
+    pass(&mut now, 1000, 9000, &mut nodes);
+    assert_eq!(wide(&nodes), [true; 2]);
+    assert!(carry_pages(&mut now, 0, 100, 1500, &mut nodes) > 0);
+    assert_eq!(wide(&nodes), [false, true], "each direction for itself");
+}
+
+#[test]
+fn cards_of_any_mtu_work_together() {
+    let mut now = MS;
+    let narrow = Config {
+        mtu: 1500,
+        ..config(2, 0xb)
+    };
+    let mut nodes = [stack(1, 0xa, now), Node::new(narrow, now)];
+    pass(&mut now, 1000, 9000, &mut nodes);
+    assert_eq!(
+        wide(&nodes),
+        [true, false],
+        "a card may take more than it sends"
+    );
+    carry_pages(&mut now, 0, 20, 9000, &mut nodes);
+    carry_pages(&mut now, 1, 20, 9000, &mut nodes);
 }
 
 #[test]
@@ -357,9 +462,9 @@ fn a_full_outbox_drops_data_which_comes_again() {
 
 /// Makes the rest of a header fit its kind.
 fn make_plausible(header: &mut Header, random: u64) {
-    let (payload, length) = match Kind::from_u8(header.kind).expect("1 to 10") {
+    let (payload, length) = match Kind::from_u8(header.kind).expect("1 to 12") {
         Kind::Hello | Kind::HelloReply => (PayloadKind::Info, 30),
-        Kind::Blast => (PayloadKind::Filler, 4096),
+        Kind::Blast | Kind::Probe => (PayloadKind::Filler, 4096),
         Kind::Gossip => (PayloadKind::Gossip, 40),
         Kind::Data => match random % 5 {
             0 => (PayloadKind::Whole, 1 + random as u16 % 4096),
@@ -372,6 +477,9 @@ fn make_plausible(header: &mut Header, random: u64) {
     };
     header.payload_kind = payload as u8;
     header.length = length.into();
+    if random % 7 == 0 && length > 1376 && header.kind() != Kind::Probe {
+        *header = header.of_piece(Some(random as usize % 4));
+    }
     if payload == PayloadKind::Page || header.kind() == Kind::Beacon {
         header.pid = (65536 + random as u32 % 2).into();
     }
@@ -402,7 +510,7 @@ fn random_and_mutated_frames_never_panic() {
     for round in 0..60_000u64 {
         now += random() % 100_000;
         let mut header = Header::new(Kind::Data);
-        header.kind = 1 + (random() % 10) as u8;
+        header.kind = 1 + (random() % 12) as u8;
         header.payload_kind = (random() % 9) as u8;
         header.length = [0u16, 1, 30, 4096][random() as usize % 4].into();
         header.cluster = 7.into();

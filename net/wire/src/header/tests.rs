@@ -7,7 +7,7 @@ use alloc::string::ToString;
 #[rustfmt::skip]
 const PAGE: [u8; HEADER_LEN] = [
     0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02, 0x88, 0xb5, // Ethernet
-    2, 3,                                           // version, Data
+    3, 3,                                           // version, Data
     0x44, 0x33, 0x22, 0x11,                         // cluster
     2, 0, 1, 0,                                     // source, target
     0x3a, 0x1f, 0, 0, 0, 0, 0, 0x80,                // source boot
@@ -79,6 +79,42 @@ fn prints_like_tcpdump() {
 }
 
 #[test]
+fn a_page_has_three_pieces() {
+    let header = page_header();
+    assert_eq!((header.piece(), header.carried()), (None, 0..4096));
+    let pieces = [0..1376, 1376..2752, 2752..4096];
+    for (number, bytes) in pieces.into_iter().enumerate() {
+        let piece = header.of_piece(Some(number));
+        assert_eq!(piece.length.get(), 0x1000 | (number as u16 + 1) << 13);
+        assert_eq!(piece.check().map(Header::carried), Ok(bytes));
+        assert_eq!(piece.of_piece(None), header);
+    }
+    const { assert!(MTU_LEAST <= 1500) };
+    // Of what fits into one frame there are no pieces.
+    let mut short = header;
+    short.payload_kind = PayloadKind::Whole as u8;
+    short.set_page_tag(PageTag {
+        pid: Pid(0),
+        epoch: 0,
+        page: 0,
+    });
+    for length in [1, 1376] {
+        short.length = length.into();
+        assert_eq!(
+            short.check().map(Header::carried),
+            Ok(0..usize::from(length))
+        );
+        assert_eq!(short.of_piece(Some(0)).check(), Err(Invalid::Length));
+    }
+    short.length = 1377.into();
+    assert_eq!(
+        short.of_piece(Some(1)).check().map(Header::carried),
+        Ok(1376..1377)
+    );
+    assert_eq!(short.of_piece(Some(2)).check(), Err(Invalid::Length));
+}
+
+#[test]
 fn each_reason() {
     let refused = |change: fn(&mut Header)| {
         let mut header = page_header();
@@ -88,7 +124,7 @@ fn each_reason() {
     assert_eq!(refused(|h| h.ethertype[0] = 8), Invalid::EtherType);
     assert_eq!(refused(|h| h.version = 1), Invalid::Version);
     assert_eq!(refused(|h| h.kind = 0), Invalid::Kind);
-    assert_eq!(refused(|h| h.kind = 11), Invalid::Kind);
+    assert_eq!(refused(|h| h.kind = 13), Invalid::Kind);
     assert_eq!(refused(|h| h.source = 0.into()), Invalid::Node);
     assert_eq!(refused(|h| h.target = 0.into()), Invalid::Node);
     assert_eq!(refused(|h| h.target = 32768.into()), Invalid::Node);
@@ -99,6 +135,15 @@ fn each_reason() {
     assert_eq!(refused(|h| h.payload_kind = 9), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.payload_kind = 0), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.length = 4095.into()), Invalid::Length);
+    assert_eq!(refused(|h| *h = h.of_piece(Some(3))), Invalid::Length);
+    fn probe(h: &mut Header, length: u16) {
+        h.kind = Kind::Probe as u8;
+        h.lane = 0;
+        h.payload_kind = PayloadKind::Filler as u8;
+        h.length = length.into();
+    }
+    assert_eq!(refused(|h| probe(h, 4095)), Invalid::Length);
+    assert_eq!(refused(|h| probe(h, 4096 | 1 << 13)), Invalid::Length);
     assert_eq!(refused(|h| h.payload_kind = 1), Invalid::Tag);
     assert_eq!(refused(|h| h.page = 0x40_1001.into()), Invalid::Tag);
     assert_eq!(refused(|h| h.pid = 5.into()), Invalid::Tag);
@@ -124,7 +169,8 @@ fn every_flipped_byte_is_harmless() {
             let mut bytes = PAGE;
             bytes[at] = value;
             if let Ok(header) = Header::parse(&bytes) {
-                assert!(usize::from(header.length.get()) <= PAYLOAD_MAX);
+                assert!(header.carried().end <= header.payload_length());
+                assert!(header.payload_length() <= PAYLOAD_MAX);
             }
         }
     }
