@@ -8,7 +8,7 @@ use crate::thread::{Forward, Restart, Run};
 use abi::signal::{self, bit};
 use machine::fake::touch;
 use machine::{Access, Exit};
-use wire::{Message, MoveHow, NodeId, Pid};
+use wire::{Message, MoveError, MoveHow, NodeId, Pid};
 
 const READ: u64 = 0;
 const NANOSLEEP: u64 = 35;
@@ -483,4 +483,47 @@ fn who_waits_for_its_own_move_goes_on_where_it_is_and_not_before() {
     cluster.settle();
     assert!(!held(&cluster, 0));
     assert_eq!(cluster.call(0, guest, 39, &[]), i64::from(guest));
+}
+
+#[test]
+fn who_has_to_come_home_comes_though_a_move_fails_on_the_way() {
+    const READ_WRITE_CREATE: u64 = 0o102;
+    const OPENAT: u64 = 257;
+    const FTRUNCATE: u64 = 77;
+    const MMAP: u64 = 9;
+    let (mut cluster, pid) = guest();
+    cluster.poke(1, pid, DATA, b"/f\0");
+    let open = [-100_i64 as u64, DATA, READ_WRITE_CREATE, 0o600];
+    let fd = cluster.call(1, pid, OPENAT, &open) as u64;
+    assert_eq!(cluster.call(1, pid, FTRUNCATE, &[fd, 4096]), 0);
+    // Shared, and it may be written to: the pages are at home.
+    cluster.begin_call(1, pid, MMAP, &[0, 4096, 3, 1, fd, 0]);
+    let asked = |cluster: &Cluster| {
+        let request = cluster.nodes[0].homes[&pid].request.as_ref()?;
+        request.result.is_none().then_some(request.id)
+    };
+    for error in [MoveError::TimedOut, MoveError::NodeDead, MoveError::Busy] {
+        for _ in 0..100 {
+            if asked(&cluster).is_some() {
+                break;
+            }
+            cluster.round();
+        }
+        let request = asked(&cluster).expect("it is sent for, again and again");
+        let result = Err(error);
+        cluster.say(
+            0,
+            2,
+            Message::MoveResult {
+                pid: Pid(pid),
+                request,
+                result,
+            },
+        );
+    }
+    cluster.settle();
+    cluster.live();
+    let thread = cluster.nodes[0].threads.get(&pid).expect("it is at home");
+    let mapped = thread.registers.rax as i64;
+    assert!(thread.call.is_none() && mapped > 0, "mmap gave {mapped}");
 }

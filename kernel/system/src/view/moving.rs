@@ -54,6 +54,19 @@ fn order(text: &str) -> Option<(Where, MoveHow)> {
     Some((target, how))
 }
 
+/// Whether the same move may well succeed a moment later.
+fn passes(error: &MoveError) -> bool {
+    match error {
+        MoveError::NodeDead | MoveError::Busy | MoveError::TimedOut | MoveError::Aborted => true,
+        MoveError::UnknownNode
+        | MoveError::NodeFull
+        | MoveError::Features
+        | MoveError::CantMove(_)
+        | MoveError::Gone
+        | MoveError::Bound(_) => false,
+    }
+}
+
 impl System {
     /// `goto`: moves a process and returns when it is there; a process that moves itself returns
     /// there.
@@ -164,12 +177,18 @@ impl System {
     }
 
     /// Sees to it that a process is here, as somebody asks for what can only be had here. If it is
-    /// elsewhere it is sent for, and the call that needs it waits and begins again when it has come.
+    /// elsewhere it is sent for, and the call that needs it waits and begins again when it has come. What a
+    /// program asks for does not fail because a link was down for a while: it is sent for again.
     pub(crate) fn bring_home(&mut self, pid: u32, waiter: u32) -> Result<(), Stop> {
-        let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
         if home.record.gate().owner() == self.me {
             return Ok(());
         }
+        home.request.take_if(|request| {
+            let result = request.result.as_ref();
+            request.asker == NOBODY
+                && result.is_some_and(|result| result.as_ref().is_err_and(passes))
+        });
         self.send_for(pid, "home")?;
         if let Some(home) = self.homes.get_mut(&pid) {
             home.request_done.wait(waiter);
