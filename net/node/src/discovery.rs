@@ -1,7 +1,8 @@
 //! Finding the other nodes: when to say Hello, and which answers wait to be sent.
 //!
 //! Law: a Hello to all at a constant rate, whatever happens; answers only to what was heard, from a
-//! bounded queue: an answer that finds no room is asked for again by the next Hello.
+//! bounded queue: an answer that finds no room is asked for again by the next Hello. What was answered to whom is remembered for a
+//! while, because only who echoes that is believed to be who it says.
 
 use alloc::collections::VecDeque;
 use membership::Random;
@@ -13,6 +14,9 @@ use crate::HELLO_EVERY_NS;
 const FIRST_GAPS_NS: [u64; 3] = [50_000_000, 50_000_000, 100_000_000];
 /// Answers that wait to be transmitted.
 const ANSWERS_MAX: usize = 1024;
+
+/// Answers that are remembered.
+const ANSWERED_MAX: usize = 256;
 
 /// A Hello or HelloReply to one node.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Discovery {
     answers: VecDeque<Answer>,
+    /// To whom something was sent before it was known, and the time in that.
+    answered: VecDeque<(NodeId, BootId, u64)>,
     next_hello: u64,
     hello_due: bool,
     hellos: usize,
@@ -39,6 +45,7 @@ impl Discovery {
     pub(crate) fn new(now: u64, seed: u64) -> Discovery {
         Discovery {
             answers: VecDeque::new(),
+            answered: VecDeque::new(),
             next_hello: now,
             hello_due: false,
             hellos: 0,
@@ -86,6 +93,19 @@ impl Discovery {
             echo_ns: heard.sent_ns.get(),
             heard_at: now,
         });
+    }
+
+    /// An answer leaves to a boot that is not known yet.
+    pub(crate) fn note_answered(&mut self, now: u64, to: NodeId, boot: BootId) {
+        if self.answered.len() == ANSWERED_MAX {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((to, boot, now));
+    }
+
+    /// Whether this boot of this node was sent something at that time.
+    pub(crate) fn has_answered(&self, to: NodeId, boot: BootId, at_ns: u64) -> bool {
+        self.answered.contains(&(to, boot, at_ns))
     }
 
     pub(crate) fn take_answer(&mut self) -> Option<Answer> {

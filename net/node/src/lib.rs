@@ -6,10 +6,11 @@
 //! `poll_timeout`. A spurious `handle_timeout` changes nothing.
 //!
 //! **When is a boot of a peer the present one?** Boots are random numbers, so frames of an old boot
-//! that come late must not pass for a new one. A boot is adopted only by a frame that echoes a time
-//! which *this* boot of ours put into a frame *after* the previous boot was adopted: so the peer was
-//! alive in it later than in the previous one. A boot once lost never comes back, and one that is
-//! heard is not given up to another Ethernet address.
+//! that come late must not pass for a new one, and who has seen our frames must not make new boots, or nodes, of them.
+//! A boot is adopted only by a frame that echoes the time of an answer which *this* boot of ours sent to *that*
+//! boot when it was not known, and after the previous boot was adopted: so whoever is there listens for it, and was
+//! alive in it later than in the previous one. A boot once lost never comes back, and one that is heard is not given up to another Ethernet address. (Until frames are
+//! authenticated a stranger on the same cable can still do that, if he goes to the trouble of answering.)
 //!
 //! Everything a peer can make us keep is bounded: peers, answers, undelivered events, link windows.
 //! Not here: what messages mean, retries of calls, who may move what.

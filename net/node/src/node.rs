@@ -210,7 +210,7 @@ impl<P: Page> Node<P> {
     fn recognise(&mut self, now: u64, header: &Header, to_us: bool) -> Option<usize> {
         let (id, boot) = (header.source(), header.source_boot());
         let known = self.by_id.get(&id).copied();
-        let mut after = self.started;
+        let mut after = 0;
         if let Some(index) = known {
             let peer = &mut self.peers[index];
             if peer.boot == boot {
@@ -224,7 +224,7 @@ impl<P: Page> Node<P> {
             after = peer.adopted_at + 1;
         }
         let echo_ns = header.echo_ns.get();
-        let proven = to_us && echo_ns >= after.max(1) && echo_ns <= now;
+        let proven = to_us && echo_ns >= after && self.discovery.has_answered(id, boot, echo_ns);
         #[cfg(feature = "canary")]
         let proven = proven || (self.canary == Some(Canary::BelieveAnyBoot));
         if !proven || (known.is_none() && self.peers.len() >= PEERS_MAX) {
@@ -597,6 +597,7 @@ impl<P: Page> Node<P> {
             } else if let Ok(held_ns) = u32::try_from(now.saturating_sub(answer.heard_at)) {
                 header.echo_ns = answer.echo_ns.into();
                 header.held_ns = held_ns.into();
+                self.discovery.note_answered(now, answer.to, answer.boot);
             }
         }
         Transmit {

@@ -90,7 +90,7 @@ fn poke(epoch: u64) -> Message {
 }
 
 #[test]
-fn a_greeting_its_answer_and_two_probes_make_two_peers() {
+fn a_greeting_answers_to_it_and_two_probes_make_two_peers() {
     let mut now = MS;
     let mut nodes = [stack(1, 0xa, now), stack(2, 0xb, now)];
     nodes[0].handle_timeout(now);
@@ -100,12 +100,13 @@ fn a_greeting_its_answer_and_two_probes_make_two_peers() {
         [
             "1.000a > all hello",
             "2.000b > 1.000a hello",
-            "1.000a > 2.000b probe",
-            "1.000a > 2.000b hello-reply",
+            "1.000a > 2.000b hello",
             "2.000b > 1.000a probe",
-            "2.000b > 1.000a probed",
             "2.000b > 1.000a hello-reply",
+            "1.000a > 2.000b probe",
             "1.000a > 2.000b probed",
+            "1.000a > 2.000b hello-reply",
+            "2.000b > 1.000a probed",
         ]
     );
     assert_eq!(events(&mut nodes[0]), [up(2, 0xb)]);
@@ -612,4 +613,39 @@ fn loads_are_told_and_who_is_heard_is_not_asked() {
         1
     );
     assert_eq!(nodes[0].membership().counters().unanswered, 0);
+}
+
+/// Frames of node 2 as somebody would change them who has seen everything, the times in them are right.
+fn changed(recorded: &Transmit<Frame>, change: impl FnOnce(&mut Header)) -> Transmit<Frame> {
+    let mut header = Header::parse(&recorded.header)
+        .expect("it was sent")
+        .clone();
+    change(&mut header);
+    Transmit {
+        header: header.to_bytes(),
+        payload: recorded.payload.clone(),
+    }
+}
+
+#[test]
+fn a_recorded_frame_is_no_proof_of_another_boot_or_another_node() {
+    let mut now = MS;
+    let mut nodes = pair(&mut now);
+    for round in 0..3 {
+        // Node 2 has heard what node 1 has answered to those of the round before.
+        nodes[0].send(now, NodeId(2), poke(round)).expect("known");
+        settle(&mut now, &mut nodes);
+        nodes[1].send(now, NodeId(1), poke(round)).expect("known");
+        let (_, recorded) = poll(&mut nodes[1], now).expect("it is sent");
+        let boot = changed(&recorded, |header| header.source_boot = 0xdead.into());
+        let number = changed(&recorded, |header| header.source = 66.into());
+        for forged in [&boot, &number, &recorded] {
+            give(&mut nodes[0], now, forged);
+            settle(&mut now, &mut nodes);
+        }
+        let told = events(&mut nodes[0]);
+        assert!(matches!(told[..], [Event::Message { .. }]), "{told:?}");
+        events(&mut nodes[1]);
+    }
+    assert_eq!(nodes[0].peers().count(), 1);
 }
