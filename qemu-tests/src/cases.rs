@@ -11,6 +11,7 @@ use crate::lab::{Action, Lab, LabError, MTU, Net, Spec};
 use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
+use crate::soak::SHORT;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
@@ -230,6 +231,10 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "demo",
             build: demo,
+        },
+        Case {
+            name: "soak",
+            build: |name, lab| SHORT.scenario(name, lab),
         },
         Case {
             name: "many-migrations",

@@ -1,5 +1,6 @@
 //! What a scenario asks of the machinery that boots nodes, and what it gets back.
 
+use crate::conductor::Conductor;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -28,6 +29,14 @@ pub enum Action {
     Heal,
     /// Every link gets these faults.
     Faults(Faults),
+    /// The node stands still, with its clock, as if its machine did.
+    Pause(usize),
+    /// It goes on.
+    Continue(usize),
+    /// Somebody types into the console of a node.
+    Type(usize, String),
+    /// The user is told.
+    Say(String),
 }
 
 /// An action that is due when a line on the console of node 1 is exactly `line`.
@@ -267,6 +276,8 @@ pub enum Ended {
     TimedOut,
     /// The user ended it.
     Quit,
+    /// Its conductor did.
+    Over,
 }
 
 /// What a cluster left behind.
@@ -342,6 +353,12 @@ pub trait Lab {
     /// # Errors
     /// When it could not be started; a cluster that ran badly is an [`Outcome`].
     fn boot(&self, spec: &Spec) -> Result<Outcome, LabError>;
+
+    /// Boots one that `conductor` leads to its end.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    fn conduct(&self, spec: &Spec, conductor: &mut dyn Conductor) -> Result<Outcome, LabError>;
 
     /// Names of the probes in the root file system, from `probes --list`.
     ///

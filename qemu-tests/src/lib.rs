@@ -9,6 +9,7 @@
 
 mod cards;
 pub mod cases;
+pub mod conductor;
 pub mod demo;
 mod dynamic;
 mod foreign;
@@ -19,12 +20,14 @@ pub mod moves;
 mod placement;
 mod programs;
 pub mod scenario;
+pub mod soak;
 mod suites;
 mod trials;
 pub mod verdict;
 mod zdtm;
 
 pub use cases::{Case, all};
+pub use conductor::Conductor;
 pub use lab::{
     Action, Add, Ended, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Trigger, Turn,
     Zdtm,

@@ -5,6 +5,7 @@
 
 use crate::cases::Case;
 use crate::programs::{Part, programs};
+use crate::soak;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::zdtm::zdtm;
@@ -43,6 +44,10 @@ pub fn long() -> Vec<Case> {
         Case {
             name: "long-trace-as-linux",
             build: |name, lab| trials::trace_as_linux(name, lab, 3000),
+        },
+        Case {
+            name: "long-soak",
+            build: |name, lab| soak::LONG.scenario(name, lab),
         },
         Case {
             name: "long-hostile",

@@ -1,20 +1,21 @@
 //! A scenario that must be run.
 
-use crate::lab::{Lab, Net, Outcome, Spec};
+use crate::conductor::Conductor;
+use crate::lab::{Lab, LabError, Net, Outcome, Spec};
 use crate::verdict::Verdict;
 use std::path::PathBuf;
 
 /// Stands in a script for the seed that the scenario is run with.
 pub const SEED: &str = "@SEED@";
 
-type Judge = Box<dyn FnOnce(&Outcome) -> Verdict>;
+type Play = Box<dyn FnOnce(&dyn Lab, &Spec) -> Result<(Outcome, Verdict), LabError>>;
 
-/// A cluster to boot and the judge of what it leaves. Panics when dropped without [`Scenario::run`],
+/// A cluster to boot and the judge of what it leaves, or who leads it all the way. Panics when dropped without [`Scenario::run`],
 /// so that a test that was written and forgotten shows.
 #[must_use = "a scenario does nothing until it is run"]
 pub struct Scenario {
     spec: Spec,
-    judge: Option<Judge>,
+    play: Option<Play>,
 }
 
 /// What became of one scenario.
@@ -37,9 +38,31 @@ pub struct Report {
 impl Scenario {
     /// Boots `spec` and lets `judge` look at the outcome.
     pub fn new(spec: Spec, judge: impl FnOnce(&Outcome) -> Verdict + 'static) -> Scenario {
+        let play = move |lab: &dyn Lab, spec: &Spec| {
+            let outcome = lab.boot(spec)?;
+            let verdict = judge(&outcome);
+            Ok((outcome, verdict))
+        };
         Scenario {
             spec,
-            judge: Some(Box::new(judge)),
+            play: Some(Box::new(play)),
+        }
+    }
+
+    /// Boots `spec` and lets a conductor, who is made for it, lead it to its end and judge.
+    pub fn conducted<C: Conductor>(
+        spec: Spec,
+        conductor: impl FnOnce(&Spec) -> C + 'static,
+    ) -> Scenario {
+        let play = move |lab: &dyn Lab, spec: &Spec| {
+            let mut conductor = conductor(spec);
+            let outcome = lab.conduct(spec, &mut conductor)?;
+            let verdict = conductor.verdict(&outcome);
+            Ok((outcome, verdict))
+        };
+        Scenario {
+            spec,
+            play: Some(Box::new(play)),
         }
     }
 
@@ -50,29 +73,20 @@ impl Scenario {
 
     /// Boots it and judges.
     pub fn run(mut self, lab: &dyn Lab) -> Report {
-        let judge = self.judge.take();
         let seed = self.spec.seed.to_string();
         if let Some(script) = &mut self.spec.script {
             *script = script.replace(SEED, &seed);
         }
-        let (verdict, logs) = match lab.boot(&self.spec) {
-            Err(error) => {
-                let failures = vec![format!("could not be booted: {error}")];
-                (
-                    Verdict {
-                        passed: Vec::new(),
-                        failures,
-                    },
-                    Vec::new(),
-                )
-            }
-            Ok(outcome) => {
-                let mut verdict = judge.map(|judge| judge(&outcome)).unwrap_or_default();
+        let played = self.play.take().map(|play| play(lab, &self.spec));
+        let (verdict, logs) = match played {
+            Some(Ok((outcome, mut verdict))) => {
                 if verdict.passed.is_empty() && verdict.failures.is_empty() {
                     verdict.failures.push("nothing was counted".to_owned());
                 }
                 (verdict, outcome.logs)
             }
+            Some(Err(error)) => (failed(format!("could not be booted: {error}")), Vec::new()),
+            None => (failed("it had been run before".to_owned()), Vec::new()),
         };
         Report {
             name: self.spec.name.clone(),
@@ -85,9 +99,16 @@ impl Scenario {
     }
 }
 
+fn failed(why: String) -> Verdict {
+    Verdict {
+        passed: Vec::new(),
+        failures: vec![why],
+    }
+}
+
 impl Drop for Scenario {
     fn drop(&mut self) {
-        if self.judge.is_some() && !std::thread::panicking() {
+        if self.play.is_some() && !std::thread::panicking() {
             panic!("the scenario `{}` was never run", self.spec.name);
         }
     }
@@ -96,7 +117,7 @@ impl Drop for Scenario {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::lab::{Ended, LabError, Set, Zdtm};
+    use crate::lab::{Ended, Set, Zdtm};
     use crate::verdict::counted;
     use std::cell::RefCell;
 
@@ -125,6 +146,13 @@ pub(crate) mod tests {
                 died: Vec::new(),
                 logs: Vec::new(),
             })
+        }
+
+        fn conduct(&self, spec: &Spec, conductor: &mut dyn Conductor) -> Result<Outcome, LabError> {
+            let outcome = self.boot(spec)?;
+            let lines = self.console.lines();
+            lines.for_each(|line| conductor.line(std::time::Duration::ZERO, 1, line));
+            Ok(outcome)
         }
 
         fn probes(&self) -> Result<Vec<String>, LabError> {

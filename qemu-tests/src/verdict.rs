@@ -29,7 +29,7 @@ impl Verdict {
 pub fn ended_well(outcome: &Outcome) -> Vec<String> {
     let mut failures = Vec::new();
     match &outcome.ended {
-        Ended::Status(0) => {}
+        Ended::Status(0) | Ended::Over => {}
         Ended::Status(status) => failures.push(format!("node 1 ended with status {status}")),
         Ended::Crashed(why) => failures.push(format!("node 1 crashed: {why}")),
         Ended::TimedOut => failures.push("the watchdog ended the cluster".to_owned()),

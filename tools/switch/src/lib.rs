@@ -17,7 +17,7 @@ pub mod service;
 pub mod table;
 
 pub use crate::core::{Counters, Switch};
-pub use crate::faults::{Chance, Faults};
+pub use crate::faults::{Chance, Faults, Random};
 pub use crate::service::{Attachment, Service, ServiceError, link_pair};
 
 /// Most ports one switch has; bounds every table in this crate.

@@ -3,6 +3,8 @@
 //! Law: it ends when node 1 does, when the watchdog barks or when the user quits, and then every
 //! node has ended. Node 1's console is what the user sees; every console is logged.
 
+mod conduct;
+
 use crate::error::Error;
 use crate::node::{Event, Node, NodeConfig, PowerOff, log_path, power_off};
 use crate::places::RunDirectory;
@@ -283,6 +285,8 @@ impl<'a> Cluster<'a> {
             }),
             Action::Heal => self.service.change(|switch| switch.heal()),
             Action::Faults(faults) => self.service.set_all_faults(faults),
+            Action::Say(text) => say::step(text),
+            Action::Pause(_) | Action::Continue(_) | Action::Type(..) => self.act_on_node(action),
         }
         Ok(())
     }

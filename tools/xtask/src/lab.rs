@@ -5,7 +5,7 @@ use crate::compile::{self, Kernel, Userland};
 use crate::error::Error;
 use crate::places::RunDirectory;
 use crate::{program, programs, root, setup, suites, zdtm};
-use qemu_tests::{Lab, LabError, Outcome, Set, Spec, Zdtm};
+use qemu_tests::{Conductor, Lab, LabError, Outcome, Set, Spec, Zdtm};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,13 @@ impl Lab for QemuLab {
     fn boot(&self, spec: &Spec) -> Result<Outcome, LabError> {
         let run = RunDirectory::create(&spec.name).map_err(lab_error)?;
         self.boot_shown(spec, &run, &mut |_| {}).map_err(lab_error)
+    }
+
+    fn conduct(&self, spec: &Spec, conductor: &mut dyn Conductor) -> Result<Outcome, LabError> {
+        let run = RunDirectory::create(&spec.name).map_err(lab_error)?;
+        let deadline = Instant::now() + Duration::from_secs(spec.timeout_s);
+        self.with_cluster(spec, &run, |cluster| cluster.conduct(deadline, conductor))
+            .map_err(lab_error)
     }
 
     fn probes(&self) -> Result<Vec<String>, LabError> {

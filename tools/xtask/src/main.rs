@@ -34,6 +34,7 @@ mod say;
 mod setup;
 mod shapes;
 mod sim;
+mod soak;
 mod statistics;
 mod suites;
 mod syscalls;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
             tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))
         }
         Command::Fuzz(options) => fuzz::fuzz(options),
+        Command::Soak(options) => soak::soak(options, kernel),
         Command::Model(options) => model::model(options),
         Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),

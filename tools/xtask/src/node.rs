@@ -8,6 +8,7 @@ use crate::places::RunDirectory;
 use crate::program;
 use qemu_tests::Net;
 use rustix::io::FdFlags;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -124,6 +125,21 @@ impl Node {
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(bytes).and_then(|()| stdin.flush());
         }
+    }
+
+    /// Stops the whole machine, its clock too.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn proceed(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // One that has ended needs neither.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
     /// Waits for a node whose console has closed.

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     },
     /// Hostile bytes for everything that takes some from the wire, guided by coverage (libFuzzer).
     Fuzz(FuzzOptions),
+    /// Programs on a cluster that is treated badly: moved all the time, nodes killed, links cut. Ends well if none was harmed.
+    Soak(SoakOptions),
     /// Explore the hand-over in every order, by the shipped machines, until a promise breaks.
     Model(ModelOptions),
     /// Simulate on this machine, without booting anything.
@@ -68,6 +70,25 @@ pub(crate) enum Command {
     },
     /// Build the kernel and the user programs, and set up what they need.
     Build,
+}
+
+/// Options of `soak`.
+#[derive(Debug, Args)]
+pub(crate) struct SoakOptions {
+    /// How long the weather is bad. After that the last programs come to their ends, and every node is counted.
+    #[arg(long, value_name = "M", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) minutes: u64,
+    /// How many nodes boot; each of them runs programs, and each may be killed.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=32))]
+    pub(crate) nodes: u8,
+    /// Seeds what happens to nodes and links, and when. What programs and moves make of it takes its own course.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Seconds from one killed node to the next.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=100_000))]
+    pub(crate) kill_every: u64,
+    #[command(flatten)]
+    pub(crate) hardware: Hardware,
 }
 
 /// Options of `fuzz`.

@@ -86,7 +86,7 @@ pub(crate) fn status(ended: &Ended) -> u8 {
     match ended {
         Ended::Status(status) => *status,
         Ended::TimedOut => STATUS_TIMED_OUT,
-        Ended::Quit => 0,
+        Ended::Quit | Ended::Over => 0,
         Ended::Crashed(why) => {
             say::warning(format!("node 1 crashed: {why}"));
             STATUS_CRASHED

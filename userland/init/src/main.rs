@@ -2,7 +2,8 @@
 //!
 //! Law: init never ends by itself and reaps every orphan. On node 1 it runs the script that the
 //! kernel's command line names and powers the cluster off with the script's status, or else
-//! offers a shell on the console, again and again. On other nodes it only reaps.
+//! offers a shell on the console, again and again. On other nodes it only reaps. A worker that the
+//! command line names is run instead on whichever node it is, once, and nothing ends with it.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -27,6 +28,8 @@ struct Settings {
     node: Option<u16>,
     /// Script to run instead of an interactive shell.
     script: Option<String>,
+    /// Script that every node runs instead, whatever its number.
+    worker: Option<String>,
     /// What the terminal at the other end of the console understands.
     terminal: Option<String>,
 }
@@ -40,6 +43,9 @@ impl Settings {
                 Some(("node", value)) => settings.node = value.parse().ok(),
                 Some(("script", value)) if !value.is_empty() => {
                     settings.script = Some(value.to_owned());
+                }
+                Some(("worker", value)) if !value.is_empty() => {
+                    settings.worker = Some(value.to_owned());
                 }
                 Some(("term", value)) if !value.is_empty() => {
                     settings.terminal = Some(value.to_owned());
@@ -81,6 +87,7 @@ fn take_terminal() {
 }
 
 fn start_shell(settings: &Settings) -> io::Result<i32> {
+    let script = settings.worker.as_ref().or(settings.script.as_ref());
     let strings = |texts: &[&str]| -> io::Result<Vec<CString>> {
         texts
             .iter()
@@ -88,7 +95,7 @@ fn start_shell(settings: &Settings) -> io::Result<i32> {
             .collect()
     };
     // A dash before its name makes it a login shell, which reads /etc/profile.
-    let arguments = match &settings.script {
+    let arguments = match script {
         Some(script) => strings(&[SHELL, script])?,
         None => strings(&["-sh"])?,
     };
@@ -103,7 +110,7 @@ fn start_shell(settings: &Settings) -> io::Result<i32> {
         "ENV=/etc/shrc",
     ])?;
     let path = CString::new(SHELL)?;
-    let interactive = settings.script.is_none();
+    let interactive = script.is_none();
     start(|| {
         take_terminal();
         if interactive && let Err(error) = std::env::set_current_dir("/root") {
@@ -170,6 +177,11 @@ fn main() {
         }
     };
     let settings = Settings::parse(&text);
+    if settings.worker.is_some() {
+        let status = start_shell(&settings).map(reap_until);
+        eprintln!("init: the worker ended: {status:?}");
+        reap_forever();
+    }
     if !settings.is_first() {
         reap_forever();
     }
@@ -203,6 +215,7 @@ mod tests {
             Settings {
                 node: Some(2),
                 script: Some("/etc/script".to_owned()),
+                worker: None,
                 terminal: Some("xterm".to_owned()),
             }
         );

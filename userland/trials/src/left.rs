@@ -41,6 +41,12 @@ impl Counts {
         Some(Counts(pairs.collect()))
     }
 
+    /// Whether processes of other nodes are here, or on their way.
+    pub(crate) fn has_guests(&self) -> bool {
+        let get = |name: &str| self.0.get(name).copied().unwrap_or(0);
+        get("incoming") > 0 || get("bodies") > get("homes")
+    }
+
     /// What is not back at these counts.
     fn excess(&self, now: &Counts) -> Vec<String> {
         let get = |counts: &Counts, name: &str| counts.0.get(name).copied().unwrap_or(0);

@@ -7,7 +7,7 @@
 //! of them may be left. `trials images SEED COUNT`: malformed program images. `trials trace SEED FIRST
 //! COUNT ...`: tame random programs whose trace of results must be the same everywhere. `trials calls LABEL
 //! [NODE]`: how long calls take. `trials herd EVERY_MS NODES COMMAND...`: a command all of whose processes are
-//! moved all the while.
+//! moved all the while. `trials soak NODES SEED SLOTS`: programs all the time, of a node in `cargo xtask soak`.
 
 mod calls;
 mod herd;
@@ -15,6 +15,7 @@ mod hostile;
 mod images;
 mod left;
 mod random;
+mod soak;
 mod trace;
 
 use std::io::Write;
@@ -37,7 +38,8 @@ const USAGE: &str = "usage: trials hostile SEED CHILDREN [NODE...]
        trials images SEED COUNT
        trials trace SEED FIRST COUNT [--full] [--self NODES] [--others NODES] [--expect FILE] [--show N]
        trials calls LABEL [NODE]
-       trials herd EVERY_MS NODES COMMAND [ARGUMENT]...";
+       trials herd EVERY_MS NODES COMMAND [ARGUMENT]...
+       trials soak NODES SEED SLOTS";
 
 fn main() {
     let words: Vec<String> = std::env::args_os()
@@ -51,6 +53,7 @@ fn main() {
             "trace" => trace::run(rest),
             "calls" => calls::run(rest),
             "herd" => herd::run(rest),
+            "soak" => soak::run(rest),
             "nothing" => Ok(()),
             "report" => trace::report(rest),
             _ => Err(USAGE.to_owned()),

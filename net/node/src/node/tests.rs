@@ -617,9 +617,7 @@ fn loads_are_told_and_who_is_heard_is_not_asked() {
 
 /// Frames of node 2 as somebody would change them who has seen everything, the times in them are right.
 fn changed(recorded: &Transmit<Frame>, change: impl FnOnce(&mut Header)) -> Transmit<Frame> {
-    let mut header = Header::parse(&recorded.header)
-        .expect("it was sent")
-        .clone();
+    let mut header = *Header::parse(&recorded.header).expect("it was sent");
     change(&mut header);
     Transmit {
         header: header.to_bytes(),
