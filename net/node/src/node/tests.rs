@@ -478,7 +478,7 @@ fn make_plausible(header: &mut Header, random: u64) {
     };
     header.payload_kind = payload as u8;
     header.length = length.into();
-    if random % 7 == 0 && length > 1376 && header.kind() != Kind::Probe {
+    if random.is_multiple_of(7) && length > 1376 && header.kind() != Kind::Probe {
         *header = header.of_piece(Some(random as usize % 4));
     }
     if payload == PayloadKind::Page || header.kind() == Kind::Beacon {
