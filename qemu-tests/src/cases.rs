@@ -4,6 +4,7 @@
 //! line. The lab lets a script begin when all nodes have found each other.
 
 use crate::cards;
+use crate::cells;
 use crate::demo::{Story, judge_part, story};
 use crate::dynamic::dynamic;
 use crate::foreign::foreign;
@@ -11,7 +12,7 @@ use crate::lab::{Action, Lab, LabError, MTU, Net, Spec};
 use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
-use crate::soak::SHORT;
+use crate::soak;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
@@ -234,7 +235,15 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "soak",
-            build: |name, lab| SHORT.scenario(name, lab),
+            build: |name, lab| soak::SHORT.scenario(name, lab),
+        },
+        Case {
+            name: "fault-cells",
+            build: |name, _| Ok(cells::some(name)),
+        },
+        Case {
+            name: "bombarded",
+            build: |name, lab| soak::BOMBARDED.scenario(name, lab),
         },
         Case {
             name: "many-migrations",

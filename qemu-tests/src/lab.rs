@@ -4,6 +4,7 @@ use crate::conductor::Conductor;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use switch::Faults;
 use thiserror::Error;
 
@@ -35,6 +36,8 @@ pub enum Action {
     Continue(usize),
     /// Somebody types into the console of a node.
     Type(usize, String),
+    /// Random and changed frames go to the node, so long, as fast as it takes them.
+    Bombard(usize, Duration),
     /// The user is told.
     Say(String),
 }

@@ -9,6 +9,7 @@
 
 mod cards;
 pub mod cases;
+mod cells;
 pub mod conductor;
 pub mod demo;
 mod dynamic;

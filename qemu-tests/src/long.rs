@@ -4,6 +4,7 @@
 //! docs/long-run.md.
 
 use crate::cases::Case;
+use crate::cells;
 use crate::programs::{Part, programs};
 use crate::soak;
 use crate::suites::{self, Way};
@@ -48,6 +49,14 @@ pub fn long() -> Vec<Case> {
         Case {
             name: "long-soak",
             build: |name, lab| soak::LONG.scenario(name, lab),
+        },
+        Case {
+            name: "long-fault-cells",
+            build: |name, _| Ok(cells::all(name)),
+        },
+        Case {
+            name: "long-bombarded",
+            build: |name, lab| soak::BOMBARDED_LONG.scenario(name, lab),
         },
         Case {
             name: "long-hostile",

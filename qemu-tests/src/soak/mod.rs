@@ -38,25 +38,59 @@ pub struct Soak {
     pub nodes: usize,
     /// How long the bad weather lasts.
     pub storm: Duration,
-    /// How often a node is killed.
-    pub kill_every: Duration,
+    /// What is done to them.
+    pub harm: Harm,
+}
+
+/// What is done to the nodes of a soak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// Deaths, so often, and everything else that `weather` knows.
+    Weather(Duration),
+    /// Frames that nobody sent, to node 2: nobody may be lost.
+    Bombardment,
 }
 
 /// What the test command runs.
 pub(crate) const SHORT: Soak = Soak {
     nodes: 5,
-    storm: Duration::from_secs(80),
-    kill_every: Duration::from_secs(20),
+    storm: Duration::from_secs(60),
+    harm: Harm::Weather(Duration::from_secs(20)),
 };
 
 /// What takes too long for it.
 pub(crate) const LONG: Soak = Soak {
     nodes: 5,
     storm: Duration::from_secs(30 * 60),
-    kill_every: Duration::from_secs(60),
+    harm: Harm::Weather(Duration::from_secs(60)),
 };
 
+/// A node that is bombarded, in the test command.
+pub(crate) const BOMBARDED: Soak = Soak {
+    nodes: 3,
+    storm: Duration::from_secs(15),
+    harm: Harm::Bombardment,
+};
+
+/// And for longer.
+pub(crate) const BOMBARDED_LONG: Soak = Soak {
+    storm: Duration::from_secs(60),
+    ..BOMBARDED
+};
+
+/// Who is bombarded.
+const TARGET: usize = 2;
+/// Frames that have to be refused there at least.
+const REFUSED_MIN: u64 = 1000;
+
 impl Soak {
+    fn kill_every(&self) -> Duration {
+        match self.harm {
+            Harm::Weather(every) => every,
+            Harm::Bombardment => Duration::MAX / 4,
+        }
+    }
+
     /// The scenario.
     ///
     /// # Errors
@@ -102,6 +136,8 @@ struct Known {
     began: bool,
     quiet: bool,
     counted: bool,
+    /// Frames that it has refused.
+    refused: u64,
 }
 
 /// A soak under way.
@@ -134,7 +170,7 @@ impl Course {
             since: Duration::ZERO,
             told: Duration::ZERO,
             storm_began: Duration::ZERO,
-            weather: Weather::new(soak.nodes, soak.kill_every, seed, Duration::ZERO),
+            weather: Weather::new(soak.nodes, soak.kill_every(), seed, Duration::ZERO),
             ledger: Ledger::new(soak.nodes),
             nodes: vec![up; soak.nodes],
             due: VecDeque::new(),
@@ -170,7 +206,11 @@ impl Course {
         match self.phase {
             Phase::Boots if self.all(|node| node.began) => {
                 self.storm_began = now;
-                self.weather = Weather::new(self.soak.nodes, self.soak.kill_every, self.seed, now);
+                self.weather =
+                    Weather::new(self.soak.nodes, self.soak.kill_every(), self.seed, now);
+                if self.soak.harm == Harm::Bombardment {
+                    self.due.push_back(Action::Bombard(TARGET, self.soak.storm));
+                }
                 self.enter(now, Phase::Storm);
             }
             Phase::Boots if waited > BOOT => self.give_up(now, "the nodes did not all begin"),
@@ -219,6 +259,9 @@ impl Course {
 
     /// Weather as it comes, noted.
     fn storm(&mut self, now: Duration) -> Option<Action> {
+        if self.soak.harm == Harm::Bombardment {
+            return self.due.pop_front();
+        }
         let action = self.weather.poll(now)?;
         match action {
             Action::Kill(number) => {
@@ -268,6 +311,9 @@ impl Conductor for Course {
         match text.strip_prefix(&format!("node {node} ")) {
             Some("begins") => known.began = true,
             Some("is quiet") => known.quiet = true,
+            Some(text) if text.starts_with("refused ") => {
+                known.refused = text[8..].trim().parse().unwrap_or(0);
+            }
             Some("counts right") => known.counted = true,
             Some(text) if text.starts_with("counts wrong") => {
                 known.counted = true;
@@ -322,8 +368,16 @@ impl Conductor for Course {
             enough("right programs", totals.right, 4 * nodes),
         );
         verdict.check("moves", enough("moves", totals.moves, totals.begun));
-        let least = u64::from(self.soak.storm > self.soak.kill_every);
-        verdict.check("kills", enough("kills", totals.kills, least));
+        match self.soak.harm {
+            Harm::Weather(every) => {
+                let least = u64::from(self.soak.storm > every);
+                verdict.check("kills", enough("kills", totals.kills, least));
+            }
+            Harm::Bombardment => {
+                let refused = self.nodes[TARGET - 1].refused;
+                verdict.check("refused", enough("frames refused", refused, REFUSED_MIN));
+            }
+        }
         if verdict.failures.is_empty() && self.all(|node| node.counted) {
             verdict.passed.push("counts".to_owned());
         }

@@ -33,6 +33,8 @@ pub struct Counters {
     pub cut: u64,
     /// Dropped because a queue was full, here or at a port.
     pub overflowed: u64,
+    /// Handed to a port and sent by nobody.
+    pub bombarded: u64,
     /// Dropped because too short, too long or from a group address.
     pub malformed: u64,
     /// Dropped because longer than the port they came from or go to carries.
@@ -130,6 +132,11 @@ impl Switch {
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// A frame was handed to a port that nobody has sent.
+    pub(crate) fn count_bombarded(&mut self) {
+        self.counters.bombarded += 1;
     }
 
     /// A port could not take a frame handed to it: counts it as overflow instead of delivery.

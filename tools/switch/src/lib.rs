@@ -10,6 +10,7 @@
 //!
 //! Not here: VLANs, spanning trees, flow control. A full port drops, as a cheap switch does.
 
+mod bombard;
 pub mod core;
 pub mod faults;
 pub mod pcap;

@@ -3,6 +3,7 @@
 //! Law: the thread never blocks on a port. What a port does not take is queued, bounded per port, and
 //! beyond that dropped and counted: one stuck node does not stop the others.
 
+use crate::bombard::Bombardment;
 use crate::core::{Counters, Switch};
 use crate::faults::Faults;
 use crate::pcap::Capture;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
 /// Socket buffer asked for, in bytes, in each direction: about 900 frames of 9000 bytes.
@@ -81,6 +82,7 @@ enum Order {
     Attach(usize, OwnedFd),
     Change(Box<dyn FnOnce(&mut Switch) + Send>),
     Count(Sender<Counters>),
+    Bombard(usize, Duration, u64),
     Stop,
 }
 
@@ -115,6 +117,7 @@ impl Service {
             orders: receiver,
             bell: Arc::clone(&bell),
             capture,
+            bombardment: None,
             start: Instant::now(),
             start_unix_ns: unix_ns(),
         };
@@ -141,6 +144,11 @@ impl Service {
     /// Sets what every link does.
     pub fn set_all_faults(&self, faults: Faults) {
         self.change(move |switch| switch.set_all_faults(faults));
+    }
+
+    /// Sends random and changed frames to a port for a while, as fast as it takes them behind those that are for it.
+    pub fn bombard(&self, port: usize, length: Duration, seed: u64) {
+        self.order(Order::Bombard(port, length, seed));
     }
 
     /// What happened so far.
@@ -234,6 +242,7 @@ struct Worker {
     orders: Receiver<Order>,
     bell: Arc<OwnedFd>,
     capture: Option<Capture<BufWriter<File>>>,
+    bombardment: Option<Bombardment>,
     start: Instant,
     start_unix_ns: u64,
 }
@@ -255,6 +264,7 @@ impl Worker {
                 self.receive(port, &mut buffer);
             }
             self.release();
+            self.bombard();
             self.drop_gone();
         }
         if let Some(capture) = &mut self.capture {
@@ -277,7 +287,11 @@ impl Worker {
         for (number, port) in self.ports.iter().enumerate() {
             let Some(port) = port else { continue };
             let mut flags = PollFlags::IN;
-            if !port.queue.is_empty() {
+            let bombarded = self
+                .bombardment
+                .as_ref()
+                .is_some_and(|it| it.port == number);
+            if bombarded || !port.queue.is_empty() {
                 flags |= PollFlags::OUT;
             }
             numbers.push(number);
@@ -321,6 +335,11 @@ impl Worker {
                 Order::Count(reply) => {
                     let _ = reply.send(self.switch.counters());
                 }
+                Order::Bombard(port, length, seed) => {
+                    let until_ns = self.now_ns() + length.as_nanos() as u64;
+                    let bombardment = Bombardment::new(port, until_ns, seed);
+                    self.bombardment = (port < self.switch.ports()).then_some(bombardment);
+                }
                 Order::Stop => return false,
             }
         }
@@ -347,6 +366,9 @@ impl Worker {
             };
             let frame = &buffer[..length];
             let now_ns = self.now_ns();
+            if let Some(bombardment) = &mut self.bombardment {
+                bombardment.record(now_ns, frame);
+            }
             if let Some(capture) = &mut self.capture {
                 // A full disk ends the capture and not the cluster.
                 if capture.record(self.start_unix_ns + now_ns, frame).is_err() {
@@ -378,6 +400,27 @@ impl Worker {
         refused
             .into_iter()
             .for_each(|bytes| self.switch.refused(bytes));
+    }
+
+    /// A batch of frames that nobody sent, unless the port is still busy with others.
+    fn bombard(&mut self) {
+        let now_ns = self.now_ns();
+        self.bombardment.take_if(|it| it.until_ns <= now_ns);
+        let Some(bombardment) = &mut self.bombardment else {
+            return;
+        };
+        let Some(Some(port)) = self.ports.get_mut(bombardment.port) else {
+            return;
+        };
+        for _ in 0..BATCH {
+            if !port.queue.is_empty() {
+                return;
+            }
+            let frame = bombardment.next(now_ns);
+            if port.transmit(&frame) {
+                self.switch.count_bombarded();
+            }
+        }
     }
 
     fn drop_gone(&mut self) {
@@ -505,6 +548,21 @@ mod tests {
         service.counters();
         send(&nodes[0], &frame(2, 1, 62));
         assert_eq!(receive(&nodes[1]).map(|frame| frame.len()), Some(62));
+    }
+
+    #[test]
+    fn who_is_bombarded_gets_its_own_frames_too() {
+        let (service, nodes) = cluster(2);
+        service.bombard(1, Duration::from_secs(60), 5);
+        while service.counters().bombarded < 100 {}
+        send(&nodes[0], &frame(2, 1, 61));
+        let mine = |frame: &Vec<u8>| frame.len() == 61 && frame[20] == 0x5a;
+        assert!(
+            (0..200_000)
+                .map_while(|_| receive(&nodes[1]))
+                .any(|frame| mine(&frame))
+        );
+        assert_eq!(service.counters().delivered, 1);
     }
 
     #[test]

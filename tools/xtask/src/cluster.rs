@@ -285,6 +285,10 @@ impl<'a> Cluster<'a> {
             }),
             Action::Heal => self.service.change(|switch| switch.heal()),
             Action::Faults(faults) => self.service.set_all_faults(faults),
+            Action::Bombard(number, length) => {
+                self.service
+                    .bombard(number.wrapping_sub(1), length, self.spec.seed);
+            }
             Action::Say(text) => say::step(text),
             Action::Pause(_) | Action::Continue(_) | Action::Type(..) => self.act_on_node(action),
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::SoakOptions;
 use crate::{say, setup};
-use qemu_tests::soak::Soak;
+use qemu_tests::soak::{Harm, Soak};
 use std::time::Duration;
 
 /// Runs what `options` ask for.
@@ -19,7 +19,7 @@ pub(crate) fn soak(options: &SoakOptions, kernel: &Kernel) -> Outcome {
     let soak = Soak {
         nodes: usize::from(options.nodes),
         storm: Duration::from_secs(options.minutes * 60),
-        kill_every: Duration::from_secs(options.kill_every),
+        harm: Harm::Weather(Duration::from_secs(options.kill_every)),
     };
     let scenario = soak.scenario("soak", &lab);
     let mut scenario = scenario.map_err(|error| Error::Unmet(error.to_string()))?;

@@ -43,22 +43,25 @@ impl Counts {
 
     /// Whether processes of other nodes are here, or on their way.
     pub(crate) fn has_guests(&self) -> bool {
-        let get = |name: &str| self.0.get(name).copied().unwrap_or(0);
-        get("incoming") > 0 || get("bodies") > get("homes")
+        self.of("incoming") > 0 || self.of("bodies") > self.of("homes")
+    }
+
+    /// One of them.
+    pub(crate) fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
     }
 
     /// What is not back at these counts.
     fn excess(&self, now: &Counts) -> Vec<String> {
-        let get = |counts: &Counts, name: &str| counts.0.get(name).copied().unwrap_or(0);
         let mut wrong = Vec::new();
         for name in EXACT {
-            let (before, after) = (get(self, name), get(now, name));
+            let (before, after) = (self.of(name), now.of(name));
             if before != after {
                 wrong.push(format!("{name} {before} before, {after} after"));
             }
         }
         for name in ["frames_kernel", "frames_cache"] {
-            let (before, after) = (get(self, name), get(now, name));
+            let (before, after) = (self.of(name), now.of(name));
             if after > before + KERNEL_GROWTH {
                 wrong.push(format!("{name} {before} before, {after} after"));
             }

@@ -58,6 +58,8 @@ pub(crate) fn run(words: &[String]) -> Verdict {
     };
     let driver = start(work).doing("start the driver")?;
     wait_for(driver).doing("wait for the driver")?;
+    let refused = Counts::now().map_or(0, |counts| counts.of("refused"));
+    tell(&format!("node {own} refused {refused}"));
     tell(&match before.are_back() {
         Ok(()) => format!("node {own} counts right"),
         Err(why) => format!("node {own} counts wrong: {why}"),

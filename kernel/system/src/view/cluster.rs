@@ -125,6 +125,8 @@ impl System {
                 for (name, count) in &self.card.counters {
                     let _ = writeln!(text, "card_{name} {count}");
                 }
+                // Frames that were nobody's who is known.
+                let _ = writeln!(text, "refused {}", self.net.refused());
                 for peer in self.net.peers() {
                     let counters = peer.counters;
                     let _ = writeln!(
