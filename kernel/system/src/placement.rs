@@ -16,7 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use node::PeerState;
-use placement::{Candidate, Here, Move, Start, Stay, There};
+use placement::{Candidate, Here, Ledger, Move, Start, Stay, There};
 use wire::{BootId, Load, Message, MoveError, NodeId, NodeState, Order, Pid, Policy};
 
 /// Between two decisions, and two loads that are told, ns.
@@ -51,14 +51,6 @@ struct Watched {
     calls_per_s: u32,
 }
 
-/// A move that was begun.
-struct Sent {
-    pid: u32,
-    to: NodeId,
-    at_ns: u64,
-    frames: u32,
-}
-
 /// What a node decides by.
 pub(crate) struct Placement {
     policy: Policy,
@@ -81,7 +73,7 @@ pub(crate) struct Placement {
     watched: BTreeMap<u32, Watched>,
     /// Threads for which there was no memory: when first, and when last, ns.
     starved: BTreeMap<u32, (u64, u64)>,
-    sent: Vec<Sent>,
+    ledger: Ledger,
     bytes_per_s: u64,
     /// Programs that began elsewhere.
     starts: u64,
@@ -109,7 +101,7 @@ impl Placement {
             runnable_milli: 0,
             watched: BTreeMap::new(),
             starved: BTreeMap::new(),
-            sent: Vec::new(),
+            ledger: Ledger::default(),
             bytes_per_s: FIRST_RATE,
             starts: 0,
             last: Err(Stay::NoCandidate),
@@ -154,19 +146,30 @@ impl Placement {
         span
     }
 
-    /// A move has ended: how fast was it, or when may the process be tried again?
+    /// A move has ended: how fast was it, or when may the process be tried again, and its target be asked?
     pub(crate) fn learn(&mut self, now: u64, pid: u32, result: Result<(u64, u64), &MoveError>) {
         match result {
-            Ok((bytes, ns)) if bytes >= RATE_BYTES && ns > 0 => {
-                let rate = u128::from(bytes) * 1_000_000_000 / u128::from(ns);
-                let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-                self.bytes_per_s = (self.bytes_per_s / 4 * 3).saturating_add(rate / 4).max(1);
+            Ok((bytes, ns)) => {
+                self.ledger.took(Pid(pid));
+                self.learn_rate(bytes, ns);
             }
-            Ok(_) => {}
-            Err(_) => {
-                self.sent.retain(|sent| sent.pid != pid);
+            Err(error) => {
+                use MoveError::{Features, NodeDead, NodeFull, TimedOut};
+                let target = self.ledger.failed(Pid(pid));
+                if let (Some(target), Features | NodeDead | NodeFull | TimedOut) = (target, error) {
+                    self.ledger.refused(now, target);
+                }
                 self.refused(now, pid);
             }
+        }
+    }
+
+    /// So many bytes have left in so many ns.
+    fn learn_rate(&mut self, bytes: u64, ns: u64) {
+        if bytes >= RATE_BYTES && ns > 0 {
+            let rate = u128::from(bytes) * 1_000_000_000 / u128::from(ns);
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            self.bytes_per_s = (self.bytes_per_s / 4 * 3).saturating_add(rate / 4).max(1);
         }
     }
 
@@ -257,9 +260,6 @@ impl System {
             let per_s = calls * 1_000_000_000 / u128::from(span);
             known.calls_per_s = u32::try_from(per_s).unwrap_or(u32::MAX);
         }
-        self.placement
-            .sent
-            .retain(|sent| now < sent.at_ns + 8 * PERIOD_NS);
     }
 
     /// The policy that a process lives by.
@@ -371,12 +371,8 @@ impl System {
             return;
         };
         let (home, epoch) = (body.home, body.epoch);
-        self.placement.sent.push(Sent {
-            pid,
-            to: target,
-            at_ns: self.now,
-            frames,
-        });
+        let ledger = &mut self.placement.ledger;
+        ledger.sent(self.now, Pid(pid), target, frames);
         if home == self.me {
             // What stands in its way stands in /proc/PID/cantmove.
             if self.send_for(pid, &target.0.to_string()).is_err() {
@@ -506,17 +502,15 @@ impl System {
             let peer = self.net.peer(seen.node)?;
             // What has left in the period that this load is of is not in it, or not wholly.
             let told_of = now.saturating_sub(age_ns).saturating_sub(PERIOD_NS);
-            let coming = self.placement.sent.iter();
-            let coming = coming.filter(|sent| sent.to == seen.node && sent.at_ns >= told_of);
-            let coming = coming.filter(|sent| !self.is_over(sent.pid));
-            let (count, frames) = coming.fold((0, 0_u32), |(count, frames), sent| {
-                (count + 1, frames.saturating_add(sent.frames))
-            });
-            (peer.state == PeerState::Alive).then_some(There {
+            let ledger = &self.placement.ledger;
+            let is_over = |pid: Pid| self.is_over(pid.0);
+            let (coming, coming_frames) = ledger.coming(seen.node, told_of, is_over);
+            let usable = peer.state == PeerState::Alive && !ledger.is_avoided(now, seen.node);
+            usable.then_some(There {
                 node: seen.node,
                 load,
-                coming: count,
-                coming_frames: frames,
+                coming,
+                coming_frames,
                 rtt_ns: peer.rtt_smoothed_ns.unwrap_or(1_000_000),
             })
         };

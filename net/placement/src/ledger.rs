@@ -6,7 +6,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use wire::NodeId;
+use wire::{NodeId, Pid};
 
 /// Something that was sent counts for so long at most, ns.
 const SENT_NS: u64 = 8_000_000_000;
@@ -19,6 +19,7 @@ const REFUSERS_MAX: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
+    pid: Pid,
     to: NodeId,
     at_ns: u64,
     frames: u32,
@@ -46,26 +47,42 @@ pub struct Ledger {
 
 impl Ledger {
     /// A process of so many frames is on its way to a node.
-    pub fn sent(&mut self, now: u64, to: NodeId, frames: u32) {
-        self.sent.retain(|sent| now < sent.at_ns + SENT_NS);
-        let at_ns = now;
-        self.sent.push(Sent { to, at_ns, frames });
+    pub fn sent(&mut self, now: u64, pid: Pid, to: NodeId, frames: u32) {
+        self.sent
+            .retain(|sent| now < sent.at_ns.saturating_add(SENT_NS));
+        self.sent.push(Sent {
+            pid,
+            to,
+            at_ns: now,
+            frames,
+        });
     }
 
-    /// What is on its way to a node, or has come there since `told_of`: processes and their frames.
-    pub fn coming(&self, node: NodeId, told_of: u64) -> (u32, u32) {
+    /// What is on its way to a node, or has come there since `told_of`, and is not over: processes and their frames.
+    pub fn coming(&self, node: NodeId, told_of: u64, is_over: impl Fn(Pid) -> bool) -> (u32, u32) {
         let coming = self.sent.iter();
         let coming = coming.filter(|sent| sent.to == node && sent.at_ns >= told_of);
+        let coming = coming.filter(|sent| !is_over(sent.pid));
         coming.fold((0, 0), |(count, frames), sent| {
             (count + 1, sent.frames.saturating_add(frames))
         })
     }
 
-    /// A node did not take a process; what was sent there last is not there.
-    pub fn refused(&mut self, now: u64, by: NodeId) {
-        if let Some(place) = self.sent.iter().rposition(|sent| sent.to == by) {
-            self.sent.remove(place);
+    /// A process has not got to where it was sent; returns where that was.
+    pub fn failed(&mut self, pid: Pid) -> Option<NodeId> {
+        let place = self.sent.iter().rposition(|sent| sent.pid == pid)?;
+        Some(self.sent.remove(place).to)
+    }
+
+    /// A process has got to where it was sent: what that node says is true again.
+    pub fn took(&mut self, pid: Pid) {
+        if let Some(sent) = self.sent.iter().rfind(|sent| sent.pid == pid) {
+            self.refused.remove(&sent.to);
         }
+    }
+
+    /// A node did not take a process although it said that it would.
+    pub fn refused(&mut self, now: u64, by: NodeId) {
         let times = self.refused.get(&by).map_or(0, |refused| refused.times);
         if times == 0 && self.refused.len() == REFUSERS_MAX {
             let oldest = self
@@ -77,11 +94,6 @@ impl Ledger {
         }
         let times = times.saturating_add(1);
         self.refused.insert(by, Refused { times, at_ns: now });
-    }
-
-    /// A node has taken a process: what it says is true again.
-    pub fn took(&mut self, by: NodeId) {
-        self.refused.remove(&by);
     }
 
     /// Whether a node is not to be asked now.
@@ -101,15 +113,18 @@ mod tests {
     #[test]
     fn what_was_sent_counts_until_the_load_has_it_in_it() {
         let mut ledger = Ledger::default();
-        ledger.sent(SECOND, NODE, 100);
-        ledger.sent(3 * SECOND, NODE, u32::MAX);
-        ledger.sent(3 * SECOND, NodeId(3), 7);
-        assert_eq!(ledger.coming(NODE, 0), (2, u32::MAX));
-        assert_eq!(ledger.coming(NODE, 2 * SECOND), (1, u32::MAX));
-        ledger.refused(4 * SECOND, NODE);
-        assert_eq!(ledger.coming(NODE, 0), (1, 100));
-        ledger.sent(60 * SECOND, NODE, 1);
-        assert_eq!(ledger.coming(NODE, 0), (1, 1));
+        let nobody = |_: Pid| false;
+        ledger.sent(SECOND, Pid(7), NODE, 100);
+        ledger.sent(3 * SECOND, Pid(8), NODE, u32::MAX);
+        ledger.sent(3 * SECOND, Pid(9), NodeId(3), 7);
+        assert_eq!(ledger.coming(NODE, 0, nobody), (2, u32::MAX));
+        assert_eq!(ledger.coming(NODE, 2 * SECOND, nobody), (1, u32::MAX));
+        assert_eq!(ledger.coming(NODE, 0, |pid| pid == Pid(8)), (1, 100));
+        assert_eq!(ledger.failed(Pid(8)), Some(NODE));
+        assert_eq!(ledger.failed(Pid(8)), None);
+        assert_eq!(ledger.coming(NODE, 0, nobody), (1, 100));
+        ledger.sent(60 * SECOND, Pid(7), NODE, 1);
+        assert_eq!(ledger.coming(NODE, 0, nobody), (1, 1));
     }
 
     #[test]
@@ -126,7 +141,10 @@ mod tests {
         }
         assert!((8..=13).contains(&times), "asked {times} times in an hour");
         assert!(ledger.is_avoided(now, NODE));
-        ledger.took(NODE);
+        ledger.took(Pid(7));
+        assert!(ledger.is_avoided(now, NODE), "nothing was sent");
+        ledger.sent(now, Pid(7), NODE, 1);
+        ledger.took(Pid(7));
         assert!(!ledger.is_avoided(now, NODE));
     }
 

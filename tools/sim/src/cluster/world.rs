@@ -13,7 +13,7 @@ use membership::{Load, NodeState, PERIOD_NS};
 use placement::{Candidate, Here, Start, There};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use wire::NodeId;
+use wire::{NodeId, Pid};
 
 /// Moves that a node has under way.
 const MOVES_MAX: u32 = 16;
@@ -223,8 +223,9 @@ impl<'a> World<'a> {
         let takes = target == job.home || self.machines[target].admits(self.now, &job);
         let ledger = &mut self.machines[job.home].ledger;
         if takes {
-            ledger.sent(self.now, id(target), job.frames);
-            ledger.took(id(target));
+            let pid = Pid(pid as u32);
+            ledger.sent(self.now, pid, id(target), job.frames);
+            ledger.took(pid);
         } else {
             ledger.refused(self.now, id(target));
             self.figures.refused += 1;
@@ -370,7 +371,7 @@ impl<'a> World<'a> {
         let there = |seen: membership::Seen| {
             let (load, age_ns) = seen.load?;
             let told_of = self.now.saturating_sub(age_ns).saturating_sub(PERIOD_NS);
-            let (coming, coming_frames) = ledger.coming(seen.node, told_of);
+            let (coming, coming_frames) = ledger.coming(seen.node, told_of, |_| false);
             let usable = seen.state == NodeState::Alive && !ledger.is_avoided(self.now, seen.node);
             usable.then_some(There {
                 node: seen.node,
@@ -470,8 +471,8 @@ impl<'a> World<'a> {
         let source = &mut self.machines[from];
         source.cable_ns = across;
         source.leaving += 1;
-        source.ledger.took(id(to));
-        source.ledger.sent(now, id(to), job.frames);
+        source.ledger.sent(now, Pid(pid as u32), id(to), job.frames);
+        source.ledger.took(Pid(pid as u32));
         self.machines[to].cable_ns = across;
         self.machines[to].reserved += job.frames;
         let process = &mut self.processes[pid];
