@@ -12,7 +12,6 @@ use crate::lab::{Action, Lab, LabError, MTU, Net, Spec};
 use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
-use crate::soak;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
@@ -234,16 +233,8 @@ pub fn all() -> Vec<Case> {
             build: demo,
         },
         Case {
-            name: "soak",
-            build: |name, lab| soak::SHORT.scenario(name, lab),
-        },
-        Case {
             name: "fault-cells",
             build: |name, _| Ok(cells::some(name)),
-        },
-        Case {
-            name: "bombarded",
-            build: |name, lab| soak::BOMBARDED.scenario(name, lab),
         },
         Case {
             name: "many-migrations",
