@@ -321,7 +321,6 @@ impl Conductor for Cells {
                 }
                 Do::Await(node, text) => {
                     // What was typed is echoed, and is no answer.
-                    // What was typed is echoed, and is no answer.
                     let is = |(at, line): &(usize, String)| *at == node && *line == text;
                     let Some(at) = self.lines.iter().position(is) else {
                         if now.saturating_sub(self.since) > PATIENCE {

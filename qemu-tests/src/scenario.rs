@@ -33,6 +33,8 @@ pub struct Report {
     pub smp: u32,
     /// The network card its nodes had.
     pub net: Net,
+    /// The MTUs of their links.
+    pub mtus: Vec<u16>,
 }
 
 impl Scenario {
@@ -95,6 +97,7 @@ impl Scenario {
             seed: self.spec.seed,
             smp: self.spec.smp,
             net: self.spec.net,
+            mtus: self.spec.mtus.clone(),
         }
     }
 }

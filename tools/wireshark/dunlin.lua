@@ -9,7 +9,8 @@
 -- message as dunlin.message.NAME.
 
 -- From here to the next line of this kind: made from net/wire.
-local HEADER, ETHERNET, ETHERTYPE, PIECE = 136, 14, 0x88b5, 1376
+local HEADER, ETHERNET, ETHERTYPE = 136, 14, 0x88b5
+local PIECE, LENGTH_BITS = 1376, 13
 -- Name, offset, bytes of one, how many.
 local header = {
     { "target_mac", 0, 6, 1 },
@@ -317,10 +318,10 @@ end
 
 local function dissect_payload(buffer, info, tree)
     local kind = payload_kinds[at(buffer, "payload_kind"):uint()] or "unknown"
-    -- 13 bits of length, above them the number of the piece.
+    -- The length, and above it the number of the piece.
     local length = at(buffer, "length"):le_uint()
-    local piece = math.floor(length / 8192)
-    length = length % 8192
+    local piece = math.floor(length / 2 ^ LENGTH_BITS)
+    length = length % 2 ^ LENGTH_BITS
     if piece > 0 then
         local start = (piece - 1) * PIECE
         length = math.min(PIECE, length - start)

@@ -32,7 +32,7 @@ const VENDOR: u16 = 0x8086;
 const MODELS: [(u16, Model); 2] = [(0x10d3, Model::I82574), (0x100e, Model::I82540)];
 
 /// What a buffer has room for behind an Ethernet header.
-const MTU: u16 = (BUFFER_LEN - 14) as u16;
+const MTU: u16 = (BUFFER_LEN - wire::ETHERNET_LEN) as u16;
 const _: () = assert!(MTU >= wire::MTU_WHOLE);
 
 /// What the card may read and write while it is not reset.

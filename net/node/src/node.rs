@@ -176,14 +176,17 @@ impl<P: Page> Node<P> {
             self.outbox.push(Event::PeerBack { id, boot });
             self.membership.peer_heard(now, id, boot);
         }
+        let joined;
         let (header, payload) = match header.piece() {
-            None => (*header, payload),
-            Some(_) => match peer.joiner.join(now, header, &payload) {
-                Some(whole) => whole,
-                None => return,
-            },
+            None => (header, payload),
+            Some(_) => {
+                let Some((whole, page)) = peer.joiner.join(now, header, &payload) else {
+                    return;
+                };
+                joined = whole;
+                (&joined, page)
+            }
         };
-        let header = &header;
         if to_us {
             let rtt_ns = peer.link.handle_header(now, header);
             if header.kind() == Kind::Data && header.lane() == Lane::Urgent {

@@ -38,17 +38,19 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 
 /// Bytes in front of every payload, Ethernet header included.
 pub const HEADER_LEN: usize = 136;
+/// What of them is Ethernet's: two addresses and a type.
+pub const ETHERNET_LEN: usize = 14;
 /// The longest payload: one page.
 pub const PAYLOAD_MAX: usize = 4096;
 /// A link that carries no whole page carries its pieces, of so many bytes but for the last: what fits
 /// behind the header in an Ethernet frame of 1500 bytes.
 pub const PIECE_LEN: usize = 1376;
 /// The MTU (bytes behind an Ethernet header) of a link that carries whole pages, and the least that will do.
-pub const MTU_WHOLE: u16 = (HEADER_LEN - 14 + PAYLOAD_MAX) as u16;
+pub const MTU_WHOLE: u16 = (HEADER_LEN - ETHERNET_LEN + PAYLOAD_MAX) as u16;
 /// See [`MTU_WHOLE`].
-pub const MTU_LEAST: u16 = (HEADER_LEN - 14 + PIECE_LEN) as u16;
-/// Bits of the length field that are the payload's length.
-const LENGTH_BITS: u32 = 13;
+pub const MTU_LEAST: u16 = (HEADER_LEN - ETHERNET_LEN + PIECE_LEN) as u16;
+/// Bits of the length field that are the payload's length; above them is the number of the piece.
+pub const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.

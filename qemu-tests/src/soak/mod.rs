@@ -51,21 +51,21 @@ pub enum Harm {
     Bombardment,
 }
 
-/// What the test command runs.
+/// The shortest that shows something.
 pub(crate) const SHORT: Soak = Soak {
     nodes: 5,
     storm: Duration::from_secs(60),
     harm: Harm::Weather(Duration::from_secs(20)),
 };
 
-/// What takes too long for it.
+/// What is run for its figures.
 pub(crate) const LONG: Soak = Soak {
     nodes: 5,
     storm: Duration::from_secs(30 * 60),
     harm: Harm::Weather(Duration::from_secs(60)),
 };
 
-/// A node that is bombarded, in the test command.
+/// A node that is bombarded.
 pub(crate) const BOMBARDED: Soak = Soak {
     nodes: 3,
     storm: Duration::from_secs(15),

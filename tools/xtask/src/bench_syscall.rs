@@ -31,9 +31,8 @@ pub(crate) fn syscall(options: &SyscallOptions, kernel: &Kernel) -> Outcome {
     let directory = RunDirectory::create("bench-syscall")?;
     let mut spec = Spec::new("bench-syscall", 2)
         .script(SCRIPT)
-        .smp(options.cluster.hardware.smp)
-        .net(options.cluster.hardware.net)
         .timeout_s(options.cluster.timeout);
+    options.cluster.hardware.put_into(&mut spec);
     spec.memory_mib = options.cluster.memory;
     let mut figures = Figures::new();
     let mut order = Vec::new();

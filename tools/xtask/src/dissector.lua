@@ -192,10 +192,10 @@ end
 
 local function dissect_payload(buffer, info, tree)
     local kind = payload_kinds[at(buffer, "payload_kind"):uint()] or "unknown"
-    -- 13 bits of length, above them the number of the piece.
+    -- The length, and above it the number of the piece.
     local length = at(buffer, "length"):le_uint()
-    local piece = math.floor(length / 8192)
-    length = length % 8192
+    local piece = math.floor(length / 2 ^ LENGTH_BITS)
+    length = length % 2 ^ LENGTH_BITS
     if piece > 0 then
         local start = (piece - 1) * PIECE
         length = math.min(PIECE, length - start)

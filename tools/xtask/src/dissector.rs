@@ -11,15 +11,14 @@ use std::fmt::Write;
 use std::mem::offset_of;
 use std::path::Path;
 use wire::{
-    ETHERTYPE, Gossip, HEADER_LEN, Header, Kind, Lane, Message, NodeInfo, PIECE_LEN, PayloadKind,
+    ETHERNET_LEN, ETHERTYPE, Gossip, HEADER_LEN, Header, Kind, LENGTH_BITS, Lane, Message,
+    NodeInfo, PIECE_LEN, PayloadKind,
 };
 
 const FILE: &str = "tools/wireshark/dunlin.lua";
 const TEXT: &str = include_str!("dissector.lua");
 /// Where the tables go.
 const PLACE: &str = "--@TABLES@";
-/// The header of Ethernet, which Wireshark takes off.
-const ETHERNET: usize = 14;
 
 /// A field of the header: name, offset, bytes of one, how many.
 type Field = (&'static str, usize, usize, usize);
@@ -78,7 +77,8 @@ fn text() -> Result<String, String> {
 fn tables() -> Result<String, String> {
     let mut lua = format!(
         "-- From here to the next line of this kind: made from net/wire.\n\
-         local HEADER, ETHERNET, ETHERTYPE, PIECE = {HEADER_LEN}, {ETHERNET}, {ETHERTYPE:#06x}, {PIECE_LEN}\n\
+         local HEADER, ETHERNET, ETHERTYPE = {HEADER_LEN}, {ETHERNET_LEN}, {ETHERTYPE:#06x}\n\
+         local PIECE, LENGTH_BITS = {PIECE_LEN}, {LENGTH_BITS}\n\
          -- Name, offset, bytes of one, how many.\nlocal header = {{\n"
     );
     for (name, offset, size, count) in header() {

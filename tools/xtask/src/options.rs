@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::program;
 use clap::{Args, Parser, Subcommand};
 use qemu_tests::{Add, MTU, Net, Spec};
+use std::fmt;
 use std::path::PathBuf;
 use switch::{Chance, Faults, PORTS_MAX};
 use wire::MTU_LEAST;
@@ -260,6 +261,18 @@ impl Hardware {
         spec.smp = self.smp;
         spec.net = self.net;
         spec.mtus = self.mtu.clone();
+    }
+}
+
+impl fmt::Display for Hardware {
+    /// As it is asked for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--smp {} --net {}", self.smp, self.net)?;
+        if self.mtu != [MTU] {
+            let mtus: Vec<_> = self.mtu.iter().map(u16::to_string).collect();
+            write!(f, " --mtu {}", mtus.join(","))?;
+        }
+        Ok(())
     }
 }
 

@@ -25,11 +25,10 @@ pub(crate) fn soak(options: &SoakOptions, kernel: &Kernel) -> Outcome {
     let mut scenario = scenario.map_err(|error| Error::Unmet(error.to_string()))?;
     let spec = scenario.spec_mut();
     spec.seed = options.seed;
-    spec.smp = options.hardware.smp;
-    spec.net = options.hardware.net;
+    options.hardware.put_into(spec);
     let again = format!(
-        "cargo xtask soak --minutes {} --nodes {} --seed {} --kill-every {} --smp {} --net {}",
-        options.minutes, options.nodes, options.seed, options.kill_every, spec.smp, spec.net
+        "cargo xtask soak --minutes {} --nodes {} --seed {} --kill-every {} {}",
+        options.minutes, options.nodes, options.seed, options.kill_every, options.hardware
     );
     say::step(&again);
     let report = scenario.run(&lab);

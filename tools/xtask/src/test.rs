@@ -7,9 +7,9 @@ use crate::cluster::logs_shown;
 use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
-use crate::options::TestOptions;
+use crate::options::{Hardware, TestOptions};
 use crate::{places, program, record, say, setup, tidy, tshark};
-use qemu_tests::{LabError, Net, Report};
+use qemu_tests::{LabError, MTU, Net, Report};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -216,7 +216,7 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
                 if let (Net::Virtio, Some(net)) = (spec.net, options.net) {
                     spec.net = net;
                 }
-                if !options.mtu.is_empty() {
+                if spec.mtus == [MTU] && !options.mtu.is_empty() {
                     spec.mtus = options.mtu.clone();
                 }
                 spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
@@ -250,12 +250,15 @@ fn report(report: &Report, seconds: f64, long: bool) -> Count {
     if failed > 0 {
         println!("    consoles: {}", logs_shown(&report.logs));
         println!(
-            "    repeat: cargo xtask test {} {} --seed {} --smp {} --net {}",
+            "    repeat: cargo xtask test {} {} --seed {} {}",
             report.name,
             if long { "--long" } else { "--qemu" },
             report.seed,
-            report.smp,
-            report.net
+            Hardware {
+                smp: report.smp,
+                net: report.net,
+                mtu: report.mtus.clone(),
+            }
         );
     }
     Count {

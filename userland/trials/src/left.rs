@@ -41,9 +41,10 @@ impl Counts {
         Some(Counts(pairs.collect()))
     }
 
-    /// Whether processes of other nodes are here, or on their way.
+    /// Whether processes of other nodes are here, or on their way, or leaving.
     pub(crate) fn has_guests(&self) -> bool {
-        self.of("incoming") > 0 || self.of("bodies") > self.of("homes")
+        let moving = self.of("incoming") + self.of("outgoing");
+        moving > 0 || self.of("bodies") > self.of("homes")
     }
 
     /// One of them.
