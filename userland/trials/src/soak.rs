@@ -116,10 +116,9 @@ fn tell(text: &str) {
 
 /// The counts of this node while no guest is here.
 fn baseline() -> Result<Counts, String> {
-    let _warm = Counts::now().map(|counts| counts.are_back());
     let control = |order: &str| fs::write(proc_path("cluster/control"), order).doing(order);
     control("drain\n")?;
-    let (mut counts, mut again) = (Counts::now(), Counts::now());
+    let (mut counts, mut again) = (Counts::before(), Counts::now());
     while counts != again || again.as_ref().is_some_and(Counts::has_guests) {
         std::thread::sleep(Duration::from_millis(20));
         counts = again;
