@@ -196,11 +196,13 @@ impl System {
         if arriving && let Some(incoming) = self.incoming.get(&pid) {
             // The last source need not push any further.
             let (source, epoch) = incoming.source();
+            let attempt = incoming.attempt();
             self.send(
                 source,
                 Message::Discarded {
                     pid: wire_pid(pid),
                     epoch,
+                    attempt,
                 },
             );
         }

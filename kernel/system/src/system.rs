@@ -20,8 +20,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::Frame;
-use node::{Config, Event, Lane, Node, NodeInfo};
-use wire::{BootId, Message, NodeId, Pid};
+use node::{Config, Event, Lane, Node, NodeInfo, PageTag};
+use wire::{BootId, Message, NodeId};
 
 /// How often what a node tells of itself is brought up to date, ns.
 const INFO_NS: u64 = 200_000_000;
@@ -103,6 +103,8 @@ pub struct System {
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
+    /// The last try of this node to move a process.
+    pub(crate) attempt: wire::Attempt,
     pub(crate) observer: crate::observe::Observer,
     /// What is lent to bodies elsewhere, by process whose home this is.
     pub(crate) lent: BTreeMap<u32, crate::ahead::Lent>,
@@ -259,6 +261,7 @@ impl System {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
+            attempt: wire::Attempt::default(),
             observer: crate::observe::Observer::default(),
             lent: BTreeMap::new(),
             last_window: 0,
@@ -778,20 +781,7 @@ impl System {
     }
 
     /// Sends a page behind everything that is already on the urgent lane.
-    pub(crate) fn send_page(
-        &mut self,
-        to: NodeId,
-        lane: Lane,
-        pid: u32,
-        epoch: u64,
-        page: u64,
-        frame: Frame,
-    ) {
-        let tag = node::PageTag {
-            pid: Pid(pid),
-            epoch,
-            page,
-        };
+    pub(crate) fn send_page(&mut self, to: NodeId, lane: Lane, tag: PageTag, frame: Frame) {
         if self
             .net
             .send_page(self.now, to, lane, tag, NetPage(frame))

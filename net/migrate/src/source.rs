@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use core::fmt;
 use rpc::{Rule, Rules};
-use wire::{BootId, Message, MoveError, NodeId, Offer, Pid};
+use wire::{Attempt, BootId, Message, MoveError, NodeId, Offer, PageTag, Pid};
 
 /// What the glue is to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +128,8 @@ pub struct Source {
     pid: Pid,
     /// The epoch in which the process ran here.
     epoch: u64,
+    /// Which try in this epoch.
+    attempt: Attempt,
     me: (NodeId, BootId),
     home: NodeId,
     target: NodeId,
@@ -155,6 +157,7 @@ impl Source {
         let mut source = Source {
             pid,
             epoch,
+            attempt: offer.attempt,
             me,
             home,
             target,
@@ -198,6 +201,16 @@ impl Source {
     /// The epoch it would have, or has, at the target.
     pub fn target_epoch(&self) -> u64 {
         self.epoch.saturating_add(1)
+    }
+
+    /// Which try it is: what the offer said.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// What names a page of it at this address for the target.
+    pub fn tag(&self, address: u64) -> PageTag {
+        PageTag::of_memory(self.pid, self.target_epoch(), self.attempt, address)
     }
 
     /// Where it goes.
@@ -291,18 +304,24 @@ impl Source {
             Message::Admit {
                 pid,
                 epoch,
+                attempt,
                 boot: admitted,
-            } if self.fits(pid, epoch) && from == self.target && boot == admitted => {
+            } if self.is_ours(pid, epoch, attempt) && from == self.target && boot == admitted => {
                 self.admitted(now, boot);
             }
             Message::Refuse {
                 pid,
                 epoch,
+                attempt,
                 ref reason,
-            } if self.fits(pid, epoch) && from == self.target => {
+            } if self.is_ours(pid, epoch, attempt) && from == self.target => {
                 self.doubt(now, reason.clone(), Rule::AtRefusalTheSourceAsksHome);
             }
-            Message::Discarded { pid, epoch } if self.fits(pid, epoch) && from == self.target => {
+            Message::Discarded {
+                pid,
+                epoch,
+                attempt,
+            } if self.is_ours(pid, epoch, attempt) && from == self.target => {
                 self.doubt(now, MoveError::Aborted, Rule::AtRefusalTheSourceAsksHome);
             }
             Message::Running {
@@ -413,6 +432,11 @@ impl Source {
         pid == self.pid && epoch == self.target_epoch()
     }
 
+    /// Whether it is about this offer: another of the same process may have failed in the same epoch.
+    fn is_ours(&self, pid: Pid, epoch: u64, attempt: Attempt) -> bool {
+        self.fits(pid, epoch) && attempt == self.attempt
+    }
+
     /// Whether home can have said that after the image: the old epoch's owner is known.
     fn is_newer(&self, epoch: u64) -> bool {
         epoch > self.epoch
@@ -488,6 +512,7 @@ impl Source {
         let withdrawn = Message::Refuse {
             pid,
             epoch,
+            attempt: self.attempt,
             reason: MoveError::Aborted,
         };
         self.send(self.target, withdrawn);

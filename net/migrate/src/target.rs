@@ -8,7 +8,7 @@ use crate::{ADMIT_TIMEOUT_NS, RETRY_NS};
 use alloc::collections::VecDeque;
 use core::fmt;
 use rpc::{Rule, Rules};
-use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Ticket};
+use wire::{Attempt, BootId, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Ticket};
 
 /// What the glue is to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +69,7 @@ enum State {
 pub struct Target {
     pid: Pid,
     epoch: u64,
+    attempt: Attempt,
     home: NodeId,
     me: (NodeId, BootId),
     source: (NodeId, BootId),
@@ -91,6 +92,7 @@ impl Target {
         let mut target = Target {
             pid: offer.pid,
             epoch: offer.epoch,
+            attempt: offer.attempt,
             home: offer.home,
             me,
             source: (from, from_boot),
@@ -102,8 +104,7 @@ impl Target {
             actions: VecDeque::new(),
             rules: Rules::ALL,
         };
-        let (pid, epoch, boot) = (target.pid, target.epoch, me.1);
-        target.send(from, Message::Admit { pid, epoch, boot });
+        target.admit();
         target
     }
 
@@ -121,6 +122,11 @@ impl Target {
     /// The epoch it would have, or has, here.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Which try of its source it is.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
     }
 
     /// Where it comes from, and that node's boot.
@@ -152,8 +158,9 @@ impl Target {
 
     /// Whether this is the image it waits for, from the one who offered it.
     pub fn expects(&self, from: NodeId, boot: BootId, image: &Image) -> bool {
-        let fits =
-            (from, boot) == self.source && image.source_boot == boot && image.epoch == self.epoch;
+        let fits = (from, boot) == self.source
+            && image.source_boot == boot
+            && (image.epoch, image.attempt) == (self.epoch, self.attempt);
         self.waits_for_image()
             && image.pid == self.pid
             && (fits || !self.rules.hold(Rule::TheImageFitsTheOffer))
@@ -183,8 +190,12 @@ impl Target {
     /// The image is damaged or cannot be installed: the source keeps the process.
     pub fn image_bad(&mut self, _now: u64, reason: MoveError) {
         if self.waits_for_image() {
-            let (pid, epoch) = (self.pid, self.epoch);
-            let refusal = Message::Refuse { pid, epoch, reason };
+            let refusal = Message::Refuse {
+                pid: self.pid,
+                epoch: self.epoch,
+                attempt: self.attempt,
+                reason,
+            };
             self.send(self.source.0, refusal);
             self.discard();
         }
@@ -219,17 +230,20 @@ impl Target {
     pub fn on_message(&mut self, _now: u64, from: NodeId, boot: BootId, message: &Message) {
         match *message {
             Message::Offer(ref offer)
-                if self.fits(offer.pid, offer.epoch)
+                if self.is_ours(offer.pid, offer.epoch, offer.attempt)
                     && (from, boot) == self.source
                     && self.waits_for_image() =>
             {
-                let (pid, epoch, boot) = (self.pid, self.epoch, self.me.1);
-                self.send(from, Message::Admit { pid, epoch, boot });
+                self.admit();
             }
-            Message::Refuse { pid, epoch, .. }
-                if self.fits(pid, epoch)
-                    && (from, boot) == self.source
-                    && self.waits_for_image() =>
+            Message::Refuse {
+                pid,
+                epoch,
+                attempt,
+                ..
+            } if self.is_ours(pid, epoch, attempt)
+                && (from, boot) == self.source
+                && self.waits_for_image() =>
             {
                 self.discard();
             }
@@ -331,6 +345,21 @@ impl Target {
         pid == self.pid && epoch == self.epoch
     }
 
+    /// Whether it is about this offer.
+    fn is_ours(&self, pid: Pid, epoch: u64, attempt: Attempt) -> bool {
+        self.fits(pid, epoch) && attempt == self.attempt
+    }
+
+    fn admit(&mut self) {
+        let admission = Message::Admit {
+            pid: self.pid,
+            epoch: self.epoch,
+            attempt: self.attempt,
+            boot: self.me.1,
+        };
+        self.send(self.source.0, admission);
+    }
+
     fn decided(&mut self, epoch: u64, owner: (NodeId, BootId), poke: bool) {
         let current = epoch == self.epoch || !self.rules.hold(Rule::TheDecisionNamesTheEpoch);
         let named = owner == self.me || !self.rules.hold(Rule::TheDecisionNamesTheTarget);
@@ -381,8 +410,12 @@ impl Target {
 
     /// Drops the copy and tells the source.
     fn reject(&mut self) {
-        let (pid, epoch) = (self.pid, self.epoch);
-        self.send(self.source.0, Message::Discarded { pid, epoch });
+        let discarded = Message::Discarded {
+            pid: self.pid,
+            epoch: self.epoch,
+            attempt: self.attempt,
+        };
+        self.send(self.source.0, discarded);
         self.discard();
     }
 

@@ -30,7 +30,7 @@
 //! The three times give the round trip and the clock offset from every frame: with t1 = echo,
 //! t2 = sent - held, t3 = sent and t4 = now, as in NTP (RFC 5905, section 8).
 
-use crate::{BootId, Invalid, NodeId, Pid};
+use crate::{Attempt, BootId, Invalid, NodeId, Pid};
 use core::ops::Range;
 use serde::{Deserialize, Serialize};
 use zerocopy::little_endian::{U16, U32, U64};
@@ -54,7 +54,7 @@ pub const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The Ethernet address of all nodes.
 pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
@@ -171,26 +171,52 @@ impl PayloadKind {
     }
 }
 
-/// Which page of which process in which epoch.
+/// Which page of which process in which epoch, and in which try to move it there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PageTag {
     /// The process.
     pub pid: Pid,
     /// The epoch of its owner.
     pub epoch: u64,
-    /// The page's user address, a multiple of 4096. With the highest bit, which no such address has,
-    /// it is a page of a file instead, and what it says is between home and owner. With the next one,
-    /// it is a page of memory as it was while the process still ran ([`PageTag::COPY`]).
+    /// The page's user address, a multiple of 4096, and in the bits below it the [`Attempt`]. With the
+    /// highest bit, which no such address has, it is a page of a file instead, and what it says is between
+    /// home and owner. With the next one, it is a page of memory as it was while the process still ran
+    /// ([`PageTag::as_copy`]).
     pub page: u64,
 }
 
 impl PageTag {
-    /// The mark of a page that travels before the image of its process.
-    pub const COPY: u64 = 1 << 62;
+    const COPY: u64 = 1 << 62;
+
+    /// The page of memory at this address, in this try to move its process.
+    pub fn of_memory(pid: Pid, epoch: u64, attempt: Attempt, address: u64) -> PageTag {
+        let below = u64::from(Attempt::MASK);
+        PageTag {
+            pid,
+            epoch,
+            page: address & !below | u64::from(attempt.number()),
+        }
+    }
+
+    /// The same, travelling before the image.
+    pub fn as_copy(self) -> PageTag {
+        let page = self.page | PageTag::COPY;
+        PageTag { page, ..self }
+    }
 
     /// Whether it is a page that travels before the image.
     pub fn is_copy(&self) -> bool {
         self.page >> 62 == 1
+    }
+
+    /// Where in memory it belongs.
+    pub fn address(&self) -> u64 {
+        self.page & !PageTag::COPY & !u64::from(Attempt::MASK)
+    }
+
+    /// The try that it belongs to.
+    pub fn attempt(&self) -> Attempt {
+        Attempt::new(self.page as u16)
     }
 
     /// Whether it names a page of a file. Such pages come out in the order of their lane; a page of
@@ -348,7 +374,10 @@ impl Header {
         }
         let (pid, epoch, page) = (self.pid.get(), self.epoch.get(), self.page.get());
         let fits = match (kind, payload) {
-            (_, P::Page) => self.pid().home().is_valid() && pid >> 31 == 0 && page % 4096 == 0,
+            (_, P::Page) => {
+                let of_file = self.page_tag().is_file();
+                self.pid().home().is_valid() && pid >> 31 == 0 && (page % 4096 == 0 || !of_file)
+            }
             (Kind::Beacon, _) => self.pid().home().is_valid() && pid >> 31 == 0 && page <= 1,
             (Kind::Hello | Kind::HelloReply, _) => pid == 0 && page == 0,
             (Kind::Blast | Kind::BlastReport, _) => pid == 0,

@@ -74,6 +74,36 @@ impl fmt::Display for Pid {
     }
 }
 
+/// Which try of its owner to move a process this is. Tries that come to nothing use up no epoch, so what is
+/// late of one of them is told from the next by this: answers, the image, and pages that were under way.
+/// The owner counts them from any number on; 12 bits, because it travels where the address of a page has
+/// zeros ([`crate::PageTag`]).
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[repr(transparent)]
+pub struct Attempt(u16);
+
+impl Attempt {
+    /// The bits of it.
+    pub const MASK: u16 = 0xfff;
+
+    /// The one with this number, as far as it has a place.
+    pub const fn new(number: u16) -> Attempt {
+        Attempt(number & Attempt::MASK)
+    }
+
+    /// The one after it.
+    pub const fn next(self) -> Attempt {
+        Attempt::new(self.0.wrapping_add(1))
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

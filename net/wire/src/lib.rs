@@ -24,7 +24,7 @@ pub use header::{
     BEHIND_ALL, BROADCAST_MAC, ETHERNET_LEN, ETHERTYPE, HEADER_LEN, Header, Kind, LENGTH_BITS,
     Lane, MTU_LEAST, MTU_WHOLE, PAYLOAD_MAX, PIECE_LEN, PageTag, PayloadKind, VERSION,
 };
-pub use id::{BootId, NODE_MAX, NodeId, Pid};
+pub use id::{Attempt, BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
     BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveHow, MoveMode,

@@ -4,7 +4,7 @@
 //! it. Encoding is postcard; byte strings are copied whole, and decoding allocates no more than the
 //! bytes that are really there justify. HANDOFF.md names the sender and the moment of each message.
 
-use crate::{BootId, Features, Invalid, NodeId, Pid};
+use crate::{Attempt, BootId, Features, Invalid, NodeId, Pid};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -88,6 +88,8 @@ pub struct Offer {
     pub pid: Pid,
     /// The epoch it would have at the target: the present one plus one.
     pub epoch: u64,
+    /// Which try it is.
+    pub attempt: Attempt,
     /// Its home.
     pub home: NodeId,
     /// Pages of memory it may need.
@@ -109,6 +111,8 @@ pub struct Image {
     pub pid: Pid,
     /// Its epoch at the target.
     pub epoch: u64,
+    /// That of the offer.
+    pub attempt: Attempt,
     /// The boot of the source.
     pub source_boot: BootId,
     /// Permission.
@@ -416,7 +420,7 @@ impl core::error::Error for MoveError {}
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
 #[expect(
     missing_docs,
-    reason = "fields are named as in the structures above: pid, epoch, seq"
+    reason = "fields are named as in the structures above: pid, epoch, attempt, seq"
 )]
 pub enum Message {
     /// Owner to H.
@@ -453,11 +457,17 @@ pub enum Message {
     /// S to D.
     Offer(Offer),
     /// D to S: room is reserved.
-    Admit { pid: Pid, epoch: u64, boot: BootId },
-    /// D to S: no.
+    Admit {
+        pid: Pid,
+        epoch: u64,
+        attempt: Attempt,
+        boot: BootId,
+    },
+    /// D to S: no. S to D: never mind.
     Refuse {
         pid: Pid,
         epoch: u64,
+        attempt: Attempt,
         reason: MoveError,
     },
     /// S to D.
@@ -503,7 +513,11 @@ pub enum Message {
     /// S to D on the bulk lane behind the last page.
     PushEnd { pid: Pid, epoch: u64 },
     /// D to S: dropped a staged copy.
-    Discarded { pid: Pid, epoch: u64 },
+    Discarded {
+        pid: Pid,
+        epoch: u64,
+        attempt: Attempt,
+    },
     /// H to whoever holds a copy: this process is over.
     Lost { pid: Pid, epoch: u64 },
     /// H to owner: what `/proc/PID` needs to know of the body.

@@ -6,7 +6,7 @@ use crate::{Header, Kind, Lane, PayloadKind};
 use core::fmt;
 
 impl fmt::Display for Header {
-    /// `2.1f3a > 1.77c0 data bulk seq 17 page 0x401000 of 65543 epoch 3 length 4096 ack 4,0`
+    /// `2.1f3a > 1.77c0 data bulk seq 17 page 0x401009 of 65543 epoch 3 length 4096 ack 4,0`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Err(reason) = self.check() {
             return write!(f, "invalid: {reason}");

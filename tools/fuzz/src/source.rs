@@ -3,10 +3,10 @@
 //! Law: whatever is said, an image is out of a process that stands still, and it runs again only on a
 //! decision of home that names this node, this boot and a newer epoch.
 
-use crate::talk::{self, EPOCH, HOME, PID, SOURCE as ME, TARGET};
+use crate::talk::{self, ATTEMPT, EPOCH, HOME, PID, SOURCE as ME, TARGET};
 use crate::{Choices, Sights, Target, must, saw};
 use migrate::{Plan, Source, SourceAction};
-use wire::Message;
+use wire::{Message, Offer};
 
 pub(crate) const SOURCE: Target = Target {
     name: "source",
@@ -79,7 +79,10 @@ impl Watch {
 }
 
 fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
-    let offer = talk::offer(random);
+    let offer = Offer {
+        attempt: ATTEMPT,
+        ..talk::offer(random)
+    };
     let plan = Plan {
         copies: random.chance(5_000),
         ..Plan::default()
@@ -140,6 +143,7 @@ fn step(
             let admit = Message::Admit {
                 pid: PID,
                 epoch,
+                attempt: ATTEMPT,
                 boot,
             };
             source.on_message(now, to, boot, &admit);

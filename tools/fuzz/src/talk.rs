@@ -4,7 +4,8 @@
 
 use crate::{Choices, any_message};
 use wire::{
-    BootId, Features, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Reply, Ticket,
+    Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Reply,
+    Ticket,
 };
 
 pub(crate) const HOME: NodeId = NodeId(1);
@@ -13,6 +14,8 @@ pub(crate) const TARGET: (NodeId, BootId) = (NodeId(3), BootId(33));
 pub(crate) const PID: Pid = Pid::new(HOME, 5);
 /// The epoch before the move.
 pub(crate) const EPOCH: u64 = 3;
+/// The try that the move is.
+pub(crate) const ATTEMPT: Attempt = Attempt::new(9);
 
 /// One of the three nodes, or a fourth.
 pub(crate) fn node(random: &mut Choices<'_>) -> NodeId {
@@ -43,6 +46,14 @@ fn epoch(random: &mut Choices<'_>) -> u64 {
     }
 }
 
+/// Mostly that of this move.
+pub(crate) fn attempt(random: &mut Choices<'_>) -> Attempt {
+    match random.chance(9_000) {
+        true => ATTEMPT,
+        false => ATTEMPT.next(),
+    }
+}
+
 pub(crate) fn reason(random: &mut Choices<'_>) -> MoveError {
     match random.below(3) {
         0 => MoveError::Busy,
@@ -55,6 +66,7 @@ pub(crate) fn offer(random: &mut Choices<'_>) -> Offer {
     Offer {
         pid: pid(random),
         epoch: epoch(random),
+        attempt: attempt(random),
         home: HOME,
         pages: random.below(100),
         features: Features::default(),
@@ -67,6 +79,7 @@ pub(crate) fn image(random: &mut Choices<'_>) -> Image {
     Image {
         pid: pid(random),
         epoch: epoch(random),
+        attempt: attempt(random),
         source_boot: boot(random, SOURCE.0),
         ticket: Ticket::default(),
         digest: [0; 32],
@@ -86,11 +99,13 @@ pub(crate) fn message(random: &mut Choices<'_>) -> Message {
         1 => Message::Admit {
             pid,
             epoch,
+            attempt: attempt(random),
             boot: owner_boot,
         },
         2 => Message::Refuse {
             pid,
             epoch,
+            attempt: attempt(random),
             reason: reason(random),
         },
         3 => Message::Image(image(random)),
@@ -102,7 +117,11 @@ pub(crate) fn message(random: &mut Choices<'_>) -> Message {
             poke: random.chance(5_000),
         },
         7 => Message::Release { pid, epoch },
-        8 => Message::Discarded { pid, epoch },
+        8 => Message::Discarded {
+            pid,
+            epoch,
+            attempt: attempt(random),
+        },
         9 => Message::Lost { pid, epoch },
         10 => Message::PushEnd { pid, epoch },
         11 => Message::Reply(Reply {

@@ -3,7 +3,7 @@
 //! Law: whatever is said, effects open once, and only on a decision of home that names this node, this
 //! boot and exactly this epoch, behind an image from the one who offered it.
 
-use crate::talk::{self, EPOCH, HOME, PID, SOURCE, TARGET as ME};
+use crate::talk::{self, ATTEMPT, EPOCH, HOME, PID, SOURCE, TARGET as ME};
 use crate::{Choices, Sights, Target as Fuzzed, must, saw};
 use migrate::{Target, TargetAction};
 use wire::{Message, Offer};
@@ -65,6 +65,7 @@ fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
     let offer = Offer {
         pid: PID,
         epoch: EPOCH + 1,
+        attempt: ATTEMPT,
         ..talk::offer(random)
     };
     let (from, from_boot) = SOURCE;
@@ -117,8 +118,8 @@ fn step(
                 false => (node, boot),
             };
             if target.expects(node, boot, &image) {
-                let fits =
-                    (node, boot, image.epoch, image.pid) == (SOURCE.0, SOURCE.1, EPOCH + 1, PID);
+                let fits = (node, boot, image.epoch, image.attempt, image.pid)
+                    == (SOURCE.0, SOURCE.1, EPOCH + 1, ATTEMPT, PID);
                 must(
                     fits && !watch.installed,
                     "one image, from the one who offered it",

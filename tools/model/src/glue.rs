@@ -10,8 +10,8 @@ use crate::world::{
 };
 use migrate::{Plan, Source, SourceAction, Target, TargetAction};
 use wire::{
-    BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer, Outcome, Reply,
-    Ticket,
+    Attempt, BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer,
+    Outcome, Reply, Ticket,
 };
 
 const NO_FEATURES: Features = Features {
@@ -63,6 +63,7 @@ impl World {
         let offer = Offer {
             pid: PID,
             epoch: body.epoch + 1,
+            attempt: Attempt::default(),
             home: node(HOME),
             pages: 4,
             features: NO_FEATURES,
@@ -275,6 +276,7 @@ impl World {
             let refusal = Message::Refuse {
                 pid: PID,
                 epoch: offer.epoch,
+                attempt: offer.attempt,
                 reason: MoveError::Busy,
             };
             return self.send(host, from, refusal);
@@ -288,8 +290,12 @@ impl World {
         let slot = &mut self.hosts[host];
         let expected = slot.target.as_mut();
         let Some(target) = expected.filter(|target| target.expects(from, boot, image)) else {
-            let (pid, epoch) = (PID, image.epoch);
-            return self.send(host, from, Message::Discarded { pid, epoch });
+            let discarded = Message::Discarded {
+                pid: PID,
+                epoch: image.epoch,
+                attempt: image.attempt,
+            };
+            return self.send(host, from, discarded);
         };
         if slot.body.is_some() || slot.source.is_some() {
             target.image_bad(now, MoveError::Busy);
@@ -405,6 +411,7 @@ impl World {
         let image = Image {
             pid: PID,
             epoch: body.epoch + 1,
+            attempt: source.attempt(),
             source_boot: boot,
             ticket: Ticket::default(),
             digest: [0; 32],

@@ -7,6 +7,7 @@
 use super::{
     Ahead, CREDIT, FIRST_SPAN, Grant, HELD_MAX, INLINE, LAST_SPAN, LENT, Lends, PAGE, PLACED, Post,
     Posted, Room, Run, Slots, Tail, Touch, Unsent, WRITTEN_MAX, Window, Writer, file_page,
+    file_tag,
 };
 use crate::buffers::Buffers;
 use crate::dispatch::{CALL_AHEAD, CALL_BEHIND, result_of};
@@ -201,8 +202,8 @@ impl System {
                     request.inputs.set(1, bytes);
                 } else {
                     for (index, frame) in pages.into_iter().enumerate() {
-                        let page = file_page(0, index as u64);
-                        self.send_page(home, Lane::Urgent, pid, epoch, page, frame);
+                        let tag = file_tag((pid, epoch), 0, index as u64);
+                        self.send_page(home, Lane::Urgent, tag, frame);
                     }
                 }
                 let bytes = length as u64;

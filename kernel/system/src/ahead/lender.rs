@@ -6,7 +6,7 @@
 
 use super::{
     CREDIT, FIRST_SPAN, Grant, LAST_SPAN, LENT, Lends, PAGE, PLACED, TAIL, Touch, descriptor,
-    file_page, pipes,
+    file_tag, pipes,
 };
 use crate::credentials::FSETID;
 use crate::dispatch::{HomeCall, wire_pid};
@@ -291,8 +291,8 @@ impl System {
             let Ok(frame) = inode.lend_page(index) else {
                 return sent;
             };
-            let page = file_page(window, index);
-            self.send_page(owner, Lane::Urgent, pid, epoch, page, frame);
+            let tag = file_tag((pid, epoch), window, index);
+            self.send_page(owner, Lane::Urgent, tag, frame);
         }
         count
     }

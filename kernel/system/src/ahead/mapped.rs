@@ -4,7 +4,7 @@
 //! Law: a page goes only where the very part of the file is mapped that it was asked for. Pages come
 //! right before the answer to the call that asked for them, on the same lane.
 
-use super::{Ahead, LAST_SPAN, PAGE, file_page};
+use super::{Ahead, LAST_SPAN, PAGE, file_tag};
 use crate::body::Effects;
 use crate::dispatch::{CALL_PAGE_IN, HomeCall};
 use crate::home::Request;
@@ -134,7 +134,8 @@ impl System {
                 Err(_) if sent > 0 => return Ok(sent),
                 Err(_) => return Err(Errno::EFAULT),
             };
-            self.send_page(owner, Lane::Urgent, pid, epoch, file_page(0, sent), frame);
+            let tag = file_tag((pid, epoch), 0, sent);
+            self.send_page(owner, Lane::Urgent, tag, frame);
         }
         Ok(wanted)
     }

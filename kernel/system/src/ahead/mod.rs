@@ -32,13 +32,14 @@ pub(crate) use mapped::page_in;
 use crate::dispatch::{
     CALL_AHEAD, CALL_BEHIND, CALL_CHECK_FD, CALL_EXEC_OPEN, CALL_EXEC_READ, CALL_MAP_FILE,
     CALL_PAGE_IN, CALL_PENDING, CALL_RENAME, CALL_SET_TIMER, CALL_STOPPED, CALL_TAKE_SIGNAL,
-    CALL_THREAD, CALL_WAIT_SIGNAL,
+    CALL_THREAD, CALL_WAIT_SIGNAL, wire_pid,
 };
 use crate::home::Request;
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
+use node::PageTag;
 use pipes::{Pieces, Slots};
 use wire::CALL_ARRIVED;
 
@@ -70,9 +71,18 @@ const PLACED: u32 = 1 << 31;
 /// Nothing is written behind farther than this.
 const WRITTEN_MAX: u64 = 1 << 43;
 
-/// The tag of a page of a window, or of one that is written.
+/// The place in a tag of a page of a window, or of one that is written.
 fn file_page(window: u32, index: u64) -> u64 {
     FILE_PAGES | u64::from(window % WINDOWS) << WINDOW_SHIFT | (index & 0xffff_ffff) << 12
+}
+
+/// The tag of such a page, between home and the owner in this epoch.
+fn file_tag((pid, epoch): (u32, u64), window: u32, index: u64) -> PageTag {
+    PageTag {
+        pid: wire_pid(pid),
+        epoch,
+        page: file_page(window, index),
+    }
 }
 
 /// What home lends.

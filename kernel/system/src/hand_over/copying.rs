@@ -15,7 +15,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 use node::Lane;
-use wire::{MoveError, MoveMode, PageTag, PagesSent};
+use wire::{MoveError, MoveMode, PagesSent};
 
 /// Rounds at most.
 const ROUNDS_MAX: u32 = 8;
@@ -138,7 +138,7 @@ impl System {
         let Some(out) = self.outgoing.get(&pid) else {
             return;
         };
-        let (target, epoch) = (out.source.target(), out.source.target_epoch());
+        let target = out.source.target();
         let mut room = self.net.bulk_room(target);
         loop {
             let space = self.bodies.get(&pid).map(|body| body.space);
@@ -165,7 +165,8 @@ impl System {
             }
             out.copying.sent += 1;
             out.note_sent(now, |sent| &mut sent.copied);
-            self.send_page(target, Lane::Bulk, pid, epoch, page | PageTag::COPY, frame);
+            let tag = out.source.tag(page).as_copy();
+            self.send_page(target, Lane::Bulk, tag, frame);
             room -= 1;
         }
         if self.net.bulk_idle(target) {

@@ -332,6 +332,7 @@ impl System {
             return;
         };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
+        let attempt = out.source.attempt();
         out.frozen_at_ns = frozen_at_ns;
         let mode = out.how.mode;
         let copied = match mode {
@@ -360,11 +361,12 @@ impl System {
             false => first_pages(&frozen),
         };
         for (page, frame) in first {
-            self.send_early(pid, target, epoch, page, frame, |sent| &mut sent.first);
+            self.send_early(pid, page, frame, |sent| &mut sent.first);
         }
         let image = Image {
             pid: wire_pid(pid),
             epoch,
+            attempt,
             source_boot: self.boot,
             ticket: Ticket::default(),
             digest: [0; 32],
@@ -397,7 +399,6 @@ impl System {
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
-        let (target, epoch) = (out.source.target(), out.source.target_epoch());
         let warm = core::mem::take(&mut out.warm);
         let due = out.used_due.take().is_some();
         let Some(Frozen { space, .. }) = out.frozen.as_ref().filter(|_| due && !out.released)
@@ -415,7 +416,7 @@ impl System {
         }
         self.note_source(What::UsedOut, pid, frames.len() as u64);
         for (page, frame) in frames {
-            self.send_early(pid, target, epoch, page, frame, |sent| &mut sent.used);
+            self.send_early(pid, page, frame, |sent| &mut sent.used);
         }
     }
 
@@ -423,8 +424,6 @@ impl System {
     pub(super) fn send_early(
         &mut self,
         pid: u32,
-        target: NodeId,
-        epoch: u64,
         page: u64,
         frame: Frame,
         reason: fn(&mut PagesSent) -> &mut u64,
@@ -434,7 +433,8 @@ impl System {
         };
         if out.early.insert(page) {
             out.note_sent(self.now, reason);
-            self.send_page(target, Lane::Urgent, pid, epoch, page, frame);
+            let (target, tag) = (out.source.target(), out.source.tag(page));
+            self.send_page(target, Lane::Urgent, tag, frame);
         }
     }
 
@@ -593,12 +593,13 @@ impl System {
         if released {
             if let Some(frame) = space.take(page) {
                 out.note_sent(self.now, |sent| &mut sent.faulted);
+                let tag = out.source.tag(page);
                 self.note_source(What::PageOut, pid, page);
-                self.send_page(from, Lane::Urgent, pid, epoch, page, frame);
+                self.send_page(from, Lane::Urgent, tag, frame);
             }
         } else if !sent && let Some(frame) = space.page(page) {
             self.note_source(What::PageOut, pid, page);
-            self.send_early(pid, from, epoch, page, frame, |sent| &mut sent.faulted);
+            self.send_early(pid, page, frame, |sent| &mut sent.faulted);
         }
     }
 
@@ -664,7 +665,8 @@ impl System {
                 continue;
             }
             out.note_sent(self.now, |sent| &mut sent.pushed);
-            self.send_page(target, Lane::Bulk, pid, epoch, page, frame);
+            let tag = out.source.tag(page);
+            self.send_page(target, Lane::Bulk, tag, frame);
             room -= 1;
         }
         let Some(out) = self.outgoing.get_mut(&pid) else {

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use machine::{Frame, FrameKind};
 use migrate::{Target, TargetAction};
 use node::PageTag;
-use wire::{BootId, Image, Message, MoveError, NodeId, Offer, Stalls};
+use wire::{Attempt, BootId, Image, Message, MoveError, NodeId, Offer, Stalls};
 
 use super::source::{BEFORE_IMAGE, FIRST_PAGES, Frozen};
 use super::wish::DRAFT_MAX;
@@ -71,9 +71,21 @@ impl Incoming {
         )
     }
 
+    /// Pages that are kept for the image: those that came right in front of it, and while it ran.
+    #[cfg(test)]
+    pub(crate) fn early_pages(&self) -> (usize, u64) {
+        let copies = self.copies.as_ref().map_or(0, Copies::count);
+        (self.staged.len(), copies)
+    }
+
     /// Whether nothing has been installed yet.
     pub(crate) fn waits_for_image(&self) -> bool {
         self.target.waits_for_image()
+    }
+
+    /// Which try of its source it is.
+    pub(crate) fn attempt(&self) -> Attempt {
+        self.target.attempt()
     }
 
     /// The node that still has pages, and the epoch of the move.
@@ -177,6 +189,7 @@ impl System {
                 Message::Refuse {
                     pid: offer.pid,
                     epoch: offer.epoch,
+                    attempt: offer.attempt,
                     reason,
                 },
             );
@@ -217,6 +230,7 @@ impl System {
                 Message::Discarded {
                     pid: image.pid,
                     epoch: image.epoch,
+                    attempt: image.attempt,
                 },
             );
             return;
@@ -482,15 +496,18 @@ impl System {
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
-        if incoming.target.source() != (from, boot) || incoming.target.epoch() != tag.epoch {
+        let target = &incoming.target;
+        let of = (target.epoch(), target.attempt());
+        if target.source() != (from, boot) || of != (tag.epoch, tag.attempt()) {
             return;
         }
+        let page = tag.address();
         if tag.is_copy() {
-            return self.copied_page(pid, tag.page & !PageTag::COPY, frame);
+            return self.copied_page(pid, page, frame);
         }
         if incoming.target.waits_for_image() {
             if incoming.staged.len() < STAGED_MAX {
-                incoming.staged.push((tag.page, frame));
+                incoming.staged.push((page, frame));
                 return;
             }
             // Its source believes it to be here: without it the process would wait for ever.
@@ -499,13 +516,13 @@ impl System {
             incoming.target.image_bad(self.now, reason);
             return self.pump_target(pid);
         }
-        let awaited = incoming.awaited.remove(&tag.page);
+        let awaited = incoming.awaited.remove(&page);
         if let Some(space) = self.space_mut(pid) {
-            if space.install(tag.page, frame) == Installed::NoMemory {
+            if space.install(page, frame) == Installed::NoMemory {
                 self.out_of_memory(pid);
             }
             if let Some(waiters) = awaited {
-                self.page_awaited(pid, tag.page, &waiters);
+                self.page_awaited(pid, page, &waiters);
             }
         }
     }

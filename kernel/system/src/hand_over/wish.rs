@@ -202,9 +202,11 @@ impl System {
         }
         self.check_hashes(pid);
         let draft = self.draft(pid).filter(|draft| draft.len() <= DRAFT_MAX);
+        self.attempt = self.attempt.next();
         let offer = Offer {
             pid: wire_pid(pid),
             epoch: epoch + 1,
+            attempt: self.attempt,
             home,
             pages: resident,
             features: self.settings.features,

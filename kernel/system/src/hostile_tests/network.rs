@@ -6,8 +6,8 @@ use crate::home::INIT;
 use machine::{Frame, FrameKind};
 use node::PageTag;
 use wire::{
-    BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveHow, MoveMode, MoveStats,
-    NodeId, Offer, Outcome, Pid, Reply, Stalls, Ticket,
+    Attempt, BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveHow, MoveMode,
+    MoveStats, NodeId, Offer, Outcome, Pid, Reply, Stalls, Ticket,
 };
 
 const LIAR: u16 = 3;
@@ -16,6 +16,7 @@ fn offer(pid: u32, epoch: u64, pages: u64) -> Message {
     Message::Offer(Offer {
         pid: Pid(pid),
         epoch,
+        attempt: Attempt::default(),
         home: Pid(pid).home(),
         pages,
         features: Features::default(),
@@ -74,6 +75,7 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
     let node = NodeId(dice.below(5) as u16);
     let boot = BootId(0x1000 + u64::from(node.0));
     let seq = dice.pick(&[0, 1, 2, 3, u64::MAX]);
+    let attempt = Attempt::new(dice.below(3) as u16);
     let number = dice.pick(&[0, 1, 5, 7, 16, 17, 20, 40, 61, 62, 79, 217, 257, 332]);
     let number = match dice.below(4) {
         0 => wire::CALL_ARRIVED + dice.below(12) as u32,
@@ -146,10 +148,16 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             },
         },
         8 => offer(id, epoch, dice.pick(&[0, 1, 1000, u64::MAX])),
-        9 => Message::Admit { pid, epoch, boot },
+        9 => Message::Admit {
+            pid,
+            epoch,
+            attempt,
+            boot,
+        },
         10 => Message::Refuse {
             pid,
             epoch,
+            attempt,
             reason: MoveError::Gone,
         },
         11 => Message::CommitRequest {
@@ -186,7 +194,11 @@ fn lie(dice: &mut Dice, pids: &[u32]) -> Message {
             ],
         },
         17 => Message::PushEnd { pid, epoch },
-        18 => Message::Discarded { pid, epoch },
+        18 => Message::Discarded {
+            pid,
+            epoch,
+            attempt,
+        },
         19 => Message::Lost { pid, epoch },
         20 => Message::Query { pid, epoch },
         21 => Message::Settled {
@@ -277,7 +289,7 @@ fn a_lying_node_harms_no_process_of_others() {
                 let tag = PageTag {
                     pid: Pid(dice.pick(&pids)),
                     epoch: dice.below(4),
-                    page: dice.next() & !0xfff,
+                    page: dice.next() & !0xffe,
                 };
                 let frame = Frame::zeroed(FrameKind::Network).expect("frames");
                 cluster.nodes[0].page(NodeId(LIAR), BootId(0x1003), tag, frame);
@@ -355,6 +367,32 @@ fn offers_are_few_and_forget_themselves() {
 }
 
 #[test]
+fn what_is_late_of_an_offer_is_not_taken_for_what_follows_the_next() {
+    let (mut cluster, ..) = scene();
+    let pid = Pid::new(NodeId(9), 100);
+    let page = |cluster: &mut Cluster, tag: PageTag| {
+        let frame = Frame::zeroed(FrameKind::Network).expect("frames");
+        cluster.nodes[0].page(NodeId(LIAR), BootId(0x1003), tag, frame);
+    };
+    let (first, second) = (Attempt::new(1), Attempt::new(2));
+    for attempt in [first, second] {
+        let Message::Offer(offer) = offer(pid.0, 2, 10) else {
+            panic!("an offer");
+        };
+        let (copies, offered) = (true, Offer { attempt, ..offer });
+        cluster.say(0, LIAR, Message::Offer(Offer { copies, ..offered }));
+    }
+    let late = PageTag::of_memory(pid, 2, first, DATA);
+    page(&mut cluster, late);
+    page(&mut cluster, late.as_copy());
+    assert_eq!(cluster.nodes[0].incoming[&pid.0].early_pages(), (0, 0));
+    let right = PageTag::of_memory(pid, 2, second, DATA);
+    page(&mut cluster, right);
+    page(&mut cluster, right.as_copy());
+    assert_eq!(cluster.nodes[0].incoming[&pid.0].early_pages(), (1, 1));
+}
+
+#[test]
 fn an_offer_of_the_next_pid_does_not_end_the_child_that_gets_it() {
     let (mut cluster, own, ..) = scene();
     let next = Pid::new(NodeId(1), cluster.nodes[0].last_serial + 1).0;
@@ -367,6 +405,7 @@ fn an_offer_of_the_next_pid_does_not_end_the_child_that_gets_it() {
         Message::Refuse {
             pid: Pid(next),
             epoch: 2,
+            attempt: Attempt::default(),
             reason: MoveError::Gone,
         },
     );
@@ -413,6 +452,7 @@ fn mutated_descriptors_are_refused_or_harmless() {
         let image = Image {
             pid: Pid(pid),
             epoch: 2,
+            attempt: Attempt::default(),
             source_boot: source,
             ticket: Ticket::default(),
             digest: [0; 32],

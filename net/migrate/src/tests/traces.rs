@@ -10,7 +10,7 @@ use crate::{
 use alloc::vec;
 use alloc::vec::Vec;
 use rpc::Admission;
-use wire::{BootId, Features, Image, Message, MoveError, NodeId, Offer, Pid, Ticket};
+use wire::{Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Pid, Ticket};
 
 const H: NodeId = NodeId(1);
 const S: NodeId = NodeId(2);
@@ -19,11 +19,13 @@ const H_BOOT: BootId = BootId(11);
 const S_BOOT: BootId = BootId(22);
 const D_BOOT: BootId = BootId(33);
 const P: Pid = Pid::new(H, 5);
+const A: Attempt = Attempt::new(7);
 
 fn offer() -> Offer {
     Offer {
         pid: P,
         epoch: 2,
+        attempt: A,
         home: H,
         pages: 10,
         features: Features {
@@ -42,6 +44,7 @@ fn image() -> Image {
     Image {
         pid: P,
         epoch: 2,
+        attempt: A,
         source_boot: S_BOOT,
         ticket: Ticket::default(),
         digest: [0; 32],
@@ -65,13 +68,18 @@ fn admit() -> Message {
     Message::Admit {
         pid: P,
         epoch: 2,
+        attempt: A,
         boot: D_BOOT,
     }
 }
 
 const RELEASE: Message = Message::Release { pid: P, epoch: 2 };
 const PUSH_END: Message = Message::PushEnd { pid: P, epoch: 2 };
-const DISCARDED: Message = Message::Discarded { pid: P, epoch: 2 };
+const DISCARDED: Message = Message::Discarded {
+    pid: P,
+    epoch: 2,
+    attempt: A,
+};
 const ABORT: Message = Message::AbortRequest {
     pid: P,
     old_epoch: 1,
@@ -84,12 +92,17 @@ const COMMIT: Message = Message::CommitRequest {
     ticket: Ticket([0; 16]),
 };
 
-fn withdrawn() -> Message {
+fn refused(reason: MoveError) -> Message {
     Message::Refuse {
         pid: P,
         epoch: 2,
-        reason: MoveError::Aborted,
+        attempt: A,
+        reason,
     }
+}
+
+fn withdrawn() -> Message {
+    refused(MoveError::Aborted)
 }
 
 fn resume(epoch: u64) -> SourceAction {
@@ -581,8 +594,7 @@ fn what_has_not_left_in_time_or_is_not_wanted_runs_on() {
                 MoveError::Aborted
             }
             "refused" => {
-                let (pid, epoch, reason) = (P, 2, MoveError::NodeFull);
-                source.on_message(1, D, D_BOOT, &Message::Refuse { pid, epoch, reason });
+                source.on_message(1, D, D_BOOT, &refused(MoveError::NodeFull));
                 MoveError::NodeFull
             }
             "silent" => {
@@ -675,14 +687,31 @@ fn home_grants_only_what_the_owner_sent_and_the_target_takes_only_its_own_epoch(
 }
 
 #[test]
+fn what_is_late_of_a_try_that_failed_is_not_taken_for_the_next() {
+    let again = Offer {
+        attempt: A.next(),
+        ..offer()
+    };
+    let mut source = Source::new(0, P, 1, (S, S_BOOT), H, D, again.clone());
+    s_does(&mut source);
+    for late in [admit(), refused(MoveError::NodeFull), DISCARDED] {
+        source.on_message(0, D, D_BOOT, &late);
+        assert_eq!(s_does(&mut source), [], "{late:?}");
+    }
+    assert_eq!(source.state(), SourceState::Offered);
+    let mut target = Target::new(0, (D, D_BOOT), S, S_BOOT, &again);
+    d_does(&mut target);
+    assert!(!target.expects(S, S_BOOT, &image()));
+    target.on_message(0, S, S_BOOT, &withdrawn());
+    assert_eq!(d_does(&mut target), []);
+    assert!(target.waits_for_image());
+}
+
+#[test]
 fn a_bad_image_leaves_the_process_at_the_source() {
     let mut target = admitted();
     target.image_bad(0, MoveError::NodeFull);
-    let refusal = Message::Refuse {
-        pid: P,
-        epoch: 2,
-        reason: MoveError::NodeFull,
-    };
+    let refusal = refused(MoveError::NodeFull);
     assert_eq!(
         d_does(&mut target),
         [

@@ -7,7 +7,7 @@ use alloc::string::ToString;
 #[rustfmt::skip]
 const PAGE: [u8; HEADER_LEN] = [
     0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02, 0x88, 0xb5, // Ethernet
-    3, 3,                                           // version, Data
+    4, 3,                                           // version, Data
     0x44, 0x33, 0x22, 0x11,                         // cluster
     2, 0, 1, 0,                                     // source, target
     0x3a, 0x1f, 0, 0, 0, 0, 0, 0x80,                // source boot
@@ -21,7 +21,7 @@ const PAGE: [u8; HEADER_LEN] = [
     8, 0, 0, 0,                                     // held
     5, 0, 2, 0,                                     // pid
     3, 0, 0, 0, 0, 0, 0, 0,                         // epoch
-    0x00, 0x10, 0x40, 0, 0, 0, 0, 0,                // page
+    0x09, 0x10, 0x40, 0, 0, 0, 0, 0,                // page, attempt
     9, 7, 0x40, 0,                                  // share, behind, sack from
     0, 0, 0, 0,                                     // counter
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // tag
@@ -48,11 +48,8 @@ fn page_header() -> Header {
     header.share = 9;
     header.behind = 7;
     header.sack_from = 64.into();
-    header.set_page_tag(PageTag {
-        pid: Pid::new(NodeId(2), 5),
-        epoch: 3,
-        page: 0x40_1000,
-    });
+    let (pid, attempt) = (Pid::new(NodeId(2), 5), Attempt::new(9));
+    header.set_page_tag(PageTag::of_memory(pid, 3, attempt, 0x40_1000));
     header
 }
 
@@ -63,14 +60,18 @@ fn a_page_is_these_bytes() {
     assert_eq!(*header, page_header());
     assert_eq!(header.lane(), Lane::Bulk);
     assert_eq!(header.payload_kind(), PayloadKind::Page);
-    assert_eq!(header.page_tag().page, 0x40_1000);
+    let tag = header.page_tag();
+    assert_eq!((tag.address(), tag.attempt().number()), (0x40_1000, 9));
+    let copy = tag.as_copy();
+    assert!(copy.is_copy() && !tag.is_copy() && !copy.is_file());
+    assert_eq!((copy.address(), copy.attempt()), (0x40_1000, tag.attempt()));
 }
 
 #[test]
 fn prints_like_tcpdump() {
     assert_eq!(
         page_header().to_string(),
-        "2.1f3a > 1.77c0 data bulk seq 17 page 0x401000 of 131077 epoch 3 length 4096 \
+        "2.1f3a > 1.77c0 data bulk seq 17 page 0x401009 of 131077 epoch 3 length 4096 \
          ack 4,256 sack 0,5+64"
     );
     let mut header = page_header();
@@ -145,7 +146,10 @@ fn each_reason() {
     assert_eq!(refused(|h| probe(h, 4095)), Invalid::Length);
     assert_eq!(refused(|h| probe(h, 4096 | 1 << 13)), Invalid::Length);
     assert_eq!(refused(|h| h.payload_kind = 1), Invalid::Tag);
-    assert_eq!(refused(|h| h.page = 0x40_1001.into()), Invalid::Tag);
+    assert_eq!(
+        refused(|h| h.page = (1 << 63 | 0x1001).into()),
+        Invalid::Tag
+    );
     assert_eq!(refused(|h| h.pid = 5.into()), Invalid::Tag);
     assert_eq!(refused(|h| h.pid = 0x8002_0005.into()), Invalid::Tag);
     let unordered = |h: &mut Header| {

@@ -53,6 +53,7 @@ fn samples() -> Vec<Message> {
         Message::Image(Image {
             pid: pid(),
             epoch: 2,
+            attempt: Attempt::new(1),
             source_boot: BootId(77),
             ticket: Ticket::default(),
             digest: [0; 32],
