@@ -180,6 +180,8 @@ pub struct Body {
     pub wish: Option<MoveWish>,
     /// Its threads stay at the user boundary until its own move has begun or failed.
     pub held: bool,
+    /// Its threads stay at the user boundary until this node has a processor for it that no owner uses, or another has.
+    pub queued: bool,
     /// Who decides where it runs; else the policy of the node where it is.
     pub policy: Option<Policy>,
     /// Kinds of memory barriers it has registered for (`membarrier`).
@@ -195,6 +197,11 @@ pub struct Body {
 }
 
 impl Body {
+    /// Whether its threads stay at the user boundary, but for signals that end or stop it.
+    pub fn waits(&self) -> bool {
+        self.held || self.queued
+    }
+
     /// Takes over what others have changed.
     pub fn obey(&mut self, (limits, policy): Orders) {
         self.limits = limits;

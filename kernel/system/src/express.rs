@@ -181,7 +181,7 @@ fn is_free(thread: &Thread, body: &Body) -> bool {
         && thread.vfork_child.is_none()
         && !thread.signal_due()
         && body.effects == Effects::Open
-        && !(body.freezing || body.stopped || body.held || body.arriving)
+        && !(body.freezing || body.stopped || body.waits() || body.arriving)
 }
 
 /// Whether home has no signal for a thread, and knows what it blocks.

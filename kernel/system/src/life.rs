@@ -66,6 +66,7 @@ impl Body {
             freezing: false,
             wish: None,
             held: false,
+            queued: false,
             policy: None,
             barriers: 0,
             missing: BTreeSet::new(),
@@ -273,6 +274,7 @@ impl System {
         body.ending = true;
         body.stopped = false;
         body.held = false;
+        body.queued = false;
         self.drop_other_threads(pid, tid);
         self.futexes.forget_thread(tid);
         let thread = self.thread(tid);

@@ -199,6 +199,7 @@ impl System {
         let load = self.own_load();
         self.net.set_load(now, load);
         self.send_away(self.load_to_come(load));
+        self.queue_jobs();
     }
 
     /// How loaded this node is, for the others.
@@ -225,8 +226,10 @@ impl System {
     /// since and who are leaving: by it too many would be sent away.
     fn load_to_come(&self, load: Load) -> Load {
         let bodies = self.bodies.values();
-        let leaving =
-            bodies.filter(|body| body.wish.is_some() || self.outgoing.contains_key(&body.pid));
+        let leaving = bodies.filter(|body| {
+            let goes = body.wish.is_some() || self.outgoing.contains_key(&body.pid);
+            goes && !body.queued
+        });
         let leaving: usize = leaving.map(|body| self.demand(body)).sum();
         let wanting = 1000 * self.running().saturating_sub(leaving as u64);
         let wanting = u32::try_from(wanting).unwrap_or(u32::MAX);
@@ -419,11 +422,48 @@ impl System {
         }
     }
 
+    /// Lets jobs stand still that are in their owner's way and that nobody takes, and those go on that are not.
+    fn queue_jobs(&mut self) {
+        let here = self.here(self.own_load(), Policy::Scavenge);
+        let others: Vec<There> = self.others().collect();
+        let jobs = self.bodies.values().filter_map(|body| {
+            let is_job = self.is_job(body);
+            let waits = match self.mover(body) {
+                _ if !is_job => false,
+                Ok(job) => placement::is_queued(&here, others.iter().copied(), &job),
+                // It is as it was while it tries to leave, or could not.
+                Err(_) => body.queued && self.placement.owner_present,
+            };
+            (waits != body.queued).then_some((body.pid, waits))
+        });
+        for (pid, waits) in jobs.collect::<Vec<(u32, bool)>>() {
+            self.body(pid).queued = waits;
+            if waits {
+                machine::log!("process {pid}: waits for its owner to leave, or for an idle node");
+            } else {
+                self.wake_threads(pid);
+            }
+        }
+    }
+
+    /// Whether somebody has said of a process that it is to use only what no owner uses. What runs in the foreground of
+    /// a terminal is what somebody waits for who is there.
+    fn is_job(&self, body: &Body) -> bool {
+        let home = self.homes.get(&body.pid).filter(|_| body.home == self.me);
+        home.is_some_and(|home| {
+            let (_, foreground) = self.terminal_of(home);
+            body.policy == Some(Policy::Scavenge) && foreground != i64::from(home.group)
+        })
+    }
+
     /// How many threads of a process want a processor at this moment.
     fn demand(&self, body: &Body) -> usize {
         let wants = |tid: &&u32| {
             let thread = self.threads.get(tid);
-            thread.is_some_and(|thread| matches!(thread.run, Run::Ready | Run::Running(_)))
+            thread.is_some_and(|thread| match thread.run {
+                Run::Ready | Run::Running(_) => true,
+                Run::Blocked => body.queued && thread.call.is_none(),
+            })
         };
         body.threads.iter().filter(wants).count()
     }
@@ -451,6 +491,7 @@ impl System {
             here_ns: self.now.saturating_sub(watched.since_ns),
             frames: u32::try_from(space.usage().resident_pages).unwrap_or(u32::MAX),
             calls_per_s: watched.calls_per_s,
+            is_job: self.is_job(body),
         })
     }
 
@@ -470,6 +511,9 @@ impl System {
                 let one = core::iter::once(*candidate);
                 match placement::decide(&here, others.into_iter(), one) {
                     Ok(advice) => format!("to node {}: {}", advice.target.0, advice.reason),
+                    Err(_) if body.queued => {
+                        "queued: its owner is here, and no idle node is known".to_string()
+                    }
                     Err(stay) => format!("stays: {stay}"),
                 }
             }

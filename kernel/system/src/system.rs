@@ -676,13 +676,13 @@ impl System {
                 return;
             }
             let body = self.body(pid);
-            let (held, stopped) = (body.held, body.stopped);
+            let (waits, stopped) = (body.waits(), body.stopped);
             let thread = self.thread(tid);
             if (stopped || thread.vfork_child.is_some()) && !thread.obeys_kernel() {
                 return thread.block();
             }
             let Some(call) = thread.call else {
-                if held || thread.signal_due() {
+                if waits || thread.signal_due() {
                     thread.run = Run::Blocked;
                 } else {
                     self.make_ready(tid);

@@ -81,7 +81,7 @@ impl System {
             };
             let pid = self.thread(tid).pid;
             let body = self.body(pid);
-            if body.freezing || body.stopped || body.held {
+            if body.freezing || body.stopped || body.waits() {
                 // It is woken when that is over.
                 continue;
             }

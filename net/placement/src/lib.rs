@@ -95,6 +95,8 @@ pub struct Candidate {
     pub frames: u32,
     /// Calls in a second that its home answers.
     pub calls_per_s: u32,
+    /// Whether it is to use only what no owner uses, also at home.
+    pub is_job: bool,
 }
 
 /// Why a process is to move.
@@ -201,6 +203,17 @@ pub fn decide(
                 reason,
             });
         }
+        let mut jobs = candidates
+            .clone()
+            .filter(|candidate| is_in_the_way(candidate, here));
+        let taken = |job: Candidate| Some((job.pid, best_for(&job, here, others.clone())?));
+        if let Some((pid, there)) = jobs.find_map(taken) {
+            return Ok(Move {
+                pid,
+                target: there.node,
+                reason,
+            });
+        }
     }
     match here.policy {
         Policy::Manual => return Err(Stay::Manual),
@@ -273,6 +286,17 @@ pub fn decide(
         None if known => Err(Stay::GoodHere),
         None => Err(Stay::NoTarget),
     }
+}
+
+/// Whether a process stands still until its owner leaves this node, or another one takes it: its turn has not come.
+pub fn is_queued(here: &Here, others: impl Iterator<Item = There>, candidate: &Candidate) -> bool {
+    is_in_the_way(candidate, here) && best_for(candidate, here, others).is_none()
+}
+
+/// Whether a process that is to use only what no owner uses is at home, and its owner too.
+fn is_in_the_way(candidate: &Candidate, here: &Here) -> bool {
+    let may_run = here.policy != Policy::Scavenge || !here.load.owner_present;
+    candidate.is_job && candidate.at_home && !may_run
 }
 
 /// Why no guest may be here.

@@ -50,6 +50,7 @@ fn worker(pid: u32) -> Candidate {
         here_ns: 10 * SECOND,
         frames: 250,
         calls_per_s: 0,
+        is_job: false,
     }
 }
 
@@ -252,6 +253,47 @@ fn scavenge_takes_nothing_but_idle_nodes_and_home() {
         (advice.target, advice.reason),
         (NodeId(2), Reason::OwnerIsBack)
     );
+}
+
+#[test]
+fn a_job_at_home_leaves_its_owner_or_is_queued() {
+    let present = Load {
+        owner_present: true,
+        ..load(1000)
+    };
+    let at = |load| Here {
+        policy: Policy::Scavenge,
+        ..here(load)
+    };
+    let job = Candidate {
+        is_job: true,
+        ..worker(7)
+    };
+    let others = [there(2, load(1000)), there(3, load(0))];
+    let advice = ask(&at(present), &others, &[worker(6), job]).expect("a move");
+    assert_eq!(
+        (advice.pid, advice.target, advice.reason),
+        (7, NodeId(3), Reason::OwnerIsBack)
+    );
+    let queued = |here: &Here, others: &[There], one: &Candidate| {
+        is_queued(here, others.iter().copied(), one)
+    };
+    assert!(
+        !queued(&at(present), &others, &job),
+        "it has somewhere to go"
+    );
+    assert!(queued(&at(present), &others[..1], &job));
+    assert!(ask(&at(present), &others[..1], &[job]).is_err());
+    assert!(!queued(&at(load(9000)), &others[..1], &job), "nobody minds");
+    assert!(
+        !queued(&at(present), &others[..1], &worker(7)),
+        "the owner's"
+    );
+    let balance = Here {
+        policy: Policy::Balance,
+        ..at(present)
+    };
+    assert!(!queued(&balance, &others[..1], &job));
 }
 
 #[test]

@@ -23,6 +23,7 @@ const EXACT: [&str; 6] = [
 ];
 /// Frames by which what the kernel allocates for itself may have grown: its heap keeps what it got.
 const KERNEL_GROWTH: u64 = 2048;
+const FRAME_KIB: u64 = 4;
 /// How long the node may take to be rid of everything.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,18 +32,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
-    /// As they are now.
+    /// As they are now, without the memory of the process that counts.
     pub(crate) fn now() -> Option<Counts> {
-        let text = std::fs::read_to_string(proc_path("cluster/self")).ok()?;
-        let pairs = text.lines().filter_map(|line| {
-            let (name, number) = line.split_once(' ')?;
-            Some((name.to_owned(), number.trim().parse().ok()?))
-        });
-        Some(Counts(pairs.collect()))
+        let mut own = own_frames();
+        loop {
+            let text = std::fs::read_to_string(proc_path("cluster/self")).ok()?;
+            let pairs = text.lines().filter_map(|line| {
+                let (name, number) = line.split_once(' ')?;
+                Some((name.to_owned(), number.trim().parse().ok()?))
+            });
+            let mut counts = Counts(pairs.collect());
+            // Reading may have taken some.
+            let before = std::mem::replace(&mut own, own_frames());
+            if before == own {
+                let of_users = counts.of("frames_user").saturating_sub(own);
+                counts.0.insert("frames_user".to_owned(), of_users);
+                return Some(counts);
+            }
+        }
     }
 
-    /// As they are before some work. Who counts is counted, too: it takes all the memory that comparing takes, also if something
-    /// is not back at once, before it counts.
+    /// As they are before some work. The page tables of who counts are counted, too: it touches all the memory that comparing
+    /// takes, also if something is not back at once, before it counts.
     pub(crate) fn before() -> Option<Counts> {
         let (rehearsed, now) = (Counts::now()?, Counts::now()?);
         let all_is_wrong = Counts(BTreeMap::new()).excess(&now);
@@ -98,6 +109,17 @@ impl Counts {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Frames of this process's own.
+fn own_frames() -> u64 {
+    let text = std::fs::read_to_string(proc_path("self/status")).unwrap_or_default();
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        / FRAME_KIB
 }
 
 /// Runs `work` in a process of its own, and demands that nothing of it is left on this node.

@@ -47,6 +47,7 @@ pub(crate) fn run(words: &[String]) -> Verdict {
     // Who counts does nothing else, and has done all that once before.
     let rehearsal = start(|| 0).doing("start a child")?;
     wait_for(rehearsal).doing("wait for a child")?;
+    tell(&format!("node {own} counts what it has"));
     let before = baseline()?;
     tell(&format!("node {own} begins"));
     let work = || match drive(own, nodes, seed, slots) {

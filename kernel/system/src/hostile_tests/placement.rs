@@ -10,6 +10,7 @@ use wire::{NodeId, Order, Policy};
 const FORK: u64 = 57;
 const EXECVE: u64 = 59;
 const PAUSE: u64 = 34;
+const SETPGID: u64 = 109;
 
 /// Lets all processes compute for so many turns.
 fn compute(cluster: &mut Cluster, turns: usize) {
@@ -186,6 +187,59 @@ fn who_types_is_the_owner_of_the_node_if_its_policy_says_so() {
         cluster.move_to(guest, 1);
         cluster.move_to(guest, 2);
     }
+}
+
+#[test]
+fn a_job_waits_for_its_owner_to_leave_or_for_an_idle_node() {
+    let mut cluster = Cluster::new(2);
+    let pids = crowd(&mut cluster, 2);
+    let busy = [cluster.fork(1), cluster.fork(1)];
+    cluster.begin_call(1, INIT, PAUSE, &[]);
+    let [job, other] = [pids[0], pids[1]];
+    assert!(set_policy(&mut cluster, job, b"scavenge"));
+    assert_eq!(cluster.call(0, job, SETPGID, &[0, 0]), 0);
+    let owner = |cluster: &mut Cluster, present| {
+        let order = Order::Owner(Some(present));
+        cluster.nodes[0].instruct(NodeId(1), order).expect("itself");
+    };
+    let used = |cluster: &Cluster, pid| {
+        let node = &cluster.nodes[usize::from(!cluster.nodes[0].bodies.contains_key(&pid))];
+        node.bodies[&pid].cpu.user_ns
+    };
+    compute(&mut cluster, 150);
+    owner(&mut cluster, true);
+    compute(&mut cluster, 150);
+    let before = (used(&cluster, job), used(&cluster, other));
+    compute(&mut cluster, 150);
+    assert_eq!(spread(&cluster, &[job]), [1, 0]);
+    assert_eq!(used(&cluster, job), before.0, "it stands still");
+    assert!(used(&cluster, other) > before.1, "the owner's own goes on");
+    let why = ProcEntry::Process(job, ProcessFile::Placement);
+    let why = cluster.text(why).expect("it lives");
+    assert!(why.contains("decision\tqueued: "), "{why}");
+    // Its owner leaves, and comes back.
+    owner(&mut cluster, false);
+    compute(&mut cluster, 150);
+    let again = used(&cluster, job);
+    assert!(again > before.0, "it goes on");
+    owner(&mut cluster, true);
+    compute(&mut cluster, 150);
+    assert!(cluster.nodes[0].bodies[&job].queued);
+    // A node becomes idle.
+    for pid in busy {
+        cluster.nodes[1].signal(pid, 9);
+    }
+    compute(&mut cluster, 300);
+    assert_eq!(spread(&cluster, &[job, other]), [1, 1]);
+    assert!(used(&cluster, job) > again, "it computes there");
+    // Home again and queued, it can be killed.
+    let order = Order::Owner(Some(true));
+    cluster.nodes[1].instruct(NodeId(2), order).expect("itself");
+    compute(&mut cluster, 300);
+    assert!(cluster.nodes[0].bodies[&job].queued);
+    cluster.nodes[0].signal(job, 9);
+    compute(&mut cluster, 10);
+    assert!(!cluster.nodes[0].bodies.contains_key(&job));
 }
 
 #[test]

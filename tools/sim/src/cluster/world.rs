@@ -398,6 +398,7 @@ impl<'a> World<'a> {
                 here_ns: self.now - process.since_ns,
                 frames: process.job.frames,
                 calls_per_s: process.job.calls_per_s,
+                is_job: false,
             }
         };
         let running = machine.running.iter();
