@@ -52,8 +52,8 @@ impl System {
 
     /// Tells bodies elsewhere of the files that have changed of those they map.
     pub(crate) fn tell_mapped(&mut self) {
-        #[cfg(test)]
-        if self.canary == Some(crate::cluster_tests::Canary::MappedUntold) {
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::inside::Canary::MappedUntold) {
             return;
         }
         let me = self.me;

@@ -12,8 +12,6 @@ pub mod body;
 mod bpf;
 pub mod buffers;
 pub mod calls;
-#[cfg(test)]
-mod cluster_tests;
 pub mod cpu_timers;
 pub mod credentials;
 mod cuts;
@@ -26,6 +24,8 @@ pub mod files;
 pub mod futex;
 pub mod hand_over;
 pub mod home;
+#[cfg(feature = "canary")]
+pub mod inside;
 pub mod life;
 mod load;
 pub mod local_call;

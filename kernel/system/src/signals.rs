@@ -479,8 +479,8 @@ impl System {
             return Vec::new();
         };
         let info = home.take_signal(tid, mask).unwrap_or_default();
-        #[cfg(test)]
-        if info.signal != 0 && self.canary == Some(crate::cluster_tests::Canary::SignalsTwice) {
+        #[cfg(feature = "canary")]
+        if info.signal != 0 && self.canary == Some(crate::inside::Canary::SignalsTwice) {
             home.pending.enqueue(info);
         }
         let held_back = home.threads.get(&tid).map_or(0, |thread| thread.held_back);

@@ -70,7 +70,7 @@ impl Spaces {
     }
 
     /// How many spaces there are.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "canary"))]
     pub(crate) fn count(&self) -> usize {
         self.spaces.len()
     }

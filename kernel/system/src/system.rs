@@ -139,8 +139,8 @@ pub struct System {
     /// When the others are next told how this node is doing.
     info_at: u64,
     /// A bug that a test has switched on.
-    #[cfg(test)]
-    pub(crate) canary: Option<crate::cluster_tests::Canary>,
+    #[cfg(feature = "canary")]
+    pub(crate) canary: Option<crate::inside::Canary>,
 }
 
 /// A fork that was under way when its thread ended.
@@ -282,7 +282,7 @@ impl System {
             timeline: crate::timeline::Timeline::new(),
             power_off: None,
             info_at: 0,
-            #[cfg(test)]
+            #[cfg(feature = "canary")]
             canary: None,
         };
         system.refresh_info();

@@ -224,6 +224,23 @@ impl Timeline {
         self.number = self.number.wrapping_add(1);
     }
 
+    /// The steps behind the first `seen` since the boot, and how many there are now.
+    #[cfg(feature = "canary")]
+    pub(crate) fn steps_behind(&self, seen: u64) -> (Vec<crate::inside::Step>, u64) {
+        let noted = self.steps.noted;
+        let from = seen.max(self.steps.overwritten());
+        let steps = (from..noted).map(|index| {
+            let event = &self.steps.events[index as usize % RING];
+            crate::inside::Step {
+                what: event.what.name(),
+                pid: event.pid,
+                epoch: event.epoch,
+                peer: event.peer,
+            }
+        });
+        (steps.collect(), noted)
+    }
+
     /// Notes what is believed of the clock of another node.
     pub(crate) fn note_clock(&mut self, peer: NodeId, offset: Option<(i64, u64)>) {
         if let Some((offset_ns, error_ns)) = offset {

@@ -13,6 +13,7 @@ mod compile;
 mod demo;
 mod dissector;
 mod error;
+mod faults;
 mod fuzz;
 mod image;
 mod lab;
@@ -87,6 +88,9 @@ fn main() -> ExitCode {
         Command::Sim {
             what: Sim::Cluster(options),
         } => sim::cluster(options),
+        Command::Sim {
+            what: Sim::Faults(options),
+        } => faults::faults(options),
         Command::Dissector { check: false } => dissector::write(&places::root()),
         Command::Dissector { check: true } => {
             tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))

@@ -131,6 +131,31 @@ pub(crate) struct ModelOptions {
 pub(crate) enum Sim {
     /// Thousands of nodes on which people start processes: what policies make of the same day.
     Cluster(SimOptions),
+    /// Whole clusters of kernels with their programs under every fault, world after world.
+    Faults(FaultsOptions),
+}
+
+/// Options of `sim faults`.
+#[derive(Debug, Args)]
+pub(crate) struct FaultsOptions {
+    /// So many worlds.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) seeds: u64,
+    /// From this seed on.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) first: u64,
+    /// This world alone, with a line for each event.
+    #[arg(long, value_name = "S", conflicts_with_all = ["seeds", "first", "json"])]
+    pub(crate) seed: Option<u64>,
+    /// Nodes of each world, if not 3 to 7 as the seed chooses.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..=16))]
+    pub(crate) nodes: Option<u16>,
+    /// Switch a known bug on, which is to be found (any other word lists them).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) canary: Option<String>,
+    /// Print figures as JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `sim cluster`.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 24] = [
+const LAYERS: [&str; 25] = [
     "kernel/abi",
     "net/wire",
     "net/link",
@@ -28,6 +28,7 @@ const LAYERS: [&str; 24] = [
     "tools/switch",
     "tools/sim",
     "tools/model",
+    "tools/faults",
     "tools/timeline",
     "tools/fuzz",
     "qemu-tests",
@@ -41,7 +42,14 @@ const DIRECTORIES: [(&str, &[&str]); 5] = [
     ("userland", &["userland", "kernel/abi"]),
     (
         "tools",
-        &["tools", "net", "qemu-tests", "kernel/abi", "kernel/machine"],
+        &[
+            "tools",
+            "net",
+            "qemu-tests",
+            "kernel/abi",
+            "kernel/machine",
+            "kernel/system",
+        ],
     ),
     ("qemu-tests", &["tools/switch", "tools/timeline"]),
 ];

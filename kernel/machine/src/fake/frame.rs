@@ -13,6 +13,8 @@ const DEFAULT_FRAMES: u64 = 65_536;
 /// The frames of one thread's machine: counted, not kept.
 pub(crate) struct Pool {
     counts: Mutex<FrameCounts>,
+    /// How many frames are still given before one is not; see [`fail_frame`].
+    failing: Mutex<Option<(u64, &'static [FrameKind])>>,
 }
 
 impl Pool {
@@ -23,7 +25,22 @@ impl Pool {
                 free: DEFAULT_FRAMES,
                 by_kind: [0; FRAME_KINDS],
             }),
+            failing: Mutex::new(None),
         }
+    }
+
+    /// Whether the frame that is wanted just now is the one that is not there.
+    fn fails(&self, kind: FrameKind) -> bool {
+        let mut failing = self.failing.lock().expect("nothing panics while counting");
+        let Some((left, _)) = failing.as_mut().filter(|(_, kinds)| kinds.contains(&kind)) else {
+            return false;
+        };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        *failing = None;
+        true
     }
 
     fn counts(&self) -> MutexGuard<'_, FrameCounts> {
@@ -39,6 +56,22 @@ pub fn set_total_frames(total: u64) {
         counts.total = total.max(used);
         counts.free = counts.total - used;
     });
+}
+
+/// Lets this thread's machine have no frame for one request: the one behind `after` more for any of these
+/// kinds. `None`: every request is granted again. Returns what was left of the last order, if its request has
+/// not come.
+pub fn fail_frame(
+    order: Option<(u64, &'static [FrameKind])>,
+) -> Option<(u64, &'static [FrameKind])> {
+    MACHINE.with(|machine| {
+        let mut failing = machine
+            .frames
+            .failing
+            .lock()
+            .expect("nothing panics while counting");
+        std::mem::replace(&mut *failing, order)
+    })
 }
 
 /// How this thread's frames are used.
@@ -77,6 +110,9 @@ impl Frame {
     pub fn zeroed(kind: FrameKind) -> Result<Frame, OutOfMemory> {
         static NEXT: AtomicU64 = AtomicU64::new(0x100);
         let pool = MACHINE.with(|machine| machine.frames.clone());
+        if pool.fails(kind) {
+            return Err(OutOfMemory);
+        }
         {
             let mut counts = pool.counts();
             counts.free = counts.free.checked_sub(1).ok_or(OutOfMemory)?;
@@ -265,6 +301,18 @@ mod tests {
                 by_kind: [0; 6]
             }
         );
+    }
+
+    #[test]
+    fn one_request_fails() {
+        set_total_frames(100);
+        fail_frame(Some((1, &[FrameKind::User])));
+        let first = Frame::zeroed(FrameKind::User).expect("one is granted");
+        let other = Frame::zeroed(FrameKind::Cache).expect("of another kind");
+        assert_eq!(first.copy_of(FrameKind::User), Err(OutOfMemory));
+        assert_eq!(fail_frame(None), None, "it has come");
+        first.copy_of(FrameKind::User).expect("only one failed");
+        drop(other);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) mod paging;
 pub(crate) mod user;
 
 pub use console::{take_console, type_console};
-pub use frame::set_total_frames;
+pub use frame::{fail_frame, set_total_frames};
 pub use paging::touch;
 pub use user::set_user;
 

@@ -307,8 +307,8 @@ impl System {
         if !self.owes_word() {
             return;
         }
-        #[cfg(test)]
-        if self.canary == Some(crate::cluster_tests::Canary::ChangesUntold) {
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::inside::Canary::ChangesUntold) {
             return;
         }
         self.changes_seen = changes();

@@ -7,6 +7,7 @@
 use super::{Ahead, LAST_SPAN, PAGE, file_tag};
 use crate::body::Effects;
 use crate::dispatch::{CALL_PAGE_IN, HomeCall};
+use crate::files::PageError;
 use crate::home::Request;
 use crate::memory::FileBacking;
 use crate::system::System;
@@ -99,6 +100,10 @@ impl System {
             self.thread(tid).refused_page = Some(page);
             return;
         }
+        if answer.value == -i64::from(Errno::ENOMEM.0) {
+            // As at home: the page is there, and no frame for it.
+            return self.out_of_memory(pid);
+        }
         if answer.value <= 0 {
             self.force_signal(tid, SIGBUS, crate::deputy::BUS_ADRERR, page);
             return;
@@ -132,6 +137,7 @@ impl System {
             let frame = match inode.lend_page(first.saturating_add(sent)) {
                 Ok(frame) => frame,
                 Err(_) if sent > 0 => return Ok(sent),
+                Err(PageError::NoMemory) => return Err(Errno::ENOMEM),
                 Err(_) => return Err(Errno::EFAULT),
             };
             let tag = file_tag((pid, epoch), 0, sent);

@@ -122,14 +122,26 @@ impl Outgoing {
     }
 
     /// The frozen process, if the image is out.
-    #[cfg(test)]
-    pub(crate) fn frozen(&self) -> Option<&Frozen> {
+    #[cfg(feature = "canary")]
+    pub fn frozen(&self) -> Option<&Frozen> {
         self.frozen.as_ref()
     }
 
+    /// When it began, node's clock, ns.
+    #[cfg(feature = "canary")]
+    pub fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    /// In which state it is.
+    #[cfg(feature = "canary")]
+    pub fn state(&self) -> migrate::SourceState {
+        self.source.state()
+    }
+
     /// Where the move stands, for a test that fails.
-    #[cfg(test)]
-    pub(crate) fn describe(&self) -> alloc::string::String {
+    #[cfg(feature = "canary")]
+    pub fn describe(&self) -> alloc::string::String {
         alloc::format!(
             "to {} epoch {}, {}, frozen {}, released {}, end sent {}",
             self.source.target(),
@@ -379,8 +391,8 @@ impl System {
             out.frozen = Some(frozen);
             out.used_due = (!mode.starts_whole()).then_some(self.now);
             out.source.image_sent(self.now);
-            #[cfg(test)]
-            if self.canary == Some(crate::cluster_tests::Canary::PagesDroppedEarly) {
+            #[cfg(feature = "canary")]
+            if self.canary == Some(crate::inside::Canary::PagesDroppedEarly) {
                 out.released = true;
             }
             out.stats.bytes += image_bytes;

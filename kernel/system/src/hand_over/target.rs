@@ -61,8 +61,8 @@ pub(super) struct Waiter {
 
 impl Incoming {
     /// Where the move stands, for a test that fails.
-    #[cfg(test)]
-    pub(crate) fn describe(&self) -> alloc::string::String {
+    #[cfg(feature = "canary")]
+    pub fn describe(&self) -> alloc::string::String {
         alloc::format!(
             "from {} epoch {}, {}",
             self.target.source().0,
@@ -299,8 +299,8 @@ impl System {
             match action {
                 TargetAction::Send(to, message) => self.send(to, message),
                 TargetAction::Compute => {
-                    #[cfg(test)]
-                    if self.canary == Some(crate::cluster_tests::Canary::EffectsAtOnce) {
+                    #[cfg(feature = "canary")]
+                    if self.canary == Some(crate::inside::Canary::EffectsAtOnce) {
                         self.body(pid).effects = Effects::Open;
                     }
                     self.compute(pid);
@@ -340,8 +340,8 @@ impl System {
 
     /// Whether pages of a process that is here are still at its last source.
     pub(crate) fn lacks_pages(&self, pid: u32) -> bool {
-        #[cfg(test)]
-        if self.canary == Some(crate::cluster_tests::Canary::PushEndAtOnce) {
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::inside::Canary::PushEndAtOnce) {
             return false;
         }
         let space = self.space_of(pid);

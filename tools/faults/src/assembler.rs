@@ -3,37 +3,37 @@
 //! Law: a program is straight code and data made before it runs; the assembler knows nothing of what
 //! the program is for.
 
-use super::processor::{LONGEST, op};
+use crate::processor::{LONGEST, op};
 
 /// Where code and data are in memory.
-pub(super) const CODE: u64 = 0x40_1000;
+pub(crate) const CODE: u64 = 0x40_1000;
 const HEADERS: u64 = 0x40_0000;
 const DATA: u64 = 0x100_0000;
 /// Zeroed memory behind the data.
-pub(super) const ZEROED: u64 = DATA + 0x10_0000;
+pub(crate) const ZEROED: u64 = DATA + 0x10_0000;
 /// Bytes of it.
 const ZEROED_BYTES: u64 = 0x20_0000;
 
 /// A register by its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reg(pub(super) u8);
-pub(super) const RAX: Reg = Reg(0);
-pub(super) const RBX: Reg = Reg(1);
-pub(super) const RDX: Reg = Reg(3);
-pub(super) const RSI: Reg = Reg(4);
-pub(super) const RDI: Reg = Reg(5);
-pub(super) const RBP: Reg = Reg(6);
-pub(super) const R8: Reg = Reg(8);
-pub(super) const R9: Reg = Reg(9);
-pub(super) const R12: Reg = Reg(12);
-pub(super) const R13: Reg = Reg(13);
-pub(super) const R14: Reg = Reg(14);
-pub(super) const R15: Reg = Reg(15);
+pub(crate) struct Reg(pub(crate) u8);
+pub(crate) const RAX: Reg = Reg(0);
+pub(crate) const RBX: Reg = Reg(1);
+pub(crate) const RDX: Reg = Reg(3);
+pub(crate) const RSI: Reg = Reg(4);
+pub(crate) const RDI: Reg = Reg(5);
+pub(crate) const RBP: Reg = Reg(6);
+pub(crate) const R8: Reg = Reg(8);
+pub(crate) const R9: Reg = Reg(9);
+pub(crate) const R12: Reg = Reg(12);
+pub(crate) const R13: Reg = Reg(13);
+pub(crate) const R14: Reg = Reg(14);
+pub(crate) const R15: Reg = Reg(15);
 const R10: Reg = Reg(10);
 
 /// An argument of a system call.
 #[derive(Clone, Copy)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A constant.
     Is(u64),
     /// What a register holds.
@@ -43,16 +43,16 @@ use Value::{In, Is};
 
 /// A place in the code, known or not yet.
 #[derive(Clone, Copy)]
-pub(super) struct Label(usize);
+pub(crate) struct Label(usize);
 
 #[derive(Default)]
-pub(super) struct Assembler {
+pub(crate) struct Assembler {
     code: Vec<u8>,
     data: Vec<u8>,
     labels: Vec<Option<u64>>,
     fixups: Vec<(usize, Label)>,
     /// What the checks of the programs say when they go wrong, by number.
-    pub(super) reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Assembler {
@@ -63,45 +63,45 @@ impl Assembler {
         self.code.extend_from_slice(bytes);
     }
 
-    pub(super) fn label(&mut self) -> Label {
+    pub(crate) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
-    pub(super) fn place(&mut self, label: Label) {
+    pub(crate) fn place(&mut self, label: Label) {
         self.labels[label.0] = Some(CODE + self.code.len() as u64);
     }
 
-    pub(super) fn here(&mut self) -> Label {
+    pub(crate) fn here(&mut self) -> Label {
         let label = self.label();
         self.place(label);
         label
     }
 
-    pub(super) fn set(&mut self, to: Reg, value: u64) {
+    pub(crate) fn set(&mut self, to: Reg, value: u64) {
         let mut bytes = vec![op::SET, to.0];
         bytes.extend(value.to_le_bytes());
         self.emit(&bytes);
     }
 
     /// Puts the address of a label, already placed, into a register.
-    pub(super) fn set_label(&mut self, to: Reg, label: Label) {
+    pub(crate) fn set_label(&mut self, to: Reg, label: Label) {
         let address = self.labels[label.0].expect("placed before");
         self.set(to, address);
     }
 
-    pub(super) fn add(&mut self, to: Reg, value: u64) {
+    pub(crate) fn add(&mut self, to: Reg, value: u64) {
         let mut bytes = vec![op::ADD_IMMEDIATE, to.0];
         bytes.extend(value.to_le_bytes());
         self.emit(&bytes);
     }
 
     /// One of `MOV`, `ADD`, `SUB`, `MUL`, `MOD`.
-    pub(super) fn two(&mut self, operation: u8, to: Reg, from: Reg) {
+    pub(crate) fn two(&mut self, operation: u8, to: Reg, from: Reg) {
         self.emit(&[operation, to.0, from.0]);
     }
 
-    pub(super) fn shift_right(&mut self, to: Reg, by: u8) {
+    pub(crate) fn shift_right(&mut self, to: Reg, by: u8) {
         self.emit(&[op::SHIFT_RIGHT, to.0, by]);
     }
 
@@ -111,15 +111,15 @@ impl Assembler {
         self.emit(&bytes);
     }
 
-    pub(super) fn load(&mut self, to: Reg, base: Reg) {
+    pub(crate) fn load(&mut self, to: Reg, base: Reg) {
         self.with_word(op::LOAD, to, base, 0);
     }
 
-    pub(super) fn load_word(&mut self, to: Reg, base: Reg, offset: u32) {
+    pub(crate) fn load_word(&mut self, to: Reg, base: Reg, offset: u32) {
         self.with_word(op::LOAD_WORD, to, base, offset);
     }
 
-    pub(super) fn store(&mut self, from: Reg, base: Reg) {
+    pub(crate) fn store(&mut self, from: Reg, base: Reg) {
         self.with_word(op::STORE, from, base, 0);
     }
 
@@ -128,35 +128,35 @@ impl Assembler {
         self.fixups.push((self.code.len() - 4, to));
     }
 
-    pub(super) fn jump(&mut self, to: Label) {
+    pub(crate) fn jump(&mut self, to: Label) {
         self.branch(op::JUMP, RAX, RAX, to);
     }
 
-    pub(super) fn jump_equal(&mut self, a: Reg, b: Reg, to: Label) {
+    pub(crate) fn jump_equal(&mut self, a: Reg, b: Reg, to: Label) {
         self.branch(op::JUMP_EQUAL, a, b, to);
     }
 
-    pub(super) fn jump_less(&mut self, a: Reg, b: Reg, to: Label) {
+    pub(crate) fn jump_less(&mut self, a: Reg, b: Reg, to: Label) {
         self.branch(op::JUMP_LESS, a, b, to);
     }
 
-    pub(super) fn jump_negative(&mut self, a: Reg, to: Label) {
+    pub(crate) fn jump_negative(&mut self, a: Reg, to: Label) {
         self.branch(op::JUMP_NEGATIVE, a, a, to);
     }
 
-    pub(super) fn ret(&mut self) {
+    pub(crate) fn ret(&mut self) {
         self.emit(&[op::RETURN]);
     }
 
     /// Ends everything: the world stops and tells this reason and what the register holds.
-    pub(super) fn fail(&mut self, value: Reg, reason: &str) {
+    pub(crate) fn fail(&mut self, value: Reg, reason: &str) {
         self.reasons.push(reason.to_owned());
         let number = self.reasons.len() as u32 - 1;
         self.with_word(op::FAIL, value, value, number);
     }
 
     /// Fails unless the register holds this. Uses R9.
-    pub(super) fn expect(&mut self, register: Reg, value: u64, reason: &str) {
+    pub(crate) fn expect(&mut self, register: Reg, value: u64, reason: &str) {
         let good = self.label();
         self.set(R9, value);
         self.jump_equal(register, R9, good);
@@ -165,7 +165,7 @@ impl Assembler {
     }
 
     /// A system call; the result is in RAX.
-    pub(super) fn call(&mut self, number: u64, args: &[Value]) {
+    pub(crate) fn call(&mut self, number: u64, args: &[Value]) {
         for (arg, register) in args.iter().zip([RDI, RSI, RDX, R10, R8, R9]) {
             match *arg {
                 Is(value) => self.set(register, value),
@@ -177,7 +177,7 @@ impl Assembler {
     }
 
     /// Bytes in the data; their address, a multiple of 8.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> u64 {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> u64 {
         self.data.resize(self.data.len().next_multiple_of(8), 0);
         let at = DATA + self.data.len() as u64;
         self.data.extend_from_slice(bytes);
@@ -185,17 +185,17 @@ impl Assembler {
     }
 
     /// A NUL-terminated string in the data.
-    pub(super) fn path(&mut self, path: &str) -> u64 {
+    pub(crate) fn path(&mut self, path: &str) -> u64 {
         self.bytes(format!("{path}\0").as_bytes())
     }
 
-    pub(super) fn longs(&mut self, longs: &[u64]) -> u64 {
+    pub(crate) fn longs(&mut self, longs: &[u64]) -> u64 {
         let bytes: Vec<u8> = longs.iter().flat_map(|long| long.to_le_bytes()).collect();
         self.bytes(&bytes)
     }
 
     /// The program as a file; it begins with its first instruction.
-    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<String>) {
+    pub(crate) fn finish(mut self) -> (Vec<u8>, Vec<String>) {
         for (at, label) in std::mem::take(&mut self.fixups) {
             let address = self.labels[label.0].expect("every label is placed") as u32;
             self.code[at..at + 4].copy_from_slice(&address.to_le_bytes());
@@ -234,7 +234,7 @@ impl Assembler {
 }
 
 /// A boot archive of regular files.
-pub(super) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = Vec::new();
     for (name, contents) in files {
         let mut header = [0_u8; 512];

@@ -4,10 +4,13 @@
 //! fails if it is otherwise; what it tells the console is numbered, so that a record lost or doubled
 //! is seen. In a world where nodes die only what a death explains is forgiven.
 
-use super::assembler::Value::{In, Is};
-use super::assembler::*;
-use super::processor::op;
-use super::random::Random;
+mod children;
+mod files;
+
+use crate::assembler::Value::{In, Is};
+use crate::assembler::*;
+use crate::processor::op;
+use crate::random::Random;
 use std::collections::BTreeMap;
 use wire::MoveMode;
 
@@ -27,7 +30,7 @@ const ECHILD: u64 = -10_i64 as u64;
 
 /// What the programs may take for granted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Deaths {
+pub(crate) enum Deaths {
     /// No node dies: everything ends as it should.
     None,
     /// Nodes die: children and the other ends of pipes may be lost.
@@ -36,19 +39,19 @@ pub(super) enum Deaths {
 
 /// How much the programs do.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Work {
-    pub(super) nodes: u64,
-    pub(super) workers: usize,
-    pub(super) steps: u64,
-    pub(super) movers: u64,
-    pub(super) moves: u64,
-    pub(super) deaths: Deaths,
+pub(crate) struct Work {
+    pub(crate) nodes: u64,
+    pub(crate) workers: usize,
+    pub(crate) steps: u64,
+    pub(crate) movers: u64,
+    pub(crate) moves: u64,
+    pub(crate) deaths: Deaths,
 }
 
 /// The programs, assembled.
-pub(super) struct Programs {
-    pub(super) files: Vec<(&'static str, Vec<u8>)>,
-    pub(super) reasons: Vec<String>,
+pub(crate) struct Programs {
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) reasons: Vec<String>,
 }
 
 struct Author<'a> {
@@ -70,7 +73,7 @@ struct Role {
 }
 
 /// Writes the programs of a seed.
-pub(super) fn write(work: Work, random: &mut Random) -> Programs {
+pub(crate) fn write(work: Work, random: &mut Random) -> Programs {
     let mut asm = Assembler::default();
     let start = asm.label();
     asm.jump(start);
@@ -516,455 +519,5 @@ impl Author<'_> {
         self.asm.call(0, &[In(R12), Is(BUFFER), Is(1024)]);
         self.no_error("the own stat is read");
         self.close(R12);
-    }
-
-    // ---- files in order ----------------------------------------------------------------------
-
-    /// Makes a file of numbers, piece by piece, and begins it anew; it is in RBP.
-    fn file_of_numbers(&mut self, role: &Role, count: u64) -> u64 {
-        let path = self.asm.path(&format!("/file-{}", role.name));
-        self.asm
-            .call(257, &[Is(AT_FDCWD), Is(path), Is(0o1102), Is(0o600)]);
-        self.no_error("a file is made");
-        self.asm.two(op::MOV, RBP, RAX);
-        self.number_the_buffer(count);
-        let mut done = 0;
-        while done < 8 * count {
-            let piece = self.random.between(1, 12_000).min(8 * count - done);
-            self.asm.call(1, &[In(RBP), Is(BUFFER + done), Is(piece)]);
-            self.asm.expect(RAX, piece, "a piece is written");
-            done += piece;
-            self.pause();
-        }
-        self.asm.call(8, &[In(RBP), Is(0), Is(0)]);
-        self.asm.expect(RAX, 0, "lseek to the beginning");
-        self.wipe(8 * count);
-        path
-    }
-
-    /// Now and then time for a move, in the middle of a file.
-    fn pause(&mut self) {
-        if self.random.below(4) == 0 {
-            let ns = self.random.between(1_000, 30_000_000);
-            self.sleep(ns);
-        }
-    }
-
-    /// Reads the file in RBP on, from one place to the other; `placed` by offsets.
-    fn read_on(&mut self, from: u64, to: u64, placed: bool) {
-        let number = if placed { 17 } else { 0 };
-        let mut done = from;
-        while done < to {
-            let piece = self.random.between(1, 9_000).min(to - done);
-            let args = [In(RBP), Is(BUFFER + done), Is(piece), Is(done)];
-            self.asm.call(number, &args);
-            self.asm.expect(RAX, piece, "a piece is read");
-            done += piece;
-            self.pause();
-        }
-    }
-
-    /// The buffer holds the numbers, but for some.
-    fn check_numbers(&mut self, count: u64, but: &BTreeMap<u64, u64>) {
-        for (index, value) in but {
-            self.asm.set(RSI, BUFFER + 8 * index);
-            self.asm.load(RDX, RSI);
-            self.asm.expect(RDX, *value, "a number that was changed");
-            self.asm.set(RDX, 7 * index);
-            self.asm.store(RDX, RSI);
-        }
-        self.asm.set(RSI, BUFFER);
-        self.asm.set(RDI, BUFFER + 8 * count);
-        self.asm.set(R8, 0);
-        let (again, over, same) = (self.asm.here(), self.asm.label(), self.asm.label());
-        self.asm.jump_equal(RSI, RDI, over);
-        self.asm.load(RDX, RSI);
-        self.asm.jump_equal(RDX, R8, same);
-        self.asm.fail(RDX, "the numbers of a file");
-        self.asm.place(same);
-        self.asm.add(RSI, 8);
-        self.asm.add(R8, 7);
-        self.asm.jump(again);
-        self.asm.place(over);
-    }
-
-    /// Writes new numbers over those at some places behind `from`, through the descriptor in R13.
-    fn change_numbers(&mut self, from: u64, count: u64) -> BTreeMap<u64, u64> {
-        let mut changed = BTreeMap::new();
-        for _ in 0..self.random.between(1, 4) {
-            let (index, value) = (self.random.between(from, count - 1), self.random.bits());
-            let at = self.asm.longs(&[value]);
-            self.asm.call(18, &[In(R13), Is(at), Is(8), Is(8 * index)]);
-            self.asm.expect(RAX, 8, "a number is changed");
-            changed.insert(index, value);
-        }
-        changed
-    }
-
-    /// Written and read in order; what is changed behind the reader's place is seen by it.
-    fn own_file(&mut self, role: &Role) {
-        let count = self.random.between(16, 3_800);
-        let path = self.file_of_numbers(role, count);
-        self.asm.call(257, &[Is(AT_FDCWD), Is(path), Is(2), Is(0)]);
-        self.no_error("the file is opened again");
-        self.asm.two(op::MOV, R13, RAX);
-        let half = 8 * (count / 2);
-        let placed = self.random.below(2) == 0;
-        self.read_on(0, half, placed);
-        let changed = self.change_numbers(count / 2, count);
-        self.read_on(half, 8 * count, placed);
-        let (number, end) = if placed { (17, 8 * count) } else { (0, 0) };
-        self.asm
-            .call(number, &[In(RBP), Is(BUFFER), Is(8), Is(end)]);
-        self.asm.expect(RAX, 0, "the end of the file");
-        self.check_numbers(count, &changed);
-        self.close(RBP);
-        self.close(R13);
-        self.asm.call(87, &[Is(path)]);
-        self.asm.expect(RAX, 0, "the file is unlinked");
-    }
-
-    /// Maps the file in RBP, and looks at every page.
-    fn map_file(&mut self, count: u64) {
-        let length = 8 * count;
-        let args = [Is(MAPPED), Is(length), Is(1), Is(0x12), In(RBP), Is(0)];
-        self.asm.call(9, &args);
-        self.asm.expect(RAX, MAPPED, "mmap");
-        for place in (0..length).step_by(4096) {
-            self.asm.set(RSI, MAPPED + place);
-            self.asm.load(RDX, RSI);
-            self.asm
-                .expect(RDX, 7 * (place / 8), "a number that is mapped");
-        }
-    }
-
-    /// What is mapped shows what was changed.
-    fn check_mapped(&mut self, changed: &BTreeMap<u64, u64>) {
-        for (index, value) in changed {
-            self.asm.set(RSI, MAPPED + 8 * index);
-            self.asm.load(RDX, RSI);
-            self.asm
-                .expect(RDX, *value, "a number that was changed is mapped");
-        }
-    }
-
-    /// A child changes what its parent is about to read, and says so.
-    fn file_of_two(&mut self, role: &Role) {
-        let count = self.random.between(600, 3_800);
-        let path = self.file_of_numbers(role, count);
-        let quarter = 8 * (count / 4);
-        let placed = self.random.below(2) == 0;
-        self.read_on(0, quarter, placed);
-        let mapped = self.random.below(2) == 0;
-        if mapped {
-            self.map_file(count);
-        }
-        self.pipe();
-        let child = self.fork();
-        let ns = self.random.between(1_000, 30_000_000);
-        let mut changed = BTreeMap::new();
-        self.aside(child, |author| {
-            // Its parent's place in the file is its parent's alone from here on.
-            author.close(RBP);
-            author.asm.two(op::MOV, RBP, R13);
-            author
-                .asm
-                .call(257, &[Is(AT_FDCWD), Is(path), Is(2), Is(0)]);
-            author.no_error("the child opens the file");
-            author.asm.two(op::MOV, R13, RAX);
-            author.sleep(ns);
-            changed = author.change_numbers(count / 2, count);
-            author.asm.call(1, &[In(RBP), Is(BUFFER), Is(8)]);
-            author.asm.call(231, &[Is(4)]);
-        });
-        self.close(R13);
-        let pause = self.random.between(1_000, 20_000_000);
-        self.sleep(pause);
-        self.read_on(quarter, 2 * quarter, placed);
-        let over = self.asm.label();
-        self.asm.call(0, &[In(R12), Is(BUFFER + 8 * count), Is(8)]);
-        if self.work.deaths == Deaths::Some {
-            self.asm.set(R9, 0);
-            self.asm.jump_equal(RAX, R9, over);
-        }
-        self.asm.expect(RAX, 8, "the child's word");
-        if mapped {
-            self.check_mapped(&changed);
-        }
-        self.read_on(2 * quarter, 8 * count, placed);
-        self.check_numbers(count, &changed);
-        self.asm.place(over);
-        if mapped {
-            self.asm.call(11, &[Is(MAPPED), Is(8 * count)]);
-            self.asm.expect(RAX, 0, "munmap");
-        }
-        self.close(R12);
-        self.close(RBP);
-        self.wait(0, 4 << 8);
-        self.asm.call(87, &[Is(path)]);
-        self.asm.expect(RAX, 0, "the file is unlinked");
-    }
-
-    // ---- children ----------------------------------------------------------------------------
-
-    /// Forks; the parent's code goes on with the child's pid in RBX and the child's at the label.
-    fn fork(&mut self) -> Label {
-        let child = self.asm.label();
-        self.asm.call(57, &[]);
-        self.asm.set(R9, 0);
-        self.asm.jump_equal(RAX, R9, child);
-        self.no_error("fork");
-        self.asm.two(op::MOV, RBX, RAX);
-        child
-    }
-
-    /// Waits for the child in RBX, which ends with this status, or by the death of a node.
-    fn wait(&mut self, options: u64, status: u64) {
-        self.asm
-            .call(61, &[In(RBX), Is(STATUS), Is(options), Is(0)]);
-        let same = self.asm.label();
-        self.asm.jump_equal(RAX, RBX, same);
-        self.asm.fail(RAX, "wait4 gives the child");
-        self.asm.place(same);
-        self.asm.set(RSI, STATUS);
-        self.asm.load_word(RDX, RSI, 0);
-        let good = self.asm.label();
-        self.asm.set(R9, status);
-        self.asm.jump_equal(RDX, R9, good);
-        if self.work.deaths == Deaths::Some {
-            self.asm.set(R9, 9);
-            self.asm.jump_equal(RDX, R9, good);
-        }
-        self.asm
-            .fail(RDX, &format!("the child's status is {status:#x}"));
-        self.asm.place(good);
-    }
-
-    /// Writes the code of a child behind the code of its parent.
-    fn aside(&mut self, child: Label, write: impl FnOnce(&mut Self)) {
-        let behind = self.asm.label();
-        self.asm.jump(behind);
-        self.asm.place(child);
-        write(self);
-        self.asm.place(behind);
-    }
-
-    fn child(&mut self, role: &mut Role) {
-        let status = self.random.below(120);
-        let steps = self.random.between(1, 6);
-        let child = self.fork();
-        role.children += 1;
-        let mut other = Role {
-            name: format!("{}.{}", role.name, role.children),
-            told: 0,
-            logged: Vec::new(),
-            memory: role.memory.clone(),
-            depth: role.depth + 1,
-            children: 0,
-        };
-        self.aside(child, |author| {
-            author.close(R14);
-            author.life(&mut other, steps, status);
-        });
-        if self.random.below(2) == 0 {
-            self.tell(role, "");
-            self.touch(role);
-        }
-        self.wait(0, status << 8);
-    }
-
-    /// A child fills a pipe with numbers; the parent finds each once and in order.
-    fn pipe_from_child(&mut self, role: &Role) {
-        let _ = role;
-        let count = match self.random.below(3) {
-            0 => self.random.between(1, 100),
-            1 => self.random.between(100, 4000),
-            _ => self.random.between(9000, 24_000),
-        };
-        let piece = 8 * self.random.between(1, count.min(12_000));
-        self.pipe();
-        let child = self.fork();
-        self.aside(child, |author| {
-            author.close(R12);
-            author.number_the_buffer(count);
-            author.asm.set(RBP, BUFFER);
-            author.asm.set(R12, BUFFER + 8 * count);
-            author.asm.set(R15, 0);
-            let (again, over, fits) = (author.asm.here(), author.asm.label(), author.asm.label());
-            author.asm.jump_equal(RBP, R12, over);
-            author.asm.two(op::MOV, RBX, R12);
-            author.asm.two(op::SUB, RBX, RBP);
-            author.asm.set(R9, piece);
-            author.asm.jump_less(RBX, R9, fits);
-            author.asm.two(op::MOV, RBX, R9);
-            author.asm.place(fits);
-            author.asm.call(1, &[In(R13), In(RBP), In(RBX)]);
-            author.no_error("the child writes to the pipe");
-            author.asm.two(op::ADD, RBP, RAX);
-            author.asm.jump(again);
-            author.asm.place(over);
-            author.asm.call(231, &[Is(3)]);
-        });
-        self.close(R13);
-        self.read_numbers(count);
-        self.close(R12);
-        self.wait(0, 3 << 8);
-    }
-
-    fn number_the_buffer(&mut self, count: u64) {
-        self.asm.set(RSI, BUFFER);
-        self.asm.set(RDI, BUFFER + 8 * count);
-        self.asm.set(RDX, 0);
-        let (again, over) = (self.asm.here(), self.asm.label());
-        self.asm.jump_equal(RSI, RDI, over);
-        self.asm.store(RDX, RSI);
-        self.asm.add(RSI, 8);
-        self.asm.add(RDX, 7);
-        self.asm.jump(again);
-        self.asm.place(over);
-    }
-
-    fn read_numbers(&mut self, count: u64) {
-        self.asm.set(RBP, BUFFER);
-        let (more, ended) = (self.asm.here(), self.asm.label());
-        self.asm.call(0, &[In(R12), In(RBP), Is(0x1_0000)]);
-        self.no_error("a read from the child's pipe");
-        self.asm.two(op::ADD, RBP, RAX);
-        self.asm.set(R9, 0);
-        self.asm.jump_equal(RAX, R9, ended);
-        self.asm.jump(more);
-        self.asm.place(ended);
-        if self.work.deaths == Deaths::None {
-            self.asm
-                .expect(RBP, BUFFER + 8 * count, "all of the child's numbers");
-        } else {
-            // Whole numbers are checked; the last may be cut where the child was lost.
-            self.asm.set(R9, 8);
-            self.asm.two(op::MOV, RDX, RBP);
-            self.asm.two(op::MOD, RDX, R9);
-            self.asm.two(op::SUB, RBP, RDX);
-        }
-        self.asm.set(RSI, BUFFER);
-        self.asm.set(R8, 0);
-        let (again, over, same) = (self.asm.here(), self.asm.label(), self.asm.label());
-        self.asm.jump_equal(RSI, RBP, over);
-        self.asm.load(RDX, RSI);
-        self.asm.jump_equal(RDX, R8, same);
-        self.asm.fail(RDX, "the child's numbers in order");
-        self.asm.place(same);
-        self.asm.add(RSI, 8);
-        self.asm.add(R8, 7);
-        self.asm.jump(again);
-        self.asm.place(over);
-    }
-
-    /// A child that waits for its parent does not outlive it: the parent may be lost with a node.
-    fn end_with_parent(&mut self) {
-        self.asm.call(157, &[Is(1), Is(9)]);
-        self.asm.expect(RAX, 0, "prctl(PR_SET_PDEATHSIG)");
-        self.asm.call(110, &[]);
-        self.asm.set(R9, 1);
-        let (orphan, child) = (self.asm.label(), self.asm.label());
-        self.asm.jump_equal(RAX, R9, orphan);
-        self.asm.jump(child);
-        self.asm.place(orphan);
-        self.asm.call(231, &[Is(0)]);
-        self.asm.place(child);
-    }
-
-    /// A child that never ends by itself.
-    fn killed_child(&mut self) {
-        let how = self.random.below(3);
-        if how == 2 {
-            self.pipe();
-        }
-        let child = self.fork();
-        self.aside(child, |author| {
-            author.end_with_parent();
-            let forever = author.asm.here();
-            match how {
-                0 => {}
-                1 => author.sleep(50_000_000_000),
-                _ => author.asm.call(0, &[In(R12), Is(BUFFER), Is(8)]),
-            }
-            author.asm.jump(forever);
-        });
-        let ns = self.random.between(1_000, 80_000_000);
-        self.sleep(ns);
-        self.asm.call(62, &[In(RBX), Is(9)]);
-        self.asm.expect(RAX, 0, "kill(child, SIGKILL)");
-        self.wait(0, 9);
-        if how == 2 {
-            self.close(R12);
-            self.close(R13);
-        }
-    }
-
-    /// A child that is stopped in the middle of a read, goes on, and ends when it has read.
-    fn stopped_child(&mut self) {
-        self.pipe();
-        let child = self.fork();
-        self.aside(child, |author| {
-            author.end_with_parent();
-            author.asm.call(0, &[In(R12), Is(BUFFER), Is(8)]);
-            author.asm.expect(RAX, 8, "a read that was stopped");
-            author.asm.call(231, &[Is(5)]);
-        });
-        self.asm.call(62, &[In(RBX), Is(19)]);
-        self.asm.expect(RAX, 0, "kill(child, SIGSTOP)");
-        self.wait(2, 19 << 8 | 0x7f);
-        let over = self.asm.label();
-        if self.work.deaths == Deaths::Some {
-            self.asm.set(R9, 9);
-            self.asm.jump_equal(RDX, R9, over);
-        }
-        let ns = self.random.between(1_000, 80_000_000);
-        self.sleep(ns);
-        self.asm.call(62, &[In(RBX), Is(18)]);
-        self.asm.expect(RAX, 0, "kill(child, SIGCONT)");
-        self.asm.call(1, &[In(R13), Is(BUFFER), Is(8)]);
-        self.asm.expect(RAX, 8, "a write to a child that goes on");
-        self.wait(0, 5 << 8);
-        self.asm.place(over);
-        self.close(R12);
-        self.close(R13);
-    }
-
-    fn execute_other(&mut self) {
-        let path = self.asm.path("/other");
-        let arguments = self.asm.longs(&[path, 0]);
-        self.asm.call(59, &[Is(path), Is(arguments), Is(0)]);
-        self.asm.fail(RAX, "execve came back");
-    }
-
-    fn other_program(&mut self) {
-        let child = self.fork();
-        self.aside(child, Self::execute_other);
-        self.wait(0, 77 << 8);
-    }
-
-    /// A vfork child, which has its parent's memory until it ends or begins another program.
-    fn borrowing_child(&mut self) {
-        let child = self.asm.label();
-        let executes = self.random.below(2) == 0;
-        let ns = self.random.between(1_000, 20_000_000);
-        self.count_is(0, true);
-        self.asm.call(58, &[]);
-        self.asm.set(R9, 0);
-        self.asm.jump_equal(RAX, R9, child);
-        self.no_error("vfork");
-        self.asm.two(op::MOV, RBX, RAX);
-        self.aside(child, |author| {
-            author.sleep(ns);
-            author.count_is(41, true);
-            if executes {
-                author.execute_other();
-            }
-            author.asm.call(231, &[Is(77)]);
-        });
-        if self.work.deaths == Deaths::None {
-            self.count_is(41, false);
-        }
-        self.wait(0, 77 << 8);
     }
 }

@@ -1,0 +1,170 @@
+//! What a simulator of whole clusters sees of a node, and the bugs that it can switch on.
+//!
+//! Law: nothing of this is in a kernel that boots (feature `canary`). Looking changes nothing; what
+//! changes something is here by name: a bug, a signal that no process has sent, a page brought into the cache.
+
+use crate::body::Body;
+use crate::files::Who;
+use crate::hand_over::{Incoming, Outgoing};
+use crate::home::{Home, INIT};
+use crate::system::System;
+use crate::thread::Thread;
+use crate::turn::Turn;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use machine::Frame;
+use wire::{BootId, NodeId};
+
+/// A bug that is switched on in every node: what does not find it is worth nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Canary {
+    /// The target does not wait for home's decision.
+    EffectsAtOnce,
+    /// The end of a push ends the arrival, even if it has overtaken pages.
+    PushEndAtOnce,
+    /// A signal that was taken stays pending.
+    SignalsTwice,
+    /// The source drops its pages before the first effect at the target.
+    PagesDroppedEarly,
+    /// Home does not say that a file has changed of which it has sent some ahead.
+    ChangesUntold,
+    /// Home does not say that a file has changed which is mapped.
+    MappedUntold,
+    /// A process moves before all that it has written has left.
+    WritesLeftBehind,
+}
+
+impl Canary {
+    /// All of them.
+    pub const ALL: [Canary; 7] = [
+        Canary::EffectsAtOnce,
+        Canary::PushEndAtOnce,
+        Canary::SignalsTwice,
+        Canary::PagesDroppedEarly,
+        Canary::ChangesUntold,
+        Canary::MappedUntold,
+        Canary::WritesLeftBehind,
+    ];
+}
+
+/// What a node holds.
+#[derive(Clone, Copy)]
+pub struct Inside<'a> {
+    /// Processes whose home it is, by pid.
+    pub homes: &'a BTreeMap<u32, Home>,
+    /// Processes that run here, by pid.
+    pub bodies: &'a BTreeMap<u32, Box<Body>>,
+    /// Their threads, by tid.
+    pub threads: &'a BTreeMap<u32, Box<Thread>>,
+    /// Moves from here, by pid.
+    pub outgoing: &'a BTreeMap<u32, Outgoing>,
+    /// Moves to here, by pid.
+    pub incoming: &'a BTreeMap<u32, Incoming>,
+}
+
+/// Something that has happened in a move, as the timeline has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What, in the timeline's word.
+    pub what: &'static str,
+    /// Whose move.
+    pub pid: u32,
+    /// Its epoch at the target.
+    pub epoch: u64,
+    /// The other node.
+    pub peer: NodeId,
+}
+
+impl Turn {
+    /// Whose turn it is.
+    pub fn process(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl System {
+    /// Who it is.
+    pub fn node(&self) -> NodeId {
+        self.me
+    }
+
+    /// What it holds.
+    pub fn inside(&self) -> Inside<'_> {
+        Inside {
+            homes: &self.homes,
+            bodies: &self.bodies,
+            threads: &self.threads,
+            outgoing: &self.outgoing,
+            incoming: &self.incoming,
+        }
+    }
+
+    /// Which boot of another node it knows.
+    pub fn known_boot(&self, node: NodeId) -> Option<BootId> {
+        self.net.peer(node).map(|peer| peer.boot)
+    }
+
+    /// Whether pages of a process that is here are still elsewhere.
+    pub fn awaits_pages(&self, pid: u32) -> bool {
+        self.lacks_pages(pid)
+    }
+
+    /// Frames of a process's memory that are its own.
+    pub fn frames_of(&self, pid: u32) -> Vec<Frame> {
+        let space = self.space_of(pid);
+        let pages = space.map(|space| space.table().pages(0, machine::USER_END));
+        let frames = pages.into_iter().flatten();
+        frames.map(|(_, mapping)| mapping.frame).collect()
+    }
+
+    /// What is more than a node has that runs nothing but its first process, by name.
+    pub fn left_over(&self) -> [(&'static str, usize); 9] {
+        [
+            ("homes", self.homes.len().saturating_sub(1)),
+            ("bodies", self.bodies.len().saturating_sub(1)),
+            ("outgoing", self.outgoing.len()),
+            ("incoming", self.incoming.len()),
+            ("alarms", self.alarms.len()),
+            ("timers", self.timers.len()),
+            ("ready", self.ready_count()),
+            ("threads", self.threads.len().saturating_sub(1)),
+            ("spaces", self.spaces.count().saturating_sub(1)),
+        ]
+    }
+
+    /// What was noted of moves behind the first `seen` events since the boot, and how many there are now.
+    pub fn steps_behind(&self, seen: u64) -> (Vec<Step>, u64) {
+        self.timeline.steps_behind(seen)
+    }
+
+    /// Switches a bug on.
+    pub fn switch_on(&mut self, canary: Canary) {
+        self.canary = Some(canary);
+    }
+
+    /// Sends a signal that no process has sent.
+    pub fn send_signal(&mut self, pid: u32, signal: u32) {
+        self.signal(pid, signal);
+        self.settle();
+    }
+
+    /// Reads a program whole, so that the cache has all of it.
+    ///
+    /// # Errors
+    /// In words, if it cannot be read.
+    pub fn read_whole(&mut self, path: &[u8]) -> Result<(), String> {
+        let files = self.homes.get(&INIT).and_then(|home| home.files.clone());
+        let files = files.ok_or("init has files")?;
+        let fs = self.fs.clone();
+        let opened = fs
+            .open_program(&files, self, INIT, &Who::default(), path)
+            .map_err(|errno| alloc::format!("{errno:?}"))?;
+        for page in 0..opened.inode.size().div_ceil(machine::PAGE_SIZE as u64) {
+            let page = opened.inode.page(page);
+            page.map_err(|error| alloc::format!("{error:?}").to_string())?;
+        }
+        Ok(())
+    }
+}

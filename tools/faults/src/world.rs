@@ -1,0 +1,598 @@
+//! A whole cluster on virtual time: nodes as `kernel/image` drives them, and what is done to them.
+//!
+//! Law: everything that happens follows from the seed, and is noted in the trace. A node is driven
+//! exactly as by the loop of the image: time, packets in, packets out, keys, then one thread. Who
+//! decides what is done to it is elsewhere: [`crate::storm`] by chance, [`crate::cells`] by a table.
+
+use crate::assembler;
+use crate::check::{Checker, Failure};
+use crate::network::{Faults, Network, Packet, address};
+use crate::processor::{Panel, plug_in};
+use crate::programs::{Programs, Work};
+use crate::random::Random;
+use crate::telling::Event;
+use crate::{Canary, Summary};
+use machine::fake::{self, Computer};
+use machine::{Exit, Frame, FrameKind, PAGE_SIZE};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use system::home::INIT;
+use system::inside::Step;
+use system::schedule::SLICE_NS;
+use system::turn::{After, Turn};
+use system::{Settings, System};
+use wire::{BootId, Features, HEADER_LEN, NodeId};
+
+pub(crate) const MS: u64 = 1_000_000;
+/// What one instruction takes.
+const INSTRUCTION_NS: u64 = 100;
+const RECEIVE_BURST: usize = 256;
+const NAP_NS: u64 = 1_000_000_000;
+/// How fast a clock goes that is right: in thousandths.
+pub(crate) const RIGHT_PACE: u64 = 1000;
+/// What may be out: memory of processes, its tables, room for packets, or the next of any of these.
+const FAILING: [&[FrameKind]; 4] = [
+    &[FrameKind::User],
+    &[FrameKind::PageTable],
+    &[FrameKind::Network],
+    &[FrameKind::User, FrameKind::PageTable, FrameKind::Network],
+];
+
+/// Words in the reasons of checks that compare how much was transferred.
+const TRANSFERS: [&str; 6] = ["write", "written", "read", "piece", "record", "word"];
+/// The last request that may fail is the one of this power of two.
+const FRAMES_BITS: u64 = 10;
+
+/// As [`fake::fail_frame`] takes it.
+type Shortage = (u64, &'static [FrameKind]);
+
+pub(crate) struct Machine {
+    pub(crate) computer: Computer,
+    pub(crate) system: Option<System>,
+    pub(crate) boot: BootId,
+    panel: Rc<Panel>,
+    /// The world's time at which its clock was zero, and how fast it goes, in thousandths.
+    zero: u64,
+    pace: u64,
+    /// When it has to be looked at.
+    due: u64,
+    busy_until: u64,
+    pub(crate) still_until: u64,
+    pub(crate) on_at: u64,
+    inbox: VecDeque<Packet>,
+    keys: VecDeque<u8>,
+    more: bool,
+    /// How many steps of its timeline were seen.
+    seen: u64,
+    /// Requests for frames to be granted before one is not.
+    failing: Option<Shortage>,
+}
+
+impl Machine {
+    pub(crate) fn clock(&self, now: u64) -> u64 {
+        now.saturating_sub(self.zero) * self.pace / RIGHT_PACE
+    }
+
+    /// The world's time at which its clock is this.
+    fn time_of(&self, clock: u64) -> u64 {
+        let passed = u128::from(clock) * u128::from(RIGHT_PACE);
+        self.zero.saturating_add(
+            u64::try_from(passed.div_ceil(u128::from(self.pace))).unwrap_or(u64::MAX),
+        )
+    }
+}
+
+/// Something that will be done to the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    /// All cuts are over.
+    Heal,
+    /// A direction holds its packets.
+    Clog(usize, usize),
+    /// And does not any more.
+    Unclog(usize, usize),
+}
+
+/// What becomes of the packets that a machine had sent when it dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LastWords {
+    /// They lay in its card.
+    Lost,
+    /// They were under way.
+    Arrive,
+}
+
+pub(crate) struct World<'a> {
+    pub(crate) now: u64,
+    pub(crate) random: Random,
+    pub(crate) network: Network,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) checker: Checker,
+    pub(crate) summary: Summary,
+    /// How fast clocks may go: the slowest and the fastest.
+    pub(crate) paces: (u64, u64),
+    /// What the timelines have noted since the last look.
+    pub(crate) fresh: Vec<(usize, Step)>,
+    agenda: BTreeMap<(u64, u64), Deed>,
+    archive: &'static [u8],
+    reasons: Vec<String>,
+    canary: Option<Canary>,
+    tell: &'a mut dyn FnMut(&Event),
+}
+
+pub(crate) fn id(index: usize) -> NodeId {
+    NodeId(index as u16 + 1)
+}
+
+impl<'a> World<'a> {
+    /// Machines that are off, with these programs for all of them.
+    pub(crate) fn new(
+        mut random: Random,
+        (work, programs): (Work, Programs),
+        canary: Option<Canary>,
+        tell: &'a mut dyn FnMut(&Event),
+    ) -> World<'a> {
+        let Programs { files, reasons } = programs;
+        let manifest: String = files
+            .iter()
+            .enumerate()
+            .map(|(number, (name, _))| format!("{:064x} {name}\n", number + 1))
+            .collect();
+        let mut entries: Vec<(&str, &[u8])> = Vec::new();
+        if random.below(3) > 0 {
+            entries.push((".dunlin/manifest", manifest.as_bytes()));
+        }
+        entries.extend(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+        let archive = Box::leak(assembler::archive(&entries).into_boxed_slice());
+        let transfers: BTreeSet<u32> = (0..)
+            .zip(&reasons)
+            .filter(|(_, reason)| TRANSFERS.iter().any(|word| reason.contains(word)))
+            .map(|(number, _)| number)
+            .collect();
+        let count = work.nodes as usize;
+        let network = Network::new(count, Faults::none(), random.bits());
+        let machines = (0..count)
+            .map(|_| Machine {
+                computer: Computer::default(),
+                system: None,
+                boot: BootId::NONE,
+                panel: Rc::new(Panel {
+                    transfers: RefCell::new(transfers.clone()),
+                    ..Panel::default()
+                }),
+                zero: 0,
+                pace: RIGHT_PACE,
+                due: 0,
+                busy_until: 0,
+                still_until: 0,
+                on_at: 1 + random.below(200 * MS),
+                inbox: VecDeque::new(),
+                keys: VecDeque::new(),
+                more: false,
+                seen: 0,
+                failing: None,
+            })
+            .collect();
+        World {
+            now: 0,
+            random,
+            network,
+            machines,
+            checker: Checker::new(work, &files),
+            summary: Summary::new(),
+            paces: (RIGHT_PACE, RIGHT_PACE),
+            fresh: Vec::new(),
+            agenda: BTreeMap::new(),
+            archive,
+            reasons,
+            canary,
+            tell,
+        }
+    }
+
+    /// The archive lives as long as the systems do, and nobody is rid of those before the world ends.
+    pub(crate) fn switch_off(&mut self) {
+        for machine in &mut self.machines {
+            machine.computer.enter();
+            machine.system = None;
+        }
+    }
+
+    /// FNV-1a over 64-bit words.
+    fn note(&mut self, word: u64) {
+        self.summary.trace = (self.summary.trace ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    /// Tells that something has happened.
+    pub(crate) fn tell(&mut self, what: &'static str, node: usize, text: String) {
+        self.tell_event(Event {
+            at_ns: self.now,
+            node: id(node),
+            what,
+            pid: 0,
+            epoch: 0,
+            peer: NodeId(0),
+            text,
+        });
+    }
+
+    pub(crate) fn tell_event(&mut self, event: Event) {
+        self.note(event.hash());
+        self.summary.events += 1;
+        (self.tell)(&event);
+    }
+
+    // ---- time --------------------------------------------------------------------------------
+
+    /// Something will be done at a time.
+    pub(crate) fn plan(&mut self, at: u64, deed: Deed) {
+        let serial = self.agenda.len() as u64;
+        let mut key = (at, serial);
+        while self.agenda.contains_key(&key) {
+            key.1 += 1;
+        }
+        self.agenda.insert(key, deed);
+    }
+
+    /// Forgets what was planned, and lets everything through that still waits.
+    pub(crate) fn clear_sky(&mut self) {
+        self.network.heal();
+        self.network.faults = Faults::none();
+        for deed in std::mem::take(&mut self.agenda).into_values() {
+            if let Deed::Unclog(from, to) = deed {
+                self.network.unclog(self.now, from, to);
+            }
+        }
+        for machine in &mut self.machines {
+            machine.failing = None;
+        }
+        self.tell("peace", 0, String::new());
+    }
+
+    fn next_at(&self) -> u64 {
+        let machines = self.machines.iter().map(|machine| match machine.system {
+            Some(_) => machine.due.max(machine.still_until),
+            None => machine.on_at,
+        });
+        machines
+            .chain(self.network.next_at())
+            .chain(self.agenda.keys().next().map(|key| key.0))
+            .min()
+            .expect("there are machines")
+    }
+
+    /// Goes on to the next thing that happens, but not beyond a time.
+    pub(crate) fn step(&mut self, until: u64) -> Result<(), Failure> {
+        self.now = self.now.max(self.next_at()).min(until);
+        while let Some(entry) = self.agenda.first_entry()
+            && entry.key().0 <= self.now
+        {
+            match entry.remove() {
+                Deed::Heal => {
+                    self.network.heal();
+                    self.tell("healed", 0, String::new());
+                }
+                Deed::Clog(from, to) => {
+                    self.network.clog(from, to);
+                    self.tell("clogged", from, format!("to node {}", to + 1));
+                }
+                Deed::Unclog(from, to) => {
+                    self.network.unclog(self.now, from, to);
+                    self.tell("unclogged", from, format!("to node {}", to + 1));
+                }
+            }
+        }
+        while let Some(packet) = self.network.take(self.now) {
+            let machine = &mut self.machines[packet.to];
+            if machine.system.is_some() {
+                machine.due = machine.due.min(machine.busy_until.max(self.now));
+                machine.inbox.push_back(packet);
+            }
+        }
+        for index in 0..self.machines.len() {
+            let machine = &self.machines[index];
+            if machine.system.is_none() && machine.on_at <= self.now {
+                self.switch_on(index)?;
+            } else if machine.system.is_some() && machine.due.max(machine.still_until) <= self.now {
+                self.turn(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- one node ----------------------------------------------------------------------------
+
+    fn switch_on(&mut self, index: usize) -> Result<(), Failure> {
+        let boot = BootId(self.random.bits() | 1);
+        let zero = self.now.saturating_sub(self.random.below(2_000 * MS));
+        let pace = self.random.between(self.paces.0, self.paces.1);
+        let (seed, random) = (self.random.bits(), self.random.bits());
+        let machine = &mut self.machines[index];
+        machine.computer = Computer::default();
+        machine.computer.enter();
+        machine.boot = boot;
+        machine.zero = zero;
+        machine.pace = pace;
+        machine.busy_until = self.now;
+        machine.due = self.now;
+        machine.inbox.clear();
+        machine.seen = 0;
+        machine.failing = None;
+        machine.keys = VecDeque::from(b"g\n".to_vec());
+        let clock = machine.clock(self.now);
+        fake::seed_random(random);
+        fake::set_now_ns(clock);
+        plug_in(&machine.panel);
+        let cpu = machine::cpu_features();
+        let settings = Settings {
+            node: id(index),
+            mac: address(index),
+            mtu: 9000,
+            boot,
+            seed,
+            command_line: String::new(),
+            archive: self.archive,
+            boot_unix_ns: 1_700_000_000_000_000_000,
+            features: Features {
+                xcr0: cpu.xcr0,
+                leaf1_ecx: cpu.leaf1_ecx,
+                leaf1_edx: cpu.leaf1_edx,
+                leaf7_ebx: cpu.leaf7_ebx,
+                leaf7_ecx: cpu.leaf7_ecx,
+            },
+            processors: 1,
+        };
+        let mut system = System::new(settings, clock);
+        if let Some(canary) = self.canary {
+            system.switch_on(canary);
+        }
+        system
+            .spawn_init(b"/init")
+            .map_err(|errno| format!("no init: {errno:?}"))?;
+        machine.system = Some(system);
+        self.tell("boots", index, format!("clock at {pace} thousandths"));
+        Ok(())
+    }
+
+    /// One round of a node's loop, as in `kernel/image`.
+    fn turn(&mut self, index: usize) -> Result<(), Failure> {
+        let now = self.now;
+        let budget = self.random.between(1, 3000);
+        let machine = &mut self.machines[index];
+        machine.computer.enter();
+        let clock = machine.clock(now);
+        fake::set_now_ns(clock);
+        let mut system = machine
+            .system
+            .take()
+            .expect("only nodes that are on have a turn");
+        fake::fail_frame(machine.failing);
+        system.tick(clock);
+        let mut received = 0;
+        while received < RECEIVE_BURST
+            && let Some(packet) = machine.inbox.pop_front()
+        {
+            received += 1;
+            // Without a frame the card has no room, and the packet is lost.
+            if let Ok(page) = Frame::zeroed(FrameKind::Network) {
+                page.write(0, &packet.payload);
+                system.packet(clock, &packet.header, page, packet.payload.len());
+                system.packets_over();
+            }
+        }
+        machine.more = received == RECEIVE_BURST;
+        let mut words = Vec::new();
+        let mut sent = Ok(());
+        while let Some(transmit) = system.poll_transmit(clock) {
+            words.push(fingerprint(&transmit.header) ^ now);
+            self.network.transmit(now, index, &transmit);
+            sent = sent.and_then(|()| crate::check::sent(id(index), &transmit));
+        }
+        if let Some(byte) = machine.keys.pop_front() {
+            system.typed(byte);
+        }
+        let output = system.take_output();
+        let mut then = clock;
+        let turn = system.begin(0);
+        let ran = turn.is_some();
+        let mut excused = None;
+        if let Some(turn) = turn {
+            let pid = turn.process();
+            machine
+                .panel
+                .budget
+                .set(budget.min(SLICE_NS / INSTRUCTION_NS));
+            let (used, rip) = user_turn(&mut system, turn, clock, &machine.panel);
+            then = clock + used * INSTRUCTION_NS;
+            words.push(rip ^ used << 48);
+            excused = machine.panel.excused.get().then_some(pid);
+        }
+        let failing = fake::fail_frame(None);
+        let failed = machine.failing.is_some() && failing.is_none();
+        machine.failing = failing;
+        machine.busy_until = now.max(machine.time_of(then));
+        machine.due = if ran || machine.more || !machine.keys.is_empty() {
+            machine.busy_until
+        } else {
+            let wake = system.poll_timeout().unwrap_or(u64::MAX);
+            let wake = wake.min(clock + NAP_NS).max(clock + 1);
+            machine.time_of(wake)
+        };
+        if let Some(status) = system.power_off() {
+            return Err(format!("node {} powers itself off: {status}", index + 1));
+        }
+        let failure = machine.panel.failure.borrow_mut().take();
+        self.summary.packets += words.len() as u64;
+        let log = fake::take_console();
+        let (steps, seen) = system.steps_behind(machine.seen);
+        machine.seen = seen;
+        let boot = machine.boot;
+        sent?;
+        let told = self.checker.output(id(index), boot, &output)?;
+        self.checker.state(&system, clock)?;
+        self.machines[index].system = Some(system);
+        words.into_iter().for_each(|word| self.note(word));
+        if failed {
+            self.checker.short_of_memory();
+            for machine in &self.machines {
+                machine.panel.forgives.set(true);
+            }
+            self.tell("no-frame", index, String::new());
+        }
+        if let Some(pid) = excused {
+            self.checker.excuse(pid, &self.machines);
+            self.tell(
+                "excused",
+                index,
+                format!("process {pid} was told that there is no memory"),
+            );
+        }
+        self.tell_steps(index, &steps);
+        told.into_iter()
+            .for_each(|line| self.tell("says", index, line));
+        self.judge(index, failure, &log)
+    }
+
+    fn tell_steps(&mut self, index: usize, steps: &[Step]) {
+        // What is believed of clocks is noted with every move.
+        for step in steps.iter().filter(|step| step.what != "clock") {
+            self.tell_event(Event {
+                at_ns: self.now,
+                node: id(index),
+                what: step.what,
+                pid: step.pid,
+                epoch: step.epoch,
+                peer: step.peer,
+                text: String::new(),
+            });
+            self.fresh.push((index, *step));
+        }
+    }
+
+    /// What a turn has shown.
+    fn judge(
+        &mut self,
+        index: usize,
+        failure: Option<(u32, u64)>,
+        log: &[u8],
+    ) -> Result<(), Failure> {
+        if let Some((reason, value)) = failure {
+            let reason = &self.reasons[reason as usize];
+            let log = String::from_utf8_lossy(log).into_owned();
+            return Err(format!("a program: {reason}: {value:#x}; {log}"));
+        }
+        for line in String::from_utf8_lossy(log).lines() {
+            self.tell("logs", index, line.to_owned());
+        }
+        self.checker.log(id(index), &self.machines, log)?;
+        self.summary.moves += self.checker.owners(&self.machines)?;
+        Ok(())
+    }
+
+    // ---- faults ------------------------------------------------------------------------------
+
+    /// A machine stands still, and with it its clock: a virtual machine that is stopped.
+    pub(crate) fn pause(&mut self, index: usize, ns: u64) {
+        let machine = &mut self.machines[index];
+        if machine.still_until <= self.now && machine.system.is_some() {
+            machine.still_until = self.now + ns;
+            machine.zero += ns;
+            machine.due += ns;
+            machine.busy_until += ns;
+            self.tell("stands", index, format!("for {} ms", ns / MS));
+        }
+    }
+
+    /// One of the next requests for a frame will not be granted.
+    pub(crate) fn fail_frame(&mut self, index: usize) {
+        let kinds = FAILING[self.random.below(FAILING.len() as u64) as usize];
+        // All magnitudes alike: there are thousands of some kinds and few of others.
+        let most = 1 << self.random.below(FRAMES_BITS);
+        let after = self.random.below(most);
+        self.machines[index].failing = Some((after, kinds));
+        self.tell("short", index, format!("of {kinds:?} after {after}"));
+    }
+
+    /// A machine dies and boots again after a while.
+    pub(crate) fn kill(
+        &mut self,
+        index: usize,
+        off_ns: u64,
+        last: LastWords,
+    ) -> Result<(), Failure> {
+        self.summary.deaths += 1;
+        self.checker.dies(index, &self.machines, last);
+        if last == LastWords::Lost {
+            self.network.forget(index);
+            for machine in &mut self.machines {
+                machine.inbox.retain(|packet| packet.from != index);
+            }
+        }
+        let machine = &mut self.machines[index];
+        machine.inbox.clear();
+        machine.still_until = 0;
+        machine.on_at = self.now + 1 + off_ns;
+        machine.computer.enter();
+        machine.system = None;
+        let counts = machine::frame_counts();
+        if counts.by_kind.iter().any(|&count| count != 0) {
+            return Err(format!(
+                "node {} is gone and has frames left: {:?}",
+                index + 1,
+                counts.by_kind
+            ));
+        }
+        let text = format!("boots in {} ms, its last words: {last:?}", off_ns / MS);
+        self.tell("dies", index, text);
+        Ok(())
+    }
+
+    /// Sends a signal that no process has sent.
+    pub(crate) fn signal(&mut self, index: usize, pid: u32, signal: u32) {
+        let machine = &mut self.machines[index];
+        if let Some(system) = machine.system.as_mut() {
+            machine.computer.enter();
+            system.send_signal(pid, signal);
+            machine.due = machine.due.min(self.now);
+        }
+    }
+}
+
+/// A stay in user mode; returns how many instructions it took and where it ended. Requests for frames of the first process are always
+/// granted: without it there is no node.
+fn user_turn(system: &mut System, mut turn: Turn, clock: u64, panel: &Panel) -> (u64, u64) {
+    let order = fake::fail_frame(None);
+    if turn.process() != INIT {
+        fake::fail_frame(order);
+    }
+    let exit: Exit = turn.run();
+    let used = panel.used.get().max(1);
+    let ran_ns = used * INSTRUCTION_NS;
+    fake::set_now_ns(clock + ran_ns);
+    let after = system.end(0, &mut turn, exit, ran_ns, clock + ran_ns);
+    if after != After::Over {
+        system.put_back(0, &mut turn);
+    }
+    if turn.process() == INIT {
+        fake::fail_frame(order);
+    }
+    (used, panel.rip.get())
+}
+
+fn fingerprint(header: &[u8; HEADER_LEN]) -> u64 {
+    header.chunks(8).fold(0_u64, |hash, bytes| {
+        let word = bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
+/// Pages of all files of the archive.
+pub(crate) fn pages_of(files: &[(&str, Vec<u8>)]) -> u64 {
+    files
+        .iter()
+        .map(|(_, bytes)| bytes.len().div_ceil(PAGE_SIZE) as u64)
+        .sum()
+}
