@@ -403,6 +403,12 @@ impl<'a> World<'a> {
                 .panel
                 .budget
                 .set(budget.min(SLICE_NS / INSTRUCTION_NS));
+            // Refused on the way here: the program may learn of it in this very turn.
+            let order = fake::fail_frame(None);
+            if machine.failing.is_some() && order.is_none() {
+                machine.panel.forgives.set(true);
+            }
+            fake::fail_frame(order);
             let (used, rip) = user_turn(&mut system, turn, clock, &machine.panel);
             then = clock + used * INSTRUCTION_NS;
             words.push(rip ^ used << 48);
