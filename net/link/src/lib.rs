@@ -147,6 +147,11 @@ impl<P: Page> Link<P> {
         self.senders[lane as usize].pending() == 0
     }
 
+    /// Whether a page whose tag is like this was queued on any lane and not acknowledged. It looks at all that is.
+    pub fn keeps_page(&self, like: impl Fn(&PageTag) -> bool) -> bool {
+        self.senders.iter().any(|sender| sender.keeps_page(&like))
+    }
+
     /// Whether nothing that waits to be acknowledged has come through for several timeouts.
     pub fn is_stuck(&self) -> bool {
         self.senders.iter().any(Sender::is_stuck)

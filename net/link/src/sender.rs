@@ -126,6 +126,19 @@ impl<P: Page> Sender<P> {
         self.pending() - self.received
     }
 
+    /// Whether the peer is not known to have a page whose tag is like this.
+    pub(crate) fn keeps_page(&self, like: impl Fn(&PageTag) -> bool) -> bool {
+        let ring = self.ring.iter().filter_map(|slot| {
+            let tag = slot.tag.as_ref();
+            tag.filter(|_| slot.state != State::Received)
+        });
+        let queue = self.queue.iter().filter_map(|item| match item {
+            Item::Page(tag, _) => Some(tag),
+            Item::Message(_) => None,
+        });
+        ring.chain(queue).any(like)
+    }
+
     /// Whether nothing has come through for several timeouts.
     pub(crate) fn is_stuck(&self) -> bool {
         self.doublings >= STUCK

@@ -718,6 +718,13 @@ impl<P: Page> Node<P> {
             .map_or(true, |index| self.peers[index].link.is_idle(Lane::Bulk))
     }
 
+    /// Whether a page of the memory of that process in that epoch was sent there on any lane and not acknowledged.
+    pub fn page_under_way(&self, to: NodeId, pid: Pid, epoch: u64) -> bool {
+        let like = |tag: &PageTag| (tag.pid, tag.epoch) == (pid, epoch) && !tag.is_file();
+        self.index(to)
+            .is_ok_and(|index| self.peers[index].link.keeps_page(like))
+    }
+
     /// Acknowledges at once what has come from a node: it waits for that.
     pub fn acknowledge(&mut self, to: NodeId) {
         if let Ok(index) = self.index(to) {

@@ -180,9 +180,12 @@ impl Checker {
             } else if line.contains("lost with") {
                 self.lost += 1;
                 let home = self.boots.get(&Pid(pid).home());
-                home.is_some_and(|&boot| {
+                let known = home.is_some_and(|&boot| {
                     self.may_be_lost.contains(&(boot, pid)) || self.came_after(line, boot, pid)
-                })
+                });
+                // Who has it may not have heard yet that its home has booted again.
+                let stood = Pid(pid).home() != node;
+                known || stood && self.may_be_lost.iter().any(|&(_, lost)| lost == pid)
             } else if line.contains("its home is lost") {
                 let (here, home) = (self.boots.get(&node), Pid(pid).home());
                 let (here, home) = (here.copied(), self.boots.get(&home).copied());

@@ -1,6 +1,6 @@
 //! The network of a world: loses, doubles, delays and reorders packets, and can be cut and clogged.
 //!
-//! Law: a packet arrives unchanged or not at all. Every direction between two nodes can be cut or clogged
+//! Law: a packet arrives unchanged or not at all, and not at all if it is longer than what both ends carry. Every direction between two nodes can be cut or clogged
 //! alone: what is cut is lost, what is clogged arrives when the clog is gone.
 
 use crate::random::Random;
@@ -8,7 +8,7 @@ use node::{Payload, Transmit};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use system::system::NetPage;
-use wire::HEADER_LEN;
+use wire::{ETHERNET_LEN, HEADER_LEN};
 
 /// Packets that a clogged direction holds at most: behind them it loses.
 const HELD_MAX: usize = 4096;
@@ -79,6 +79,8 @@ pub(crate) struct Network {
     under_way: BTreeMap<(u64, u64), Packet>,
     serial: u64,
     ways: Vec<Vec<Way>>,
+    /// What the cable of each machine carries behind an Ethernet header.
+    pub(crate) mtus: Vec<u16>,
 }
 
 /// The Ethernet address of a machine.
@@ -94,6 +96,7 @@ impl Network {
             under_way: BTreeMap::new(),
             serial: 0,
             ways: vec![vec![Way::default(); machines]; machines],
+            mtus: vec![9000; machines],
         }
     }
 
@@ -161,10 +164,12 @@ impl Network {
                 bytes
             }
         });
+        let long = HEADER_LEN + payload.len() - ETHERNET_LEN;
         for to in 0..self.ways.len() {
             let meant =
                 transmit.header[..6] == wire::BROADCAST_MAC || transmit.header[..6] == address(to);
-            if to == from || !meant || self.ways[from][to].cut {
+            let fits = long <= usize::from(self.mtus[from].min(self.mtus[to]));
+            if to == from || !meant || !fits || self.ways[from][to].cut {
                 continue;
             }
             for _ in 0..1 + u64::from(self.random.chance(self.faults.double)) {

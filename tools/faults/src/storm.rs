@@ -8,7 +8,7 @@ use crate::network::Faults;
 use crate::programs::{Deaths, Work, write};
 use crate::random::Random;
 use crate::telling::Event;
-use crate::world::{Deed, LastWords, MS, RIGHT_PACE, World};
+use crate::world::{Deed, LastWords, MS, RIGHT_PACE, Wires, World};
 use crate::{Plan, Summary};
 use abi::signal;
 use system::home::{INIT, Life};
@@ -77,6 +77,8 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
         trouble_ns: random.between(100 * MS, 1500 * MS),
     };
     let mut world = World::new(random, (work, programs), plan.canary, tell);
+    let wires = Wires::ALL[world.random.below(Wires::ALL.len() as u64) as usize];
+    world.wire(wires);
     if skewed {
         world.paces = (RIGHT_PACE - SKEW, RIGHT_PACE + SKEW);
     }

@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) computer: Computer,
     pub(crate) system: Option<System>,
     pub(crate) boot: BootId,
+    /// What its card carries behind an Ethernet header.
+    mtu: u16,
     panel: Rc<Panel>,
     /// The world's time at which its clock was zero, and how fast it goes, in thousandths.
     zero: u64,
@@ -101,6 +103,28 @@ pub(crate) enum LastWords {
     Lost,
     /// They were under way.
     Arrive,
+}
+
+/// How long frames may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wires {
+    /// A page fits.
+    Wide,
+    /// It does not.
+    Narrow,
+    /// It fits between some machines.
+    Mixed,
+    /// Cards would carry it, and what is between them does not.
+    NarrowSwitch,
+}
+
+impl Wires {
+    pub(crate) const ALL: [Wires; 4] = [
+        Wires::Wide,
+        Wires::Narrow,
+        Wires::Mixed,
+        Wires::NarrowSwitch,
+    ];
 }
 
 pub(crate) struct World<'a> {
@@ -157,6 +181,7 @@ impl<'a> World<'a> {
                 computer: Computer::default(),
                 system: None,
                 boot: BootId::NONE,
+                mtu: 9000,
                 panel: Rc::new(Panel {
                     transfers: RefCell::new(transfers.clone()),
                     ..Panel::default()
@@ -188,6 +213,22 @@ impl<'a> World<'a> {
             reasons,
             canary,
             tell,
+        }
+    }
+
+    /// Puts cards into the machines, and cables between them.
+    pub(crate) fn wire(&mut self, wires: Wires) {
+        for index in 0..self.machines.len() {
+            let wide = self.random.below(2) == 0;
+            let (card, cable) = match wires {
+                Wires::Wide => (9000, 9000),
+                Wires::Narrow => (1500, 1500),
+                Wires::Mixed if wide => (9000, 9000),
+                Wires::Mixed => (1500, 1500),
+                Wires::NarrowSwitch => (9000, 1500),
+            };
+            self.machines[index].mtu = card;
+            self.network.mtus[index] = cable;
         }
     }
 
@@ -328,7 +369,7 @@ impl<'a> World<'a> {
         let settings = Settings {
             node: id(index),
             mac: address(index),
-            mtu: 9000,
+            mtu: machine.mtu,
             boot,
             seed,
             command_line: String::new(),

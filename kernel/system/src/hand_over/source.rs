@@ -700,7 +700,11 @@ impl System {
                     epoch,
                 },
             );
-        } else if out.end_sent && self.net.bulk_idle(target) {
+        } else if out.end_sent
+            && self.net.bulk_idle(target)
+            // Those that were asked for are on the other lane.
+            && !self.net.page_under_way(target, wire_pid(pid), epoch)
+        {
             out.source.push_done(self.now);
             self.pump_source(pid);
         }

@@ -17,7 +17,7 @@ use crate::home::INIT;
 use crate::turn::Turn;
 use crate::{Settings, System};
 use machine::{Exit, Frame, FrameKind};
-use wire::{BootId, Message, NodeId, Pid};
+use wire::{BootId, Header, Message, NodeId, Pid};
 
 /// Where the test program has its code.
 const CODE: u64 = 0x40_1000;
@@ -108,8 +108,8 @@ pub(super) struct Cluster {
     pub(super) now: u64,
     /// Nodes (by index) whose packets are lost.
     pub(super) cut: Vec<usize>,
-    /// Of what is sent only pages arrive.
-    pub(super) pages_only: bool,
+    /// What of that which is sent arrives.
+    pub(super) arrives: fn(&Header) -> bool,
     /// What was sent, in a line each.
     pub(super) wire: Vec<String>,
 }
@@ -121,7 +121,7 @@ impl Cluster {
             nodes,
             now: 1,
             cut: Vec::new(),
-            pages_only: false,
+            arrives: |_| true,
             wire: Vec::new(),
         };
         for _ in 0..300 {
@@ -169,8 +169,8 @@ impl Cluster {
             self.nodes[from].tick(self.now);
             while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
                 self.wire.extend(wire_trace::line(&packet));
-                let page = matches!(packet.payload, node::Payload::Page(..));
-                if !self.cut.contains(&from) && (page || !self.pages_only) {
+                let header = Header::parse(&packet.header).expect("nodes send valid frames");
+                if !self.cut.contains(&from) && (self.arrives)(header) {
                     self.carry(from, &packet);
                 }
             }

@@ -8,7 +8,7 @@ use crate::thread::{Forward, Restart, Run};
 use abi::signal::{self, bit};
 use machine::fake::touch;
 use machine::{Access, Exit};
-use wire::{Message, MoveError, MoveHow, NodeId, Pid};
+use wire::{Header, Kind, Lane, Message, MoveError, MoveHow, NodeId, PayloadKind, Pid};
 
 const READ: u64 = 0;
 const NANOSLEEP: u64 = 35;
@@ -50,6 +50,10 @@ impl Cluster {
             self.pass(10_000_000);
         }
     }
+}
+
+fn is_page(header: &Header) -> bool {
+    header.kind() == Kind::Data && header.payload_kind() == PayloadKind::Page
 }
 
 /// A guest of node 2 from node 1.
@@ -419,11 +423,11 @@ fn pages_that_overtake_the_image_are_kept() {
         cluster.now += 1_000;
         cluster.round();
     }
-    cluster.pages_only = true;
+    cluster.arrives = is_page;
     for _ in 0..10 {
         cluster.pass(1_000);
     }
-    cluster.pages_only = false;
+    cluster.arrives = |_| true;
     assert!(cluster.nodes[1].incoming[&pid].waits_for_image());
     cluster.settle();
     let space = cluster.nodes[1].space_of(pid).expect("memory");
@@ -526,4 +530,26 @@ fn who_has_to_come_home_comes_though_a_move_fails_on_the_way() {
     let thread = cluster.nodes[0].threads.get(&pid).expect("it is at home");
     let mapped = thread.registers.rax as i64;
     assert!(thread.call.is_none() && mapped > 0, "mmap gave {mapped}");
+}
+
+#[test]
+fn a_source_is_not_done_while_a_page_is_under_way_on_the_other_lane() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for page in 0..30 {
+        cluster.poke(0, pid, DATA + page * 0x1000, &[7; 64]);
+    }
+    cluster.arrives = |header| !(is_page(header) && header.lane() == Lane::Urgent);
+    cluster.start_move(pid, 2);
+    cluster.settle();
+    assert!(cluster.nodes[1].bodies.contains_key(&pid), "it runs there");
+    assert!(cluster.nodes[1].lacks_pages(pid), "without some pages");
+    assert!(
+        cluster.nodes[0].outgoing.contains_key(&pid),
+        "who still has pages must not say that the move is over"
+    );
+    cluster.arrives = |_| true;
+    cluster.settle();
+    assert!(!cluster.nodes[1].lacks_pages(pid), "all are there");
+    assert!(cluster.nodes[0].outgoing.is_empty() && cluster.nodes[1].incoming.is_empty());
 }
