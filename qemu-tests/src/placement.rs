@@ -144,7 +144,8 @@ stop
     Ok(scenario(name, 3, script, expected))
 }
 
-/// Processes on nodes whose owner is away leave when he is back, and go on elsewhere.
+/// Processes on nodes whose owner is away leave when he is back, and go on elsewhere; a job that finds no such node
+/// waits for one.
 pub(crate) fn owners(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
     let script = "each=$(nproc)
 spin $((4 * each))
@@ -158,11 +159,33 @@ set -- $pids
 refused closed 'node' migrate $1 $guests
 owner away $guests
 until_true again 'test $(most) -le $each && test $(on $guests) -gt 0'
-owner auto $guests
 policy manual
 stop
+for node in 1 2 3 4 5; do owner present $node; done
+setsid run -p scavenge sh -c 'while :; do :; done' &
+pids=$!
+until_true queued 'why $pids | grep -q queued'
+used() { busybox cut -d' ' -f14 /proc/$pids/stat; }
+before=$(used)
+sleep 1
+check stands-still 'test $(used) -eq $before'
+owner away 3
+until_true its-turn 'test $(on 3) -eq 1 && test $(used) -gt $before'
+owner present 3
+until_true queued-again 'why $pids | grep -q queued'
+stop
+for node in 1 2 3 4 5; do owner auto $node; done
 ";
-    let expected = &["idle-nodes", "left", "closed", "again"];
+    let expected = &[
+        "idle-nodes",
+        "left",
+        "closed",
+        "again",
+        "queued",
+        "stands-still",
+        "its-turn",
+        "queued-again",
+    ];
     Ok(scenario(name, 5, script, expected))
 }
 

@@ -26,6 +26,8 @@ const SLOTS: usize = 3;
 const BOOT: Duration = Duration::from_secs(60);
 /// How long the last programs may take, once there is peace.
 const PEACE: Duration = Duration::from_secs(240);
+/// How long they take without anybody asking what they are, and how often that is asked then.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the user is told how it goes.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// Between what a node is asked and the end of listening.
@@ -154,6 +156,8 @@ struct Course {
     nodes: Vec<Known>,
     due: VecDeque<Action>,
     words: Vec<String>,
+    /// How often it was asked what still runs.
+    asked: u32,
 }
 
 impl Course {
@@ -175,6 +179,7 @@ impl Course {
             nodes: vec![up; soak.nodes],
             due: VecDeque::new(),
             words: Vec::new(),
+            asked: 0,
         }
     }
 
@@ -233,6 +238,10 @@ impl Course {
                 self.enter(now, Phase::Counts);
             }
             Phase::Quiet if waited > PEACE => self.give_up(now, "programs do not come to an end"),
+            Phase::Quiet if waited > PATIENCE * (self.asked + 1) => {
+                self.asked += 1;
+                self.type_to_all("tell");
+            }
             Phase::Counts if self.all(|node| node.counted) => self.enter(now, Phase::Over),
             Phase::Counts if waited > LAST_WORDS * 2 => {
                 self.give_up(now, "not every node has counted");

@@ -226,18 +226,25 @@ pub struct Came {
     pub value: i32,
 }
 
-/// Signals that are noted until they are asked for.
-const NOTED: usize = 64;
-static NOTES: [AtomicU64; NOTED] = [const { AtomicU64::new(0) }; NOTED];
+/// Signals that are noted until they are asked for, or more have come.
+const NOTED: u32 = 64;
+static NOTES: [AtomicU64; NOTED as usize] = [const { AtomicU64::new(0) }; NOTED as usize];
+/// How many have been noted, and how many asked for: never back to zero, as more may come while they are read.
 static NEXT: AtomicU32 = AtomicU32::new(0);
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// The place of the n-th.
+fn place(number: u32) -> &'static AtomicU64 {
+    &NOTES[(number % NOTED) as usize]
+}
 
 extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo to a handler with SA_SIGINFO.
     let (code, value) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as usize) };
     let code = u64::from(code.cast_unsigned() & 0xffff) << 8;
     let word = u64::from(signal.cast_unsigned() & 0xff) | code | (value as u64) << 32;
-    let at = NEXT.fetch_add(1, Ordering::SeqCst) as usize;
-    NOTES[at % NOTED].store(word, Ordering::SeqCst);
+    let at = NEXT.fetch_add(1, Ordering::SeqCst);
+    place(at).store(word, Ordering::SeqCst);
 }
 
 /// What is done about a signal.
@@ -277,9 +284,13 @@ pub fn dispose(signal: i32, what: Disposition, flags: i32, mask: u64) -> i64 {
 /// The signals noted since the last time, oldest first.
 #[must_use]
 pub fn came() -> Vec<Came> {
-    let count = NEXT.swap(0, Ordering::SeqCst) as usize;
-    let notes = NOTES.iter().take(count.min(NOTED));
-    let words = notes.map(|note| note.load(Ordering::SeqCst));
+    let next = NEXT.load(Ordering::SeqCst);
+    let asked = ASKED.swap(next, Ordering::SeqCst);
+    let count = next.wrapping_sub(asked).min(NOTED);
+    let words = (0..count).map(|at| {
+        let number = next.wrapping_sub(count).wrapping_add(at);
+        place(number).load(Ordering::SeqCst)
+    });
     words
         .map(|word| Came {
             signal: i32::from(word as u8),
