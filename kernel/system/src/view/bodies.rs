@@ -18,8 +18,35 @@ use core::fmt::Write as _;
 use machine::Access;
 use wire::{BodyFacts, Message, NodeId, Pid};
 
-/// `/proc/PID/maps` as the body's node knows it: a file is a `@` and its handle at home.
-fn maps(space: &Space) -> String {
+/// A number as hexadecimal digits, at least eight as in proc(5). There may be thousands of areas, and nothing else is
+/// done meanwhile, so numbers are put into these texts without the machinery of `format!`.
+fn push_address(text: &mut String, value: u64) {
+    let digits = (67 - (value | 1).leading_zeros()) / 4;
+    for at in (0..digits.max(8)).rev() {
+        let digit = (value >> (4 * at)) as u32 & 15;
+        text.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
+}
+
+/// A number in decimal digits, on the right of at least `width` columns.
+fn push_number(text: &mut Vec<u8>, mut value: u64, width: usize) {
+    let mut digits = [b' '; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    let from = at.min(digits.len() - width.min(digits.len()));
+    text.extend_from_slice(&digits[from..]);
+}
+
+/// `/proc/PID/maps` as the body's node knows it: a file is a `@` and its handle at home. Who wants to know how much of an
+/// area is in memory has all its pages looked at.
+fn maps(space: &Space, detail: Detail) -> String {
     let mut text = String::new();
     for area in space.areas() {
         let flag = |access, letter| {
@@ -29,24 +56,29 @@ fn maps(space: &Space) -> String {
                 '-'
             }
         };
-        let shared = if area.says_shared() { 's' } else { 'p' };
-        let _ = write!(
-            text,
-            "{:08x}-{:08x} {}{}{}{shared} {:08x} ",
-            area.start,
-            area.end,
-            flag(Access::READ, 'r'),
-            flag(Access::WRITE, 'w'),
-            flag(Access::EXECUTE, 'x'),
-            area.file_offset(),
-        );
-        let _ = match (area.home_file(), area.label()) {
-            (Some(handle), _) => write!(text, "@{handle}"),
-            (None, label) => write!(text, "{}", label.unwrap_or("")),
-        };
-        let (resident, private) = space.pages_in(area);
-        let locked = u8::from(area.flags.contains(AreaFlags::LOCKED));
-        let _ = writeln!(text, "\t{resident} {private} {locked}");
+        push_address(&mut text, area.start);
+        text.push('-');
+        push_address(&mut text, area.end);
+        text.push(' ');
+        text.push(flag(Access::READ, 'r'));
+        text.push(flag(Access::WRITE, 'w'));
+        text.push(flag(Access::EXECUTE, 'x'));
+        text.push(if area.says_shared() { 's' } else { 'p' });
+        text.push(' ');
+        push_address(&mut text, area.file_offset());
+        text.push(' ');
+        match (area.home_file(), area.label()) {
+            (Some(handle), _) => {
+                let _ = write!(text, "@{handle}");
+            }
+            (None, label) => text.push_str(label.unwrap_or("")),
+        }
+        if detail == Detail::Pages {
+            let (resident, private) = space.pages_in(area);
+            let locked = u8::from(area.flags.contains(AreaFlags::LOCKED));
+            let _ = write!(text, "\t{resident} {private} {locked}");
+        }
+        text.push('\n');
     }
     text
 }
@@ -63,36 +95,39 @@ fn size_fields(text: &mut Vec<u8>, bytes: Option<u64>, [resident, private, locke
     let page_kib = machine::PAGE_SIZE as u64 >> 10;
     let (resident, private) = (resident * page_kib, private * page_kib);
     let mut line = |name: &str, kib: u64| {
-        text.extend_from_slice(format!("{:<16}{kib:>8} kB\n", format!("{name}:")).as_bytes());
+        text.extend_from_slice(name.as_bytes());
+        text.resize(text.len() + 16_usize.saturating_sub(name.len()), b' ');
+        push_number(text, kib, 8);
+        text.extend_from_slice(b" kB\n");
     };
     if let Some(bytes) = bytes {
-        line("Size", bytes >> 10);
-        line("KernelPageSize", page_kib);
-        line("MMUPageSize", page_kib);
+        line("Size:", bytes >> 10);
+        line("KernelPageSize:", page_kib);
+        line("MMUPageSize:", page_kib);
     }
-    line("Rss", resident);
-    line("Pss", resident);
-    line("Pss_Dirty", private);
-    line("Shared_Clean", 0);
-    line("Shared_Dirty", 0);
-    line("Private_Clean", resident.saturating_sub(private));
-    line("Private_Dirty", private);
-    line("Referenced", resident);
-    line("Anonymous", private);
+    line("Rss:", resident);
+    line("Pss:", resident);
+    line("Pss_Dirty:", private);
+    line("Shared_Clean:", 0);
+    line("Shared_Dirty:", 0);
+    line("Private_Clean:", resident.saturating_sub(private));
+    line("Private_Dirty:", private);
+    line("Referenced:", resident);
+    line("Anonymous:", private);
     for name in [
-        "KSM",
-        "LazyFree",
-        "AnonHugePages",
-        "ShmemPmdMapped",
-        "FilePmdMapped",
-        "Shared_Hugetlb",
-        "Private_Hugetlb",
-        "Swap",
-        "SwapPss",
+        "KSM:",
+        "LazyFree:",
+        "AnonHugePages:",
+        "ShmemPmdMapped:",
+        "FilePmdMapped:",
+        "Shared_Hugetlb:",
+        "Private_Hugetlb:",
+        "Swap:",
+        "SwapPss:",
     ] {
         line(name, 0);
     }
-    line("Locked", if locked == 0 { 0 } else { resident });
+    line("Locked:", if locked == 0 { 0 } else { resident });
 }
 
 /// `/proc/PID/smaps`.
@@ -168,26 +203,38 @@ pub(super) fn named_maps(home: &Home, maps: &str) -> Vec<u8> {
                 .and_then(|handle| home.mapped.name(handle));
             known.unwrap_or((0, b"(deleted)".to_vec()))
         });
-        let (line, name) = match file {
-            Some((inode, path)) => (format!("{range} 00:14 {inode} "), path),
-            None => (format!("{range} 00:00 0 "), name.as_bytes().to_vec()),
+        let begin = text.len();
+        text.extend_from_slice(range.as_bytes());
+        let mut named = |inode: u64, device: &[u8], name: &[u8]| {
+            text.extend_from_slice(device);
+            push_number(&mut text, inode, 1);
+            text.push(b' ');
+            if !name.is_empty() {
+                text.resize(text.len().max(begin + MAPS_NAME_COLUMN), b' ');
+                text.extend_from_slice(name);
+            }
         };
-        text.extend_from_slice(line.as_bytes());
-        if !name.is_empty() {
-            text.resize(
-                text.len() + MAPS_NAME_COLUMN.saturating_sub(line.len()),
-                b' ',
-            );
-            text.extend_from_slice(&name);
+        match file {
+            Some((inode, path)) => named(inode, b" 00:14 ", &path),
+            None => named(0, b" 00:00 ", name.as_bytes()),
         }
         text.push(b'\n');
     }
     text
 }
 
+/// What is wanted of a body's areas.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Where they are.
+    Areas,
+    /// How much of each is in memory, too.
+    Pages,
+}
+
 impl System {
     /// What the node of a body tells home.
-    fn facts(&self, body: &Body) -> BodyFacts {
+    fn facts(&self, body: &Body, detail: Detail) -> BodyFacts {
         let space = self.spaces.get(body.space);
         let usage = space.map(Space::usage).unwrap_or_default();
         let shared = self.spaces.users(body.space) > 1;
@@ -216,7 +263,7 @@ impl System {
             resident_pages: usage.resident_pages,
             obstacle: obstacle.unwrap_or("").to_string(),
             placement: String::new(),
-            maps: space.map_or_else(String::new, maps),
+            maps: space.map_or_else(String::new, |space| maps(space, detail)),
             threads: body.threads.len() as u32,
             peak_pages: body.peak_pages.max(usage.resident_pages),
             faults: body.faults,
@@ -236,7 +283,7 @@ impl System {
             .filter(|body| body.epoch == epoch)
             .map(|body| BodyFacts {
                 placement: self.explain_placement(body),
-                ..self.facts(body)
+                ..self.facts(body, Detail::Pages)
             });
         self.send(
             from,
@@ -260,8 +307,18 @@ impl System {
 
     /// What is known of a body: at once if it is here, else by a question to its node.
     pub(crate) fn facts_of(&mut self, pid: u32, reader: u32) -> Result<BodyFacts, Stop> {
+        self.detailed_facts_of(pid, reader, Detail::Areas)
+    }
+
+    /// The same with a word on the pages of each area. (From elsewhere they always come.)
+    pub(super) fn detailed_facts_of(
+        &mut self,
+        pid: u32,
+        reader: u32,
+        detail: Detail,
+    ) -> Result<BodyFacts, Stop> {
         if let Some(body) = self.bodies.get(&pid) {
-            return Ok(self.facts(body));
+            return Ok(self.facts(body, detail));
         }
         let me = self.me;
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
@@ -303,5 +360,62 @@ pub(crate) fn cpu_of(facts: &BodyFacts) -> CpuTime {
     CpuTime {
         user_ns: facts.user_ns,
         system_ns: facts.system_ns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{push_address, push_number, size_fields};
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn numbers_are_written_as_format_writes_them() {
+        let ends = [
+            0,
+            1,
+            9,
+            10,
+            15,
+            16,
+            0xffff_ffff,
+            1 << 32,
+            u64::MAX / 10,
+            u64::MAX,
+        ];
+        for value in ends
+            .into_iter()
+            .chain((0..64).map(|bit| (1_u64 << bit) - 1))
+        {
+            let mut address = String::new();
+            push_address(&mut address, value);
+            assert_eq!(address, format!("{value:08x}"));
+            for width in [1, 8, 19, 20] {
+                let mut number = Vec::new();
+                push_number(&mut number, value, width);
+                assert_eq!(number, format!("{value:>width$}").into_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_stand_in_the_columns_of_linux() {
+        let mut text = Vec::new();
+        size_fields(&mut text, Some(132 << 10), [33, 7, 1]);
+        let text = String::from_utf8(text).expect("text");
+        assert!(
+            text.starts_with("Size:                132 kB\nKernelPageSize:        4 kB\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nPrivate_Clean:       104 kB\nPrivate_Dirty:        28 kB\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("SwapPss:               0 kB\nLocked:              132 kB\n"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 22);
     }
 }

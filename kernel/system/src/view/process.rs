@@ -4,7 +4,7 @@
 //! has the file.
 
 use super::TICK_NS;
-use super::bodies::{all_sizes, cpu_of, named_maps, sizes};
+use super::bodies::{Detail, all_sizes, cpu_of, named_maps, sizes};
 use super::extent::Extent;
 use crate::cpu_timers::CpuTime;
 use crate::files::{ProcessFile, ThreadFile};
@@ -85,7 +85,7 @@ impl System {
                 named_maps(home, &facts.maps)
             }
             ProcessFile::Smaps | ProcessFile::SmapsRollup => {
-                let facts = self.facts_of(pid, reader)?;
+                let facts = self.detailed_facts_of(pid, reader, Detail::Pages)?;
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 match file {
                     ProcessFile::Smaps => sizes(home, &facts.maps),
@@ -107,7 +107,11 @@ impl System {
                 text
             }
             ProcessFile::Stat | ProcessFile::Statm | ProcessFile::Status => {
-                let mut facts = self.facts_of(pid, reader)?;
+                let detail = match file {
+                    ProcessFile::Stat => Detail::Areas,
+                    _ => Detail::Pages,
+                };
+                let mut facts = self.detailed_facts_of(pid, reader, detail)?;
                 if self.process_at_home(reader) == pid {
                     // Who reads this runs, whatever its call waits for.
                     facts.state = b'R';
@@ -146,7 +150,11 @@ impl System {
             name.push(b'\n');
             return Ok(name);
         }
-        let mut facts = self.facts_of(pid, reader)?;
+        let detail = match file {
+            ThreadFile::Stat => Detail::Areas,
+            _ => Detail::Pages,
+        };
+        let mut facts = self.detailed_facts_of(pid, reader, detail)?;
         let here = self.threads.get(&tid);
         if let Some(thread) = here {
             facts.user_ns = thread.cpu.user_ns;
