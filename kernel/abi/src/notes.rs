@@ -23,7 +23,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("clock_settime", "refused with EPERM"),
     (
         "clone",
-        "fork and vfork forms, CLONE_FILES, CLONE_FS; CLONE_PIDFD, CLONE_PARENT, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
+        "fork and vfork forms, CLONE_FILES, CLONE_FS, CLONE_SIGHAND; CLONE_PIDFD, CLONE_PARENT, CLONE_*_SETTID, CLONE_CHILD_CLEARTID, CLONE_SETTLS; no namespaces",
     ),
     (
         "connect",

@@ -156,6 +156,9 @@ pub struct Body {
     pub vfork_parent: Option<u32>,
     /// What is done about signals.
     pub actions: Actions,
+    /// Which processes have these actions in common, as `CLONE_SIGHAND` makes them: all that say the same. They have
+    /// their memory in common, too, so they are on one node, and it does not travel.
+    pub common_actions: Option<u32>,
     /// Who it is.
     pub ids: Ids,
     /// (soft, hard).

@@ -364,6 +364,7 @@ impl System {
         body.missing.clear();
         body.barriers = 0;
         body.actions.reset_for_exec();
+        body.common_actions = None;
         body.cpu_timers.timers.clear();
         body.watch_cpu();
         self.start(pid, loaded.program, &loaded.name);

@@ -5,7 +5,7 @@
 //! for: what it has asked of home is answered to nobody.
 
 use crate::ahead::Ahead;
-use crate::body::{Actions, Body, Effects, LIMITS};
+use crate::body::{Actions, Body, Effects, LIMITS, SignalAction};
 use crate::credentials::Ids;
 use crate::dispatch::{CALL_END, wire_pid};
 use crate::spaces::SpaceId;
@@ -14,6 +14,7 @@ use crate::thread::{Forward, Pending, Purpose, Run, Thread};
 use abi::signal;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use wire::{Message, NodeId};
 
 const UNLIMITED: u64 = u64::MAX;
@@ -54,6 +55,7 @@ impl Body {
             stopped: false,
             vfork_parent: None,
             actions: Actions::default(),
+            common_actions: None,
             ids: Ids::default(),
             limits: LIMIT_DEFAULTS,
             clock_offset_ns: 0,
@@ -113,6 +115,24 @@ impl Thread {
 }
 
 impl System {
+    /// The process and those here whose actions about signals are the same as its own.
+    pub(crate) fn with_actions_of(&self, pid: u32) -> Vec<u32> {
+        let common = self.bodies.get(&pid).and_then(|body| body.common_actions);
+        let others = self
+            .bodies
+            .values()
+            .filter(|body| body.pid != pid && common.is_some() && body.common_actions == common);
+        let others = others.map(|body| body.pid);
+        core::iter::once(pid).chain(others).collect()
+    }
+
+    /// Changes what a process does about the signal after `index`, and with it all who have that in common.
+    pub(crate) fn set_action(&mut self, pid: u32, index: usize, action: SignalAction) {
+        for pid in self.with_actions_of(pid) {
+            self.body(pid).actions.0[index] = action;
+        }
+    }
+
     /// Lets go of the memory of a process. Who waits until it has its own goes on.
     pub(crate) fn leave_memory(&mut self, pid: u32) {
         let body = self.body(pid);

@@ -236,6 +236,43 @@ fn a_thread_has_a_name_of_its_own_wherever_it_is_named() {
 }
 
 #[test]
+fn processes_may_have_what_they_do_about_signals_in_common() {
+    const SIGACTION: u64 = 13;
+    const SIGCHLD: u64 = 17;
+    // CLONE_VM and CLONE_SIGHAND.
+    const VM: u64 = 0x100;
+    const SIGHAND: u64 = 0x800;
+    let mut cluster = Cluster::new(2);
+    let parent = cluster.fork(0);
+    assert_eq!(cluster.call(0, parent, CLONE, &[SIGHAND | SIGCHLD]), -22);
+    let flags = VM | SIGHAND | SIGCHLD;
+    let child = cluster.call(0, parent, CLONE, &[flags, DATA + 0x1000]) as u32;
+    let alone = cluster.call(0, parent, FORK, &[]) as u32;
+    let handler = 0x40_1000;
+    cluster.poke(0, child, DATA, &words(&[handler, 0, 0, 0]));
+    assert_eq!(cluster.call(0, child, SIGACTION, &[10, DATA, 0, 8]), 0);
+    // Children that nobody waits for.
+    cluster.poke(0, child, DATA, &words(&[1, 0, 0, 0]));
+    assert_eq!(cluster.call(0, child, SIGACTION, &[SIGCHLD, DATA, 0, 8]), 0);
+    for (pid, has, disowns) in [
+        (parent, handler, true),
+        (child, handler, true),
+        (alone, 0, false),
+    ] {
+        assert_eq!(cluster.nodes[0].bodies[&pid].actions.0[9].handler, has);
+        assert_eq!(cluster.nodes[0].homes[&pid].disowns, disowns);
+    }
+    // The end of one is no change for the other, which is free to move then.
+    cluster.begin_call(0, child, EXIT_GROUP, &[0]);
+    cluster.settle();
+    cluster.move_to(parent, 2);
+    assert_eq!(
+        cluster.nodes[1].bodies[&parent].actions.0[9].handler,
+        handler
+    );
+}
+
+#[test]
 fn what_is_asked_of_the_scheduler_is_kept_and_told_to_everybody() {
     const SETSCHEDULER: u64 = 144;
     const GETSCHEDULER: u64 = 145;

@@ -228,7 +228,9 @@ impl System {
         thread.signals.saved_mask = None;
         thread.signals.set_mask(mask | action.mask | own);
         if action.flags & SA_RESETHAND != 0 {
-            self.body(pid).actions.0[info.signal as usize - 1].handler = HANDLER_DEFAULT;
+            let mut reset = action;
+            reset.handler = HANDLER_DEFAULT;
+            self.set_action(pid, info.signal as usize - 1, reset);
         }
         Ok(())
     }

@@ -231,10 +231,13 @@ pub fn forget(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// hear of them at all: `(0 or 1, 0 or 1, dropped, 0 or 1)`; `dropped` is what it ignores from now on.
 pub fn disown(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [disowns, deaf_to_stops, dropped, ignores, ..] = call.args;
-    let home = call.home();
-    home.disowns = disowns != 0;
-    home.deaf_to_stops = deaf_to_stops != 0;
-    home.ignores_children = ignores != 0;
-    home.forget_signals(dropped);
+    for pid in call.system.with_actions_of(call.pid) {
+        if let Some(home) = call.system.homes.get_mut(&pid) {
+            home.disowns = disowns != 0;
+            home.deaf_to_stops = deaf_to_stops != 0;
+            home.ignores_children = ignores != 0;
+        }
+    }
+    call.home().forget_signals(dropped);
     Ok(0)
 }

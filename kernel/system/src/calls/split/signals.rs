@@ -66,7 +66,8 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         } else if dropped != 0 {
             call.ask_home(CALL_FORGET, [dropped, 0, 0, 0, 0, 0])?;
         }
-        call.body().actions.0[index] = action;
+        let pid = call.pid;
+        call.system.set_action(pid, index, action);
     }
     Ok(0)
 }

@@ -162,9 +162,11 @@ fn spawn(call: &mut LocalCall<'_>, wanted: Wanted) -> Result<u64, Stop> {
         }
         return spawn_thread(call, &wanted);
     }
-    let more = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
-    if flags & !(more | CLONE_KNOWN) != 0 || flags & CLONE_PIDFD != 0 && flags & CLONE_DETACHED != 0
-    {
+    let more = SHARED | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+    let common = flags & CLONE_SIGHAND != 0;
+    let contradicts = common && (flags & CLONE_VM == 0 || flags & CLONE_CLEAR_SIGHAND != 0)
+        || flags & CLONE_PIDFD != 0 && flags & CLONE_DETACHED != 0;
+    if flags & !(more | CLONE_KNOWN) != 0 || contradicts {
         return Err(Errno::EINVAL.into());
     }
     if flags & CLONE_PIDFD != 0 {
@@ -226,6 +228,11 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
     if clears {
         body.actions.reset_for_exec();
     }
+    if wanted.flags & CLONE_SIGHAND != 0 {
+        let group = call.body().common_actions.unwrap_or(child);
+        call.body().common_actions = Some(group);
+        body.common_actions = Some(group);
+    }
     if wanted.flags & CLONE_VFORK != 0 {
         body.vfork_parent = Some(call.tid);
         call.thread().vfork_child = Some(child);
@@ -246,6 +253,7 @@ fn shares_memory(call: &LocalCall<'_>, flags: u64) -> bool {
     let space = call.system.space_of(call.pid);
     match flags & (CLONE_VM | CLONE_VFORK) {
         CLONE_VM => true,
+        _ if flags & CLONE_SIGHAND != 0 => true,
         0 => space.is_some_and(Space::would_share),
         _ => false,
     }
