@@ -15,6 +15,8 @@ use std::fmt::Write;
 const RUNNER: &str = include_str!("../suites/programs.sh");
 /// Lines `MODULE: PATTERN` behind a line that begins with `#` and says why these tests are left out.
 const PYTHON_KNOWN: &str = include_str!("../suites/python-failures.txt");
+/// stress-ng's stressors that are run, a line each; the rest is in `suites/stress-left-out.txt`, with reasons.
+const STRESSORS: &str = include_str!("../suites/stress.txt");
 /// What bash is asked to do.
 const BASH: &str = include_str!("../suites/bash.sh");
 /// Debian packages of the units with tests of their own.
@@ -69,6 +71,8 @@ pub(crate) enum Part {
     Others,
     /// Programs of Debian at their usual work.
     Debian,
+    /// Every stressor of stress-ng, for a second.
+    Stress,
 }
 
 impl Part {
@@ -260,6 +264,18 @@ fn stress(part: Part) -> Vec<Unit> {
     STRESSORS[..taken].iter().map(one).collect()
 }
 
+/// Every stressor of stress-ng, which checks what it did itself. One that was skipped has shown nothing.
+fn all_stressors() -> impl Iterator<Item = Unit> {
+    STRESSORS.lines().map(|name| {
+        let command = format!(
+            "stress-ng --verify --oomable --{name} 1 -t 1 > out 2>&1; status=$?; cat out\n\
+             grep -q 'will be skipped\\|No stress workers' out && exit 1; exit $status"
+        );
+        let says = Proof::Says("successful run completed");
+        unit(&format!("stress-{name}"), 120, Set::Lua, &command, says)
+    })
+}
+
 /// Bash, held against the host's.
 fn bash() -> Unit {
     let command = format!(
@@ -299,6 +315,9 @@ fn units(part: Part) -> Vec<Unit> {
     let mut units = Vec::new();
     if part == Part::Debian {
         units.extend(debian());
+    }
+    if part == Part::Stress {
+        units.extend(all_stressors());
     }
     if matches!(part, Part::Short | Part::Others) {
         units.push(bash());
@@ -396,7 +415,13 @@ mod tests {
 
     #[test]
     fn every_unit_has_a_name_of_its_own_and_must_report() {
-        let long = [Part::Sqlite, Part::Python, Part::Others, Part::Debian];
+        let long = [
+            Part::Sqlite,
+            Part::Python,
+            Part::Others,
+            Part::Debian,
+            Part::Stress,
+        ];
         for part in [Part::Short].into_iter().chain(long) {
             let units = units(part);
             let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
@@ -417,5 +442,12 @@ mod tests {
         }
         assert_eq!(left_out("test_signal").next(), Some("*test_stress*"));
         assert_eq!(left_out("test_os").next(), None);
+        let left_out = include_str!("../suites/stress-left-out.txt");
+        assert!(left_out.starts_with('#'));
+        let names = left_out.lines().filter(|line| !line.starts_with('#'));
+        let all: Vec<&str> = STRESSORS.lines().chain(names).collect();
+        let once: BTreeSet<&str> = all.iter().copied().collect();
+        // As many as stress-ng 0.15.06 has.
+        assert_eq!((all.len(), once.len()), (303, 303));
     }
 }
