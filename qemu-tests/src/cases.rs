@@ -12,6 +12,7 @@ use crate::lab::{Action, Lab, LabError, MTU, Net, Spec};
 use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
+use crate::soak;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::verdict::{Verdict, between, counted, ended_well};
@@ -118,6 +119,14 @@ pub fn all() -> Vec<Case> {
         Case {
             name: "starts",
             build: placement::starts,
+        },
+        Case {
+            name: "soak",
+            build: |name, lab| soak::SHORT.scenario(name, lab),
+        },
+        Case {
+            name: "bombarded",
+            build: |name, lab| soak::BOMBARDED.scenario(name, lab),
         },
         Case {
             name: "owners",

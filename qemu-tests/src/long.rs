@@ -46,15 +46,6 @@ pub fn long() -> Vec<Case> {
             name: "long-trace-as-linux",
             build: |name, lab| trials::trace_as_linux(name, lab, 3000),
         },
-        // Not among the usual tests as long as its count of frames is wrong at times.
-        Case {
-            name: "long-soak-short",
-            build: |name, lab| soak::SHORT.scenario(name, lab),
-        },
-        Case {
-            name: "long-bombarded-short",
-            build: |name, lab| soak::BOMBARDED.scenario(name, lab),
-        },
         Case {
             name: "long-soak",
             build: |name, lab| soak::LONG.scenario(name, lab),

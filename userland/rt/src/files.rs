@@ -169,9 +169,21 @@ pub struct Ready {
 /// # Errors
 /// What poll(2) says.
 pub fn poll(fd: BorrowedFd<'_>, timeout_ms: i32) -> io::Result<Option<Ready>> {
+    poll_for(fd, libc::POLLIN | libc::POLLOUT, timeout_ms)
+}
+
+/// Waits until something can be read, or has hung up. Nothing if that takes longer.
+///
+/// # Errors
+/// What poll(2) says.
+pub fn poll_input(fd: BorrowedFd<'_>, timeout_ms: i32) -> io::Result<Option<Ready>> {
+    poll_for(fd, libc::POLLIN, timeout_ms)
+}
+
+fn poll_for(fd: BorrowedFd<'_>, events: i16, timeout_ms: i32) -> io::Result<Option<Ready>> {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),
-        events: libc::POLLIN | libc::POLLOUT,
+        events,
         revents: 0,
     };
     // SAFETY: one valid pollfd is passed with the count one.

@@ -131,7 +131,7 @@ fn baseline() -> Result<Counts, String> {
 
 /// What has been typed, if anything, within a moment.
 fn order() -> Result<Option<String>, String> {
-    let ready = rt::files::poll(std::io::stdin().as_fd(), 200).doing("listen")?;
+    let ready = rt::files::poll_input(std::io::stdin().as_fd(), 200).doing("listen")?;
     if ready.is_none_or(|ready| !ready.readable) {
         return Ok(None);
     }
