@@ -123,11 +123,21 @@ impl System {
         self.account(cpu, turn);
         self.processors[cpu].running = None;
         self.leave_fpu(cpu);
-        if let Some(thread) = self.threads.get_mut(&turn.tid) {
-            thread.registers = turn.registers;
-            thread.run = Run::Ready;
-            self.advance(turn.tid);
+        if self.is_stale(turn) {
+            return;
         }
+        let thread = self.thread(turn.tid);
+        thread.registers = turn.registers;
+        thread.run = Run::Ready;
+        self.advance(turn.tid);
+    }
+
+    /// Whether the thread of a turn has ended while it was in user mode. The first thread of a process has, too,
+    /// when another has started a program, which then goes by its number, in memory of its own.
+    fn is_stale(&self, turn: &Turn) -> bool {
+        let thread = self.threads.get(&turn.tid);
+        let body = thread.and_then(|thread| self.bodies.get(&thread.pid));
+        body.is_none_or(|body| body.space != turn.space)
     }
 
     /// Deals with why a thread came back from user mode, and takes it back if it does not go on at once.
@@ -137,6 +147,12 @@ impl System {
         self.fs.alarms().set_now(self.now);
         let tid = turn.tid;
         turn.ran_ns += ran_ns;
+        if self.is_stale(turn) {
+            self.account(cpu, turn);
+            self.processors[cpu].running = None;
+            self.settle();
+            return After::Over;
+        }
         self.processors[cpu].left = (tid, now);
         // What the kernel did before the thread had this processor was not for it.
         if !self.processors[cpu].serves(tid) {
@@ -151,12 +167,7 @@ impl System {
         self.account(cpu, turn);
         self.processors[cpu].running = None;
         self.leave_fpu(cpu);
-        let Some(thread) = self.threads.get_mut(&tid) else {
-            // It ended while it was in user mode.
-            self.forget_fpu(tid);
-            self.settle();
-            return After::Over;
-        };
+        let thread = self.thread(tid);
         let pid = thread.pid;
         thread.registers = turn.registers;
         thread.run = Run::Ready;

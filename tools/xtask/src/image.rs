@@ -93,8 +93,78 @@ PS1='\\w \\$ '
 . /etc/shrc
 ";
 
+/// What programs ask for by name (RFC 1700, with the ports that are in use).
+const PROTOCOLS: &str = "\
+ip\t0\tIP
+icmp\t1\tICMP
+igmp\t2\tIGMP
+tcp\t6\tTCP
+udp\t17\tUDP
+ipv6\t41\tIPv6
+ipv6-icmp\t58\tIPv6-ICMP
+sctp\t132\tSCTP
+udplite\t136\tUDPLite
+raw\t255\tRAW
+";
+
+const SERVICES: &str = "\
+echo\t7/tcp
+echo\t7/udp
+discard\t9/tcp\tsink null
+discard\t9/udp\tsink null
+daytime\t13/tcp
+chargen\t19/tcp\tttytst source
+ftp-data\t20/tcp
+ftp\t21/tcp
+ssh\t22/tcp
+telnet\t23/tcp
+smtp\t25/tcp\tmail
+time\t37/tcp\ttimserver
+time\t37/udp\ttimserver
+domain\t53/tcp
+domain\t53/udp
+tftp\t69/udp
+gopher\t70/tcp
+finger\t79/tcp
+http\t80/tcp\twww
+kerberos\t88/tcp\tkerberos5 krb5
+kerberos\t88/udp\tkerberos5 krb5
+pop3\t110/tcp\tpop-3
+sunrpc\t111/tcp\tportmapper
+sunrpc\t111/udp\tportmapper
+nntp\t119/tcp\treadnews untp
+ntp\t123/udp
+imap2\t143/tcp\timap
+snmp\t161/udp
+ldap\t389/tcp
+https\t443/tcp
+https\t443/udp
+submissions\t465/tcp\tssmtp smtps urd
+syslog\t514/udp
+submission\t587/tcp
+ldaps\t636/tcp
+rsync\t873/tcp
+imaps\t993/tcp
+pop3s\t995/tcp
+socks\t1080/tcp
+ms-sql-s\t1433/tcp
+nfs\t2049/tcp
+nfs\t2049/udp
+mysql\t3306/tcp
+svn\t3690/tcp\tsubversion
+sip\t5060/tcp
+sip\t5060/udp
+postgresql\t5432/tcp\tpostgres
+x11\t6000/tcp\tx11-0
+redis\t6379/tcp
+http-alt\t8080/tcp\twebcache
+git\t9418/tcp
+";
+
 /// Other files of /etc, by name.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 14] = [
+    ("protocols", PROTOCOLS),
+    ("services", SERVICES),
     ("passwd", PASSWD),
     ("group", GROUP),
     ("hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n"),

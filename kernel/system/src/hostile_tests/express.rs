@@ -1,7 +1,7 @@
 //! Calls that are answered where the thread stands, against the same calls on the usual way.
 
 use super::{CODE, Cluster, DATA, TURN_NS};
-use crate::turn::After;
+use crate::turn::{After, Turn};
 use machine::{Exit, FpuState};
 
 const GETPID: u64 = 39;
@@ -59,6 +59,63 @@ fn an_answer_is_kept_when_the_turn_is_given_back() {
     cluster.nodes[0].put_back(0, &mut turn);
     let registers = cluster.nodes[0].threads[&init].registers;
     assert_eq!((registers.rax, registers.rbx), (0, 0x1234));
+}
+
+/// A turn of a certain thread on one of these processors, and on which.
+fn turn_of(cluster: &mut Cluster, processors: &[usize], tid: u32) -> (usize, Turn) {
+    for _ in 0..100 {
+        for &cpu in processors {
+            let Some(mut turn) = cluster.nodes[0].begin(cpu) else {
+                continue;
+            };
+            if turn.tid == tid {
+                return (cpu, turn);
+            }
+            let now = cluster.now;
+            let after = cluster.nodes[0].end(cpu, &mut turn, Exit::Interrupt, TURN_NS, now);
+            assert_eq!(after, After::Over);
+        }
+    }
+    panic!("{tid:#x} does not run");
+}
+
+/// While the first thread of a process is in user mode, another one starts a program, which has the number of
+/// the first: what that comes back with is not the program's.
+#[test]
+fn a_program_begins_as_it_should_while_the_first_thread_is_in_user_mode() {
+    const CLONE: u64 = 56;
+    const THREAD: u64 = 0x1_0f00;
+    const EXECVE: u64 = 59;
+    const PAUSE: u64 = 34;
+    for exit in [Exit::Interrupt, Exit::Syscall] {
+        let mut cluster = Cluster::of_two_processors();
+        let pid = cluster.fork(0);
+        cluster.poke(0, pid, DATA, b"/tool\0");
+        let second = cluster.call(0, pid, CLONE, &[THREAD]) as u32;
+        let now = cluster.now;
+        // Nobody else wants a processor.
+        let (cpu, mut turn) = turn_of(&mut cluster, &[0, 1], crate::home::INIT);
+        (turn.registers.rax, turn.registers.rip) = (PAUSE, CODE + 2);
+        let after = cluster.nodes[0].end(cpu, &mut turn, Exit::Syscall, TURN_NS, now);
+        assert_eq!(after, After::Over);
+        let (with, mut first) = turn_of(&mut cluster, &[0, 1], pid);
+        let (cpu, mut turn) = turn_of(&mut cluster, &[1 - with], second);
+        turn.registers.rax = EXECVE;
+        (turn.registers.rdi, turn.registers.rsi) = (DATA, 0);
+        (turn.registers.rdx, turn.registers.rip) = (0, CODE + 2);
+        let after = cluster.nodes[0].end(cpu, &mut turn, Exit::Syscall, TURN_NS, now);
+        assert_eq!(after, After::Over);
+        let begun = cluster.nodes[0].threads[&pid].registers;
+        assert!(!cluster.nodes[0].threads.contains_key(&second));
+        first.registers.rax = GETEUID;
+        first.registers.rbx = 0x1234;
+        let after = cluster.nodes[0].end(with, &mut first, exit, TURN_NS, now);
+        assert_eq!(after, After::Over);
+        assert_eq!(cluster.nodes[0].threads[&pid].registers, begun);
+        // Nor when it is given back.
+        cluster.nodes[0].put_back(with, &mut first);
+        assert_eq!(cluster.nodes[0].threads[&pid].registers, begun);
+    }
 }
 
 /// A transfer of a process away, and whether it was over where the thread stood.

@@ -116,7 +116,18 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(count: u16) -> Cluster {
-        let nodes = (1..=count).map(|number| Cluster::boot(number, 0)).collect();
+        let nodes = (1..=count).map(|number| Cluster::boot(number, 0));
+        Cluster::of(nodes.collect())
+    }
+
+    /// One node with two processors.
+    fn of_two_processors() -> Cluster {
+        let mut settings = Cluster::settings(1, 0);
+        settings.processors = 2;
+        Cluster::of(vec![Cluster::boot_with(settings, 0)])
+    }
+
+    fn of(nodes: Vec<System>) -> Cluster {
         let mut cluster = Cluster {
             nodes,
             now: 1,
@@ -132,7 +143,17 @@ impl Cluster {
 
     /// A node that boots, for the first time or again.
     fn boot(number: u16, now: u64) -> System {
-        let settings = Settings {
+        Cluster::boot_with(Cluster::settings(number, now), now)
+    }
+
+    fn boot_with(settings: Settings, now: u64) -> System {
+        let mut system = System::new(settings, now);
+        system.spawn_init(b"/init").expect("init starts");
+        system
+    }
+
+    fn settings(number: u16, now: u64) -> Settings {
+        Settings {
             node: NodeId(number),
             mac: [2, 0, 0, 0, 0, number as u8],
             mtu: 9000,
@@ -143,10 +164,7 @@ impl Cluster {
             boot_unix_ns: 1_700_000_000_000_000_000,
             features: wire::Features::default(),
             processors: 1,
-        };
-        let mut system = System::new(settings, now);
-        system.spawn_init(b"/init").expect("init starts");
-        system
+        }
     }
 
     /// A node loses everything and boots again.

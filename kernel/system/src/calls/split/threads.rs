@@ -122,10 +122,15 @@ pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let exit_signal = word(4);
     let reserved = EXIT_SIGNAL | CLONE_DETACHED;
     let exists = exit_signal <= u64::from(signal::SIGNAL_MAX);
-    if !exists || word(0) & reserved != 0 || rest.iter().any(|byte| *byte != 0) {
+    // What later versions have added.
+    let later = words.iter().skip(11).any(|word| *word != [0; 8]);
+    if later || rest.iter().any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG.into());
+    }
+    if !exists || word(0) & reserved != 0 {
         return Err(Errno::EINVAL.into());
     }
-    // set_tid, its size, cgroup, and what later versions have added.
+    // set_tid, its size, and a cgroup.
     if words.iter().skip(8).any(|word| *word != [0; 8]) {
         return Err(Errno::EINVAL.into());
     }
