@@ -414,7 +414,7 @@ fn served_by_files(number: u32) -> bool {
 
 impl System {
     /// Runs the call a thread is in, from its beginning or from where its restart record says.
-    pub(crate) fn perform(&mut self, tid: u32, pending: Pending) -> Flow {
+    pub(crate) fn perform(&mut self, mut tid: u32, pending: Pending) -> Flow {
         let row = table::call(u64::from(pending.number));
         let pid = self.thread(tid).pid;
         let mut call = LocalCall {
@@ -426,7 +426,7 @@ impl System {
         };
         let result = perform_local(pending.number, &mut call);
         // A thread that has taken over its process is called by another number now.
-        let tid = call.tid;
+        let before = core::mem::replace(&mut tid, call.tid);
         let Some(thread) = self.threads.get_mut(&tid) else {
             return Flow::Over;
         };
@@ -440,6 +440,10 @@ impl System {
             thread.finish_call(value);
         } else {
             thread.call = None;
+        }
+        if tid != before {
+            self.advance(tid);
+            return Flow::Over;
         }
         Flow::Again
     }

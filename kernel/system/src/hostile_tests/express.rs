@@ -115,6 +115,9 @@ fn a_program_begins_as_it_should_while_the_first_thread_is_in_user_mode() {
         // Nor when it is given back.
         cluster.nodes[0].put_back(with, &mut first);
         assert_eq!(cluster.nodes[0].threads[&pid].registers, begun);
+        // And it does begin.
+        let (_, turn) = turn_of(&mut cluster, &[0, 1], pid);
+        assert_eq!(turn.registers, begun);
     }
 }
 
