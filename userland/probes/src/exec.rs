@@ -76,9 +76,37 @@ fn content(child: i32) -> Verdict {
 
 /// exec while away: the new program runs there and has what it was given.
 pub(crate) fn exec(moves: &mut Moves) -> Verdict {
+    start_programs(moves, |arguments, environment, _| {
+        become_child(arguments, environment)
+    })
+}
+
+/// Another thread than the first calls exec, while that computes or sleeps: the new program has the number of the
+/// first thread, and nothing else of it.
+pub(crate) fn exec_by_thread(moves: &mut Moves) -> Verdict {
+    start_programs(moves, |arguments, environment, round| {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| tell(become_child(arguments, environment)));
+            while !other.is_finished() {
+                match round % 2 {
+                    0 => std::hint::spin_loop(),
+                    _ => std::thread::sleep(std::time::Duration::from_secs(1)),
+                }
+            }
+        });
+        Err("the first thread is still there".into())
+    })
+}
+
+/// Children of which each goes to the next node and becomes this program there, in the way that is given.
+fn start_programs(
+    moves: &mut Moves,
+    become_one: impl Fn(&[&str], &[&str], usize) -> Verdict,
+) -> Verdict {
     let variable = std::env::var("DUNLIN_PROC")
         .ok()
         .map(|path| format!("DUNLIN_PROC={path}"));
+    let mut round = 0;
     while moves.more() {
         let node = moves.take();
         let child = start(|| {
@@ -87,12 +115,13 @@ pub(crate) fn exec(moves: &mut Moves) -> Verdict {
             let arguments = [&["exec", &pid, place], &ODD[..]].concat();
             let mut environment = vec!["ODD=a = b", "EMPTY=", "LAST=last"];
             environment.extend(variable.as_deref());
-            let done = go(node.as_deref()).and_then(|()| become_child(&arguments, &environment));
-            tell(done)
+            let gone = go(node.as_deref());
+            tell(gone.and_then(|()| become_one(&arguments, &environment, round)))
         })
         .doing("fork")?;
         content(child)?;
         moves.point()?;
+        round += 1;
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 106] = [
+const PROBES: [(&str, Probe); 107] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -97,6 +97,7 @@ const PROBES: [(&str, Probe); 106] = [
     ("epoll", events::epoll),
     ("eventfd", events::eventfd),
     ("exec", exec::exec),
+    ("exec-by-thread", exec::exec_by_thread),
     ("exit-status", processes::exit_status),
     ("fdinfo", owners::information_of_files),
     ("fifo", locks::fifo),
