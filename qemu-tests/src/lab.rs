@@ -336,6 +336,10 @@ pub enum Set {
     Sqlite,
     /// The tests of Lua's libraries, a folder for each.
     Lua,
+    /// The tests of Go's standard library: a folder for each package, in it `test`.
+    Go,
+    /// The selftests of Linux.
+    Linux,
 }
 
 /// A test of CRIU's zdtm, built.

@@ -10,6 +10,7 @@
 mod cards;
 pub mod cases;
 mod cells;
+mod compared;
 pub mod conductor;
 pub mod demo;
 mod dynamic;
@@ -28,6 +29,7 @@ pub mod verdict;
 mod zdtm;
 
 pub use cases::{Case, all};
+pub use compared::{GO_PACKAGES, SELFTESTS};
 pub use conductor::Conductor;
 pub use lab::{
     Action, Add, Ended, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Trigger, Turn,

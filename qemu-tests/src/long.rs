@@ -5,6 +5,7 @@
 
 use crate::cases::Case;
 use crate::cells;
+use crate::compared::{self, compared};
 use crate::programs::{Part, programs};
 use crate::soak;
 use crate::suites::{self, Way};
@@ -70,6 +71,8 @@ pub fn long() -> Vec<Case> {
     let in_all_ways = [
         in_all_ways!("long-busybox", suites::busybox, &["*"]),
         in_all_ways!("long-debian", programs, Part::Debian),
+        in_all_ways!("long-go", compared, &compared::GO),
+        in_all_ways!("long-kernel", compared, &compared::LINUX),
         in_all_ways!("long-others", programs, Part::Others),
         in_all_ways!("long-python", programs, Part::Python),
         in_all_ways!("long-sqlite", programs, Part::Sqlite),

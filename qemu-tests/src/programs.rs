@@ -375,7 +375,7 @@ pub(crate) fn programs(
         };
         let folder = match unit.set {
             Set::Sqlite => SQLITE,
-            Set::Lua => LUA,
+            _ => LUA,
         };
         let text = format!("S={folder}\n{}\n", unit.command);
         spec = spec.text(&format!("/units/{}", unit.name), &text);

@@ -81,7 +81,7 @@ pub(crate) fn busybox(
 }
 
 /// The names behind `PASS`.
-fn passed(text: &str) -> BTreeSet<String> {
+pub(crate) fn passed(text: &str) -> BTreeSet<String> {
     let names = text.lines().filter_map(|line| line.strip_prefix("PASS "));
     names.map(|name| name.trim_end().to_owned()).collect()
 }

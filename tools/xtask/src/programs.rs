@@ -1,10 +1,10 @@
-//! Test programs of sqlite and of Lua's libraries, built from Debian's sources.
+//! Test programs of sqlite, Lua's libraries, Go and Linux, built from Debian's sources.
 //!
 //! Law: nothing in the sources is changed. Programs are linked statically, so that the same file runs here and
 //! on a node. What was built once is kept under the target folder.
 
 use crate::error::Error;
-use crate::{program, say, setup, suites};
+use crate::{golang, program, say, selftests, setup, suites};
 use qemu_tests::Set;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ pub(crate) fn folder(set: Set) -> Result<PathBuf, Error> {
     let name = match set {
         Set::Sqlite => "sqlite-programs",
         Set::Lua => "lua-programs",
+        Set::Go => "go-programs",
+        Set::Linux => "linux-programs",
     };
     let ready = suites::folder().join(name);
     if ready.is_dir() {
@@ -43,6 +45,8 @@ pub(crate) fn folder(set: Set) -> Result<PathBuf, Error> {
     match set {
         Set::Sqlite => sqlite(&fresh)?,
         Set::Lua => lua(&fresh)?,
+        Set::Go => golang::build(&fresh)?,
+        Set::Linux => selftests::build(&fresh)?,
     }
     fs::rename(&fresh, &ready).map_err(Error::file("create", &ready))?;
     Ok(ready)

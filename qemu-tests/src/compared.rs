@@ -1,0 +1,227 @@
+//! Tests of Go's library and the selftests of Linux, held against what they give on the host's Linux.
+//!
+//! Law: what passes on the host must pass in each way of being run, or is in the list of known failures, with a
+//! reason. A listed test that passes everywhere has to leave the list. What the host does not pass is not asked for.
+
+use crate::lab::{Lab, LabError, Set, Spec};
+use crate::scenario::Scenario;
+use crate::suites::{Way, passed};
+use crate::verdict::{Verdict, ended_well};
+use std::collections::BTreeSet;
+
+/// Packages of Go's library, those first that ask most of a system.
+pub const GO_PACKAGES: [&str; 16] = [
+    "syscall",
+    "os/exec",
+    "os/signal",
+    "internal/poll",
+    "time",
+    "sync",
+    "sync/atomic",
+    "os",
+    "os/user",
+    "context",
+    "io",
+    "io/fs",
+    "path/filepath",
+    "net/rpc",
+    "net/textproto",
+    "log",
+];
+
+/// Selftests of Linux by folder and name, without those that need namespaces, ptrace, huge pages, a vDSO or
+/// minutes, and those that set the clock.
+pub const SELFTESTS: [&str; 48] = [
+    "core/close_range_test",
+    "exec/null-argv",
+    "filesystems/devpts_pts",
+    "futex/functional/futex_requeue",
+    "futex/functional/futex_wait",
+    "futex/functional/futex_wait_private_mapped_file",
+    "futex/functional/futex_wait_uninitialized_heap",
+    "kcmp/kcmp_test",
+    "membarrier/membarrier_test_multi_thread",
+    "membarrier/membarrier_test_single_thread",
+    "memfd/memfd_test",
+    "mincore/mincore_selftest",
+    "openat2/openat2_test",
+    "pidfd/pidfd_getfd_test",
+    "pidfd/pidfd_open_test",
+    "pidfd/pidfd_poll_test",
+    "pidfd/pidfd_test",
+    "pidfd/pidfd_wait",
+    "prctl/disable-tsc-test",
+    "proc/fd-001-lookup",
+    "proc/fd-002-posix-eq",
+    "proc/proc-self-wchan",
+    "proc/proc-tid0",
+    "proc/proc-uptime-001",
+    "proc/self",
+    "proc/thread-self",
+    "sigaltstack/sas",
+    "splice/default_file_splice_read",
+    "timers/mqueue-lat",
+    "timers/nanosleep",
+    "timers/posix_timers",
+    "timers/threadtest",
+    "vm/madv_populate",
+    "vm/map_fixed_noreplace",
+    "vm/map_populate",
+    "vm/mlock2-tests",
+    "vm/mremap_dontunmap",
+    "x86/sigaltstack",
+    "x86/sigtrap_loop",
+    "x86/single_step_syscall",
+    "x86/syscall_arg_fault",
+    "x86/sysret_rip",
+    "x86/test_FCMOV",
+    "x86/test_FCOMI",
+    "x86/test_FISTTP",
+    "x86/test_mremap_vdso",
+    "x86/test_syscall_vdso",
+    "x86/syscall_nt",
+];
+
+/// A suite: what is run, and what is known about it.
+pub(crate) struct Suite {
+    set: Set,
+    runner: &'static str,
+    /// Names of tests, each behind a line that begins with `#` and says why it fails; `NAME away` where it
+    /// has moved only.
+    known: &'static str,
+    /// The path of the runner on a node.
+    place: &'static str,
+    names: &'static [&'static str],
+}
+
+/// Go's library.
+pub(crate) const GO: Suite = Suite {
+    set: Set::Go,
+    runner: include_str!("../suites/go.sh"),
+    known: include_str!("../suites/go-failures.txt"),
+    place: "/go.sh",
+    names: &GO_PACKAGES,
+};
+
+/// The selftests of Linux.
+pub(crate) const LINUX: Suite = Suite {
+    set: Set::Linux,
+    runner: include_str!("../suites/selftests.sh"),
+    known: include_str!("../suites/selftests-failures.txt"),
+    place: "/selftests.sh",
+    names: &SELFTESTS,
+};
+
+/// Seconds for one program of a suite.
+const LIMIT_S: u64 = 120;
+
+/// The scenario.
+///
+/// # Errors
+/// When the suite cannot be had.
+pub(crate) fn compared(
+    name: &'static str,
+    lab: &dyn Lab,
+    way: Way,
+    suite: &'static Suite,
+) -> Result<Scenario, LabError> {
+    let names = suite.names.join(" ");
+    let folder = lab.programs(suite.set)?;
+    // The runner comes to the host as the text of a command.
+    let here = format!("set -- \"$S\" {LIMIT_S} {names}\n{}", suite.runner);
+    let on_host = passed(&lab.programs_on_host(suite.set, &here)?);
+    let run = format!("/bin/busybox ash {} /suite {LIMIT_S} {names}", suite.place);
+    let (nodes, command) = match way {
+        Way::Home => (1, run),
+        Way::Away => (2, format!("trials herd 0 2 {run}")),
+        Way::Moved => (3, format!("trials herd 50 '1 2 3' {run}")),
+    };
+    let mut spec = Spec::new(name, nodes)
+        .script(format!("{command}\necho suite ended\n"))
+        .add(folder, "/suite")
+        .text(suite.place, suite.runner)
+        .timeout_s(60 + LIMIT_S * suite.names.len() as u64);
+    spec.memory_mib = 768;
+    Ok(Scenario::new(spec, move |outcome| {
+        let mut verdict = Verdict {
+            passed: Vec::new(),
+            failures: ended_well(outcome),
+        };
+        let here = passed(&outcome.lines().collect::<Vec<_>>().join("\n"));
+        judge(&mut verdict, suite.known, way, (&on_host, &here));
+        verdict
+    }))
+}
+
+/// Counts what passes on the host by whether it passes on the node.
+fn judge(
+    verdict: &mut Verdict,
+    known: &str,
+    way: Way,
+    (on_host, here): (&BTreeSet<String>, &BTreeSet<String>),
+) {
+    let known: BTreeSet<&str> = known
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    for name in on_host {
+        let away = format!("{name} away");
+        let always = known.contains(name.as_str());
+        let may_fail = always || way != Way::Home && known.contains(away.as_str());
+        match (here.contains(name), may_fail) {
+            (true, _) if always => verdict
+                .failures
+                .push(format!("{name}: passes, and is listed as a known failure")),
+            (true, _) => verdict.passed.push(name.clone()),
+            (false, true) => {}
+            (false, false) => verdict.failures.push(name.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::tests::PaperLab;
+
+    #[test]
+    fn what_passes_on_the_host_must_pass() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let judged = |way, here: &[&str]| {
+            let mut verdict = Verdict::default();
+            let known = "# why\nb\n# why\nc away\n";
+            judge(
+                &mut verdict,
+                known,
+                way,
+                (&names(&["a", "b", "c"]), &names(here)),
+            );
+            (verdict.passed, verdict.failures)
+        };
+        let (passed, failures) = judged(Way::Home, &["a", "c"]);
+        assert_eq!(passed, ["a", "c"]);
+        assert!(failures.is_empty());
+        let (_, failures) = judged(Way::Home, &["b"]);
+        assert_eq!(failures.len(), 3, "{failures:?}");
+        let (passed, failures) = judged(Way::Moved, &["a"]);
+        assert_eq!((passed.len(), failures.len()), (1, 0));
+    }
+
+    #[test]
+    fn the_runner_is_the_same_here_and_there() {
+        let lab = PaperLab::new("PASS a\n");
+        let scenario = compared("x", &lab, Way::Moved, &GO).expect("paper has it all");
+        let _ = scenario.run(&lab);
+        let asked = lab.asked.borrow();
+        let script = asked[0].script.as_deref().unwrap_or("");
+        let run = "trials herd 50 '1 2 3' /bin/busybox ash /go.sh /suite 120 syscall os/exec";
+        assert!(script.starts_with(run), "{script}");
+    }
+
+    #[test]
+    fn every_known_failure_has_a_reason() {
+        for suite in [&GO, &LINUX] {
+            assert!(suite.known.is_empty() || suite.known.starts_with('#'));
+        }
+    }
+}
