@@ -1,10 +1,10 @@
 //! What a simulator of whole clusters sees of a node, and the bugs that it can switch on.
 //!
 //! Law: nothing of this is in a kernel that boots (feature `canary`). Looking changes nothing; what
-//! changes something is here by name: a bug, a signal that no process has sent, a page brought into the cache.
+//! changes something is here by name: a bug, a signal or an order that no process has sent, a page brought into the cache.
 
 use crate::body::Body;
-use crate::files::Who;
+use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile, Who};
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::{Home, INIT};
 use crate::system::System;
@@ -147,6 +147,28 @@ impl System {
     /// Sends a signal that no process has sent.
     pub fn send_signal(&mut self, pid: u32, signal: u32) {
         self.signal(pid, signal);
+        self.settle();
+    }
+
+    /// Writes to the `goto` of a process, as its first process may.
+    ///
+    /// # Errors
+    /// The number of the error, if home refuses at once.
+    pub fn order_move(&mut self, pid: u32, text: &[u8]) -> Result<(), i32> {
+        let goto = ProcEntry::Process(pid, ProcessFile::Goto);
+        let written = ProcView::write(self, goto, INIT, text);
+        self.settle();
+        match written {
+            // Whoever orders waits for the move.
+            Ok(_) | Err(crate::wait::Stop::Wait) => Ok(()),
+            Err(crate::wait::Stop::Errno(errno)) => Err(errno.0),
+        }
+    }
+
+    /// Writes to the cluster's `control`.
+    pub fn order_node(&mut self, text: &[u8]) {
+        let control = ProcEntry::Cluster(ClusterFile::Control);
+        let _ = ProcView::write(self, control, INIT, text);
         self.settle();
     }
 

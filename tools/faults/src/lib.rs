@@ -6,6 +6,7 @@
 //! There are no disks here: the kernel has none yet.
 
 mod assembler;
+pub mod cells;
 mod check;
 mod network;
 mod processor;
@@ -74,4 +75,17 @@ impl Summary {
 /// In words, what did not hold.
 pub fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, String> {
     storm::run(plan, tell)
+}
+
+/// Runs a cell of the fault matrix in the world of a seed.
+///
+/// # Errors
+/// In words, what did not hold.
+pub fn run_cell(
+    cell: cells::Cell,
+    seed: u64,
+    canary: Option<Canary>,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Summary, String> {
+    cells::run(cell, seed, canary, tell)
 }

@@ -4,23 +4,30 @@
 //! it, and the status is 1. Worlds run in processes of their own, some hundred in each: a kernel that stops
 //! itself is a failed seed like any other, and what a world cannot give back goes with its process.
 
-use faults::{Canary, Event, Plan, Summary, run};
+use faults::cells::{Cell, Row, table};
+use faults::{Canary, Event, Plan, Summary, run, run_cell};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: faults [--seeds N] [--first S] [--nodes K] [--canary NAME] [--json] | --seed S [--nodes K] [--canary NAME]\n\
+    \x20      faults --cells [--seeds N] [--cell NAME] [--canary NAME] [--json] | --cell NAME --seed S\n\
     --seeds N    so many worlds (100)\n\
     --first S    from this seed on (0)\n\
     --seed S     this world alone, with a line for each event\n\
     --nodes K    nodes of each world, 2 to 16 (3 to 7, as the seed chooses)\n\
     --canary B   switches a known bug on, which is to be found\n\
+    --cells      the fault matrix: each of its cells with so many seeds (16)\n\
+    --cell NAME  this cell, or those whose names begin so\n\
     --json       prints figures as JSON";
 
 /// Worlds that a process runs before another takes over: each leaves its programs behind.
 const SHARE: u64 = 200;
 /// Failed seeds that are shown; behind them nothing more is run.
 const SHOWN: usize = 20;
+/// How many worlds, and how many of each cell, where nothing is said.
+const WORLDS: u64 = 100;
+const SEEDS: u64 = 16;
 
 #[derive(Clone, Default)]
 struct Wanted {
@@ -30,19 +37,27 @@ struct Wanted {
     nodes: u16,
     canary: Option<Canary>,
     json: bool,
+    /// Cells of the fault matrix, and seeds for each; else there are worlds.
+    cells: Vec<Cell>,
+    of_each: u64,
+    /// The name that they were chosen by.
+    name: Option<String>,
     /// This process is one of those that run worlds.
     runs: bool,
 }
 
 fn wanted(mut words: impl Iterator<Item = String>) -> Option<Wanted> {
     let mut wanted = Wanted {
-        seeds: 100,
+        seeds: 0,
         ..Wanted::default()
     };
+    let mut matrix = false;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => wanted.json = true,
             "--runs" => wanted.runs = true,
+            "--cells" => matrix = true,
+            "--cell" => (matrix, wanted.name) = (true, Some(words.next()?)),
             "--canary" => {
                 let name = words.next()?;
                 let named = |canary: &Canary| format!("{canary:?}") == name;
@@ -53,6 +68,7 @@ fn wanted(mut words: impl Iterator<Item = String>) -> Option<Wanted> {
                 match word.as_str() {
                     "--seeds" => wanted.seeds = number,
                     "--first" => wanted.first = number,
+                    "--of-each" => wanted.of_each = number,
                     "--seed" => (wanted.first, wanted.one) = (number, true),
                     "--nodes" if (2..=16).contains(&number) => wanted.nodes = number as u16,
                     _ => return None,
@@ -60,10 +76,55 @@ fn wanted(mut words: impl Iterator<Item = String>) -> Option<Wanted> {
             }
         }
     }
+    if matrix {
+        wanted.choose_cells()?;
+    } else if wanted.seeds == 0 {
+        wanted.seeds = WORLDS;
+    }
     Some(wanted)
 }
 
 impl Wanted {
+    /// Cells by name; each has its seeds, and numbers run through all of them.
+    fn choose_cells(&mut self) -> Option<()> {
+        let name = self.name.as_deref().unwrap_or_default();
+        let rows = table().ok()?.into_iter();
+        let cells = rows.filter_map(|row| match row {
+            Row::Cell(cell) if cell.to_string().starts_with(name) => Some(cell),
+            _ => None,
+        });
+        self.cells = cells.collect();
+        if self.one {
+            // The one that is called so.
+            let cell = self.cells.iter().find(|cell| cell.to_string() == name)?;
+            self.cells = vec![*cell];
+            return Some(());
+        }
+        let each = if self.runs { self.of_each } else { self.seeds };
+        self.of_each = if each == 0 { SEEDS } else { each };
+        if !self.runs {
+            self.seeds = self.of_each * self.cells.len() as u64;
+        }
+        (!self.cells.is_empty()).then_some(())
+    }
+
+    /// The cell and the seed of a number.
+    fn cell(&self, number: u64) -> Option<(Cell, u64)> {
+        if self.one {
+            return self.cells.first().map(|cell| (*cell, number));
+        }
+        let index = number.checked_div(self.of_each)?;
+        let cell = self.cells.get(usize::try_from(index).ok()?)?;
+        Some((*cell, number % self.of_each))
+    }
+
+    fn run(&self, number: u64, tell: &mut dyn FnMut(&Event)) -> Result<Summary, String> {
+        match self.cell(number) {
+            Some((cell, seed)) => run_cell(cell, seed, self.canary, tell),
+            None => run(self.plan(number), tell),
+        }
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         Plan {
             seed,
@@ -75,6 +136,11 @@ impl Wanted {
     /// What every seed needs to be repeated.
     fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if !self.cells.is_empty() {
+            let name = self.name.clone().unwrap_or_default();
+            words.extend(["--cell".to_owned(), name]);
+            words.extend(["--of-each".to_owned(), self.of_each.to_string()]);
+        }
         if self.nodes > 0 {
             words.extend(["--nodes".to_owned(), self.nodes.to_string()]);
         }
@@ -85,6 +151,9 @@ impl Wanted {
     }
 
     fn repeat(&self, seed: u64) -> String {
+        if let Some((cell, seed)) = self.cell(seed) {
+            return format!("cargo xtask sim cells --cell {cell} --seed {seed}");
+        }
         let words: String = self.words().iter().map(|word| format!(" {word}")).collect();
         format!("cargo xtask sim faults --seed {seed}{words}")
     }
@@ -117,7 +186,7 @@ fn one(wanted: &Wanted) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", Event::COLUMNS)?;
     let mut broken = None;
-    let result = run(wanted.plan(wanted.first), &mut |event| {
+    let result = wanted.run(wanted.first, &mut |event| {
         let line = writeln!(out, "{event}");
         broken = broken.take().or(line.err());
     });
@@ -137,7 +206,7 @@ fn one(wanted: &Wanted) -> std::io::Result<bool> {
 /// A line for each seed, as [`Tally::line`] reads it.
 fn runs(wanted: &Wanted) -> ExitCode {
     for seed in wanted.first..wanted.first.saturating_add(wanted.seeds) {
-        match run(wanted.plan(seed), &mut |_| {}) {
+        match wanted.run(seed, &mut |_| {}) {
             Ok(sum) => println!(
                 "{seed}\tok\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
                 sum.trace, sum.events, sum.packets, sum.moves, sum.deaths, sum.lost, sum.records
@@ -189,7 +258,7 @@ fn many(wanted: &Wanted) -> std::io::Result<bool> {
     let mut tally = Tally::default();
     let end = wanted.first.saturating_add(wanted.seeds);
     let mut next = wanted.first;
-    while next < end && tally.failed.len() < SHOWN {
+    while next < end && (tally.failed.len() < SHOWN || !wanted.cells.is_empty()) {
         let share = SHARE.min(end - next);
         let mut child = Command::new(std::env::current_exe()?)
             .args(["--runs", "--first", &next.to_string()])

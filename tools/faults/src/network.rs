@@ -13,6 +13,11 @@ use wire::{ETHERNET_LEN, HEADER_LEN};
 /// Packets that a clogged direction holds at most: behind them it loses.
 const HELD_MAX: usize = 4096;
 
+/// How late a packet may be that was sent again long ago.
+const LATE_NS: u64 = 10_000_000_000;
+/// Packets that are kept to be sent again.
+const PAST_MAX: usize = 2048;
+
 /// What happens to packets. Chances are per 10 000.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Faults {
@@ -70,6 +75,10 @@ struct Way {
     /// How many have clogged it.
     clogs: u32,
     held: VecDeque<Packet>,
+    /// So many more packets are lost.
+    loses: u64,
+    /// So many more packets are late by [`LATE_NS`].
+    delays: u64,
 }
 
 pub(crate) struct Network {
@@ -81,6 +90,8 @@ pub(crate) struct Network {
     ways: Vec<Vec<Way>>,
     /// What the cable of each machine carries behind an Ethernet header.
     pub(crate) mtus: Vec<u16>,
+    /// What was sent before, where somebody keeps it to send it once more.
+    pub(crate) past: Option<VecDeque<Packet>>,
 }
 
 /// The Ethernet address of a machine.
@@ -97,6 +108,7 @@ impl Network {
             serial: 0,
             ways: vec![vec![Way::default(); machines]; machines],
             mtus: vec![9000; machines],
+            past: None,
         }
     }
 
@@ -108,6 +120,29 @@ impl Network {
     pub(crate) fn heal(&mut self) {
         for way in self.ways.iter_mut().flatten() {
             way.cut = false;
+        }
+    }
+
+    /// Nothing passes any more, what is held included.
+    pub(crate) fn break_off(&mut self, from: usize, to: usize) {
+        self.ways[from][to].cut = true;
+        self.ways[from][to].held.clear();
+    }
+
+    /// The next packets of a direction are lost.
+    pub(crate) fn lose(&mut self, from: usize, to: usize, count: u64) {
+        self.ways[from][to].loses = count;
+    }
+
+    /// The next packets of a direction arrive very late.
+    pub(crate) fn delay(&mut self, from: usize, to: usize, count: u64) {
+        self.ways[from][to].delays = count;
+    }
+
+    /// All that was kept arrives once more.
+    pub(crate) fn replay(&mut self, now: u64) {
+        for packet in self.past.take().into_iter().flatten() {
+            self.post(now, packet);
         }
     }
 
@@ -182,8 +217,19 @@ impl Network {
                     header: transmit.header,
                     payload: payload.clone(),
                 };
+                if let Some(past) = &mut self.past {
+                    past.push_back(packet.clone());
+                    if past.len() > PAST_MAX {
+                        past.pop_front();
+                    }
+                }
                 let way = &mut self.ways[from][to];
-                if way.clogs == 0 {
+                if way.loses > 0 {
+                    way.loses -= 1;
+                } else if way.delays > 0 {
+                    way.delays -= 1;
+                    self.post(now + LATE_NS, packet);
+                } else if way.clogs == 0 {
                     self.post(now, packet);
                 } else if way.held.len() < HELD_MAX {
                     way.held.push_back(packet);

@@ -39,6 +39,8 @@ const FAILING: [&[FrameKind]; 4] = [
     &[FrameKind::User, FrameKind::PageTable, FrameKind::Network],
 ];
 
+/// AVX2, in what leaf 7 of CPUID has in EBX.
+const OFTEN_MISSING: u32 = 1 << 5;
 /// Words in the reasons of checks that compare how much was transferred.
 const TRANSFERS: [&str; 6] = ["write", "written", "read", "piece", "record", "word"];
 /// The last request that may fail is the one of this power of two.
@@ -64,11 +66,17 @@ pub(crate) struct Machine {
     pub(crate) on_at: u64,
     inbox: VecDeque<Packet>,
     keys: VecDeque<u8>,
+    /// Somebody types on its console when it has booted, so that its programs start.
+    pub(crate) used: bool,
+    /// The pace that its clock has, if not one by chance.
+    pub(crate) wrong_pace: Option<u64>,
+    /// It lacks a feature of its processor that the others have.
+    pub(crate) old: bool,
     more: bool,
     /// How many steps of its timeline were seen.
     seen: u64,
     /// Requests for frames to be granted before one is not.
-    failing: Option<Shortage>,
+    pub(crate) failing: Option<Shortage>,
 }
 
 impl Machine {
@@ -194,6 +202,9 @@ impl<'a> World<'a> {
                 on_at: 1 + random.below(200 * MS),
                 inbox: VecDeque::new(),
                 keys: VecDeque::new(),
+                used: true,
+                wrong_pace: None,
+                old: false,
                 more: false,
                 seen: 0,
                 failing: None,
@@ -354,13 +365,19 @@ impl<'a> World<'a> {
         machine.computer.enter();
         machine.boot = boot;
         machine.zero = zero;
+        let pace = machine.wrong_pace.unwrap_or(pace);
         machine.pace = pace;
         machine.busy_until = self.now;
         machine.due = self.now;
         machine.inbox.clear();
         machine.seen = 0;
         machine.failing = None;
-        machine.keys = VecDeque::from(b"g\n".to_vec());
+        machine.keys.clear();
+        if machine.used {
+            machine.keys.extend(b"g\n");
+        } else {
+            self.checker.idle(boot);
+        }
         let clock = machine.clock(self.now);
         fake::seed_random(random);
         fake::set_now_ns(clock);
@@ -379,7 +396,10 @@ impl<'a> World<'a> {
                 xcr0: cpu.xcr0,
                 leaf1_ecx: cpu.leaf1_ecx,
                 leaf1_edx: cpu.leaf1_edx,
-                leaf7_ebx: cpu.leaf7_ebx,
+                leaf7_ebx: match machine.old {
+                    true => 0,
+                    false => cpu.leaf7_ebx | OFTEN_MISSING,
+                },
                 leaf7_ecx: cpu.leaf7_ecx,
             },
             processors: 1,
@@ -595,14 +615,22 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Does something to a node that no process of it does.
+    pub(crate) fn command<T>(
+        &mut self,
+        index: usize,
+        command: impl FnOnce(&mut System) -> T,
+    ) -> Option<T> {
+        let machine = &mut self.machines[index];
+        let system = machine.system.as_mut()?;
+        machine.computer.enter();
+        machine.due = machine.due.min(self.now);
+        Some(command(system))
+    }
+
     /// Sends a signal that no process has sent.
     pub(crate) fn signal(&mut self, index: usize, pid: u32, signal: u32) {
-        let machine = &mut self.machines[index];
-        if let Some(system) = machine.system.as_mut() {
-            machine.computer.enter();
-            system.send_signal(pid, signal);
-            machine.due = machine.due.min(self.now);
-        }
+        self.command(index, |system| system.send_signal(pid, signal));
     }
 }
 

@@ -3,15 +3,33 @@
 //! Law: the status is the simulator's.
 
 use crate::error::Outcome;
-use crate::options::FaultsOptions;
+use crate::options::{CellsOptions, FaultsOptions};
 use crate::{places, program};
 
 /// Runs the worlds that `options` ask for.
 pub(crate) fn faults(options: &FaultsOptions) -> Outcome {
+    simulate(words(options))
+}
+
+/// Runs the cells that `options` ask for.
+pub(crate) fn cells(options: &CellsOptions) -> Outcome {
+    let mut words = vec!["--cells".to_owned()];
+    if let Some(cell) = &options.cell {
+        words.extend(["--cell".to_owned(), cell.clone()]);
+    }
+    let (name, number) = match options.seed {
+        Some(seed) => ("--seed", seed),
+        None => ("--seeds", options.seeds),
+    };
+    words.extend([name.to_owned(), number.to_string()]);
+    simulate(words)
+}
+
+fn simulate(words: Vec<String>) -> Outcome {
     let mut command = program::clean("cargo");
     command
         .args(["run", "--quiet", "--release", "-p", "faults", "--"])
-        .args(words(options))
+        .args(words)
         .current_dir(places::root());
     let status = command.status().map_err(program::starting(&command))?;
     Ok(status

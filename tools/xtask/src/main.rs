@@ -93,6 +93,9 @@ fn main() -> ExitCode {
         Command::Sim {
             what: Sim::Faults(options),
         } => faults::faults(options),
+        Command::Sim {
+            what: Sim::Cells(options),
+        } => faults::cells(options),
         Command::Dissector { check: false } => dissector::write(&places::root()),
         Command::Dissector { check: true } => {
             tshark::golden().and_then(|result| result.map(|()| 0).map_err(error::Error::Unmet))

@@ -133,6 +133,22 @@ pub(crate) enum Sim {
     Cluster(SimOptions),
     /// Whole clusters of kernels with their programs under every fault, world after world.
     Faults(FaultsOptions),
+    /// The fault matrix: a step of a move, what happens just then, and what has to become of the process.
+    Cells(CellsOptions),
+}
+
+/// Options of `sim cells`.
+#[derive(Debug, Args)]
+pub(crate) struct CellsOptions {
+    /// So many worlds of each cell.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) seeds: u64,
+    /// Only cells whose names begin so.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cell: Option<String>,
+    /// One world of the cell, with a line for each event.
+    #[arg(long, value_name = "S", requires = "cell", conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
 }
 
 /// Options of `sim faults`.

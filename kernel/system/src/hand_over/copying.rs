@@ -71,10 +71,11 @@ impl Outgoing {
         }
     }
 
-    /// When the next page may leave, if that is what is waited for.
-    pub(super) fn paced_until(&self) -> Option<u64> {
+    /// When the next page may leave, if that is what is waited for: a time that is over already is not, but room on
+    /// the link, which comes with a packet.
+    pub(super) fn paced_until(&self, now: u64) -> Option<u64> {
         let pages_wait = self.copying.active || self.released && !self.end_sent;
-        (self.how.bandwidth > 0 && pages_wait).then_some(self.paced_until_ns)
+        (pages_wait && self.paced_until_ns > now).then_some(self.paced_until_ns)
     }
 }
 

@@ -145,7 +145,7 @@ impl System {
     pub(crate) fn hand_over_timeout(&self) -> Option<u64> {
         let sources = self.outgoing.values().filter_map(|out| {
             let due = out.used_due.or(out.source.poll_timeout());
-            due.into_iter().chain(out.paced_until()).min()
+            due.into_iter().chain(out.paced_until(self.now)).min()
         });
         let targets = self
             .incoming

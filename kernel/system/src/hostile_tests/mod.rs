@@ -309,9 +309,13 @@ impl Cluster {
 
     /// Asks for a move without waiting for it.
     pub(super) fn start_move(&mut self, pid: u32, target: u16) {
+        self.order_move_by(pid, &target.to_string());
+    }
+
+    /// Asks for a move in the words of `goto`.
+    pub(super) fn order_move_by(&mut self, pid: u32, text: &str) {
         // The first process is one on every node; node 1's will do.
         let home = usize::from(Pid(pid).home().0.max(1)) - 1;
-        let text = target.to_string();
         let _ = crate::files::ProcView::write(
             &mut self.nodes[home],
             crate::files::ProcEntry::Process(pid, crate::files::ProcessFile::Goto),

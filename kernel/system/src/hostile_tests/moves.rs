@@ -553,3 +553,32 @@ fn a_source_is_not_done_while_a_page_is_under_way_on_the_other_lane() {
     assert!(!cluster.nodes[1].lacks_pages(pid), "all are there");
     assert!(cluster.nodes[0].outgoing.is_empty() && cluster.nodes[1].incoming.is_empty());
 }
+
+#[test]
+fn a_move_with_a_bound_of_bandwidth_waits_for_a_silent_target_without_waking_its_node() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for page in 0..30 {
+        cluster.poke(0, pid, DATA + page * 0x1000, &[7; 64]);
+    }
+    cluster.order_move_by(pid, "2 mode=pre-copy bandwidth=1000000");
+    while !cluster.nodes[1].incoming.contains_key(&pid) {
+        cluster.pass(100_000);
+    }
+    cluster.pass(1_000_000);
+    assert!(cluster.nodes[0].outgoing.contains_key(&pid), "it is copied");
+    cluster.cut.push(1);
+    let mut woken = 0;
+    for _ in 0..500 {
+        cluster.pass(1_000_000);
+        let node = &cluster.nodes[0];
+        let copies = node.outgoing.contains_key(&pid);
+        woken += usize::from(
+            copies
+                && node
+                    .hand_over_timeout()
+                    .is_some_and(|due| due <= cluster.now),
+        );
+    }
+    assert_eq!(woken, 0, "it would be looked at again and again");
+}

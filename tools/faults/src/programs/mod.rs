@@ -4,8 +4,11 @@
 //! fails if it is otherwise; what it tells the console is numbered, so that a record lost or doubled
 //! is seen. In a world where nodes die only what a death explains is forgiven.
 
+mod cargo;
 mod children;
 mod files;
+
+pub(crate) use cargo::write_cargo;
 
 use crate::assembler::Value::{In, Is};
 use crate::assembler::*;
@@ -25,6 +28,7 @@ const MAPPED: u64 = 0x5000_0000_0000;
 const PAGES: u64 = ZEROED + 0x10_0000;
 const PAGE_COUNT: u64 = 60;
 const SIGUSR1: u64 = 10;
+const SIGKILL: u64 = 9;
 const EINTR: u64 = -4_i64 as u64;
 const ECHILD: u64 = -10_i64 as u64;
 
@@ -74,6 +78,10 @@ struct Role {
 
 /// Writes the programs of a seed.
 pub(crate) fn write(work: Work, random: &mut Random) -> Programs {
+    write_with(work, random, |author| author.init())
+}
+
+fn write_with(work: Work, random: &mut Random, init: impl FnOnce(&mut Author<'_>)) -> Programs {
     let mut asm = Assembler::default();
     let start = asm.label();
     asm.jump(start);
@@ -94,7 +102,7 @@ pub(crate) fn write(work: Work, random: &mut Random) -> Programs {
         restorer,
     };
     author.asm.place(start);
-    author.init();
+    init(&mut author);
     let (program, reasons) = author.asm.finish();
     let mut other = Assembler::default();
     let text = other.bytes(b"another program\n");
@@ -457,17 +465,7 @@ impl Author<'_> {
 
     /// A handler runs once per signal, at once or when the signal is let through.
     fn signal_myself(&mut self) {
-        let (handler, restorer) = (RSI, RDI);
-        let action = self.asm.longs(&[0, 0x0400_0000, 0, 0]);
-        self.asm.set_label(handler, self.handler);
-        self.asm.set(R8, action);
-        self.asm.store(handler, R8);
-        self.asm.set_label(restorer, self.restorer);
-        self.asm.set(R8, action + 16);
-        self.asm.store(restorer, R8);
-        self.asm.call(13, &[Is(SIGUSR1), Is(action), Is(0), Is(8)]);
-        self.asm.expect(RAX, 0, "rt_sigaction");
-        self.count_is(0, true);
+        self.handle_signal();
         let blocks = self.random.below(2) == 0;
         let set = self.asm.longs(&[1 << (SIGUSR1 - 1)]);
         if blocks {
@@ -482,6 +480,21 @@ impl Author<'_> {
             self.asm.expect(RAX, 0, "a signal is let through");
         }
         self.count_is(1, false);
+    }
+
+    /// SIGUSR1 is counted, from zero.
+    fn handle_signal(&mut self) {
+        let (handler, restorer) = (RSI, RDI);
+        let action = self.asm.longs(&[0, 0x0400_0000, 0, 0]);
+        self.asm.set_label(handler, self.handler);
+        self.asm.set(R8, action);
+        self.asm.store(handler, R8);
+        self.asm.set_label(restorer, self.restorer);
+        self.asm.set(R8, action + 16);
+        self.asm.store(restorer, R8);
+        self.asm.call(13, &[Is(SIGUSR1), Is(action), Is(0), Is(8)]);
+        self.asm.expect(RAX, 0, "rt_sigaction");
+        self.count_is(0, true);
     }
 
     fn count_is(&mut self, count: u64, set: bool) {
