@@ -22,6 +22,7 @@ struct Job {
 #[derive(Debug, Default)]
 struct Node {
     up_since: Duration,
+    is_down: bool,
     kills: Vec<Duration>,
     jobs: BTreeMap<String, Job>,
     /// Processes of this home that it has given up with a node, and when.
@@ -92,6 +93,7 @@ impl Ledger {
     pub(super) fn killed(&mut self, now: Duration, number: usize) {
         let node = &mut self.nodes[number - 1];
         node.kills.push(now);
+        node.is_down = true;
         self.totals.kills += 1;
         self.totals.gone += node.jobs.len() as u64;
         node.jobs.clear();
@@ -101,7 +103,13 @@ impl Ledger {
 
     /// It boots again.
     pub(super) fn started(&mut self, now: Duration, number: usize) {
-        self.nodes[number - 1].up_since = now;
+        let node = &mut self.nodes[number - 1];
+        (node.up_since, node.is_down) = (now, false);
+    }
+
+    /// Whether it is killed. What it had said before is heard later at times, and is of a life that is over.
+    fn is_down(&self, number: usize) -> bool {
+        self.nodes[number - 1].is_down
     }
 
     /// Programs that have begun and not ended, as a text.
@@ -124,7 +132,7 @@ impl Ledger {
 
     /// A line of the kernel's log, without the time.
     pub(super) fn kernel(&mut self, now: Duration, number: usize, text: &str) {
-        let Some((pid, what)) = process_and_rest(text) else {
+        let Some((pid, what)) = process_and_rest(text).filter(|_| !self.is_down(number)) else {
             return;
         };
         if let Some(with) = what.strip_prefix("lost with node ") {
@@ -177,6 +185,9 @@ impl Ledger {
         let [label, pid, name, what, rest @ ..] = words.as_slice() else {
             return;
         };
+        if self.is_down(number) {
+            return;
+        }
         let pid: u32 = pid.parse().unwrap_or(0);
         match (*what, rest) {
             ("begins", []) => {
@@ -337,6 +348,17 @@ mod tests {
         );
         ledger.kernel(S(6), 1, "process 131077: its home is lost, and it with it");
         assert_eq!(ledger.failures.len(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_node_had_said_is_of_a_life_that_is_over() {
+        let mut ledger = one_killed();
+        ledger.killed(S(7), 1);
+        ledger.kernel(S(7), 1, "process 65550: lost with node 2");
+        ledger.job(S(7), 1, "0.2 65542 sums begins");
+        ends(&mut ledger, "right");
+        assert_eq!(ledger.failures, [""; 0]);
+        assert_eq!((ledger.totals.begun, ledger.totals.gone), (1, 1));
     }
 
     #[test]
