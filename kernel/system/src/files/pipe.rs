@@ -100,11 +100,18 @@ impl Ring {
         Ok(())
     }
 
-    fn pop(&mut self, into: &mut [u8]) {
-        let mut left = into.len();
-        for (place, byte) in into.iter_mut().zip(self.bytes.drain(..left)) {
-            *place = byte;
-        }
+    /// Copies the first bytes: all of `into`, which is no longer than what is there.
+    fn copy_to(&self, into: &mut [u8]) {
+        let (front, back) = self.bytes.as_slices();
+        let (first, rest) = into.split_at_mut(front.len().min(into.len()));
+        first.copy_from_slice(&front[..first.len()]);
+        rest.copy_from_slice(&back[..rest.len()]);
+    }
+
+    /// Forgets the first bytes.
+    fn skip(&mut self, count: usize) {
+        let mut left = count;
+        self.bytes.drain(..count);
         while let Some(page) = self.pages.front_mut() {
             let taken = left.min(page.1 - page.0);
             page.0 += taken;
@@ -222,10 +229,18 @@ impl Pipe {
             return Err(patience.stop(&self.readable));
         }
         let mut copied = buffer(count.min(ring.bytes.len()))?;
-        for (place, byte) in copied.iter_mut().zip(&ring.bytes) {
-            *place = *byte;
-        }
+        ring.copy_to(&mut copied);
         Ok(copied)
+    }
+
+    /// Takes what was seen, and is wanted no more.
+    pub(super) fn skip(&self, count: usize) {
+        let mut ring = self.ring.lock();
+        let count = count.min(ring.bytes.len());
+        ring.skip(count);
+        if count > 0 {
+            self.writable.wake_for(POLLOUT | POLLWRNORM);
+        }
     }
 
     /// How much can be written at once; waits, or refuses, when that is nothing.
@@ -250,7 +265,8 @@ impl Pipe {
         }
         let count = count.min(ring.bytes.len());
         let mut taken = buffer(count)?;
-        ring.pop(&mut taken);
+        ring.copy_to(&mut taken);
+        ring.skip(count);
         self.writable.wake_for(POLLOUT | POLLWRNORM);
         Ok(taken)
     }

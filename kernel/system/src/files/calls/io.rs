@@ -536,7 +536,7 @@ pub fn splice(call: &mut FileCall) -> CallResult {
                 true => 0,
                 false => store(call, &target, to, &bytes)?,
             };
-            pipe.read(written, Patience::Never)?;
+            pipe.skip(written);
             if let At::Offset(offset) = to {
                 call.output(3, &(offset + written as u64).to_le_bytes());
             }
@@ -596,7 +596,7 @@ fn between_pipes(
         .1
         .write(&bytes[..bytes.len().min(room)], Patience::Never)?;
     if takes {
-        source.1.read(written, Patience::Never)?;
+        source.1.skip(written);
     }
     Ok(written as u64)
 }
