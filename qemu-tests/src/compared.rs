@@ -131,11 +131,7 @@ pub(crate) fn compared(
     let here = format!("set -- \"$S\" {LIMIT_S} {names}\n{}", suite.runner);
     let on_host = passed(&lab.programs_on_host(suite.set, &here)?);
     let run = format!("/bin/busybox ash {} /suite {LIMIT_S} {names}", suite.place);
-    let (nodes, command) = match way {
-        Way::Home => (1, run),
-        Way::Away => (2, format!("trials herd 0 2 {run}")),
-        Way::Moved => (3, format!("trials herd 50 '1 2 3' {run}")),
-    };
+    let (nodes, command) = way.command(&run);
     let mut spec = Spec::new(name, nodes)
         .script(format!("{command}\necho suite ended\n"))
         .add(folder, "/suite")

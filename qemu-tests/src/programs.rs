@@ -343,11 +343,7 @@ pub(crate) fn programs(
     way: Way,
     part: Part,
 ) -> Result<Scenario, LabError> {
-    let (nodes, mover) = match way {
-        Way::Home => (1, ""),
-        Way::Away => (2, "trials herd 0 2"),
-        Way::Moved => (3, "trials herd 50 '1 2 3'"),
-    };
+    let (nodes, mover) = way.mover();
     let units = units(part);
     let limit: u64 = units.iter().map(|unit| u64::from(unit.limit)).sum();
     let mut spec = Spec::new(name, nodes)

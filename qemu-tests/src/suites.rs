@@ -44,6 +44,23 @@ pub(crate) enum Way {
     Moved,
 }
 
+impl Way {
+    /// On how many nodes a command runs this way, and what is in front of it.
+    pub(crate) fn mover(self) -> (usize, &'static str) {
+        match self {
+            Way::Home => (1, ""),
+            Way::Away => (2, "trials herd 0 2"),
+            Way::Moved => (3, "trials herd 50 '1 2 3'"),
+        }
+    }
+
+    /// The same with the command.
+    pub(crate) fn command(self, run: &str) -> (usize, String) {
+        let (nodes, mover) = self.mover();
+        (nodes, format!("{mover} {run}").trim_start().to_owned())
+    }
+}
+
 /// busybox's own suite: applets and shell.
 pub(crate) fn busybox(
     name: &'static str,
@@ -57,11 +74,7 @@ pub(crate) fn busybox(
         "/bin/busybox ash /suite/run.sh /suite {LIMIT_S} {}",
         quoted.join(" ")
     );
-    let (nodes, command) = match way {
-        Way::Home => (1, run),
-        Way::Away => (2, format!("trials herd 0 2 {run}")),
-        Way::Moved => (3, format!("trials herd 50 '1 2 3' {run}")),
-    };
+    let (nodes, command) = way.command(&run);
     let mut spec = Spec::new(name, nodes)
         .script(format!("{command}\necho suite ended\n"))
         .add(lab.busybox_suite()?, "/suite")

@@ -424,15 +424,19 @@ impl System {
 
     /// Lets jobs stand still that are in their owner's way and that nobody takes, and those go on that are not.
     fn queue_jobs(&mut self) {
+        let bodies = self.bodies.values().map(|body| &**body);
+        let may_wait = |body: &&Body| body.queued || body.policy == Some(Policy::Scavenge);
+        let mut jobs = bodies.filter(may_wait).peekable();
+        if jobs.peek().is_none() {
+            return;
+        }
         let here = self.here(self.own_load(), Policy::Scavenge);
         let others: Vec<There> = self.others().collect();
-        let jobs = self.bodies.values().filter_map(|body| {
-            let is_job = self.is_job(body);
+        let jobs = jobs.filter_map(|body| {
             let waits = match self.mover(body) {
-                _ if !is_job => false,
                 Ok(job) => placement::is_queued(&here, others.iter().copied(), &job),
                 // It is as it was while it tries to leave, or could not.
-                Err(_) => body.queued && self.placement.owner_present,
+                Err(_) => body.queued && self.placement.owner_present && self.is_job(body),
             };
             (waits != body.queued).then_some((body.pid, waits))
         });

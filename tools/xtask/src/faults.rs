@@ -4,11 +4,11 @@
 
 use crate::error::Outcome;
 use crate::options::{CellsOptions, FaultsOptions};
-use crate::{places, program};
+use crate::program;
 
 /// Runs the worlds that `options` ask for.
 pub(crate) fn faults(options: &FaultsOptions) -> Outcome {
-    simulate(words(options))
+    program::run_tool("faults", &words(options))
 }
 
 /// Runs the cells that `options` ask for.
@@ -22,20 +22,7 @@ pub(crate) fn cells(options: &CellsOptions) -> Outcome {
         None => ("--seeds", options.seeds),
     };
     words.extend([name.to_owned(), number.to_string()]);
-    simulate(words)
-}
-
-fn simulate(words: Vec<String>) -> Outcome {
-    let mut command = program::clean("cargo");
-    command
-        .args(["run", "--quiet", "--release", "-p", "faults", "--"])
-        .args(words)
-        .current_dir(places::root());
-    let status = command.status().map_err(program::starting(&command))?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1))
+    program::run_tool("faults", &words)
 }
 
 /// The same in the words of the simulator.
@@ -47,15 +34,7 @@ fn words(options: &FaultsOptions) -> Vec<String> {
         ("--first", many.then_some(options.first)),
         ("--nodes", options.nodes.map(u64::from)),
     ];
-    let mut words = Vec::new();
-    for (name, number) in numbers {
-        words.extend(
-            number
-                .map(|number| [name.to_owned(), number.to_string()])
-                .into_iter()
-                .flatten(),
-        );
-    }
+    let mut words = program::numbered(numbers);
     if let Some(canary) = &options.canary {
         words.extend(["--canary".to_owned(), canary.clone()]);
     }

@@ -4,20 +4,11 @@
 
 use crate::error::Outcome;
 use crate::options::ModelOptions;
-use crate::{places, program};
+use crate::program;
 
 /// Explores what `options` ask for.
 pub(crate) fn model(options: &ModelOptions) -> Outcome {
-    let mut command = program::clean("cargo");
-    command
-        .args(["run", "--quiet", "--release", "-p", "model", "--"])
-        .args(words(options))
-        .current_dir(places::root());
-    let status = command.status().map_err(program::starting(&command))?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1))
+    program::run_tool("model", &words(options))
 }
 
 /// The same in the words of the checker.
@@ -30,11 +21,7 @@ fn words(options: &ModelOptions) -> Vec<String> {
         ("--seeds", options.seeds),
         ("--first-seed", first_seed),
     ];
-    let mut words = Vec::new();
-    for (name, number) in numbers {
-        words.extend(number.map(|number| [name.to_owned(), number.to_string()]));
-    }
-    let mut words: Vec<String> = words.into_iter().flatten().collect();
+    let mut words = program::numbered(numbers);
     if options.mutants {
         words.push("--mutants".to_owned());
     }

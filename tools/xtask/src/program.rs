@@ -1,6 +1,7 @@
 //! Starting other programs: found on PATH, with a clean environment, within a time limit.
 
-use crate::error::Error;
+use crate::error::{Error, Outcome};
+use crate::places;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -42,6 +43,27 @@ pub(crate) fn run(command: &mut Command, what: &str) -> Result<(), Error> {
     command.stdin(Stdio::null()).stdout(to_stderr());
     let status = command.status().map_err(starting(command))?;
     judge(what, status, "")
+}
+
+/// Runs a program of this workspace, built for it, and gives its status.
+pub(crate) fn run_tool(package: &str, words: &[String]) -> Outcome {
+    let mut command = clean("cargo");
+    command
+        .args(["run", "--quiet", "--release", "-p", package, "--"])
+        .args(words)
+        .current_dir(places::root());
+    let status = command.status().map_err(starting(&command))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.unwrap_or(1))
+}
+
+/// Options and their numbers as words, of those that have one.
+pub(crate) fn numbered<const N: usize>(numbers: [(&str, Option<u64>); N]) -> Vec<String> {
+    let given = numbers.into_iter().filter_map(|(name, number)| {
+        let number = number?.to_string();
+        Some([name.to_owned(), number])
+    });
+    given.flatten().collect()
 }
 
 /// Runs it within `limit`, everything it says going to `log`.
