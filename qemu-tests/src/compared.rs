@@ -10,7 +10,7 @@ use crate::verdict::{Verdict, ended_well};
 use std::collections::BTreeSet;
 
 /// Packages of Go's library, those first that ask most of a system.
-pub const GO_PACKAGES: [&str; 16] = [
+pub const GO_PACKAGES: [&str; 17] = [
     "syscall",
     "os/exec",
     "os/signal",
@@ -24,6 +24,7 @@ pub const GO_PACKAGES: [&str; 16] = [
     "io",
     "io/fs",
     "path/filepath",
+    "net",
     "net/rpc",
     "net/textproto",
     "log",
@@ -145,6 +146,7 @@ pub(crate) fn compared(
         };
         let here = passed(&outcome.lines().collect::<Vec<_>>().join("\n"));
         judge(&mut verdict, suite.known, way, (&on_host, &here));
+        way.check_moves(&mut verdict, outcome, suite.names.len());
         verdict
     }))
 }

@@ -5,7 +5,7 @@
 //! away, and with its processes moved all the while. Left out of a unit is only what the list of known
 //! failures names, with a reason.
 
-use crate::lab::{Lab, LabError, Outcome, Set, Spec};
+use crate::lab::{Lab, LabError, Set, Spec};
 use crate::scenario::Scenario;
 use crate::suites::Way;
 use crate::verdict::counted;
@@ -385,22 +385,9 @@ pub(crate) fn programs(
     script.push_str("true\n");
     Ok(Scenario::new(spec.script(script), move |outcome| {
         let mut verdict = counted(outcome, &expected);
-        if way == Way::Moved {
-            verdict.check("moves", enough_moves(outcome, expected.len()));
-        }
+        way.check_moves(&mut verdict, outcome, expected.len());
         verdict
     }))
-}
-
-/// A run in which hardly anything was moved shows nothing.
-fn enough_moves(outcome: &Outcome, units: usize) -> Result<(), String> {
-    let count = |line: &str| -> Option<usize> { line.strip_prefix("moves ")?.parse().ok() };
-    let moves: usize = outcome.lines().filter_map(count).sum();
-    if moves >= units {
-        Ok(())
-    } else {
-        Err(format!("{units} units were moved {moves} times together"))
-    }
 }
 
 #[cfg(test)]
@@ -423,7 +410,7 @@ mod tests {
             let names: BTreeSet<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
             assert_eq!(names.len(), units.len());
         }
-        let lab = PaperLab::new("PASS bash\nmoves 3\n");
+        let lab = PaperLab::new("PASS bash\nherd: 3 moves\n");
         let scenario = programs("x", &lab, Way::Moved, Part::Short).expect("paper has it all");
         let report = scenario.run(&lab);
         assert_eq!(report.verdict.passed, ["bash"]);
