@@ -93,6 +93,10 @@ pub(crate) struct Suite {
     /// The path of the runner on a node.
     place: &'static str,
     names: &'static [&'static str],
+    /// Of a node: with one only, tests of what happens between two would be skipped.
+    processors: u32,
+    /// What tests call besides the commands of busybox.
+    commands: &'static [&'static str],
 }
 
 /// Go's library.
@@ -102,6 +106,8 @@ pub(crate) const GO: Suite = Suite {
     known: include_str!("../suites/go-failures.txt"),
     place: "/go.sh",
     names: &GO_PACKAGES,
+    processors: 2,
+    commands: &["/usr/bin/nohup"],
 };
 
 /// The selftests of Linux.
@@ -111,6 +117,8 @@ pub(crate) const LINUX: Suite = Suite {
     known: include_str!("../suites/selftests-failures.txt"),
     place: "/selftests.sh",
     names: &SELFTESTS,
+    processors: 1,
+    commands: &[],
 };
 
 /// Seconds for one program of a suite.
@@ -137,8 +145,13 @@ pub(crate) fn compared(
         .script(format!("{command}\necho suite ended\n"))
         .add(folder, "/suite")
         .text(suite.place, suite.runner)
+        .smp(suite.processors)
         .timeout_s(60 + LIMIT_S * suite.names.len() as u64);
     spec.memory_mib = 768;
+    spec.libraries = !suite.commands.is_empty();
+    for command in suite.commands {
+        spec = spec.add(command, command);
+    }
     Ok(Scenario::new(spec, move |outcome| {
         let mut verdict = Verdict {
             passed: Vec::new(),
