@@ -34,6 +34,8 @@ pub const O_TRUNC: u32 = 0o1000;
 pub const O_APPEND: u32 = 0o2000;
 /// Never wait.
 pub const O_NONBLOCK: u32 = 0o4000;
+/// A write to a pipe is a packet.
+pub const O_DIRECT: u32 = 0o40_000;
 /// Fail if it is not a directory.
 pub const O_DIRECTORY: u32 = 0o200_000;
 /// Fail if the last component is a symbolic link.

@@ -89,19 +89,23 @@ pub const NOTES: &[(&str, &str)] = &[
         "personality",
         "kept and told; the calls are those of Linux whatever it is",
     ),
-    ("pipe2", "no O_DIRECT"),
     (
         "prctl",
         "name, DUMPABLE, PDEATHSIG, KEEPCAPS, TIMING, TSC, CAPBSET, CAP_AMBIENT, SECUREBITS of 0, TIMERSLACK, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, TID_ADDRESS",
     ),
-    ("preadv2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
-    ("pwritev2", "RWF_HIPRI, RWF_DSYNC, RWF_SYNC"),
+    (
+        "preadv2",
+        "RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_APPEND; RWF_NOWAIT of what is no file",
+    ),
+    (
+        "pwritev2",
+        "RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_APPEND; RWF_NOWAIT of what is no file",
+    ),
     ("readahead", "checked, without effect"),
     (
         "recvmsg",
         "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS",
     ),
-    ("renameat2", "no RENAME_WHITEOUT"),
     ("rseq", "always ENOSYS: libraries cope"),
     (
         "sched_setaffinity",

@@ -10,7 +10,7 @@
 use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
 use crate::credentials::SYS_ADMIN;
-use crate::files::{FileCall, Job, calls as file_calls};
+use crate::files::{FileCall, Job, RWF_APPEND, RWF_NOWAIT, calls as file_calls};
 use crate::home::{Home, HomeThread, Request, Transfers};
 pub use crate::local_call::LocalCall;
 use crate::local_call::{SHIELD_TTIN, SHIELD_TTOU, SHIELDS};
@@ -538,6 +538,9 @@ impl System {
         call.job = job;
         call.who = who;
         call.goes_on = request.args[5] != 0 && matches!(request.number, CALL_WRITE | CALL_PWRITE);
+        if let CALL_READ | CALL_WRITE | CALL_PREAD | CALL_PWRITE = request.number {
+            call.how = request.args[SHIELDS] & (RWF_NOWAIT | RWF_APPEND);
+        }
         let mut result = perform_file(request.number, &mut call);
         if call.missed.get() {
             result = Err(Errno::EFAULT.into());

@@ -74,7 +74,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 107] = [
+const PROBES: [(&str, Probe); 108] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -136,6 +136,7 @@ const PROBES: [(&str, Probe); 107] = [
     ("pipe-blocked-write", pipes::blocked_write),
     ("pipe-ends", pipes::ends),
     ("pipe-halves", pipes::halves),
+    ("pipe-packets", pipes::packets),
     ("pipe-memory", ahead::splice),
     ("poll", pipes::poll),
     ("poll-many", ahead::many),

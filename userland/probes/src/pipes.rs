@@ -3,12 +3,14 @@
 //! Law: what a probe sends depends on the position in the stream, so a lost, doubled or
 //! exchanged byte is found out.
 
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
-use std::os::fd::AsFd;
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use rt::process::{Ended, start, wait_for};
+use rt::raw::{DESK, Desk, libc};
 
+use crate::files::Scratch;
 use crate::memory::{check, fill};
 use crate::moves::{Moves, go, tell};
 use crate::{Doing, Verdict, ensure};
@@ -166,6 +168,64 @@ pub(crate) fn poll(moves: &mut Moves) -> Verdict {
             end.is_some_and(|end| end.hung_up),
             "the writer is gone, but poll says {end:?}"
         );
+    }
+    Ok(())
+}
+
+/// Packets are read one by one wherever reader and writer are, and transfers keep their flags
+/// (`O_DIRECT` of pipe2(2), `RWF_NOWAIT` and `RWF_APPEND` of preadv2(2) and pwritev2(2)).
+pub(crate) fn packets(moves: &mut Moves) -> Verdict {
+    const FDS: u64 = 0;
+    const VECTOR: u64 = 16;
+    const TEXT: u64 = 64;
+    const HERE: u64 = u64::MAX;
+    const NOWAIT: u64 = 8;
+    const APPEND: u64 = 16;
+    let mut desk = Desk::map().ok_or("no desk")?;
+    let scratch = Scratch::new("packets");
+    while moves.more() {
+        let made = desk.call(
+            libc::SYS_pipe2,
+            [DESK + FDS, libc::O_DIRECT as u64, 0, 0, 0, 0],
+        );
+        ensure!(made == 0, "pipe2 = {made}");
+        let ends = desk.word(FDS);
+        let (from, to) = (ends & 0xffff_ffff, ends >> 32);
+        for packet in [&b"one"[..], b"second", b"third"] {
+            desk.put(TEXT, packet);
+            let length = packet.len() as u64;
+            let written = desk.call(libc::SYS_write, [to, DESK + TEXT, length, 0, 0, 0]);
+            ensure!(written == length as i64, "a packet: {written}");
+        }
+        for (room, expected) in [(64, &b"one"[..]), (2, b"se"), (64, b"third")] {
+            moves.point()?;
+            let read = desk.call(libc::SYS_read, [from, DESK + TEXT, room, 0, 0, 0]);
+            ensure!(read == expected.len() as i64, "{read} for {expected:?}");
+            let found = desk.get(TEXT, expected.len());
+            ensure!(found == expected, "{found:?} for {expected:?}");
+        }
+        desk.put(VECTOR, &[DESK + TEXT, 3].map(u64::to_le_bytes).concat());
+        let args = [from, DESK + VECTOR, 1, HERE, HERE, NOWAIT];
+        let nothing = desk.call(libc::SYS_preadv2, args);
+        let again = -i64::from(libc::EAGAIN);
+        ensure!(nothing == again, "an empty pipe without waiting: {nothing}");
+        let mut file = scratch.create()?;
+        file.write_all(b"0123456789").doing("write")?;
+        moves.point()?;
+        desk.put(TEXT, b"end");
+        let fd = file.as_raw_fd() as u64;
+        for _ in 0..2 {
+            let args = [fd, DESK + VECTOR, 1, 2, 0, APPEND];
+            let written = desk.call(libc::SYS_pwritev2, args);
+            ensure!(written == 3, "pwritev2 = {written}");
+        }
+        let mut text = String::new();
+        file.seek(SeekFrom::Start(0)).doing("seek")?;
+        file.read_to_string(&mut text).doing("read")?;
+        ensure!(text == "0123456789endend", "the file has {text}");
+        for fd in [from, to] {
+            desk.call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]);
+        }
     }
     Ok(())
 }

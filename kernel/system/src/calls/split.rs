@@ -138,6 +138,11 @@ fn check_only(call: &mut LocalCall<'_>, fd: u64, use_of: FdUse) -> Result<u64, S
 
 /// writev(2): the pieces are gathered, so that a small vector is one write.
 pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    write_here(call, 0)
+}
+
+/// Writes where the cursor is, with the flags of pwritev2(2) that home has to know.
+fn write_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let fd = call.args[0];
     let pieces = pieces_of(call, FdUse::Write)?;
     let shields = call.shields();
@@ -146,13 +151,15 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return check_only(call, fd, FdUse::Write);
     }
     pieces::write_out(call, &pieces, |call, now, done| {
-        if let Some(moved) = call.write_behind(fd, None, now)? {
+        if how == 0
+            && let Some(moved) = call.write_behind(fd, None, now)?
+        {
             return Ok(crate::home::plain(moved as i64));
         }
         let left = total.saturating_sub(done);
         call.home_limited(|call| {
             let mut request =
-                Request::plain(WRITE_KERNEL, [fd, 0, 0, 0, shields | left << 8, done]);
+                Request::plain(WRITE_KERNEL, [fd, 0, 0, 0, shields | how | left << 8, done]);
             pieces::gather_into(call, now, &mut request)?;
             Ok(request)
         })
@@ -161,18 +168,25 @@ pub fn writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// readv(2): one read, scattered.
 pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    read_here(call, 0)
+}
+
+/// Reads where the cursor is, with the flags of preadv2(2) that home has to know.
+fn read_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let fd = call.args[0];
     let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
     let length = pieces::total(&into);
     if length == 0 {
         return check_only(call, fd, FdUse::Read);
     }
-    if let Some(moved) = call.read_ahead(fd, None, &into)? {
+    if how == 0
+        && let Some(moved) = call.read_ahead(fd, None, &into)?
+    {
         return Ok(moved);
     }
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
     let answer = call.home_limited(|call| {
-        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields, 0]);
+        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields | how, 0]);
         pieces::make_room(call, &into, &mut request)?;
         Ok(request)
     })?;

@@ -6,7 +6,7 @@
 
 use super::MAX_PATH;
 use super::locks::Locks;
-use super::objects::Object;
+use super::objects::{Object, queue};
 use super::pipe::Pipe;
 use super::proc::ProcNode;
 use super::storage::{FileData, PageError};
@@ -485,12 +485,13 @@ impl Inode {
         }
     }
 
-    /// Bytes of a regular file, length of a link's text, a measure of a directory; else 0.
+    /// Bytes of a regular file, length of a link's text, a measure of a directory and of a queue; else 0.
     pub fn size(&self) -> u64 {
         match &self.node {
             Node::File(data) => data.lock().size(),
             Node::Link(text) => text.len() as u64,
             Node::Directory(directory) => 32 * directory.lock().names.len() as u64,
+            Node::Object(Object::Queue(_)) => queue::FILE_SIZE,
             _ => 0,
         }
     }

@@ -7,6 +7,7 @@
 use super::inode::{Device, InodeRef, Node};
 use super::objects::notify::{IN_ACCESS, IN_MODIFY};
 use super::open::{FileState, OpenFile};
+use super::pipe::Form;
 use super::storage::PageError;
 use abi::Errno;
 use abi::layout::{O_PATH, Timespec};
@@ -91,6 +92,8 @@ impl FileState {
         match inode.node() {
             Node::Pipe(pipe) => match pipe.pages_free() {
                 0 => None,
+                // Packets fill pages otherwise than both sides would count.
+                _ if file.form() == Form::Packet => None,
                 pages => Some(Writable::Pipe(inode.clone(), pages)),
             },
             Node::Device(Device::Null | Device::Zero) => Some(Writable::Sink(inode.clone())),
@@ -134,7 +137,7 @@ impl FileState {
     ) -> Result<(), Errno> {
         let file = &self.row(fd)?.file;
         let pipe = file.inode().pipe().filter(|_| file.writable());
-        pipe.ok_or(Errno::EBADF)?.put_promised(pieces)
+        pipe.ok_or(Errno::EBADF)?.put_promised(pieces, file.form())
     }
 
     /// Writes what was written elsewhere; `root` is whether root did it.

@@ -55,6 +55,10 @@ pub use tree::FileSystem;
 pub use tty::{Notice, Terminals, Tty};
 pub use walk::Located;
 
+/// `RWF_NOWAIT` of preadv2(2): what would wait is EAGAIN.
+pub(crate) const RWF_NOWAIT: u64 = 8;
+/// `RWF_APPEND` of pwritev2(2): written at the end, whatever the offset.
+pub(crate) const RWF_APPEND: u64 = 16;
 /// Longest path, without the NUL (`PATH_MAX` - 1).
 pub const MAX_PATH: usize = 4095;
 /// Longest name of one component (`NAME_MAX`).
@@ -107,6 +111,8 @@ pub struct FileCall<'a> {
     pub job: Job,
     /// It goes on with a transfer of which something is done.
     pub goes_on: bool,
+    /// Of preadv2(2) and pwritev2(2): `RWF_NOWAIT`, `RWF_APPEND`.
+    pub how: u64,
     /// The signal that the caller gets with its error: SIGPIPE or SIGXFSZ.
     pub raised: Option<u32>,
     /// A broken pipe raises no signal.
@@ -162,6 +168,7 @@ impl<'a> FileCall<'a> {
             tid: pid,
             job: Job::default(),
             goes_on: false,
+            how: 0,
             raised: None,
             quiet: false,
             no_bytes: None,

@@ -8,7 +8,7 @@ use super::locks::identity;
 use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
 use super::objects::{Asker, Item, Object, ProcessHandle};
 use super::owner::{Asynchronous, Owner};
-use super::pipe::{Patience, PipeEnd, Side};
+use super::pipe::{Form, Patience, PipeEnd, Side};
 use super::proc::ProcNode;
 use super::tree::FileSystem;
 use super::tty::End;
@@ -16,8 +16,8 @@ use super::{MAX_DESCRIPTORS, USUAL_DESCRIPTORS};
 use crate::wait::{Listener, WaitQueue};
 use abi::Errno;
 use abi::layout::{
-    O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY,
-    O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM,
+    O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_DIRECT, O_EXCL, O_LARGEFILE, O_NOATIME,
+    O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, POLLIN, POLLOUT, POLLRDNORM,
     POLLWRNORM, Timespec,
 };
 use alloc::format;
@@ -228,6 +228,14 @@ impl OpenFile {
             Patience::Wait(waiter)
         } else {
             Patience::Never
+        }
+    }
+
+    /// What a write to a pipe is.
+    pub(super) fn form(&self) -> Form {
+        match self.flags() & O_DIRECT {
+            0 => Form::Bytes,
+            _ => Form::Packet,
         }
     }
 

@@ -14,6 +14,23 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use spin::Mutex;
 
+/// What a write puts into a pipe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    /// Bytes, which go behind those that are there.
+    Bytes,
+    /// A packet of at most a page: read alone, and whole or not (`O_DIRECT`, pipe(2)).
+    Packet,
+}
+
+/// The bytes that lie in one page.
+#[derive(Clone, Copy)]
+struct Page {
+    from: usize,
+    to: usize,
+    form: Form,
+}
+
 /// Bytes that are written whole or not at all.
 pub const PIPE_BUF: usize = 4096;
 /// Bytes a pipe holds at first.
@@ -54,7 +71,7 @@ struct Ring {
     bytes: VecDeque<u8>,
     /// The pages that the bytes lie in: where the bytes of each begin and end. A page takes more only
     /// behind its end, and is free when it is read to there (pipe(7), "Pipe capacity").
-    pages: VecDeque<(usize, usize)>,
+    pages: VecDeque<Page>,
     capacity: usize,
     readers: u32,
     writers: u32,
@@ -81,23 +98,34 @@ impl Ring {
     }
 
     /// How many bytes of a write of `length` go behind the end of the last page.
-    fn joined(&self, length: usize) -> usize {
+    fn joined(&self, length: usize, form: Form) -> usize {
         let odd = length % PIPE_BUF;
-        let fits = |page: &&(usize, usize)| page.1 + odd <= PIPE_BUF;
+        let fits =
+            |page: &&Page| [form, page.form] == [Form::Bytes; 2] && page.to + odd <= PIPE_BUF;
         self.pages.back().filter(fits).map_or(0, |_| odd)
     }
 
-    fn push(&mut self, bytes: &[u8], joined: usize) -> Result<(), Errno> {
+    fn push(&mut self, bytes: &[u8], joined: usize, form: Form) -> Result<(), Errno> {
         self.bytes
             .try_reserve(bytes.len())
             .map_err(|_| Errno::ENOMEM)?;
         if let Some(last) = self.pages.back_mut() {
-            last.1 += joined;
+            last.to += joined;
         }
         let pages = bytes[joined..].chunks(PIPE_BUF);
-        self.pages.extend(pages.map(|page| (0, page.len())));
+        self.pages.extend(pages.map(|page| Page {
+            from: 0,
+            to: page.len(),
+            form,
+        }));
         self.bytes.extend(bytes);
         Ok(())
+    }
+
+    /// The bytes of the first packet, if a packet is first.
+    fn packet(&self) -> Option<usize> {
+        let page = self.pages.front()?;
+        (page.form == Form::Packet).then_some(page.to - page.from)
     }
 
     /// Copies the first bytes: all of `into`, which is no longer than what is there.
@@ -113,10 +141,10 @@ impl Ring {
         let mut left = count;
         self.bytes.drain(..count);
         while let Some(page) = self.pages.front_mut() {
-            let taken = left.min(page.1 - page.0);
-            page.0 += taken;
+            let taken = left.min(page.to - page.from);
+            page.from += taken;
             left -= taken;
-            if page.0 < page.1 {
+            if page.from < page.to {
                 break;
             }
             self.pages.pop_front();
@@ -263,15 +291,22 @@ impl Pipe {
         if ring.bytes.is_empty() {
             return Err(patience.stop(&self.readable));
         }
-        let count = count.min(ring.bytes.len());
+        let packet = ring.packet();
+        let count = count.min(packet.unwrap_or(ring.bytes.len()));
         let mut taken = buffer(count)?;
         ring.copy_to(&mut taken);
-        ring.skip(count);
+        // What of a packet was not wanted is gone.
+        ring.skip(packet.unwrap_or(count));
         self.writable.wake_for(POLLOUT | POLLWRNORM);
         Ok(taken)
     }
 
-    pub(super) fn write(&self, bytes: &[u8], patience: Patience) -> Result<usize, Stop> {
+    pub(super) fn write(
+        &self,
+        bytes: &[u8],
+        form: Form,
+        patience: Patience,
+    ) -> Result<usize, Stop> {
         if bytes.is_empty() {
             return Ok(0);
         }
@@ -279,12 +314,12 @@ impl Pipe {
         if !ring.has(Side::Read) {
             return Err(Errno::EPIPE.into());
         }
-        let joined = ring.joined(bytes.len());
+        let joined = ring.joined(bytes.len(), form);
         let count = bytes.len().min(joined + ring.room());
         if count == 0 || (count < bytes.len() && bytes.len() <= PIPE_BUF) {
             return Err(patience.stop(&self.writable));
         }
-        ring.push(&bytes[..count], joined)?;
+        ring.push(&bytes[..count], joined, form)?;
         self.readable.wake_for(POLLIN | POLLRDNORM);
         Ok(count)
     }
@@ -308,14 +343,15 @@ impl Pipe {
     pub(super) fn put_promised<'a>(
         &self,
         pieces: impl Iterator<Item = &'a [u8]>,
+        form: Form,
     ) -> Result<(), Errno> {
         let mut ring = self.ring.lock();
         if !ring.has(Side::Read) {
             return Ok(());
         }
         for piece in pieces {
-            let joined = ring.joined(piece.len());
-            ring.push(piece, joined)?;
+            let joined = ring.joined(piece.len(), form);
+            ring.push(piece, joined, form)?;
         }
         self.readable.wake_for(POLLIN | POLLRDNORM);
         Ok(())

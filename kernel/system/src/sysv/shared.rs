@@ -132,7 +132,7 @@ impl Ipc {
             None if size == 0 || size > SIZE_MAX => Err(Errno::EINVAL),
             None if full => Err(Errno::ENOSPC),
             // There are no huge pages, as on a Linux that has none reserved.
-            None if flags & SHM_HUGETLB != 0 || size > i64::MAX as u64 => Err(Errno::ENOMEM),
+            None if flags & SHM_HUGETLB != 0 || size > machine::USER_END => Err(Errno::ENOMEM),
             None => Ok(()),
         };
         let make = || {

@@ -252,7 +252,7 @@ pub fn sched_setattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         bytes.map_or(0, u32::from_le_bytes)
     };
     let size = word(0) as usize;
-    if size != 0 && size < ATTRIBUTES {
+    if size != 0 && !(ATTRIBUTES..=machine::PAGE_SIZE).contains(&size) {
         return Err(Errno::E2BIG.into());
     }
     let (policy, bits) = (word(4), u64::from(word(8)) | u64::from(word(12)) << 32);

@@ -6,6 +6,7 @@
 use super::{pieces, pieces_of};
 use crate::dispatch::{CHUNK, FdUse, LocalCall, result_of};
 use crate::files::calls::{Argument, fcntl_argument};
+use crate::files::{RWF_APPEND, RWF_NOWAIT};
 use crate::home::Request;
 use crate::wait::Stop;
 use abi::Errno;
@@ -105,10 +106,16 @@ const PWRITE: u32 = 18;
 /// The current place in the file, as an offset of preadv2(2).
 const CURRENT: u64 = u64::MAX;
 /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`: met by files in memory as they are.
-const RWF_KNOWN: u64 = 7;
+const RWF_MET: u64 = 7;
+const RWF_KNOWN: u64 = RWF_MET | RWF_NOWAIT | RWF_APPEND;
 
 /// preadv(2).
 pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    read_there(call, 0)
+}
+
+/// preadv2(2) with an offset, and with the flags that home has to know.
+fn read_there(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let offset = call.args[3];
     if offset > i64::MAX as u64 {
         return Err(Errno::EINVAL.into());
@@ -123,7 +130,9 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             return Ok(done);
         }
         let at = offset.saturating_add(done);
-        if let Some(moved) = call.read_ahead(fd, Some(at), &into)? {
+        if how == 0
+            && let Some(moved) = call.read_ahead(fd, Some(at), &into)?
+        {
             call.thread().restart.progress = done + moved;
             if moved < length {
                 return Ok(done + moved);
@@ -131,7 +140,7 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             continue;
         }
         let answer = call.home(|call| {
-            let mut request = Request::plain(PREAD, [fd, 0, length, at, 0, done]);
+            let mut request = Request::plain(PREAD, [fd, 0, length, at, how, done]);
             pieces::make_room(call, &into, &mut request)?;
             Ok(request)
         })?;
@@ -150,6 +159,11 @@ pub fn preadv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// pwritev(2).
 pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    write_there(call, 0)
+}
+
+/// pwritev2(2) with an offset, and with the flags that home has to know.
+fn write_there(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let offset = call.args[3];
     if offset > i64::MAX as u64 {
         return Err(Errno::EINVAL.into());
@@ -158,40 +172,43 @@ pub fn pwritev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let pieces = pieces_of(call, FdUse::Write)?;
     pieces::write_out(call, &pieces, |call, now, done| {
         let at = offset.saturating_add(done);
-        if let Some(moved) = call.write_behind(fd, Some(at), now)? {
+        if how == 0
+            && let Some(moved) = call.write_behind(fd, Some(at), now)?
+        {
             return Ok(crate::home::plain(moved as i64));
         }
         call.home(|call| {
-            let mut request = Request::plain(PWRITE, [fd, 0, 0, at, 0, done]);
+            let mut request = Request::plain(PWRITE, [fd, 0, 0, at, how, done]);
             pieces::gather_into(call, now, &mut request)?;
             Ok(request)
         })
     })
 }
 
-/// Refuses flags that there are not, behind a bad descriptor.
-fn known_flags(call: &mut LocalCall<'_>, use_of: FdUse) -> Result<(), Stop> {
+/// The flags that home has to know; refuses those that there are not, behind a bad descriptor.
+fn known_flags(call: &mut LocalCall<'_>, use_of: FdUse) -> Result<u64, Stop> {
     let [fd, .., flags] = call.args;
-    if flags & !RWF_KNOWN & 0xffff_ffff != 0 {
+    let flags = flags & 0xffff_ffff;
+    if flags & !RWF_KNOWN != 0 {
         return call.behind_descriptor((fd, use_of), Err(Errno::EOPNOTSUPP.into()));
     }
-    Ok(())
+    Ok(flags & !RWF_MET)
 }
 
 /// preadv2(2).
 pub fn preadv2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    known_flags(call, FdUse::Read)?;
+    let how = known_flags(call, FdUse::Read)?;
     match call.args[3] {
-        CURRENT => super::readv(call),
-        _ => preadv(call),
+        CURRENT => super::read_here(call, how),
+        _ => read_there(call, how),
     }
 }
 
 /// pwritev2(2).
 pub fn pwritev2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    known_flags(call, FdUse::Write)?;
+    let how = known_flags(call, FdUse::Write)?;
     match call.args[3] {
-        CURRENT => super::writev(call),
-        _ => pwritev(call),
+        CURRENT => super::write_here(call, how),
+        _ => write_there(call, how),
     }
 }

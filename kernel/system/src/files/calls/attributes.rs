@@ -215,9 +215,6 @@ fn chosen(time: Timespec, now: Timespec) -> Result<Option<Timespec>, Errno> {
 /// `utimensat(dirfd, path, times, flags)`; without a path the descriptor itself, without times now.
 pub fn utimensat(call: &mut FileCall) -> CallResult {
     let flags = call.args[3] as u32;
-    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
     let both = match call.inputs[2] {
         None => None,
         Some(bytes) => Some(
@@ -229,8 +226,11 @@ pub fn utimensat(call: &mut FileCall) -> CallResult {
     let omits =
         |both: (Timespec, Timespec)| [both.0.nanoseconds, both.1.nanoseconds] == [UTIME_OMIT; 2];
     if both.is_some_and(omits) {
-        // Nothing is to be done: not even the path is looked at.
+        // Nothing is to be done: neither the path nor the flags are looked at.
         return Ok(0);
+    }
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
     }
     let inode = match call.inputs[1] {
         None if call.args[0] as i32 == AT_FDCWD => return Err(Errno::EFAULT.into()),

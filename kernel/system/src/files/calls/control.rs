@@ -4,6 +4,7 @@
 
 use super::super::inode::Node;
 use super::super::objects::Object;
+use super::super::open::OpenFile;
 use super::super::socket::interfaces::{self, SIOCGIFCONF};
 use super::terminals::{Argument, terminal_argument};
 use super::{CallResult, FileCall, descriptor, usable};
@@ -11,10 +12,15 @@ use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{O_NONBLOCK, O_PATH, POLLERR, POLLFD_SIZE, POLLHUP, POLLNVAL, PollFd};
 use alloc::vec::Vec;
+use machine::PAGE_SIZE;
 
 // `asm-generic/ioctls.h`.
 const FIONREAD: u32 = 0x541b;
 const SIOCOUTQ: u32 = 0x5411;
+const FIGETBSZ: u32 = 2;
+const FIOQSIZE: u32 = 0x5460;
+const FICLONE: u32 = 0x4004_9409;
+const FICLONERANGE: u32 = 0x4020_940d;
 const FIONBIO: u32 = 0x5421;
 const FIOASYNC: u32 = 0x5452;
 // `asm-generic/sockios.h`.
@@ -30,7 +36,9 @@ const FIOCLEX: u32 = 0x5451;
 /// is refused by [`ioctl`].
 pub fn ioctl_argument(request: u32) -> Argument {
     match request {
-        FIONREAD | SIOCOUTQ | SIOCATMARK => Argument::Out(4),
+        FIONREAD | SIOCOUTQ | SIOCATMARK | FIGETBSZ => Argument::Out(4),
+        FIOQSIZE => Argument::Out(8),
+        FICLONERANGE => Argument::In(32),
         FIONBIO | FIOASYNC | FIOSETOWN | SIOCSPGRP => Argument::In(4),
         FIOGETOWN | SIOCGPGRP => Argument::Out(4),
         SIOCGIFCONF => Argument::Out(interfaces::REQUEST as u16),
@@ -44,6 +52,11 @@ pub fn ioctl_argument(request: u32) -> Argument {
 pub(super) fn fixed<const N: usize>(call: &FileCall) -> Result<[u8; N], Errno> {
     let bytes = call.input(2).first_chunk::<N>();
     bytes.copied().ok_or(Errno::EFAULT)
+}
+
+/// Whether it is a file or a folder, whose size `FIOQSIZE` tells and which nobody owns.
+fn has_size(file: &OpenFile) -> bool {
+    file.inode().is_file() || file.inode().is_directory()
 }
 
 /// `ioctl(fd, request, argument)`: see [`ioctl_argument`] for argument 2.
@@ -77,8 +90,18 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
             let mut cursor = file.cursor();
             cursor.flags = cursor.flags & !O_NONBLOCK | if on { O_NONBLOCK } else { 0 };
         }
+        // A file in memory, as one of tmpfs, tells its blocks and shares none of them.
+        FIGETBSZ => call.output(2, &(PAGE_SIZE as u32).to_le_bytes()),
+        FIOQSIZE if has_size(&file) => {
+            call.output(2, &file.inode().size().to_le_bytes());
+        }
+        FICLONE | FICLONERANGE if file.inode().is_directory() => return Err(Errno::EISDIR.into()),
+        FICLONE | FICLONERANGE if file.inode().is_file() => return Err(Errno::EOPNOTSUPP.into()),
         FIOASYNC => {
             let on = fixed::<4>(call)? != [0; 4];
+            if has_size(&file) && on {
+                return Err(Errno::ENOTTY.into());
+            }
             file.set_asynchronous(on, fd, &call.asker());
         }
         FIOSETOWN | SIOCSPGRP if file.is_socket() => {

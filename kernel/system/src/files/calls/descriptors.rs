@@ -4,7 +4,7 @@ use super::super::inode::{Inode, Node};
 use super::super::objects::notify::IN_ACCESS;
 use super::{CallResult, FileCall, descriptor, file, now, usable, walker};
 use abi::Errno;
-use abi::layout::{O_CLOEXEC, O_NONBLOCK, S_IFDIR, put_dirent, put_dirent64};
+use abi::layout::{O_CLOEXEC, O_DIRECT, O_NONBLOCK, S_IFDIR, put_dirent, put_dirent64};
 use alloc::vec::Vec;
 
 /// `close(fd)`.
@@ -73,15 +73,15 @@ pub fn dup3(call: &mut FileCall) -> CallResult {
 }
 
 fn make_pipe(call: &mut FileCall, flags: u32) -> CallResult {
-    if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
+    if flags & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT) != 0 {
         return Err(Errno::EINVAL.into());
     }
     let first = call.state.free_descriptor(0)?;
     let second = call.state.free_descriptor(first + 1)?;
     call.check_room(0, 8)?;
-    let (read, write) = call
-        .fs
-        .new_pipe(flags & O_NONBLOCK, &call.who, call.now_ns)?;
+    let (read, write) =
+        call.fs
+            .new_pipe(flags & (O_NONBLOCK | O_DIRECT), &call.who, call.now_ns)?;
     let close = flags & O_CLOEXEC != 0;
     call.state.put(first, read, close);
     call.state.put(second, write, close);

@@ -12,7 +12,7 @@ use super::super::socket::socket_of;
 use super::{Argument, CallResult, FileCall, descriptor, file, usable};
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_APPEND, O_ASYNC, O_NONBLOCK, O_PATH};
+use abi::layout::{O_APPEND, O_ASYNC, O_DIRECT, O_NONBLOCK, O_PATH};
 use alloc::sync::Arc;
 
 // `asm-generic/fcntl.h`, `linux/fcntl.h`.
@@ -48,7 +48,6 @@ const F_UNLCK: i16 = 2;
 /// Size of `struct flock`, and of its part up to the pid.
 const FLOCK_SIZE: u16 = 32;
 
-const O_DIRECT: u32 = 0o40_000;
 const O_NOATIME: u32 = 0o1_000_000;
 
 /// `FCNTL`, the number of the call: waiters are asked for it.

@@ -6,11 +6,11 @@
 use super::super::inode::{Inode, Node, buffer};
 use super::super::objects::notify::{IN_ACCESS, IN_MODIFY};
 use super::super::open::{FileState, OpenFile, Rows};
-use super::super::pipe::{Patience, Pipe};
+use super::super::pipe::{Form, Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
-use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile, Sockets};
+use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile, RWF_APPEND, RWF_NOWAIT, Sockets};
 use super::{CallResult, FileCall, now, readable, usable, writable};
 use crate::credentials::FSETID;
 use crate::memory::{PageSource, Space};
@@ -129,8 +129,19 @@ fn ends(file: &OpenFile, at: At, count: usize) -> Result<(), Errno> {
     }
 }
 
+/// `RWF_NOWAIT` is for what may have to wait: pipes and what has no name. Files in memory refuse it in
+/// Linux, too (tmpfs).
+fn may_not_wait(call: &FileCall, file: &OpenFile) -> Result<(), Errno> {
+    let knows = matches!(file.inode().node(), Node::Pipe(_) | Node::Object(_));
+    match call.how & RWF_NOWAIT != 0 && !knows {
+        true => Err(Errno::EOPNOTSUPP),
+        false => Ok(()),
+    }
+}
+
 /// Reads without moving the cursor.
 fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<Vec<u8>, Stop> {
+    may_not_wait(call, file)?;
     let offset = match at {
         At::Cursor => file.offset(),
         At::Offset(offset) => offset,
@@ -155,7 +166,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         Node::Device(_) => {
             let end = file.terminal().ok_or(Errno::EIO)?;
             super::terminals::check_reader(call, end)?;
-            let patience = file.patience(call.tid);
+            let patience = call.patience(file);
             let (now_ns, deadline_ns) = (call.now_ns, &mut call.deadline_ns);
             end.read(
                 count,
@@ -166,7 +177,12 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
                 },
             )
         }
-        Node::Pipe(pipe) => pipe.read(count, file.patience(call.tid)),
+        Node::Pipe(pipe) => pipe.read(count, call.patience(file)),
+        Node::Object(object) if object.has_places() => {
+            let text = object.read(call, file, count)?;
+            let from = offset.min(text.len() as u64) as usize;
+            Ok(text[from..from.saturating_add(count).min(text.len())].to_vec())
+        }
         Node::Object(object) => object.read(call, file, count),
         Node::Name(_) => Err(Errno::ENXIO.into()),
         Node::Proc(ProcNode::Entry(entry)) => {
@@ -220,12 +236,13 @@ pub(super) fn lose_set_ids(call: &FileCall, inode: &Inode) {
 
 /// Writes, and moves the cursor if it was used.
 fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<usize, Stop> {
+    may_not_wait(call, file)?;
     match file.inode().node() {
         Node::File(data) => {
             let time = now(call);
             let end = data.lock().size();
             let offset = match at {
-                _ if file.appends() => end,
+                _ if file.appends() || call.how & RWF_APPEND != 0 => end,
                 At::Cursor => file.offset(),
                 At::Offset(offset) => offset,
             };
@@ -249,10 +266,10 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
         Node::Device(device) if device.is_terminal() => {
             let end = file.terminal().ok_or(Errno::EIO)?;
             super::terminals::check_writer(call, end)?;
-            end.write(bytes, file.patience(call.tid), call.now_ns)
+            end.write(bytes, call.patience(file), call.now_ns)
         }
         Node::Device(_) => Ok(bytes.len()),
-        Node::Pipe(pipe) => pipe.write(bytes, file.patience(call.tid)),
+        Node::Pipe(pipe) => pipe.write(bytes, file.form(), call.patience(file)),
         Node::Object(object) => object.write(call, file, bytes),
         Node::Name(_) => Err(Errno::ENXIO.into()),
         Node::Proc(ProcNode::Entry(entry)) => {
@@ -269,7 +286,7 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
 pub(super) fn is_stream(file: &OpenFile) -> bool {
     file.inode().pipe().is_some()
         || file.terminal().is_some()
-        || matches!(file.inode().node(), Node::Object(_))
+        || matches!(file.inode().node(), Node::Object(object) if !object.has_places())
 }
 
 fn advance(file: &OpenFile, count: usize) {
@@ -322,7 +339,7 @@ fn store_nothing(call: &mut FileCall, file: &OpenFile) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     if let Some(pipe) = file.inode().pipe() {
-        pipe.room(file.patience(call.tid))?;
+        pipe.room(call.patience(file))?;
     } else if file.is_socket() {
         call.no_bytes = Some(Errno::EFAULT);
         super::write_socket(call, file, &[])?;
@@ -425,9 +442,13 @@ fn transfer(
 pub fn sendfile(call: &mut FileCall) -> CallResult {
     let target = writable(call, 0)?;
     let source = readable(call, 1)?;
-    let count = length(call, 3)?;
+    let mut count = length(call, 3)?;
     let at = place(call, 2)?;
-    let mut count = count;
+    if let At::Offset(_) = at
+        && is_stream(&source)
+    {
+        return Err(Errno::ESPIPE.into());
+    }
     let pipe = target.inode().pipe();
     if let Some(pipe) = pipe {
         let room = pipe.room(target.patience(call.tid))?;
@@ -550,7 +571,7 @@ pub fn splice(call: &mut FileCall) -> CallResult {
                 return Err(Errno::EINVAL.into());
             }
             let bytes = fetch(call, &source, from, count.min(room))?;
-            let written = pipe.write(&bytes, Patience::Never)?;
+            let written = pipe.write(&bytes, Form::Bytes, Patience::Never)?;
             match from {
                 At::Offset(offset) => call.output(1, &(offset + written as u64).to_le_bytes()),
                 At::Cursor => advance(&source, written),
@@ -592,9 +613,11 @@ fn between_pipes(
     }
     let room = target.1.room(splice_patience(call, target.0, flags));
     let room = or_signal(call, room)?;
-    let written = target
-        .1
-        .write(&bytes[..bytes.len().min(room)], Patience::Never)?;
+    let written = target.1.write(
+        &bytes[..bytes.len().min(room)],
+        Form::Bytes,
+        Patience::Never,
+    )?;
     if takes {
         source.1.skip(written);
     }
@@ -614,7 +637,8 @@ pub fn vmsplice(call: &mut FileCall) -> CallResult {
     if file.writable() {
         let room = or_signal(call, pipe.room(patience))?;
         let bytes = call.input(1);
-        let written = pipe.write(&bytes[..bytes.len().min(room)], Patience::Never)?;
+        let bytes = &bytes[..bytes.len().min(room)];
+        let written = pipe.write(bytes, Form::Bytes, Patience::Never)?;
         return Ok(written as u64);
     }
     let count = length(call, 2)?;

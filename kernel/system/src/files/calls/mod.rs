@@ -59,9 +59,10 @@ pub use xattrs::{
 use super::change::Change;
 use super::inode::InodeRef;
 use super::open::OpenFile;
+use super::pipe::Patience;
 use super::proc::Viewer;
 use super::walk::{Follow, Found, RESOLVE_IN_ROOT, Walker};
-use super::{CallResult, FileCall};
+use super::{CallResult, FileCall, RWF_NOWAIT};
 use abi::Errno;
 use abi::layout::{AT_EMPTY_PATH, AT_FDCWD, O_PATH, Timespec};
 use alloc::sync::Arc;
@@ -107,6 +108,16 @@ fn writable(call: &FileCall, arg: usize) -> Result<Arc<OpenFile>, Errno> {
         return Err(Errno::EBADF);
     }
     Ok(file)
+}
+
+impl FileCall<'_> {
+    /// Whether this call waits at an open file.
+    pub(super) fn patience(&self, file: &OpenFile) -> Patience {
+        match self.how & RWF_NOWAIT {
+            0 => file.patience(self.tid),
+            _ => Patience::Never,
+        }
+    }
 }
 
 fn now(call: &FileCall) -> Timespec {

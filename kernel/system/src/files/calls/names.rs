@@ -22,6 +22,8 @@ const AT_EACCESS: u32 = 0x200;
 const RENAME_NOREPLACE: u32 = 1;
 /// `RENAME_EXCHANGE` likewise.
 const RENAME_EXCHANGE: u32 = 2;
+/// `RENAME_WHITEOUT` likewise.
+const RENAME_WHITEOUT: u32 = 4;
 
 /// The real ids are asked for, all the way, unless the flags say otherwise.
 fn access_at(call: &mut FileCall, base: Base, path: usize, wanted: u32, flags: u32) -> CallResult {
@@ -186,12 +188,17 @@ pub fn unlinkat(call: &mut FileCall) -> CallResult {
 }
 
 fn rename_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32) -> CallResult {
-    let target = match flags {
+    let target = match flags & !RENAME_WHITEOUT {
         0 => Target::Replaced,
         RENAME_NOREPLACE => Target::Absent,
-        RENAME_EXCHANGE => Target::Exchanged,
+        RENAME_EXCHANGE if flags == RENAME_EXCHANGE => Target::Exchanged,
         _ => return Err(Errno::EINVAL.into()),
     };
+    let leaves_white = flags & RENAME_WHITEOUT != 0;
+    if leaves_white && !call.who.has(MKNOD) {
+        return Err(Errno::EPERM.into());
+    }
+    let old_name = from;
     let from = walk(call, from.0, from.1, Follow::Later)?;
     let to = walk(call, to.0, to.1, Follow::Later)?;
     call.fs.rename(&from, &to, target, change(call))?;
@@ -200,6 +207,12 @@ fn rename_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32
         call.fs.tell_move(&from, &to);
         if target == Target::Exchanged {
             call.fs.tell_move(&to, &from);
+        }
+        if leaves_white {
+            // As union file systems want it: a device of number 0 hides what is below (rename(2)).
+            let gone = walk(call, old_name.0, old_name.1, Follow::Never)?;
+            call.fs
+                .make_node(&gone, Node::Special(0), S_IFCHR, change(call))?;
         }
     }
     Ok(0)

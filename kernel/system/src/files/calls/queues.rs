@@ -11,7 +11,7 @@ use super::super::socket::Socket;
 use super::{CallResult, FileCall, usable};
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_ACCMODE, O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY};
+use abi::layout::{O_ACCMODE, O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, S_IFREG};
 use alloc::sync::Arc;
 
 const MQ_TIMEDRECEIVE: u32 = 243;
@@ -59,9 +59,10 @@ pub fn mq_open(call: &mut FileCall) -> CallResult {
     let fd = call.state.free_descriptor(0)?;
     let queue = call.fs.queues.open(&wanted, &call.who, call.fs.wakes())?;
     let open = flags & (O_ACCMODE | O_NONBLOCK);
+    let mode = S_IFREG | queue.mode;
     let file = call
         .fs
-        .new_object(Object::Queue(queue), 0o600, open, call.now_ns)?;
+        .new_object(Object::Queue(queue), mode, open, call.now_ns)?;
     call.state.put(fd, file, true);
     Ok(u64::from(fd))
 }

@@ -40,10 +40,11 @@ pub fn lseek(call: &mut FileCall) -> CallResult {
     }
     let size = file.inode().size() as i64;
     let is_file = file.inode().is_file();
+    let is_queue = matches!(file.inode().node(), Node::Object(_));
     let target = match whence {
         SEEK_SET => Some(by),
         SEEK_CUR => (file.offset() as i64).checked_add(by),
-        SEEK_END if is_file => size.checked_add(by),
+        SEEK_END if is_file || is_queue => size.checked_add(by),
         SEEK_DATA | SEEK_HOLE if is_file => return seek_in(&file, by, whence),
         _ => return Err(Errno::EINVAL.into()),
     };

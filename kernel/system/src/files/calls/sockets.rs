@@ -42,7 +42,7 @@ impl FileCall<'_> {
         let patience = if over || flags & MSG_DONTWAIT != 0 {
             Patience::Never
         } else {
-            file.patience(self.tid)
+            self.patience(file)
         };
         Waiting { patience }
     }
@@ -84,6 +84,8 @@ fn check_kind(call: &FileCall) -> Result<(), Errno> {
 fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
     const KINDS: u32 = 11;
     const FAMILIES: u64 = 46;
+    // `IPPROTO_MAX`.
+    const PROTOCOLS: i32 = 263;
     check_kind(call)?;
     let [domain, kind, protocol, ..] = call.args;
     let kind = kind as u32;
@@ -91,6 +93,9 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
         return Err(Errno::EAFNOSUPPORT);
     }
     if kind & 0xf >= KINDS {
+        return Err(Errno::EINVAL);
+    }
+    if domain & 0xffff_ffff == 2 && !(0..PROTOCOLS).contains(&(protocol as i32)) {
         return Err(Errno::EINVAL);
     }
     let family = match domain as i32 {
@@ -225,7 +230,12 @@ pub fn bind(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;
     let socket = socket_of(&file)?;
     check_version(socket, call.input(1))?;
-    let given = Given::parse(call.input(1), socket.family)?;
+    let mut address = call.input(1).to_vec();
+    if let (Family::Inet, [0, 0, _, _, 0, 0, 0, 0, ..]) = (socket.family, &address[..]) {
+        // Any address is known without its family (ip(7): for compatibility).
+        address[..2].copy_from_slice(&Family::Inet.number().to_le_bytes());
+    }
+    let given = Given::parse(&address, socket.family)?;
     match given {
         Given::Unspecified if socket.family == Family::Inet => {
             return Err(Errno::EAFNOSUPPORT.into());
@@ -546,7 +556,17 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
     if socket.kind != Kind::Stream && total > bytes.len() as u64 && call.no_bytes.is_none() {
         return Err(Errno::EMSGSIZE.into());
     }
+    let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
+    if is_inet && socket.kind == Kind::Datagram && total > UDP_MAX as u64 {
+        return Err(Errno::EMSGSIZE.into());
+    }
     let given = match call.inputs[2] {
+        Some(_) if socket.family == Family::Unix && socket.kind == Kind::Stream => {
+            return Err(match socket.is_connected() {
+                true => Errno::EISCONN.into(),
+                false => Errno::EOPNOTSUPP.into(),
+            });
+        }
         Some(address) => Some(Given::parse(address, socket.family)?),
         None => None,
     };

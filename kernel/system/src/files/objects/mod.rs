@@ -90,14 +90,15 @@ impl Object {
         file: &OpenFile,
         count: usize,
     ) -> Result<Vec<u8>, Stop> {
-        let patience = file.patience(call.tid);
+        let patience = call.patience(file);
         match self {
             Object::Event(event) => event.read(count, patience),
             Object::Timer(timer) => timer.read(count, call.now_ns, patience, call.fs.alarms()),
             Object::Signal(signals) => signals.read(call, count, patience),
             Object::Socket(_) => super::calls::read_socket(call, file, count),
             Object::Notify(notify) => notify.read(count, patience),
-            Object::Epoll(_) | Object::Process(_) | Object::Queue(_) => Err(Errno::EINVAL.into()),
+            Object::Queue(queue) => Ok(queue.text().into_bytes()),
+            Object::Epoll(_) | Object::Process(_) => Err(Errno::EINVAL.into()),
         }
     }
 
@@ -108,7 +109,7 @@ impl Object {
         bytes: &[u8],
     ) -> Result<usize, Stop> {
         match self {
-            Object::Event(event) => event.write(bytes, file.patience(call.tid)),
+            Object::Event(event) => event.write(bytes, call.patience(file)),
             Object::Socket(_) => super::calls::write_socket(call, file, bytes),
             _ => Err(Errno::EINVAL.into()),
         }
@@ -116,10 +117,7 @@ impl Object {
 
     /// Whether there is anything to read in such a thing.
     pub(super) fn can_be_read(&self) -> bool {
-        !matches!(
-            self,
-            Object::Epoll(_) | Object::Process(_) | Object::Queue(_)
-        )
+        !matches!(self, Object::Epoll(_) | Object::Process(_))
     }
 
     /// Whether such a thing takes anything that is written.
@@ -161,7 +159,12 @@ impl Object {
 
     /// Whether lseek(2) is without effect, instead of refused.
     pub(super) fn seeks_nowhere(&self) -> bool {
-        !matches!(self, Object::Socket(_))
+        !matches!(self, Object::Socket(_) | Object::Queue(_))
+    }
+
+    /// Whether it is read at offsets, like a file.
+    pub(super) fn has_places(&self) -> bool {
+        matches!(self, Object::Queue(_))
     }
 
     /// What `/proc/self/fd/N` links to.

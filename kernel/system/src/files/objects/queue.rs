@@ -13,6 +13,8 @@ use crate::wait::{Stop, WaitQueue, Wakes};
 use abi::Errno;
 use abi::layout::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -28,6 +30,8 @@ const SIZE_MAX: i64 = 65_536;
 /// Most queues with a name, and the longest name.
 const QUEUES_MAX: usize = 256;
 const NAME_MAX: usize = 255;
+/// How large its file seems to be (`ipc/mqueue.c`, FILENT_SIZE).
+pub(in super::super) const FILE_SIZE: u64 = 80;
 /// `SI_MESGQ`.
 const SI_MESGQ: i32 = -3;
 
@@ -81,7 +85,7 @@ pub(in super::super) struct Queue {
     user: u32,
     uid: u32,
     gid: u32,
-    mode: u32,
+    pub(in super::super) mode: u32,
     state: Mutex<State>,
     changed: WaitQueue,
 }
@@ -206,6 +210,21 @@ impl Queue {
     /// Messages that are there.
     pub(in super::super) fn length(&self) -> i64 {
         self.state.lock().messages.len() as i64
+    }
+
+    /// What read(2) tells of it, in the words of Linux (mq_overview(7)).
+    pub(in super::super) fn text(&self) -> String {
+        let state = self.state.lock();
+        let bytes: usize = state.messages.values().map(Vec::len).sum();
+        let (how, signal, pid) = match &state.registered {
+            None => (0, 0, 0),
+            Some(held) => match held.told {
+                Told::Signal(signal, _) => (0, signal, held.pid),
+                Told::Nothing => (1, 0, held.pid),
+                Told::Socket(..) => (2, 0, held.pid),
+            },
+        };
+        format!("QSIZE:{bytes:<10} NOTIFY:{how:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}\n")
     }
 
     /// Puts a message in; who is to be told of it, and how.

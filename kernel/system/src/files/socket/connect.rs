@@ -216,9 +216,13 @@ impl Socket {
 
     // ---- connecting --------------------------------------------------------------------------
 
-    /// Undoes a connection of datagrams. An address that bind(2) has not given is gone with it.
+    /// Undoes a connection of datagrams. An address that bind(2) has not given is gone with it. A stream
+    /// that has none stays as it is.
     pub(in super::super) fn disconnect(&self) -> Result<(), Errno> {
         if self.kind.connects() {
+            if !self.is_local() && matches!(self.lock().link, Link::None) {
+                return Ok(());
+            }
             return Err(if self.is_local() {
                 Errno::EINVAL
             } else {

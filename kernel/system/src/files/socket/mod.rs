@@ -197,7 +197,7 @@ impl Socket {
     }
 
     /// Whether it has, or had, another side.
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         matches!(self.lock().link, Link::Peer(_))
     }
 

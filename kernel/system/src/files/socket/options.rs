@@ -9,6 +9,7 @@ use super::{Family, Kind, Link, Socket};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 const SOL_SOCKET: u32 = 1;
 const SOL_IP: u32 = 0;
@@ -169,6 +170,34 @@ fn same_option(level: u32, name: u32) -> (u32, u32) {
     }
 }
 
+/// What numbers an option that is kept takes.
+fn allowed(level: u32, name: u32) -> RangeInclusive<i32> {
+    match (level, name) {
+        (SOL_IP, 2) => -1..=255,
+        (SOL_IP, 10) => 0..=5,
+        (SOL_IP, 33) | (SOL_IPV6, 16 | 18) => -1..=255,
+        (SOL_TCP, 2) => 0..=32_767,
+        (SOL_TCP, 4 | 5) => 1..=32_767,
+        (SOL_TCP, 6 | 7) => 1..=127,
+        _ => i32::MIN..=i32::MAX,
+    }
+}
+
+/// What an option that is kept says before it is set.
+fn beginning(level: u32, name: u32) -> i32 {
+    match (level, name) {
+        (SOL_IP, 2) | (SOL_IPV6, 16) => 64,
+        (SOL_IP, 10 | 33 | 34 | 49) | (SOL_IPV6, 18 | 19 | 23 | 29 | 70) => 1,
+        (SOL_TCP, 2) => 65_483,
+        (SOL_TCP, 4) => 7200,
+        (SOL_TCP, 5) => 75,
+        (SOL_TCP, 6) => 9,
+        (SOL_TCP, 7) => 6,
+        (SOL_TCP, 8) => 60,
+        _ => 0,
+    }
+}
+
 fn int(value: &[u8]) -> Result<i32, Errno> {
     let bytes = value.first_chunk::<4>().ok_or(Errno::EINVAL)?;
     Ok(i32::from_le_bytes(*bytes))
@@ -229,7 +258,15 @@ impl Socket {
                 Ok(())
             }
             // The name of an algorithm of congestion: there is no congestion here.
-            SOL_TCP if self.kind == Kind::Stream && name == 13 => Ok(()),
+            SOL_TCP if self.kind == Kind::Stream && name == 13 => {
+                let end = value.iter().position(|byte| *byte == 0);
+                match &value[..end.unwrap_or(value.len())] {
+                    b"cubic" | b"reno" => Ok(()),
+                    _ => Err(Errno::ENOENT),
+                }
+            }
+            // To join a group and to leave it.
+            SOL_IP if matches!(name, 35 | 36) && value.len() < 8 => Err(Errno::EINVAL),
             _ if self.knows(level, name) => {
                 // One switch under two names.
                 let (level, name) = same_option(level, name);
@@ -237,6 +274,9 @@ impl Socket {
                     [byte] if level != SOL_TCP => i32::from(*byte),
                     value => int(value)?,
                 };
+                if !allowed(level, name).contains(&value) {
+                    return Err(Errno::EINVAL);
+                }
                 self.lock().options.flags.insert((level, name), value);
                 Ok(())
             }
@@ -389,16 +429,9 @@ impl Socket {
             _ if self.knows(level, name) => {
                 let (level, name) = same_option(level, name);
                 let kept = self.lock().options.flags.get(&(level, name)).copied();
-                number(kept.unwrap_or(match (level, name) {
-                    (SOL_IP, 2) | (SOL_IPV6, 16) => 64,
-                    (SOL_IP, 33) | (SOL_IPV6, 18) => 1,
-                    (SOL_TCP, 2) => 65_483,
-                    (SOL_TCP, 4) => 7200,
-                    (SOL_TCP, 5) => 75,
-                    (SOL_TCP, 6) => 9,
-                    (SOL_TCP, 7) => 6,
-                    _ => 0,
-                }))
+                // A number of hops that says «as usual».
+                let kept = kept.filter(|kept| *kept != -1 || allowed(level, name).start() != &-1);
+                number(kept.unwrap_or(beginning(level, name)))
             }
             _ => Err(Errno::ENOPROTOOPT),
         }

@@ -314,6 +314,9 @@ fn copies_inside_the_kernel() {
     );
     let args = [N(to), N(99), Null, N(3)];
     assert_eq!(node.call(calls::sendfile, &args).errno(), Errno::EBADF);
+    let (read, _) = pipe(&mut node, 0);
+    let args = [N(to), N(read), InOut(&[0; 8]), N(3)];
+    assert_eq!(node.call(calls::sendfile, &args).errno(), Errno::ESPIPE);
     let args = [N(from), N(0), N(8), N(8)];
     assert_eq!(node.call(calls::fallocate, &args).ok(), 0);
     assert_eq!(node.get_file("/from"), b"0123456789\0\0\0\0\0\0");
@@ -376,4 +379,69 @@ fn attributes() {
     );
     let args = [In(b"/none"), Out(144)];
     assert_eq!(node.call(calls::stat, &args).errno(), Errno::ENOENT);
+}
+
+#[test]
+fn a_transfer_may_not_wait_or_goes_to_the_end() {
+    const NOWAIT: u64 = 8;
+    const APPEND: u64 = 16;
+    let mut node = Node::new(&[]);
+    node.put_file("/f", b"0123456789");
+    let fd = node.open("/f", 2);
+    let write = |node: &mut Node, fd, how, at: Option<u64>| {
+        let args = [N(fd), In(b"ab"), N(2), N(at.unwrap_or(0))];
+        let function = match at {
+            Some(_) => calls::pwrite64,
+            None => calls::write,
+        };
+        node.call_how(how, function, &args)
+    };
+    write(&mut node, fd, APPEND, Some(3)).ok();
+    assert_eq!(node.get_file("/f"), b"0123456789ab");
+    // The cursor moves when it was used, and only then.
+    assert_eq!(node.read(fd, 1).bytes(1), b"0");
+    write(&mut node, fd, APPEND, None).ok();
+    assert_eq!(node.read(fd, 1).bytes(1), b"");
+    assert_eq!(write(&mut node, fd, 0, Some(1)).ok(), 2);
+    assert_eq!(node.get_file("/f"), b"0ab3456789abab");
+    // Files in memory cannot say whether they would wait.
+    let refused = write(&mut node, fd, NOWAIT, Some(0));
+    assert_eq!(refused.errno(), Errno::EOPNOTSUPP);
+    let (read, to) = pipe(&mut node, 0);
+    let args = [N(read), Out(9), N(9)];
+    let empty = node.call_how(NOWAIT, calls::read, &args);
+    assert_eq!(empty.errno(), Errno::EAGAIN);
+    write(&mut node, to, NOWAIT, None).ok();
+    let full = node.call_how(NOWAIT, calls::read, &args);
+    assert_eq!(full.bytes(1), b"ab");
+    let counter = node.call(calls::eventfd2, &[N(0), N(0)]).ok();
+    let args = [N(counter), Out(8), N(8)];
+    let zero = node.call_how(NOWAIT, calls::read, &args);
+    assert_eq!(zero.errno(), Errno::EAGAIN);
+}
+
+#[test]
+fn files_tell_their_blocks_and_share_none() {
+    let mut node = Node::new(&[]);
+    node.put_file("/f", &[1; 5000]);
+    node.path_call(calls::mkdir, "/d").ok();
+    let (fd, folder) = (node.open("/f", 2), node.open("/d", 0));
+    let (read, _) = pipe(&mut node, 0);
+    let ask = |node: &mut Node, fd, request, room| {
+        let args = [N(fd), N(request), Out(room)];
+        node.call(calls::ioctl, &args)
+    };
+    assert_eq!(ask(&mut node, fd, 2, 4).bytes(2), 4096_u32.to_le_bytes());
+    assert_eq!(
+        ask(&mut node, fd, 0x5460, 8).bytes(2),
+        5000_u64.to_le_bytes()
+    );
+    assert_eq!(ask(&mut node, read, 0x5460, 8).errno(), Errno::ENOTTY);
+    let clone = |fd| [N(fd), N(0x4004_9409), N(fd)];
+    let refused = node.call(calls::ioctl, &clone(fd));
+    assert_eq!(refused.errno(), Errno::EOPNOTSUPP);
+    let refused = node.call(calls::ioctl, &clone(folder));
+    assert_eq!(refused.errno(), Errno::EISDIR);
+    let own = [N(fd), N(0x5452), In(&[1, 0, 0, 0])];
+    assert_eq!(node.call(calls::ioctl, &own).errno(), Errno::ENOTTY);
 }

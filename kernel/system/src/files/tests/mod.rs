@@ -170,6 +170,16 @@ impl Node {
     }
 
     fn call(&mut self, function: fn(&mut FileCall) -> CallResult, args: &[Arg]) -> Reply {
+        self.call_how(0, function, args)
+    }
+
+    /// A call with flags of preadv2(2).
+    fn call_how(
+        &mut self,
+        how: u64,
+        function: fn(&mut FileCall) -> CallResult,
+        args: &[Arg],
+    ) -> Reply {
         let mut call = FileCall::new(
             &mut self.state,
             &self.fs,
@@ -178,6 +188,7 @@ impl Node {
             self.now_ns,
             [0; 6],
         );
+        call.how = how;
         call.deadline_ns = self.deadline_ns;
         call.job = self.job;
         call.who = self.who.clone();

@@ -173,6 +173,26 @@ fn renaming() {
 }
 
 #[test]
+fn a_whiteout_stays_where_a_file_was() {
+    let mut node = Node::new(&[]);
+    node.put_file("/old", b"text");
+    let rename = |node: &mut Node, flags| {
+        let args = [N(HERE), In(b"/old"), N(HERE), In(b"/new"), N(flags)];
+        node.call(calls::renameat2, &args)
+    };
+    assert_eq!(rename(&mut node, 4 | 2).errno(), Errno::EINVAL);
+    rename(&mut node, 4 | 1).ok();
+    assert_eq!(node.get_file("/new"), b"text");
+    let left = node.lstat("/old");
+    assert_eq!((left.mode, left.special), (0o020_000, 0));
+    assert_eq!(rename(&mut node, 4 | 1).errno(), Errno::EEXIST);
+    rename(&mut node, 4).ok();
+    assert_eq!(node.lstat("/new").mode, 0o020_000);
+    node.who.capabilities = 0;
+    assert_eq!(rename(&mut node, 4).errno(), Errno::EPERM);
+}
+
+#[test]
 fn a_listing_survives_changes() {
     let mut node = Node::new(&[]);
     node.path_call(calls::mkdir, "/d").ok();

@@ -55,6 +55,29 @@ fn a_thread_is_told_of_a_message_through_a_socket() {
 }
 
 #[test]
+fn a_queue_can_be_read_like_a_file() {
+    let mut node = Node::new(&[]);
+    let queue = queue(&mut node);
+    let empty = b"QSIZE:0          NOTIFY:0     SIGNO:0     NOTIFY_PID:0     \n";
+    assert_eq!(node.read(queue, 99).bytes(1), empty);
+    assert_eq!(node.read(queue, 99).bytes(1), b"");
+    send(&mut node, queue);
+    node.call(calls::lseek, &[N(queue), N(0), N(0)]).ok();
+    let event = event(12, 0);
+    notify(&mut node, queue, &event, &[]).ok();
+    let args = [N(queue), Out(99), N(99), N(6)];
+    let text = node.call(calls::pread64, &args).bytes(1);
+    let told = b"4          NOTIFY:0     SIGNO:12    NOTIFY_PID:7     \n";
+    assert_eq!(text, told);
+    assert_eq!(node.read(queue, 6).bytes(1), b"QSIZE:");
+    let end = node.call(calls::lseek, &[N(queue), N(0), N(2)]);
+    assert_eq!(end.ok(), 80);
+    assert_eq!(node.write(queue, b"x").errno(), Errno::EINVAL);
+    let status = node.call(calls::fstat, &[N(queue), Out(144)]).bytes(1);
+    assert_eq!(Stat::parse(&status).mode, 0o100_600);
+}
+
+#[test]
 fn a_thread_is_told_through_nothing_else() {
     let mut node = Node::new(&[]);
     let queue = queue(&mut node);

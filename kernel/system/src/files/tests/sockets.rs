@@ -681,3 +681,58 @@ fn proc_tells_which_sockets_there_are() {
             .ok();
     }
 }
+
+#[test]
+fn odd_addresses_and_options_are_answered_as_by_linux() {
+    let mut node = Node::new(&[]);
+    let wrong = node.call(calls::socket, &[N(INET), N(STREAM), N(u64::MAX)]);
+    assert_eq!(wrong.errno(), Errno::EINVAL);
+    // Any address is known without its family; no other is.
+    let stream = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::bind, stream, &[0; 16]).ok();
+    let mut other = address(0);
+    other[0] = 0;
+    let stream = socket(&mut node, INET, STREAM);
+    let refused = on_name(&mut node, calls::bind, stream, &other);
+    assert_eq!(refused.errno(), Errno::EAFNOSUPPORT);
+    // What is not connected can be disconnected.
+    on_name(&mut node, calls::connect, stream, &[0; 16]).ok();
+    // Streams of AF_UNIX have no addressees.
+    let target = [1, 0, b'x', 0];
+    let sent = |node: &mut Node, fd| {
+        let mut call = FileCall::new(
+            &mut node.state,
+            &node.fs,
+            &mut node.view,
+            PID,
+            node.now_ns,
+            [fd, 1, 0, 0, 0, 0],
+        );
+        call.inputs[1] = Some(b"x");
+        call.inputs[2] = Some(&target);
+        calls::sendmsg(&mut call).err()
+    };
+    let alone = socket(&mut node, UNIX, STREAM);
+    assert_eq!(sent(&mut node, alone), Some(Errno::EOPNOTSUPP.into()));
+    let (one, _) = pair(&mut node, STREAM);
+    assert_eq!(sent(&mut node, one), Some(Errno::EISCONN.into()));
+    let set = |node: &mut Node, level, name, value: i32| {
+        let bytes = value.to_le_bytes();
+        let args = [N(stream), N(level), N(name), In(&bytes), N(4)];
+        node.call(calls::setsockopt, &args).result
+    };
+    for (level, name, value) in [(6, 4, -1), (6, 6, 128), (6, 2, 40_000), (0, 2, 256)] {
+        let refused = set(&mut node, level, name, value);
+        assert_eq!(refused, Err(Errno::EINVAL.into()), "{level} {name} {value}");
+    }
+    assert_eq!(set(&mut node, 0, 2, 9), Ok(0));
+    assert_eq!(set(&mut node, 0, 2, -1), Ok(0));
+    let args = [N(stream), N(0), N(2), Out(4), N(0)];
+    let hops = node.call(calls::getsockopt, &args).bytes(3);
+    assert_eq!(hops, 64_u32.to_le_bytes());
+    let unknown = [N(stream), N(6), N(13), In(b"dunlin"), N(6)];
+    assert_eq!(
+        node.call(calls::setsockopt, &unknown).errno(),
+        Errno::ENOENT
+    );
+}
