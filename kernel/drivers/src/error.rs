@@ -1,4 +1,4 @@
-//! Why no network card could be taken into use, in words that say what to do.
+//! Why no network card or disk could be taken into use, in words that say what to do.
 
 use core::fmt;
 
@@ -10,7 +10,9 @@ use machine::OutOfMemory;
 pub enum ProbeError {
     /// No network card of a known kind answers on the PCI buses.
     NoCard,
-    /// The card has not the registers of virtio 1.x (a legacy-only device), or they are not where
+    /// No disk of a known kind does.
+    NoDisk,
+    /// The device has not the registers of virtio 1.x (a legacy-only device), or they are not where
     /// its capabilities say; which of them.
     Registers(&'static str),
     /// The registers of an Intel card have no address, or are too few.
@@ -47,24 +49,25 @@ impl fmt::Display for ProbeError {
                 "no network card found that is known here; this node stays alone. \
                  Give the machine one (QEMU: -device virtio-net-pci,host_mtu=9000, e1000e or e1000)",
             ),
+            ProbeError::NoDisk => f.write_str("there is no disk that is known here"),
             ProbeError::Registers(which) => write!(
                 f,
-                "the virtio network card has no usable {which} registers; \
-                 it must be a virtio 1.x card (QEMU: disable-modern=off)"
+                "the virtio device has no usable {which} registers; \
+                 it must be a virtio 1.x device (QEMU: disable-modern=off)"
             ),
             ProbeError::Window => f.write_str(
                 "the registers of the Intel network card have no usable address",
             ),
-            ProbeError::Reset => f.write_str("the network card does not finish its reset"),
+            ProbeError::Reset => f.write_str("the device does not finish its reset"),
             ProbeError::Version => f.write_str(
-                "the virtio network card does not offer virtio 1.x (QEMU: disable-modern=off)",
+                "the virtio device does not offer virtio 1.x (QEMU: disable-modern=off)",
             ),
             ProbeError::FeaturesRefused => {
-                f.write_str("the virtio network card refused the features it had offered")
+                f.write_str("the virtio device refused the features it had offered")
             }
             ProbeError::Queue(queue) => write!(
                 f,
-                "queue {queue} of the virtio network card is missing or unusable"
+                "queue {queue} of the virtio device is missing or unusable"
             ),
             ProbeError::MtuTooSmall { mtu, needed } => write!(
                 f,
@@ -72,7 +75,7 @@ impl fmt::Display for ProbeError {
                  raise it (QEMU: -device virtio-net-pci,host_mtu=9000)"
             ),
             ProbeError::OutOfMemory => {
-                f.write_str("not enough memory for the network card's buffers")
+                f.write_str("not enough memory for the buffers of the device")
             }
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! Not here: checksums, segmentation, merged buffers, the control queue: page packets need none.
 
+mod disk;
 mod queues;
 mod ring;
 mod transport;
@@ -19,6 +20,7 @@ use crate::error::ProbeError;
 use crate::pci::{self, Function};
 use crate::platform::{Machine, Platform};
 use crate::spares::Spares;
+pub use disk::{Disk, DiskError, Done, PATIENCE_NS, SECTOR, TRANSFER_MAX, Ticket};
 use queues::{LEAD_LEN, Queues};
 use transport::{ACCESS_PLATFORM, EVENT_INDEX, Transport, VERSION_1};
 

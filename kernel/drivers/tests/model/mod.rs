@@ -1,4 +1,4 @@
-//! A virtio network card made of software, and a machine around it.
+//! A virtio network card or disk made of software, and a machine around it.
 //!
 //! Law: written from the specification (virtio 1.2) with numbers of its own, so that a wrong number
 //! in the driver does not meet itself here. It touches memory only while the driver lends it, and
@@ -43,6 +43,8 @@ pub(crate) struct Faults {
     pub(crate) notify_offset: u32,
     pub(crate) bar_assigned: bool,
     pub(crate) restless_config: bool,
+    /// It is a disk with so many sectors.
+    pub(crate) disk: Option<u64>,
 }
 
 pub(crate) const EVENT_INDEX: u64 = 1 << 29;
@@ -60,6 +62,7 @@ impl Default for Faults {
             notify_offset: 4,
             bar_assigned: true,
             restless_config: false,
+            disk: None,
         }
     }
 }
@@ -135,7 +138,10 @@ impl World {
         bridge[3] = 0x0001_0000;
         bridge[6] = 0x0001_0100;
         let mut card = [0u32; 64];
-        card[0] = 0x1041_1af4;
+        card[0] = match state.faults.disk {
+            Some(_) => 0x1042_1af4,
+            None => 0x1041_1af4,
+        };
         card[1] = 0x0010_0000;
         card[2] = 0x0200_0001;
         if state.faults.bar_assigned {
@@ -439,6 +445,10 @@ impl World {
             (26, 2) => u64::from(queue.vector),
             (28, 2) => u64::from(queue.enabled),
             (30, 2) => state.queue as u64,
+            (0x2000..0x2008, 1) if state.faults.disk.is_some() => {
+                let sectors = state.faults.disk.unwrap_or(0);
+                u64::from(sectors.to_le_bytes()[(offset - 0x2000) as usize])
+            }
             (0x2000..0x2006, 1) => u64::from(MAC[(offset - 0x2000) as usize]),
             (0x2006, 1) => 1,
             (0x2007, 1) => 0,
