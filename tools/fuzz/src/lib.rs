@@ -1,4 +1,4 @@
-//! Hostile bytes and hostile messages for everything that takes some from the wire.
+//! Hostile bytes and hostile messages for everything that takes some from the wire, and a hostile disk.
 //!
 //! Law: one execution is one seed of one target. A target says which of its laws was broken; a panic
 //! breaks all of them. Inputs are random bytes, mutations of valid ones, and valid messages at the
@@ -7,6 +7,7 @@
 mod bytes;
 mod choices;
 mod home;
+mod journal;
 mod source;
 mod stack;
 mod talk;
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     wire_forms::HEADER,
     wire_forms::MESSAGE,
     wire_forms::GOSSIP,
@@ -43,6 +44,7 @@ pub const TARGETS: [Target; 8] = [
     source::SOURCE,
     target::TARGET,
     home::HOME,
+    journal::JOURNAL,
     stack::STACK,
 ];
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 const USAGE: &str = "usage: fuzz [--executions N] [--first-seed S] [--target NAME]\n\
-    N executions of each target (10000); targets: header, message, gossip, info, source, target, home, stack";
+    N executions of each target (10000); targets: header, message, gossip, info, source, target, home, journal, stack";
 
 /// What is being executed, for the message of a panic.
 static CURRENT: Mutex<(&str, u64)> = Mutex::new(("", 0));

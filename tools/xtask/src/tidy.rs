@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 25] = [
+const LAYERS: [&str; 26] = [
     "kernel/abi",
     "net/wire",
     "net/link",
+    "net/journal",
     "net/rpc",
     "net/migrate",
     "net/membership",
