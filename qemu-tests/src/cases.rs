@@ -8,7 +8,7 @@ use crate::cells;
 use crate::demo::{Story, judge_part, story};
 use crate::dynamic::dynamic;
 use crate::foreign::foreign;
-use crate::lab::{Action, Lab, LabError, MTU, Net, Spec};
+use crate::lab::{Action, Disks, Lab, LabError, MTU, Net, Spec};
 use crate::placement;
 use crate::programs::{Part, programs};
 use crate::scenario::Scenario;
@@ -74,11 +74,11 @@ pub fn all() -> Vec<Case> {
     vec![
         Case {
             name: "selftest",
-            build: |name, _| Ok(selftest(name, 1)),
+            build: |name, _| Ok(selftest(name, 1, ("disktest", Disks::Fresh))),
         },
         Case {
             name: "selftest-processors",
-            build: |name, _| Ok(selftest(name, 2)),
+            build: |name, _| Ok(selftest(name, 2, ("disksealed", Disks::ReadOnly))),
         },
         Case {
             name: "shell",
@@ -246,6 +246,10 @@ pub fn all() -> Vec<Case> {
             build: |name, _| Ok(cells::some(name)),
         },
         Case {
+            name: "home-reboot",
+            build: |name, _| Ok(crate::reboot::home_reboot(name)),
+        },
+        Case {
             name: "many-migrations",
             build: |name, _| many(name, Faults::default()),
         },
@@ -268,11 +272,12 @@ fn bad_links() -> Faults {
 }
 
 /// The kernel's own tests, inside one node: user-mode protection, traps, frames, and what
-/// processors do to each other.
-fn selftest(name: &'static str, processors: u32) -> Scenario {
+/// processors do to each other; and of a disk what one such word says.
+fn selftest(name: &'static str, processors: u32, (word, disks): (&str, Disks)) -> Scenario {
     let spec = Spec::new(name, 1)
         .smp(processors)
-        .append("selftest")
+        .append(&format!("selftest {word}"))
+        .disks(disks)
         .timeout_s(120);
     Scenario::new(spec, move |outcome| {
         let mut verdict = Verdict {

@@ -12,7 +12,8 @@ use crate::verdict::{Verdict, ended_well};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-const HOME: usize = 1;
+/// The node that is home of everything here.
+pub(crate) const HOME: usize = 1;
 const SOURCE: usize = 2;
 const TARGET: usize = 3;
 /// How long a link is cut and a node stands still: longer than anybody is thought to be only slow.
@@ -152,10 +153,12 @@ fn short() -> Vec<Cell> {
 
 /// One thing after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Do {
+pub(crate) enum Do {
+    /// Do this.
     Act(Action),
     /// Until this line comes on the console of the node.
     Await(usize, String),
+    /// So long.
     Wait(Duration),
     /// Whatever was told before does not count.
     Begin(String),
@@ -163,7 +166,8 @@ enum Do {
     Check(String, usize),
 }
 
-fn typed(node: usize, text: String) -> Do {
+/// Somebody types this line.
+pub(crate) fn typed(node: usize, text: String) -> Do {
     Do::Act(Action::Type(node, text + "\n"))
 }
 
@@ -258,7 +262,7 @@ fn course(cell: Cell) -> Vec<Do> {
 }
 
 /// Cells under way.
-struct Cells {
+pub(crate) struct Cells {
     todo: VecDeque<Do>,
     since: Duration,
     lines: Vec<(usize, String)>,
@@ -270,8 +274,13 @@ struct Cells {
 
 impl Cells {
     fn new(cells: Vec<Cell>) -> Cells {
+        Cells::of(cells.into_iter().flat_map(course))
+    }
+
+    /// Any course, once every node is ready.
+    pub(crate) fn of(course: impl IntoIterator<Item = Do>) -> Cells {
         let ready = [HOME, SOURCE, TARGET].map(|node| Do::Await(node, "cell: ready".to_owned()));
-        let todo = ready.into_iter().chain(cells.into_iter().flat_map(course));
+        let todo = ready.into_iter().chain(course);
         Cells {
             todo: todo.collect(),
             since: Duration::ZERO,

@@ -100,6 +100,20 @@ impl fmt::Display for Net {
     }
 }
 
+/// Whether nodes have disks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Disks {
+    /// They have none.
+    #[default]
+    None,
+    /// Each has one that is empty when the cluster boots, and outlives the node.
+    Fresh,
+    /// The same, and it cannot be written.
+    ReadOnly,
+    /// Each has the one of its number in this folder, which outlives the cluster.
+    In(PathBuf),
+}
+
 /// MTU of links where nothing else is said: a page and its header in one frame.
 pub const MTU: u16 = 9000;
 
@@ -118,6 +132,8 @@ pub struct Spec {
     pub smp: u32,
     /// The network card of each node.
     pub net: Net,
+    /// Their disks.
+    pub disks: Disks,
     /// Bytes behind an Ethernet header that card and switch carry for each node; the last counts for all that
     /// follow.
     pub mtus: Vec<u16>,
@@ -161,6 +177,7 @@ impl Spec {
             memory_mib: 256,
             smp: 1,
             net: Net::Virtio,
+            disks: Disks::None,
             mtus: vec![MTU],
             append: String::new(),
             script: None,
@@ -194,6 +211,12 @@ impl Spec {
     /// The same with such network cards.
     pub fn net(mut self, net: Net) -> Spec {
         self.net = net;
+        self
+    }
+
+    /// The same with disks.
+    pub fn disks(mut self, disks: Disks) -> Spec {
+        self.disks = disks;
         self
     }
 

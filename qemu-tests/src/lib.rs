@@ -21,6 +21,7 @@ mod long;
 pub mod moves;
 mod placement;
 mod programs;
+mod reboot;
 pub mod scenario;
 pub mod soak;
 mod suites;
@@ -32,8 +33,8 @@ pub use cases::{Case, all};
 pub use compared::{GO_PACKAGES, SELFTESTS};
 pub use conductor::Conductor;
 pub use lab::{
-    Action, Add, Ended, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Trigger, Turn,
-    Zdtm,
+    Action, Add, Disks, Ended, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Trigger,
+    Turn, Zdtm,
 };
 pub use long::long;
 pub use scenario::{Report, Scenario};

@@ -78,6 +78,8 @@ enums.Message = {
     { "Trace", { is = "fields", fields = { { "text", { is = "bytes" } } } } },
     { "Advice", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "target", { is = "unsigned" } } } } },
     { "Order", { is = "fields", fields = { { "order", { is = "enum", name = "Order" } } } } },
+    { "Orphans", { is = "fields", fields = { { "orphans", { is = "list", inner = { is = "fields", fields = { { "0", { is = "unsigned" } }, { "1", { is = "unsigned" } }, { "2", { is = "enum", name = "Whereabouts" } } } } } } } } },
+    { "Adopted", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } } } } },
 }
 enums.MoveError = {
     { "UnknownNode", { is = "fields", fields = {  } } },
@@ -117,6 +119,11 @@ enums.Result = {
     { "Ok", { is = "fields", fields = { { "from", { is = "unsigned" } }, { "to", { is = "unsigned" } }, { "pages_sent", { is = "unsigned" } }, { "pages_zero", { is = "unsigned" } }, { "pages_present", { is = "unsigned" } }, { "bytes", { is = "unsigned" } }, { "freeze_ns", { is = "unsigned" } }, { "observer_ns", { is = "unsigned" } }, { "total_ns", { is = "unsigned" } }, { "rtt_ns", { is = "unsigned" } }, { "mode", { is = "enum", name = "MoveMode" } }, { "rounds", { is = "unsigned" } }, { "phases", { is = "fields", fields = { { "wait_ns", { is = "unsigned" } }, { "admit_ns", { is = "unsigned" } }, { "copy_ns", { is = "unsigned" } }, { "drain_ns", { is = "unsigned" } }, { "capture_ns", { is = "unsigned" } }, { "flight_ns", { is = "unsigned" } }, { "start_ns", { is = "unsigned" } }, { "release_ns", { is = "unsigned" } }, { "push_ns", { is = "unsigned" } } } } }, { "epoch", { is = "unsigned" } }, { "began_ns", { is = "unsigned" } }, { "clock_error_ns", { is = "unsigned" } }, { "frames_again", { is = "unsigned" } }, { "sent_for", { is = "fields", fields = { { "first", { is = "unsigned" } }, { "used", { is = "unsigned" } }, { "faulted", { is = "unsigned" } }, { "pushed", { is = "unsigned" } }, { "copied", { is = "unsigned" } }, { "copied_again", { is = "unsigned" } } } } }, { "stalls", { is = "option", inner = { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } } },
     { "Err", { is = "enum", name = "MoveError" } },
 }
+enums.Whereabouts = {
+    { "Here", { is = "fields", fields = {  } } },
+    { "Moving", { is = "fields", fields = {  } } },
+    { "Ended", { is = "fields", fields = {  } } },
+}
 enums.NodeState = {
     { "Alive", { is = "fields", fields = {  } } },
     { "Suspect", { is = "fields", fields = {  } } },
@@ -133,7 +140,7 @@ enums.Purpose = {
     { "AckRelayed", { is = "fields", fields = {  } } },
 }
 local gossip = { is = "fields", fields = { { "purpose", { is = "enum", name = "Purpose" } }, { "seq", { is = "unsigned" } }, { "subject", { is = "unsigned" } }, { "records", { is = "list", inner = { is = "fields", fields = { { "node", { is = "unsigned" } }, { "boot", { is = "unsigned" } }, { "incarnation", { is = "unsigned" } }, { "state", { is = "enum", name = "NodeState" } }, { "told", { is = "option", inner = { is = "fields", fields = { { "version", { is = "unsigned" } }, { "age_ms", { is = "unsigned" } }, { "load", { is = "fields", fields = { { "runnable_milli", { is = "unsigned" } }, { "processors", { is = "unsigned" } }, { "speed", { is = "unsigned" } }, { "frames_total", { is = "unsigned" } }, { "frames_free", { is = "unsigned" } }, { "frames_reserved", { is = "unsigned" } }, { "guests", { is = "unsigned" } }, { "owner_present", { is = "bool" } }, { "draining", { is = "bool" } }, { "accepts_guests", { is = "bool" } } } } } } } } } } } } } } }
-local node_info = { is = "fields", fields = { { "memory_frames", { is = "unsigned" } }, { "free_frames", { is = "unsigned" } }, { "features", { is = "fields", fields = { { "xcr0", { is = "unsigned" } }, { "leaf1_ecx", { is = "unsigned" } }, { "leaf1_edx", { is = "unsigned" } }, { "leaf7_ebx", { is = "unsigned" } }, { "leaf7_ecx", { is = "unsigned" } } } } }, { "processes", { is = "unsigned" } }, { "archive", { is = "unsigned" } } } }
+local node_info = { is = "fields", fields = { { "memory_frames", { is = "unsigned" } }, { "free_frames", { is = "unsigned" } }, { "features", { is = "fields", fields = { { "xcr0", { is = "unsigned" } }, { "leaf1_ecx", { is = "unsigned" } }, { "leaf1_edx", { is = "unsigned" } }, { "leaf7_ebx", { is = "unsigned" } }, { "leaf7_ecx", { is = "unsigned" } } } } }, { "processes", { is = "unsigned" } }, { "archive", { is = "unsigned" } }, { "journal", { is = "bool" } } } }
 -- Up to here.
 
 local dunlin = Proto("dunlin", "Dunlin")

@@ -14,12 +14,14 @@
 //!    is the same for hand use.
 //!
 //! Words of the command line: `selftest` proves the machine and powers off with status 0 (QEMU: 1)
-//! if everything held; `node=N` is the number of this node, `script=PATH` is for init.
+//! if everything held; `node=N` is the number of this node, `script=PATH` is for init;
+//! `disktest` has the self-test write to a disk, `disksealed` to one that cannot be written; `orphan_grace=SECONDS` is how long guests wait for their home.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
+mod disk;
 mod node;
 mod selftest;
 

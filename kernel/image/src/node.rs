@@ -6,6 +6,7 @@
 //! mode or asleep has to be kicked to see what is new. Whoever has the lock serves the card. Of the
 //! processors outside of the kernel one at least has its timer set for what the System does next.
 
+use crate::disk::JournalDisk;
 use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use drivers::{Card, Outgoing, Received};
@@ -21,6 +22,7 @@ use wire::{BootId, Features, NodeId};
 struct Node {
     system: System,
     card: Option<Card>,
+    disk: Option<JournalDisk>,
     /// What has come and waits for its turn.
     inbox: Inbox<Received>,
     /// When a packet came last.
@@ -101,6 +103,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
             None
         }
     };
+    let (disk, journal) = JournalDisk::open(number).unzip();
     let settings = Settings {
         node: NodeId(number),
         mac: card.as_ref().map_or([2, 0, 0, 0, 0, 0], Card::mac),
@@ -112,6 +115,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         boot_unix_ns: machine::boot_unix_ns(),
         features: features(),
         processors: machine::cpu_count(),
+        journal,
     };
     let mut system = System::new(settings, machine::now_ns());
     if let Err(errno) = system.spawn_init(b"/init") {
@@ -121,6 +125,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     *NODE.lock() = Some(Node {
         system,
         card,
+        disk,
         inbox: Inbox::default(),
         heard: machine::now_ns(),
         timers: [NEVER; MAX_CPUS],
@@ -271,12 +276,21 @@ impl Node {
         while let Some(byte) = machine::console_read() {
             self.system.typed(byte);
         }
+        self.serve_disk();
         let more = self.exchange();
+        // What came may have to be written down before it is answered.
+        self.serve_disk();
         let output = self.system.take_output();
         if !output.is_empty() {
             machine::console_write(&output);
         }
         more
+    }
+
+    fn serve_disk(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.serve(&mut self.system);
+        }
     }
 
     /// Chooses what a processor does next, and sets its timer for that.
@@ -380,10 +394,11 @@ impl Node {
         Next::Sleep
     }
 
-    /// When somebody has to look at the card, as it does not call: soon while packets come, and the
+    /// When somebody has to look at card or disk, as it does not call: soon while packets come, and the
     /// later the longer none has come.
     fn look_again(&self, now: u64) -> u64 {
         match &self.card {
+            _ if self.disk.as_ref().is_some_and(JournalDisk::is_polled) => now + POLL_NS.0,
             Some(card) if !card.has_interrupts() => {
                 let silence = now.saturating_sub(self.heard);
                 now + (silence / 8).clamp(POLL_NS.0, POLL_NS.1)
@@ -394,7 +409,8 @@ impl Node {
 
     /// Whether there are packets; if not, there will be an interrupt at the next.
     fn arm_interrupts(&mut self) -> bool {
-        !self.inbox.is_empty() || self.card.as_mut().is_some_and(Card::arm_interrupts)
+        let disk = self.disk.as_mut().is_some_and(JournalDisk::arm_interrupt);
+        disk || !self.inbox.is_empty() || self.card.as_mut().is_some_and(Card::arm_interrupts)
     }
 
     /// Takes packets in and hands packets out. Returns whether there is more to do at once.

@@ -193,6 +193,8 @@ pub struct Body {
     pub missing: BTreeSet<u32>,
     /// Its first instruction in this epoch has not run yet.
     pub arriving: bool,
+    /// Its home has booted again and does not know it yet: no call leaves.
+    pub orphan: bool,
     /// What it holds of the files of its home; nothing of it moves.
     pub ahead: Ahead,
     /// Calls that its home has answered since it came here.

@@ -65,7 +65,7 @@ const OF_FILES: u64 = 1 << CHOWN
     | 1 << 32;
 
 /// Who the process is for permissions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ids {
     /// Real, effective and saved user, and the user by whose rights files are used.
     pub uid: u32,

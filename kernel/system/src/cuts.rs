@@ -105,7 +105,7 @@ impl System {
                 size,
             };
             // An owner that cannot be told has no way to learn of anything else, either.
-            let _ = self.net.send(self.now, owner, cut);
+            self.send_kept(owner, cut);
         }
     }
 

@@ -27,8 +27,25 @@ impl System {
 
     /// Sends a request of a thread to the home of its process.
     pub(crate) fn forward(&mut self, tid: u32, purpose: Purpose, request: Request) {
+        let pid = self.thread(tid).pid;
+        if self.body(pid).orphan {
+            // It is made again when home knows the process.
+            return;
+        }
+        let thread = self.thread(tid);
+        let same = purpose == Purpose::Call && thread.asked == request.number;
+        let again = core::mem::take(&mut thread.again);
+        if again && !same {
+            // The number may have been that of a call which was executed.
+            thread.next_seq = thread.next_seq.saturating_add(1);
+        }
+        // What was done since comes behind a call that is repeated.
+        if !(again && same) {
+            self.catch_up(tid);
+        }
         self.before_call(tid, &request);
         let thread = self.thread(tid);
+        thread.asked = request.number;
         let seq = thread.next_seq;
         thread.forward = Forward::Sent { seq, purpose };
         self.send_call(tid, seq, request);
@@ -207,6 +224,7 @@ impl System {
             .accept_effect(from, boot, call.epoch, call.thread, call.seq);
         if let Some((previous, release)) = accepted.release {
             let of = (pid, call.epoch);
+            self.keeper.touch(pid);
             self.timeline.note(What::Releases, of, previous, 0);
             self.send(previous, release);
         }
@@ -330,6 +348,7 @@ impl System {
         if over {
             gate.close_lane(wire_pid(tid));
         }
+        self.keep_answer(pid, tid, &reply);
         self.send(owner, Message::Reply(reply));
     }
 

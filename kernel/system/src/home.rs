@@ -411,6 +411,36 @@ impl Mapped {
         Some(&slot?.file)
     }
 
+    /// The files of the boot image among them: handle, contents, path.
+    pub(crate) fn to_be_kept(&self) -> Vec<(u32, [u8; 32], Vec<u8>)> {
+        let slots = (0..).zip(&self.0);
+        let kept = slots.filter_map(|(handle, slot)| {
+            let file = &slot.as_ref()?.file;
+            Some((handle, file.inode.content_hash()?, file.path.clone()))
+        });
+        kept.collect()
+    }
+
+    /// The same again, under the same handles.
+    pub(crate) fn again<'a>(kept: impl Iterator<Item = (u32, InodeRef, &'a [u8])>) -> Mapped {
+        let mut mapped = Mapped::default();
+        for (handle, inode, path) in kept.filter(|(handle, ..)| (*handle as usize) < MAPPED_MAX) {
+            let handle = handle as usize;
+            if mapped.0.len() <= handle {
+                mapped.0.resize(handle + 1, None);
+            }
+            mapped.0[handle] = Some(MappedSlot {
+                version: inode.contents(),
+                file: Arc::new(MappedFile {
+                    inode,
+                    path: path.to_vec(),
+                }),
+                told: false,
+            });
+        }
+        mapped
+    }
+
     /// The file of a handle.
     pub fn get(&self, handle: u64) -> Option<InodeRef> {
         Some(self.slot(handle)?.inode.clone())

@@ -26,6 +26,7 @@ pub mod hand_over;
 pub mod home;
 #[cfg(feature = "canary")]
 pub mod inside;
+mod keeper;
 pub mod life;
 mod load;
 pub mod local_call;

@@ -73,6 +73,7 @@ impl Body {
             barriers: 0,
             missing: BTreeSet::new(),
             arriving: false,
+            orphan: false,
             ahead: Ahead::default(),
             calls: 0,
         }

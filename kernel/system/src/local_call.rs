@@ -160,7 +160,8 @@ impl LocalCall<'_> {
             Forward::Idle => {}
         }
         let request = make(self)?;
-        let drains = self.body().freezing && !self.thread().obeys_kernel();
+        let obeys = self.thread().obeys_kernel() || self.thread().repeats();
+        let drains = self.body().freezing && !obeys;
         if !self.system.effects_open(self.pid) || drains {
             return Err(Stop::Wait);
         }

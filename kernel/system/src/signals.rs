@@ -426,7 +426,9 @@ impl System {
                 return !waits;
             }
             if body.home != me {
-                if waits && !body.freezing {
+                let (freezing, orphan) = (body.freezing, body.orphan);
+                let ask = waits && !freezing && !orphan && !self.thread(tid).repeats();
+                if ask {
                     self.thread(tid).block();
                     return self.ask_for_signal(tid);
                 }

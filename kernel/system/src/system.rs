@@ -70,6 +70,8 @@ pub struct Settings {
     pub features: wire::Features,
     /// How many processors the node has, at least one.
     pub processors: usize,
+    /// The journal on its disk, if it has one.
+    pub journal: Option<journal::Journal>,
 }
 
 /// One node.
@@ -103,6 +105,10 @@ pub struct System {
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
+    /// What is kept on a disk.
+    pub(crate) keeper: crate::keeper::Keeper,
+    /// Guests whose homes are away.
+    pub(crate) orphans: crate::keeper::Orphans,
     /// The last try of this node to move a process.
     pub(crate) attempt: wire::Attempt,
     pub(crate) observer: crate::observe::Observer,
@@ -212,7 +218,10 @@ impl PageSource for Pages<'_> {
 
 impl System {
     /// A node without processes; [`System::spawn_init`] gives it its first.
-    pub fn new(settings: Settings, now: u64) -> System {
+    pub fn new(mut settings: Settings, now: u64) -> System {
+        let journal = settings.journal.take();
+        let (keeper, boot, last_serial) = crate::keeper::Keeper::new(journal, settings.boot);
+        settings.boot = boot;
         let wakes = Wakes::new();
         let fs = Arc::new(FileSystem::new(
             settings.archive,
@@ -232,6 +241,7 @@ impl System {
             seed: settings.seed,
             info: NodeInfo {
                 features: settings.features,
+                journal: keeper.keeps(),
                 ..NodeInfo::default()
             },
         };
@@ -261,6 +271,8 @@ impl System {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
+            keeper,
+            orphans: crate::keeper::Orphans::new(&settings.command_line),
             attempt: wire::Attempt::default(),
             observer: crate::observe::Observer::default(),
             lent: BTreeMap::new(),
@@ -269,7 +281,7 @@ impl System {
             tails: BTreeSet::new(),
             serving: None,
             timed_reads: BTreeMap::new(),
-            last_serial: 0,
+            last_serial,
             last_request: 0,
             placement: crate::placement::Placement::new(&settings.command_line),
             settings,
@@ -285,6 +297,7 @@ impl System {
             #[cfg(feature = "canary")]
             canary: None,
         };
+        system.restore();
         system.refresh_info();
         system.net.handle_timeout(now);
         system
@@ -301,6 +314,7 @@ impl System {
             free_frames: frames.free,
             features: self.settings.features,
             processes: self.bodies.len() as u32,
+            journal: self.keeper.keeps(),
             ..NodeInfo::default()
         });
     }
@@ -333,6 +347,7 @@ impl System {
         self.process_timers();
         self.tails_due();
         self.hand_over_timeouts();
+        self.orphans_due();
         if self.info_at <= self.now {
             self.refresh_info();
         }
@@ -379,6 +394,10 @@ impl System {
     /// The next packet to send, which leaves at `now`: the times in its header are as good as this.
     pub fn poll_transmit(&mut self, now: u64) -> Option<node::Transmit<NetPage>> {
         self.now = self.now.max(now);
+        if self.keeper.is_beginning() {
+            // Nobody hears of a boot that is not on the disk.
+            return None;
+        }
         self.net.poll_transmit(self.now)
     }
 
@@ -393,6 +412,7 @@ impl System {
             self.net.poll_timeout(),
             self.next_alarm(),
             self.hand_over_timeout(),
+            self.next_orphan_ends(),
         ]
         .into_iter()
         .flatten()
@@ -419,6 +439,7 @@ impl System {
             && self.wishing.is_empty()
             && !self.owes_word()
             && self.net.is_quiet()
+            && self.keeper.is_idle()
             && !self.has_events()
             && !self.fs.console().has_output()
     }
@@ -484,13 +505,18 @@ impl System {
         match event {
             Event::PeerUp { id, boot } => {
                 machine::log!("node {} is up (boot {:x})", id.0, boot.0);
+                self.owner_up(id, boot);
                 self.tell_policy(id);
             }
             Event::PeerSilent { id, boot } => {
                 machine::log!("node {} is silent", id.0);
                 self.peer_silent(id, boot);
+                self.home_silent(id);
             }
-            Event::PeerBack { id, .. } => machine::log!("node {} is back", id.0),
+            Event::PeerBack { id, .. } => {
+                machine::log!("node {} is back", id.0);
+                self.home_back(id);
+            }
             Event::PeerLost { id, boot } => {
                 machine::log!("node {} is lost (boot {:x} is over)", id.0, boot.0);
                 self.peer_lost(id, boot);
@@ -544,6 +570,8 @@ impl System {
                 self.advised((from, boot), (pid, epoch), target);
             }
             Message::Order { order } => self.instructed(order),
+            Message::Orphans { orphans } => self.orphans_told((from, boot), &orphans),
+            Message::Adopted { pid, epoch } => self.adopted(from, pid, epoch),
             Message::TraceWanted => self.trace_wanted(from),
             Message::Trace { text } => self.trace_told(from, text),
             other => self.hand_over_message(from, boot, other),
@@ -663,7 +691,8 @@ impl System {
             {
                 return thread.block();
             }
-            if freezing && thread.forward == Forward::Idle && !thread.obeys_kernel() {
+            let idle = thread.forward == Forward::Idle && !thread.repeats();
+            if freezing && idle && !thread.obeys_kernel() {
                 return self.stand_still(tid);
             }
             match self.end_call_if_due(tid) {
@@ -775,20 +804,12 @@ impl System {
     /// lives with that.
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {
         self.call_back_changed();
-        if self.net.send(self.now, to, message).is_err() {
-            machine::log!("no way to node {}", to.0);
-        }
+        self.send_kept(to, message);
     }
 
     /// Sends a page behind everything that is already on the urgent lane.
     pub(crate) fn send_page(&mut self, to: NodeId, lane: Lane, tag: PageTag, frame: Frame) {
-        if self
-            .net
-            .send_page(self.now, to, lane, tag, NetPage(frame))
-            .is_err()
-        {
-            machine::log!("no way to node {}", to.0);
-        }
+        self.send_page_kept(to, lane, tag, frame);
     }
 
     /// Whether effects of the body may leave.

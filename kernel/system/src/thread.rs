@@ -198,6 +198,10 @@ pub struct Thread {
     pub rewound_at: u64,
     /// The message to home.
     pub forward: Forward,
+    /// The number of the call that was sent to home last.
+    pub asked: u32,
+    /// Home has died over that call: it is made again, under the same number in the sequence, before anything else.
+    pub again: bool,
     /// What that may do to what home has lent.
     pub touch: Touch,
     /// Calls that have left and whose answers nobody waits for, in their order.
@@ -243,6 +247,11 @@ pub fn unpadded(name: &[u8; 16]) -> &[u8] {
 }
 
 impl Thread {
+    /// Whether the call that it is in is to be made again before anything else leaves.
+    pub fn repeats(&self) -> bool {
+        self.again && self.call.is_some()
+    }
+
     /// The first thread of a process, or another one, without program.
     pub fn new(tid: u32, pid: u32) -> Thread {
         Thread {
@@ -263,6 +272,8 @@ impl Thread {
             restart: Restart::default(),
             rewound_at: 0,
             forward: Forward::Idle,
+            asked: 0,
+            again: false,
             touch: Touch::Nothing,
             posts: VecDeque::new(),
             opened: Vec::new(),

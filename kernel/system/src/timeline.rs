@@ -87,6 +87,10 @@ pub(crate) enum What {
     PageOut,
     /// D: it is here.
     PageIn,
+    /// The owner: home has booted again, and is asked whether it knows it.
+    Orphaned,
+    /// H and the owner: it does.
+    Adopted,
 }
 
 impl What {
@@ -122,6 +126,8 @@ impl What {
             What::PageAsked => "page-asked",
             What::PageOut => "page-out",
             What::PageIn => "page-in",
+            What::Orphaned => "orphaned",
+            What::Adopted => "adopted",
         }
     }
 }

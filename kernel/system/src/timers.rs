@@ -136,6 +136,11 @@ pub struct ProcessTimers {
 }
 
 impl ProcessTimers {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.timers.is_empty()
+    }
+
     /// One more; its number, or `None` if there are too many. `tells` gives what it does, by its number.
     pub(crate) fn create(
         &mut self,

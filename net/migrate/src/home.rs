@@ -84,6 +84,22 @@ impl HomeRecord {
         }
     }
 
+    /// The record that home's journal has of a process, after home has booted again.
+    pub fn restored(
+        pid: Pid,
+        gate: Gate,
+        previous: Option<(NodeId, BootId)>,
+        last_source: Option<(NodeId, BootId)>,
+    ) -> HomeRecord {
+        HomeRecord {
+            pid,
+            gate,
+            previous,
+            last_source,
+            rules: Rules::ALL,
+        }
+    }
+
     /// The same, with other rules.
     #[cfg(feature = "mutants")]
     pub fn bound_by(self, rules: Rules) -> HomeRecord {
@@ -125,6 +141,11 @@ impl HomeRecord {
     /// The previous owner, as long as the process can still be given back to it.
     pub fn previous(&self) -> Option<(NodeId, BootId)> {
         self.previous
+    }
+
+    /// The last source, as long as it may have pages.
+    pub fn last_source(&self) -> Option<(NodeId, BootId)> {
+        self.last_source
     }
 
     /// Nodes that may hold a copy or pages: the owner and the last source. A target that has not

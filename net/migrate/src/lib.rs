@@ -76,7 +76,8 @@
 //! *Body* (owner side) outside a move: a `Reply` with `Outcome::Refused` in a newer epoch, or a
 //! `Decision` of an epoch above the body's naming somebody else, or `Lost` at or above its epoch,
 //! from home: the copy is stale, drop it (and [`Target::fenced`] if a target exists). Decisions at
-//! or below the body's epoch are old: ignore. When home has booted again (`PeerLost`), drop it.
+//! or below the body's epoch are old: ignore. When home has booted again (`PeerLost`), drop it, or if its
+//! new boot has a journal, let nothing out before home says that it knows the process.
 //!
 //! *Home*: keeps a [`HomeRecord`] per process, from fork to reaping.
 //! * `Call`: [`HomeRecord::accept_effect`]; send the release if there is one, then act on the
@@ -94,7 +95,9 @@
 //!   [`HomeRecord::copies`] but the owner that asked for the exit.
 //!
 //! Home without a journal: a home that boots again has no records; sources and targets take
-//! `PeerLost` of home as the end of the process. Deliberately not here: pages, descriptors, the
+//! `PeerLost` of home as the end of the process. With one: each answer of a commit or an abort is written down before
+//! it is sent, and [`HomeRecord::restored`] makes the record again; sources and targets are told only of what else the
+//! node was to them ([`Source::on_target_lost`], [`Target::on_source_lost`]), and ask home again. Deliberately not here: pages, descriptors, the
 //! choice of where to move, and tickets (their bytes are carried but not judged yet).
 #![no_std]
 

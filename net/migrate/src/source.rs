@@ -386,6 +386,12 @@ impl Source {
         if node == self.home && node != self.me.0 {
             return self.home_lost();
         }
+        self.on_target_lost(now, node, boot);
+    }
+
+    /// As [`Source::on_peer_lost`], but if the node is home, its new boot has its journal: it will answer what is asked
+    /// again.
+    pub fn on_target_lost(&mut self, now: u64, node: NodeId, boot: BootId) {
         if node != self.target || self.target_boot.is_some_and(|known| known != boot) {
             return;
         }

@@ -310,6 +310,12 @@ impl Target {
             }
             return;
         }
+        self.on_source_lost(node, boot);
+    }
+
+    /// As [`Target::on_peer_lost`], but if the node is home, its new boot has its journal: it will answer what is asked
+    /// again.
+    pub fn on_source_lost(&mut self, node: NodeId, boot: BootId) {
         if (node, boot) != self.source {
             return;
         }

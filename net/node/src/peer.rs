@@ -73,10 +73,12 @@ impl<P: Page> Peer<P> {
             lost.pop_front();
         }
         lost.push_back(self.boot);
-        let queued = self.queued;
+        let (queued, info) = (self.queued, self.info);
         *self = Peer::new(now, self.id, boot, mac, path);
         self.lost = lost;
         self.queued = queued;
+        // Until it says more.
+        self.info = info;
     }
 
     pub(crate) fn is_lost(&self, boot: BootId) -> bool {

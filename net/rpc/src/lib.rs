@@ -90,6 +90,8 @@ struct Lane {
     running: bool,
     /// The reply to `next_seq - 1`.
     last: Option<Reply>,
+    /// Found in a journal: the next call tells the number.
+    open: bool,
 }
 
 impl Lane {
@@ -98,6 +100,23 @@ impl Lane {
             next_seq,
             running: false,
             last: None,
+            open: false,
+        }
+    }
+
+    fn open() -> Lane {
+        Lane {
+            open: true,
+            ..Lane::new(0)
+        }
+    }
+
+    /// The first call of the thread in this boot of home is this one.
+    fn told(&mut self, seq: u64) {
+        let answered = self.last.as_ref().is_some_and(|last| last.seq == seq);
+        if core::mem::take(&mut self.open) && !answered {
+            // No thread makes so many calls, and numbers can be counted on.
+            *self = Lane::new(seq.min(u64::MAX / 2));
         }
     }
 }
@@ -110,6 +129,9 @@ pub struct Gate {
     owner_boot: BootId,
     /// By thread.
     lanes: BTreeMap<Pid, Lane>,
+    /// Home has booted again: what it does not know of a thread's sequence, the thread's first call tells. What
+    /// was under way before is not under way any more, and the new boot hears nothing of the old one's lanes.
+    restored: bool,
     rules: Rules,
 }
 
@@ -121,6 +143,29 @@ impl Gate {
             owner,
             owner_boot: boot,
             lanes: BTreeMap::from([(first, Lane::new(1))]),
+            restored: false,
+            rules: Rules::ALL,
+        }
+    }
+
+    /// The gate of a process that its home has found in its journal: who owns it, and of some threads the last
+    /// answer, which counts if that call comes again.
+    pub fn restored(
+        epoch: u64,
+        (owner, owner_boot): (NodeId, BootId),
+        answers: impl Iterator<Item = (Pid, Reply)>,
+    ) -> Gate {
+        let lane = |last: Reply| Lane {
+            next_seq: last.seq.min(u64::MAX / 2) + 1,
+            last: Some(last),
+            ..Lane::open()
+        };
+        Gate {
+            epoch,
+            owner,
+            owner_boot,
+            lanes: answers.map(|(thread, last)| (thread, lane(last))).collect(),
+            restored: true,
             rules: Rules::ALL,
         }
     }
@@ -186,6 +231,12 @@ impl Gate {
         let current = epoch == self.epoch || !self.rules.hold(Rule::CallsCarryTheEpoch);
         if !(owned && current) && self.rules.hold(Rule::AStaleCopyIsRefused) {
             return self.refused();
+        }
+        if self.restored {
+            self.lanes
+                .entry(thread)
+                .or_insert_with(Lane::open)
+                .told(seq);
         }
         let Some(lane) = self.lanes.get_mut(&thread) else {
             return Admission::Gap;

@@ -125,3 +125,37 @@ fn the_calls_of_threads_overlap_each_in_its_own_sequence() {
     assert_eq!(gate.close_lane(U), Some(2));
     assert_eq!(gate.admit(A, BOOT_A, 1, U, 2), Admission::Gap, "it is over");
 }
+
+#[test]
+fn a_restored_gate_takes_the_number_of_the_first_call_and_answers_what_it_has_the_answer_to() {
+    const U: Pid = Pid(0x1_0002);
+    let answers = [(T, reply(4, 9, 42))];
+    let mut gate = Gate::restored(4, (B, BOOT_B), answers.into_iter());
+    assert!(gate.is_owner(B, BOOT_B, 4));
+    // Fenced as ever.
+    for (node, boot, epoch) in [(A, BOOT_B, 4), (B, BOOT_A, 4), (B, BOOT_B, 3)] {
+        let admission = gate.admit(node, boot, epoch, T, 9);
+        assert!(matches!(admission, Admission::Refused { .. }));
+    }
+    assert_eq!(
+        gate.admit(B, BOOT_B, 4, T, 9),
+        Admission::Repeat(reply(4, 9, 42))
+    );
+    assert_eq!(gate.admit(B, BOOT_B, 4, T, 11), Admission::Gap);
+    assert_eq!(gate.admit(B, BOOT_B, 4, T, 10), Admission::Execute);
+    // Of another thread nothing is known: it says where it is, once.
+    assert_eq!(gate.admit(B, BOOT_B, 4, U, 77), Admission::Execute);
+    assert!(gate.complete(U, 77, reply(4, 77, 1)));
+    assert_eq!(gate.admit(B, BOOT_B, 4, U, 5), Admission::Gap);
+    assert_eq!(gate.admit(B, BOOT_B, 4, U, 78), Admission::Execute);
+}
+
+#[test]
+fn a_restored_gate_forgets_an_answer_that_is_not_asked_for() {
+    let answers = [(T, reply(4, 9, 42))];
+    let mut gate = Gate::restored(4, (B, BOOT_B), answers.into_iter());
+    assert_eq!(gate.admit(B, BOOT_B, 4, T, 30), Admission::Execute);
+    assert_eq!(gate.admit(B, BOOT_B, 4, T, 9), Admission::Gap);
+    let mut gate = Gate::restored(4, (B, BOOT_B), core::iter::empty());
+    assert_eq!(gate.admit(B, BOOT_B, 4, T, u64::MAX), Admission::Gap);
+}

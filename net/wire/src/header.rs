@@ -54,7 +54,7 @@ pub const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// The Ethernet address of all nodes.
 pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 

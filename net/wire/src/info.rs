@@ -50,6 +50,8 @@ pub struct NodeInfo {
     pub processes: u32,
     /// Hash of the boot archive: equal archives hold equal program images.
     pub archive: u64,
+    /// It keeps a journal: after its reboot it knows the processes that it was home of and that were away.
+    pub journal: bool,
 }
 
 impl NodeInfo {

@@ -29,6 +29,7 @@ pub use info::{Features, NodeInfo};
 pub use message::{
     BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveHow, MoveMode,
     MovePhases, MoveStats, Offer, Order, Outcome, PagesSent, Policy, Reply, Stalls, Ticket,
+    Whereabouts,
 };
 
 /// Why bytes were refused. Each cause has its own variant; nothing was changed by refused bytes.

@@ -415,6 +415,17 @@ impl core::fmt::Display for MoveError {
 
 impl core::error::Error for MoveError {}
 
+/// What a node knows of a process whose home has booted again.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Whereabouts {
+    /// It runs here, in this epoch.
+    Here,
+    /// A move of it is under way, and asks for itself.
+    Moving,
+    /// It was here, and was ended because its home was away for too long.
+    Ended,
+}
+
 /// Everything nodes say to each other over the lanes. H is the home of the process, S the source
 /// and D the target of a move.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
@@ -559,6 +570,13 @@ pub enum Message {
     },
     /// Any node to any other, because somebody there has said so.
     Order { order: Order },
+    /// A node to H that has booted again, or is heard again: these of its processes are here, or were.
+    Orphans {
+        #[serde(deserialize_with = "orphans")]
+        orphans: Vec<(Pid, u64, Whereabouts)>,
+    },
+    /// H to owner: it knows the process, and serves its calls from now on.
+    Adopted { pid: Pid, epoch: u64 },
 }
 
 impl Message {
@@ -636,26 +654,38 @@ mod bytes {
     }
 }
 
-/// Runs of zero pages; grows with what is read, not with the length that is claimed.
+/// Runs of zero pages.
 fn runs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(u64, u32)>, D::Error> {
-    struct Runs;
-    impl<'de> serde::de::Visitor<'de> for Runs {
-        type Value = Vec<(u64, u32)>;
+    list(from, "runs of pages")
+}
+
+fn orphans<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<(Pid, u64, Whereabouts)>, D::Error> {
+    list(from, "processes")
+}
+
+/// A list that grows with what is read, not with the length that is claimed.
+fn list<'de, D, T>(from: D, what: &'static str) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct List<T>(&'static str, core::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for List<T> {
+        type Value = Vec<T>;
         fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-            f.write_str("runs of pages")
+            f.write_str(self.0)
         }
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(
-            self,
-            mut seq: A,
-        ) -> Result<Vec<(u64, u32)>, A::Error> {
-            let mut runs = Vec::new();
-            while let Some(run) = seq.next_element()? {
-                runs.push(run);
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                list.push(item);
             }
-            Ok(runs)
+            Ok(list)
         }
     }
-    from.deserialize_seq(Runs)
+    from.deserialize_seq(List(what, core::marker::PhantomData))
 }
 
 #[cfg(test)]

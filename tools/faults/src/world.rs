@@ -403,6 +403,7 @@ impl<'a> World<'a> {
                 leaf7_ecx: cpu.leaf7_ecx,
             },
             processors: 1,
+            journal: None,
         };
         let mut system = System::new(settings, clock);
         if let Some(canary) = self.canary {

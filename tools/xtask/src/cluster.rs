@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::node::{Event, Node, NodeConfig, PowerOff, log_path, power_off};
 use crate::places::RunDirectory;
 use crate::{places, say};
-use qemu_tests::{Action, Ended, Outcome, Spec, Trigger, Turn};
+use qemu_tests::{Action, Disks, Ended, Outcome, Spec, Trigger, Turn};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -24,6 +24,8 @@ const CONSOLE_BYTES_MAX: usize = 64 << 20;
 const UP: &str = "node 1 ready";
 /// How long the consoles of ended nodes may take to be read to their end.
 const DRAIN: Duration = Duration::from_secs(2);
+/// Room on a disk that is made: more than a journal uses. The file takes what is written.
+const DISK_BYTES: u64 = 16 << 20;
 
 /// The files every node boots from.
 #[derive(Debug, Clone)]
@@ -154,10 +156,11 @@ impl<'a> Cluster<'a> {
     }
 
     fn start_node(&mut self, number: usize) -> Result<(), Error> {
-        let slot = &mut self.nodes[number - 1];
-        if slot.node.is_some() {
+        if self.nodes[number - 1].node.is_some() {
             return Ok(());
         }
+        let disk = self.disk(number)?;
+        let slot = &mut self.nodes[number - 1];
         let cable = switch::link_pair().map_err(|source| Error::System {
             what: "making a cable",
             source,
@@ -174,6 +177,8 @@ impl<'a> Cluster<'a> {
             smp: self.spec.smp,
             net: self.spec.net,
             mtu,
+            disk,
+            read_only: self.spec.disks == Disks::ReadOnly,
             command_line: command_line(self.spec, number),
         };
         slot.starts += 1;
@@ -189,6 +194,31 @@ impl<'a> Cluster<'a> {
         slot.node = Some(node);
         slot.closed = false;
         Ok(())
+    }
+
+    /// The file that is the disk of a node, made if it is missing: without anything in it, and without taking room.
+    fn disk(&self, number: usize) -> Result<Option<PathBuf>, Error> {
+        let name = format!("node-{number}.disk");
+        let path = match &self.spec.disks {
+            Disks::None => return Ok(None),
+            Disks::Fresh | Disks::ReadOnly => self.run.file(&name),
+            Disks::In(directory) => {
+                std::fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+                directory.join(name)
+            }
+        };
+        let file = std::fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let file = file.map_err(Error::file("create", &path))?;
+        let bytes = file.metadata().map_err(Error::file("read", &path))?.len();
+        if bytes == 0 {
+            let made = file.set_len(DISK_BYTES);
+            made.map_err(Error::file("make room in", &path))?;
+        }
+        Ok(Some(path))
     }
 
     fn output(

@@ -45,6 +45,10 @@ pub(crate) struct NodeConfig {
     pub(crate) net: Net,
     /// MTU that its card tells the guest, if it can.
     pub(crate) mtu: u16,
+    /// The file that is its disk.
+    pub(crate) disk: Option<PathBuf>,
+    /// It cannot be written.
+    pub(crate) read_only: bool,
     /// The whole kernel command line.
     pub(crate) command_line: String,
 }
@@ -213,6 +217,13 @@ fn command(number: usize, config: &NodeConfig, cable: i32) -> Command {
         &format!("dgram,id=n0,local.type=fd,local.str={cable}"),
     ]);
     command.args(["-device", &card(config.net, config.mtu, number)]);
+    if let Some(disk) = &config.disk {
+        // What the guest flushes is in the file, whatever becomes of QEMU.
+        let readonly = if config.read_only { "on" } else { "off" };
+        let file = path_word(disk);
+        let drive = format!("if=none,id=d0,format=raw,readonly={readonly},file={file}");
+        command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=d0"]);
+    }
     command
 }
 
@@ -227,7 +238,7 @@ fn card(net: Net, mtu: u16, number: usize) -> String {
     format!("{model},netdev=n0,mac=52:54:00:00:00:{number:02x}{more},romfile=")
 }
 
-/// QEMU takes a comma in a file name of `-initrd` for a separator unless it is doubled.
+/// QEMU takes a comma in a file name of `-initrd` and `-drive` for a separator unless it is doubled.
 fn path_word(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
@@ -351,6 +362,8 @@ mod tests {
             smp: 2,
             net: Net::Virtio,
             mtu: 9000,
+            disk: Some("x,y/node-2.disk".into()),
+            read_only: false,
             command_line: "node=2 nodes=3".into(),
         };
         let command = command(2, &config, 9);
@@ -366,6 +379,7 @@ mod tests {
             "-append node=2 nodes=3",
             "dgram,id=n0,local.type=fd,local.str=9",
             "mac=52:54:00:00:00:02,host_mtu=9000",
+            "format=raw,readonly=off,file=x,,y/node-2.disk -device virtio-blk-pci,drive=d0",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -4,7 +4,7 @@ use crate::compile::Compiler;
 use crate::error::Error;
 use crate::program;
 use clap::{Args, Parser, Subcommand};
-use qemu_tests::{Add, MTU, Net, Spec};
+use qemu_tests::{Add, Disks, MTU, Net, Spec};
 use std::fmt;
 use std::path::PathBuf;
 use switch::{Chance, Faults, PORTS_MAX};
@@ -430,6 +430,9 @@ pub(crate) struct ClusterOptions {
     /// Put a Debian package with what it depends on into the root file system.
     #[arg(long, value_name = "NAME")]
     pub(crate) package: Vec<String>,
+    /// Give each node the disk DIR/node-N.disk, made if it is missing: what it is home of outlives its boots there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) disk: Option<PathBuf>,
     /// Words added to the kernel command line of every node.
     #[arg(long, value_name = "WORDS", default_value = "")]
     pub(crate) append: String,
@@ -485,6 +488,9 @@ impl ClusterOptions {
             });
         spec.memory_mib = self.memory;
         self.hardware.put_into(&mut spec);
+        if let Some(directory) = &self.disk {
+            spec.disks = Disks::In(directory.clone());
+        }
         spec.seed = self.seed;
         spec.pcap = self.pcap.clone();
         for cut in &self.cut {

@@ -3,6 +3,7 @@
 //! Law: each check names what it proves; the first that fails is a panic, so that the machine's exit
 //! status tells. The user programs are a few bytes of machine code, written out beside their source.
 
+mod disk;
 mod memory;
 mod smp;
 mod user;
@@ -38,6 +39,13 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     time(&mut checks);
     devices(&mut checks);
     archive(&mut checks, info);
+    for word in info.command_line.split_ascii_whitespace() {
+        match word {
+            "disktest" => disk::run(&mut checks, false),
+            "disksealed" => disk::run(&mut checks, true),
+            _ => {}
+        }
+    }
     let cpus = info
         .command_line
         .split_ascii_whitespace()

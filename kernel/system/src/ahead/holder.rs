@@ -146,9 +146,8 @@ impl System {
         self.send_call(tid, seq, request);
     }
 
-    /// A call of a thread is about to leave: everything that the process has done leaves before it.
+    /// A call of a thread is about to leave, and everything that the process has done has left.
     pub(crate) fn before_call(&mut self, tid: u32, request: &Request) {
-        self.catch_up(tid);
         let touch = Touch::of(request);
         let thread = self.thread(tid);
         thread.touch = touch;

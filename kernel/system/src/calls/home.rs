@@ -157,6 +157,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         told |= u64::from(files.install(0, handle, true)?) << 32;
     }
     call.system.homes.insert(child, home);
+    call.system.keeper.touch(child);
     if owner != call.system.me {
         // It is told, too, of changes of the files that it maps.
         call.system.lent_to(child);
@@ -384,6 +385,7 @@ impl System {
                 && !self.process_of.contains_key(&pid)
                 && !self.homes.values().any(in_group)
             {
+                self.keeper.note_serial(self.last_serial);
                 return Some(pid);
             }
         }
@@ -398,6 +400,9 @@ impl System {
             return;
         };
         home.life = Life::Zombie(status);
+        if self.keeper.ended(pid) {
+            machine::log!("process {pid}, adopted before, has ended with status {status:#x}");
+        }
         home.forget_signals(u64::MAX);
         for tid in core::mem::take(&mut home.threads).into_keys() {
             self.process_of.remove(&tid);

@@ -57,6 +57,8 @@ pub struct OpenFile {
     cursor: Mutex<Cursor>,
     /// Its places in sets of epoll(7).
     in_sets: Mutex<Vec<Weak<Item>>>,
+    /// What it was is gone with the memory of its home.
+    lost: bool,
 }
 
 impl Drop for OpenFile {
@@ -90,6 +92,21 @@ impl OpenFile {
         place: Option<(InodeRef, Vec<u8>)>,
     ) -> Arc<OpenFile> {
         OpenFile::with_terminal(inode, flags, place, None)
+    }
+
+    /// What stands for a file that is gone: nothing can be done with it but to close it.
+    pub(super) fn lost(inode: InodeRef) -> Arc<OpenFile> {
+        let title = b"(lost)".to_vec();
+        let mut file = OpenFile::titled(inode, O_PATH, None, title, None);
+        if let Some(file) = Arc::get_mut(&mut file) {
+            file.lost = true;
+        }
+        file
+    }
+
+    /// Whether it stands for a file that is gone.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// A file that never had a name, with something to call it by.
@@ -142,6 +159,7 @@ impl OpenFile {
                 asynchronous: None,
             }),
             in_sets: Mutex::new(Vec::new()),
+            lost: false,
         };
         if file.readable() {
             file.ends[0] = PipeEnd::new(&file.inode, Side::Read);
@@ -677,7 +695,10 @@ impl FileState {
     pub(super) fn row(&self, fd: u32) -> Result<Descriptor, Errno> {
         let rows = self.rows();
         let row = rows.get(fd as usize).and_then(Option::as_ref);
-        row.cloned().ok_or(Errno::EBADF)
+        match row {
+            Some(row) if row.file.is_lost() => Err(super::kept::LOST),
+            row => row.cloned().ok_or(Errno::EBADF),
+        }
     }
 
     /// Whether `execve` is to close a descriptor.

@@ -36,6 +36,7 @@ impl System {
             home.record.decision()
         };
         decision.poke = home.has_signals();
+        self.keep_decided(pid.0);
         if decision.granted {
             let of = (pid.0, decision.epoch);
             self.timeline.note(What::Committed, of, from, 0);
@@ -68,6 +69,7 @@ impl System {
         };
         let mut decision = home.record.abort(from, boot, old_epoch);
         decision.poke = home.has_signals();
+        self.keep_decided(pid.0);
         self.send(from, decision.message());
         self.tell_missed(pid.0);
     }

@@ -240,6 +240,7 @@ impl System {
             }
             if let LostOutcome::HandBack(mut decision) = home.record.owner_suspected(node, boot) {
                 decision.poke = home.has_signals();
+                self.keeper.touch(pid);
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
             }
@@ -249,20 +250,36 @@ impl System {
     /// A boot of a node is over for certain, and with it everything that lived there.
     pub(crate) fn peer_lost(&mut self, node: NodeId, boot: BootId) {
         self.trace_given_up(node);
+        let returns = self.knows_its_own(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();
         for pid in pids {
             if let Some(out) = self.outgoing.get_mut(&pid) {
-                out.source.on_peer_lost(self.now, node, boot);
+                match returns && wire::Pid(pid).home() == node {
+                    true => out.source.on_target_lost(self.now, node, boot),
+                    false => out.source.on_peer_lost(self.now, node, boot),
+                }
             }
             self.pump_source(pid);
         }
         let pids: Vec<u32> = self.incoming.keys().copied().collect();
         for pid in pids {
             if let Some(incoming) = self.incoming.get_mut(&pid) {
-                incoming.target.on_peer_lost(self.now, node, boot);
+                match returns && wire::Pid(pid).home() == node {
+                    true => incoming.target.on_source_lost(node, boot),
+                    false => incoming.target.on_peer_lost(self.now, node, boot),
+                }
             }
             self.pump_target(pid);
         }
+        match returns {
+            true => self.home_rebooted(node),
+            false => self.home_over(node),
+        }
+        self.owners_lost(node, boot);
+    }
+
+    /// A boot of a node is over that the next one does not know of: nor do its processes go on.
+    fn home_over(&mut self, node: NodeId) {
         let guests: Vec<u32> = self
             .bodies
             .values()
@@ -274,6 +291,10 @@ impl System {
             self.drop_body(pid);
         }
         self.tombstones.home_lost(node);
+    }
+
+    /// A boot of a node is over for certain, and with it what it had of processes of this home.
+    pub(crate) fn owners_lost(&mut self, node: NodeId, boot: BootId) {
         let pids: Vec<u32> = self.homes.keys().copied().collect();
         for pid in pids {
             let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
@@ -283,6 +304,7 @@ impl System {
             home.record.previous_lost(node, boot);
             let poke = home.has_signals();
             home.asked_lost(node);
+            self.keeper.touch(pid);
             match outcome {
                 LostOutcome::Unaffected => {}
                 LostOutcome::HandBack(decision) => {

@@ -1,8 +1,9 @@
-//! Tests of what a node survives: lying nodes, hostile programs, and events in the wrong order.
+//! Tests of what a node survives: its own reboot, lying nodes, hostile programs, and events in the wrong order.
 //!
 //! Law: the nodes here are whole Systems joined by a cable; a program is a list of registers that
 //! the test makes up, since what a node must survive does not depend on code that means well.
 
+mod adoption;
 mod express;
 mod files;
 mod moves;
@@ -112,6 +113,24 @@ pub(super) struct Cluster {
     pub(super) arrives: fn(&Header) -> bool,
     /// What was sent, in a line each.
     pub(super) wire: Vec<String>,
+    /// The disk of each node that has one: what is flushed, and what is not.
+    pub(super) disks: Vec<Option<Disk>>,
+}
+
+/// A disk that forgets what was not flushed when its node dies.
+#[derive(Default)]
+pub(super) struct Disk {
+    flushed: Vec<u8>,
+    written: Vec<(u64, Vec<u8>)>,
+    /// It takes nothing for now.
+    pub(super) stalls: bool,
+}
+
+impl Disk {
+    fn open(&mut self, node: usize) -> journal::Journal {
+        let node = node as u64 + 1;
+        journal::Journal::open(node, node as u32, &self.flushed).expect("its journal")
+    }
 }
 
 impl Cluster {
@@ -128,17 +147,26 @@ impl Cluster {
     }
 
     fn of(nodes: Vec<System>) -> Cluster {
-        let mut cluster = Cluster {
+        Cluster::joined(nodes).join()
+    }
+
+    fn joined(nodes: Vec<System>) -> Cluster {
+        Cluster {
             nodes,
             now: 1,
             cut: Vec::new(),
             arrives: |_| true,
             wire: Vec::new(),
-        };
-        for _ in 0..300 {
-            cluster.pass(10_000_000);
+            disks: Vec::new(),
         }
-        cluster
+    }
+
+    /// Lets the nodes find each other.
+    fn join(mut self) -> Cluster {
+        for _ in 0..300 {
+            self.pass(10_000_000);
+        }
+        self
     }
 
     /// A node that boots, for the first time or again.
@@ -164,12 +192,33 @@ impl Cluster {
             boot_unix_ns: 1_700_000_000_000_000_000,
             features: wire::Features::default(),
             processors: 1,
+            journal: None,
         }
     }
 
     /// A node loses everything and boots again.
     pub(super) fn reboot(&mut self, node: usize) {
-        self.nodes[node] = Cluster::boot(node as u16 + 1, self.now);
+        let mut settings = Cluster::settings(node as u16 + 1, self.now);
+        if let Some(Some(disk)) = self.disks.get_mut(node) {
+            disk.written.clear();
+            settings.journal = Some(disk.open(node));
+        }
+        self.nodes[node] = Cluster::boot_with(settings, self.now);
+    }
+
+    /// Nodes of which the first has a disk.
+    pub(super) fn with_a_disk(count: u16) -> Cluster {
+        let mut disk = Disk {
+            flushed: vec![0; 1 << 20],
+            ..Disk::default()
+        };
+        let mut settings = Cluster::settings(1, 0);
+        settings.journal = Some(disk.open(0));
+        let mut nodes = vec![Cluster::boot_with(settings, 0)];
+        nodes.extend((2..=count).map(|number| Cluster::boot(number, 0)));
+        let mut cluster = Cluster::joined(nodes);
+        cluster.disks.push(Some(disk));
+        cluster.join()
     }
 
     /// Lets time go on and carries what the nodes say.
@@ -185,6 +234,7 @@ impl Cluster {
     pub(super) fn round(&mut self) {
         for from in 0..self.nodes.len() {
             self.nodes[from].tick(self.now);
+            self.serve_disk(from);
             while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
                 self.wire.extend(wire_trace::line(&packet));
                 let header = Header::parse(&packet.header).expect("nodes send valid frames");
@@ -192,6 +242,27 @@ impl Cluster {
                     self.carry(from, &packet);
                 }
             }
+        }
+    }
+
+    /// Lets the disk of a node do what it is asked for.
+    fn serve_disk(&mut self, node: usize) {
+        let Some(Some(disk)) = self.disks.get_mut(node) else {
+            return;
+        };
+        while !disk.stalls
+            && let Some(op) = self.nodes[node].poll_disk()
+        {
+            match op {
+                journal::Op::Write { sector, bytes } => disk.written.push((sector, bytes)),
+                journal::Op::Flush => {
+                    for (sector, bytes) in disk.written.drain(..) {
+                        let at = sector as usize * journal::SECTOR;
+                        disk.flushed[at..at + bytes.len()].copy_from_slice(&bytes);
+                    }
+                }
+            }
+            self.nodes[node].disk_done(true);
         }
     }
 

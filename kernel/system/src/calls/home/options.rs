@@ -15,7 +15,7 @@ const AMBIENT: u64 = 47;
 const TIMER_SLACK_NS: u64 = 50_000;
 
 /// The options of one process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Options {
     /// The signal it gets when its parent ends; 0 is none.
     death_signal: u32,

@@ -31,7 +31,7 @@ const LIMIT_NICE: usize = 13;
 const LIMIT_PRIORITY: usize = 14;
 
 /// How a thread is to be scheduled.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Scheduling {
     /// `SCHED_*`.
     pub policy: u32,

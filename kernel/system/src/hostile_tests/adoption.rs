@@ -1,0 +1,332 @@
+//! Guests whose home boots again, with a journal and without.
+
+use super::{Cluster, DATA};
+use crate::body::Effects;
+use crate::home::INIT;
+use crate::thread::Run;
+use machine::Exit;
+use wire::NodeId;
+
+const READ: u64 = 0;
+const WRITE: u64 = 1;
+const OPEN: u64 = 2;
+const CLOSE: u64 = 3;
+const DUP: u64 = 32;
+const GETPPID: u64 = 110;
+const EXIT: u64 = 231;
+const WAIT4: u64 = 61;
+const PIPE: u64 = 22;
+const EIO: i64 = -5;
+const EBADF: i64 = -9;
+/// More than the grace, ns.
+const GRACE_NS: u64 = 301_000_000_000;
+
+/// A guest of node 2 from node 1, which has a disk.
+fn guest() -> (Cluster, u32) {
+    let mut cluster = Cluster::with_a_disk(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    (cluster, pid)
+}
+
+fn epoch(cluster: &Cluster, pid: u32) -> u64 {
+    cluster.nodes[0].homes[&pid].record.gate().epoch()
+}
+
+impl Cluster {
+    /// Home boots again, and the nodes find each other.
+    fn reboot_home(&mut self) {
+        self.reboot(0);
+        self.settle();
+        self.settle();
+    }
+
+    /// A call whose answer does not come: it is executed, the disk has it, and home dies before anybody hears of that.
+    fn call_into_death(&mut self, pid: u32, number: u64, args: &[u64]) {
+        self.arrives = |header| header.source() == NodeId(2);
+        self.begin_call(1, pid, number, args);
+        for _ in 0..20 {
+            self.pass(1_000_000);
+        }
+        self.arrives = |_| true;
+        self.reboot_home();
+    }
+
+    fn answer(&self, pid: u32) -> Option<i64> {
+        let thread = &self.nodes[1].threads[&pid];
+        thread.call.is_none().then_some(thread.registers.rax as i64)
+    }
+
+    fn descriptors(&self, pid: u32) -> Vec<u32> {
+        let files = self.nodes[0].homes[&pid].files.as_ref();
+        files.expect("no call has them").open_descriptors()
+    }
+}
+
+#[test]
+fn a_guest_is_adopted_by_the_next_boot_of_its_home() {
+    let (mut cluster, pid) = guest();
+    let before = epoch(&cluster, pid);
+    cluster.reboot_home();
+    assert_eq!(epoch(&cluster, pid), before);
+    assert!(!cluster.nodes[1].body(pid).orphan);
+    assert!(cluster.nodes[0].keeper.awaited.is_empty());
+    cluster.poke(1, pid, DATA, b"hello");
+    assert_eq!(cluster.call(1, pid, WRITE, &[1, DATA, 5]), 5);
+    assert!(cluster.nodes[0].take_output().ends_with(b"hello"));
+    assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+    // It moves on, and home, as ever.
+    cluster.move_to(pid, 1);
+    assert_eq!(cluster.call(0, pid, GETPPID, &[]), i64::from(INIT));
+    cluster.begin_call(0, pid, EXIT, &[7]);
+    cluster.settle();
+    assert!(
+        !cluster.nodes[0]
+            .homes
+            .get(&pid)
+            .is_some_and(crate::home::Home::lives)
+    );
+}
+
+#[test]
+fn it_is_adopted_again_and_again() {
+    let (mut cluster, pid) = guest();
+    for _ in 0..4 {
+        cluster.reboot_home();
+        assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+    }
+}
+
+#[test]
+fn without_a_journal_it_ends_with_its_home() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.reboot_home();
+    assert!(!cluster.nodes[1].bodies.contains_key(&pid));
+    assert!(!cluster.nodes[0].homes.contains_key(&pid));
+}
+
+#[test]
+fn a_journal_that_does_not_know_it_ends_it() {
+    let (mut cluster, pid) = guest();
+    // Another disk is put in.
+    cluster.disks[0] = Some(super::Disk {
+        flushed: vec![0; 1 << 20],
+        ..super::Disk::default()
+    });
+    cluster.reboot_home();
+    assert!(!cluster.nodes[1].bodies.contains_key(&pid));
+}
+
+#[test]
+fn no_decision_leaves_before_the_disk_has_it() {
+    let mut cluster = Cluster::with_a_disk(2);
+    let pid = cluster.fork(0);
+    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.start_move(pid, 2);
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].body(pid).effects, Effects::Gated);
+    cluster.disks[0].as_mut().expect("it has one").stalls = false;
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].body(pid).effects, Effects::Open);
+}
+
+#[test]
+fn a_decision_that_nobody_heard_is_asked_for_again() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    // Home hears of the image, decides, and dies before the target has heard of it.
+    cluster.arrives = |header| {
+        (header.source(), header.target()) != (NodeId(1), NodeId(3))
+            || header.kind() != wire::Kind::Data
+    };
+    cluster.start_move(pid, 3);
+    for _ in 0..30 {
+        cluster.pass(1_000_000);
+    }
+    assert_eq!(
+        cluster.nodes[0].homes[&pid].record.gate().owner(),
+        NodeId(3)
+    );
+    assert_eq!(cluster.nodes[2].body(pid).effects, Effects::Gated);
+    cluster.arrives = |_| true;
+    cluster.reboot_home();
+    cluster.settle();
+    assert_eq!(cluster.nodes[2].body(pid).effects, Effects::Open);
+    assert!(
+        cluster.nodes[1].outgoing.is_empty(),
+        "the source is released"
+    );
+    assert_eq!(cluster.call(2, pid, GETPPID, &[]), i64::from(INIT));
+}
+
+#[test]
+fn a_decision_that_is_not_on_the_disk_was_never_made() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.start_move(pid, 3);
+    cluster.settle();
+    assert_eq!(
+        cluster.nodes[0].homes[&pid].record.gate().owner(),
+        NodeId(3)
+    );
+    cluster.disks[0].as_mut().expect("it has one").stalls = false;
+    cluster.reboot(0);
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    assert_eq!(
+        cluster.nodes[0].homes[&pid].record.gate().owner(),
+        NodeId(2)
+    );
+    assert!(!cluster.nodes[2].bodies.contains_key(&pid));
+    assert!(cluster.nodes[1].outgoing.is_empty() && cluster.nodes[2].incoming.is_empty());
+    assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+}
+
+#[test]
+fn a_call_that_was_executed_unheard_is_answered_and_not_done_again() {
+    let (mut cluster, pid) = guest();
+    let next = cluster.descriptors(pid).len() as i64;
+    cluster.call_into_death(pid, DUP, &[1]);
+    assert_eq!(cluster.answer(pid), Some(next));
+    assert_eq!(cluster.descriptors(pid).len() as i64, next + 1);
+    cluster.call_into_death(pid, CLOSE, &[next as u64]);
+    assert_eq!(cluster.answer(pid), Some(0));
+    assert_eq!(cluster.call(1, pid, CLOSE, &[next as u64]), EBADF);
+}
+
+#[test]
+fn a_child_that_was_made_unheard_was_never_there() {
+    let (mut cluster, pid) = guest();
+    cluster.call_into_death(pid, 57, &[]);
+    assert_eq!(cluster.answer(pid), Some(EIO));
+    let others = |home: &&crate::home::Home| home.pid != INIT && home.pid != pid;
+    assert_eq!(cluster.nodes[0].homes.values().filter(others).count(), 0);
+    let child = cluster.call(1, pid, 57, &[]) as u32;
+    assert_eq!(cluster.call(1, child, GETPPID, &[]), i64::from(pid));
+    // One of which the answer came is adopted like its parent, and is its child.
+    cluster.reboot_home();
+    assert_eq!(cluster.call(1, child, GETPPID, &[]), i64::from(pid));
+    cluster.begin_call(1, child, EXIT, &[3]);
+    assert_eq!(
+        cluster.call(1, pid, WAIT4, &[u64::from(child), DATA, 0, 0]),
+        i64::from(child)
+    );
+}
+
+#[test]
+fn what_may_have_been_seen_by_others_fails_if_nobody_knows_whether_it_was_done() {
+    let (mut cluster, pid) = guest();
+    cluster.poke(1, pid, DATA, b"once");
+    cluster.call_into_death(pid, WRITE, &[1, DATA, 4]);
+    assert_eq!(cluster.answer(pid), Some(EIO));
+    assert_eq!(cluster.call(1, pid, WRITE, &[1, DATA, 4]), 4);
+}
+
+#[test]
+fn what_was_in_memory_of_home_is_lost_and_says_so() {
+    let (mut cluster, pid) = guest();
+    cluster.poke(1, pid, DATA, b"/tmp/x\0");
+    // O_CREAT | O_RDWR
+    let file = cluster.call(1, pid, OPEN, &[DATA, 0o102, 0o600]) as u64;
+    assert_eq!(cluster.call(1, pid, WRITE, &[file, DATA, 4]), 4);
+    assert_eq!(cluster.call(1, pid, PIPE, &[DATA + 64]), 0);
+    cluster.reboot_home();
+    for fd in [file, file + 1, file + 2] {
+        assert_eq!(cluster.call(1, pid, READ, &[fd, DATA, 4]), EIO);
+        assert_eq!(cluster.call(1, pid, CLOSE, &[fd]), 0);
+        assert_eq!(cluster.call(1, pid, CLOSE, &[fd]), EBADF);
+    }
+    assert_eq!(cluster.call(1, pid, DUP, &[0]), file as i64);
+}
+
+#[test]
+fn a_guest_computes_while_home_is_gone_and_stands_still_at_its_first_call() {
+    let (mut cluster, pid) = guest();
+    cluster.reboot(0);
+    // Home is up, but the guest does not hear of its adoption yet.
+    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.settle();
+    cluster.run(1, pid, |_| Exit::Interrupt);
+    cluster.begin_call(1, pid, GETPPID, &[]);
+    cluster.settle();
+    assert_eq!(cluster.nodes[1].thread(pid).run, Run::Blocked);
+    cluster.disks[0].as_mut().expect("it has one").stalls = false;
+    cluster.settle();
+    cluster.settle();
+    assert_eq!(cluster.answer(pid), Some(i64::from(INIT)));
+}
+
+#[test]
+fn past_the_grace_it_ends_and_its_home_is_told_once() {
+    let (mut cluster, pid) = guest();
+    cluster.cut.push(0);
+    cluster.settle();
+    cluster.settle();
+    cluster.settle();
+    assert!(cluster.nodes[1].bodies.contains_key(&pid));
+    cluster.pass(GRACE_NS);
+    assert!(!cluster.nodes[1].bodies.contains_key(&pid));
+    assert!(cluster.nodes[0].homes[&pid].lives());
+    cluster.cut.clear();
+    cluster.settle();
+    cluster.settle();
+    assert!(
+        !cluster.nodes[0]
+            .homes
+            .get(&pid)
+            .is_some_and(crate::home::Home::lives)
+    );
+}
+
+#[test]
+fn a_process_that_died_with_its_node_while_home_was_gone_is_lost() {
+    let (mut cluster, pid) = guest();
+    cluster.cut.push(0);
+    cluster.reboot(1);
+    cluster.reboot(0);
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.settle();
+    cluster.settle();
+    assert!(
+        !cluster.nodes[0]
+            .homes
+            .get(&pid)
+            .is_some_and(crate::home::Home::lives)
+    );
+    assert!(!cluster.nodes[1].bodies.contains_key(&pid));
+}
+
+#[test]
+fn pids_are_not_given_out_again_and_boots_grow() {
+    let mut cluster = Cluster::with_a_disk(2);
+    let mut pids = vec![cluster.fork(0)];
+    let mut boots = vec![cluster.nodes[0].boot];
+    for _ in 0..3 {
+        cluster.reboot_home();
+        pids.push(cluster.fork(0));
+        boots.push(cluster.nodes[0].boot);
+    }
+    assert!(pids.is_sorted_by(|one, other| one < other), "{pids:x?}");
+    assert!(boots.is_sorted_by(|one, other| one < other), "{boots:x?}");
+}
+
+#[test]
+fn a_node_whose_disk_fails_stops() {
+    let (mut cluster, pid) = guest();
+    assert_eq!(cluster.nodes[0].power_off(), None);
+    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.begin_call(1, pid, DUP, &[1]);
+    cluster.settle();
+    assert!(cluster.nodes[0].poll_disk().is_some());
+    cluster.nodes[0].disk_done(false);
+    cluster.settle();
+    assert_eq!(cluster.nodes[0].power_off(), Some(1));
+    assert_eq!(cluster.answer(pid), None);
+}

@@ -1,0 +1,304 @@
+//! What home keeps on its disk of processes that are away, so that its next boot is their home again.
+//!
+//! Law: **nothing leaves that rests on what is not on the disk.** What home knows of a process that is away is compared
+//! with what its journal has before anything is sent; if that differs it is noted, and all that is sent from then on
+//! waits in its order until the disk has it. So whoever has heard of an owner, an epoch, a descriptor or a
+//! pid has heard of what the next boot will find. A node whose disk fails stops.
+//!
+//! Without a disk there is no journal, and nothing of this is done.
+//!
+//! Kept are processes that are away (`record`): owner, epoch, who they are, and of their files what is not only in memory; the answer to
+//! the call that changed any of this last, by thread, so that it is not executed again when it is asked again; pids
+//! that were given out, by blocks; and boots. How a process is found again is in `orphans`.
+//!
+//! Not here: files in memory, pipes, sockets, timers, children that have ended: they are lost with home's memory.
+
+mod orphans;
+mod record;
+
+pub(crate) use orphans::Orphans;
+
+use crate::files::Cursors;
+use crate::home::INIT;
+use crate::system::System;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use journal::{Journal, Mark, Op};
+use machine::Frame;
+use node::{Lane, PageTag};
+use record::Kept;
+use wire::{BootId, Message, NodeId, Pid, Reply};
+
+/// Under which number the journal has what is known of the node itself; below are pids.
+const NODE: u64 = 1 << 32;
+/// So many pids are given out before the disk is told again.
+const SERIALS: u16 = 256;
+/// Of a boot's id so many bits are the number of the boot.
+const BOOT_SHIFT: u32 = 40;
+/// Longer answers are not kept: what such calls do can be done again.
+const ANSWER_MAX: usize = 4096;
+
+/// What waits until the disk has what it rests on.
+enum Held {
+    Message(NodeId, Message),
+    Page(NodeId, Lane, PageTag, Frame),
+}
+
+/// What is in the journal of a process, beside what the journal has itself.
+#[derive(Default)]
+struct Known {
+    kept: Option<Kept>,
+    cursors: Cursors,
+    /// The answers to the last calls of its threads that changed something.
+    answers: BTreeMap<u32, Reply>,
+    /// It is too much to be kept, and that was said.
+    too_much: bool,
+}
+
+/// The journal of a node with a disk, and what waits for it.
+#[derive(Default)]
+pub(crate) struct Keeper {
+    journal: Option<Journal>,
+    /// This boot is on the disk when this is.
+    begun: Mark,
+    /// Pids up to this serial number may have been given out.
+    serials: u16,
+    touched: BTreeSet<u32>,
+    known: BTreeMap<u32, Known>,
+    held: VecDeque<(Mark, Held)>,
+    /// Found in the journal, and not claimed by their owners yet.
+    pub(super) awaited: BTreeSet<u32>,
+    /// Found again: nobody of their parents is there to see their ends.
+    pub(super) adopted: BTreeSet<u32>,
+}
+
+impl Keeper {
+    /// Takes a journal into use: this is one boot more. The id of the boot grows with it; `drawn` is random.
+    pub(crate) fn new(journal: Option<Journal>, drawn: BootId) -> (Keeper, BootId, u16) {
+        let Some(mut journal) = journal else {
+            return (Keeper::default(), drawn, 0);
+        };
+        let (boots, serials) = journal
+            .get(NODE)
+            .and_then(|bytes| postcard::from_bytes::<(u64, u16)>(bytes).ok())
+            .unwrap_or((0, 0));
+        let boots = boots + 1;
+        let low = drawn.0 & ((1 << BOOT_SHIFT) - 1) | 1;
+        let mut keeper = Keeper {
+            serials: serials.wrapping_add(SERIALS),
+            ..Keeper::default()
+        };
+        note_node(&mut journal, boots, keeper.serials);
+        keeper.begun = journal.noted();
+        keeper.journal = Some(journal);
+        (keeper, BootId(boots << BOOT_SHIFT | low), serials)
+    }
+
+    /// Whether there is a journal.
+    pub(crate) fn keeps(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Whether this boot is not on the disk yet: nobody is to hear of it.
+    pub(crate) fn is_beginning(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| journal.flushed() < self.begun)
+    }
+
+    /// The mark that everything which is sent now has to wait for, if it has to.
+    fn waits_for(&self) -> Option<Mark> {
+        let journal = self.journal.as_ref()?;
+        (journal.flushed() < journal.noted()).then(|| journal.noted())
+    }
+
+    /// Whether there is nothing for the disk to do, and nothing that waits for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.touched.is_empty() && self.held.is_empty() && self.waits_for().is_none()
+    }
+
+    /// A pid with this serial number is given out.
+    pub(crate) fn note_serial(&mut self, serial: u16) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        // All before this one and no farther away than the block.
+        let left = self.serials.wrapping_sub(serial);
+        if left == 0 || left > SERIALS {
+            let node = journal.get(NODE);
+            let node = node.and_then(|bytes| postcard::from_bytes::<(u64, u16)>(bytes).ok());
+            self.serials = serial.wrapping_add(SERIALS);
+            note_node(journal, node.map_or(1, |(boots, _)| boots), self.serials);
+        }
+    }
+
+    /// What home knows of a process may have changed.
+    pub(crate) fn touch(&mut self, pid: u32) {
+        if self.journal.is_some() {
+            self.touched.insert(pid);
+        }
+    }
+
+    /// What the journal says of processes.
+    fn records(&self) -> Vec<(u32, Vec<u8>)> {
+        let entries = self.journal.iter().flat_map(Journal::iter);
+        let pids = entries.filter_map(|(key, value)| Some((u32::try_from(key).ok()?, value)));
+        pids.map(|(pid, value)| (pid, value.to_vec())).collect()
+    }
+
+    /// A process has ended; whether it was adopted.
+    pub(crate) fn ended(&mut self, pid: u32) -> bool {
+        self.touch(pid);
+        self.adopted.remove(&pid)
+    }
+
+    fn forget(&mut self, pid: u32) {
+        self.known.remove(&pid);
+        self.awaited.remove(&pid);
+        if let Some(journal) = &mut self.journal {
+            journal.remove(u64::from(pid));
+        }
+    }
+}
+
+fn note_node(journal: &mut Journal, boots: u64, serials: u16) {
+    let value = postcard::to_allocvec(&(boots, serials)).unwrap_or_default();
+    if journal.put(NODE, &value).is_err() {
+        // The map is half full at most, and this replaces what is there.
+        machine::log!("the journal takes no word of this boot");
+    }
+}
+
+impl System {
+    /// What the disk is to do next; [`System::disk_done`] follows before the next.
+    pub fn poll_disk(&mut self) -> Option<Op> {
+        self.keeper.journal.as_mut()?.poll()
+    }
+
+    /// How that ended.
+    pub fn disk_done(&mut self, succeeded: bool) {
+        let Some(journal) = &mut self.keeper.journal else {
+            return;
+        };
+        journal.done(succeeded);
+        if !succeeded {
+            machine::log!(
+                "the disk does not keep the journal: this node stops, as its word would not hold"
+            );
+            return self.request_power_off(1);
+        }
+        let flushed = journal.flushed();
+        while let Some((mark, _)) = self.keeper.held.front()
+            && *mark <= flushed
+            && let Some((_, held)) = self.keeper.held.pop_front()
+        {
+            self.let_out(held);
+        }
+        self.settle();
+    }
+
+    fn let_out(&mut self, held: Held) {
+        let now = self.now;
+        let (to, done) = match held {
+            Held::Message(to, message) => (to, self.net.send(now, to, message)),
+            Held::Page(to, lane, tag, frame) => {
+                let page = crate::system::NetPage(frame);
+                (to, self.net.send_page(now, to, lane, tag, page))
+            }
+        };
+        if done.is_err() {
+            machine::log!("no way to node {}", to.0);
+        }
+    }
+
+    /// Sends a message behind everything that waits for the disk.
+    pub(crate) fn send_kept(&mut self, to: NodeId, message: Message) {
+        self.hold(Held::Message(to, message));
+    }
+
+    /// The same for a page.
+    pub(crate) fn send_page_kept(&mut self, to: NodeId, lane: Lane, tag: PageTag, frame: Frame) {
+        self.hold(Held::Page(to, lane, tag, frame));
+    }
+
+    fn hold(&mut self, held: Held) {
+        if !self.keeper.touched.is_empty() {
+            self.keep_touched();
+        }
+        match self.keeper.waits_for() {
+            Some(mark) => self.keeper.held.push_back((mark, held)),
+            None => self.let_out(held),
+        }
+    }
+
+    fn keep_touched(&mut self) {
+        for pid in core::mem::take(&mut self.keeper.touched) {
+            self.keep(pid, false, None);
+        }
+    }
+
+    /// Home has decided about a process that stands still: where its cursors are is known.
+    pub(crate) fn keep_decided(&mut self, pid: u32) {
+        if self.keeper.keeps() {
+            self.keep(pid, true, None);
+        }
+    }
+
+    /// An answer is about to leave: if the call has changed what is kept, the answer is kept with it.
+    pub(crate) fn keep_answer(&mut self, pid: u32, tid: u32, reply: &Reply) {
+        let Some(journal) = &self.keeper.journal else {
+            return;
+        };
+        let before = journal.noted();
+        // Its children, before all.
+        self.keeper.touched.remove(&pid);
+        self.keep_touched();
+        let made = self.keeper.journal.as_ref().map(Journal::noted) != Some(before);
+        self.keep(pid, false, Some((tid, reply, made)));
+    }
+
+    /// Brings what the journal has of a process up to date.
+    fn keep(&mut self, pid: u32, exact: bool, answer: Option<(u32, &Reply, bool)>) {
+        let me = self.me;
+        let home = self
+            .homes
+            .get(&pid)
+            .filter(|home| home.lives() && pid != INIT && home.record.gate().owner() != me);
+        let Some(home) = home else {
+            return self.keeper.forget(pid);
+        };
+        let known = self.keeper.known.entry(pid).or_default();
+        let Some(kept) = Kept::of(home, exact, &mut known.cursors) else {
+            // One of its calls is being executed: the end of that comes here again.
+            return;
+        };
+        let made = answer.is_some_and(|(.., made)| made);
+        if known.kept.as_ref() == Some(&kept) && !made {
+            return;
+        }
+        if let Some((tid, reply, _)) = answer {
+            known.answers.remove(&tid);
+            if reply.data.len() <= ANSWER_MAX {
+                known.answers.insert(tid, reply.clone());
+            }
+        }
+        known
+            .answers
+            .retain(|tid, _| home.threads.contains_key(tid));
+        let answers: Vec<(Pid, &Reply)> = known
+            .answers
+            .iter()
+            .map(|(tid, reply)| (Pid(*tid), reply))
+            .collect();
+        let value = postcard::to_allocvec(&(&kept, answers)).unwrap_or_default();
+        known.kept = Some(kept);
+        let Some(journal) = &mut self.keeper.journal else {
+            return;
+        };
+        if journal.put(u64::from(pid), &value).is_err() {
+            journal.remove(u64::from(pid));
+            if !core::mem::replace(&mut known.too_much, true) {
+                machine::log!("process {pid}: too much for the journal; it ends with its home");
+            }
+        }
+    }
+}

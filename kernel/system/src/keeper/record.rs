@@ -1,0 +1,202 @@
+//! What is kept of one process, and the home part that it becomes again.
+//!
+//! Law: who a process is and what it may comes from here alone; its owner only says that it is there.
+
+use crate::calls::home::{Options, Scheduling};
+use crate::credentials::Ids;
+use crate::files::{Cursors, FileSystem, KeptFiles};
+use crate::home::{Home, HomeThread, Life, Mapped};
+use crate::wait::Wakes;
+use alloc::string::String;
+use alloc::vec::Vec;
+use migrate::HomeRecord;
+use rpc::Gate;
+use serde::{Deserialize, Serialize};
+use wire::{BootId, NodeId, Pid, Policy, Reply};
+
+/// Of a command line so much is kept.
+const COMMAND_LINE: usize = 1024;
+
+/// What is kept of one thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptThread {
+    tid: u32,
+    name: [u8; 16],
+    scheduling: Scheduling,
+    seccomp: u8,
+}
+
+/// What is kept of one process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    epoch: u64,
+    owner: (NodeId, BootId),
+    previous: Option<(NodeId, BootId)>,
+    last_source: Option<(NodeId, BootId)>,
+    parent: u32,
+    exit_signal: u32,
+    group: u32,
+    session: u32,
+    detached: bool,
+    executed: bool,
+    disowns: bool,
+    ignores_children: bool,
+    deaf_to_stops: bool,
+    ids: Ids,
+    groups: Vec<u32>,
+    limits: Vec<(u64, u64)>,
+    policy: Option<Policy>,
+    nice: i32,
+    oom_score_adj: i32,
+    login: u32,
+    options: Options,
+    name: [u8; 16],
+    command_line: Vec<u8>,
+    program: Vec<u8>,
+    threads: Vec<KeptThread>,
+    files: KeptFiles,
+    mapped: Vec<(u32, [u8; 32], Vec<u8>)>,
+    /// By which signal it is stopped; 0: it is not.
+    stopped: u32,
+    /// It has set timers, which are not kept.
+    timers: bool,
+}
+
+impl Kept {
+    /// What is to be kept now; `None` while a call has its files.
+    pub(super) fn of(home: &Home, exact: bool, cursors: &mut Cursors) -> Option<Kept> {
+        let gate = home.record.gate();
+        let files = home.files.as_ref()?.to_be_kept(exact, cursors);
+        let threads = home.threads.iter().map(|(tid, thread)| KeptThread {
+            tid: *tid,
+            name: thread.name,
+            scheduling: thread.scheduling,
+            seccomp: thread.seccomp,
+        });
+        let command_line = &home.command_line;
+        Some(Kept {
+            epoch: gate.epoch(),
+            owner: (gate.owner(), gate.owner_boot()),
+            previous: home.record.previous(),
+            last_source: home.record.last_source(),
+            parent: home.parent,
+            exit_signal: home.exit_signal,
+            group: home.group,
+            session: home.session,
+            detached: home.detached,
+            executed: home.executed,
+            disowns: home.disowns,
+            ignores_children: home.ignores_children,
+            deaf_to_stops: home.deaf_to_stops,
+            ids: home.ids,
+            groups: home.groups.clone(),
+            limits: home.limits.to_vec(),
+            policy: home.policy,
+            nice: home.nice,
+            oom_score_adj: home.oom_score_adj,
+            login: home.login,
+            options: home.options,
+            name: home.name,
+            command_line: command_line[..command_line.len().min(COMMAND_LINE)].to_vec(),
+            program: home.program.clone(),
+            threads: threads.collect(),
+            files,
+            mapped: home.mapped.to_be_kept(),
+            stopped: match home.life {
+                Life::Stopped { signal, .. } => signal,
+                _ => 0,
+            },
+            timers: home.timer.0 != 0 || !home.timers.is_empty(),
+        })
+    }
+
+    /// The owner, and which epoch it is.
+    pub(super) fn owner(&self) -> (NodeId, BootId) {
+        self.owner
+    }
+
+    /// The home part again, with what of it is lost in words (empty: nothing).
+    pub(super) fn again(
+        &self,
+        pid: u32,
+        answers: Vec<(Pid, Reply)>,
+        (fs, wakes, now): (&FileSystem, &Wakes, u64),
+    ) -> (Home, String) {
+        let (mut files, lost) = fs.open_again(&self.files);
+        let gate = Gate::restored(self.epoch, self.owner, answers.into_iter());
+        let mapped = self
+            .mapped
+            .iter()
+            .filter_map(|(handle, hash, path)| Some((*handle, fs.by_hash(hash)?, &path[..])));
+        let thread = |thread: &KeptThread| {
+            let kept = HomeThread {
+                name: thread.name,
+                scheduling: thread.scheduling,
+                seccomp: thread.seccomp,
+                ..HomeThread::default()
+            };
+            (thread.tid, kept)
+        };
+        let blank = Home::blank(pid, now, wakes);
+        let mut limits = blank.limits;
+        for (limit, kept) in limits.iter_mut().zip(&self.limits) {
+            *limit = *kept;
+        }
+        let [_, fsize, .., nofile] = [0, 1, crate::body::NOFILE].map(|which| limits[which].0);
+        files.largest_file = fsize;
+        files.set_limit(u32::try_from(nofile).unwrap_or(u32::MAX));
+        let home = Home {
+            parent: self.parent,
+            exit_signal: self.exit_signal,
+            group: self.group,
+            session: self.session,
+            detached: self.detached,
+            executed: self.executed,
+            record: HomeRecord::restored(Pid(pid), gate, self.previous, self.last_source),
+            files: Some(files),
+            mapped: Mapped::again(mapped),
+            life: match self.stopped {
+                0 => Life::Alive,
+                signal => Life::Stopped { signal, told: true },
+            },
+            threads: self.threads.iter().map(thread).collect(),
+            disowns: self.disowns,
+            ignores_children: self.ignores_children,
+            deaf_to_stops: self.deaf_to_stops,
+            ids: self.ids,
+            limits,
+            policy: self.policy,
+            nice: self.nice,
+            oom_score_adj: self.oom_score_adj,
+            login: self.login,
+            groups: self.groups.clone(),
+            name: self.name,
+            command_line: self.command_line.clone(),
+            program: self.program.clone(),
+            options: self.options,
+            ..blank
+        };
+        (home, lost_in_words(&lost, self.timers))
+    }
+}
+
+fn lost_in_words(descriptors: &[u32], timers: bool) -> String {
+    let mut text = String::new();
+    for (index, fd) in descriptors.iter().enumerate() {
+        let lead = if index == 0 { "descriptors " } else { ", " };
+        text.push_str(lead);
+        text.push_str(&alloc::format!("{fd}"));
+        if index == 15 {
+            text.push_str(" and more");
+            break;
+        }
+    }
+    if timers {
+        text.push_str(if text.is_empty() {
+            "timers"
+        } else {
+            ", timers"
+        });
+    }
+    text
+}
