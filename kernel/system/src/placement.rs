@@ -16,7 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use node::PeerState;
-use placement::{Candidate, Here, Ledger, Move, Start, Stay, There};
+use placement::{Average, Candidate, Here, Ledger, Move, Start, Stay, There};
 use wire::{BootId, Load, Message, MoveError, NodeId, NodeState, Order, Pid, Policy};
 
 /// Between two decisions, and two loads that are told, ns.
@@ -61,13 +61,10 @@ pub(crate) struct Placement {
     owner: Option<bool>,
     typed_ns: Option<u64>,
     owner_present: bool,
-    /// When this period began, and when it is over.
-    began_ns: u64,
+    /// When this period is over.
     next_ns: u64,
-    /// Threads that want a processor, since when, and what that adds up to in this period.
-    wanting: u64,
-    noted_ns: u64,
-    wanted_ns: u64,
+    /// Threads that want a processor in this period.
+    average: Average,
     /// The average of the last period, in thousandths.
     runnable_milli: u32,
     watched: BTreeMap<u32, Watched>,
@@ -93,11 +90,8 @@ impl Placement {
             owner: None,
             typed_ns: None,
             owner_present: false,
-            began_ns: 0,
             next_ns: 0,
-            wanting: 0,
-            noted_ns: 0,
-            wanted_ns: 0,
+            average: Average::default(),
             runnable_milli: 0,
             watched: BTreeMap::new(),
             starved: BTreeMap::new(),
@@ -127,22 +121,11 @@ impl Placement {
         self.owner_present = self.owner.unwrap_or(is_typing);
     }
 
-    /// Notes how many threads want a processor from now on.
-    fn note(&mut self, now: u64, wanting: u64) {
-        let span = now.saturating_sub(self.noted_ns);
-        self.wanted_ns = self
-            .wanted_ns
-            .saturating_add(span.saturating_mul(self.wanting));
-        (self.noted_ns, self.wanting) = (now, wanting);
-    }
-
     /// Ends a period; how long it was.
     fn conclude(&mut self, now: u64) -> u64 {
-        let span = now.saturating_sub(self.began_ns).max(1);
-        let wanted = core::mem::take(&mut self.wanted_ns);
-        let milli = u128::from(wanted) * 1000 / u128::from(span);
-        self.runnable_milli = u32::try_from(milli).unwrap_or(u32::MAX);
-        (self.began_ns, self.next_ns) = (now, now + PERIOD_NS);
+        let span = now.saturating_sub(self.average.began_ns()).max(1);
+        self.runnable_milli = self.average.conclude(now);
+        self.next_ns = now + PERIOD_NS;
         span
     }
 
@@ -150,7 +133,7 @@ impl Placement {
     pub(crate) fn learn(&mut self, now: u64, pid: u32, result: Result<(u64, u64), &MoveError>) {
         match result {
             Ok((bytes, ns)) => {
-                self.ledger.took(Pid(pid));
+                self.ledger.took(now, Pid(pid));
                 self.learn_rate(bytes, ns);
             }
             Err(error) => {
@@ -186,8 +169,8 @@ impl System {
     pub(crate) fn place(&mut self) {
         let wanting = self.running();
         let now = self.now;
-        self.placement.note(now, wanting);
-        let hurries = now >= self.placement.began_ns + HURRY_NS
+        self.placement.average.note(now, 1000 * wanting);
+        let hurries = now >= self.placement.average.began_ns() + HURRY_NS
             && self.placement.policy != Policy::Manual
             && is_short_of_memory();
         if now < self.placement.next_ns && !hurries {
@@ -200,6 +183,18 @@ impl System {
         self.net.set_load(now, load);
         self.send_away(self.load_to_come(load));
         self.queue_jobs();
+    }
+
+    /// A process is about to leave by a move.
+    pub(crate) fn note_going(&mut self, body: &Body) {
+        let milli = 1000 * self.demand(body) as u64;
+        self.placement.average.went(self.now, milli);
+    }
+
+    /// A process has come by a move, or is here again after one that came to nothing.
+    pub(crate) fn note_coming(&mut self, pid: u32) {
+        let demand = self.bodies.get(&pid).map_or(0, |body| self.demand(body));
+        self.placement.average.came(self.now, 1000 * demand as u64);
     }
 
     /// How loaded this node is, for the others.
@@ -242,15 +237,8 @@ impl System {
     /// Notes who is here, after a period of so many ns.
     fn watch(&mut self, span: u64) {
         let now = self.now;
-        let (me, bodies, watched) = (self.me, &self.bodies, &mut self.placement.watched);
+        let (bodies, watched) = (&self.bodies, &mut self.placement.watched);
         watched.retain(|pid, _| bodies.contains_key(pid));
-        // Who came in the middle of the period is in its average with one half.
-        let arrived = bodies
-            .values()
-            .filter(|body| body.home != me && !watched.contains_key(&body.pid));
-        let missing = 500 * u32::try_from(arrived.count()).unwrap_or(0);
-        let load = &mut self.placement.runnable_milli;
-        *load = load.saturating_add(missing);
         for (pid, body) in bodies {
             let known = watched.entry(*pid).or_insert(Watched {
                 since_ns: now,
@@ -548,8 +536,7 @@ impl System {
         let there = move |seen: node::Seen| {
             let (load, age_ns) = seen.load?;
             let peer = self.net.peer(seen.node)?;
-            // What has left in the period that this load is of is not in it, or not wholly.
-            let told_of = now.saturating_sub(age_ns).saturating_sub(PERIOD_NS);
+            let told_of = now.saturating_sub(age_ns);
             let ledger = &self.placement.ledger;
             let is_over = |pid: Pid| self.is_over(pid.0);
             let (coming, coming_frames) = ledger.coming(seen.node, told_of, is_over);
@@ -557,6 +544,7 @@ impl System {
             usable.then_some(There {
                 node: seen.node,
                 load,
+                age_ns,
                 coming,
                 coming_frames,
                 rtt_ns: peer.rtt_smoothed_ns.unwrap_or(1_000_000),
@@ -742,17 +730,14 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
-    fn the_load_is_the_average_of_the_last_period() {
+    fn a_node_that_was_busy_looks_later() {
         let mut placement = Placement::new("node=1 policy=balance naws");
         assert_eq!(placement.policy(), Policy::Balance);
         assert_eq!(Placement::new("policy=nonsense").policy(), Policy::Manual);
-        placement.note(0, 2);
-        placement.note(SECOND / 4, 6);
-        placement.note(SECOND, 0);
+        placement.average.note(0, 5000);
         assert_eq!(placement.conclude(SECOND), SECOND);
         assert_eq!(placement.runnable_milli, 5000);
-        // A node that was busy looks later.
-        placement.note(4 * SECOND, 0);
+        placement.average.note(SECOND, 0);
         assert_eq!(placement.conclude(4 * SECOND), 3 * SECOND);
         assert_eq!(
             (placement.runnable_milli, placement.next_ns),

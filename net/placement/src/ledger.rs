@@ -22,6 +22,8 @@ struct Sent {
     pid: Pid,
     to: NodeId,
     at_ns: u64,
+    /// When it had got there, as far as it has.
+    there_ns: Option<u64>,
     frames: u32,
 }
 
@@ -54,14 +56,18 @@ impl Ledger {
             pid,
             to,
             at_ns: now,
+            there_ns: None,
             frames,
         });
     }
 
-    /// What is on its way to a node, or has come there since `told_of`, and is not over: processes and their frames.
+    /// What is on its way to a node, or has come there since that told `told_of` how loaded it was, and is not over:
+    /// processes and their frames.
     pub fn coming(&self, node: NodeId, told_of: u64, is_over: impl Fn(Pid) -> bool) -> (u32, u32) {
         let coming = self.sent.iter();
-        let coming = coming.filter(|sent| sent.to == node && sent.at_ns >= told_of);
+        let coming = coming.filter(|sent| {
+            sent.to == node && sent.there_ns.is_none_or(|there_ns| there_ns >= told_of)
+        });
         let coming = coming.filter(|sent| !is_over(sent.pid));
         coming.fold((0, 0), |(count, frames), sent| {
             (count + 1, sent.frames.saturating_add(frames))
@@ -75,8 +81,9 @@ impl Ledger {
     }
 
     /// A process has got to where it was sent: what that node says is true again.
-    pub fn took(&mut self, pid: Pid) {
-        if let Some(sent) = self.sent.iter().rfind(|sent| sent.pid == pid) {
+    pub fn took(&mut self, now: u64, pid: Pid) {
+        if let Some(sent) = self.sent.iter_mut().rfind(|sent| sent.pid == pid) {
+            sent.there_ns = Some(now);
             self.refused.remove(&sent.to);
         }
     }
@@ -118,7 +125,11 @@ mod tests {
         ledger.sent(3 * SECOND, Pid(8), NODE, u32::MAX);
         ledger.sent(3 * SECOND, Pid(9), NodeId(3), 7);
         assert_eq!(ledger.coming(NODE, 0, nobody), (2, u32::MAX));
-        assert_eq!(ledger.coming(NODE, 2 * SECOND, nobody), (1, u32::MAX));
+        // On its way it is in nobody's load yet, whenever that was told.
+        assert_eq!(ledger.coming(NODE, 4 * SECOND, nobody), (2, u32::MAX));
+        ledger.took(2 * SECOND, Pid(7));
+        assert_eq!(ledger.coming(NODE, 2 * SECOND, nobody), (2, u32::MAX));
+        assert_eq!(ledger.coming(NODE, 3 * SECOND, nobody), (1, u32::MAX));
         assert_eq!(ledger.coming(NODE, 0, |pid| pid == Pid(8)), (1, 100));
         assert_eq!(ledger.failed(Pid(8)), Some(NODE));
         assert_eq!(ledger.failed(Pid(8)), None);
@@ -141,10 +152,10 @@ mod tests {
         }
         assert!((8..=13).contains(&times), "asked {times} times in an hour");
         assert!(ledger.is_avoided(now, NODE));
-        ledger.took(Pid(7));
+        ledger.took(now, Pid(7));
         assert!(ledger.is_avoided(now, NODE), "nothing was sent");
         ledger.sent(now, Pid(7), NODE, 1);
-        ledger.took(Pid(7));
+        ledger.took(now, Pid(7));
         assert!(!ledger.is_avoided(now, NODE));
     }
 

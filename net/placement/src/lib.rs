@@ -13,12 +13,14 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod average;
 mod draw;
 mod ledger;
 mod start;
 
 use draw::Drawn;
 
+pub use average::Average;
 pub use ledger::Ledger;
 pub use start::{Start, place};
 
@@ -35,6 +37,8 @@ const MARGIN: u64 = 12;
 const REST_NS: u64 = 2_000_000_000;
 /// With no more others than this each takes the best of them: so few who decide at once do not crowd it.
 const SMALL: usize = 16;
+/// With no more others than this news of most of them is younger than the last arrival soon enough to wait for it.
+const NEAR: usize = 64;
 /// So many who have come in that time are a burst: more are on their way, and no figures are true.
 const BURST: usize = 2;
 /// What has run for less, and would be through in ten times that, is not moved, ns: it may be over before it has gone.
@@ -68,6 +72,8 @@ pub struct There {
     pub node: NodeId,
     /// What it has told.
     pub load: Load,
+    /// How long ago, ns.
+    pub age_ns: u64,
     /// Processes sent there since it told that.
     pub coming: u32,
     /// Their page frames.
@@ -240,12 +246,17 @@ pub fn decide(
     if arrived.count() >= BURST {
         return Err(Stay::Settling);
     }
+    let are_at_most = |count: usize| others.clone().nth(count).is_none();
+    let (is_small, is_near) = (are_at_most(SMALL), are_at_most(NEAR));
+    // Who has sent somebody here has sent others somebody too: what these said before that is not true any more.
+    let guests = candidates.clone().filter(|candidate| !candidate.at_home);
+    let newest_ns = guests.map(|guest| guest.here_ns).min().unwrap_or(u64::MAX);
+    let others = others.filter(|there| !is_near || there.age_ns <= newest_ns);
     let stretched = stretch(u64::from(here.load.runnable_milli), &here.load);
     let mut candidates = candidates
         .filter(|candidate| may_move(candidate, stretched))
         .peekable();
     candidates.peek().ok_or(Stay::NoCandidate)?;
-    let is_small = others.clone().nth(SMALL).is_none();
     let mut known = false;
     let mut best: Option<(u64, Move)> = None;
     for candidate in candidates {

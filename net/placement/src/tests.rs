@@ -34,6 +34,7 @@ fn there(node: u16, load: Load) -> There {
     There {
         node: NodeId(node),
         load,
+        age_ns: 0,
         coming: 0,
         coming_frames: 0,
         rtt_ns: 200_000,
@@ -571,4 +572,34 @@ fn absurd_figures_do_no_harm() {
             }
         }
     }
+}
+
+#[test]
+fn what_was_told_before_somebody_came_here_is_not_believed() {
+    let crowded = here(load(8000));
+    let guest = |here_ns| Candidate {
+        at_home: false,
+        here_ns,
+        ..worker(7)
+    };
+    let told = |age_ns| There {
+        age_ns,
+        ..there(2, load(0))
+    };
+    let ask = |others: &[There], here_ns| ask(&crowded, others, &[guest(here_ns), worker(8)]);
+    assert!(ask(&[told(3 * SECOND)], 3 * SECOND).is_ok());
+    assert_eq!(
+        ask(&[told(3 * SECOND + 1)], 3 * SECOND),
+        Err(Stay::NoTarget)
+    );
+    let advice = ask(&[told(4 * SECOND), there(3, load(2000))], 3 * SECOND);
+    assert_eq!(advice.expect("a move").target, NodeId(3));
+    // Among many nothing that is known is so new.
+    let many: Vec<There> = (2..90)
+        .map(|node| There {
+            node: NodeId(node),
+            ..told(9 * SECOND)
+        })
+        .collect();
+    assert!(ask(&many, 3 * SECOND).is_ok());
 }

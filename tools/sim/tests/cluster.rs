@@ -53,25 +53,34 @@ fn figures_are_as_recorded_again_and_again() {
 
 /// 64 that compute, all started on one of 8 nodes after a second. Pages of 4 MiB take 0.04 s on the way, and there are 56.
 #[test]
-fn a_crowd_is_spread_within_nine_periods_and_few_go_twice() {
-    let report = run(plan(8, Scene::Crowd, 0), &[Policy::Balance]);
+fn a_crowd_is_spread_within_four_periods_and_hardly_anybody_goes_twice() {
+    (1..=8).for_each(crowd);
+}
+
+fn crowd(seed: u64) {
+    let plan = Plan {
+        seed,
+        ..plan(8, Scene::Crowd, 0)
+    };
+    let report = run(plan, &[Policy::Balance]);
     let (row, figures) = &report.runs[0];
     assert_eq!((row.lost, report.processes), (0, 64));
     let move_s = 56.0 * (4.0 * 1.048_576 / 100.0 + 0.005);
-    // The goal is 4 periods; it is missed, see docs/placement.md.
-    let within_s = 1.0 + 9.0 + move_s;
+    let within_s = 1.0 + 4.0 + move_s;
     let most: Vec<f64> = figures.samples.iter().map(|sample| sample.max).collect();
     for sample in &figures.samples {
         let at_s = f64::from(sample.at_s);
         if at_s >= within_s {
             let ratio = sample.max / sample.mean;
-            assert!(ratio <= 1.1, "max/mean {ratio} after {at_s} s: {most:?}");
+            assert!(
+                ratio <= 1.1,
+                "seed {seed}: max/mean {ratio} after {at_s} s: {most:?}"
+            );
         }
     }
     assert!(f64::from(figures.samples.last().expect("samples").at_s) > within_s + 20.0);
     let until_s = 200.0;
     let moves = figures.moved_at.iter().filter(|at| **at < until_s);
     let each = moves.count() as f64 / 64.0;
-    // The goal is 1.05; it is missed, see docs/placement.md.
-    assert!(each <= 1.3, "{each} moves for each process");
+    assert!(each <= 1.05, "seed {seed}: {each} moves for each process");
 }

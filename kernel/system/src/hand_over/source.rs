@@ -282,6 +282,7 @@ impl System {
             self.bodies.insert(pid, body);
             return None;
         };
+        self.note_going(&body);
         let mut threads = Vec::new();
         for tid in &body.threads {
             self.cancel_alarm(*tid);
@@ -476,6 +477,7 @@ impl System {
         }
         self.tombstones.record(wire_pid(pid), epoch);
         self.wake_threads(pid);
+        self.note_coming(pid);
     }
 
     /// Puts a process, its threads and its memory into the System.

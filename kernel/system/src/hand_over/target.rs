@@ -405,6 +405,7 @@ impl System {
         if let Some(tid) = tids.iter().find(queued).copied() {
             self.hurry(tid);
         }
+        self.note_coming(pid);
     }
 
     /// Home has confirmed: the first effect says so back, and whatever waited goes on.

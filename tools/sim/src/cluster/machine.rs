@@ -6,7 +6,7 @@
 use super::trace::{Job, Nature, Node, SECOND};
 use crate::random::Random;
 use membership::Load;
-use placement::Ledger;
+use placement::{Average, Ledger};
 
 /// Threads that an owner's work is, in thousandths.
 const OWNER_MILLI: u64 = 500;
@@ -95,8 +95,8 @@ pub(super) struct Machine {
     /// Time that guests have computed, ns.
     pub(super) guests_ns: f64,
     at_ns: u64,
-    period_ns: u64,
-    wanted: u64,
+    /// Threads that want a processor.
+    pub(super) average: Average,
 }
 
 impl Machine {
@@ -119,8 +119,7 @@ impl Machine {
             disturbed_ns: 0.0,
             guests_ns: 0.0,
             at_ns: 0,
-            period_ns: 0,
-            wanted: 0,
+            average: Average::default(),
         }
     }
 
@@ -135,7 +134,7 @@ impl Machine {
             disturbed_ns: self.disturbed_ns,
             guests_ns: self.guests_ns,
             at_ns: now,
-            period_ns: now,
+            average: Average::new(now),
             ..Machine::new(self.index, self.node.clone())
         };
         *self = next;
@@ -173,12 +172,14 @@ impl Machine {
 
     /// Everybody goes on until now.
     pub(super) fn advance(&mut self, now: u64, processes: &mut [Process]) {
-        let span = now - self.at_ns;
+        let (since, wanted) = (self.at_ns, self.wanted_milli());
+        let span = now - since;
         self.at_ns = now;
         if span == 0 || self.is_dead {
             return;
         }
-        self.wanted += span * self.wanted_milli();
+        self.average.note(since, wanted);
+        self.average.note(now, wanted);
         for &pid in &self.running {
             let process = &mut processes[pid];
             let (work, cpu) = self.rate(&process.job);
@@ -204,12 +205,10 @@ impl Machine {
 
     /// Ends a period: how loaded this node is, as it sees it.
     pub(super) fn load(&mut self, now: u64) -> Load {
-        let span = (now - self.period_ns).max(1);
-        let runnable = std::mem::take(&mut self.wanted) / span;
-        self.period_ns = now;
+        let runnable_milli = self.average.conclude(now);
         let guests = self.running.len();
         Load {
-            runnable_milli: u32::try_from(runnable).unwrap_or(u32::MAX),
+            runnable_milli,
             processors: self.node.processors,
             speed: self.node.speed,
             frames_total: self.node.frames,

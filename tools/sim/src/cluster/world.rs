@@ -225,7 +225,7 @@ impl<'a> World<'a> {
         if takes {
             let pid = Pid(pid as u32);
             ledger.sent(self.now, pid, id(target), job.frames);
-            ledger.took(pid);
+            ledger.took(self.now, pid);
         } else {
             ledger.refused(self.now, id(target));
             self.figures.refused += 1;
@@ -279,9 +279,12 @@ impl<'a> World<'a> {
             return;
         };
         let frames = self.processes[pid].job.frames;
-        self.machines[from].leaving = self.machines[from].leaving.saturating_sub(1);
+        let source = &mut self.machines[from];
+        source.leaving = source.leaving.saturating_sub(1);
+        source.ledger.took(self.now, Pid(pid as u32));
         let target = &mut self.machines[to];
         target.reserved = target.reserved.saturating_sub(frames);
+        target.average.came(self.now, 1000);
         self.begin(pid, to);
     }
 
@@ -370,12 +373,13 @@ impl<'a> World<'a> {
         let seen = flock.membership(node).loads(self.now);
         let there = |seen: membership::Seen| {
             let (load, age_ns) = seen.load?;
-            let told_of = self.now.saturating_sub(age_ns).saturating_sub(PERIOD_NS);
+            let told_of = self.now.saturating_sub(age_ns);
             let (coming, coming_frames) = ledger.coming(seen.node, told_of, |_| false);
             let usable = seen.state == NodeState::Alive && !ledger.is_avoided(self.now, seen.node);
             usable.then_some(There {
                 node: seen.node,
                 load,
+                age_ns,
                 coming,
                 coming_frames,
                 rtt_ns: RTT_NS,
@@ -463,6 +467,7 @@ impl<'a> World<'a> {
             return false;
         }
         self.leave(pid, from);
+        self.machines[from].average.went(now, 1000);
         let bytes = u64::from(job.frames) * 4096;
         // It goes on its way when both cables are free.
         let began = now
@@ -473,7 +478,6 @@ impl<'a> World<'a> {
         source.cable_ns = across;
         source.leaving += 1;
         source.ledger.sent(now, Pid(pid as u32), id(to), job.frames);
-        source.ledger.took(Pid(pid as u32));
         self.machines[to].cable_ns = across;
         self.machines[to].reserved += job.frames;
         let process = &mut self.processes[pid];
