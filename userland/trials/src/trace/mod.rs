@@ -180,6 +180,9 @@ fn move_about(pid: i32, nodes: &[String]) -> i32 {
     }
 }
 
+/// Signals with which the Rust runtime has its own way: SIGBUS, SIGSEGV, SIGPIPE.
+const OF_THE_RUNTIME: [u64; 3] = [7, 11, 13];
+
 /// The program itself: prepares what it stands on, makes its steps, and exits.
 fn begin(random: Random, base: &Path, trace: &Path, moves: Moves) -> Result<i32, String> {
     let null = fs::File::options()
@@ -202,6 +205,7 @@ fn begin(random: Random, base: &Path, trace: &Path, moves: Moves) -> Result<i32,
     for fd in 3..64 {
         world.call(libc::SYS_close, [fd]);
     }
+    disinherit(&mut world);
     if world.call(libc::SYS_geteuid, []) == 0 {
         world.call(libc::SYS_setgroups, [0, 0]);
         world.call(libc::SYS_setgid, [USER]);
@@ -222,6 +226,17 @@ fn begin(random: Random, base: &Path, trace: &Path, moves: Moves) -> Result<i32,
         world.call(libc::SYS_write, [TRACE_FD, DESK, text.len() as u64]);
     }
     Ok(0)
+}
+
+/// Takes back what programs have from whoever started all of them, which would be in their traces: a niceness
+/// (nice(1)), signals that are ignored (nohup(1), `&` in a script) or blocked.
+fn disinherit(world: &mut World) {
+    world.call(libc::SYS_setpriority, [0, 0, 0]);
+    let none = world.words(0, &[0; 4]);
+    for signal in (1..=64).filter(|signal| !OF_THE_RUNTIME.contains(signal)) {
+        world.call(libc::SYS_rt_sigaction, [signal, none, 0, 8]);
+    }
+    world.call(libc::SYS_rt_sigprocmask, [2, none, 0, 8]);
 }
 
 /// One step, of any kind.
@@ -259,8 +274,7 @@ pub(crate) fn report(words: &[String]) -> Verdict {
     world.call(libc::SYS_rt_sigpending, [set, 8]);
     let pending = world.desk.word(0);
     let ignored: Vec<u64> = (1..=64)
-        // The Rust runtime has its own way with these.
-        .filter(|signal| ![7, 11, 13].contains(signal))
+        .filter(|signal| !OF_THE_RUNTIME.contains(signal))
         .filter(|signal| {
             let old = DESK + 64;
             world.call(libc::SYS_rt_sigaction, [*signal, 0, old, 8]) == 0
