@@ -334,8 +334,12 @@ pub fn read(call: &mut FileCall) -> CallResult {
 }
 
 /// A write to a stream from memory that is not there: EFAULT, behind what is wrong with the stream.
-fn store_nothing(call: &mut FileCall, file: &OpenFile) -> CallResult {
-    if !file.can_be_written() {
+fn store_nothing(call: &mut FileCall, file: &OpenFile, length: usize) -> CallResult {
+    let takes = match file.inode().node() {
+        Node::Object(object) => object.takes(length),
+        _ => true,
+    };
+    if !takes || !file.can_be_written() {
         return Err(Errno::EINVAL.into());
     }
     if let Some(pipe) = file.inode().pipe() {
@@ -359,7 +363,7 @@ pub fn write(call: &mut FileCall) -> CallResult {
     }
     ends(&file, At::Cursor, length)?;
     if call.cut[1] && is_stream(&file) {
-        return store_nothing(call, &file);
+        return store_nothing(call, &file, length);
     }
     let bytes = call.input(1);
     Ok(store(call, &file, At::Cursor, bytes)? as u64)

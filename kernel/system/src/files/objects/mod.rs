@@ -120,6 +120,11 @@ impl Object {
         !matches!(self, Object::Epoll(_) | Object::Process(_))
     }
 
+    /// Whether so many bytes can be written to it at once: a counter takes numbers only.
+    pub(super) fn takes(&self, length: usize) -> bool {
+        !matches!(self, Object::Event(_)) || length == 8
+    }
+
     /// Whether such a thing takes anything that is written.
     pub(super) fn can_be_written(&self) -> bool {
         matches!(self, Object::Event(_) | Object::Socket(_))

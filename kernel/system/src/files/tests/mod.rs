@@ -32,6 +32,8 @@ enum Arg<'a> {
     N(u64),
     /// An in-buffer or path.
     In(&'a [u8]),
+    /// An in-buffer where no memory is.
+    Gone,
     /// An out-buffer of so many bytes.
     Out(usize),
     /// Both.
@@ -39,7 +41,7 @@ enum Arg<'a> {
     /// No buffer.
     Null,
 }
-use Arg::{In, InOut, N, Null, Out};
+use Arg::{Gone, In, InOut, N, Null, Out};
 
 /// What came back.
 #[derive(Debug)]
@@ -196,11 +198,13 @@ impl Node {
             let (number, input, capacity) = match arg {
                 N(number) => (*number, None, 0),
                 In(bytes) => (0x1000, Some(*bytes), 0),
+                Gone => (0x1000, Some(&[][..]), 0),
                 Out(capacity) => (0x1000, None, *capacity),
                 InOut(bytes) => (0x1000, Some(*bytes), bytes.len()),
                 Null => (0, None, 0),
             };
             call.args[at] = number;
+            call.cut[at] = matches!(arg, Gone);
             call.inputs[at] = input;
             call.capacities[at] = capacity;
         }

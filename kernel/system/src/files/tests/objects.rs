@@ -73,6 +73,13 @@ fn a_counter_waits_at_both_ends() {
     assert_eq!(count(node.read(fd, 8)), 7);
     assert_eq!(node.read(fd, 7).errno(), Errno::EINVAL);
     assert_eq!(node.write(fd, &[0; 7]).errno(), Errno::EINVAL);
+    // How many bytes come is looked at before the bytes.
+    let from_nowhere = |node: &mut Node, bytes| {
+        let args = [N(fd), Gone, N(bytes)];
+        node.call(calls::write, &args).errno()
+    };
+    assert_eq!(from_nowhere(&mut node, 8), Errno::EFAULT);
+    assert_eq!(from_nowhere(&mut node, 4096), Errno::EINVAL);
     assert_eq!(add(&mut node, fd, u64::MAX).errno(), Errno::EINVAL);
     add(&mut node, fd, u64::MAX - 1).ok();
     assert_eq!(add(&mut node, fd, 1).result, Err(Stop::Wait));
