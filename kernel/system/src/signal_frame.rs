@@ -6,7 +6,7 @@
 
 use crate::body::{HANDLER_DEFAULT, SignalAction};
 use crate::dispatch::{LocalCall, SYSCALL_BYTES};
-use crate::signals::SignalInfo;
+use crate::signals::{PAGE_FAULT, SignalInfo, Trap};
 use crate::system::System;
 use crate::thread::{AltStack, Due, Restart, SS_AUTODISARM, SS_DISABLE, Thread};
 use crate::wait::Stop;
@@ -157,7 +157,7 @@ impl System {
     pub(crate) fn deliver(
         &mut self,
         tid: u32,
-        info: SignalInfo,
+        mut info: SignalInfo,
         action: SignalAction,
     ) -> Result<(), Stop> {
         self.save_fpu();
@@ -182,7 +182,19 @@ impl System {
         let frame_at = (fpu_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mask = thread.signals.mask;
         let mask_after = thread.signals.saved_mask.unwrap_or(mask);
-        let frame = frame(&registers, action.restorer, mask_after, fpu_at, info, stack);
+        // Of a record that somebody else has made the gap is his.
+        let trap = match thread.signals.due {
+            Some(Due { forced: true, .. }) => Trap::take_from(&mut info),
+            _ => Trap::default(),
+        };
+        let frame = frame(
+            &registers,
+            action.restorer,
+            mask_after,
+            fpu_at,
+            (info, trap),
+            stack,
+        );
         if action.flags & SA_RESTORER == 0 {
             return Err(Errno::EFAULT.into());
         }
@@ -262,7 +274,7 @@ fn frame(
     restorer: u64,
     mask: u64,
     fpu_at: u64,
-    info: SignalInfo,
+    (info, trap): (SignalInfo, Trap),
     stack: AltStack,
 ) -> Vec<u8> {
     let mut words: Vec<u64> = alloc::vec![
@@ -283,10 +295,15 @@ fn frame(
         r.rip,
         r.rflags,
         USER_CS | (USER_SS << 48),
-        0,
-        0,
+        u64::from(trap.error),
+        u64::from(trap.vector),
         mask,
-        info.words[0],
+        // CR2.
+        if trap.vector == PAGE_FAULT {
+            info.words[0]
+        } else {
+            0
+        },
         fpu_at,
     ]);
     words.extend([0; 8]);

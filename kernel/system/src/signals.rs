@@ -15,6 +15,7 @@ use crate::wait::Stop;
 use abi::signal::{self, Default as Action, bit, default_action};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use machine::Access;
 use wire::Message;
 
 /// Signals from here on are queued one by one (signal(7), "Real-time signals").
@@ -63,6 +64,46 @@ pub struct InfoRest {
     pub gap: u32,
     /// The sixteen bytes from offset 32, the last ones that Linux keeps.
     pub tail: [u64; 2],
+}
+
+/// What the processor said of an exception that became a signal: handlers find it in their context. On its
+/// way it is in the gap of a record that the kernel has made, which user mode gets empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trap {
+    /// Its vector.
+    pub(crate) vector: u8,
+    /// Its error code (SDM volume 3, section 6.13).
+    pub(crate) error: u16,
+}
+
+/// The vector of page faults.
+pub(crate) const PAGE_FAULT: u8 = 14;
+
+impl Trap {
+    /// A page fault of user mode; `protection` as [`machine::Exit::PageFault`] has it.
+    pub(crate) fn page_fault(access: Access, protection: bool) -> Trap {
+        const USER: u16 = 4;
+        let how = match access {
+            Access::WRITE => 2,
+            Access::EXECUTE => 16,
+            _ => 0,
+        };
+        Trap {
+            vector: PAGE_FAULT,
+            error: USER | how | u16::from(protection),
+        }
+    }
+
+    fn packed(self) -> u32 {
+        u32::from(self.vector) | u32::from(self.error) << 8
+    }
+
+    /// Takes it out of the record of a forced signal.
+    pub(crate) fn take_from(info: &mut SignalInfo) -> Trap {
+        let [vector, low, high, _] = core::mem::take(&mut info.rest.gap).to_le_bytes();
+        let error = u16::from_le_bytes([low, high]);
+        Trap { vector, error }
+    }
 }
 
 /// Bytes of a [`SignalInfo`] on its way: as many as Linux keeps of a `siginfo_t`.
@@ -613,12 +654,21 @@ impl System {
     }
 
     /// A signal that the process brought on itself and cannot put off.
-    pub(crate) fn force_signal(&mut self, tid: u32, signal: u32, code: i32, address: u64) {
+    pub(crate) fn force_signal(
+        &mut self,
+        tid: u32,
+        signal: u32,
+        (code, address): (i32, u64),
+        trap: Trap,
+    ) {
         let info = SignalInfo {
             signal,
             code,
             words: [address, 0],
-            ..SignalInfo::default()
+            rest: InfoRest {
+                gap: trap.packed(),
+                ..InfoRest::default()
+            },
         };
         self.thread(tid).signals.due = Some(Due { info, forced: true });
         self.advance(tid);

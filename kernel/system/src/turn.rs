@@ -5,7 +5,7 @@
 //! before: its registers are newer than those of its thread.
 
 use crate::memory::Trouble;
-use crate::signals::SI_KERNEL;
+use crate::signals::{SI_KERNEL, Trap};
 use crate::spaces::SpaceId;
 use crate::system::{Flow, System};
 use crate::thread::{Pending, Restart, Run};
@@ -193,7 +193,7 @@ impl System {
                 address,
                 write,
                 execute,
-                ..
+                protection,
             } => {
                 let access = if write {
                     Access::WRITE
@@ -202,11 +202,16 @@ impl System {
                 } else {
                     Access::READ
                 };
-                self.fault(tid, address, access);
+                self.fault(tid, address, access, Trap::page_fault(access, protection));
             }
             Exit::Exception {
-                vector, address, ..
-            } => self.exception(tid, vector, address),
+                vector,
+                code,
+                address,
+            } => {
+                let error = code as u16;
+                self.exception(tid, Trap { vector, error }, address);
+            }
         }
         self.settle();
         After::Over
@@ -302,13 +307,14 @@ impl System {
     }
 
     /// A page fault of user mode.
-    fn fault(&mut self, tid: u32, address: u64, access: Access) {
+    fn fault(&mut self, tid: u32, address: u64, access: Access, trap: Trap) {
         let pid = self.thread(tid).pid;
         self.body(pid).faults += 1;
         match self.with_space(pid, |space, pages| space.fault(address, access, pages)) {
             Ok(()) => self.advance(tid),
             Err(Trouble::Bus) => {
-                self.force_signal(tid, signal::SIGBUS, crate::deputy::BUS_ADRERR, address);
+                let told = (crate::deputy::BUS_ADRERR, address);
+                self.force_signal(tid, signal::SIGBUS, told, trap);
             }
             Err(trouble) => match self.trouble(tid, trouble) {
                 Stop::Wait => self.advance_or_block(tid),
@@ -323,7 +329,7 @@ impl System {
                     let space = self.space_of(pid);
                     let mapped = space.is_some_and(|space| space.is_mapped(address, 1));
                     let code = if mapped { SEGV_ACCERR } else { SEGV_MAPERR };
-                    self.force_signal(tid, signal::SIGSEGV, code, address);
+                    self.force_signal(tid, signal::SIGSEGV, (code, address), trap);
                 }
             },
         }
@@ -336,10 +342,10 @@ impl System {
     }
 
     /// An exception of user mode other than a page fault becomes the signal that Linux makes of it.
-    fn exception(&mut self, tid: u32, vector: u8, address: u64) {
+    fn exception(&mut self, tid: u32, trap: Trap, address: u64) {
         let rip = self.thread(tid).registers.rip;
         // `si_code` by sigaction(2): FPE_INTDIV, TRAP_TRACE, ILL_ILLOPN, BUS_ADRALN.
-        let (signal, code, address) = match vector {
+        let (signal, code, address) = match trap.vector {
             0 => (signal::SIGFPE, 1, rip),
             16 | 19 => (signal::SIGFPE, 0, rip),
             1 => (signal::SIGTRAP, 2, rip),
@@ -348,6 +354,6 @@ impl System {
             17 => (signal::SIGBUS, 1, address),
             _ => (signal::SIGSEGV, SI_KERNEL, 0),
         };
-        self.force_signal(tid, signal, code, address);
+        self.force_signal(tid, signal, (code, address), trap);
     }
 }

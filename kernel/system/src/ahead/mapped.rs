@@ -10,6 +10,7 @@ use crate::dispatch::{CALL_PAGE_IN, HomeCall};
 use crate::files::PageError;
 use crate::home::Request;
 use crate::memory::FileBacking;
+use crate::signals::Trap;
 use crate::system::System;
 use crate::thread::{Answer, Forward, Purpose};
 use crate::wait::Stop;
@@ -17,7 +18,7 @@ use abi::Errno;
 use abi::signal::SIGBUS;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use machine::Frame;
+use machine::{Access, Frame};
 use node::Lane;
 
 /// Pages that come with one that is touched out of order; in order they double.
@@ -105,7 +106,8 @@ impl System {
             return self.out_of_memory(pid);
         }
         if answer.value <= 0 {
-            self.force_signal(tid, SIGBUS, crate::deputy::BUS_ADRERR, page);
+            let told = (crate::deputy::BUS_ADRERR, page);
+            self.force_signal(tid, SIGBUS, told, Trap::page_fault(Access::READ, false));
             return;
         }
         let (Some((file, offset)), true) = (asked, answer.value == came.len() as i64) else {

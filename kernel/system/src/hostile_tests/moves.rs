@@ -582,3 +582,45 @@ fn a_move_with_a_bound_of_bandwidth_waits_for_a_silent_target_without_waking_its
     }
     assert_eq!(woken, 0, "it would be looked at again and again");
 }
+
+#[test]
+fn the_handler_of_a_fault_finds_what_the_processor_said() {
+    const SIGSEGV: u32 = signal::SIGSEGV;
+    let page = |write, execute, protection| Exit::PageFault {
+        address: 0x10,
+        write,
+        execute,
+        protection,
+    };
+    let general = Exit::Exception {
+        vector: 13,
+        code: 0x40a,
+        address: 0,
+    };
+    let cases = [
+        (page(true, false, false), [6, 14, 0x10]),
+        (page(false, false, true), [5, 14, 0x10]),
+        (page(false, true, false), [20, 14, 0x10]),
+        (general, [0x40a, 13, 0]),
+    ];
+    for (exit, expected) in cases {
+        let mut cluster = Cluster::new(1);
+        let pid = cluster.fork(0);
+        cluster.catch(0, pid, SIGSEGV);
+        cluster.run(0, pid, |_| exit);
+        let registers = cluster.nodes[0].thread(pid).registers;
+        assert_eq!(registers.rip, HANDLER);
+        let mut read = |at| {
+            let mut bytes = [0; 8];
+            cluster.nodes[0]
+                .with_space(pid, |space, pages| space.read(at, &mut bytes, pages))
+                .expect("the frame");
+            u64::from_le_bytes(bytes)
+        };
+        let context = registers.rdx + 40;
+        let said = [19, 20, 22].map(|word| read(context + 8 * word));
+        assert_eq!(said, expected);
+        // Nothing of it is in the record of the signal: errno and code, and no more.
+        assert_eq!(read(registers.rsi + 8) >> 32, 0);
+    }
+}
