@@ -86,9 +86,6 @@ impl System {
                 continue;
             }
             let registers = self.give_processor(cpu, tid);
-            if self.bodies.get(&pid).is_some_and(|body| body.arriving) {
-                self.about_to_run(pid);
-            }
             let watched = self.is_watched(tid);
             return Some(Turn {
                 pid,

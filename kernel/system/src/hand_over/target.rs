@@ -432,16 +432,8 @@ impl System {
         self.wake_threads(pid);
     }
 
-    /// The first instruction here is about to run: the observer is told.
-    pub(crate) fn about_to_run(&mut self, pid: u32) {
-        if let Some(incoming) = self.incoming.get(&pid) {
-            let (source, epoch) = incoming.source();
-            let now = machine::now_ns();
-            self.beacon(now, source, pid, epoch, node::Edge::Started);
-        }
-    }
-
-    /// The first instruction here was run at `first_run_ns`.
+    /// The first instruction here was run at `first_run_ns`. The observer is told now, as its frame says how long ago
+    /// that was: before, the process would have waited for the frame.
     pub(crate) fn first_run(&mut self, pid: u32, first_run_ns: u64) {
         let space = self.space_of(pid);
         let present = space.map_or(0, |space| {
@@ -458,6 +450,7 @@ impl System {
         let ((source, epoch), what) = (incoming.source(), What::Started);
         self.timeline
             .note_at(first_run_ns, what, (pid, epoch), source, absent);
+        self.beacon(first_run_ns, source, pid, epoch, node::Edge::Started);
         self.pump_target(pid);
     }
 
