@@ -229,7 +229,8 @@ fn build_kernel(compiler: Compiler) -> Result<PathBuf, Error> {
     };
     command.args([
         "build",
-        "--release",
+        "--profile",
+        "kernel",
         "--package",
         "image",
         "--target",
@@ -252,7 +253,7 @@ fn build_kernel(compiler: Compiler) -> Result<PathBuf, Error> {
         ]);
     }
     program::run(&mut command, "building the kernel")?;
-    Ok(folder.join(KERNEL_TARGET).join("release/image"))
+    Ok(folder.join(KERNEL_TARGET).join("kernel/image"))
 }
 
 /// The distribution's cargo with its own compiler and a linker on PATH.
