@@ -39,7 +39,13 @@ impl System {
         // The CPU time of another process is at its home.
         let foreign =
             matches!(number, CALL_CLOCK | CALL_RESOLUTION) && (turn.registers.rdi as i32) < 0;
-        let tells = TELLING.contains(&number) && !foreign;
+        // Whose CPU time has a limit or a timer is looked at with each call: the interrupt that ends its turn may be late.
+        let looks = || {
+            self.bodies
+                .get(&turn.pid)
+                .is_some_and(|body| body.watches_cpu)
+        };
+        let tells = TELLING.contains(&number) && !foreign && !looks();
         let value = match number {
             CALL_READ | CALL_PREAD => self.read_at_once(turn),
             CALL_WRITE | CALL_PWRITE if turn.registers.rdx <= WORDS as u64 => {

@@ -159,7 +159,16 @@ pub(crate) fn limit(moves: &mut Moves) -> Verdict {
                     go(node.as_deref())?;
                 }
                 let found = came();
-                ensure!(found.len() == 1, "{found:?} came");
+                if found.len() != 1 {
+                    let used = clock(&mut desk, PROCESS)?;
+                    desk.call(libc::SYS_getrlimit, [limit, DESK, 0, 0, 0, 0]);
+                    let soft = desk.word(0);
+                    burn(&mut desk, 50 * MS)?;
+                    let later = came();
+                    return Err(format!(
+                        "{found:?} came, and {later:?} later; {used} ns were used, and the limit is {soft} s"
+                    ));
+                }
                 burn(&mut desk, 2000 * MS)?;
                 Err("the limit was exceeded".to_owned())
             };

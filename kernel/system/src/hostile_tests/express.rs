@@ -61,6 +61,31 @@ fn an_answer_is_kept_when_the_turn_is_given_back() {
     assert_eq!((registers.rax, registers.rbx), (0, 0x1234));
 }
 
+/// A processor that is late to be interrupted, as a host may keep its timer waiting.
+#[test]
+fn a_limit_of_cpu_time_is_noticed_by_a_call_that_only_tells_something() {
+    let mut cluster = Cluster::new(1);
+    let child = cluster.fork(0);
+    let body = cluster.nodes[0].bodies.get_mut(&child).expect("it is here");
+    body.limits[crate::cpu_timers::LIMIT_CPU] = (1, 5);
+    body.watch_cpu();
+    let mut at = None;
+    for _ in 0..4 {
+        let (cpu, mut turn) = at.unwrap_or_else(|| turn_of(&mut cluster, &[0], child));
+        turn.registers.rip = CODE + 2;
+        turn.registers.rax = GETEUID;
+        cluster.now += 300_000_000;
+        let now = cluster.now;
+        let after = cluster.nodes[0].end(cpu, &mut turn, Exit::Syscall, 300_000_000, now);
+        at = (after != After::Over).then_some((cpu, turn));
+        if !cluster.nodes[0].homes[&child].lives() {
+            return;
+        }
+    }
+    // Nobody catches SIGXCPU.
+    panic!("it goes on");
+}
+
 /// A turn of a certain thread on one of these processors, and on which.
 fn turn_of(cluster: &mut Cluster, processors: &[usize], tid: u32) -> (usize, Turn) {
     for _ in 0..100 {
