@@ -52,6 +52,17 @@ impl Cluster {
         self.reboot_home();
     }
 
+    /// Whether the disk of home does nothing for now.
+    fn stall(&mut self, stalls: bool) {
+        self.disks[0].as_mut().expect("it has one").stalls = stalls;
+    }
+
+    /// Whether home has the process, and it lives.
+    fn lives(&self, pid: u32) -> bool {
+        let home = self.nodes[0].homes.get(&pid);
+        home.is_some_and(crate::home::Home::lives)
+    }
+
     fn answer(&self, pid: u32) -> Option<i64> {
         let thread = &self.nodes[1].threads[&pid];
         thread.call.is_none().then_some(thread.registers.rax as i64)
@@ -80,12 +91,7 @@ fn a_guest_is_adopted_by_the_next_boot_of_its_home() {
     assert_eq!(cluster.call(0, pid, GETPPID, &[]), i64::from(INIT));
     cluster.begin_call(0, pid, EXIT, &[7]);
     cluster.settle();
-    assert!(
-        !cluster.nodes[0]
-            .homes
-            .get(&pid)
-            .is_some_and(crate::home::Home::lives)
-    );
+    assert!(!cluster.lives(pid));
 }
 
 #[test]
@@ -123,11 +129,11 @@ fn a_journal_that_does_not_know_it_ends_it() {
 fn no_decision_leaves_before_the_disk_has_it() {
     let mut cluster = Cluster::with_a_disk(2);
     let pid = cluster.fork(0);
-    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.stall(true);
     cluster.start_move(pid, 2);
     cluster.settle();
     assert_eq!(cluster.nodes[1].body(pid).effects, Effects::Gated);
-    cluster.disks[0].as_mut().expect("it has one").stalls = false;
+    cluster.stall(false);
     cluster.settle();
     assert_eq!(cluster.nodes[1].body(pid).effects, Effects::Open);
 }
@@ -167,14 +173,14 @@ fn a_decision_that_is_not_on_the_disk_was_never_made() {
     let mut cluster = Cluster::with_a_disk(3);
     let pid = cluster.fork(0);
     cluster.move_to(pid, 2);
-    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.stall(true);
     cluster.start_move(pid, 3);
     cluster.settle();
     assert_eq!(
         cluster.nodes[0].homes[&pid].record.gate().owner(),
         NodeId(3)
     );
-    cluster.disks[0].as_mut().expect("it has one").stalls = false;
+    cluster.stall(false);
     cluster.reboot(0);
     for _ in 0..4 {
         cluster.settle();
@@ -250,13 +256,13 @@ fn a_guest_computes_while_home_is_gone_and_stands_still_at_its_first_call() {
     let (mut cluster, pid) = guest();
     cluster.reboot(0);
     // Home is up, but the guest does not hear of its adoption yet.
-    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.stall(true);
     cluster.settle();
     cluster.run(1, pid, |_| Exit::Interrupt);
     cluster.begin_call(1, pid, GETPPID, &[]);
     cluster.settle();
     assert_eq!(cluster.nodes[1].thread(pid).run, Run::Blocked);
-    cluster.disks[0].as_mut().expect("it has one").stalls = false;
+    cluster.stall(false);
     cluster.settle();
     cluster.settle();
     assert_eq!(cluster.answer(pid), Some(i64::from(INIT)));
@@ -276,12 +282,7 @@ fn past_the_grace_it_ends_and_its_home_is_told_once() {
     cluster.cut.clear();
     cluster.settle();
     cluster.settle();
-    assert!(
-        !cluster.nodes[0]
-            .homes
-            .get(&pid)
-            .is_some_and(crate::home::Home::lives)
-    );
+    assert!(!cluster.lives(pid));
 }
 
 #[test]
@@ -294,12 +295,7 @@ fn a_process_that_died_with_its_node_while_home_was_gone_is_lost() {
     cluster.cut.clear();
     cluster.settle();
     cluster.settle();
-    assert!(
-        !cluster.nodes[0]
-            .homes
-            .get(&pid)
-            .is_some_and(crate::home::Home::lives)
-    );
+    assert!(!cluster.lives(pid));
     assert!(!cluster.nodes[1].bodies.contains_key(&pid));
 }
 
@@ -321,7 +317,7 @@ fn pids_are_not_given_out_again_and_boots_grow() {
 fn a_node_whose_disk_fails_stops() {
     let (mut cluster, pid) = guest();
     assert_eq!(cluster.nodes[0].power_off(), None);
-    cluster.disks[0].as_mut().expect("it has one").stalls = true;
+    cluster.stall(true);
     cluster.begin_call(1, pid, DUP, &[1]);
     cluster.settle();
     assert!(cluster.nodes[0].poll_disk().is_some());
