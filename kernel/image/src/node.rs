@@ -272,14 +272,15 @@ impl Node {
     /// there is more to do at once.
     fn round(&mut self) -> bool {
         self.system.tick(machine::now_ns());
-        // Before the exchange: what a key causes on another node is to leave now.
+        // Before packets leave: what a key causes on another node is to leave now.
         while let Some(byte) = machine::console_read() {
             self.system.typed(byte);
         }
+        let more = self.receive();
+        // What came may have to be written down before it is answered, and what has been written
+        // down lets answers out.
         self.serve_disk();
-        let more = self.exchange();
-        // What came may have to be written down before it is answered.
-        self.serve_disk();
+        self.transmit();
         let output = self.system.take_output();
         if !output.is_empty() {
             machine::console_write(&output);
@@ -298,10 +299,6 @@ impl Node {
         let Some(mut turn) = self.system.begin(cpu) else {
             return self.sleep(cpu, more);
         };
-        // Nobody knows how long it will run.
-        if self.system.is_urgent() {
-            self.transmit();
-        }
         // Packets that came while interrupts were awaited are taken after one more round; in a
         // flood of them, or to let a guest begin, the process has a short turn first.
         let waiting = self.arm_interrupts() || self.system.has_events();
@@ -413,8 +410,8 @@ impl Node {
         disk || !self.inbox.is_empty() || self.card.as_mut().is_some_and(Card::arm_interrupts)
     }
 
-    /// Takes packets in and hands packets out. Returns whether there is more to do at once.
-    fn exchange(&mut self) -> bool {
+    /// Takes packets in. Returns whether there is more to do at once.
+    fn receive(&mut self) -> bool {
         let Node {
             system,
             card: Some(card),
@@ -453,7 +450,6 @@ impl Node {
             system.packets_over();
             system.note_card(card.name(), &card.counters().named());
         }
-        transmit(card, system);
         !inbox.is_empty() || system.has_arrival()
     }
 
