@@ -197,15 +197,11 @@ impl<P: Platform> VirtioNet<P> {
             self.counters.no_memory += 1;
             return None;
         };
-        let (header, page) = self.queues().collect(slot, fresh);
-        self.spares.keep(&page, length);
+        let packet = self.queues().collect(slot, fresh, length);
+        self.spares.keep(&packet.page, length);
         self.counters.received += 1;
         self.counters.received_bytes += (HEADER_LEN + length) as u64;
-        Some(Received {
-            header,
-            page,
-            length,
-        })
+        Some(packet)
     }
 
     /// Tells the device of new receive buffers if it wants to know.

@@ -525,7 +525,7 @@ impl System {
                 from,
                 boot,
                 message,
-            } => self.message(from, boot, message),
+            } => self.message(from, boot, *message),
             Event::Page {
                 from,
                 boot,

@@ -2,6 +2,7 @@
 //!
 //! Law: plain values; the stack has no other way to act.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use link::Payload;
 use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PageTag, Pid};
@@ -71,8 +72,8 @@ pub enum Event<P> {
         from: NodeId,
         /// In which boot.
         boot: BootId,
-        /// The message.
-        message: Message,
+        /// The message. An event is as large as its largest kind, and most of a move is pages.
+        message: Box<Message>,
     },
     /// A page, in the order of its lane.
     Page {

@@ -281,14 +281,9 @@ impl<P: Page> Node<P> {
                 let outbox = &mut self.outbox;
                 peer.link
                     .handle_data(now, header, payload, &mut |item| match item {
-                        Delivered::Message(message, size) => outbox.push_sized(
-                            Event::Message {
-                                from,
-                                boot,
-                                message,
-                            },
-                            size,
-                        ),
+                        Delivered::Message(message, size) => {
+                            outbox.push_message(from, boot, message, size);
+                        }
                         Delivered::Page(tag, page) => outbox.push(Event::Page {
                             from,
                             boot,
@@ -613,8 +608,10 @@ impl<P: Page> Node<P> {
 
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event<P>> {
-        let event = self.outbox.pop();
-        event.or_else(|| self.membership.poll_event().map(Event::Member))
+        if self.outbox.is_empty() {
+            return self.membership.poll_event().map(Event::Member);
+        }
+        self.outbox.pop()
     }
 
     /// Whether [`Node::poll_event`] would return something.
@@ -648,11 +645,7 @@ impl<P: Page> Node<P> {
         self.latest = self.latest.max(now);
         if to == self.config.node {
             let (from, boot) = (to, self.config.boot);
-            self.outbox.push(Event::Message {
-                from,
-                boot,
-                message,
-            });
+            self.outbox.push_message(from, boot, message, 0);
             return Ok(());
         }
         let index = self.index(to)?;

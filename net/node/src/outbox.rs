@@ -3,11 +3,15 @@
 //! Law: the outbox says when it is full; whoever feeds it from the network then drops.
 
 use crate::{EVENT_BYTES_MAX, EVENTS_MAX, Event};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use wire::{BootId, Message, NodeId};
 
 #[derive(Debug)]
 pub(crate) struct Outbox<P> {
-    events: VecDeque<(Event<P>, usize)>,
+    events: VecDeque<Event<P>>,
+    /// Of those that are messages, in their order.
+    sizes: VecDeque<usize>,
     bytes: usize,
 }
 
@@ -15,23 +19,38 @@ impl<P> Outbox<P> {
     pub(crate) fn new() -> Outbox<P> {
         Outbox {
             events: VecDeque::new(),
+            sizes: VecDeque::new(),
             bytes: 0,
         }
     }
 
     pub(crate) fn push(&mut self, event: Event<P>) {
-        self.push_sized(event, 0);
+        self.events.push_back(event);
     }
 
-    pub(crate) fn push_sized(&mut self, event: Event<P>, bytes: usize) {
+    /// A message that was so many bytes on the wire.
+    pub(crate) fn push_message(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        message: Message,
+        bytes: usize,
+    ) {
         self.bytes += bytes;
-        self.events.push_back((event, bytes));
+        self.sizes.push_back(bytes);
+        self.events.push_back(Event::Message {
+            from,
+            boot,
+            message: Box::new(message),
+        });
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event<P>> {
-        let (event, bytes) = self.events.pop_front()?;
-        self.bytes -= bytes;
-        Some(event)
+        let event = self.events.pop_front();
+        if matches!(event, Some(Event::Message { .. })) {
+            self.bytes -= self.sizes.pop_front().unwrap_or(0);
+        }
+        event
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -172,14 +172,14 @@ impl Checker {
                 boot,
                 message,
             } => {
-                let (pid, item) = match message {
+                let (pid, item) = match &**message {
                     Message::Poke { pid, epoch, .. } => (*pid, Item::Short(*epoch)),
                     Message::PagesZero { pid, epoch, runs } => {
                         (*pid, Item::Long(*epoch, runs.len() as u32))
                     }
                     _ => return Err(format!("{at}: nobody sent {message:?}")),
                 };
-                let whole = item.message(pid).as_ref() == Some(message);
+                let whole = item.message(pid).as_ref() == Some(&**message);
                 self.came(at, *from, *boot, pid, item, whole)?;
             }
             Event::Page {

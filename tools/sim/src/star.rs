@@ -147,7 +147,7 @@ impl Star {
                     self.answered(1, from, at);
                 }
             }
-            Event::Message { from, message, .. } if !self.flows.is_empty() => match message {
+            Event::Message { from, message, .. } if !self.flows.is_empty() => match *message {
                 Message::PageRequest { .. } => {
                     let sent = self.stacks[at].send_page(
                         self.now,

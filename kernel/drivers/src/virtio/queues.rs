@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use super::ring::{Buffer, Ring};
 use super::transport::Transport;
 use super::{RECEIVE, TRANSMIT};
-use crate::card::{HEADER_LEN, Outgoing, PAYLOAD_MAX};
+use crate::card::{HEADER_LEN, Outgoing, PAYLOAD_MAX, Received};
 use crate::error::ProbeError;
 use crate::platform::{Area, Page, Platform};
 
@@ -133,14 +133,22 @@ impl<P: Platform> Queues<P> {
         HEADER_LEN + length
     }
 
-    /// Takes the header and the page of a received packet out of a slot and puts `fresh` there.
-    pub(crate) fn collect(&mut self, slot: u16, fresh: P::Page) -> ([u8; HEADER_LEN], P::Page) {
+    /// Takes a received packet of so many bytes behind the header out of a slot and puts `fresh` there.
+    pub(crate) fn collect(
+        &mut self,
+        slot: u16,
+        fresh: P::Page,
+        length: usize,
+    ) -> Received<P::Page> {
         let at = usize::from(slot);
-        let page = core::mem::replace(&mut self.receive_pages[at], fresh);
-        let mut header = [0; HEADER_LEN];
-        self.receive_leads
-            .read(at * RECEIVE_STRIDE + VIRTIO_HEADER_LEN, &mut header);
-        (header, page)
+        let mut packet = Received {
+            header: [0; HEADER_LEN],
+            page: core::mem::replace(&mut self.receive_pages[at], fresh),
+            length,
+        };
+        let lead = at * RECEIVE_STRIDE + VIRTIO_HEADER_LEN;
+        self.receive_leads.read(lead, &mut packet.header);
+        packet
     }
 
     /// Lets go of what a transmit slot has sent.

@@ -87,6 +87,7 @@ pub struct Dma {
 macro_rules! dma_access {
     ($read:ident, $write:ident, $type:ty) => {
         /// Reads one aligned little-endian number with a single load.
+        #[inline(always)]
         pub fn $read(&self, offset: usize) -> $type {
             let at = self.at(offset, size_of::<$type>());
             assert!(
@@ -98,6 +99,7 @@ macro_rules! dma_access {
         }
 
         /// Writes one aligned little-endian number with a single store.
+        #[inline(always)]
         pub fn $write(&self, offset: usize, value: $type) {
             let at = self.at(offset, size_of::<$type>());
             assert!(
@@ -140,6 +142,8 @@ impl Dma {
         self.length
     }
 
+    // Rings are read and written number by number, for each packet a dozen.
+    #[inline(always)]
     fn at(&self, offset: usize, length: usize) -> *mut u8 {
         assert!(
             offset

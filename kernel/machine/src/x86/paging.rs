@@ -142,6 +142,7 @@ fn mapping(entry: u64) -> Mapping {
 }
 
 /// The entry of a live table of this address space.
+#[inline(always)]
 fn slot(table: u64, page: u64, level: u32) -> &'static AtomicU64 {
     // SAFETY: callers are methods of the owner of the tables; tables are freed only by `unmap` and
     // `drop`, which hold the address space exclusively.

@@ -161,10 +161,11 @@ impl Space {
     /// Gives the program a page that arrived. The frame becomes a user frame; if others hold it
     /// too, the program gets a copy when it writes.
     pub fn install(&mut self, page: u64, frame: Frame) -> Installed {
-        if !page.is_multiple_of(PAGE) || !self.absent.contains(page) {
+        if !page.is_multiple_of(PAGE) || !self.absent.remove(page) {
             return Installed::NotWanted;
         }
         let Some(area) = self.areas.find(page) else {
+            self.absent.insert(page);
             return Installed::NotWanted;
         };
         let access = if frame.is_shared() {
@@ -174,9 +175,9 @@ impl Space {
         };
         frame.set_kind(FrameKind::User);
         if self.table.map(page, frame, access).is_err() {
+            self.absent.insert(page);
             return Installed::NoMemory;
         }
-        self.absent.remove(page);
         self.private.insert(page);
         Installed::Yes
     }

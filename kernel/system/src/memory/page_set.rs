@@ -145,7 +145,7 @@ impl PageSet {
             return false;
         }
         words[word] &= !mask;
-        if *words == [0; WORDS] {
+        if words[word] == 0 && *words == [0; WORDS] {
             self.chunks.remove(&chunk);
         }
         self.count -= 1;

@@ -241,7 +241,7 @@ fn a_call_is_one_frame_each_way() {
     let message = Event::Message {
         from: NodeId(1),
         boot: BootId(0xa),
-        message: poke(1),
+        message: Box::new(poke(1)),
     };
     assert_eq!(events(&mut nodes[1]), [message]);
     nodes[1].send(now, NodeId(1), poke(2)).expect("known");
@@ -454,7 +454,7 @@ fn a_full_outbox_drops_data_which_comes_again() {
         assert!(batch.len() <= crate::EVENTS_MAX + link::WINDOW);
         for event in batch {
             if let Event::Message { message, .. } = event {
-                assert_eq!(message, poke(received));
+                assert_eq!(*message, poke(received));
                 received += 1;
             }
         }
