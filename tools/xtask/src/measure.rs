@@ -286,7 +286,14 @@ fn place(what: &str, record: &Record) -> Option<(String, f64)> {
     let size = || record.number("size_mib");
     match (what, record.kind.as_str()) {
         ("link", "link") => Some((String::new(), record.number("payload")?)),
-        ("migrate", "move") => Some((record.text("mode").to_owned(), size()?)),
+        ("migrate", "move") => {
+            let (mode, load) = (record.text("mode"), record.text("load"));
+            let label = match load {
+                "" => mode.to_owned(),
+                load => format!("{mode}, {load}"),
+            };
+            Some((label, size()?))
+        }
         ("drain", "drain") => Some((String::new(), size()?)),
         ("forward", "call") => Some((record.text("state").to_owned(), 1.0)),
         ("forward", "rate") => Some(("threads".to_owned(), record.number("threads")?)),
@@ -327,6 +334,9 @@ fn samples(run: &Run, record: &Record, raw: Option<&Record>) -> Vec<(&'static st
             add("total_us", number("total_us"));
             add("goodput_bytes_per_s", goodput);
             add("goodput_share", over(goodput, blast));
+            let busy = number("busy_bytes_per_s").filter(|rate| *rate > 0.0);
+            add("busy_bytes_per_s", busy);
+            add("goodput_busy_share", over(goodput, busy));
             let pages = number("pages_sent")
                 .map(|pages| pages * PAGE)
                 .filter(|bytes| *bytes > 0.0);

@@ -15,7 +15,7 @@ use rt::process::{kill, start, wait_for};
 
 use crate::bench::subject;
 use crate::migrate::MODES;
-use crate::proc::{migstat_lines, ping_sized, reason, send};
+use crate::proc::{Link, migstat_lines, ping_sized, reason, send};
 use crate::{Done, Failure, print};
 
 const USAGE: Failure = Failure::Usage(
@@ -38,6 +38,35 @@ const CALL: u8 = b'c';
 const THREADS: [usize; 4] = [1, 2, 4, 8];
 /// How long they do.
 const CALLING: Duration = Duration::from_millis(300);
+/// What a small process has besides its memory that has to come along.
+#[derive(Clone, Copy)]
+struct Load {
+    /// As the records have it; nothing for a process of nothing but memory.
+    name: &'static str,
+    /// Threads that compute, beside its first.
+    threads: usize,
+    /// Open files, each with a descriptor and an offset of its own.
+    files: usize,
+}
+
+const PLAIN: Load = Load {
+    name: "",
+    threads: 0,
+    files: 0,
+};
+/// Processes that are measured beside those of each size, of the least of these.
+const LOADS: [Load; 2] = [
+    Load {
+        name: "8 threads",
+        threads: 7,
+        files: 0,
+    },
+    Load {
+        name: "256 descriptors",
+        threads: 0,
+        files: 253,
+    },
+];
 /// MiB that are pushed while calls are measured.
 const PUSHED_MIB: usize = 128;
 /// Processes that leave a node together.
@@ -109,10 +138,15 @@ pub(crate) fn run(arguments: &[String]) -> Done {
     }
 }
 
+/// The raw link now.
+fn measured(payload: Option<usize>) -> Result<Link, Failure> {
+    ping_sized(NODE, PINGS, payload)
+        .map_err(|error| Failure::io(format!("cannot measure the link to {NODE}"), &error))
+}
+
 /// The raw link, beside a sample.
 fn raw(round: &str, payload: Option<usize>) -> Done {
-    let raw = ping_sized(NODE, PINGS, payload)
-        .map_err(|error| Failure::io(format!("cannot measure the link to {NODE}"), &error))?;
+    let raw = measured(payload)?;
     let payload = payload.map_or("-".to_owned(), |bytes| bytes.to_string());
     let line = format!(
         "link\t{round}\tpayload={payload}\trtt_p50_us={}\trtt_p99_us={}\trtt_min_us={}\tblast_bytes_per_s={}\n",
@@ -137,10 +171,10 @@ fn link(plan: &Plan) -> Done {
 struct Subject(i32);
 
 impl Subject {
-    fn start(mib: usize) -> Result<Subject, Failure> {
+    fn start(mib: usize, load: Load) -> Result<Subject, Failure> {
         let (mut ready, writer) =
             std::io::pipe().map_err(|error| Failure::io("cannot make a pipe", &error))?;
-        let child = start(|| subject(mib, &writer))
+        let child = start(|| loaded(mib, load, &writer))
             .map_err(|error| Failure::io("cannot start the subject", &error))?;
         drop(writer);
         let subject = Subject(child);
@@ -192,24 +226,52 @@ impl Drop for Subject {
     }
 }
 
-/// Moves processes of each size there and back.
+/// The life of a process with that load.
+fn loaded(mib: usize, load: Load, ready: &std::io::PipeWriter) -> i32 {
+    let files: Result<Vec<_>, _> = (0..load.files)
+        .map(|_| std::fs::File::open("/etc/passwd"))
+        .collect();
+    for _ in 0..load.threads {
+        std::thread::spawn(|| {
+            let mut sum = 0u64;
+            loop {
+                sum = std::hint::black_box(sum.wrapping_add(1));
+            }
+        });
+    }
+    match files {
+        Ok(_open) => subject(mib, ready),
+        Err(_) => 1,
+    }
+}
+
+/// Moves processes of each size, and some with more than memory, there and back.
 fn migrate(plan: &Plan) -> Done {
     let mut subjects = Vec::new();
-    for &size in &plan.sizes {
-        subjects.push((size, Subject::start(size)?));
+    let plain = plan.sizes.iter().map(|&size| (size, PLAIN));
+    let least = plan.sizes.iter().min().copied().unwrap_or(1);
+    for (size, load) in plain.chain(LOADS.map(|load| (least, load))) {
+        subjects.push((size, load.name, Subject::start(size, load)?));
     }
     let mut done = 0;
     for round in plan.rounds() {
-        for (size, subject) in &subjects {
+        for (size, load, subject) in &subjects {
             for mode in &plan.modes {
                 for place in [NODE, "home"] {
                     raw(&round, None)?;
                     subject.signal(rt::SIGCONT)?;
                     std::thread::sleep(RUN_UP);
                     subject.go(&format!("{place} mode={mode}"))?;
+                    // It computes there now, as it did while its pages came.
+                    let busy = match place == NODE {
+                        true => format!("\tbusy_bytes_per_s={}", measured(None)?.blast_bytes_per_s),
+                        false => String::new(),
+                    };
                     subject.signal(rt::SIGSTOP)?;
                     let figures = subject.last_move()?;
-                    let line = format!("move\t{round}\tsize_mib={size}\twanted={mode}{figures}\n");
+                    let line = format!(
+                        "move\t{round}\tsize_mib={size}\tload={load}\twanted={mode}{busy}{figures}\n"
+                    );
                     print(line.as_bytes())?;
                 }
                 plan.progress(&mut done, subjects.len() * plan.modes.len())?;
@@ -224,7 +286,7 @@ fn drain(plan: &Plan) -> Done {
     let mut done = 0;
     for &size in &plan.sizes {
         let crowd: Vec<Subject> = (0..CROWD)
-            .map(|_| Subject::start(size))
+            .map(|_| Subject::start(size, PLAIN))
             .collect::<Result<_, _>>()?;
         for round in plan.rounds() {
             for subject in &crowd {
@@ -293,7 +355,7 @@ fn forward(plan: &Plan) -> Done {
         let times: Vec<String> = times.iter().map(u32::to_string).collect();
         print(format!("call\t{round}\tstate={state}\tus={}\n", times.join(",")).as_bytes())
     };
-    let pushed = Subject::start(*plan.sizes.first().ok_or(USAGE)?)?;
+    let pushed = Subject::start(*plan.sizes.first().ok_or(USAGE)?, PLAIN)?;
     let mut done = 0;
     for round in plan.rounds() {
         raw(&round, None)?;
