@@ -464,6 +464,34 @@ impl Inode {
         }
     }
 
+    /// With which error it refuses to be mapped, if it is asked itself and not passed over.
+    pub fn late_mapping_error(&self) -> Option<Errno> {
+        match &self.node {
+            Node::Object(Object::Socket(_)) => Some(Errno::ENODEV),
+            Node::Proc(node) if node.is_of_the_system() => Some(Errno::EIO),
+            _ => None,
+        }
+    }
+
+    /// Whether it has places to seek to, were it only one (`FMODE_LSEEK`).
+    pub(super) fn seeks(&self) -> bool {
+        match &self.node {
+            Node::Pipe(_) | Node::Object(Object::Socket(_) | Object::Process(_)) => false,
+            Node::Device(device) => !device.is_terminal(),
+            _ => true,
+        }
+    }
+
+    /// Whether sendfile(2) and splice(2) can take bytes of it, pipes and sockets apart (`splice_read`).
+    pub(super) fn can_be_sent(&self) -> bool {
+        match &self.node {
+            Node::File(_) => true,
+            Node::Proc(node) => node.can_be_sent(),
+            Node::Device(device) => !device.is_terminal() && *device != Device::Null,
+            _ => false,
+        }
+    }
+
     pub(super) fn directory(&self) -> Option<MutexGuard<'_, Directory>> {
         match &self.node {
             Node::Directory(directory) => Some(directory.lock()),

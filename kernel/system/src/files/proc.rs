@@ -255,6 +255,33 @@ pub(super) enum ProcNode {
     Entry(ProcEntry),
 }
 
+impl ProcNode {
+    /// Whether it is a file of the system and no setting (`proc_reg_file_ops` of Linux).
+    pub(super) fn is_of_the_system(self) -> bool {
+        match self {
+            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(_))) => false,
+            ProcNode::Entry(ProcEntry::Process(_, ProcessFile::Net(_))) => true,
+            ProcNode::Entry(ProcEntry::Global(_) | ProcEntry::Cluster(_) | ProcEntry::Trace(_)) => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether sendfile(2) can take bytes of it: of a process only what is of more than it.
+    pub(super) fn can_be_sent(self) -> bool {
+        match self {
+            ProcNode::Entry(ProcEntry::Process(_, file)) => matches!(
+                file,
+                ProcessFile::Net(_) | ProcessFile::Mounts | ProcessFile::Mountinfo
+            ),
+            ProcNode::Entry(ProcEntry::Thread(..)) => false,
+            ProcNode::Entry(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What is in `ns`: the name, what its link says, the number that Linux has for the first one of the kind, and
 /// the kind as `CLONE_NEW*`.
 /// There is one of each.

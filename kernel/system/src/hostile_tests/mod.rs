@@ -6,6 +6,7 @@
 mod adoption;
 mod express;
 mod files;
+mod mapping;
 mod moves;
 mod network;
 mod pipes;
@@ -371,6 +372,15 @@ impl Cluster {
         self.nodes[node]
             .with_space(pid, |space, pages| space.write(address, bytes, pages))
             .expect("test memory");
+    }
+
+    /// A byte of a process.
+    fn peek(&mut self, node: usize, pid: u32, address: u64) -> u8 {
+        let mut byte = [0];
+        self.nodes[node]
+            .with_space(pid, |space, pages| space.read(address, &mut byte, pages))
+            .expect("test memory");
+        byte[0]
     }
 
     /// A child of init of a node.

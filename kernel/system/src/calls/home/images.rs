@@ -136,6 +136,8 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 pub const MAPS_WRITABLE: u64 = 1;
 /// In the value of [`map_file`]: it is /dev/zero, and there is no record.
 pub const MAPS_DEVICE: u64 = 2;
+/// From this bit on: the error with which the file refuses, once it has its place.
+pub const MAPS_NOTHING_SHIFT: u32 = 8;
 
 /// A descriptor is to be mapped: `(fd, shared, written)`. The value is a set of `MAPS_*`, buffer 0 of
 /// the answer an [`ExecFile`].
@@ -153,7 +155,10 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if !inode.is_file() {
         return match inode.device() {
             Some(Device::Zero) => Ok(MAPS_DEVICE),
-            _ => Err(Errno::ENODEV.into()),
+            _ => match inode.late_mapping_error() {
+                Some(Errno(error)) => Ok(u64::from(error.unsigned_abs()) << MAPS_NOTHING_SHIFT),
+                None => Err(Errno::ENODEV.into()),
+            },
         };
     }
     let path = files.describe(fd as u32)?;

@@ -3,7 +3,7 @@
 //! Law: pages that others can see written are where the file is. So a process that wants to write to
 //! a file through a shared mapping goes home first, and stays there as long as it has the mapping.
 
-use crate::calls::home::{ExecFile, MAPS_DEVICE, MAPS_WRITABLE};
+use crate::calls::home::{ExecFile, MAPS_DEVICE, MAPS_NOTHING_SHIFT, MAPS_WRITABLE};
 use crate::calls::local::{access_of, may_commit, may_lock};
 use crate::dispatch::{CALL_MAP_FILE, LocalCall, result_of};
 use crate::home::Request;
@@ -48,10 +48,22 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if flags & MAP_LOCKED != 0 {
         may_lock(call)?;
     }
+    let how = if flags & MAP_FIXED_NOREPLACE != 0 {
+        MapHow::FixedNoReplace
+    } else if flags & MAP_FIXED != 0 {
+        MapHow::Fixed
+    } else if flags & MAP_32BIT != 0 {
+        MapHow::Low
+    } else {
+        MapHow::Anywhere
+    };
     let (backing, mut area) = if anonymous {
         (Backing::Anonymous, AreaFlags::empty())
     } else {
-        file_backing(call, fd, offset, length, (shared, access))?
+        match file_backing(call, fd, offset, length, (shared, access))? {
+            Ok(backing) => backing,
+            Err(refusal) => return Err(refuse(call, refusal, (hint, length, offset), how)?),
+        }
     };
     if length == 0 {
         return Err(Errno::EINVAL.into());
@@ -70,15 +82,6 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         flags & MAP_GROWSDOWN != 0 && zeros && !shared,
     );
     area.set(AreaFlags::LOCKED, flags & MAP_LOCKED != 0);
-    let how = if flags & MAP_FIXED_NOREPLACE != 0 {
-        MapHow::FixedNoReplace
-    } else if flags & MAP_FIXED != 0 {
-        MapHow::Fixed
-    } else if flags & MAP_32BIT != 0 {
-        MapHow::Low
-    } else {
-        MapHow::Anywhere
-    };
     let space = call.space()?;
     let address = space.map_flagged(hint, length, access, backing, (how, area))?;
     let populate = flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE
@@ -94,6 +97,41 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(address)
 }
 
+/// Why a file is not mapped.
+enum Refusal {
+    /// It is seen at once.
+    Early(Errno),
+    /// The file says so itself, when what was in its place is gone.
+    Late(Errno),
+}
+
+/// Refuses, behind what is wrong with the place.
+fn refuse(
+    call: &mut LocalCall<'_>,
+    refusal: Refusal,
+    (hint, length, offset): (u64, u64, u64),
+    how: MapHow,
+) -> Result<Stop, Stop> {
+    if length == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let length = length
+        .checked_next_multiple_of(machine::PAGE_SIZE as u64)
+        .ok_or(Errno::ENOMEM)?;
+    offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
+    let space = call.space()?;
+    let place = space.place(hint, length, how)?;
+    match refusal {
+        Refusal::Early(error) => Ok(error.into()),
+        Refusal::Late(error) => {
+            if how == MapHow::Fixed {
+                space.unmap(place, length)?;
+            }
+            Ok(error.into())
+        }
+    }
+}
+
 /// What a descriptor shows in memory.
 fn file_backing(
     call: &mut LocalCall<'_>,
@@ -101,7 +139,7 @@ fn file_backing(
     offset: u64,
     length: u64,
     (shared, access): (bool, Access),
-) -> Result<(Backing, AreaFlags), Stop> {
+) -> Result<Result<(Backing, AreaFlags), Refusal>, Stop> {
     let writes = shared && access.contains(Access::WRITE);
     let args = [fd, u64::from(shared), u64::from(writes), 0, 0, 0];
     let answer = call.home(|_| {
@@ -109,9 +147,16 @@ fn file_backing(
         request.rooms[0] = ExecFile::BYTES as u32;
         Ok(request)
     })?;
-    let kind = result_of(answer.value)?;
+    let kind = match result_of(answer.value) {
+        Err(Stop::Errno(error)) if error != Errno::EBADF => return Ok(Err(Refusal::Early(error))),
+        kind => kind?,
+    };
+    if kind >> MAPS_NOTHING_SHIFT != 0 {
+        let error = Errno((kind >> MAPS_NOTHING_SHIFT) as i32);
+        return Ok(Err(Refusal::Late(error)));
+    }
     if kind & MAPS_DEVICE != 0 {
-        return Ok((Backing::Anonymous, AreaFlags::empty()));
+        return Ok(Ok((Backing::Anonymous, AreaFlags::empty())));
     }
     let file = answer
         .buffers
@@ -133,7 +178,7 @@ fn file_backing(
             home_file: file.home_file,
             writable: true,
         };
-        return Ok((backing, AreaFlags::empty()));
+        return Ok(Ok((backing, AreaFlags::empty())));
     }
     let length = length
         .checked_next_multiple_of(machine::PAGE_SIZE as u64)
@@ -144,5 +189,5 @@ fn file_backing(
         offset,
         length,
     });
-    Ok((backing, AreaFlags::empty()))
+    Ok(Ok((backing, AreaFlags::empty())))
 }

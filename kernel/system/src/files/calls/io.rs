@@ -441,7 +441,7 @@ fn transfer(
     Ok(written as u64)
 }
 
-/// `sendfile(out_fd, in_fd, offset, count)`: from a regular file, or one of /proc, to anything.
+/// `sendfile(out_fd, in_fd, offset, count)`: from what has bytes at places to anything.
 /// Argument 2 is both in- and out-buffer of 8 bytes.
 pub fn sendfile(call: &mut FileCall) -> CallResult {
     let target = writable(call, 0)?;
@@ -456,17 +456,19 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
     let pipe = target.inode().pipe();
     if let Some(pipe) = pipe {
         let room = pipe.room(target.patience(call.tid))?;
-        if count == 0 {
-            return Ok(0);
-        }
         if source.is_socket() {
             // What is taken from it is gone.
             count = count.min(room);
         }
     }
-    let is_source = matches!(source.inode().node(), Node::File(_) | Node::Proc(_))
-        || (pipe.is_some() && source.is_socket());
-    if !is_source || (pipe.is_none() && target.appends()) {
+    let seeks = source.inode().seeks();
+    if pipe.is_none() && (target.appends() || !seeks) {
+        return Err(Errno::EINVAL.into());
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    if !source.inode().can_be_sent() && !(pipe.is_some() && source.is_socket()) {
         return Err(Errno::EINVAL.into());
     }
     transfer(call, (&source, at, 2), (&target, At::Cursor, None), count)

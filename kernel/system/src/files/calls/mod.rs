@@ -9,6 +9,7 @@ mod control;
 mod descriptors;
 mod fcntl;
 mod io;
+mod messages;
 mod names;
 mod objects;
 mod opening;
@@ -28,6 +29,9 @@ pub use descriptors::{close, close_range, dup, dup2, dup3, getdents, getdents64,
 pub use fcntl::{fcntl, fcntl_argument, flock};
 pub use io::{copy_file_range, pread64, pwrite64, read, sendfile, splice, tee, vmsplice, write};
 pub(crate) use io::{read_plain, write_plain};
+pub(crate) use messages::MESSAGE;
+pub(super) use messages::{read_socket, write_socket};
+pub use messages::{recvmsg, sendmsg};
 pub use names::{
     access, chdir, chroot, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat,
     mknod, mknodat, mount, readlink, readlinkat, rename, renameat, renameat2, rmdir, symlink,
@@ -44,12 +48,10 @@ pub use sizes::{
     fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync, sync_file_range,
     syncfs, truncate,
 };
-pub(crate) use sockets::MESSAGE;
 pub use sockets::{
-    accept4, bind, connect, getpeername, getsockname, getsockopt, listen, recvmsg, sendmsg,
-    setsockopt, shutdown, socket, socketpair,
+    accept4, bind, connect, getpeername, getsockname, getsockopt, listen, setsockopt, shutdown,
+    socket, socketpair,
 };
-pub(super) use sockets::{read_socket, write_socket};
 pub use terminals::{Argument, vhangup};
 pub use xattrs::{
     fgetxattr, flistxattr, fremovexattr, fsetxattr, getxattr, lgetxattr, listxattr, llistxattr,

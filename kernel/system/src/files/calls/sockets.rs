@@ -1,4 +1,4 @@
-//! The calls on sockets, as home sees them: names as they were given, messages with what goes along.
+//! The calls on sockets, as home sees them: names as they were given, connections, options.
 //!
 //! Law: a call that waits too long for the limit of its socket says how long it may wait, once, in
 //! buffer 5, and is made again by the body, which keeps the time; with a 1 in buffer 5 the time is over.
@@ -7,37 +7,20 @@ use super::super::inode::Node;
 use super::super::open::OpenFile;
 use super::super::pipe::Patience;
 use super::super::socket::{
-    Credentials, Family, Given, Kind, Limit, Message, Name, Received, Socket, Target, UDP_MAX,
-    Waiting, Wanted, socket_of,
+    Credentials, Family, Given, Kind, Limit, Name, Socket, Target, Waiting, socket_of,
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, usable, walker};
-use crate::credentials::SYS_ADMIN;
 use crate::dispatch::LIMIT;
 use crate::files::objects::Object;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{
-    MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC,
-    O_CLOEXEC, O_NONBLOCK, O_RDWR, S_IFSOCK,
-};
+use abi::layout::{MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, O_RDWR, S_IFSOCK};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-
-const SOL_SOCKET: u32 = 1;
-const SCM_RIGHTS: u32 = 1;
-const SCM_CREDENTIALS: u32 = 2;
-/// Most descriptors in one message (`SCM_MAX_FD`).
-const RIGHTS_MAX: usize = 253;
-/// Bytes of a `struct cmsghdr`.
-const HEADER: usize = 16;
-
-/// Beside the flags of what was received: it was a message, which no more bytes belong to.
-pub(crate) const MESSAGE: u32 = 1 << 31;
 
 impl FileCall<'_> {
     /// Whether the call waits for this socket.
-    fn waiting(&self, file: &OpenFile, flags: u32) -> Waiting {
+    pub(super) fn waiting(&self, file: &OpenFile, flags: u32) -> Waiting {
         let over = self.input(LIMIT) == [1];
         let patience = if over || flags & MSG_DONTWAIT != 0 {
             Patience::Never
@@ -47,7 +30,7 @@ impl FileCall<'_> {
         Waiting { patience }
     }
 
-    fn credentials(&self) -> Credentials {
+    pub(super) fn credentials(&self) -> Credentials {
         let [_, uid, _, gid] = self.view.ids(self.pid);
         Credentials {
             pid: self.pid,
@@ -58,7 +41,7 @@ impl FileCall<'_> {
 }
 
 /// Lets the body keep the time of a wait that has a limit.
-fn limited<T>(
+pub(super) fn limited<T>(
     call: &mut FileCall,
     socket: &Socket,
     which: Limit,
@@ -202,7 +185,7 @@ fn walk_to(
 }
 
 /// The socket at a path.
-fn find(call: &FileCall, path: &[u8]) -> Result<Arc<Socket>, Errno> {
+pub(super) fn find(call: &FileCall, path: &[u8]) -> Result<Arc<Socket>, Errno> {
     let inode = walk_to(call, path, Follow::Always)?.existing()?;
     match inode.node() {
         Node::Name(socket) => socket.upgrade().ok_or(Errno::ECONNREFUSED),
@@ -401,325 +384,4 @@ pub fn getsockopt(call: &mut FileCall) -> CallResult {
     late(call)?;
     call.output(3, &value);
     Ok(0)
-}
-
-// ---- messages ------------------------------------------------------------------------------------
-
-/// What a message carries beside its bytes.
-struct Cargo {
-    files: Vec<Arc<OpenFile>>,
-    sender: Option<Credentials>,
-}
-
-/// Reads control messages.
-fn cargo(call: &FileCall, mut control: &[u8], socket: &Socket) -> Result<Cargo, Errno> {
-    let mut cargo = Cargo {
-        files: Vec::new(),
-        sender: None,
-    };
-    while control.len() >= HEADER {
-        let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|byte| control[at + byte]));
-        let length = u64::from(word(0)) | u64::from(word(4)) << 32;
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let data = control.get(HEADER..length).ok_or(Errno::EINVAL)?;
-        match (word(8), word(12)) {
-            (SOL_SOCKET, SCM_RIGHTS) if socket.family == Family::Unix => {
-                let (numbers, rest) = data.as_chunks::<4>();
-                if !rest.is_empty() || cargo.files.len() + numbers.len() > RIGHTS_MAX {
-                    return Err(Errno::EINVAL);
-                }
-                for number in numbers {
-                    let fd = u32::try_from(i32::from_le_bytes(*number));
-                    let fd = fd.map_err(|_| Errno::EBADF)?;
-                    cargo.files.push(call.state.get(fd)?);
-                }
-            }
-            (SOL_SOCKET, SCM_CREDENTIALS) if socket.family == Family::Unix => {
-                cargo.sender = Some(claimed(call, data)?);
-            }
-            (SOL_SOCKET, _) => return Err(Errno::EINVAL),
-            _ => {}
-        }
-        control = control.get(length.next_multiple_of(8)..).unwrap_or(&[]);
-    }
-    if !call.fs.network().has_air(cargo.files.len()) {
-        return Err(Errno::ETOOMANYREFS);
-    }
-    Ok(cargo)
-}
-
-/// Credentials that a process gives of itself, which must be its own unless it may claim any.
-fn claimed(call: &FileCall, data: &[u8]) -> Result<Credentials, Errno> {
-    let data: &[u8; 12] = data.try_into().map_err(|_| Errno::EINVAL)?;
-    let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|byte| data[at + byte]));
-    let claimed = Credentials {
-        pid: word(0),
-        uid: word(4),
-        gid: word(8),
-    };
-    let [uid, euid, gid, egid] = call.view.ids(call.pid);
-    let privileged = call.who.has(SYS_ADMIN);
-    let own = claimed.pid == call.pid
-        && [uid, euid].contains(&claimed.uid)
-        && [gid, egid].contains(&claimed.gid);
-    if privileged && !call.view.exists(claimed.pid) {
-        return Err(Errno::ESRCH);
-    }
-    if own || privileged {
-        Ok(claimed)
-    } else {
-        Err(Errno::EPERM)
-    }
-}
-
-/// Sends from a call of any kind.
-fn send(
-    call: &mut FileCall,
-    file: &OpenFile,
-    bytes: &[u8],
-    cargo: Cargo,
-    given: Option<Given>,
-    flags: u32,
-) -> Result<usize, Stop> {
-    let socket = socket_of(file)?.clone();
-    // Only a stream that is broken kills.
-    call.quiet = socket.kind != Kind::Stream;
-    if socket.asks_kernel() {
-        if let Some(error) = call.no_bytes {
-            return Err(error.into());
-        }
-        return match given {
-            None | Some(Given::Name(Name::Netlink(0))) => Ok(socket.ask_kernel(bytes, call.pid)),
-            _ => Err(Errno::ECONNREFUSED.into()),
-        };
-    }
-    let mut to = None;
-    if socket.kind == Kind::Datagram {
-        if socket.family != Family::Unix && bytes.len() > UDP_MAX {
-            return Err(Errno::EMSGSIZE.into());
-        }
-        if let Some(given) = given.or_else(|| socket.default_target()) {
-            to = socket.addressee(&given, |path| find(call, path))?;
-            if to.is_none() && socket.family != Family::Unix {
-                if let Some(error) = socket.take_error() {
-                    return Err(error.into());
-                }
-                socket.unreachable();
-                return Ok(bytes.len());
-            }
-        }
-    } else if given.is_some() && socket.family == Family::Unix {
-        return Err(if socket.remote_name().is_ok() {
-            Errno::EISCONN
-        } else {
-            Errno::EOPNOTSUPP
-        }
-        .into());
-    }
-    let [uid, _, gid, _] = call.view.ids(call.pid);
-    let own = Credentials {
-        pid: call.pid,
-        uid,
-        gid,
-    };
-    let waiting = call.waiting(file, flags);
-    if let Some(error) = call.no_bytes {
-        let may = socket.may_send(to.is_some(), waiting);
-        limited(call, &socket, Limit::Sending, may)?;
-        return Err(error.into());
-    }
-    let message = Message {
-        bytes,
-        files: cargo.files,
-        sender: cargo.sender.unwrap_or(own),
-        to,
-        urgent: flags & MSG_OOB != 0,
-    };
-    let sent = socket.send(message, waiting);
-    limited(call, &socket, Limit::Sending, sent)
-}
-
-/// `sendmsg(fd, total, flags)` as the body has prepared it: bytes in buffer 1 (of `total` that are to
-/// be sent), the address in buffer 2 if there is one, and control messages in buffer 3.
-pub fn sendmsg(call: &mut FileCall) -> CallResult {
-    let file = usable(call, 0)?;
-    let socket = socket_of(&file)?;
-    let (total, flags) = (call.args[1], call.args[2] as u32);
-    let bytes = call.input(1);
-    if call.args[4] != 0 {
-        call.no_bytes = Some(Errno(call.args[4] as i32));
-    }
-    let is_nothing = total == 0 && socket.family == Family::Unix;
-    if flags & MSG_OOB != 0 && (is_nothing || !socket.knows_urgency()) {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    if socket.kind != Kind::Stream && total > bytes.len() as u64 && call.no_bytes.is_none() {
-        return Err(Errno::EMSGSIZE.into());
-    }
-    let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
-    if is_inet && socket.kind == Kind::Datagram && total > UDP_MAX as u64 {
-        return Err(Errno::EMSGSIZE.into());
-    }
-    let given = match call.inputs[2] {
-        Some(_) if socket.family == Family::Unix && socket.kind == Kind::Stream => {
-            return Err(match socket.is_connected() {
-                true => Errno::EISCONN.into(),
-                false => Errno::EOPNOTSUPP.into(),
-            });
-        }
-        Some(address) => Some(Given::parse(address, socket.family)?),
-        None => None,
-    };
-    let cargo = cargo(call, call.input(3), socket)?;
-    Ok(send(call, &file, bytes, cargo, given, flags)? as u64)
-}
-
-/// write(2) to a socket.
-pub(in crate::files) fn write_socket(
-    call: &mut FileCall,
-    file: &OpenFile,
-    bytes: &[u8],
-) -> Result<usize, Stop> {
-    let socket = socket_of(file)?;
-    let cut = call.args[4] >> 8 > bytes.len() as u64;
-    if socket.kind != Kind::Stream && cut && call.no_bytes.is_none() {
-        return Err(Errno::EMSGSIZE.into());
-    }
-    let cargo = Cargo {
-        files: Vec::new(),
-        sender: None,
-    };
-    send(call, file, bytes, cargo, None, 0)
-}
-
-/// read(2) from a socket.
-pub(in crate::files) fn read_socket(
-    call: &mut FileCall,
-    file: &OpenFile,
-    count: usize,
-) -> Result<Vec<u8>, Stop> {
-    let socket = socket_of(file)?;
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let wanted = Wanted {
-        most: count,
-        peeks: false,
-    };
-    let received = socket.receive(wanted, call.waiting(file, 0));
-    Ok(limited(call, socket, Limit::Receiving, received)?.bytes)
-}
-
-/// `recvmsg(fd, _, flags)`: bytes go to buffer 1, the address to buffer 2, control messages to buffer
-/// 3, and to buffer 4 the flags and the length of the control messages, two words.
-pub fn recvmsg(call: &mut FileCall) -> CallResult {
-    let file = usable(call, 0)?;
-    let socket = socket_of(&file)?;
-    let flags = call.args[2] as u32;
-    if flags & MSG_OOB != 0 && socket.family == Family::Unix && !socket.knows_urgency() {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    if flags & MSG_OOB != 0 && socket.knows_urgency() {
-        let mut bytes = socket.receive_urgent(flags & MSG_PEEK != 0)?;
-        let cut = if bytes.len() > call.capacity(1) {
-            MSG_TRUNC
-        } else {
-            0
-        };
-        bytes.truncate(call.capacity(1));
-        call.output(1, &bytes);
-        call.output(4, &(MSG_OOB | cut).to_le_bytes());
-        call.output(4, &0_u32.to_le_bytes());
-        return Ok(bytes.len() as u64);
-    }
-    if flags & MSG_ERRQUEUE != 0 {
-        return Err(Errno::EAGAIN.into());
-    }
-    let wanted = Wanted {
-        most: call.capacity(1),
-        peeks: flags & MSG_PEEK != 0,
-    };
-    let waiting = call.waiting(&file, flags);
-    let received = socket.receive(wanted, waiting);
-    let received = limited(call, socket, Limit::Receiving, received)?;
-    call.output(1, &received.bytes);
-    let name = match &received.from {
-        Some(Name::Unnamed) if socket.family == Family::Unix => Vec::new(),
-        Some(name) => name.to_bytes(socket.family),
-        None => Vec::new(),
-    };
-    call.output(2, &name);
-    let mut told = flags & MSG_CMSG_CLOEXEC;
-    let whole = received.length;
-    let cut = whole > received.bytes.len();
-    if cut {
-        told |= MSG_TRUNC;
-    }
-    if socket.kind != Kind::Stream {
-        told |= MESSAGE;
-    }
-    let value = if flags & MSG_TRUNC != 0 && socket.kind != Kind::Stream {
-        whole
-    } else {
-        received.bytes.len()
-    };
-    let (control, lost) = control(call, received, flags & MSG_CMSG_CLOEXEC != 0);
-    if lost {
-        told |= MSG_CTRUNC;
-    }
-    call.output(3, &control);
-    call.output(4, &told.to_le_bytes());
-    call.output(4, &(control.len() as u32).to_le_bytes());
-    Ok(value as u64)
-}
-
-/// The control messages for what was received, and whether some did not fit. Descriptors are opened.
-fn control(call: &mut FileCall, received: Received, close_on_exec: bool) -> (Vec<u8>, bool) {
-    let room = call.capacity(3);
-    let mut control = Vec::new();
-    let mut lost = false;
-    let mut put = |kind: u32, data: &[u8]| {
-        let left = room.saturating_sub(control.len());
-        if left < HEADER + data.len() {
-            return false;
-        }
-        control.extend_from_slice(&((HEADER + data.len()) as u64).to_le_bytes());
-        control.extend_from_slice(&SOL_SOCKET.to_le_bytes());
-        control.extend_from_slice(&kind.to_le_bytes());
-        control.extend_from_slice(data);
-        let padded = control.len().next_multiple_of(8).min(room);
-        control.resize(padded, 0);
-        true
-    };
-    if let Some(sender) = received.sender {
-        let words = [sender.pid, sender.uid, sender.gid];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        lost |= !put(SCM_CREDENTIALS, &bytes);
-    }
-    if received.files.is_empty() {
-        return (control, lost);
-    }
-    let fits = room.saturating_sub(control.len() + HEADER) / 4;
-    let mut numbers = Vec::new();
-    let count = received.files.len();
-    for file in received.files.into_iter().take(fits) {
-        match call.state.install(0, file, close_on_exec) {
-            Ok(fd) => numbers.push(fd),
-            Err(_) => break,
-        }
-    }
-    lost |= numbers.len() < count;
-    if !numbers.is_empty() {
-        let bytes: Vec<u8> = numbers.iter().flat_map(|fd| fd.to_le_bytes()).collect();
-        let left = room.saturating_sub(control.len());
-        if left >= HEADER + bytes.len() {
-            control.extend_from_slice(&((HEADER + bytes.len()) as u64).to_le_bytes());
-            control.extend_from_slice(&SOL_SOCKET.to_le_bytes());
-            control.extend_from_slice(&SCM_RIGHTS.to_le_bytes());
-            control.extend_from_slice(&bytes);
-            let padded = control.len().next_multiple_of(8).min(room);
-            control.resize(padded, 0);
-        }
-    }
-    (control, lost)
 }

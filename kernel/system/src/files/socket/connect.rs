@@ -216,23 +216,18 @@ impl Socket {
 
     // ---- connecting --------------------------------------------------------------------------
 
-    /// Undoes a connection of datagrams. An address that bind(2) has not given is gone with it. A stream
-    /// that has none stays as it is.
+    /// Undoes a connection. An address that bind(2) has not given is gone with it.
     pub(in super::super) fn disconnect(&self) -> Result<(), Errno> {
         if self.kind.connects() {
-            if !self.is_local() && matches!(self.lock().link, Link::None) {
-                return Ok(());
+            if self.is_local() {
+                return Err(Errno::EINVAL);
             }
-            return Err(if self.is_local() {
-                Errno::EINVAL
-            } else {
-                Errno::EOPNOTSUPP
-            });
+            self.abandon();
+            return Ok(());
         }
+        self.part();
         let mut inner = self.lock();
-        inner.link = Link::None;
         inner.remote = None;
-        inner.peer_owner = None;
         if let Some((endpoint, by_user)) = inner.bound {
             inner.local = by_user.then_some(Name::Endpoint(endpoint));
             let port = inner.port.take_if(|_| !by_user);
@@ -242,6 +237,65 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Leaves the other side of a connection of datagrams, if it has one. What it has received by then is
+    /// lost, of which the other side hears if it was connected back (`unix_dgram_disconnected`).
+    pub(super) fn part(&self) {
+        let other = self.peer();
+        let mut inner = self.lock();
+        if !matches!(inner.link, Link::Peer(_)) {
+            return;
+        }
+        inner.link = Link::None;
+        inner.remote = None;
+        inner.peer_owner = None;
+        inner.bytes = 0;
+        let lost = core::mem::take(&mut inner.inbox);
+        drop(inner);
+        if lost.is_empty() {
+            return;
+        }
+        self.network.bury(Link::None, lost);
+        self.writable.wake();
+        if let Some(other) = other
+            && other.is_linked_to(self)
+        {
+            other.lock().error = Some(Errno::ECONNRESET);
+            other.wake_all();
+        }
+    }
+
+    /// Ends a connection of a stream of the internet, or listening, at once. Its port stays, to be used again.
+    pub(super) fn abandon(&self) {
+        const CLOSE: u8 = 7;
+        let other = self.peer();
+        let was_open = self.is_connected() && self.tcp_state() != CLOSE;
+        let mut inner = self.lock();
+        let link = core::mem::replace(&mut inner.link, Link::None);
+        let inbox = core::mem::take(&mut inner.inbox);
+        inner.bytes = 0;
+        inner.urgent = None;
+        inner.remote = None;
+        inner.peer_owner = None;
+        inner.shut = 0;
+        inner.connecting = false;
+        inner.deserted = false;
+        if was_open {
+            inner.error = Some(Errno::ECONNRESET);
+        }
+        if let Some((endpoint, _)) = inner.bound {
+            inner.local = Some(Name::Endpoint(endpoint));
+        }
+        drop(inner);
+        if let Some(other) = other
+            && other.is_linked_to(self)
+        {
+            other.deserted(true);
+        }
+        self.wake_all();
+        link.abandon_waiting();
+        self.network.bury(link, inbox);
     }
 
     /// What connect(2) says to a socket of a stream that is connected, or on its way.
@@ -437,6 +491,9 @@ impl Socket {
                     return Err(Errno::EPERM);
                 }
                 let name = other.local_name();
+                if !self.peer().is_some_and(|old| Arc::ptr_eq(&old, other)) {
+                    self.part();
+                }
                 let mut inner = self.lock();
                 inner.link = Link::Peer(Arc::downgrade(other));
                 inner.remote = Some(name);

@@ -85,6 +85,17 @@ enum Link {
     Peer(Weak<Socket>),
 }
 
+impl Link {
+    /// Those who were never accepted are told that there is nobody.
+    fn abandon_waiting(&self) {
+        if let Link::Listens { waiting, .. } = self {
+            for socket in waiting {
+                socket.abandon();
+            }
+        }
+    }
+}
+
 struct Inner {
     link: Link,
     /// The address of its own, if it has one.
@@ -356,18 +367,15 @@ impl Socket {
         if !self.is_local() && !connected {
             return Err(Errno::ENOTCONN);
         }
-        let listened = match &mut inner.link {
-            Link::Listens { waiting, .. } if !self.is_local() && bits & RECEIVES_NOT != 0 => {
-                let waiting = core::mem::take(waiting);
-                inner.link = Link::None;
-                Some(waiting)
+        let mut listened = Link::None;
+        match &inner.link {
+            Link::Listens { .. } if !self.is_local() && bits & RECEIVES_NOT != 0 => {
+                core::mem::swap(&mut listened, &mut inner.link);
             }
-            _ => {
-                inner.shut |= bits;
-                None
-            }
-        };
+            _ => inner.shut |= bits,
+        }
         drop(inner);
+        listened.abandon_waiting();
         drop(listened);
         if self.kind.connects()
             && let Some(peer) = self.peer()
@@ -415,6 +423,7 @@ impl Drop for Socket {
             self.network.release_name(&name);
         }
         self.wake_all();
+        link.abandon_waiting();
         // What nobody has accepted ends here, and with it the descriptors in its inbox.
         self.network.bury(link, inbox);
     }

@@ -163,7 +163,13 @@ impl Socket {
                     None if shut && self.is_local() && self.is_connected() => {
                         return Err(Errno::EPIPE.into());
                     }
-                    None if self.is_connected() => self.peer().ok_or(self.nobody())?,
+                    None if self.is_connected() => match self.peer() {
+                        Some(peer) => peer,
+                        None => {
+                            self.part();
+                            return Err(Errno::ECONNREFUSED.into());
+                        }
+                    },
                     None if self.is_local() => return Err(Errno::ENOTCONN.into()),
                     None => return Err(Errno::EDESTADDRREQ.into()),
                 };
@@ -190,11 +196,6 @@ impl Socket {
             Kind::Datagram if self.is_local() => Err(Errno::ENOTCONN.into()),
             Kind::Datagram => Err(Errno::EDESTADDRREQ.into()),
         }
-    }
-
-    /// What it means that the other side of a connection without connection is gone.
-    fn nobody(&self) -> Errno {
-        Errno::ECONNREFUSED
     }
 
     /// The other side of a connection that can be sent to.

@@ -1,6 +1,7 @@
 //! Tests of the file system through its calls, as a process makes them.
 
 mod archive;
+mod connections;
 mod console;
 
 mod data;

@@ -63,6 +63,39 @@ fn sendfile_to_a_pipe_looks_for_room_first() {
 }
 
 #[test]
+fn sendfile_of_nothing_needs_a_source_that_has_places_and_no_more() {
+    let mut node = Node::new(&[]);
+    let target = node.open("/f", RDWR_CREAT);
+    let (read, _) = pipe(&mut node, 0);
+    let event = node.call(calls::eventfd2, &[N(1), N(0)]).ok();
+    let set = node.call(calls::epoll_create1, &[N(0)]).ok();
+    let folder = node.open("/", 0);
+    let mut send = |from, count| {
+        let args = [N(target), N(from), Null, N(count)];
+        node.call(calls::sendfile, &args).result
+    };
+    let not = Err(Errno::EINVAL.into());
+    for from in [event, set, folder] {
+        assert_eq!((send(from, 0), send(from, 8)), (Ok(0), not), "{from}");
+    }
+    assert_eq!((send(read, 0), send(read, 8)), (not, not));
+}
+
+#[test]
+fn sendfile_takes_from_the_devices_that_linux_takes_from() {
+    let mut node = Node::new(&[]);
+    let target = node.open("/f", RDWR_CREAT);
+    for (name, taken) in [("zero", 8), ("full", 8), ("urandom", 8), ("random", 8)] {
+        let from = node.open(&format!("/dev/{name}"), 0);
+        let args = [N(target), N(from), Null, N(8)];
+        assert_eq!(node.call(calls::sendfile, &args).ok(), taken, "{name}");
+    }
+    let null = node.open("/dev/null", 2);
+    let args = [N(target), N(null), Null, N(8)];
+    assert_eq!(node.call(calls::sendfile, &args).errno(), Errno::EINVAL);
+}
+
+#[test]
 fn a_name_is_read_before_a_descriptor_is_looked_for() {
     let mut node = Node::new(&[]);
     while node.try_open("/", 0).result.is_ok() {}

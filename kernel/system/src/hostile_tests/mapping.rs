@@ -1,0 +1,81 @@
+//! mmap(2) of what cannot be mapped, at home and away.
+
+use super::{Cluster, DATA};
+
+const MMAP: u64 = 9;
+const MINCORE: u64 = 27;
+const SOCKETPAIR: u64 = 53;
+const EPOLL_CREATE: u64 = 213;
+const OPEN: u64 = 2;
+
+const FIXED_SHARED: u64 = 0x11;
+const ENOMEM: i64 = -12;
+const EACCES: i64 = -13;
+const ENODEV: i64 = -19;
+const EINVAL: i64 = -22;
+const EIO: i64 = -5;
+
+/// A process with a page of memory, here or on the other node.
+fn process(node: usize) -> (Cluster, u32, u64) {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    if node != 0 {
+        cluster.move_to(pid, 2);
+    }
+    let at = cluster.call(node, pid, MMAP, &[0, 4096, 3, 0x22, u64::MAX, 0]);
+    (cluster, pid, at as u64)
+}
+
+#[test]
+fn what_turns_out_to_be_unmappable_has_taken_the_place_of_what_was_there() {
+    for node in [0, 1] {
+        let (mut cluster, pid, at) = process(node);
+        let map = |cluster: &mut Cluster, fd: u64| {
+            let args = [at, 4096, 1, FIXED_SHARED, fd, 0];
+            let result = cluster.call(node, pid, MMAP, &args);
+            let there = cluster.call(node, pid, MINCORE, &[at, 4096, DATA]);
+            (result, there)
+        };
+        // A set of epoll has no mapping at all, which is seen before anything is done.
+        let set = cluster.call(node, pid, EPOLL_CREATE, &[1]) as u64;
+        assert_eq!(map(&mut cluster, set), (ENODEV, 0));
+        // Neither can what is open for writing only be mapped.
+        cluster.poke(node, pid, DATA, b"/f\0");
+        let file = cluster.call(node, pid, OPEN, &[DATA, 0o101, 0o600]) as u64;
+        assert_eq!(map(&mut cluster, file), (EACCES, 0));
+        // A socket is asked last.
+        cluster.call(node, pid, SOCKETPAIR, &[1, 1, 0, DATA]);
+        let socket = u64::from(cluster.peek(node, pid, DATA));
+        assert_eq!(map(&mut cluster, socket), (ENODEV, ENOMEM));
+    }
+}
+
+#[test]
+fn so_do_files_of_proc_that_belong_to_no_process() {
+    let (mut cluster, pid, at) = process(0);
+    for (name, error, there) in [("self/maps", ENODEV, 0), ("uptime", EIO, ENOMEM)] {
+        cluster.poke(0, pid, DATA, format!("/proc/{name}\0").as_bytes());
+        let fd = cluster.call(0, pid, OPEN, &[DATA, 0, 0]) as u64;
+        let args = [at, 4096, 1, FIXED_SHARED, fd, 0];
+        assert_eq!(cluster.call(0, pid, MMAP, &args), error, "{name}");
+        let left = cluster.call(0, pid, MINCORE, &[at, 4096, DATA]);
+        assert_eq!(left, there, "{name}");
+    }
+}
+
+#[test]
+fn the_place_is_looked_at_before_what_is_mapped_and_behind_whether_anything_is() {
+    const EBADF: i64 = -9;
+    const EOVERFLOW: i64 = -75;
+    let (mut cluster, pid, at) = process(0);
+    let set = cluster.call(0, pid, EPOLL_CREATE, &[1]) as u64;
+    let mut map = |at, length, fd, offset| {
+        let args = [at, length, 1, FIXED_SHARED, fd, offset];
+        cluster.call(0, pid, MMAP, &args)
+    };
+    assert_eq!(map(at + 1, 4096, set, 0), EINVAL);
+    assert_eq!(map(at, 0, set, 0), EINVAL);
+    assert_eq!(map(at, 0, 99, 0), EBADF);
+    assert_eq!(map(at, 4096, set, 0xffff_ffff_ffff_f000), EOVERFLOW);
+    assert_eq!(map(1 << 48, 4096, set, 0), ENOMEM);
+}
