@@ -238,8 +238,46 @@ impl FileSystem {
         }
         add("sys/devices/system/node/node0/cpulist", &all);
         add("sys/devices/system/node/node0/cpumap", &mask_of(0..cpus));
-        let huge = "sys/kernel/mm/transparent_hugepage/enabled";
-        add(huge, "always madvise [never]\n");
+        add("sys/devices/system/node/node0/distance", "10\n");
+        add("sys/devices/system/cpu/isolated", "\n");
+        let clocks = "sys/devices/system/clocksource/clocksource0";
+        add(&format!("{clocks}/current_clocksource"), "tsc\n");
+        add(&format!("{clocks}/available_clocksource"), "tsc \n");
+        let huge = "sys/kernel/mm/transparent_hugepage";
+        add(&format!("{huge}/enabled"), "always madvise [never]\n");
+        let never = "always defer defer+madvise madvise [never]\n";
+        add(&format!("{huge}/defrag"), never);
+        let shared = "always within_size advise [never] deny force\n";
+        add(&format!("{huge}/shmem_enabled"), shared);
+        add(&format!("{huge}/hpage_pmd_size"), "2097152\n");
+        add(&format!("{huge}/use_zero_page"), "0\n");
+        add(&format!("{huge}/khugepaged/defrag"), "0\n");
+        let loopback = [
+            ("address", "00:00:00:00:00:00\n"),
+            ("addr_len", "6\n"),
+            ("broadcast", "00:00:00:00:00:00\n"),
+            ("carrier", "1\n"),
+            ("dev_id", "0x0\n"),
+            ("flags", "0x9\n"),
+            ("ifindex", "1\n"),
+            ("iflink", "1\n"),
+            ("link_mode", "0\n"),
+            ("mtu", "65536\n"),
+            ("operstate", "unknown\n"),
+            ("tx_queue_len", "1000\n"),
+            ("type", "772\n"),
+        ];
+        for (name, text) in loopback {
+            add(&format!("sys/class/net/lo/{name}"), text);
+        }
+        for empty in ["block", "class/block", "fs/cgroup", "module"] {
+            let path: Vec<Vec<u8>> = ["sys"]
+                .into_iter()
+                .chain(empty.split('/'))
+                .map(|name| name.as_bytes().to_vec())
+                .collect();
+            self.make_directories(&path);
+        }
     }
 
     /// /dev/pts, and the link by which some programs find what makes pseudo-terminals.

@@ -50,7 +50,7 @@ pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
 pub use open::{Common, Descriptor, FileState, OpenFile};
 pub use owner::{FileNotice, Owner, OwnerKind};
 pub use pipe::{CAPACITY_MAX as PIPE_CAPACITY_MAX, PIPE_BUF, PIPE_CAPACITY};
-pub use proc::{ClusterFile, GlobalFile, ProcEntry, ProcView, ProcessFile, ThreadFile};
+pub use proc::{ClusterFile, GlobalFile, MemoryPart, ProcEntry, ProcView, ProcessFile, ThreadFile};
 pub use socket::{NetFile, Sockets};
 pub use storage::PageError;
 pub use tree::FileSystem;

@@ -32,6 +32,8 @@ pub(super) struct Cursor {
     pub(super) flags: u32,
     /// Contents of a file of /proc since it was last read from its start.
     pub(super) snapshot: Vec<u8>,
+    /// Whether they were read at all.
+    pub(super) is_known: bool,
     /// Who hears of it by signals.
     pub(super) owner: Owner,
     /// With `O_ASYNC`, what tells the owner of every change.
@@ -155,6 +157,7 @@ impl OpenFile {
                 offset: 0,
                 flags: flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC),
                 snapshot: Vec::new(),
+                is_known: false,
                 owner: Owner::default(),
                 asynchronous: None,
             }),

@@ -3,223 +3,21 @@
 //! Law: nothing is stored here. A node is computed from its name, and looked up again every time, so
 //! a process that ends takes its directory with it.
 
-use super::inode::InodeRef;
-use super::open::{FileState, OpenFile};
+mod entries;
+mod names;
+
+use super::open::FileState;
 use super::socket::NET_FILES;
-use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{S_IFDIR, S_IFLNK, S_IFREG};
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// A file of the system as a whole.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[expect(
-    missing_docs,
-    reason = "each variant is the file of that name in /proc"
-)]
-pub enum GlobalFile {
-    Meminfo,
-    Stat,
-    Uptime,
-    Loadavg,
-    Mounts,
-    Cpuinfo,
-    Cmdline,
-    Version,
-    Filesystems,
-    Swaps,
-    Partitions,
-    Diskstats,
-    Devices,
-    Locks,
-    Vmstat,
-    /// `sysvipc/shm` and its neighbours.
-    SysvShm,
-    SysvSem,
-    SysvMsg,
-    /// A file below /proc/sys, by its path there.
-    Sys(&'static str),
-}
-
-/// A file of one process.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[expect(
-    missing_docs,
-    reason = "each variant is the file of that name in /proc/PID"
-)]
-pub enum ProcessFile {
-    Home,
-    Where,
-    Goto,
-    CantMove,
-    Nmigs,
-    Migstat,
-    Stat,
-    Statm,
-    Status,
-    Cmdline,
-    Maps,
-    Smaps,
-    SmapsRollup,
-    Io,
-    Personality,
-    Sessionid,
-    UidMap,
-    Environ,
-    Comm,
-    Exe,
-    Cwd,
-    Root,
-    Limits,
-    Mounts,
-    Mountinfo,
-    Cgroup,
-    Wchan,
-    OomScore,
-    OomScoreAdj,
-    Loginuid,
-    Policy,
-    Placement,
-    Auxv,
-    /// The file `fdinfo/N`; asked for only when it belongs to another process than the caller.
-    Fdinfo(u32),
-    /// A file in `net`.
-    Net(super::NetFile),
-    /// The link `fd/N`; asked for only when it belongs to another process than the caller.
-    Fd(u32),
-}
-
-/// A file of one thread.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[expect(
-    missing_docs,
-    reason = "each variant is the file of that name in /proc/PID/task/TID"
-)]
-pub enum ThreadFile {
-    Stat,
-    Status,
-    Comm,
-}
-
-/// A file about the cluster.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[expect(
-    missing_docs,
-    reason = "each variant is the file of that name in /proc/cluster"
-)]
-pub enum ClusterFile {
-    Nodes,
-    SelfNode,
-    Policy,
-    Control,
-    Ping,
-    Observer,
-    Events,
-    Clocks,
-}
-
-/// A file or link under /proc whose contents the rest of the system knows.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum ProcEntry {
-    /// `/proc/NAME`.
-    Global(GlobalFile),
-    /// `/proc/PID/NAME`.
-    Process(u32, ProcessFile),
-    /// `/proc/PID/task/TID/NAME`, for what a thread has of its own.
-    Thread(u32, u32, ThreadFile),
-    /// `/proc/cluster/NAME`.
-    Cluster(ClusterFile),
-    /// `/proc/cluster/trace/NODE`.
-    Trace(u16),
-}
-
-/// The rest of the system as files see it.
-pub trait ProcView: super::Peers {
-    /// All processes of this node, in any order.
-    fn pids(&self) -> Vec<u32>;
-    /// Whether there is such a process.
-    fn exists(&self, pid: u32) -> bool;
-    /// The whole contents of a file, asked for whenever somebody reads at offset 0. `reader` is the
-    /// calling process, and the waiter where another node has to be asked.
-    ///
-    /// # Errors
-    /// `ESRCH` if the process is gone; whatever fits the file.
-    fn read(&mut self, entry: ProcEntry, reader: u32) -> Result<Vec<u8>, Stop>;
-    /// Writes to a file; `writer` is the calling process, and the waiter if this has to wait.
-    ///
-    /// # Errors
-    /// Whatever fits the file; `Stop::Wait` without an effect.
-    fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop>;
-    /// The text of a link: `exe`, `cwd`, or `fd/N` of another process.
-    ///
-    /// # Errors
-    /// `ENOENT` if there is none.
-    fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno>;
-    /// The file that a link leads to, whatever its name: `exe`, `cwd`, `root`, or `fd/N` of another process.
-    fn file(&self, _entry: ProcEntry) -> Option<super::InodeRef> {
-        None
-    }
-    /// The nodes in `/proc/cluster/trace`, ascending.
-    fn traced(&self) -> Vec<u16> {
-        Vec::new()
-    }
-    /// The threads of a process, its first one perhaps left out.
-    fn threads(&self, _pid: u32) -> Vec<u32> {
-        Vec::new()
-    }
-    /// The process that a thread is of, its first one perhaps left out.
-    fn process_of(&self, _tid: u32) -> Option<u32> {
-        None
-    }
-    /// User and group of a process.
-    fn owner(&self, _pid: u32) -> (u32, u32) {
-        (0, 0)
-    }
-    /// Whether somebody waits in a call of this number.
-    fn is_in_call(&self, _waiter: u32, _number: u32) -> bool {
-        false
-    }
-    /// Whether somebody has a file mapped so that its contents may be written.
-    fn maps_writable(&self, _file: &InodeRef) -> bool {
-        false
-    }
-    /// An open file of another process, for the caller.
-    ///
-    /// # Errors
-    /// `EPERM` if the caller may not look into the other; `ESRCH`, and that of the descriptor.
-    fn file_of(
-        &self,
-        _caller: u32,
-        _other: u32,
-        _fd: Result<u32, Errno>,
-    ) -> Result<Arc<OpenFile>, Errno> {
-        Err(Errno::ESRCH)
-    }
-    /// A soft limit of a process, by its number in getrlimit(2).
-    fn limit(&self, _pid: u32, _which: usize) -> u64 {
-        u64::MAX
-    }
-    /// The open descriptors of another process, ascending.
-    fn descriptors(&self, _pid: u32) -> Vec<u32> {
-        Vec::new()
-    }
-    /// Adds the sockets that other processes than the caller have.
-    fn sockets(&self, _known: &mut super::Sockets) {}
-    /// The session that a process group is in; `None` if there is no such group.
-    fn session_of_group(&self, _group: u32) -> Option<u32> {
-        None
-    }
-    /// Whether nobody could continue a process group if it stopped.
-    fn is_orphaned(&self, _group: u32) -> bool {
-        false
-    }
-    /// The caller gives up the terminal that controls its session, for itself.
-    fn leave_terminal(&mut self, _pid: u32) {}
-    /// Fills `into` with random bytes.
-    fn random(&mut self, into: &mut [u8]);
-}
+pub use entries::{
+    ClusterFile, GlobalFile, MemoryPart, ProcEntry, ProcView, ProcessFile, ThreadFile,
+};
+use names::{
+    CLUSTER, FOLDERS, GLOBAL, NAMESPACES, PROCESS, SYSVIPC, TERMINALS, THREAD, paths, settings,
+};
 
 /// One node of the tree.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -246,6 +44,8 @@ pub(super) enum ProcNode {
     Folder(&'static str),
     /// `sysvipc`.
     Sysvipc,
+    /// `tty`.
+    Terminals,
     /// `thread-self`.
     ThreadSelf,
     /// `net`, a link to the directory of the caller.
@@ -281,200 +81,6 @@ impl ProcNode {
         }
     }
 }
-
-/// What is in `ns`: the name, what its link says, the number that Linux has for the first one of the kind, and
-/// the kind as `CLONE_NEW*`.
-/// There is one of each.
-const NAMESPACES: [(&str, &str, u64, u64); 10] = [
-    ("cgroup", "cgroup", 0xefff_fffb, 0x0200_0000),
-    ("ipc", "ipc", 0xefff_ffff, 0x0800_0000),
-    ("mnt", "mnt", 0xf000_0000, 0x0002_0000),
-    ("net", "net", 0xf000_0078, 0x4000_0000),
-    ("pid", "pid", 0xefff_fffc, 0x2000_0000),
-    ("pid_for_children", "pid", 0xefff_fffc, 0x2000_0000),
-    ("time", "time", 0xefff_fffa, 0x0000_0080),
-    ("time_for_children", "time", 0xefff_fffa, 0x0000_0080),
-    ("user", "user", 0xefff_fffd, 0x1000_0000),
-    ("uts", "uts", 0xefff_fffe, 0x0400_0000),
-];
-
-/// What is in `sysvipc`.
-const SYSVIPC: [(&str, GlobalFile); 3] = [
-    ("msg", GlobalFile::SysvMsg),
-    ("sem", GlobalFile::SysvSem),
-    ("shm", GlobalFile::SysvShm),
-];
-
-const GLOBAL: [(&str, GlobalFile); 15] = [
-    ("meminfo", GlobalFile::Meminfo),
-    ("stat", GlobalFile::Stat),
-    ("uptime", GlobalFile::Uptime),
-    ("loadavg", GlobalFile::Loadavg),
-    ("mounts", GlobalFile::Mounts),
-    ("cpuinfo", GlobalFile::Cpuinfo),
-    ("cmdline", GlobalFile::Cmdline),
-    ("version", GlobalFile::Version),
-    ("filesystems", GlobalFile::Filesystems),
-    ("swaps", GlobalFile::Swaps),
-    ("partitions", GlobalFile::Partitions),
-    ("diskstats", GlobalFile::Diskstats),
-    ("devices", GlobalFile::Devices),
-    ("locks", GlobalFile::Locks),
-    ("vmstat", GlobalFile::Vmstat),
-];
-
-/// The files below /proc/sys whose contents are asked for; the others are in `settings.rs`.
-const SETTINGS: [&str; 48] = [
-    "kernel/hostname",
-    "kernel/domainname",
-    "kernel/ostype",
-    "kernel/osrelease",
-    "kernel/version",
-    "kernel/pid_max",
-    "kernel/threads-max",
-    "kernel/ngroups_max",
-    "kernel/cap_last_cap",
-    "kernel/randomize_va_space",
-    "kernel/core_pattern",
-    "kernel/printk",
-    "kernel/random/boot_id",
-    "kernel/random/uuid",
-    "kernel/random/entropy_avail",
-    "kernel/random/poolsize",
-    "vm/overcommit_memory",
-    "vm/overcommit_ratio",
-    "vm/max_map_count",
-    "vm/mmap_min_addr",
-    "vm/swappiness",
-    "vm/drop_caches",
-    "fs/file-max",
-    "fs/nr_open",
-    "fs/pipe-max-size",
-    "kernel/shmmax",
-    "kernel/shmall",
-    "kernel/shmmni",
-    "kernel/sem",
-    "kernel/msgmax",
-    "kernel/msgmnb",
-    "kernel/msgmni",
-    "kernel/tainted",
-    "kernel/core_uses_pid",
-    "kernel/sched_child_runs_first",
-    "vm/nr_hugepages",
-    "vm/dirty_ratio",
-    "fs/file-nr",
-    "fs/pipe-user-pages-soft",
-    "fs/inotify/max_queued_events",
-    "fs/inotify/max_user_instances",
-    "fs/inotify/max_user_watches",
-    "fs/mqueue/msg_default",
-    "fs/mqueue/msg_max",
-    "fs/mqueue/msgsize_default",
-    "fs/mqueue/msgsize_max",
-    "fs/mqueue/queues_max",
-    "net/core/somaxconn",
-];
-
-/// The directories of them: parent first.
-const FOLDERS: [&str; 17] = [
-    "",
-    "kernel",
-    "kernel/random",
-    "vm",
-    "fs",
-    "fs/epoll",
-    "fs/inotify",
-    "fs/mqueue",
-    "net",
-    "net/core",
-    "net/ipv4",
-    "net/ipv6",
-    "net/ipv6/conf",
-    "net/ipv6/conf/all",
-    "net/ipv6/conf/lo",
-    "net/unix",
-    "user",
-];
-
-/// All files below /proc/sys.
-fn paths() -> impl Iterator<Item = &'static str> {
-    let fixed = super::settings::FIXED.iter().map(|row| row.0);
-    SETTINGS.iter().copied().chain(fixed)
-}
-
-/// The part of a path below /proc/sys that is directly in `folder`.
-fn directly_in(path: &'static str, folder: &str) -> Option<&'static str> {
-    let below = match folder {
-        "" => path,
-        _ => path.strip_prefix(folder)?.strip_prefix('/')?,
-    };
-    (!below.is_empty() && !below.contains('/')).then_some(below)
-}
-
-/// What is in a directory of /proc/sys.
-fn settings(folder: &'static str) -> impl Iterator<Item = (&'static str, ProcNode)> {
-    let folders = FOLDERS.iter().map(|path| (*path, ProcNode::Folder(path)));
-    let files = paths().map(|path| {
-        let file = GlobalFile::Sys(path);
-        (path, ProcNode::Entry(ProcEntry::Global(file)))
-    });
-    let all = folders.chain(files);
-    all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
-}
-
-const PROCESS: [(&str, ProcessFile); 34] = [
-    ("home", ProcessFile::Home),
-    ("where", ProcessFile::Where),
-    ("goto", ProcessFile::Goto),
-    ("cantmove", ProcessFile::CantMove),
-    ("nmigs", ProcessFile::Nmigs),
-    ("migstat", ProcessFile::Migstat),
-    ("stat", ProcessFile::Stat),
-    ("statm", ProcessFile::Statm),
-    ("status", ProcessFile::Status),
-    ("cmdline", ProcessFile::Cmdline),
-    ("maps", ProcessFile::Maps),
-    ("environ", ProcessFile::Environ),
-    ("comm", ProcessFile::Comm),
-    ("exe", ProcessFile::Exe),
-    ("cwd", ProcessFile::Cwd),
-    ("root", ProcessFile::Root),
-    ("limits", ProcessFile::Limits),
-    ("mounts", ProcessFile::Mounts),
-    ("mountinfo", ProcessFile::Mountinfo),
-    ("cgroup", ProcessFile::Cgroup),
-    ("wchan", ProcessFile::Wchan),
-    ("oom_score", ProcessFile::OomScore),
-    ("oom_score_adj", ProcessFile::OomScoreAdj),
-    ("loginuid", ProcessFile::Loginuid),
-    ("policy", ProcessFile::Policy),
-    ("placement", ProcessFile::Placement),
-    ("auxv", ProcessFile::Auxv),
-    ("smaps", ProcessFile::Smaps),
-    ("smaps_rollup", ProcessFile::SmapsRollup),
-    ("io", ProcessFile::Io),
-    ("personality", ProcessFile::Personality),
-    ("sessionid", ProcessFile::Sessionid),
-    ("uid_map", ProcessFile::UidMap),
-    ("gid_map", ProcessFile::UidMap),
-];
-
-const THREAD: [(&str, ThreadFile); 3] = [
-    ("stat", ThreadFile::Stat),
-    ("status", ThreadFile::Status),
-    ("comm", ThreadFile::Comm),
-];
-
-const CLUSTER: [(&str, ClusterFile); 8] = [
-    ("nodes", ClusterFile::Nodes),
-    ("self", ClusterFile::SelfNode),
-    ("policy", ClusterFile::Policy),
-    ("control", ClusterFile::Control),
-    ("ping", ClusterFile::Ping),
-    ("observer", ClusterFile::Observer),
-    ("events", ClusterFile::Events),
-    ("clocks", ClusterFile::Clocks),
-];
 
 /// Cookies of pids in a listing of the root start here, behind the fixed names.
 const FIRST_PID_COOKIE: u64 = 0x1000;
@@ -523,6 +129,7 @@ impl Viewer<'_> {
                     b"net" => Some(ProcNode::NetLink),
                     b"sys" => Some(ProcNode::Folder("")),
                     b"sysvipc" => Some(ProcNode::Sysvipc),
+                    b"tty" => Some(ProcNode::Terminals),
                     _ => find(&GLOBAL, name).map(|file| ProcNode::Entry(ProcEntry::Global(file))),
                 }
             }
@@ -577,6 +184,9 @@ impl Viewer<'_> {
             ProcNode::Sysvipc => {
                 find(&SYSVIPC, name).map(|file| ProcNode::Entry(ProcEntry::Global(file)))
             }
+            ProcNode::Terminals => {
+                find(&TERMINALS, name).map(|file| ProcNode::Entry(ProcEntry::Global(file)))
+            }
             ProcNode::Cluster if name == b"trace" => Some(ProcNode::Traces),
             ProcNode::Traces => {
                 let node = u16::try_from(number(name)?).ok()?;
@@ -607,7 +217,8 @@ impl Viewer<'_> {
                 add(6, b"sys", ProcNode::Folder(""));
                 add(7, b"sysvipc", ProcNode::Sysvipc);
                 add(8, b"net", ProcNode::NetLink);
-                for (cookie, (name, file)) in (9..).zip(GLOBAL) {
+                add(9, b"tty", ProcNode::Terminals);
+                for (cookie, (name, file)) in (10..).zip(GLOBAL) {
                     add(
                         cookie,
                         name.as_bytes(),
@@ -684,6 +295,8 @@ impl Viewer<'_> {
             ProcNode::Task(pid, tid) if self.view.exists(pid) => {
                 add(3, b"fd", ProcNode::Descriptors(pid));
                 add(4, b"fdinfo", ProcNode::Infos(pid));
+                let children = ProcEntry::Thread(pid, tid, ThreadFile::Children);
+                add(5, b"children", ProcNode::Entry(children));
                 for (cookie, (name, file)) in (6..).zip(PROCESS) {
                     let own = find(&THREAD, name.as_bytes());
                     let entry = match own {
@@ -698,8 +311,12 @@ impl Viewer<'_> {
                     add(cookie, name.as_bytes(), node);
                 }
             }
-            ProcNode::Sysvipc => {
-                for (cookie, (name, file)) in (3..).zip(SYSVIPC) {
+            ProcNode::Sysvipc | ProcNode::Terminals => {
+                let files: &[_] = match node {
+                    ProcNode::Sysvipc => &SYSVIPC,
+                    _ => &TERMINALS,
+                };
+                for (cookie, &(name, file)) in (3..).zip(files) {
                     let child = ProcNode::Entry(ProcEntry::Global(file));
                     add(cookie, name.as_bytes(), child);
                 }
@@ -808,24 +425,40 @@ impl ProcNode {
     /// Type and permission bits.
     pub(super) fn mode(self) -> u32 {
         use ClusterFile::{Control, Observer, Ping, Policy};
-        use ProcessFile::{Auxv, CantMove, Comm, Environ, Goto, Loginuid, OomScoreAdj};
+        use ProcessFile::{
+            Auxv, CantMove, ClearRefs, Comm, CoredumpFilter, Environ, Goto, Loginuid, Mem, OomAdj,
+            OomScoreAdj, Pagemap, TimerslackNs,
+        };
         match self {
             node if node.is_link() => S_IFLNK | 0o777,
-            ProcNode::Entry(ProcEntry::Process(
-                _,
-                Goto | CantMove | OomScoreAdj | Loginuid | Comm | ProcessFile::Policy,
-            ))
-            | ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
-            | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer)) => {
-                S_IFREG | 0o644
+            ProcNode::Entry(ProcEntry::Process(_, file)) => {
+                S_IFREG
+                    | match file {
+                        Goto
+                        | CantMove
+                        | OomScoreAdj
+                        | OomAdj
+                        | Loginuid
+                        | Comm
+                        | CoredumpFilter
+                        | ProcessFile::Policy
+                        | ProcessFile::Setgroups => 0o644,
+                        TimerslackNs => 0o666,
+                        Environ | Auxv | Pagemap | ProcessFile::Syscall => 0o400,
+                        Mem => 0o600,
+                        ClearRefs => 0o200,
+                        _ => 0o444,
+                    }
             }
-            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(
+            ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
+            | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer))
+            | ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(
                 "kernel/hostname" | "kernel/domainname",
             ))) => S_IFREG | 0o644,
+            ProcNode::Entry(ProcEntry::Global(GlobalFile::Slabinfo)) => S_IFREG | 0o400,
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys("vm/drop_caches"))) => {
                 S_IFREG | 0o200
             }
-            ProcNode::Entry(ProcEntry::Process(_, Environ | Auxv)) => S_IFREG | 0o400,
             ProcNode::Entry(_) | ProcNode::NamespaceFile(_) => S_IFREG | 0o444,
             ProcNode::Descriptors(_) | ProcNode::Infos(_) => S_IFDIR | 0o500,
             _ => S_IFDIR | 0o555,
@@ -843,6 +476,7 @@ impl ProcNode {
             ProcNode::Sysvipc => 5,
             ProcNode::Traces => 6,
             ProcNode::NetLink => 7,
+            ProcNode::Terminals => 8,
             ProcNode::Entry(ProcEntry::Trace(node)) => 0x8000 + u64::from(node),
             ProcNode::Entry(ProcEntry::Cluster(file)) => 64 + file as u64,
             ProcNode::Folder(path) => {
@@ -854,7 +488,7 @@ impl ProcNode {
                 256 + place.unwrap_or(0) as u64
             }
             ProcNode::Entry(ProcEntry::Global(file)) => {
-                let mut all = GLOBAL.iter().chain(&SYSVIPC);
+                let mut all = GLOBAL.iter().chain(&SYSVIPC).chain(&TERMINALS);
                 let place = all.position(|row| row.1 == file);
                 16 + place.unwrap_or(0) as u64
             }
@@ -899,11 +533,17 @@ impl ProcNode {
             ProcNode::Entry(ProcEntry::Global(file)) if SYSVIPC.iter().any(|row| row.1 == file) => {
                 Some(ProcNode::Sysvipc)
             }
+            ProcNode::Entry(ProcEntry::Global(file))
+                if TERMINALS.iter().any(|row| row.1 == file) =>
+            {
+                Some(ProcNode::Terminals)
+            }
             ProcNode::SelfLink
             | ProcNode::NetLink
             | ProcNode::ThreadSelf
             | ProcNode::Process(_)
             | ProcNode::Cluster
+            | ProcNode::Terminals
             | ProcNode::Sysvipc
             | ProcNode::NamespaceFile(_)
             | ProcNode::Entry(ProcEntry::Global(_)) => Some(ProcNode::Root),
@@ -943,6 +583,7 @@ impl ProcNode {
             ProcNode::Cluster => b"/cluster".to_vec(),
             ProcNode::Traces => b"/cluster/trace".to_vec(),
             ProcNode::Sysvipc => b"/sysvipc".to_vec(),
+            ProcNode::Terminals => b"/tty".to_vec(),
             _ => Vec::new(),
         }
     }

@@ -6,6 +6,7 @@
 mod adoption;
 mod express;
 mod files;
+mod looking;
 mod mapping;
 mod moves;
 mod network;

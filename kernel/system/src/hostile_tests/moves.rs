@@ -42,7 +42,7 @@ impl Cluster {
     }
 
     /// Lets the bodies and the time run.
-    fn live(&mut self) {
+    pub(super) fn live(&mut self) {
         for _ in 0..10 {
             for node in 0..self.nodes.len() {
                 self.idle_round(node);

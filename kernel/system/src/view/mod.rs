@@ -6,6 +6,7 @@
 mod bodies;
 mod cluster;
 mod extent;
+mod memory;
 mod moving;
 mod node;
 mod process;
@@ -13,8 +14,8 @@ mod sys;
 
 use crate::credentials::AUDIT_CONTROL;
 use crate::files::{
-    ClusterFile, GlobalFile, InodeRef, OpenFile, ProcEntry, ProcView, ProcessFile, Sockets,
-    ThreadFile,
+    ClusterFile, GlobalFile, InodeRef, MemoryPart, OpenFile, ProcEntry, ProcView, ProcessFile,
+    Sockets, ThreadFile,
 };
 use crate::system::System;
 use crate::thread::Run;
@@ -133,14 +134,30 @@ impl ProcView for System {
             ProcEntry::Cluster(ClusterFile::Control) => self.control(text)?,
             ProcEntry::Cluster(ClusterFile::Policy) => self.set_policy(text)?,
             ProcEntry::Process(pid, ProcessFile::Policy) => self.set_policy_of(pid, text)?,
-            ProcEntry::Process(pid, ProcessFile::OomScoreAdj) => {
+            ProcEntry::Process(pid, ProcessFile::OomScoreAdj | ProcessFile::OomAdj) => {
                 let value: i32 = text.parse().map_err(|_| Errno::EINVAL)?;
-                if !(-1000..=1000).contains(&value) {
-                    return Err(Errno::EINVAL.into());
-                }
                 let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
-                home.oom_score_adj = value;
+                home.oom_score_adj = match entry {
+                    ProcEntry::Process(_, ProcessFile::OomAdj) => process::from_oom_adj(value)?,
+                    _ if (-1000..=1000).contains(&value) => value,
+                    _ => return Err(Errno::EINVAL.into()),
+                };
             }
+            ProcEntry::Process(pid, ProcessFile::TimerslackNs) => {
+                let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+                let ns = process::number(text).ok_or(Errno::EINVAL)?;
+                home.options.set_timer_slack(ns);
+            }
+            ProcEntry::Process(pid, ProcessFile::CoredumpFilter) => {
+                let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+                let what = process::number(text).ok_or(Errno::EINVAL)?;
+                home.options.set_dumped(what as u32);
+            }
+            // Which pages were used is not kept, so there is nothing to clear.
+            ProcEntry::Process(_, ProcessFile::ClearRefs)
+                if matches!(text, "1" | "2" | "3" | "4" | "5") => {}
+            // There are no namespaces of users in which it could be forbidden.
+            ProcEntry::Process(_, ProcessFile::Setgroups) => return Err(Errno::EPERM.into()),
             ProcEntry::Process(pid, ProcessFile::Loginuid) => {
                 // Only of oneself (proc_loginuid_write in Linux).
                 if self.process_at_home(writer) != pid {
@@ -162,6 +179,17 @@ impl ProcView for System {
             _ => return Err(Errno::EINVAL.into()),
         }
         Ok(bytes.len())
+    }
+
+    fn memory(&mut self, part: MemoryPart, reader: u32, count: usize) -> Result<Vec<u8>, Stop> {
+        match part {
+            MemoryPart::Bytes(pid, at) => self.bytes_of(pid, reader, at, count),
+            MemoryPart::Pages(pid, at) => self.pages_of(pid, reader, at, count),
+        }
+    }
+
+    fn set_memory(&mut self, pid: u32, writer: u32, at: u64, bytes: &[u8]) -> Result<usize, Stop> {
+        self.set_bytes_of(pid, writer, at, bytes)
     }
 
     fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno> {

@@ -17,6 +17,23 @@ pub(super) const MOUNTS: &str = "root / tmpfs rw,relatime 0 0\nproc /proc proc r
 pub(super) const MOUNTINFO: &str = "20 1 0:20 / / rw,relatime - tmpfs root rw\n\
      21 20 0:21 / /proc rw,relatime - proc proc rw\n";
 
+/// `/proc/slabinfo`: nothing is in slabs.
+const SLABINFO: &str = "slabinfo - version: 2.1\n\
+     # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> \
+     <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n";
+/// `/proc/tty/drivers`, from which ps(1) knows the names of terminals.
+const TTY_DRIVERS: &str = "\
+/dev/tty             /dev/tty        5       0 system:/dev/tty
+/dev/console         /dev/console    5       1 system:console
+/dev/ptmx            /dev/ptmx       5       2 system
+serial               /dev/ttyS       4      64 serial
+pty_slave            /dev/pts      136 0-1048575 pty:slave
+pty_master           /dev/ptm      128 0-1048575 pty:master
+";
+/// `/proc/PID/mountstats`.
+pub(super) const MOUNTSTATS: &str =
+    "device root mounted on / with fstype tmpfs\ndevice proc mounted on /proc with fstype proc\n";
+
 impl System {
     /// How many run, or could.
     pub(crate) fn running(&self) -> u64 {
@@ -71,6 +88,28 @@ impl System {
             }
             GlobalFile::Locks => self.fs.lock_table(),
             GlobalFile::Vmstat => vmstat(),
+            // Which processor took an interrupt, and for whom, is not counted.
+            GlobalFile::Interrupts | GlobalFile::Softirqs => {
+                let width = if file == GlobalFile::Interrupts { 11 } else { 20 };
+                let mut text = " ".repeat(width);
+                for cpu in 0..self.processors.len() {
+                    let _ = write!(text, "{:<11}", format!("CPU{cpu}"));
+                }
+                text + "\n"
+            }
+            GlobalFile::Modules => String::new(),
+            GlobalFile::Buddyinfo => {
+                // Frames are handed out one by one.
+                let free = machine::frame_counts().free;
+                format!("Node 0, zone   Normal {free:>6} {}\n", "     0 ".repeat(10))
+            }
+            GlobalFile::Cgroups => "#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_string(),
+            GlobalFile::Consoles => "ttyS0                -W- (EC    a)    4:64\n".to_string(),
+            GlobalFile::Execdomains => "0-0\tLinux           \t[kernel]\n".to_string(),
+            GlobalFile::Misc => String::new(),
+            GlobalFile::Slabinfo => SLABINFO.to_string(),
+            GlobalFile::TtyDrivers => TTY_DRIVERS.to_string(),
+            GlobalFile::TtyLdiscs => "n_tty       0\n".to_string(),
             GlobalFile::SysvShm => self.ipc.shm_table(),
             GlobalFile::SysvSem => self.ipc.sem_table(),
             GlobalFile::SysvMsg => self.ipc.msg_table(),

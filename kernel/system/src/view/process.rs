@@ -60,6 +60,21 @@ impl System {
                 None => self.facts_of(pid, reader)?.placement.into_bytes(),
             },
             ProcessFile::Auxv => home.auxiliary.clone(),
+            ProcessFile::TimerslackNs => format!("{}\n", home.options.timer_slack()).into_bytes(),
+            ProcessFile::CoredumpFilter => format!("{:08x}\n", home.options.dumped()).into_bytes(),
+            ProcessFile::OomAdj => format!("{}\n", oom_adj(home.oom_score_adj)).into_bytes(),
+            ProcessFile::Mountstats => super::node::MOUNTSTATS.into(),
+            ProcessFile::Setgroups => b"allow\n".to_vec(),
+            ProcessFile::Schedstat => {
+                let facts = self.facts_of(pid, reader)?;
+                let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+                schedule(home, &facts).into_bytes()
+            }
+            ProcessFile::Syscall => {
+                let reading = self.process_at_home(reader);
+                self.may_look_into(reading, pid)?;
+                self.call_of(pid, reader).into_bytes()
+            }
             ProcessFile::Sessionid => b"4294967295".to_vec(),
             ProcessFile::Personality => {
                 format!("{:08x}\n", home.options.personality()).into_bytes()
@@ -145,6 +160,16 @@ impl System {
             None if tid == pid => known.name,
             None => return Err(Errno::ESRCH.into()),
         };
+        if file == ThreadFile::Children {
+            // Linux keeps them by thread; here they are those of the process, and of its first one.
+            let mut text = String::new();
+            if tid == pid {
+                for child in self.homes.values().filter(|home| home.parent == pid) {
+                    let _ = write!(text, "{} ", child.pid);
+                }
+            }
+            return Ok(text.into_bytes());
+        }
         if file == ThreadFile::Comm {
             let mut name = crate::thread::unpadded(&name).to_vec();
             name.push(b'\n');
@@ -175,6 +200,28 @@ impl System {
             _ => status(home, &facts, &who),
         }
         .into_bytes())
+    }
+
+    /// `/proc/PID/syscall`: the call that its first thread is in. One that is away is said to run.
+    fn call_of(&self, pid: u32, reader: u32) -> String {
+        let Some(thread) = self.threads.get(&pid) else {
+            return String::from("running\n");
+        };
+        let held = &thread.registers;
+        let (number, args) = match thread.call {
+            Some(call) => (call.number, call.args),
+            // Who asks is in the call by which it asks.
+            None if reader == pid => {
+                let args = [held.rdi, held.rsi, held.rdx, held.r10, held.r8, held.r9];
+                (held.rax as u32, args)
+            }
+            None => return String::from("running\n"),
+        };
+        let mut text = format!("{number}");
+        for word in args.iter().chain(&[held.rsp, held.rip]) {
+            let _ = write!(text, " {word:#x}");
+        }
+        text + "\n"
     }
 
     /// A name that was written to `comm`: by the process itself or another of its threads.
@@ -335,6 +382,41 @@ fn stat(home: &Home, (terminal, foreground): (u64, i64), facts: &BodyFacts, who:
         facts.caught & LEGACY_SIGNALS,
         extent.heap_start,
     )
+}
+
+/// `oom_adj` of proc(5), the old scale from -17 to 15, of a value from -1000 to 1000.
+fn oom_adj(score: i32) -> i32 {
+    match score {
+        1000 => 15,
+        score => score * 17 / 1000,
+    }
+}
+
+/// The value that one of the old scale stands for.
+pub(super) fn from_oom_adj(value: i32) -> Result<i32, Errno> {
+    match value {
+        15 => Ok(1000),
+        -17..=14 => Ok(value * 1000 / 17),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// A number as Linux reads one from a file: decimal, or hexadecimal behind `0x`, or octal behind `0`.
+pub(super) fn number(text: &str) -> Option<u64> {
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(digits, 16).ok();
+    }
+    match text.strip_prefix('0') {
+        Some(digits) if !digits.is_empty() => u64::from_str_radix(digits, 8).ok(),
+        _ => text.parse().ok(),
+    }
+}
+
+/// `/proc/PID/schedstat`: the time on a processor. How long it waited for one, and how often it got one, is not
+/// counted.
+fn schedule(home: &Home, facts: &BodyFacts) -> String {
+    let cpu = cpu_of(facts).later(home.used.cpu);
+    format!("{} 0 0\n", cpu.user_ns + cpu.system_ns)
 }
 
 /// The signals that `/proc/PID/stat` tells of: the numbers of before there were 64.

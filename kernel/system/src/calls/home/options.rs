@@ -30,6 +30,8 @@ pub struct Options {
     personality: u32,
     /// Capabilities that execve may still give, by bit.
     bounding: u64,
+    /// `coredump_filter` of proc(5): kept; nothing is ever dumped.
+    dumped: u32,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             timer_slack_ns: TIMER_SLACK_NS,
             personality: 0,
             bounding: credentials::ALL,
+            dumped: 0x33,
         }
     }
 }
@@ -77,6 +80,26 @@ impl Options {
     /// Whether others of the same user may look into it.
     pub(super) fn is_open(&self) -> bool {
         self.dumpable
+    }
+
+    /// How late its timers may be, ns.
+    pub(crate) fn timer_slack(&self) -> u64 {
+        self.timer_slack_ns
+    }
+
+    /// Sets how late its timers may be; 0 is the usual.
+    pub(crate) fn set_timer_slack(&mut self, ns: u64) {
+        self.timer_slack_ns = if ns == 0 { TIMER_SLACK_NS } else { ns };
+    }
+
+    /// What would be in a dump of it.
+    pub(crate) fn dumped(&self) -> u32 {
+        self.dumped
+    }
+
+    /// Sets what would be in a dump of it, of what there is to choose from (`MMF_DUMP_FILTER_MASK`).
+    pub(crate) fn set_dumped(&mut self, what: u32) {
+        self.dumped = what & 0x1ff;
     }
 
     /// What personality(2) was told last.

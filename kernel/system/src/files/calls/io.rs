@@ -10,7 +10,9 @@ use super::super::pipe::{Form, Patience, Pipe};
 use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
-use super::super::{Device, MAX_TRANSFER, ProcEntry, ProcessFile, RWF_APPEND, RWF_NOWAIT, Sockets};
+use super::super::{
+    Device, MAX_TRANSFER, MemoryPart, ProcEntry, ProcessFile, RWF_APPEND, RWF_NOWAIT, Sockets,
+};
 use super::{CallResult, FileCall, now, readable, usable, writable};
 use crate::credentials::FSETID;
 use crate::memory::{PageSource, Space};
@@ -185,8 +187,16 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         }
         Node::Object(object) => object.read(call, file, count),
         Node::Name(_) => Err(Errno::ENXIO.into()),
+        Node::Proc(ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Mem))) => {
+            memory(call, MemoryPart::Bytes(*pid, offset), count)
+        }
+        Node::Proc(ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Pagemap))) => {
+            memory(call, MemoryPart::Pages(*pid, offset), count)
+        }
         Node::Proc(ProcNode::Entry(entry)) => {
-            if offset == 0 {
+            let known = core::mem::replace(&mut file.cursor().is_known, true);
+            if offset == 0 || !known {
+                file.cursor().is_known = false;
                 let contents = match *entry {
                     // The caller's own table is with the call.
                     ProcEntry::Process(pid, ProcessFile::Fdinfo(fd)) if pid == call.pid => {
@@ -200,7 +210,9 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
                     }
                     entry => call.view.read(entry, call.tid)?,
                 };
-                file.cursor().snapshot = contents;
+                let mut cursor = file.cursor();
+                cursor.snapshot = contents;
+                cursor.is_known = true;
             }
             let cursor = file.cursor();
             let from = offset.min(cursor.snapshot.len() as u64) as usize;
@@ -211,6 +223,18 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         Node::Proc(_) | Node::Directory(_) => Err(Errno::EISDIR.into()),
         Node::Link(_) | Node::Special(_) => Err(Errno::EBADF.into()),
     }
+}
+
+/// How long a call waits for pages of a process that has just moved, before it looks again.
+const PATIENCE_NS: u64 = 1_000_000;
+
+/// Memory of a process, as its files in /proc show it.
+fn memory(call: &mut FileCall, part: MemoryPart, count: usize) -> Result<Vec<u8>, Stop> {
+    let bytes = call.view.memory(part, call.tid, count);
+    if bytes == Err(Stop::Wait) {
+        call.deadline_ns = Some(call.now_ns.saturating_add(PATIENCE_NS));
+    }
+    bytes
 }
 
 /// How much may be written from `offset` on; none at all is an error and a signal.
@@ -272,6 +296,20 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
         Node::Pipe(pipe) => pipe.write(bytes, file.form(), call.patience(file)),
         Node::Object(object) => object.write(call, file, bytes),
         Node::Name(_) => Err(Errno::ENXIO.into()),
+        Node::Proc(ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Mem))) => {
+            let offset = match at {
+                At::Cursor => file.offset(),
+                At::Offset(offset) => offset,
+            };
+            let written = call.view.set_memory(*pid, call.tid, offset, bytes);
+            if written == Err(Stop::Wait) {
+                call.deadline_ns = Some(call.now_ns.saturating_add(PATIENCE_NS));
+            }
+            if let At::Cursor = at {
+                file.cursor().offset = offset + *written.as_ref().unwrap_or(&0) as u64;
+            }
+            written
+        }
         Node::Proc(ProcNode::Entry(entry)) => {
             let written = call.view.write(*entry, call.tid, bytes)?;
             Ok(written.min(bytes.len()))

@@ -143,3 +143,37 @@ fn a_walk_through_the_threads_comes_to_an_end() {
     let there = node.call(calls::getcwd, &[Out(99), N(99)]).bytes(0);
     assert_eq!(there, b"/proc/7/task\0");
 }
+
+#[test]
+fn every_name_of_the_tree_leads_somewhere_and_has_a_number_of_its_own() {
+    let mut node = Node::new(&[]);
+    let mut numbers = std::collections::BTreeMap::new();
+    let mut folders = vec!["/proc".to_string()];
+    while let Some(folder) = folders.pop() {
+        for name in node.list(&folder, 20_000) {
+            let path = format!("{folder}/{name}");
+            // Links, and processes like any other.
+            if [".", "..", "self", "thread-self", "300"].contains(&name.as_str()) {
+                continue;
+            }
+            let found = node.lstat(&path);
+            if found.mode & 0o170_000 == 0o040_000 && !path.contains("/fd") {
+                folders.push(path.clone());
+            }
+            // What a thread shows is its process's.
+            if !path.contains("/task/") && !path.contains("gid_map") && !path.contains("projid_map")
+            {
+                assert_eq!(numbers.insert(found.inode, path.clone()), None, "{path}");
+            }
+        }
+    }
+    assert!(numbers.len() > 250, "{}", numbers.len());
+}
+
+#[test]
+fn contents_are_made_for_who_begins_in_the_middle_too() {
+    let mut node = Node::new(&[]);
+    let fd = node.open("/proc/cluster/self", 0);
+    let args = [N(fd), Out(100), N(100), N(8)];
+    assert_eq!(node.call(calls::pread64, &args).bytes(1), b"SelfNode) 0\n");
+}
