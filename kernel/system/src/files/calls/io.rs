@@ -506,7 +506,8 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
     if count == 0 {
         return Ok(0);
     }
-    if !source.inode().can_be_sent() && !(pipe.is_some() && source.is_socket()) {
+    let is_source = source.inode().can_be_sent() || pipe.is_some() && source.is_socket();
+    if !is_source {
         return Err(Errno::EINVAL.into());
     }
     transfer(call, (&source, at, 2), (&target, At::Cursor, None), count)
