@@ -5,7 +5,7 @@
 
 use super::inode::{Inode, InodeRef, Node, Writing};
 use super::locks::identity;
-use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE};
+use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, NotifyFile};
 use super::objects::{Asker, Item, Object, ProcessHandle};
 use super::owner::{Asynchronous, Owner};
 use super::pipe::{Form, Patience, PipeEnd, Side};
@@ -38,6 +38,8 @@ pub(super) struct Cursor {
     pub(super) owner: Owner,
     /// With `O_ASYNC`, what tells the owner of every change.
     pub(super) asynchronous: Option<Arc<Asynchronous>>,
+    /// What tells the owner of what happens in a directory, and by whose table it does.
+    pub(super) watching: Option<(u64, Arc<NotifyFile>)>,
 }
 
 /// A file as one `open` made it.
@@ -160,6 +162,7 @@ impl OpenFile {
                 is_known: false,
                 owner: Owner::default(),
                 asynchronous: None,
+                watching: None,
             }),
             in_sets: Mutex::new(Vec::new()),
             lost: false,
@@ -497,6 +500,8 @@ impl Table {
     fn closed(&self, row: Option<Descriptor>) {
         if let Some(row) = row {
             row.file.inode.release_process(self.identity);
+            let by_this = |watching: &mut (u64, _)| watching.0 == self.identity;
+            drop(row.file.cursor().watching.take_if(by_this));
             if let Node::Object(Object::Queue(queue)) = row.file.inode.node() {
                 queue.closed(self.identity);
             }

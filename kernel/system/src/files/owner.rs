@@ -59,6 +59,8 @@ enum Event {
     Ready(i16),
     /// Its lease, asked for by this descriptor, is to be given back.
     LeaseBroken(u32),
+    /// Something has happened in the directory that it is; by this descriptor that was asked for.
+    Noticed(u32),
     /// Urgent data has come.
     Urgent,
 }
@@ -73,6 +75,11 @@ impl Posts {
     pub(super) fn break_lease(&self, file: &Arc<OpenFile>, fd: u32) {
         let post = (Arc::downgrade(file), Event::LeaseBroken(fd));
         self.0.lock().push(post);
+    }
+
+    /// Something has happened in an open directory.
+    pub(super) fn noticed(&self, file: &Weak<OpenFile>, fd: u32) {
+        self.0.lock().push((file.clone(), Event::Noticed(fd)));
     }
 
     /// Urgent data has come for an open socket, whose owner hears of it without `O_ASYNC` too.
@@ -93,7 +100,9 @@ impl Posts {
                 continue;
             };
             match event {
-                Event::LeaseBroken(fd) => notices.extend(notice(&file, fd, POLL_MSG)),
+                Event::LeaseBroken(fd) | Event::Noticed(fd) => {
+                    notices.extend(notice(&file, fd, POLL_MSG));
+                }
                 Event::Urgent => {
                     let owner = file.cursor().owner;
                     let info = SignalInfo::kernel(SIGURG);

@@ -5,6 +5,10 @@
 
 use super::super::leases::{get_lease, set_lease};
 use super::super::locks::{END, Kind, Owner, Record, Whole};
+use super::super::objects::notify::{
+    IN_ACCESS, IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MASK_ADD, IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO,
+    IN_ONESHOT, Teller,
+};
 use super::super::open::OpenFile;
 use super::super::owner::OwnerKind;
 use super::super::pipe;
@@ -35,6 +39,7 @@ const F_OFD_SETLK: u32 = 37;
 const F_OFD_SETLKW: u32 = 38;
 const F_SETLEASE: u32 = 1024;
 const F_GETLEASE: u32 = 1025;
+const F_NOTIFY: u32 = 1026;
 const F_DUPFD_CLOEXEC: u32 = 1030;
 const F_SETPIPE_SZ: u32 = 1031;
 const F_GETPIPE_SZ: u32 = 1032;
@@ -111,10 +116,55 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
         }
         F_GETLEASE => get_lease(&file),
         F_SETLEASE => set_lease(call, &file, fd, argument as i32),
+        F_NOTIFY => watch_directory(call, &file, fd),
         F_GETPIPE_SZ | F_SETPIPE_SZ => pipe_size(call, &file, command),
         F_ADD_SEALS | F_GET_SEALS => seals(call, &file, command),
         _ => Err(Errno::EINVAL.into()),
     }
+}
+
+/// `F_NOTIFY`: the owner hears of what happens in a directory, once, or until it wants no more.
+fn watch_directory(call: &FileCall, file: &Arc<OpenFile>, fd: u32) -> CallResult {
+    /// `DN_*`, and what they are for inotify(7).
+    const EVENTS: [(u32, u32); 6] = [
+        (1, IN_ACCESS),
+        (2, IN_MODIFY),
+        (4, IN_CREATE | IN_MOVED_TO),
+        (8, IN_DELETE | IN_MOVED_FROM),
+        (0x10, IN_MOVED_FROM | IN_MOVED_TO),
+        (0x20, IN_ATTRIB),
+    ];
+    const MULTISHOT: u32 = 1 << 31;
+    let wanted = call.args[2] as u32;
+    let table = call.state.identity();
+    if wanted & !MULTISHOT == 0 {
+        file.cursor().watching.take_if(|held| held.0 == table);
+        return Ok(0);
+    }
+    if !file.inode().is_directory() {
+        return Err(Errno::ENOTDIR.into());
+    }
+    let events = EVENTS.iter().filter(|row| wanted & row.0 != 0);
+    let mut mask = events.fold(0, |mask, row| mask | row.1);
+    if wanted & MULTISHOT == 0 {
+        mask |= IN_ONESHOT;
+    }
+    let held = file.cursor().watching.as_ref().map(|held| held.1.clone());
+    let notify = held.unwrap_or_else(|| {
+        let teller = Teller {
+            file: Arc::downgrade(file),
+            fd,
+            posts: call.fs.posts().clone(),
+        };
+        call.fs.counts.notify.told(call.fs.wakes(), Some(teller))
+    });
+    notify.watch(file.inode(), mask | IN_MASK_ADD)?;
+    let mut cursor = file.cursor();
+    cursor.watching = Some((table, notify));
+    if cursor.owner.id == 0 {
+        cursor.owner.name(OwnerKind::Process, call.pid, &call.who);
+    }
+    Ok(0)
 }
 
 fn pipe_size(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {

@@ -18,6 +18,9 @@ use abi::Errno;
 use abi::layout::{MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, O_RDWR, S_IFSOCK};
 use alloc::sync::Arc;
 
+/// `IPPROTO_UDPLITE`.
+const UDPLITE: i32 = 136;
+
 impl FileCall<'_> {
     /// Whether the call waits for this socket.
     pub(super) fn waiting(&self, file: &OpenFile, flags: u32) -> Waiting {
@@ -112,7 +115,7 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
     }
     match (kind, protocol) {
         (1, 0 | 6) => Ok((family, Kind::Stream)),
-        (2, 0 | 17) => Ok((family, Kind::Datagram)),
+        (2, 0 | 17 | UDPLITE) => Ok((family, Kind::Datagram)),
         (1..=3, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
@@ -141,7 +144,11 @@ pub fn socket(call: &mut FileCall) -> CallResult {
     let (family, kind) = what(call)?;
     let flags = call.args[1] as u32;
     let fd = call.state.free_descriptor(0)?;
-    let file = open(call, make(call, family, kind), flags)?;
+    let made = make(call, family, kind);
+    if family != Family::Unix && call.args[2] as i32 == UDPLITE {
+        made.become_lite();
+    }
+    let file = open(call, made, flags)?;
     call.state.put(fd, file, flags & O_CLOEXEC != 0);
     Ok(u64::from(fd))
 }

@@ -5,6 +5,8 @@
 //! what does not fit is told as lost. A watch does not keep its file: when that is over, so is the watch.
 
 use super::super::inode::Inode;
+use super::super::open::OpenFile;
+use super::super::owner::Posts;
 use super::super::pipe::Patience;
 use crate::wait::{Stop, WaitQueue, Wakes};
 use abi::Errno;
@@ -37,7 +39,7 @@ const IN_EXCL_UNLINK: u32 = 0x0400_0000;
 pub(in super::super) const IN_MASK_CREATE: u32 = 0x1000_0000;
 pub(in super::super) const IN_MASK_ADD: u32 = 0x2000_0000;
 const IN_ISDIR: u32 = 0x4000_0000;
-const IN_ONESHOT: u32 = 0x8000_0000;
+pub(in super::super) const IN_ONESHOT: u32 = 0x8000_0000;
 /// Every bit of a mask that means something.
 pub(in super::super) const IN_KNOWN: u32 = 0xf700_efff;
 
@@ -83,6 +85,14 @@ pub(in super::super) struct NotifyFile {
     state: Mutex<State>,
     changed: WaitQueue,
     notify: Arc<Notify>,
+    teller: Option<Teller>,
+}
+
+/// Who hears of events by a signal, and not by reading them: `F_NOTIFY` of fcntl(2).
+pub(in super::super) struct Teller {
+    pub(in super::super) file: Weak<OpenFile>,
+    pub(in super::super) fd: u32,
+    pub(in super::super) posts: Arc<Posts>,
 }
 
 impl Drop for NotifyFile {
@@ -103,10 +113,20 @@ pub(in super::super) struct Notify {
 impl Notify {
     /// A queue that watches nothing yet.
     pub(in super::super) fn file(self: &Arc<Self>, wakes: &Wakes) -> Arc<NotifyFile> {
+        self.told(wakes, None)
+    }
+
+    /// One whose events are told by signals if there is somebody to tell them.
+    pub(in super::super) fn told(
+        self: &Arc<Self>,
+        wakes: &Wakes,
+        teller: Option<Teller>,
+    ) -> Arc<NotifyFile> {
         let file = Arc::new(NotifyFile {
             state: Mutex::default(),
             changed: WaitQueue::new(wakes),
             notify: self.clone(),
+            teller,
         });
         let mut files = self.files.lock();
         files.retain(|file| file.strong_count() > 0);
@@ -256,6 +276,12 @@ impl NotifyFile {
     }
 
     fn push(&self, state: &mut State, event: Event) {
+        if let Some(teller) = &self.teller {
+            if event.mask & IN_ALL_EVENTS != 0 {
+                teller.posts.noticed(&teller.file, teller.fd);
+            }
+            return;
+        }
         let alike = |last: &Event| {
             (last.watch, last.mask, &last.name) == (event.watch, event.mask, &event.name)
         };

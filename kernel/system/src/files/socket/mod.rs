@@ -189,9 +189,15 @@ impl Socket {
     /// The protocol of its ports, if it is of the internet.
     fn protocol(&self) -> Protocol {
         match self.kind {
+            Kind::Datagram if self.lock().options.lite => Protocol::UdpLite,
             Kind::Datagram => Protocol::Udp,
             _ => Protocol::Tcp,
         }
+    }
+
+    /// Makes its datagrams those of UDP-Lite: its ports are others, and nothing is ever damaged here.
+    pub(super) fn become_lite(&self) {
+        self.lock().options.lite = true;
     }
 
     /// Whether it waits for connections.

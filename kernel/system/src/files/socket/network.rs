@@ -21,6 +21,7 @@ const EPHEMERAL: core::ops::RangeInclusive<u16> = 32_768..=60_999;
 pub(super) enum Protocol {
     Tcp,
     Udp,
+    UdpLite,
 }
 
 /// Who may have a port beside others.

@@ -16,6 +16,12 @@ const SOL_IP: u32 = 0;
 const SOL_TCP: u32 = 6;
 const SOL_UDP: u32 = 17;
 const SOL_IPV6: u32 = 41;
+const SOL_UDPLITE: u32 = 136;
+/// How much of a message UDP-Lite's sum covers, as sent and at least as received (RFC 3828).
+const SEND_COVERAGE: u32 = 10;
+const RECEIVE_COVERAGE: u32 = 11;
+/// Bytes of the header, which is covered always.
+const COVERAGE_MIN: i32 = 8;
 
 pub(super) const REUSEADDR: u32 = 2;
 const TYPE: u32 = 3;
@@ -90,6 +96,8 @@ pub(super) struct Options {
     pub(super) filter: Option<Filter>,
     filter_locked: bool,
     pub(super) only_v6: bool,
+    /// Its datagrams are of UDP-Lite.
+    pub(super) lite: bool,
 }
 
 impl Default for Options {
@@ -105,6 +113,7 @@ impl Default for Options {
             filter: None,
             filter_locked: false,
             only_v6: false,
+            lite: false,
         }
     }
 }
@@ -265,6 +274,18 @@ impl Socket {
                     _ => Err(Errno::ENOENT),
                 }
             }
+            SOL_UDP | SOL_UDPLITE if matches!(name, SEND_COVERAGE | RECEIVE_COVERAGE) => {
+                let covered = match int(value)? {
+                    0 => 0,
+                    covered => covered.clamp(COVERAGE_MIN, u16::MAX.into()),
+                };
+                let options = &mut self.lock().options;
+                if !options.lite {
+                    return Err(Errno::ENOPROTOOPT);
+                }
+                options.flags.insert((SOL_UDPLITE, name), covered);
+                Ok(())
+            }
             // To join a group and to leave it.
             SOL_IP if matches!(name, 35 | 36) && value.len() < 8 => Err(Errno::EINVAL),
             _ if self.knows(level, name) => {
@@ -293,6 +314,9 @@ impl Socket {
                 self.kind == Kind::Stream && matches!(name, 1..=12 | 14 | 16..=28 | 30 | 36 | 37)
             }
             SOL_UDP => self.kind == Kind::Datagram && matches!(name, 1 | 100..=104),
+            SOL_UDPLITE => {
+                matches!(name, SEND_COVERAGE | RECEIVE_COVERAGE) && self.lock().options.lite
+            }
             SOL_IPV6 => self.family == Family::Inet6 && matches!(name, 1..=80),
             _ => false,
         }
@@ -305,7 +329,7 @@ impl Socket {
             _ if self.is_local() => Err(Errno::EOPNOTSUPP),
             SOL_IP => Ok(()),
             SOL_TCP if self.kind == Kind::Stream => Ok(()),
-            SOL_UDP if self.kind == Kind::Datagram => Ok(()),
+            SOL_UDP | SOL_UDPLITE if self.kind == Kind::Datagram => Ok(()),
             SOL_IPV6 if self.family == Family::Inet6 => Ok(()),
             _ => Err(Errno::ENOPROTOOPT),
         }
@@ -452,6 +476,7 @@ impl Socket {
             DOMAIN => number(i32::from(self.family.number())),
             PROTOCOL => number(match (self.is_local(), self.kind) {
                 (true, _) => 0,
+                (_, Kind::Datagram) if options.lite => SOL_UDPLITE as i32,
                 (_, Kind::Datagram) => SOL_UDP as i32,
                 _ => SOL_TCP as i32,
             }),

@@ -5,7 +5,6 @@
 
 use super::garbage::Flight;
 use super::names::{Endpoint, Family, Given, LOOPBACK, Name, mapped};
-use super::network::Protocol;
 use super::{Inner, Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
 use crate::files::open::OpenFile;
 use crate::wait::Stop;
@@ -569,7 +568,7 @@ impl Socket {
                 }
                 self.bind_any()?;
                 let to = to.definite();
-                let taker = self.network.find(Protocol::Udp, &to);
+                let taker = self.network.find(self.protocol(), &to);
                 let taker = taker
                     .into_iter()
                     .find(|taker| taker.check_sender(self).is_ok());

@@ -556,3 +556,36 @@ fn who_was_never_accepted_is_told_so() {
     node.close(listener);
     assert_eq!(node.read(client, 9).errno(), Errno::ECONNRESET);
 }
+
+#[test]
+fn udp_lite_has_ports_of_its_own_and_says_what_its_sum_covers() {
+    const UDPLITE: u64 = 136;
+    let mut node = Node::new(&[]);
+    let lite = |node: &mut Node| {
+        let args = [N(INET), N(DATAGRAM | NONBLOCK), N(UDPLITE)];
+        node.call(calls::socket, &args).ok()
+    };
+    let option = |node: &mut Node, fd, level, name| {
+        let args = [N(fd), N(level), N(name), Out(4), N(0)];
+        node.call(calls::getsockopt, &args).bytes(3)[..4].to_vec()
+    };
+    let taker = lite(&mut node);
+    assert_eq!(option(&mut node, taker, 1, 38), 136_u32.to_le_bytes());
+    on_name(&mut node, calls::bind, taker, &address(0)).ok();
+    let port = port_of(&mut node, taker);
+    let plain = socket(&mut node, INET, DATAGRAM);
+    on_name(&mut node, calls::bind, plain, &address(port)).ok();
+    let sender = lite(&mut node);
+    on_name(&mut node, calls::connect, sender, &address(port)).ok();
+    send(&mut node, sender, b"lite", &[]).ok();
+    assert_eq!(node.read(taker, 9).bytes(1), b"lite");
+    for (value, then) in [(0_u32, 0_u32), (3, 8), (20, 20), (99_999, 65_535)] {
+        let value = value.to_le_bytes();
+        let args = [N(sender), N(UDPLITE), N(10), In(&value), N(4)];
+        node.call(calls::setsockopt, &args).ok();
+        assert_eq!(option(&mut node, sender, UDPLITE, 10), then.to_le_bytes());
+    }
+    let args = [N(plain), N(UDPLITE), N(10), In(&[8, 0, 0, 0]), N(4)];
+    let refused = node.call(calls::setsockopt, &args);
+    assert_eq!(refused.errno(), Errno::ENOPROTOOPT);
+}

@@ -318,3 +318,49 @@ fn a_table_of_two_is_one_and_ends_with_the_second() {
     drop(again);
     assert_eq!(node.write(fd, b"x").ok(), 1);
 }
+
+const NOTIFY: u64 = 1026;
+const MULTISHOT: u64 = 1 << 31;
+
+#[test]
+fn the_owner_of_a_directory_hears_of_what_happens_in_it() {
+    const CREATE: u64 = 4;
+    const SIGUSR1: u32 = 10;
+    const POLL_MSG: i32 = 3;
+    let mut node = Node::new(&[]);
+    node.path_call(calls::mkdir, "/d").ok();
+    let folder = node.open("/d", 0);
+    let watch = |node: &mut Node, fd, what| node.call(calls::fcntl, &[N(fd), N(NOTIFY), N(what)]);
+    let make = |node: &mut Node, name: &str| {
+        let file = node.open(name, RDWR_CREAT);
+        node.close(file);
+    };
+    let file = node.open("/f", RDWR_CREAT);
+    assert_eq!(watch(&mut node, file, CREATE).errno(), Errno::ENOTDIR);
+    watch(&mut node, file, MULTISHOT).ok();
+    // Once.
+    watch(&mut node, folder, CREATE).ok();
+    make(&mut node, "/d/one");
+    assert_eq!(told(&node).len(), 1);
+    make(&mut node, "/d/two");
+    assert_eq!(told(&node), []);
+    // Always, by a signal that says more, and of nothing else.
+    let signal = [N(folder), N(10), N(SIGUSR1.into())];
+    node.call(calls::fcntl, &signal).ok();
+    watch(&mut node, folder, CREATE | MULTISHOT).ok();
+    for name in ["/d/three", "/d/four"] {
+        make(&mut node, name);
+        assert_eq!(told(&node), [(PID, SIGUSR1, POLL_MSG)], "{name}");
+    }
+    node.path_call(calls::unlink, "/d/one").ok();
+    make(&mut node, "/elsewhere");
+    assert_eq!(told(&node), []);
+    watch(&mut node, folder, MULTISHOT).ok();
+    make(&mut node, "/d/five");
+    assert_eq!(told(&node), []);
+    // Until it is closed.
+    watch(&mut node, folder, CREATE | MULTISHOT).ok();
+    node.close(folder);
+    make(&mut node, "/d/six");
+    assert_eq!(told(&node), []);
+}
