@@ -67,6 +67,8 @@ pub(crate) enum Part {
     Sqlite,
     /// All of Python's.
     Python,
+    /// Python's tests of what a system does for it: descriptors, terminals, sockets, processes, files.
+    PythonSystem,
     /// All of stress-ng's and Lua's, and bash.
     Others,
     /// Programs of Debian at their usual work.
@@ -199,6 +201,35 @@ fn lua() -> Vec<Unit> {
 fn python(part: Part) -> Vec<Unit> {
     let modules: &[(&str, u32)] = match part {
         Part::Short => &[("test_mmap", 90)],
+        Part::PythonSystem => &[
+            ("test_posix", 300),
+            ("test_posixpath", 120),
+            ("test_fcntl", 120),
+            ("test_ioctl", 120),
+            ("test_openpty", 120),
+            ("test_pty", 120),
+            ("test_fork1", 120),
+            ("test_wait3", 120),
+            ("test_wait4", 120),
+            ("test_resource", 120),
+            ("test_select", 120),
+            ("test_selectors", 300),
+            ("test_epoll", 120),
+            ("test_poll", 120),
+            ("test_timeout", 300),
+            ("test_socket", 900),
+            ("test_socketserver", 300),
+            ("test_eintr", 300),
+            ("test_fileio", 120),
+            ("test_largefile", 300),
+            ("test_glob", 120),
+            ("test_pathlib", 300),
+            ("test_shutil", 300),
+            ("test_threadsignals", 300),
+            ("test_faulthandler", 300),
+            ("test_popen", 120),
+            ("test_mailbox", 300),
+        ],
         _ => &[
             ("test_mmap", 300),
             ("test_tempfile", 300),
@@ -324,7 +355,7 @@ fn units(part: Part) -> Vec<Unit> {
         units.extend(stress(part));
         units.extend(lua());
     }
-    if matches!(part, Part::Short | Part::Python) {
+    if matches!(part, Part::Short | Part::Python | Part::PythonSystem) {
         units.extend(python(part));
     }
     if matches!(part, Part::Short | Part::Sqlite) {
@@ -401,6 +432,7 @@ mod tests {
         let long = [
             Part::Sqlite,
             Part::Python,
+            Part::PythonSystem,
             Part::Others,
             Part::Debian,
             Part::Stress,

@@ -611,8 +611,9 @@ pub fn splice(call: &mut FileCall) -> CallResult {
         (None, Some(pipe)) => {
             let patience = splice_patience(call, &target, flags);
             let room = or_signal(call, pipe.room(patience))?;
-            let gives = matches!(source.inode().node(), Node::File(_) | Node::Device(_));
-            if !gives && !source.is_socket() {
+            let inode = source.inode();
+            let gives = inode.can_be_sent() || source.terminal().is_some() || source.is_socket();
+            if !gives {
                 return Err(Errno::EINVAL.into());
             }
             let bytes = fetch(call, &source, from, count.min(room))?;

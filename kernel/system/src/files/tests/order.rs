@@ -194,3 +194,18 @@ fn sendfile_takes_no_more_from_a_socket_than_the_pipe_has_room_for() {
     assert_eq!(node.read(read, 10_000).ok(), sent);
     assert_eq!(node.read(end(4), 10_000).ok(), 10_000 - sent);
 }
+
+#[test]
+fn splice_takes_from_what_linux_takes_from() {
+    let mut node = Node::new(&[]);
+    let (_, write) = pipe(&mut node, 0o4000);
+    let mut from = |name: &str| {
+        let file = node.open(name, 0);
+        let args = [N(file), Null, N(write), Null, N(4), N(2)];
+        node.call(calls::splice, &args).result
+    };
+    assert_eq!(from("/dev/null"), Err(Errno::EINVAL.into()));
+    assert_eq!(from("/proc/self/stat"), Err(Errno::EINVAL.into()));
+    assert_eq!(from("/dev/zero"), Ok(4));
+    assert_eq!(from("/proc/uptime"), Ok(4));
+}
