@@ -27,7 +27,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "connect",
-        "AF_UNIX, and addresses of the loopback; others answer ENETUNREACH",
+        "AF_UNIX, and addresses of the loopback; others answer ENETUNREACH; AF_UNSPEC undoes it",
     ),
     ("fadvise64", "checked, without effect"),
     (
@@ -36,7 +36,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "fcntl",
-        "all but F_NOTIFY; O_ASYNC of pipes, sockets, terminals and inotify",
+        "all but F_GET_RW_HINT and F_SET_RW_HINT; O_ASYNC of pipes, sockets, terminals and inotify",
     ),
     (
         "fsetxattr",
