@@ -366,7 +366,7 @@ impl Node {
 
     /// Whether a processor comes into the kernel by this time anyway.
     fn is_awaited(&self, at: u64) -> bool {
-        self.timers
+        self.timers[..machine::cpu_count()]
             .iter()
             .any(|&timer| timer <= at && timer != NEVER)
     }

@@ -408,15 +408,12 @@ impl System {
 
     /// When [`System::tick`] is next due, node's clock.
     pub fn poll_timeout(&self) -> Option<u64> {
-        [
+        node::earliest([
             self.net.poll_timeout(),
             self.next_alarm(),
             self.hand_over_timeout(),
             self.next_orphan_ends(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     /// The status with which the node is to be powered off, once somebody asked for it.
@@ -450,12 +447,8 @@ impl System {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let timer = self.timers.first().map(|(at, _)| *at);
         let tail = self.tails.first().map(|(at, _)| *at);
-        let files = [self.fs.terminals().next_alarm(), self.fs.alarms().next()];
-        [alarm, timer, tail]
-            .into_iter()
-            .chain(files)
-            .flatten()
-            .min()
+        let (terminals, files) = (self.fs.terminals(), self.fs.alarms());
+        node::earliest([alarm, timer, tail, terminals.next_alarm(), files.next()])
     }
 
     /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.

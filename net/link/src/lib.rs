@@ -55,6 +55,14 @@ pub const ROOM: usize = WINDOW;
 /// of them, and what is queued already cannot go before the others any more.
 pub const AHEAD: usize = 32;
 
+/// The first of some times, if there is any. Every round of a node asks for it, once for each peer.
+pub fn earliest<const N: usize>(times: [Option<u64>; N]) -> Option<u64> {
+    let first = times
+        .into_iter()
+        .fold(u64::MAX, |first, at| first.min(at.unwrap_or(u64::MAX)));
+    (first != u64::MAX).then_some(first)
+}
+
 /// What was counted on a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkCounters {
@@ -259,10 +267,7 @@ impl<P: Page> Link<P> {
         } else {
             self.ack_deadline
         };
-        [ack, self.senders[0].deadline(), self.senders[1].deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest([ack, self.senders[0].deadline(), self.senders[1].deadline()])
     }
 
     /// Whether [`Link::poll_data`] would return a packet of the lane.

@@ -32,7 +32,7 @@ mod port;
 
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
 pub use inbox::Inbox;
-pub use link::{Page, Payload};
+pub use link::{Page, Payload, earliest};
 pub use membership::{Change, Seen};
 #[cfg(feature = "canary")]
 pub use node::Canary;

@@ -406,7 +406,7 @@ impl<P: Page> Node<P> {
         let hello = self.discovery.poll_timeout();
         let peers = self.peers.iter().filter_map(Peer::poll_timeout).min();
         let gossip = self.membership.poll_timeout();
-        [Some(hello), peers, gossip].into_iter().flatten().min()
+        link::earliest([Some(hello), peers, gossip])
     }
 
     // --- frames out

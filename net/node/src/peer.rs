@@ -105,16 +105,13 @@ impl<P: Page> Peer<P> {
             PeerState::Silent => None,
         };
         let measurement = self.measurement.as_ref().and_then(|m| m.poll_timeout());
-        [
+        link::earliest([
             silent,
             measurement,
             self.link.poll_timeout(),
             self.sink.poll_timeout(),
             self.joiner.poll_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     pub(crate) fn view(&self, now: u64) -> PeerView {

@@ -610,6 +610,9 @@ impl Message {
 /// Takes byte strings as one copy; `postcard::to_extend` adds them byte by byte.
 struct Buffer(Vec<u8>);
 
+/// Fewer bytes are added one by one.
+const SHORT: usize = 6;
+
 impl postcard::ser_flavors::Flavor for Buffer {
     type Output = Vec<u8>;
 
@@ -619,7 +622,11 @@ impl postcard::ser_flavors::Flavor for Buffer {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // Most of them are numbers of a few bytes, for which the call alone would cost more.
+        match bytes.len() {
+            0..SHORT => bytes.iter().for_each(|byte| self.0.push(*byte)),
+            _ => self.0.extend_from_slice(bytes),
+        }
         Ok(())
     }
 

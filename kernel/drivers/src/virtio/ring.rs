@@ -176,11 +176,13 @@ impl<A: Area> Ring<A> {
         );
     }
 
+    #[inline(always)]
     fn used_index(&self) -> u16 {
         self.area.read_u16(self.layout.used + 2)
     }
 
     /// How many entries the device says it has used and nobody has taken.
+    #[inline]
     pub(crate) fn ready(&self) -> u16 {
         if self.broken {
             0

@@ -160,6 +160,9 @@ impl System {
 
     /// Lets the machines whose time has come act, and tries wishes that were in somebody's way.
     pub(crate) fn hand_over_timeouts(&mut self) {
+        if self.outgoing.is_empty() && self.incoming.is_empty() {
+            return;
+        }
         let now = self.now;
         let due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         let frozen: Vec<u32> = self
@@ -206,6 +209,9 @@ impl System {
 
     /// Tries the wishes that could not begin so far.
     pub(crate) fn try_moves(&mut self) {
+        if self.wishing.is_empty() {
+            return;
+        }
         for pid in core::mem::take(&mut self.wishing) {
             self.try_move(pid);
             if self

@@ -619,6 +619,9 @@ impl System {
 
     /// Sends pages that nobody has asked for yet, as far as the links take them.
     pub(crate) fn push(&mut self) {
+        if self.outgoing.is_empty() {
+            return;
+        }
         self.copy();
         let pids: Vec<u32> = self
             .outgoing

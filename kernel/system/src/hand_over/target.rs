@@ -350,6 +350,9 @@ impl System {
 
     /// Tells the machines whose last page is in that the push has ended.
     pub(crate) fn conclude_pushes(&mut self) {
+        if self.incoming.is_empty() {
+            return;
+        }
         let complete: Vec<u32> = self
             .incoming
             .iter()
