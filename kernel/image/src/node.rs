@@ -108,7 +108,7 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         node: NodeId(number),
         mac: card.as_ref().map_or([2, 0, 0, 0, 0, 0], Card::mac),
         mtu: card.as_ref().map_or(wire::MTU_LEAST, Card::mtu),
-        boot: BootId(machine::random_u64() | 1),
+        drawn: BootId(machine::random_u64() | 1),
         seed: machine::random_u64(),
         command_line: String::from(info.command_line),
         archive: info.archive,

@@ -117,6 +117,7 @@ impl System {
             Outcome::Interrupted => thread.restart.begun |= purpose == Purpose::Call,
             Outcome::Refused { epoch, .. } => {
                 machine::log!("process {pid}: this copy is stale (epoch {epoch} holds), dropped");
+                self.timeline.note(What::Dropped, (pid, epoch), from, 0);
                 self.drop_stale(pid);
                 return;
             }

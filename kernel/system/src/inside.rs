@@ -34,11 +34,15 @@ pub enum Canary {
     MappedUntold,
     /// A process moves before all that it has written has left.
     WritesLeftBehind,
+    /// Home does not wait for its disk before a decision leaves.
+    WordsUnflushed,
+    /// Home does not write down what it has answered to the call that changed something.
+    AnswersForgotten,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 7] = [
+    pub const ALL: [Canary; 9] = [
         Canary::EffectsAtOnce,
         Canary::PushEndAtOnce,
         Canary::SignalsTwice,
@@ -46,6 +50,8 @@ impl Canary {
         Canary::ChangesUntold,
         Canary::MappedUntold,
         Canary::WritesLeftBehind,
+        Canary::WordsUnflushed,
+        Canary::AnswersForgotten,
     ];
 }
 
@@ -90,6 +96,16 @@ impl System {
         self.me
     }
 
+    /// Which boot of it this is.
+    pub fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// Whether all that it has decided is on its disk, or it has none.
+    pub fn has_kept_all(&self) -> bool {
+        self.keeper.is_idle()
+    }
+
     /// What it holds.
     pub fn inside(&self) -> Inside<'_> {
         Inside {
@@ -120,7 +136,7 @@ impl System {
     }
 
     /// What is more than a node has that runs nothing but its first process, by name.
-    pub fn left_over(&self) -> [(&'static str, usize); 9] {
+    pub fn left_over(&self) -> [(&'static str, usize); 11] {
         [
             ("homes", self.homes.len().saturating_sub(1)),
             ("bodies", self.bodies.len().saturating_sub(1)),
@@ -131,6 +147,8 @@ impl System {
             ("ready", self.ready_count()),
             ("threads", self.threads.len().saturating_sub(1)),
             ("spaces", self.spaces.count().saturating_sub(1)),
+            ("kept", self.keeper.count()),
+            ("orphans", self.orphans.count()),
         ]
     }
 

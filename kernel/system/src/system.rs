@@ -56,8 +56,8 @@ pub struct Settings {
     pub mac: [u8; 6],
     /// Bytes behind an Ethernet header that its card carries.
     pub mtu: u16,
-    /// Drawn at random at every boot.
-    pub boot: BootId,
+    /// Drawn at random: the id of this boot, of which a journal replaces the upper part by the number of the boot.
+    pub drawn: BootId,
     /// For everything that wants randomness.
     pub seed: u64,
     /// The kernel command line.
@@ -220,8 +220,7 @@ impl System {
     /// A node without processes; [`System::spawn_init`] gives it its first.
     pub fn new(mut settings: Settings, now: u64) -> System {
         let journal = settings.journal.take();
-        let (keeper, boot, last_serial) = crate::keeper::Keeper::new(journal, settings.boot);
-        settings.boot = boot;
+        let (keeper, boot, last_serial) = crate::keeper::Keeper::new(journal, settings.drawn);
         let wakes = Wakes::new();
         let fs = Arc::new(FileSystem::new(
             settings.archive,
@@ -234,7 +233,7 @@ impl System {
         }
         let config = Config {
             node: settings.node,
-            boot: settings.boot,
+            boot,
             mac: settings.mac,
             mtu: settings.mtu,
             cluster: 1,
@@ -247,7 +246,7 @@ impl System {
         };
         let mut system = System {
             me: settings.node,
-            boot: settings.boot,
+            boot,
             now,
             net: Node::new(config, now),
             fs,

@@ -12,6 +12,7 @@
 use crate::hand_over::errno_of;
 use crate::system::System;
 use crate::wait::{Stop, WaitQueue};
+use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -91,6 +92,22 @@ pub(crate) enum What {
     Orphaned,
     /// H and the owner: it does.
     Adopted,
+    /// S: why there is no move; value: the number of the error.
+    Because,
+    /// H, after a boot: it is in the journal, and its owner is asked.
+    Restored,
+    /// The owner: home was away for too long, it is ended; H: its owner has done so.
+    GivenUp,
+    /// H: its owner is lost, and gives back to the last source.
+    HandsBack,
+    /// H: it is lost with its owner.
+    Lost,
+    /// D: the source is lost, and pages with it.
+    PagesLost,
+    /// The owner: home's boot is over, and the next one does not know it.
+    HomeOver,
+    /// The owner: home says that it is not here any more.
+    Dropped,
 }
 
 impl What {
@@ -128,6 +145,14 @@ impl What {
             What::PageIn => "page-in",
             What::Orphaned => "orphaned",
             What::Adopted => "adopted",
+            What::Because => "because",
+            What::Restored => "restored",
+            What::GivenUp => "given-up",
+            What::HandsBack => "hands-back",
+            What::Lost => "lost",
+            What::PagesLost => "pages-lost",
+            What::HomeOver => "home-over",
+            What::Dropped => "dropped",
         }
     }
 }
@@ -294,7 +319,108 @@ fn event_line(text: &mut String, event: &Event) {
     };
 }
 
+/// What the events of moves and recoveries are in words, as far as they belong to the story of a process: what has happened,
+/// and what is safe. Times of single phases and pages do not.
+fn in_words(what: What) -> Option<&'static str> {
+    Some(match what {
+        What::Asked => "the node that has it is asked to move it; it runs on meanwhile",
+        What::Offered => "the node is asked to take it; it runs on here",
+        What::Admits => "there is room for it here; it runs on where it is",
+        What::Refuses => "it cannot come here; it runs on where it is",
+        What::ImageOut => {
+            "its image is on the way to the node; the copy here stands still until home decides"
+        }
+        What::Installed => {
+            "its image is here; it computes, and nothing that others see leaves before home decides"
+        }
+        What::Committed => "home gives it to the node, whatever becomes of the one before",
+        What::Decided => {
+            "home has given it to the node; the copy here is kept until its first effect there"
+        }
+        What::Opened => "home has given it to this node; what it does is seen from now on",
+        What::Releases => "its first effect from there is here; the copy on the node may go",
+        What::Released => "the copy here is not needed any more; its pages follow",
+        What::Complete => "all of its memory is here; the node is not needed any more",
+        What::Moved => "the move is over; nothing of it is left here",
+        What::Because => "there is no move, and it runs on where it was",
+        What::Resumed => "home has given it back; it runs on here with all that it had",
+        What::Discarded => "the copy here is dropped; whoever home names has it",
+        What::Orphaned => {
+            "its home has booted again and is asked for it; it computes, and its calls wait"
+        }
+        What::Restored => {
+            "it is in the journal of this home, on the node; that is asked whether it has it"
+        }
+        What::Adopted => "home and owner agree again; its calls go on, each done once",
+        What::GivenUp => {
+            "its home was away for longer than the grace; it is ended, and home is told once"
+        }
+        What::HandsBack => {
+            "the node that had it is lost or silent; its last source runs it on, nothing was seen of it there"
+        }
+        What::Lost => "it is lost with the node; its parent is told once, and no copy runs",
+        What::PagesLost => "the node is lost with pages of it; it is ended, and its parent is told",
+        What::HomeOver => "its home is over and the next boot does not know it; it is ended here",
+        What::Dropped => {
+            "home says that it is over here; the copy is dropped, and whoever home names has it"
+        }
+        _ => return None,
+    })
+}
+
+/// The reason of a move that did not come about, by the number of its error.
+fn reason(errno: u64) -> &'static str {
+    let is = |of: Errno| u64::try_from(of.0) == Ok(errno);
+    match errno {
+        _ if is(Errno::ENXIO) => "no such node",
+        _ if is(Errno::EHOSTDOWN) => "the node does not answer",
+        _ if is(Errno::ENOMEM) => "the node has no room",
+        _ if is(Errno::EOPNOTSUPP) => "the node's processor lacks something",
+        _ if is(Errno::EBUSY) => "something binds it here, or another move",
+        _ if is(Errno::ESRCH) => "it has ended",
+        _ if is(Errno::ETIMEDOUT) => "it took too long",
+        _ => "it was called off",
+    }
+}
+
 impl System {
+    /// `/proc/cluster/events`: what has become of the moves and recoveries that this node had a part in, in words, the last ones.
+    pub(crate) fn events(&self) -> String {
+        let ring = &self.timeline.steps;
+        let mut text =
+            String::from("      time_s      pid  epoch  node  event       what is safe\n");
+        let first = ring.overwritten();
+        if first > 0 {
+            let _ = writeln!(text, "# {first} older ones are overwritten");
+        }
+        for index in first..ring.noted {
+            let event = &ring.events[index as usize % RING];
+            let Some(words) = in_words(event.what) else {
+                continue;
+            };
+            let (s, us) = (event.at_ns / 1_000_000_000, event.at_ns / 1000 % 1_000_000);
+            let _ = write!(
+                text,
+                "{s:>5}.{us:06} {:>8} {:>6} {:>5}  {:<10}  {words}",
+                event.pid,
+                event.epoch,
+                event.peer.0,
+                event.what.name(),
+            );
+            match event.what {
+                What::Because => {
+                    let _ = write!(text, " ({})", reason(event.value));
+                }
+                What::Asked => {
+                    let _ = write!(text, " (to node {})", event.value);
+                }
+                _ => {}
+            }
+            text.push('\n');
+        }
+        text
+    }
+
     /// What has happened here, as text.
     fn own_trace(&self) -> String {
         let now = machine::now_ns();

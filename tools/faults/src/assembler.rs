@@ -155,6 +155,13 @@ impl Assembler {
         self.with_word(op::FAIL, value, value, number);
     }
 
+    /// Tells that nobody knows what has become of something, or that it is lost; the program goes on.
+    pub(crate) fn unsure(&mut self, reason: &str) {
+        self.reasons.push(reason.to_owned());
+        let number = self.reasons.len() as u32 - 1;
+        self.with_word(op::UNSURE, RAX, RAX, number);
+    }
+
     /// Fails unless the register holds this. Uses R9.
     pub(crate) fn expect(&mut self, register: Reg, value: u64, reason: &str) {
         let good = self.label();

@@ -3,6 +3,7 @@
 //! Law: the checker knows what the programs may show and whom a death may take with it; everything
 //! else is a failure. It looks into the Systems and never changes them.
 
+use crate::carried::Musts;
 use crate::programs::{Deaths, Work};
 use crate::world::{LastWords, Machine, id, pages_of};
 use machine::{FRAME_KINDS, Frame, FrameKind, PAGE_SIZE};
@@ -22,28 +23,43 @@ const STALE: [u8; 16] = [0xa5; 16];
 /// What went wrong.
 pub(crate) type Failure = String;
 
-/// What one boot of a node has shown.
+/// What a node has shown in one boot, or in all of those that are the home of the same processes.
 #[derive(Default)]
-struct Shown {
+pub(crate) struct Shown {
     /// The line that is not finished.
-    line: Vec<u8>,
+    pub(crate) line: Vec<u8>,
     /// The number of the next record, by the name of the process.
     next: BTreeMap<String, u64>,
-    ended: BTreeSet<String>,
+    pub(crate) ended: BTreeSet<String>,
+    /// Who has to end.
+    pub(crate) expected: BTreeSet<String>,
     /// Init has waited for everybody.
     over: bool,
+    /// In this boot nothing was begun: it is over when those are who were there before.
+    pub(crate) carried: bool,
+    /// How often the node has booted again.
+    pub(crate) reboots: u64,
+}
+
+impl Shown {
+    /// Names are given out again, and records counted from zero.
+    pub(crate) fn begin(&mut self) {
+        self.next.clear();
+        self.ended.clear();
+        (self.over, self.carried) = (false, false);
+    }
 }
 
 pub(crate) struct Checker {
-    work: Work,
+    pub(crate) work: Work,
     archive_pages: u64,
-    shown: BTreeMap<BootId, Shown>,
-    /// Whom the deaths so far may have taken: (home's boot, pid).
-    may_be_lost: BTreeSet<(BootId, u32)>,
+    pub(crate) shown: BTreeMap<BootId, Shown>,
+    /// Whom the deaths so far may have taken: (home's first boot, pid).
+    pub(crate) may_be_lost: BTreeSet<(BootId, u32)>,
     /// And what they were called.
-    lost_names: BTreeSet<(BootId, String)>,
-    /// Boots by node, as of now.
-    boots: BTreeMap<NodeId, BootId>,
+    pub(crate) lost_names: BTreeSet<(BootId, String)>,
+    /// First boots by node, as of now.
+    pub(crate) boots: BTreeMap<NodeId, BootId>,
     epochs: BTreeMap<(BootId, u32), u64>,
     /// The owner of each epoch, for ever.
     owners: BTreeMap<(BootId, u32, u64), (NodeId, BootId)>,
@@ -55,10 +71,12 @@ pub(crate) struct Checker {
     born: BTreeMap<NodeId, BTreeSet<(BootId, u32)>>,
     /// Boots that may miss one who had no name yet.
     unnamed: BTreeSet<BootId>,
+    /// Who is to be found again by the next boot of its home.
+    pub(crate) must: Musts,
     /// A frame was not to be had somewhere.
     short: bool,
     /// Boots on which nobody starts anything.
-    idle: BTreeSet<BootId>,
+    pub(crate) idle: BTreeSet<BootId>,
     /// What parents have said about the end of their child.
     pub(crate) said: Vec<String>,
     pub(crate) records: u64,
@@ -80,6 +98,7 @@ impl Checker {
             offered: BTreeMap::new(),
             born: BTreeMap::new(),
             unnamed: BTreeSet::new(),
+            must: Musts::default(),
             short: false,
             idle: BTreeSet::new(),
             said: Vec::new(),
@@ -89,11 +108,6 @@ impl Checker {
     }
 
     // ---- at every step -----------------------------------------------------------------------
-
-    /// Nobody starts anything on this boot.
-    pub(crate) fn idle(&mut self, boot: BootId) {
-        self.idle.insert(boot);
-    }
 
     /// Whether a worker has shown its last record.
     pub(crate) fn has_ended(&self, name: &str) -> bool {
@@ -117,16 +131,16 @@ impl Checker {
             let Some(system) = system.filter(|system| system.node() == Pid(pid).home()) else {
                 continue;
             };
-            self.may_be_lost.insert((machine.boot, pid));
+            self.may_be_lost.insert((machine.line, pid));
             let home = system.inside().homes.get(&pid);
             let name = home.map(|home| String::from_utf8_lossy(home.short_name()).into_owned());
             match name.filter(|name| name.starts_with('w')) {
                 Some(name) => {
-                    self.lost_names.insert((machine.boot, name));
+                    self.lost_names.insert((machine.line, name));
                 }
                 // It had no name yet, or it is over already.
                 None => {
-                    self.unnamed.insert(machine.boot);
+                    self.unnamed.insert(machine.line);
                 }
             }
         }
@@ -140,7 +154,6 @@ impl Checker {
         bytes: &[u8],
     ) -> Result<Vec<String>, Failure> {
         let mut lines = Vec::new();
-        self.boots.insert(node, boot);
         let shown = self.shown.entry(boot).or_default();
         for &byte in bytes {
             if byte != b'\n' {
@@ -162,6 +175,11 @@ impl Checker {
             let name = words.next().unwrap_or_default().to_owned();
             let number = words.next().and_then(|word| word.parse().ok());
             let next = shown.next.entry(name.clone()).or_default();
+            // The one before may be what nobody knows.
+            if number == Some(*next + 1) && self.must.unsure.contains(&(boot, name.clone(), *next))
+            {
+                *next += 1;
+            }
             if number != Some(*next) {
                 return Err(format!("node {node}: {line} where record {next} is due"));
             }
@@ -183,6 +201,9 @@ impl Checker {
     ) -> Result<(), Failure> {
         let text = String::from_utf8_lossy(bytes);
         for line in text.lines() {
+            if self.lost_mapping(line) {
+                continue;
+            }
             let no_memory = ["out of memory", "no memory", "image refused"];
             let bad = ["out of sequence", "): signal "];
             let of = |list: &[&str]| list.iter().any(|bad| line.contains(bad));
@@ -205,6 +226,12 @@ impl Checker {
                 // Who has it may not have heard yet that its home has booted again.
                 let stood = Pid(pid).home() != node;
                 known || stood && self.may_be_lost.iter().any(|&(_, lost)| lost == pid)
+            } else if line.contains("its home, was away for") {
+                self.gave_up(pid, machines)
+            } else if line.contains("it is lost") || line.contains("as its home was away") {
+                self.lost += 1;
+                let home = self.boots.get(&Pid(pid).home());
+                home.is_some_and(|&line| self.may_be_lost.contains(&(line, pid)))
             } else if line.contains("its home is lost") {
                 let (here, home) = (self.boots.get(&node), Pid(pid).home());
                 let (here, home) = (here.copied(), self.boots.get(&home).copied());
@@ -263,16 +290,26 @@ impl Checker {
             let homes = home_system.inside().homes.values();
             for home in homes.filter(|home| home.lives()) {
                 let gate = home.record.gate();
-                let (boot, epoch) = (home_machine.boot, gate.epoch());
+                // The first process is begun anew in each boot.
+                let line = match home.pid {
+                    INIT => home_machine.boot,
+                    _ => home_machine.line,
+                };
+                let (boot, epoch) = (line, gate.epoch());
                 let known = self.epochs.entry((boot, home.pid)).or_insert(1);
                 if epoch < *known {
                     return Err(format!("process {}: epochs go back", home.pid));
                 }
-                changed += epoch - *known;
-                *known = epoch;
                 let owner = (gate.owner(), gate.owner_boot());
-                let first = self.owners.entry((boot, home.pid, epoch)).or_insert(owner);
-                if *first != owner {
+                let first = self.owners.get(&(boot, home.pid, epoch));
+                let other = first.is_some_and(|first| *first != owner);
+                // What is not on the disk may be decided otherwise by the next boot.
+                if home_system.has_kept_all() {
+                    changed += epoch - *known;
+                    *known = epoch;
+                    self.owners.insert((boot, home.pid, epoch), owner);
+                }
+                if other {
                     let pid = home.pid;
                     return Err(format!("process {pid}: epoch {epoch} has two owners"));
                 }
@@ -326,6 +363,7 @@ impl Checker {
         let Some(system) = &machines[index].system else {
             return;
         };
+        self.home_dies(index, machines);
         self.born.remove(&dead);
         if last == LastWords::Arrive {
             let born = machines.iter().flat_map(|machine| {
@@ -333,11 +371,14 @@ impl Checker {
                     .system
                     .iter()
                     .flat_map(|system| system.inside().homes.keys());
-                homes.map(|pid| (machine.boot, *pid))
+                homes.map(|pid| (machine.line, *pid))
             });
             self.born.insert(dead, born.collect());
         }
-        for machine in machines {
+        for (number, machine) in machines.iter().enumerate() {
+            if machine.system.is_none() {
+                self.dies_while_away((number, machine), system);
+            }
             let Some(home_system) = machine.system.as_ref().filter(|other| other.node() != dead)
             else {
                 continue;
@@ -359,8 +400,8 @@ impl Checker {
                     .is_some_and(|out| out.frozen().is_some());
                 if hosts || has_pages {
                     let name = String::from_utf8_lossy(home.short_name()).into_owned();
-                    self.may_be_lost.insert((machine.boot, home.pid));
-                    self.lost_names.insert((machine.boot, name));
+                    self.may_be_lost.insert((machine.line, home.pid));
+                    self.lost_names.insert((machine.line, name));
                 }
             }
         }
@@ -370,11 +411,9 @@ impl Checker {
 
     pub(crate) fn all_ended(&self, machines: &[Machine]) -> bool {
         machines.iter().all(|machine| {
-            let over = self
-                .shown
-                .get(&machine.boot)
-                .is_some_and(|shown| shown.over);
-            machine.system.is_some() && (over || self.idle.contains(&machine.boot))
+            let over = |shown: &Shown| !shown.carried && shown.over;
+            let over = self.shown.get(&machine.line).is_some_and(over);
+            machine.system.is_some() && (over || self.idle.contains(&machine.line))
         })
     }
 
@@ -448,17 +487,16 @@ impl Checker {
     /// Everybody has ended as it should, and nothing is left. Returns records and losses.
     pub(crate) fn finish(&self, machines: &mut [Machine]) -> Result<(u64, u64), Failure> {
         for machine in machines {
-            let boot = machine.boot;
+            let boot = machine.line;
             let Some(shown) = self.shown.get(&boot) else {
                 return Err(String::from("a node has shown nothing"));
             };
-            for number in 0..self.work.workers {
-                let name = format!("w{number}");
+            for name in &shown.expected {
                 // A signal whose frame finds no memory ends its process without a word.
                 let lost = self.short
                     || self.unnamed.contains(&boot)
                     || self.lost_names.contains(&(boot, name.clone()));
-                if !shown.ended.contains(&name) && !lost && !self.idle.contains(&boot) {
+                if !shown.ended.contains(name) && !lost {
                     return Err(format!("boot {:x}: {name} is missing", boot.0));
                 }
             }

@@ -3,11 +3,13 @@
 //! Law: a world is a function of its seed, bit by bit. The nodes are the shipped [`system::System`] on the
 //! fake machine, with all their processes, memory, files and signals; only user mode, the cables and the clock are
 //! made up. Programs and a checker know at every moment what may be seen; everything else is a failure.
-//! There are no disks here: the kernel has none yet.
+//! Some nodes have a disk, and are the homes of their guests again when they boot.
 
 mod assembler;
+mod carried;
 pub mod cells;
 mod check;
+mod disk;
 mod network;
 mod processor;
 mod programs;
@@ -45,6 +47,8 @@ pub struct Summary {
     pub deaths: u64,
     /// Processes lost with one.
     pub lost: u64,
+    /// Times that a home that had booted again has found a process again.
+    pub adopted: u64,
     /// Records that programs have shown.
     pub records: u64,
 }
@@ -65,6 +69,7 @@ impl Summary {
         self.moves += other.moves;
         self.deaths += other.deaths;
         self.lost += other.lost;
+        self.adopted += other.adopted;
         self.records += other.records;
     }
 }

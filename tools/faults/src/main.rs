@@ -208,8 +208,15 @@ fn runs(wanted: &Wanted) -> ExitCode {
     for seed in wanted.first..wanted.first.saturating_add(wanted.seeds) {
         match wanted.run(seed, &mut |_| {}) {
             Ok(sum) => println!(
-                "{seed}\tok\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
-                sum.trace, sum.events, sum.packets, sum.moves, sum.deaths, sum.lost, sum.records
+                "{seed}\tok\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+                sum.trace,
+                sum.events,
+                sum.packets,
+                sum.moves,
+                sum.deaths,
+                sum.lost,
+                sum.adopted,
+                sum.records
             ),
             Err(failure) => {
                 let first = failure.lines().next().unwrap_or_default();
@@ -244,6 +251,7 @@ impl Tally {
                 moves: number()?,
                 deaths: number()?,
                 lost: number()?,
+                adopted: number()?,
                 records: number()?,
             });
         }
@@ -299,6 +307,7 @@ fn report(wanted: &Wanted, tally: &Tally, took: Duration) {
         ("moves", sum.moves),
         ("deaths", sum.deaths),
         ("lost", sum.lost),
+        ("adopted", sum.adopted),
         ("records", sum.records),
         ("events", sum.events),
         ("packets", sum.packets),
@@ -350,7 +359,7 @@ mod tests {
     #[test]
     fn lines_are_counted() {
         let mut tally = Tally::default();
-        assert_eq!(tally.line("3\tok\t9\t1\t2\t3\t4\t5\t6"), Some(3));
+        assert_eq!(tally.line("3\tok\t9\t1\t2\t3\t4\t5\t7\t6"), Some(3));
         assert_eq!(tally.line("4\tfailed\twhy"), Some(4));
         assert_eq!(tally.line("noise"), None);
         assert_eq!((tally.done, tally.sum.records), (2, 6));

@@ -27,12 +27,15 @@ pub(crate) mod op {
     pub(crate) const JUMP_NEGATIVE: u8 = 18;
     pub(crate) const RETURN: u8 = 16;
     pub(crate) const FAIL: u8 = 17;
+    pub(crate) const UNSURE: u8 = 19;
     pub(crate) const SYSCALL: u8 = 0x0f;
     pub(crate) const NOTHING: u8 = 0x90;
 }
 
 /// What a call says that finds no frame: ENOMEM, EFAULT of a buffer, ENOSPC.
 const NO_MEMORY: [u64; 3] = [-12_i64 as u64, -14_i64 as u64, -28_i64 as u64];
+/// What a call says whose home has lost its memory: ENOENT, ESRCH, EIO, ECHILD.
+const LOST: [u64; 4] = [-2_i64 as u64, -3_i64 as u64, -5_i64 as u64, -10_i64 as u64];
 /// No program transfers so many bytes at once.
 const TRANSFER_MAX: u64 = 1 << 20;
 const EXIT_GROUP: u64 = 231;
@@ -59,6 +62,14 @@ pub(crate) struct Panel {
     pub(crate) transfers: RefCell<BTreeSet<u32>>,
     /// The last run has ended so.
     pub(crate) excused: Cell<bool>,
+    /// The home of whoever runs.
+    pub(crate) home: Cell<u16>,
+    /// Homes that have booted again and have guests from before.
+    pub(crate) rebooted: RefCell<BTreeSet<u16>>,
+    /// Checks of programs that are prepared for that.
+    pub(crate) prepared: RefCell<BTreeSet<u32>>,
+    /// What the last run was told that nobody knows, or what is lost, by the number of the reason.
+    pub(crate) unsure: RefCell<Vec<u32>>,
 }
 
 /// Makes the fake machine run byte code.
@@ -261,11 +272,19 @@ impl Cpu<'_> {
                 self.registers.rip = next;
                 return Err(Exit::Syscall);
             }
+            op::UNSURE => {
+                panel.unsure.borrow_mut().push(word(3) as u32);
+                next += 7;
+            }
             op::FAIL => {
                 let value = *self.register(a);
                 let reason = word(3) as u32;
                 let short = value < TRANSFER_MAX && panel.transfers.borrow().contains(&reason);
-                if panel.forgives.get() && (short || NO_MEMORY.contains(&value)) {
+                let no_memory = panel.forgives.get() && (short || NO_MEMORY.contains(&value));
+                let lost = panel.rebooted.borrow().contains(&panel.home.get())
+                    && LOST.contains(&value)
+                    && !panel.prepared.borrow().contains(&reason);
+                if no_memory || lost {
                     panel.excused.set(true);
                     self.registers.rax = EXIT_GROUP;
                     self.registers.rdi = EXCUSED;

@@ -4,6 +4,7 @@
 //! fault comes. While the storm lasts only safety is demanded; behind it everything has to come to its end.
 
 use crate::check::Failure;
+use crate::disk::Disk;
 use crate::network::Faults;
 use crate::programs::{Deaths, Work, write};
 use crate::random::Random;
@@ -62,6 +63,7 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
         _ if short => Deaths::Some,
         _ => Deaths::None,
     };
+    let disks = random.below(2) == 0;
     let work = Work {
         nodes,
         workers: random.between(1, if nodes > 4 { 1 } else { 2 }) as usize,
@@ -69,6 +71,7 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
         movers: random.between(1, 2),
         moves: random.between(10, 60),
         deaths,
+        disks: disks && weather == Weather::Deaths,
     };
     let programs = write(work, &mut random);
     let climate = Climate {
@@ -81,6 +84,9 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
     world.wire(wires);
     if skewed {
         world.paces = (RIGHT_PACE - SKEW, RIGHT_PACE + SKEW);
+    }
+    if disks {
+        put_disks(&mut world, weather);
     }
     world.network.faults = Faults::random(&mut world.random);
     let patience_ns = match plan.canary {
@@ -96,6 +102,20 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
         .map_err(|failure| format!("{weather:?}, at {at:.6} s: {failure}"));
     world.switch_off();
     result
+}
+
+/// Half of the machines have a disk; and guests may wait for their homes for a short time only.
+fn put_disks(world: &mut World<'_>, weather: Weather) {
+    let may_fail = weather == Weather::Deaths;
+    for index in 0..world.machines.len() {
+        if world.random.below(2) == 0 {
+            let disk = Disk::blank(&mut world.random, may_fail);
+            world.machines[index].disk = Some(disk);
+        }
+    }
+    if may_fail && world.random.below(3) == 0 {
+        world.grace_s = world.random.between(1, 6);
+    }
 }
 
 fn storm(world: &mut World<'_>, climate: &Climate) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 
 use crate::assembler;
 use crate::check::{Checker, Failure};
+use crate::disk::Disk;
 use crate::network::{Faults, Network, Packet, address};
 use crate::processor::{Panel, plug_in};
 use crate::programs::{Programs, Work};
@@ -22,7 +23,7 @@ use system::inside::Step;
 use system::schedule::SLICE_NS;
 use system::turn::{After, Turn};
 use system::{Settings, System};
-use wire::{BootId, Features, HEADER_LEN, NodeId};
+use wire::{BootId, Features, HEADER_LEN, NodeId, Pid};
 
 pub(crate) const MS: u64 = 1_000_000;
 /// What one instruction takes.
@@ -43,6 +44,8 @@ const FAILING: [&[FrameKind]; 4] = [
 const OFTEN_MISSING: u32 = 1 << 5;
 /// Words in the reasons of checks that compare how much was transferred.
 const TRANSFERS: [&str; 6] = ["write", "written", "read", "piece", "record", "word"];
+/// A check whose reason begins so is of one who is told of a reboot of its home, and is prepared for it.
+pub(crate) const PREPARED: &str = "guest: ";
 /// The last request that may fail is the one of this power of two.
 const FRAMES_BITS: u64 = 10;
 
@@ -53,6 +56,9 @@ pub(crate) struct Machine {
     pub(crate) computer: Computer,
     pub(crate) system: Option<System>,
     pub(crate) boot: BootId,
+    /// The first boot of those that know of each other by their disk; without one this boot.
+    pub(crate) line: BootId,
+    pub(crate) disk: Option<Disk>,
     /// What its card carries behind an Ethernet header.
     mtu: u16,
     panel: Rc<Panel>,
@@ -147,6 +153,8 @@ pub(crate) struct World<'a> {
     /// What the timelines have noted since the last look.
     pub(crate) fresh: Vec<(usize, Step)>,
     agenda: BTreeMap<(u64, u64), Deed>,
+    /// How long guests wait for their homes, s; 0: as the kernel has it.
+    pub(crate) grace_s: u64,
     archive: &'static [u8],
     reasons: Vec<String>,
     canary: Option<Canary>,
@@ -172,7 +180,8 @@ impl<'a> World<'a> {
             .map(|(number, (name, _))| format!("{:064x} {name}\n", number + 1))
             .collect();
         let mut entries: Vec<(&str, &[u8])> = Vec::new();
-        if random.below(3) > 0 {
+        // What is mapped of a file without a hash is lost with its home.
+        if random.below(3) > 0 || work.disks {
             entries.push((".dunlin/manifest", manifest.as_bytes()));
         }
         entries.extend(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
@@ -182,6 +191,11 @@ impl<'a> World<'a> {
             .filter(|(_, reason)| TRANSFERS.iter().any(|word| reason.contains(word)))
             .map(|(number, _)| number)
             .collect();
+        let prepared: BTreeSet<u32> = (0..)
+            .zip(&reasons)
+            .filter(|(_, reason)| reason.starts_with(PREPARED))
+            .map(|(number, _)| number)
+            .collect();
         let count = work.nodes as usize;
         let network = Network::new(count, Faults::none(), random.bits());
         let machines = (0..count)
@@ -189,9 +203,12 @@ impl<'a> World<'a> {
                 computer: Computer::default(),
                 system: None,
                 boot: BootId::NONE,
+                line: BootId::NONE,
+                disk: None,
                 mtu: 9000,
                 panel: Rc::new(Panel {
                     transfers: RefCell::new(transfers.clone()),
+                    prepared: RefCell::new(prepared.clone()),
                     ..Panel::default()
                 }),
                 zero: 0,
@@ -220,6 +237,7 @@ impl<'a> World<'a> {
             paces: (RIGHT_PACE, RIGHT_PACE),
             fresh: Vec::new(),
             agenda: BTreeMap::new(),
+            grace_s: 0,
             archive,
             reasons,
             canary,
@@ -356,14 +374,25 @@ impl<'a> World<'a> {
     // ---- one node ----------------------------------------------------------------------------
 
     fn switch_on(&mut self, index: usize) -> Result<(), Failure> {
-        let boot = BootId(self.random.bits() | 1);
+        let drawn = BootId(self.random.bits() | 1);
         let zero = self.now.saturating_sub(self.random.below(2_000 * MS));
         let pace = self.random.between(self.paces.0, self.paces.1);
         let (seed, random) = (self.random.bits(), self.random.bits());
+        let journal = match &self.machines[index].disk {
+            Some(disk) => {
+                let salt = self.random.bits() as u32;
+                let journal = disk.open(u64::from(id(index).0), salt);
+                Some(journal.map_err(|why| format!("node {}: its disk: {why}", index + 1))?)
+            }
+            None => None,
+        };
+        let command_line = match self.grace_s {
+            0 => String::new(),
+            seconds => format!("orphan_grace={seconds}"),
+        };
         let machine = &mut self.machines[index];
         machine.computer = Computer::default();
         machine.computer.enter();
-        machine.boot = boot;
         machine.zero = zero;
         let pace = machine.wrong_pace.unwrap_or(pace);
         machine.pace = pace;
@@ -373,11 +402,6 @@ impl<'a> World<'a> {
         machine.seen = 0;
         machine.failing = None;
         machine.keys.clear();
-        if machine.used {
-            machine.keys.extend(b"g\n");
-        } else {
-            self.checker.idle(boot);
-        }
         let clock = machine.clock(self.now);
         fake::seed_random(random);
         fake::set_now_ns(clock);
@@ -387,9 +411,9 @@ impl<'a> World<'a> {
             node: id(index),
             mac: address(index),
             mtu: machine.mtu,
-            boot,
+            drawn,
             seed,
-            command_line: String::new(),
+            command_line,
             archive: self.archive,
             boot_unix_ns: 1_700_000_000_000_000_000,
             features: Features {
@@ -403,9 +427,18 @@ impl<'a> World<'a> {
                 leaf7_ecx: cpu.leaf7_ecx,
             },
             processors: 1,
-            journal: None,
+            journal,
         };
         let mut system = System::new(settings, clock);
+        machine.boot = system.boot();
+        // Who has guests again has enough to do.
+        let carried = !system.inside().homes.is_empty();
+        if !carried {
+            machine.line = machine.boot;
+        }
+        if machine.used && !carried {
+            machine.keys.extend(b"g\n");
+        }
         if let Some(canary) = self.canary {
             system.switch_on(canary);
         }
@@ -413,8 +446,14 @@ impl<'a> World<'a> {
             .spawn_init(b"/init")
             .map_err(|errno| format!("no init: {errno:?}"))?;
         machine.system = Some(system);
+        let used = machine.used;
+        match carried {
+            true => self.checker.carried(id(index), &self.machines[index])?,
+            false => self.begins(index, used),
+        }
+        let log = fake::take_console();
         self.tell("boots", index, format!("clock at {pace} thousandths"));
-        Ok(())
+        self.tell_log(index, &log)
     }
 
     /// One round of a node's loop, as in `kernel/image`.
@@ -444,6 +483,9 @@ impl<'a> World<'a> {
             }
         }
         machine.more = received == RECEIVE_BURST;
+        if let Some(disk) = &mut machine.disk {
+            disk.serve(now, &mut system, &mut self.random);
+        }
         let mut words = Vec::new();
         let mut sent = Ok(());
         while let Some(transmit) = system.poll_transmit(clock) {
@@ -458,9 +500,10 @@ impl<'a> World<'a> {
         let mut then = clock;
         let turn = system.begin(0);
         let ran = turn.is_some();
-        let mut excused = None;
+        let (mut excused, mut ran_pid) = (None, None);
         if let Some(turn) = turn {
             let pid = turn.process();
+            ran_pid = Some(pid);
             machine
                 .panel
                 .budget
@@ -471,6 +514,7 @@ impl<'a> World<'a> {
                 machine.panel.forgives.set(true);
             }
             fake::fail_frame(order);
+            machine.panel.home.set(Pid(pid).home().0);
             let (used, rip) = user_turn(&mut system, turn, clock, &machine.panel);
             then = clock + used * INSTRUCTION_NS;
             words.push(rip ^ used << 48);
@@ -487,7 +531,12 @@ impl<'a> World<'a> {
             let wake = wake.min(clock + NAP_NS).max(clock + 1);
             machine.time_of(wake)
         };
-        if let Some(status) = system.power_off() {
+        if let Some(disk) = &mut machine.disk {
+            disk.serve(now, &mut system, &mut self.random);
+            machine.due = machine.due.min(disk.next_at().unwrap_or(u64::MAX));
+        }
+        let broken = machine.disk.as_ref().is_some_and(|disk| disk.has_failed);
+        if let Some(status) = system.power_off().filter(|_| !broken) {
             return Err(format!("node {} powers itself off: {status}", index + 1));
         }
         let failure = machine.panel.failure.borrow_mut().take();
@@ -495,12 +544,19 @@ impl<'a> World<'a> {
         let log = fake::take_console();
         let (steps, seen) = system.steps_behind(machine.seen);
         machine.seen = seen;
-        let boot = machine.boot;
+        let line = machine.line;
+        let unsure = machine.panel.unsure.take();
         sent?;
-        let told = self.checker.output(id(index), boot, &output)?;
+        let told = self.checker.output(id(index), line, &output)?;
         self.checker.state(&system, clock)?;
         self.machines[index].system = Some(system);
         words.into_iter().for_each(|word| self.note(word));
+        for reason in unsure {
+            let reason = &self.reasons[reason as usize];
+            let pid = ran_pid.unwrap_or(INIT);
+            self.checker.unsure(pid, reason)?;
+            self.tell("unsure", index, format!("process {pid}: {reason}"));
+        }
         if failed {
             self.checker.short_of_memory();
             for machine in &self.machines {
@@ -519,7 +575,13 @@ impl<'a> World<'a> {
         self.tell_steps(index, &steps);
         told.into_iter()
             .for_each(|line| self.tell("says", index, line));
-        self.judge(index, failure, &log)
+        self.judge(index, failure, &log)?;
+        self.start_anew(index);
+        if broken {
+            let off_ns = self.random.below(1_000 * MS);
+            return self.kill(index, off_ns, LastWords::Arrive);
+        }
+        Ok(())
     }
 
     fn tell_steps(&mut self, index: usize, steps: &[Step]) {
@@ -550,12 +612,42 @@ impl<'a> World<'a> {
             let log = String::from_utf8_lossy(log).into_owned();
             return Err(format!("a program: {reason}: {value:#x}; {log}"));
         }
-        for line in String::from_utf8_lossy(log).lines() {
-            self.tell("logs", index, line.to_owned());
-        }
-        self.checker.log(id(index), &self.machines, log)?;
+        self.tell_log(index, log)?;
         self.summary.moves += self.checker.owners(&self.machines)?;
         Ok(())
+    }
+
+    /// All whom a boot has found again are over: its first process is told to begin, as in every other boot.
+    fn start_anew(&mut self, index: usize) {
+        let machine = &mut self.machines[index];
+        let Some(system) = machine.system.as_ref() else {
+            return;
+        };
+        if !machine.used || !self.checker.is_carried(machine.line) {
+            return;
+        }
+        let mut homes = system.inside().homes.values();
+        if !homes.any(|home| home.pid != INIT && home.lives()) {
+            machine.keys.extend(b"g\n");
+            machine.due = machine.due.min(machine.busy_until);
+            self.begins(index, true);
+        }
+    }
+
+    fn begins(&mut self, index: usize, used: bool) {
+        self.checker
+            .begins(id(index), self.machines[index].line, used);
+        for machine in &self.machines {
+            machine.panel.rebooted.borrow_mut().remove(&id(index).0);
+        }
+    }
+
+    fn tell_log(&mut self, index: usize, log: &[u8]) -> Result<(), Failure> {
+        for line in String::from_utf8_lossy(log).lines() {
+            self.summary.adopted += u64::from(line.contains("adopted from node"));
+            self.tell("logs", index, line.to_owned());
+        }
+        self.checker.log(id(index), &self.machines, log)
     }
 
     // ---- faults ------------------------------------------------------------------------------
@@ -603,6 +695,13 @@ impl<'a> World<'a> {
         machine.on_at = self.now + 1 + off_ns;
         machine.computer.enter();
         machine.system = None;
+        if let Some(disk) = &mut machine.disk {
+            disk.crash(&mut self.random);
+            // Who comes from here may have lost what home had.
+            for machine in &self.machines {
+                machine.panel.rebooted.borrow_mut().insert(id(index).0);
+            }
+        }
         let counts = machine::frame_counts();
         if counts.by_kind.iter().any(|&count| count != 0) {
             return Err(format!(

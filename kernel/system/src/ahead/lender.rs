@@ -347,10 +347,8 @@ impl System {
             return;
         }
         let pid = wire_pid(pid);
-        // An owner that cannot be told has no way to learn of anything else, either.
-        let _ = self
-            .net
-            .send(self.now, owner, Message::Stale { pid, epoch, window });
+        // Behind what lends it, wherever that is. An owner that cannot be told has no way to learn of anything else, either.
+        self.send_kept(owner, Message::Stale { pid, epoch, window });
     }
 
     /// A page that a guest has written came; its call comes behind it.

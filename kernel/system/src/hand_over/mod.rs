@@ -21,6 +21,7 @@ pub(crate) use wish::errno_of;
 use crate::body::Hold;
 use crate::system::System;
 use crate::thread::Thread;
+use crate::timeline::What;
 use alloc::vec::Vec;
 use migrate::{Decision, LostOutcome};
 use wire::{BootId, Message, NodeId};
@@ -129,6 +130,8 @@ impl System {
         };
         if stale {
             machine::log!("process {pid}: home says it is over here, dropped");
+            let of = (pid, body.epoch);
+            self.timeline.note(What::Dropped, of, from, 0);
             self.drop_stale(pid);
         }
     }
@@ -247,6 +250,8 @@ impl System {
             if let LostOutcome::HandBack(mut decision) = home.record.owner_suspected(node, boot) {
                 decision.poke = home.has_signals();
                 self.keeper.touch(pid);
+                let of = (pid, decision.epoch);
+                self.timeline.note(What::HandsBack, of, decision.owner, 0);
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
             }
@@ -294,8 +299,11 @@ impl System {
             .collect();
         for pid in guests {
             machine::log!("process {pid}: its home is lost, and it with it");
+            let of = (pid, self.body(pid).epoch);
+            self.timeline.note(What::HomeOver, of, node, 0);
             self.drop_body(pid);
         }
+        self.home_forgotten(node);
         self.tombstones.home_lost(node);
     }
 
@@ -310,14 +318,18 @@ impl System {
             home.record.previous_lost(node, boot);
             let poke = home.has_signals();
             home.asked_lost(node);
+            let epoch = home.record.gate().epoch();
             self.keeper.touch(pid);
             match outcome {
                 LostOutcome::Unaffected => {}
                 LostOutcome::HandBack(decision) => {
+                    let of = (pid, decision.epoch);
+                    self.timeline.note(What::HandsBack, of, decision.owner, 0);
                     self.send(decision.owner, Decision { poke, ..decision }.message());
                 }
                 LostOutcome::Ended => {
                     machine::log!("process {pid}: lost with node {}", node.0);
+                    self.timeline.note(What::Lost, (pid, epoch), node, 0);
                     self.ended(pid, abi::signal::SIGKILL);
                 }
             }

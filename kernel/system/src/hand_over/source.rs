@@ -4,6 +4,7 @@
 //! back; from then on it is dropped as it is sent, and at the end nothing is left.
 
 use super::copying::Copying;
+use super::errno_of;
 use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
@@ -469,6 +470,8 @@ impl System {
         body.held = false;
         body.effects = Effects::Open;
         body.arriving = false;
+        // Home has just said that it knows it: so does its next boot.
+        body.orphan = false;
         for tid in self.tids(pid) {
             let thread = self.thread(tid);
             thread.poked |= poke;
@@ -550,6 +553,11 @@ impl System {
             (pid, out.stats.epoch),
         );
         self.timeline.note(what, of, target, out.stats.total_ns);
+        if let Err(error) = &result {
+            let errno = errno_of(error).0.unsigned_abs();
+            self.timeline
+                .note(What::Because, of, target, u64::from(errno));
+        }
         self.report(out.home, pid, out.request, result.map(|()| out.stats));
     }
 

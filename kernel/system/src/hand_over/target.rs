@@ -309,6 +309,7 @@ impl System {
                 TargetAction::PagesLost => {
                     if self.lacks_pages(pid) {
                         machine::log!("process {pid}: its last source is lost with pages of it");
+                        self.note_target(What::PagesLost, pid, 0);
                         self.die(pid, abi::signal::SIGKILL);
                     }
                 }

@@ -139,6 +139,149 @@ fn no_decision_leaves_before_the_disk_has_it() {
 }
 
 #[test]
+fn pages_of_memory_do_not_wait_for_the_disk_of_their_home() {
+    let (mut cluster, other) = guest();
+    let pid = cluster.fork(0);
+    for page in 0..20 {
+        cluster.poke(0, pid, DATA + 4096 * page, b"full");
+    }
+    // A page each 10 ms.
+    cluster.order_move_by(pid, "2 mode=pre-copy bandwidth=409600");
+    for _ in 0..4 {
+        cluster.pass(10_000_000);
+    }
+    assert!(cluster.nodes[0].outgoing.contains_key(&pid));
+    cluster.stall(true);
+    cluster.begin_call(1, other, DUP, &[1]);
+    cluster.settle();
+    cluster.stall(false);
+    cluster.settle();
+    assert!(cluster.nodes[1].bodies.contains_key(&pid), "it is there");
+    assert!(cluster.nodes[0].outgoing.is_empty());
+}
+
+#[test]
+fn a_source_that_was_away_is_released_when_it_is_there_again() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    // The word that its source may drop it is given, and lost with home.
+    cluster.start_move(pid, 3);
+    while cluster.nodes[0].homes[&pid].record.gate().owner() != NodeId(3) {
+        cluster.round();
+    }
+    cluster.cut.push(1);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    assert!(cluster.nodes[0].homes[&pid].record.previous().is_none());
+    assert!(cluster.nodes[1].outgoing.contains_key(&pid));
+    cluster.reboot_home();
+    assert!(!cluster.nodes[2].body(pid).orphan, "it is adopted");
+    cluster.cut.clear();
+    cluster.settle();
+    cluster.settle();
+    assert!(cluster.nodes[1].outgoing.is_empty());
+}
+
+#[test]
+fn a_source_is_released_by_the_end_of_a_process_that_it_was_not_there_to_hear_of() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.start_move(pid, 3);
+    while cluster.nodes[0].homes[&pid].record.gate().owner() != NodeId(3) {
+        cluster.round();
+    }
+    cluster.cut.push(1);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    cluster.reboot_home();
+    cluster.begin_call(2, pid, EXIT, &[7]);
+    cluster.settle();
+    assert!(!cluster.lives(pid) && cluster.nodes[1].outgoing.contains_key(&pid));
+    cluster.cut.clear();
+    cluster.settle();
+    cluster.settle();
+    assert!(cluster.nodes[1].outgoing.is_empty());
+}
+
+#[test]
+fn nothing_is_given_back_to_a_boot_of_home_that_is_over() {
+    let mut cluster = Cluster::with_a_disk(2);
+    let pid = cluster.fork(0);
+    cluster.start_move(pid, 2);
+    while cluster.nodes[0].homes[&pid].record.gate().owner() != NodeId(2) {
+        cluster.round();
+    }
+    // No effect is accepted before both are gone.
+    cluster.arrives = |header| header.source() != NodeId(2);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    cluster.arrives = |_| true;
+    cluster.reboot(1);
+    cluster.reboot(0);
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    assert!(!cluster.lives(pid));
+}
+
+#[test]
+fn one_that_ended_while_its_home_was_being_told_of_it_is_told_of_again() {
+    let (mut cluster, pid) = guest();
+    cluster.reboot(0);
+    // Home is there, and what its guests say does not get through.
+    cluster.arrives = |header| header.source() != NodeId(2) || header.kind() != wire::Kind::Data;
+    for _ in 0..GRACE_NS / 100_000_000 {
+        cluster.pass(100_000_000);
+    }
+    assert!(!cluster.nodes[1].bodies.contains_key(&pid));
+    assert!(cluster.lives(pid));
+    cluster.arrives = |_| true;
+    cluster.settle();
+    cluster.settle();
+    assert!(!cluster.lives(pid));
+}
+
+#[test]
+fn nobody_waits_for_the_move_of_one_whose_owner_does_not_know_this_boot() {
+    let (mut cluster, pid) = guest();
+    cluster.cut.push(1);
+    cluster.reboot(0);
+    cluster.pass(1_000_000);
+    let goto = crate::files::ProcEntry::Process(pid, crate::files::ProcessFile::Goto);
+    let asked = crate::files::ProcView::write(&mut cluster.nodes[0], goto, INIT, b"home");
+    assert_eq!(asked, Err(crate::wait::Stop::Errno(abi::Errno::EBUSY)));
+}
+
+#[test]
+fn a_home_that_is_silent_again_is_waited_for_anew() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.cut.push(0);
+    cluster.settle();
+    cluster.settle();
+    cluster.settle();
+    // It is there again, in another boot, and has another guest here.
+    cluster.cut.clear();
+    cluster.reboot_home();
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    for _ in 0..GRACE_NS / 100_000_000 - 80 {
+        cluster.pass(100_000_000);
+    }
+    cluster.cut.push(0);
+    for _ in 0..100 {
+        cluster.pass(100_000_000);
+    }
+    assert!(cluster.nodes[1].bodies.contains_key(&pid));
+}
+
+#[test]
 fn a_decision_that_nobody_heard_is_asked_for_again() {
     let mut cluster = Cluster::with_a_disk(3);
     let pid = cluster.fork(0);

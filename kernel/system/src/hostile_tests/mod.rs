@@ -187,7 +187,7 @@ impl Cluster {
             node: NodeId(number),
             mac: [2, 0, 0, 0, 0, number as u8],
             mtu: 9000,
-            boot: BootId(0x1000 + u64::from(number) + now),
+            drawn: BootId(0x1000 + u64::from(number) + now),
             seed: u64::from(number) * 77,
             command_line: String::new(),
             archive: archive(),

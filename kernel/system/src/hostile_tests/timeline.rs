@@ -249,3 +249,80 @@ fn clocks_are_known_with_a_bound() {
         assert!(offset.abs() <= error, "{line}");
     }
 }
+
+impl Cluster {
+    /// The story of a process as node 1 tells it: the events in their order, each with its words.
+    fn story(&mut self, pid: u32) -> Vec<(String, String)> {
+        let text = self.text(ProcEntry::Cluster(ClusterFile::Events));
+        let text = text.expect("it is told at once");
+        let pid = pid.to_string();
+        let lines = text.lines().skip(1).map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let mut word = || words.next().unwrap_or_default().to_owned();
+            let [_, of, _, _, event] = [word(), word(), word(), word(), word()];
+            (of, event, words.collect::<Vec<_>>().join(" "))
+        });
+        lines
+            .filter(|(of, ..)| *of == pid)
+            .map(|(_, event, words)| (event, words))
+            .collect()
+    }
+}
+
+fn events(story: &[(String, String)]) -> Vec<&str> {
+    story.iter().map(|(event, _)| &event[..]).collect()
+}
+
+#[test]
+fn the_events_of_a_move_are_told_in_words() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    let story = cluster.story(pid);
+    let [asked, offered, out, committed] = ["asked", "offered", "image-out", "committed"];
+    let [decided, releases, released, moved] = ["decided", "releases", "released", "moved"];
+    let wanted = [
+        asked, offered, out, committed, decided, releases, released, moved,
+    ];
+    assert_eq!(events(&story), wanted);
+    assert!(story.iter().all(|(_, words)| words.len() > 20));
+    assert!(story[0].1.ends_with("(to node 2)"));
+}
+
+#[test]
+fn the_events_of_a_move_that_fails_say_why_and_what_is_safe() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    let drain = wire::Order::Drain(true);
+    cluster.nodes[0]
+        .instruct(NodeId(2), drain)
+        .expect("it is known");
+    cluster.settle();
+    cluster.start_move(pid, 2);
+    cluster.settle();
+    let story = cluster.story(pid);
+    let last = story.last().map(|(event, words)| (&event[..], &words[..]));
+    let words = "there is no move, and it runs on where it was (the node has no room)";
+    assert_eq!(last, Some(("because", words)));
+}
+
+#[test]
+fn the_events_of_a_reboot_of_home_are_told_in_words() {
+    let mut cluster = Cluster::with_a_disk(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.reboot(0);
+    cluster.settle();
+    cluster.settle();
+    let story = cluster.story(pid);
+    assert_eq!(events(&story), ["restored", "adopted"]);
+    assert!(story[1].1.contains("each done once"));
+    // And what becomes of one that is lost with its node.
+    cluster.reboot(1);
+    cluster.settle();
+    cluster.settle();
+    let story = cluster.story(pid);
+    let last = story.last().map(|(event, words)| (&event[..], &words[..]));
+    let words = "it is lost with the node; its parent is told once, and no copy runs";
+    assert_eq!(last, Some(("lost", words)));
+}

@@ -33,7 +33,7 @@ use wire::{BootId, Message, NodeId, Pid, Reply};
 const NODE: u64 = 1 << 32;
 /// So many pids are given out before the disk is told again.
 const SERIALS: u16 = 256;
-/// Of a boot's id so many bits are the number of the boot.
+/// The number of the boot begins at this bit of its id.
 const BOOT_SHIFT: u32 = 40;
 /// Longer answers are not kept: what such calls do can be done again.
 const ANSWER_MAX: usize = 4096;
@@ -99,6 +99,11 @@ impl Keeper {
         self.journal.is_some()
     }
 
+    /// Whether a process was found in the journal, and its owner has not said that it is there.
+    pub(crate) fn awaits(&self, pid: u32) -> bool {
+        self.awaited.contains(&pid)
+    }
+
     /// Whether this boot is not on the disk yet: nobody is to hear of it.
     pub(crate) fn is_beginning(&self) -> bool {
         let journal = self.journal.as_ref();
@@ -114,6 +119,14 @@ impl Keeper {
     /// Whether there is nothing for the disk to do, and nothing that waits for it.
     pub(crate) fn is_idle(&self) -> bool {
         self.touched.is_empty() && self.held.is_empty() && self.waits_for().is_none()
+    }
+
+    /// What it has to remember, beside the node itself.
+    #[cfg(feature = "canary")]
+    pub(crate) fn count(&self) -> usize {
+        let records = self.records().len();
+        let found = self.awaited.len() + self.adopted.len();
+        records + found + self.touched.len() + self.known.len() + self.held.len()
     }
 
     /// A pid with this serial number is given out.
@@ -171,6 +184,8 @@ fn note_node(journal: &mut Journal, boots: u64, serials: u16) {
 impl System {
     /// What the disk is to do next; [`System::disk_done`] follows before the next.
     pub fn poll_disk(&mut self) -> Option<Op> {
+        // What nothing is sent about is written down, too: a process that has ended is not to be found again.
+        self.keep_touched();
         self.keeper.journal.as_mut()?.poll()
     }
 
@@ -215,9 +230,14 @@ impl System {
         self.hold(Held::Message(to, message));
     }
 
-    /// The same for a page.
+    /// The same for a page of a file. One of memory does not wait: the copy that gets it does nothing that anybody sees before a
+    /// decision, which waits; and whether such pages have arrived is asked of the link, which does not know what is held here.
     pub(crate) fn send_page_kept(&mut self, to: NodeId, lane: Lane, tag: PageTag, frame: Frame) {
-        self.hold(Held::Page(to, lane, tag, frame));
+        let page = Held::Page(to, lane, tag, frame);
+        match tag.is_file() {
+            true => self.hold(page),
+            false => self.let_out(page),
+        }
     }
 
     fn hold(&mut self, held: Held) {
@@ -225,6 +245,10 @@ impl System {
             self.keep_touched();
         }
         match self.keeper.waits_for() {
+            #[cfg(feature = "canary")]
+            Some(_) if self.canary == Some(crate::inside::Canary::WordsUnflushed) => {
+                self.let_out(held);
+            }
             Some(mark) => self.keeper.held.push_back((mark, held)),
             None => self.let_out(held),
         }
@@ -277,7 +301,11 @@ impl System {
         }
         if let Some((tid, reply, _)) = answer {
             known.answers.remove(&tid);
-            if reply.data.len() <= ANSWER_MAX {
+            #[cfg(feature = "canary")]
+            let forgets = self.canary == Some(crate::inside::Canary::AnswersForgotten);
+            #[cfg(not(feature = "canary"))]
+            let forgets = false;
+            if reply.data.len() <= ANSWER_MAX && !forgets {
                 known.answers.insert(tid, reply.clone());
             }
         }

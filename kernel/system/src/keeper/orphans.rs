@@ -58,6 +58,12 @@ impl Orphans {
             ..Orphans::default()
         }
     }
+
+    /// Of how much it knows that is not told yet.
+    #[cfg(feature = "canary")]
+    pub(crate) fn count(&self) -> usize {
+        self.ended.len()
+    }
 }
 
 /// Whether home, asked the same again after its reboot, gives an answer that is right: because nothing is changed, or
@@ -137,10 +143,21 @@ impl System {
             }
         }
         let by = self.now.saturating_add(self.orphans.grace_ns);
-        if self.has_orphans(home) {
-            self.orphans.deadlines.entry(home).or_insert(by);
+        match self.has_orphans(home) {
+            true => {
+                self.orphans.deadlines.entry(home).or_insert(by);
+            }
+            false => {
+                self.orphans.deadlines.remove(&home);
+            }
         }
         self.tell_orphans(home);
+    }
+
+    /// A boot of a home is over, and the next one knows nothing: nor does it want to.
+    pub(crate) fn home_forgotten(&mut self, home: NodeId) {
+        self.orphans.deadlines.remove(&home);
+        self.orphans.ended.remove(&home);
     }
 
     /// What a thread has sent to the old boot of its home will not be answered.
@@ -202,6 +219,11 @@ impl System {
     /// Home knows a process again: it goes on where it stood still.
     pub(crate) fn adopted(&mut self, from: NodeId, pid: Pid, epoch: u64) {
         let Some(body) = self.bodies.get_mut(&pid.0) else {
+            // It was here when home was told, and has ended since.
+            let ended = self.orphans.ended.get(&from);
+            if ended.is_some_and(|ended| ended.contains(&(pid, epoch))) {
+                self.tell_orphans(from);
+            }
             return;
         };
         if body.home != from || body.epoch != epoch || !core::mem::take(&mut body.orphan) {
@@ -248,6 +270,7 @@ impl System {
                     home.0
                 );
                 let epoch = self.body(pid).epoch;
+                self.timeline.note(What::GivenUp, (pid, epoch), home, 0);
                 let ended = self.orphans.ended.entry(home).or_default();
                 ended.push((wire_pid(pid), epoch));
                 self.drop_body(pid);
@@ -272,8 +295,14 @@ impl System {
                 .iter()
                 .map(|(tid, reply)| (tid.0, reply.clone()))
                 .collect();
-            let (home, lost) = kept.again(pid, answers, (&self.fs, &self.wakes, self.now));
+            let (mut home, lost) = kept.again(pid, answers, (&self.fs, &self.wakes, self.now));
             let owner = kept.owner().0;
+            // A copy that was here has died with its boot: nothing is given back to it.
+            if let Some((source, boot)) = home.record.previous()
+                && source == self.me
+            {
+                home.record.previous_lost(source, boot);
+            }
             let ids = home.threads.keys().filter(|tid| **tid != pid);
             self.process_of.extend(ids.map(|tid| (*tid, pid)));
             machine::log!(
@@ -283,6 +312,8 @@ impl System {
                 if lost.is_empty() { "" } else { "; lost: " },
                 lost
             );
+            let epoch = home.record.gate().epoch();
+            self.timeline.note(What::Restored, (pid, epoch), owner, 0);
             self.homes.insert(pid, home);
             self.lent_to(pid);
             self.keeper.awaited.insert(pid);
@@ -319,6 +350,21 @@ impl System {
         }
     }
 
+    /// The word that a source may drop a process was given by the old boot, and may have been lost with it. While
+    /// the first effect is to come, that gives it.
+    fn release_again(&mut self, pid: u32) {
+        let Some(home) = self.homes.get(&pid) else {
+            return;
+        };
+        let (record, epoch) = (&home.record, home.record.gate().epoch());
+        if let (None, Some((source, boot))) = (record.previous(), record.last_source())
+            && self.net.peer(source).is_some_and(|peer| peer.boot == boot)
+        {
+            let pid = wire_pid(pid);
+            self.send(source, Message::Release { pid, epoch });
+        }
+    }
+
     /// A node says which processes of this home it has.
     pub(crate) fn orphans_told(
         &mut self,
@@ -330,7 +376,16 @@ impl System {
                 home.lives() && home.record.gate().is_owner(from, boot, *epoch)
             });
             match state {
-                Whereabouts::Moving => {}
+                Whereabouts::Moving
+                    if self.homes.get(&pid.0).is_some_and(crate::home::Home::lives) =>
+                {
+                    self.release_again(pid.0);
+                }
+                // Who keeps a copy without asking would keep it for ever.
+                Whereabouts::Moving => {
+                    let (pid, epoch) = (*pid, u64::MAX);
+                    self.send(from, Message::Lost { pid, epoch });
+                }
                 Whereabouts::Here if owns => self.adopt((from, boot), *pid, *epoch),
                 Whereabouts::Here => {
                     let (pid, epoch) = (*pid, *epoch);
@@ -342,6 +397,7 @@ impl System {
                         pid.0,
                         from.0
                     );
+                    self.timeline.note(What::GivenUp, (pid.0, *epoch), from, 0);
                     self.ended(pid.0, signal::SIGKILL);
                 }
                 Whereabouts::Ended => {}
@@ -362,6 +418,7 @@ impl System {
                 self.process_of.retain(|_, of| *of != pid);
                 continue;
             }
+            self.timeline.note(What::Lost, (pid, gate.epoch()), from, 0);
             machine::log!(
                 "process {pid}: node {} does not have it any more, it is lost",
                 from.0
@@ -376,15 +433,7 @@ impl System {
             self.keeper.adopted.insert(pid.0);
             self.timeline.note(What::Adopted, (pid.0, epoch), from, 0);
         }
-        let record = self.homes.get(&pid.0).map(|home| &home.record);
-        // The word may have been lost with the old boot; and while its first effect is to come, that gives it.
-        let source = record.and_then(|record| match record.previous() {
-            None => record.last_source(),
-            Some(_) => None,
-        });
-        if let Some((source, _)) = source {
-            self.send(source, Message::Release { pid, epoch });
-        }
+        self.release_again(pid.0);
         self.send(from, Message::Adopted { pid, epoch });
     }
 }

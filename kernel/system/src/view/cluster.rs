@@ -148,6 +148,7 @@ impl System {
             }
             ClusterFile::Ping => text = self.measurement(),
             ClusterFile::Clocks => text = self.clocks(),
+            ClusterFile::Events => text = self.events(),
             _ => {}
         }
         text

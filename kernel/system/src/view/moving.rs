@@ -115,6 +115,10 @@ impl System {
         if owner == target {
             return Ok(());
         }
+        if self.keeper.awaits(pid) {
+            // Its owner may not know this boot yet, and would not hear of it.
+            return Err(self.explain(pid, &MoveError::Busy).into());
+        }
         self.reachable(target)
             .map_err(|error| self.explain(pid, &error))?;
         self.last_request += 1;

@@ -52,6 +52,7 @@ pub(crate) fn run(
         movers: 0,
         moves: 0,
         deaths: Deaths::Some,
+        disks: false,
     };
     let programs = write_cargo(work, &mut random);
     let mut world = World::new(random, (work, programs), canary, tell);

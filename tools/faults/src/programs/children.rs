@@ -33,8 +33,9 @@ impl Author<'_> {
         self.asm.set(R9, status);
         self.asm.jump_equal(RDX, R9, good);
         if self.work.deaths == Deaths::Some {
-            // Of a death, of a call without memory, and of a signal whose frame found none.
-            for excuse in [9, EXCUSED << 8, 11] {
+            // Of a death, of a call without memory, of a signal whose frame found none, and of a mapped file that is lost.
+            let mapped = self.work.disks.then_some(7);
+            for excuse in [9, EXCUSED << 8, 11].into_iter().chain(mapped) {
                 self.asm.set(R9, excuse);
                 self.asm.jump_equal(RDX, R9, good);
             }
@@ -58,14 +59,7 @@ impl Author<'_> {
         let steps = self.random.between(1, 6);
         let child = self.fork();
         role.children += 1;
-        let mut other = Role {
-            name: format!("{}.{}", role.name, role.children),
-            told: 0,
-            logged: Vec::new(),
-            memory: role.memory.clone(),
-            depth: role.depth + 1,
-            children: 0,
-        };
+        let mut other = role.child();
         self.aside(child, |author| {
             author.close(R14);
             author.life(&mut other, steps, status);

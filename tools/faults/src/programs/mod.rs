@@ -7,6 +7,7 @@
 mod cargo;
 mod children;
 mod files;
+mod guests;
 
 pub(crate) use cargo::write_cargo;
 
@@ -50,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) movers: u64,
     pub(crate) moves: u64,
     pub(crate) deaths: Deaths,
+    /// Homes may boot again and know who was away.
+    pub(crate) disks: bool,
 }
 
 /// The programs, assembled.
@@ -74,6 +77,28 @@ struct Role {
     memory: BTreeMap<u64, u64>,
     depth: u32,
     children: u64,
+}
+
+impl Role {
+    fn new(name: &str) -> Role {
+        Role {
+            name: name.to_owned(),
+            told: 0,
+            logged: Vec::new(),
+            memory: BTreeMap::new(),
+            depth: 0,
+            children: 0,
+        }
+    }
+
+    /// Its next child, which has its memory.
+    fn child(&self) -> Role {
+        Role {
+            memory: self.memory.clone(),
+            depth: self.depth + 1,
+            ..Role::new(&format!("{}.{}", self.name, self.children))
+        }
+    }
 }
 
 /// Writes the programs of a seed.
@@ -254,14 +279,10 @@ impl Author<'_> {
     }
 
     fn worker(&mut self, name: &str) {
-        let mut role = Role {
-            name: name.to_owned(),
-            told: 0,
-            logged: Vec::new(),
-            memory: BTreeMap::new(),
-            depth: 0,
-            children: 0,
-        };
+        if self.work.disks && self.random.below(3) > 0 {
+            return self.guest(name);
+        }
+        let mut role = Role::new(name);
         let title = self.asm.path(name);
         self.asm
             .call(157, &[Is(15), Is(title), Is(0), Is(0), Is(0)]);
@@ -322,7 +343,11 @@ impl Author<'_> {
     fn tell(&mut self, role: &mut Role, word: &str) {
         let text = format!("<{} {} {word}>\n", role.name, role.told);
         role.told += 1;
-        self.say(&text);
+        if !self.work.disks {
+            return self.say(&text);
+        }
+        let record = format!("{} {}", role.name, role.told - 1);
+        self.say_once(&record, &text);
     }
 
     fn log(&mut self, role: &mut Role) {
