@@ -358,6 +358,8 @@ impl System {
         };
         let (record, epoch) = (&home.record, home.record.gate().epoch());
         if let (None, Some((source, boot))) = (record.previous(), record.last_source())
+            // Given back to it, it is what runs.
+            && (source, boot) != (record.gate().owner(), record.gate().owner_boot())
             && self.net.peer(source).is_some_and(|peer| peer.boot == boot)
         {
             let pid = wire_pid(pid);
