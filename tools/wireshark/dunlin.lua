@@ -41,8 +41,8 @@ local header = {
     { "counter", 116, 4, 1 },
     { "tag", 120, 16, 1 },
 }
-local kinds = { [1] = "Hello", [2] = "HelloReply", [3] = "Data", [4] = "Ack", [5] = "Echo", [6] = "EchoReply", [7] = "Blast", [8] = "BlastReport", [9] = "Beacon", [10] = "Gossip", [11] = "Probe", [12] = "Probed" }
-local payload_kinds = { [0] = "None", [1] = "Whole", [2] = "First", [3] = "Middle", [4] = "Last", [5] = "Page", [6] = "Info", [7] = "Filler", [8] = "Gossip" }
+local kinds = { [1] = "Hello", [2] = "HelloReply", [3] = "Data", [4] = "Ack", [5] = "Echo", [6] = "EchoReply", [7] = "Blast", [8] = "BlastReport", [9] = "Beacon", [10] = "Gossip", [11] = "Probe", [12] = "Probed", [13] = "Knock", [14] = "Welcome" }
+local payload_kinds = { [0] = "None", [1] = "Whole", [2] = "First", [3] = "Middle", [4] = "Last", [5] = "Page", [6] = "Info", [7] = "Filler", [8] = "Gossip", [9] = "Handshake" }
 local lanes = { [0] = "Urgent", [1] = "Bulk" }
 -- By name: the variants in their order, each with what it carries.
 local enums = {}

@@ -79,6 +79,17 @@ impl<P: Page> Payload<P> {
         self.len() == 0
     }
 
+    /// Copies `into.len()` bytes from `offset` on, which must be there.
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        match self {
+            Payload::None => {}
+            Payload::Bytes(bytes, range) => {
+                into.copy_from_slice(&bytes[range.clone()][offset..offset + into.len()]);
+            }
+            Payload::Page(page, range) => page.read(range.start + offset, into),
+        }
+    }
+
     /// Copies the payload to the beginning of `into`, which must be long enough; returns its length.
     pub fn copy_to(&self, into: &mut [u8]) -> usize {
         let length = self.len();

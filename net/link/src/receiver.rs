@@ -254,9 +254,11 @@ impl<P: Page> Receiver<P> {
                 Assembly::Skipping => {}
                 Assembly::Idle => *broken += 1,
             },
-            PayloadKind::None | PayloadKind::Info | PayloadKind::Filler | PayloadKind::Gossip => {
-                *broken += 1
-            }
+            PayloadKind::None
+            | PayloadKind::Info
+            | PayloadKind::Filler
+            | PayloadKind::Gossip
+            | PayloadKind::Handshake => *broken += 1,
         }
         let ends = match packet.kind {
             PayloadKind::Whole => packet.behind != 0,

@@ -117,6 +117,13 @@ pub enum Event<P> {
         /// Its boot.
         boot: BootId,
     },
+    /// A node that has another key than this cluster's, or none, was refused. Told once for each number, of a few.
+    Stranger {
+        /// What it says its number is.
+        id: NodeId,
+        /// Its Ethernet address.
+        mac: [u8; 6],
+    },
     /// This node's number belongs to a machine that was up earlier: this node is mute from now on.
     Refused {
         /// The other's Ethernet address.

@@ -9,8 +9,11 @@
 //! that come late must not pass for a new one, and who has seen our frames must not make new boots, or nodes, of them.
 //! A boot is adopted only by a frame that echoes the time of an answer which *this* boot of ours sent to *that*
 //! boot when it was not known, and after the previous boot was adopted: so whoever is there listens for it, and was
-//! alive in it later than in the previous one. A boot once lost never comes back, and one that is heard is not given up to another Ethernet address. (Until frames are
-//! authenticated a stranger on the same cable can still do that, if he goes to the trouble of answering.)
+//! alive in it later than in the previous one. A boot once lost never comes back, and one that is heard is not given up to another Ethernet address. (In a cluster
+//! without a key a stranger on the same cable can still do that, if he goes to the trouble of answering.)
+//!
+//! **With a key** ([`Node::seal`]) the crate `seal` stands below all of this: what comes in was opened before, what leaves is sealed
+//! behind, piece by piece, and nothing in between knows. Without one it is not there.
 //!
 //! Everything a peer can make us keep is bounded: peers, answers, undelivered events, link windows.
 //! Not here: what messages mean, retries of calls, who may move what.
@@ -29,6 +32,7 @@ mod path;
 mod peer;
 mod pieces;
 mod port;
+mod sealed;
 
 pub use api::{Config, Counters, Edge, Event, PeerState, PeerView, Transmit, Unreachable};
 pub use inbox::Inbox;
@@ -37,6 +41,7 @@ pub use membership::{Change, Seen};
 #[cfg(feature = "canary")]
 pub use node::Canary;
 pub use node::Node;
+pub use seal::{ClusterKey, Counters as SealCounters, Refused};
 pub use wire::{Features, Lane, Load, NodeInfo, NodeState, PageTag};
 
 /// Silence after which a peer is reported as silent, ns.

@@ -21,6 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use link::{Delivered, Payload};
 use membership::Membership;
+use seal::Seal;
 use wire::{
     BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, Lane, MESSAGE_MAX, MTU_WHOLE, Message, NodeId,
     NodeInfo, PAYLOAD_MAX, PIECE_LEN, PageTag, PayloadKind, Pid,
@@ -53,8 +54,8 @@ pub struct Node<P> {
     started: u64,
     /// The latest time we were told.
     pub(crate) latest: u64,
-    mute: bool,
-    discovery: Discovery,
+    pub(crate) mute: bool,
+    pub(crate) discovery: Discovery,
     /// The payload of a Hello.
     greeting: Arc<[u8]>,
     pub(crate) peers: Vec<Peer<P>>,
@@ -64,12 +65,14 @@ pub struct Node<P> {
     queues: [VecDeque<usize>; 2],
     port: Port,
     pub(crate) membership: Membership,
-    outbox: Outbox<P>,
+    pub(crate) outbox: Outbox<P>,
     cutter: Cutter<P>,
     scratch: Vec<u8>,
     filler: Filler<P>,
     runs: u64,
-    refused: u64,
+    pub(crate) refused: u64,
+    /// Only in a cluster with a key.
+    pub(crate) seal: Option<Box<Seal>>,
     #[cfg(feature = "canary")]
     canary: Option<Canary>,
 }
@@ -116,6 +119,7 @@ impl<P: Page> Node<P> {
             filler: Filler::new(),
             runs: 0,
             refused: 0,
+            seal: None,
             #[cfg(feature = "canary")]
             canary: None,
             config,
@@ -143,6 +147,20 @@ impl<P: Page> Node<P> {
     /// how many bytes of that were received. All of it is hostile.
     pub fn handle_frame(&mut self, now: u64, header: &[u8; HEADER_LEN], payload: P, length: usize) {
         self.latest = self.latest.max(now);
+        match self.seal {
+            None => self.handle_plain(now, header, payload, length),
+            Some(_) => self.handle_sealed(now, *header, payload, length),
+        }
+    }
+
+    /// The same with a frame that is not sealed, or not any more.
+    pub(crate) fn handle_plain(
+        &mut self,
+        now: u64,
+        header: &[u8; HEADER_LEN],
+        payload: P,
+        length: usize,
+    ) {
         let Ok(header) = Header::parse(header) else {
             self.refused += 1;
             return;
@@ -241,6 +259,9 @@ impl<P: Page> Node<P> {
                 let (lost, measured) = (peer.boot, peer.measurement.is_some());
                 peer.replace(now, boot, header.source_mac, path);
                 self.small.retain(|&(to, _)| to != index);
+                if let Some(seal) = &mut self.seal {
+                    seal.forget(lost);
+                }
                 self.outbox.push(Event::PeerLost { id, boot: lost });
                 if measured {
                     self.push_unmeasured(id);
@@ -314,6 +335,8 @@ impl<P: Page> Node<P> {
             Kind::Probe => self.push_small(index, Small::Probed),
             Kind::Probed => peer.path.confirm(),
             Kind::Ack => {}
+            // Below us, or to be ignored in a cluster without a key.
+            Kind::Knock | Kind::Welcome => peer.dropped += 1,
             Kind::Gossip => self.handle_gossip(now, index, header, &payload),
             Kind::Echo => {
                 let (seq, bytes) = (header.seq.get(), header.payload_length() as u16);
@@ -352,7 +375,7 @@ impl<P: Page> Node<P> {
 
     /// A frame that carries our own number as its source: an echo of the past, or another machine
     /// with the same number. Of two such machines the one that was up later gives way.
-    fn handle_namesake(&mut self, header: &Header) {
+    pub(crate) fn handle_namesake(&mut self, header: &Header) {
         let (mac, boot) = (header.source_mac, header.source_boot());
         let greeting = matches!(header.kind(), Kind::Hello | Kind::HelloReply);
         if !greeting || mac == self.config.mac || boot == self.config.boot || self.mute {
@@ -417,6 +440,14 @@ impl<P: Page> Node<P> {
         if self.mute {
             return None;
         }
+        match self.seal {
+            None => self.transmit_plain(now),
+            Some(_) => self.transmit_sealed(now),
+        }
+    }
+
+    /// The same without its seal.
+    pub(crate) fn transmit_plain(&mut self, now: u64) -> Option<Transmit<P>> {
         if let Some(piece) = self.cutter.next() {
             return Some(piece);
         }
@@ -788,7 +819,7 @@ impl<P: Page> Node<P> {
     /// Whether something waits that is to leave before anything else is done: an answer, a beacon
     /// or an urgent packet.
     pub fn is_urgent(&self) -> bool {
-        let waits = !self.small.is_empty() || !self.queues[0].is_empty();
+        let waits = !self.small.is_empty() || !self.queues[0].is_empty() || self.has_handshake();
         !self.mute && (waits || !self.cutter.is_empty())
     }
 
@@ -800,6 +831,7 @@ impl<P: Page> Node<P> {
                 && self.queues.iter().all(VecDeque::is_empty)
                 && self.discovery.is_quiet()
                 && self.membership.is_quiet()
+                && !self.has_handshake()
     }
 
     // --- small helpers

@@ -24,8 +24,11 @@
 //! | 112 | 1 | share: packets that the target may have in flight to the sender; 0: nothing said |
 //! | 113 | 1 | behind: the packet comes out after the one so many numbers before it, 255: after all that are at least so far before it; 0: as soon as it is there |
 //! | 114 | 2 | how far beyond the number expected the map of the bulk lane begins |
-//! | 116 | 4 | frame counter of the authentication, zero until keys come (its lower half, as in RFC 4304) |
-//! | 120 | 16 | authentication tag, zero until keys come |
+//! | 116 | 4 | in a sealed frame its number in its session (30 bits), and above that which of the target's sessions with the sender it is; in a frame that is not sealed zero |
+//! | 120 | 16 | in a sealed frame the tag of all the rest, else zero |
+//!
+//! A sealed frame (crate `seal`) is one that is not, but for the last two fields; whoever opens it makes them zero again. The two kinds
+//! of a handshake are never sealed, and of their headers everything but kind, cluster, nodes, boots and addresses is fixed.
 //!
 //! The three times give the round trip and the clock offset from every frame: with t1 = echo,
 //! t2 = sent - held, t3 = sent and t4 = now, as in NTP (RFC 5905, section 8).
@@ -54,7 +57,9 @@ pub const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
+/// Bytes of each message of a handshake.
+pub const HANDSHAKE_LEN: usize = 64;
 /// The Ethernet address of all nodes.
 pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
@@ -86,6 +91,10 @@ pub enum Kind {
     Probe = 11,
     /// It did.
     Probed = 12,
+    /// The first message of a handshake.
+    Knock = 13,
+    /// The answer to it.
+    Welcome = 14,
 }
 
 impl Kind {
@@ -104,6 +113,8 @@ impl Kind {
             10 => Kind::Gossip,
             11 => Kind::Probe,
             12 => Kind::Probed,
+            13 => Kind::Knock,
+            14 => Kind::Welcome,
             _ => return None,
         })
     }
@@ -151,6 +162,8 @@ pub enum PayloadKind {
     Filler = 7,
     /// A [`crate::Gossip`].
     Gossip = 8,
+    /// A message of a handshake.
+    Handshake = 9,
 }
 
 impl PayloadKind {
@@ -166,6 +179,7 @@ impl PayloadKind {
             6 => PayloadKind::Info,
             7 => PayloadKind::Filler,
             8 => PayloadKind::Gossip,
+            9 => PayloadKind::Handshake,
             _ => return None,
         })
     }
@@ -348,7 +362,8 @@ impl Header {
         use PayloadKind as P;
         let fits = match kind {
             Kind::Hello | Kind::HelloReply => payload == P::Info,
-            Kind::Data => !matches!(payload, P::None | P::Info | P::Filler | P::Gossip),
+            Kind::Data => matches!(payload, P::Whole | P::First | P::Middle | P::Last | P::Page),
+            Kind::Knock | Kind::Welcome => payload == P::Handshake,
             Kind::Gossip => payload == P::Gossip,
             Kind::Blast | Kind::Probe => payload == P::Filler,
             Kind::Echo | Kind::EchoReply => matches!(payload, P::None | P::Filler),
@@ -364,6 +379,7 @@ impl Header {
             P::First | P::Middle | P::Page => length == PAYLOAD_MAX,
             P::Whole | P::Last | P::Info | P::Filler => (1..=PAYLOAD_MAX).contains(&length),
             P::Gossip => (1..=crate::GOSSIP_MAX).contains(&length),
+            P::Handshake => length == HANDSHAKE_LEN,
         };
         let carries = match self.piece() {
             None => true,

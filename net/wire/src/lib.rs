@@ -21,8 +21,8 @@ mod print;
 
 pub use gossip::{GOSSIP_MAX, Gossip, Load, NodeState, Purpose, RECORDS_MAX, Record, Told};
 pub use header::{
-    BEHIND_ALL, BROADCAST_MAC, ETHERNET_LEN, ETHERTYPE, HEADER_LEN, Header, Kind, LENGTH_BITS,
-    Lane, MTU_LEAST, MTU_WHOLE, PAYLOAD_MAX, PIECE_LEN, PageTag, PayloadKind, VERSION,
+    BEHIND_ALL, BROADCAST_MAC, ETHERNET_LEN, ETHERTYPE, HANDSHAKE_LEN, HEADER_LEN, Header, Kind,
+    LENGTH_BITS, Lane, MTU_LEAST, MTU_WHOLE, PAYLOAD_MAX, PIECE_LEN, PageTag, PayloadKind, VERSION,
 };
 pub use id::{Attempt, BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};

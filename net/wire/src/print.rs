@@ -24,6 +24,8 @@ impl fmt::Display for Header {
             Kind::Gossip => "gossip",
             Kind::Probe => "probe",
             Kind::Probed => "probed",
+            Kind::Knock => "knock",
+            Kind::Welcome => "welcome",
         };
         write!(
             f,
@@ -76,6 +78,7 @@ impl fmt::Display for Header {
             }
             Kind::Gossip => write!(f, " length {}", self.payload_length())?,
             Kind::Hello | Kind::HelloReply | Kind::Ack | Kind::Probe | Kind::Probed => {}
+            Kind::Knock | Kind::Welcome => {}
         }
         if matches!(self.kind(), Kind::Data | Kind::Ack) {
             write!(f, " ack {},{}", self.ack[0], self.ack[1])?;

@@ -39,7 +39,7 @@ pub(crate) const INFO: Target = Target {
 
 /// A header whose kind, lane and payload go together, mostly.
 fn any_header(random: &mut Choices<'_>) -> Header {
-    let kind = Kind::from_u8(random.between(1, 12) as u8).unwrap_or(Kind::Ack);
+    let kind = Kind::from_u8(random.between(1, 14) as u8).unwrap_or(Kind::Ack);
     let mut header = Header::new(kind);
     let broadcast = kind == Kind::Hello && random.chance(5_000);
     header.source = (random.between(1, 3) as u16).into();
@@ -55,12 +55,14 @@ fn any_header(random: &mut Choices<'_>) -> Header {
         Kind::Hello | Kind::HelloReply => PayloadKind::Info,
         Kind::Data => PayloadKind::from_u8(random.between(1, 5) as u8).unwrap_or(PayloadKind::Page),
         Kind::Gossip => PayloadKind::Gossip,
+        Kind::Knock | Kind::Welcome => PayloadKind::Handshake,
         Kind::Blast | Kind::Probe => PayloadKind::Filler,
         _ => PayloadKind::None,
     };
     header.payload_kind = payload as u8;
     let length = match payload {
         PayloadKind::None => 0,
+        PayloadKind::Handshake => wire::HANDSHAKE_LEN,
         PayloadKind::First | PayloadKind::Middle | PayloadKind::Page => PAYLOAD_MAX,
         _ if kind == Kind::Probe => PAYLOAD_MAX,
         _ => random.between(1, 1300) as usize,

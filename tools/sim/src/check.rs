@@ -197,7 +197,7 @@ impl Checker {
                 self.came(at, *from, *boot, tag.pid, item, whole)?;
             }
             Event::Measured { .. } | Event::Beacon { .. } | Event::Member(_) => {}
-            Event::Claimed { .. } | Event::Refused { .. } => {
+            Event::Claimed { .. } | Event::Refused { .. } | Event::Stranger { .. } => {
                 return Err(format!("{at}: two nodes with one number: {event:?}"));
             }
         }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every crate's folder, from what depends on nothing upwards.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "kernel/abi",
     "net/wire",
     "net/link",
@@ -16,6 +16,7 @@ const LAYERS: [&str; 26] = [
     "net/migrate",
     "net/membership",
     "net/placement",
+    "net/seal",
     "net/node",
     "kernel/machine",
     "kernel/system",

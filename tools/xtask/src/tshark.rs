@@ -168,6 +168,10 @@ fn frames() -> Result<Vec<Vec<u8>>, Error> {
                 header.page = 1.into();
                 add(header, &[]);
             }
+            Kind::Knock | Kind::Welcome => {
+                header.payload_kind = PayloadKind::Handshake as u8;
+                add(header, &[0xa5; wire::HANDSHAKE_LEN]);
+            }
             Kind::Ack | Kind::Echo | Kind::EchoReply | Kind::BlastReport | Kind::Probed => {
                 add(header, &[])
             }

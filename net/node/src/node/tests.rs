@@ -463,10 +463,11 @@ fn a_full_outbox_drops_data_which_comes_again() {
 
 /// Makes the rest of a header fit its kind.
 fn make_plausible(header: &mut Header, random: u64) {
-    let (payload, length) = match Kind::from_u8(header.kind).expect("1 to 12") {
+    let (payload, length) = match Kind::from_u8(header.kind).expect("1 to 14") {
         Kind::Hello | Kind::HelloReply => (PayloadKind::Info, 30),
         Kind::Blast | Kind::Probe => (PayloadKind::Filler, 4096),
         Kind::Gossip => (PayloadKind::Gossip, 40),
+        Kind::Knock | Kind::Welcome => (PayloadKind::Handshake, 64),
         Kind::Data => match random % 5 {
             0 => (PayloadKind::Whole, 1 + random as u16 % 4096),
             1 => (PayloadKind::First, 4096),

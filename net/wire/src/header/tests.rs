@@ -7,7 +7,7 @@ use alloc::string::ToString;
 #[rustfmt::skip]
 const PAGE: [u8; HEADER_LEN] = [
     0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02, 0x88, 0xb5, // Ethernet
-    5, 3,                                           // version, Data
+    6, 3,                                           // version, Data
     0x44, 0x33, 0x22, 0x11,                         // cluster
     2, 0, 1, 0,                                     // source, target
     0x3a, 0x1f, 0, 0, 0, 0, 0, 0x80,                // source boot
@@ -125,7 +125,7 @@ fn each_reason() {
     assert_eq!(refused(|h| h.ethertype[0] = 8), Invalid::EtherType);
     assert_eq!(refused(|h| h.version = 1), Invalid::Version);
     assert_eq!(refused(|h| h.kind = 0), Invalid::Kind);
-    assert_eq!(refused(|h| h.kind = 13), Invalid::Kind);
+    assert_eq!(refused(|h| h.kind = 15), Invalid::Kind);
     assert_eq!(refused(|h| h.source = 0.into()), Invalid::Node);
     assert_eq!(refused(|h| h.target = 0.into()), Invalid::Node);
     assert_eq!(refused(|h| h.target = 32768.into()), Invalid::Node);
@@ -134,6 +134,7 @@ fn each_reason() {
     assert_eq!(refused(|h| h.lane = 2), Invalid::Lane);
     assert_eq!(refused(|h| h.payload_kind = 8), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.payload_kind = 9), Invalid::PayloadKind);
+    assert_eq!(refused(|h| h.payload_kind = 10), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.payload_kind = 0), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.length = 4095.into()), Invalid::Length);
     assert_eq!(refused(|h| *h = h.of_piece(Some(3))), Invalid::Length);
