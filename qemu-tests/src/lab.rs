@@ -114,6 +114,18 @@ pub enum Disks {
     In(PathBuf),
 }
 
+/// Whether frames are authenticated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Key {
+    /// They are not.
+    #[default]
+    None,
+    /// By a key that is made for this cluster.
+    Fresh,
+    /// By the key in this file.
+    In(PathBuf),
+}
+
 /// MTU of links where nothing else is said: a page and its header in one frame.
 pub const MTU: u16 = 9000;
 
@@ -134,6 +146,10 @@ pub struct Spec {
     pub net: Net,
     /// Their disks.
     pub disks: Disks,
+    /// Their key.
+    pub key: Key,
+    /// Nodes that have another one, which is made for them.
+    pub strangers: Vec<usize>,
     /// Bytes behind an Ethernet header that card and switch carry for each node; the last counts for all that
     /// follow.
     pub mtus: Vec<u16>,
@@ -178,6 +194,8 @@ impl Spec {
             smp: 1,
             net: Net::Virtio,
             disks: Disks::None,
+            key: Key::None,
+            strangers: Vec::new(),
             mtus: vec![MTU],
             append: String::new(),
             script: None,
@@ -217,6 +235,18 @@ impl Spec {
     /// The same with disks.
     pub fn disks(mut self, disks: Disks) -> Spec {
         self.disks = disks;
+        self
+    }
+
+    /// The same with a key.
+    pub fn key(mut self, key: Key) -> Spec {
+        self.key = key;
+        self
+    }
+
+    /// The same with a node that has another key.
+    pub fn stranger(mut self, node: usize) -> Spec {
+        self.strangers.push(node);
         self
     }
 

@@ -33,8 +33,8 @@ pub use cases::{Case, all};
 pub use compared::{GO_PACKAGES, SELFTESTS};
 pub use conductor::Conductor;
 pub use lab::{
-    Action, Add, Disks, Ended, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Trigger,
-    Turn, Zdtm,
+    Action, Add, Disks, Ended, Key, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec,
+    Trigger, Turn, Zdtm,
 };
 pub use long::long;
 pub use scenario::{Report, Scenario};

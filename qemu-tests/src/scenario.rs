@@ -1,7 +1,7 @@
 //! A scenario that must be run.
 
 use crate::conductor::Conductor;
-use crate::lab::{Lab, LabError, Net, Outcome, Spec};
+use crate::lab::{Key, Lab, LabError, Net, Outcome, Spec};
 use crate::verdict::Verdict;
 use std::path::PathBuf;
 
@@ -35,6 +35,8 @@ pub struct Report {
     pub net: Net,
     /// The MTUs of their links.
     pub mtus: Vec<u16>,
+    /// Whether its nodes had a key.
+    pub sealed: bool,
 }
 
 impl Scenario {
@@ -98,6 +100,7 @@ impl Scenario {
             smp: self.spec.smp,
             net: self.spec.net,
             mtus: self.spec.mtus.clone(),
+            sealed: self.spec.key != Key::None,
         }
     }
 }

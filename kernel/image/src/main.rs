@@ -6,8 +6,7 @@
 //! Building an image takes two steps (`cargo xtask` does both):
 //!
 //! 1. `cargo build --release -p image --target x86_64-unknown-none`. The flags are in
-//!    `.cargo/config.toml`; where RUSTFLAGS is set it replaces them and must contain
-//!    `-Crelocation-model=static -Cforce-frame-pointers=yes`.
+//!    `.cargo/config.toml`; where RUSTFLAGS is set it replaces them and must contain them all.
 //! 2. Names for backtraces: `machine::symbols::embed(&mut bytes)` on the host, given the bytes of the
 //!    built ELF file (section `.symbols` has the room), written to the file that QEMU boots. The
 //!    image boots without this step too. `cargo run -p machine --example embed_symbols IN OUT`
@@ -15,6 +14,7 @@
 //!
 //! Words of the command line: `selftest` proves the machine and powers off with status 0 (QEMU: 1)
 //! if everything held; `node=N` is the number of this node, `script=PATH` is for init;
+//! The key of the cluster is not there but in QEMU's fw_cfg, as `opt/dunlin/key`.
 //! `disktest` has the self-test write to a disk, `disksealed` to one that cannot be written; `orphan_grace=SECONDS` is how long guests wait for their home.
 #![no_std]
 #![no_main]

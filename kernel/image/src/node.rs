@@ -11,7 +11,7 @@ use alloc::string::String;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use drivers::{Card, Outgoing, Received};
 use machine::{BootInfo, Exit, MAX_CPUS};
-use net_node::{Inbox, Payload};
+use net_node::{ClusterKey, Inbox, Payload};
 use spin::{Mutex, MutexGuard};
 use system::schedule::SLICE_NS;
 use system::turn::{After, Turn};
@@ -59,6 +59,10 @@ const PASSED_OVER_MAX: u32 = 16;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
+/// The file of QEMU's fw_cfg that has the cluster's key, and the longest it may be.
+const KEY_FILE: &str = "opt/dunlin/key";
+const KEY_FILE_MAX: usize = 128;
+
 /// How often a card without interrupts is looked at: at most, and at least, ns.
 const POLL_NS: (u64, u64) = (50_000, 2_000_000);
 
@@ -77,6 +81,21 @@ fn features() -> Features {
         leaf7_ebx: cpu.leaf7_ebx,
         leaf7_ecx: cpu.leaf7_ecx,
     }
+}
+
+/// The key of the cluster, if one was given, and a secret to draw others from. A node that has one and cannot use it
+/// does not come up without.
+fn cluster_key() -> Option<(ClusterKey, [u8; 32])> {
+    let mut bytes = [0; KEY_FILE_MAX];
+    let file = machine::firmware_file(KEY_FILE, &mut bytes)?;
+    let Some(key) = ClusterKey::parse(file) else {
+        panic!("{KEY_FILE}: a key is 32 bytes or 64 hexadecimal digits, not all of them zero");
+    };
+    let Some(secret) = machine::random_secret() else {
+        panic!("{KEY_FILE}: no use of a key without a source of randomness (RDRAND)");
+    };
+    bytes.fill(0);
+    Some((key, secret))
 }
 
 /// Brings the node up and runs it until somebody powers it off.
@@ -118,6 +137,13 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         journal,
     };
     let mut system = System::new(settings, machine::now_ns());
+    match cluster_key() {
+        Some((key, secret)) => {
+            system.seal(key, secret);
+            machine::log!("frames are authenticated by the cluster's key");
+        }
+        None => machine::log!("frames are not authenticated: no key was given"),
+    }
     if let Err(errno) = system.spawn_init(b"/init") {
         panic!("no first process: /init in the archive: {errno:?}");
     }

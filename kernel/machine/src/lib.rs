@@ -32,8 +32,8 @@ mod x86;
 pub use x86::{
     Dma, FpuState, Frame, Mapping, Mmio, PageIter, PageTable, TableHandle, allocate_vector,
     barrier, boot_unix_ns, console_read, console_write, cpu_count, cpu_features, fence,
-    frame_counts, idle, kick, log_line, nap, now_ns, pci_read32, pci_write32, power_off,
-    random_u64, run_user, self_test, set_timer, start_cpus, this_cpu,
+    firmware_file, frame_counts, idle, kick, log_line, nap, now_ns, pci_read32, pci_write32,
+    power_off, random_secret, random_u64, run_user, self_test, set_timer, start_cpus, this_cpu,
 };
 
 #[cfg(not(target_os = "none"))]

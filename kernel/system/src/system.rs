@@ -354,6 +354,12 @@ impl System {
         self.settle();
     }
 
+    /// The cluster has a key: from now on, which is before the first packet, nothing is heard but what is sealed with it.
+    /// `secret` is from a true source of randomness and used for nothing else.
+    pub fn seal(&mut self, key: node::ClusterKey, secret: [u8; 32]) {
+        self.net.seal(key, secret);
+    }
+
     /// Takes in one of the packets that have come; [`System::packets_over`] follows the last of them.
     pub fn packet(
         &mut self,
@@ -533,6 +539,13 @@ impl System {
                 page,
             } => self.page(from, boot, tag, page.0),
             Event::Measured { .. } | Event::Beacon { .. } => self.observe(event),
+            Event::Stranger {
+                id,
+                mac: [a, b, c, d, e, f],
+            } => machine::log!(
+                "node {} at {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} is refused: it has another key than this cluster, or none",
+                id.0
+            ),
             _ => {}
         }
     }

@@ -41,7 +41,7 @@ pub use membership::{Change, Seen};
 #[cfg(feature = "canary")]
 pub use node::Canary;
 pub use node::Node;
-pub use seal::{ClusterKey, Counters as SealCounters, Refused};
+pub use seal::{ClusterKey, Counters as SealCounters, KEY_LEN, Refused};
 pub use wire::{Features, Lane, Load, NodeInfo, NodeState, PageTag};
 
 /// Silence after which a peer is reported as silent, ns.

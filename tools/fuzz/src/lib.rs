@@ -8,6 +8,7 @@ mod bytes;
 mod choices;
 mod home;
 mod journal;
+mod seal_talk;
 mod source;
 mod stack;
 mod talk;
@@ -36,7 +37,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     wire_forms::HEADER,
     wire_forms::MESSAGE,
     wire_forms::GOSSIP,
@@ -46,6 +47,7 @@ pub const TARGETS: [Target; 9] = [
     home::HOME,
     journal::JOURNAL,
     stack::STACK,
+    seal_talk::SEAL,
 ];
 
 /// Executes a seed of a target.

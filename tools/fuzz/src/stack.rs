@@ -1,10 +1,11 @@
 //! A node's whole stack, bombarded between two nodes that talk.
 //!
 //! Law: no frame panics it, makes it transmit without end, or makes it know more nodes than have sent.
-//! Frames carry no tags yet, so a forged one that fits may well disturb the two; that is not judged.
+//! Of two with a key none believes a frame that was changed, and knows no node but the other. Without one a forged frame that fits may well
+//! disturb the two; that is not judged.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
-use node::{Config, Event, Node};
+use node::{ClusterKey, Config, Event, Node};
 use std::sync::Arc;
 use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PAYLOAD_MAX, Pid};
 
@@ -12,14 +13,14 @@ pub(crate) const STACK: Target = Target {
     name: "stack",
     run,
     hear: |bytes, sights| run(&mut Choices::of_bytes(bytes), sights),
-    wanted: &["peers", "messages", "mutated"],
+    wanted: &["peers", "messages", "mutated", "sealed"],
 };
 
 type Frame = Arc<[u8; 4096]>;
 /// A header and what follows it.
 type Bytes = ([u8; HEADER_LEN], Vec<u8>);
 
-fn stack(number: u16, now: u64) -> Node<Frame> {
+fn stack(number: u16, now: u64, sealed: bool) -> Node<Frame> {
     let config = Config {
         node: NodeId(number),
         boot: BootId(u64::from(number) * 11),
@@ -29,7 +30,11 @@ fn stack(number: u16, now: u64) -> Node<Frame> {
         seed: 1,
         info: NodeInfo::default(),
     };
-    Node::new(config, now)
+    let mut node = Node::new(config, now);
+    if sealed {
+        node.seal(ClusterKey::new([7; 32]), [number as u8; 32]);
+    }
+    node
 }
 
 fn give(node: &mut Node<Frame>, now: u64, (header, payload): &Bytes) {
@@ -40,7 +45,8 @@ fn give(node: &mut Node<Frame>, now: u64, (header, payload): &Bytes) {
 
 fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
     let mut now = 1_000_000;
-    let mut nodes = [stack(1, now), stack(2, now)];
+    let sealed = random.chance(5_000);
+    let mut nodes = [stack(1, now, sealed), stack(2, now, sealed)];
     let mut caught: Vec<Bytes> = Vec::new();
     for round in 0..60 {
         now += random.between(1, 40_000_000);
@@ -65,11 +71,18 @@ fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
             let mut frame = caught[random.below(caught.len() as u64) as usize].clone();
             distort(random, &mut frame);
             saw(sights, "mutated");
-            give(&mut nodes[random.below(2) as usize], now, &frame);
+            let node = &mut nodes[random.below(2) as usize];
+            let before = received(node);
+            let is_new = !caught.contains(&frame);
+            give(node, now, &frame);
+            if sealed && is_new {
+                must(received(node) == before, "what was changed is not believed")?;
+                saw(sights, "sealed");
+            }
         }
         for node in &mut nodes {
             must(
-                node.peers().count() <= 1 + caught.len(),
+                node.peers().count() <= if sealed { 1 } else { 1 + caught.len() },
                 "peers come from frames",
             )?;
             while let Some(event) = node.poll_event() {
@@ -82,6 +95,11 @@ fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Frames that it took for a peer's.
+fn received(node: &Node<Frame>) -> u64 {
+    node.peers().map(|peer| peer.counters.received).sum()
 }
 
 /// What a node wants to send.

@@ -8,8 +8,8 @@ mod conduct;
 use crate::error::Error;
 use crate::node::{Event, Node, NodeConfig, PowerOff, log_path, power_off};
 use crate::places::RunDirectory;
-use crate::{places, say};
-use qemu_tests::{Action, Disks, Ended, Outcome, Spec, Trigger, Turn};
+use crate::{key, places, say};
+use qemu_tests::{Action, Disks, Ended, Key, Outcome, Spec, Trigger, Turn};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -160,6 +160,7 @@ impl<'a> Cluster<'a> {
             return Ok(());
         }
         let disk = self.disk(number)?;
+        let key = self.key(number)?;
         let slot = &mut self.nodes[number - 1];
         let cable = switch::link_pair().map_err(|source| Error::System {
             what: "making a cable",
@@ -179,6 +180,7 @@ impl<'a> Cluster<'a> {
             mtu,
             disk,
             read_only: self.spec.disks == Disks::ReadOnly,
+            key,
             command_line: command_line(self.spec, number),
         };
         slot.starts += 1;
@@ -194,6 +196,24 @@ impl<'a> Cluster<'a> {
         slot.node = Some(node);
         slot.closed = false;
         Ok(())
+    }
+
+    /// The file with the key of a node.
+    fn key(&self, number: usize) -> Result<Option<PathBuf>, Error> {
+        let name = match &self.spec.key {
+            _ if self.spec.strangers.contains(&number) => format!("node-{number}.key"),
+            Key::None => return Ok(None),
+            Key::In(file) => {
+                key::check(file)?;
+                return Ok(Some(file.clone()));
+            }
+            Key::Fresh => "cluster.key".to_owned(),
+        };
+        let path = self.run.file(&name);
+        if !path.exists() {
+            key::write(&path)?;
+        }
+        Ok(Some(path))
     }
 
     /// The file that is the disk of a node, made if it is missing: without anything in it, and without taking room.

@@ -9,8 +9,8 @@ use crate::{places, program, say};
 use std::time::Duration;
 
 /// All targets; `fuzz/fuzz_targets` has a file for each.
-const TARGETS: [&str; 9] = [
-    "header", "message", "gossip", "info", "source", "target", "home", "journal", "stack",
+const TARGETS: [&str; 10] = [
+    "header", "message", "gossip", "info", "source", "target", "home", "journal", "stack", "seal",
 ];
 /// Counters on every edge, for libFuzzer.
 const INSTRUMENTED: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -17,6 +17,7 @@ mod faults;
 mod fuzz;
 mod golang;
 mod image;
+mod key;
 mod lab;
 mod libraries;
 mod measure;

@@ -7,13 +7,13 @@ use crate::cluster::logs_shown;
 use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
-use crate::options::MeasureOptions;
+use crate::options::{MeasureOptions, Sealing};
 use crate::places::RunDirectory;
 use crate::run::status;
 use crate::statistics::Summary;
 use crate::{places, program, report, say};
 use qemu_tests::moves::{told, with_trace};
-use qemu_tests::{MTU, Net, Spec};
+use qemu_tests::{Key, MTU, Net, Spec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,6 +80,7 @@ pub(crate) struct Link {
     net: Net,
     mtu: u16,
     loss: Chance,
+    sealed: Sealing,
 }
 
 impl fmt::Display for Link {
@@ -88,9 +89,12 @@ impl fmt::Display for Link {
         if self.mtu != MTU {
             write!(f, ", MTU {}", self.mtu)?;
         }
-        match self.loss.is_never() {
-            true => Ok(()),
-            false => write!(f, ", {} loss", self.loss),
+        if !self.loss.is_never() {
+            write!(f, ", {} loss", self.loss)?;
+        }
+        match self.sealed {
+            Sealing::Open => Ok(()),
+            Sealing::Sealed => f.write_str(", sealed"),
         }
     }
 }
@@ -171,7 +175,14 @@ fn links(options: &MeasureOptions) -> Vec<Link> {
     let mut links = Vec::new();
     for &net in &options.net {
         for &mtu in &options.mtu {
-            links.extend(options.loss.iter().map(|&loss| Link { net, mtu, loss }));
+            for &loss in &options.loss {
+                links.extend(options.seal.iter().map(|&sealed| Link {
+                    net,
+                    mtu,
+                    loss,
+                    sealed,
+                }));
+            }
         }
     }
     links
@@ -212,6 +223,9 @@ fn one(
         .faults(faults)
         .timeout_s(options.timeout);
     spec.memory_mib = options.memory;
+    if link.sealed == Sealing::Sealed {
+        spec.key = Key::Fresh;
+    }
     let directory = RunDirectory::create("bench")?;
     let mut progress = Progress::new(what);
     let outcome = lab.boot_shown(&spec, &directory, &mut |bytes| progress.hear(bytes))?;
@@ -511,6 +525,7 @@ pub(crate) mod tests {
                 net: Net::Virtio,
                 mtu: MTU,
                 loss: Chance::NEVER,
+                sealed: Sealing::Open,
             },
             records: text
                 .lines()

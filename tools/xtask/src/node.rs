@@ -49,9 +49,14 @@ pub(crate) struct NodeConfig {
     pub(crate) disk: Option<PathBuf>,
     /// It cannot be written.
     pub(crate) read_only: bool,
+    /// The file with its cluster's key.
+    pub(crate) key: Option<PathBuf>,
     /// The whole kernel command line.
     pub(crate) command_line: String,
 }
+
+/// Where the kernel looks for a key.
+const KEY_FILE: &str = "opt/dunlin/key";
 
 /// A running node.
 #[derive(Debug)]
@@ -217,6 +222,10 @@ fn command(number: usize, config: &NodeConfig, cable: i32) -> Command {
         &format!("dgram,id=n0,local.type=fd,local.str={cable}"),
     ]);
     command.args(["-device", &card(config.net, config.mtu, number)]);
+    if let Some(key) = &config.key {
+        let file = path_word(key);
+        command.args(["-fw_cfg", &format!("name={KEY_FILE},file={file}")]);
+    }
     if let Some(disk) = &config.disk {
         // What the guest flushes is in the file, whatever becomes of QEMU.
         let readonly = if config.read_only { "on" } else { "off" };
@@ -238,7 +247,7 @@ fn card(net: Net, mtu: u16, number: usize) -> String {
     format!("{model},netdev=n0,mac=52:54:00:00:00:{number:02x}{more},romfile=")
 }
 
-/// QEMU takes a comma in a file name of `-initrd` and `-drive` for a separator unless it is doubled.
+/// QEMU takes a comma in a file name of `-initrd`, `-fw_cfg` and `-drive` for a separator unless it is doubled.
 fn path_word(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
@@ -364,6 +373,7 @@ mod tests {
             mtu: 9000,
             disk: Some("x,y/node-2.disk".into()),
             read_only: false,
+            key: None,
             command_line: "node=2 nodes=3".into(),
         };
         let command = command(2, &config, 9);

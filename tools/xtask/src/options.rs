@@ -4,7 +4,7 @@ use crate::compile::Compiler;
 use crate::error::Error;
 use crate::program;
 use clap::{Args, Parser, Subcommand};
-use qemu_tests::{Add, Disks, MTU, Net, Spec};
+use qemu_tests::{Add, Disks, Key, MTU, Net, Spec};
 use std::fmt;
 use std::path::PathBuf;
 use switch::{Chance, Faults, PORTS_MAX};
@@ -228,6 +228,15 @@ pub(crate) enum Bench {
     Syscall(SyscallOptions),
 }
 
+/// Whether frames are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sealing {
+    /// They are not.
+    Open,
+    /// By a key that is made for the cluster.
+    Sealed,
+}
+
 /// Options of `bench migrate`, `link`, `forward`, `drain` and `all`.
 #[derive(Debug, Args)]
 pub(crate) struct MeasureOptions {
@@ -246,6 +255,9 @@ pub(crate) struct MeasureOptions {
     /// Per cent of frames that each link loses.
     #[arg(long, value_name = "PERCENT,PERCENT...", value_delimiter = ',', default_values_t = [Chance::NEVER])]
     pub(crate) loss: Vec<Chance>,
+    /// Whether frames are authenticated: open, sealed, or one cluster of each.
+    #[arg(long, value_name = "S,S...", value_enum, value_delimiter = ',', default_values_t = [Sealing::Open])]
+    pub(crate) seal: Vec<Sealing>,
     /// Rounds that count; every size and mode has its turn in each.
     #[arg(long, value_name = "R", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) repeat: u32,
@@ -294,6 +306,12 @@ pub(crate) struct Hardware {
     /// Bytes behind an Ethernet header that card and switch carry, of all nodes or of one after the other.
     #[arg(long, value_name = "BYTES,BYTES...", value_delimiter = ',', default_values_t = [MTU], value_parser = mtu())]
     pub(crate) mtu: Vec<u16>,
+    /// Nodes hear only those that have the key in FILE, too: 32 bytes, or 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// The same with a key that is made for this cluster.
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) sealed: bool,
 }
 
 impl Hardware {
@@ -302,6 +320,11 @@ impl Hardware {
         spec.smp = self.smp;
         spec.net = self.net;
         spec.mtus = self.mtu.clone();
+        spec.key = match &self.key {
+            Some(file) => Key::In(file.clone()),
+            None if self.sealed => Key::Fresh,
+            None => Key::None,
+        };
     }
 }
 
@@ -312,6 +335,12 @@ impl fmt::Display for Hardware {
         if self.mtu != [MTU] {
             let mtus: Vec<_> = self.mtu.iter().map(u16::to_string).collect();
             write!(f, " --mtu {}", mtus.join(","))?;
+        }
+        if let Some(file) = &self.key {
+            write!(f, " --key {}", file.display())?;
+        }
+        if self.sealed {
+            f.write_str(" --sealed")?;
         }
         Ok(())
     }
@@ -380,6 +409,9 @@ pub(crate) struct TestOptions {
     /// Bytes behind an Ethernet header that card and switch carry, of all nodes or of one after the other.
     #[arg(long, value_name = "BYTES,BYTES...", value_delimiter = ',', value_parser = mtu())]
     pub(crate) mtu: Vec<u16>,
+    /// Every cluster has a key.
+    #[arg(long)]
+    pub(crate) sealed: bool,
 }
 
 /// Options of `run`.

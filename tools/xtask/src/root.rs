@@ -18,7 +18,9 @@ const LOOKS: u32 = 400;
 /// What init runs: waits until all nodes have found each other, then becomes the script.
 /// `nodes` prints a header and one line for each node.
 fn starter(spec: &Spec) -> String {
-    let expected = spec.nodes - spec.later.len();
+    // Those that are there from the start, and can be found.
+    let others = |node: &usize| spec.later.contains(node) || spec.strangers.contains(node);
+    let expected = (1..=spec.nodes).filter(|node| !others(node)).count();
     let wait = format!(
         "looks=0
 until test $(nodes | wc -l) -gt {expected} || test $looks -ge {LOOKS}; do

@@ -9,7 +9,7 @@ use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::{Hardware, TestOptions};
 use crate::{places, program, record, say, setup, tidy, tshark};
-use qemu_tests::{LabError, MTU, Net, Report};
+use qemu_tests::{Key, LabError, MTU, Net, Report};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -219,6 +219,9 @@ fn qemu_tests(options: &TestOptions, kernel: &Kernel) -> Result<Count, Error> {
                 if spec.mtus == [MTU] && !options.mtu.is_empty() {
                     spec.mtus = options.mtu.clone();
                 }
+                if spec.key == Key::None && options.sealed {
+                    spec.key = Key::Fresh;
+                }
                 spec.timeout_s = options.timeout.unwrap_or(spec.timeout_s);
                 let seconds = || start.elapsed().as_secs_f64();
                 let result = report(&scenario.run(&lab), seconds(), options.long);
@@ -258,6 +261,8 @@ fn report(report: &Report, seconds: f64, long: bool) -> Count {
                 smp: report.smp,
                 net: report.net,
                 mtu: report.mtus.clone(),
+                key: None,
+                sealed: report.sealed,
             }
         );
     }

@@ -348,6 +348,17 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
     year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
+/// Bytes that nobody can guess, for keys; `None` where the processor has no RDRAND.
+pub fn random_secret() -> Option<[u8; 32]> {
+    let generator = RdRand::new()?;
+    let mut secret = [0; 32];
+    for word in secret.chunks_exact_mut(8) {
+        let number = (0..100).find_map(|_| generator.get_u64())?;
+        word.copy_from_slice(&number.to_le_bytes());
+    }
+    Some(secret)
+}
+
 /// A random number: RDRAND where there is one, else a generator stirred by the TSC's jitter, which
 /// is good enough to choose names and delays but not keys.
 pub fn random_u64() -> u64 {

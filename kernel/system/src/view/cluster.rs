@@ -21,6 +21,23 @@ pub(crate) struct Card {
 }
 
 impl System {
+    /// Whether frames are sealed, and what that has counted.
+    fn describe_seal(&self, text: &mut String) {
+        let Some(counters) = self.net.seal_counters() else {
+            text.push_str("sealed no\n");
+            return;
+        };
+        text.push_str("sealed yes\n");
+        for (reason, count) in node::Refused::ALL.iter().zip(counters.refused) {
+            let _ = writeln!(text, "seal_refused_{} {count}", reason.name());
+        }
+        let _ = writeln!(
+            text,
+            "seal_knocks {}\nseal_welcomes {}\nseal_sessions {}\nseal_unsent {}",
+            counters.knocks, counters.welcomes, counters.sessions, counters.unsent
+        );
+    }
+
     /// Notes what the network card has counted so far.
     pub fn note_card(&mut self, name: &'static str, counters: &[(&'static str, u64)]) {
         self.card.name = name;
@@ -127,6 +144,7 @@ impl System {
                 }
                 // Frames that were nobody's who is known.
                 let _ = writeln!(text, "refused {}", self.net.refused());
+                self.describe_seal(&mut text);
                 for peer in self.net.peers() {
                     let counters = peer.counters;
                     let _ = writeln!(
