@@ -568,8 +568,13 @@ impl Seal {
         })
     }
 
+    /// A Hello of somebody was refused. Who takes the number of a node that was met is not told of in its place.
     fn note_stranger(&mut self, node: NodeId, mac: [u8; 6]) {
-        if self.told.len() < STRANGERS_MAX && !self.told.contains(&node) {
+        if self.told.len() >= STRANGERS_MAX || self.told.contains(&node) {
+            return;
+        }
+        let mut known = self.known.values();
+        if !known.any(|known| known.is_met && known.end.node == node) {
             self.told.push(node);
             self.strangers.push_back((node, mac));
         }

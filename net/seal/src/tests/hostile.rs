@@ -30,6 +30,11 @@ fn every_flipped_bit_is_seen() {
         bounces(0, &mut two, &hello.flip(bit));
     }
     assert!(two.accepts(0, &frame) && two.accepts(0, &hello));
+    let mut told = core::iter::from_fn(|| two.seal.poll_stranger());
+    assert!(
+        told.all(|(node, _)| node != NodeId(1)),
+        "nobody speaks ill of whom we know"
+    );
 }
 
 #[test]
