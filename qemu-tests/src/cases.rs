@@ -238,6 +238,10 @@ pub fn all() -> Vec<Case> {
             },
         },
         Case {
+            name: "sealed",
+            build: |name, _| Ok(crate::sealed::sealed(name)),
+        },
+        Case {
             name: "demo",
             build: demo,
         },

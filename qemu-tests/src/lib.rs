@@ -23,6 +23,7 @@ mod placement;
 mod programs;
 mod reboot;
 pub mod scenario;
+mod sealed;
 pub mod soak;
 mod suites;
 mod trials;
