@@ -430,8 +430,9 @@ impl Socket {
         if !to.is_local() {
             return Err(Errno::ENETUNREACH);
         }
-        let found = self.network.find(Protocol::Tcp, &to.definite());
-        Ok(found.into_iter().find(|socket| socket.listens()))
+        Ok(self
+            .network
+            .find(Protocol::Tcp, &to.definite(), Socket::listens))
     }
 
     /// Tells both sides of a connection the names of each other.

@@ -83,20 +83,23 @@ impl Tables {
         let Some(held) = self.ports.get(&(protocol, endpoint.port)) else {
             return false;
         };
+        let new = Bound {
+            endpoint: *endpoint,
+            shares,
+            socket: Weak::new(),
+        };
         held.iter().any(|bound| {
-            let Some(socket) = bound.socket.upgrade() else {
-                return false;
-            };
-            let new = Bound {
-                endpoint: *endpoint,
-                shares,
-                socket: Weak::new(),
-            };
             let overlaps = bound.takes(endpoint) || new.takes(&bound.endpoint);
-            let listens = protocol == Protocol::Tcp && socket.listens();
-            let shared = (bound.shares.address && shares.address && !listens)
-                || (bound.shares.port && shares.port);
-            overlaps && !shared
+            if !overlaps || bound.socket.strong_count() == 0 {
+                return false;
+            }
+            let listens = || {
+                let socket = bound.socket.upgrade();
+                protocol == Protocol::Tcp && socket.is_some_and(|socket| socket.listens())
+            };
+            let shared = (bound.shares.port && shares.port)
+                || (bound.shares.address && shares.address && !listens());
+            !shared
         })
     }
 
@@ -194,19 +197,25 @@ impl Network {
         }
     }
 
-    /// The sockets that a packet to this place may be for, the best one first.
-    pub(super) fn find(&self, protocol: Protocol, to: &Endpoint) -> Vec<Arc<Socket>> {
+    /// The socket that a packet to this place is for: the last one bound there that `takes` it, one of this very
+    /// address before one of any. Thousands may share a place, so no more of them are looked at than have to be.
+    pub(super) fn find(
+        &self,
+        protocol: Protocol,
+        to: &Endpoint,
+        takes: impl Fn(&Socket) -> bool,
+    ) -> Option<Arc<Socket>> {
         let tables = self.tables.lock();
-        let Some(held) = tables.ports.get(&(protocol, to.port)) else {
-            return Vec::new();
-        };
+        let held = tables.ports.get(&(protocol, to.port))?;
         let takers = |exact: bool| {
             held.iter()
                 .rev()
                 .filter(move |bound| bound.takes(to) && bound.endpoint.is_any() != exact)
                 .filter_map(|bound| bound.socket.upgrade())
         };
-        takers(true).chain(takers(false)).collect()
+        takers(true)
+            .chain(takers(false))
+            .find(|socket| takes(socket))
     }
 
     /// Takes an abstract name.
@@ -249,5 +258,46 @@ impl Network {
     /// The socket with an abstract name.
     pub(in super::super) fn named(&self, name: &[u8]) -> Option<Arc<Socket>> {
         self.tables.lock().names.get(name)?.upgrade()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::mapped;
+    use super::super::{Credentials, Family, Kind};
+    use super::*;
+    use crate::wait::Wakes;
+    use core::cell::Cell;
+
+    #[test]
+    fn of_many_at_one_place_only_those_are_looked_at_that_do_not_take_it() {
+        let (network, wakes) = (Arc::new(Network::default()), Wakes::default());
+        let to = Endpoint {
+            address: mapped([127, 0, 0, 1]),
+            port: 9000,
+        };
+        let shares = Shares {
+            address: true,
+            ..Shares::default()
+        };
+        let sockets: Vec<_> = (0..100)
+            .map(|_| {
+                let owner = Credentials::default();
+                let socket = Socket::new(Family::Inet, Kind::Datagram, owner, &network, &wakes);
+                let bound = network.bind(Protocol::Udp, to, shares, &socket);
+                assert_eq!(bound, Ok(to));
+                socket
+            })
+            .collect();
+        let asked = Cell::new(0);
+        let found = network.find(Protocol::Udp, &to, |_| {
+            asked.set(asked.get() + 1);
+            asked.get() == 3
+        });
+        assert_eq!(asked.get(), 3);
+        assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &sockets[97])));
+        assert!(network.find(Protocol::Udp, &to, |_| false).is_none());
+        let alone = network.bind(Protocol::Udp, to, Shares::default(), &sockets[0]);
+        assert_eq!(alone, Err(Errno::EADDRINUSE));
     }
 }

@@ -568,11 +568,8 @@ impl Socket {
                 }
                 self.bind_any()?;
                 let to = to.definite();
-                let taker = self.network.find(self.protocol(), &to);
-                let taker = taker
-                    .into_iter()
-                    .find(|taker| taker.check_sender(self).is_ok());
-                Ok(taker)
+                let takes = |taker: &Socket| taker.check_sender(self).is_ok();
+                Ok(self.network.find(self.protocol(), &to, takes))
             }
             _ => Err(Errno::EINVAL),
         }
