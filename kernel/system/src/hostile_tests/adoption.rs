@@ -160,12 +160,10 @@ fn pages_of_memory_do_not_wait_for_the_disk_of_their_home() {
     assert!(cluster.nodes[0].outgoing.is_empty());
 }
 
-#[test]
-fn a_source_that_was_away_is_released_when_it_is_there_again() {
-    let mut cluster = Cluster::with_a_disk(3);
+/// A process of node 1 that has moved from node 2 to node 3, as home has decided, while node 2 is cut off.
+fn with_a_source_away(cluster: &mut Cluster) -> u32 {
     let pid = cluster.fork(0);
     cluster.move_to(pid, 2);
-    // The word that its source may drop it is given, and lost with home.
     cluster.start_move(pid, 3);
     while cluster.nodes[0].homes[&pid].record.gate().owner() != NodeId(3) {
         cluster.round();
@@ -174,6 +172,14 @@ fn a_source_that_was_away_is_released_when_it_is_there_again() {
     for _ in 0..20 {
         cluster.pass(1_000_000);
     }
+    pid
+}
+
+#[test]
+fn a_source_that_was_away_is_released_when_it_is_there_again() {
+    let mut cluster = Cluster::with_a_disk(3);
+    // The word that its source may drop it is given, and lost with home.
+    let pid = with_a_source_away(&mut cluster);
     assert!(cluster.nodes[0].homes[&pid].record.previous().is_none());
     assert!(cluster.nodes[1].outgoing.contains_key(&pid));
     cluster.reboot_home();
@@ -187,16 +193,7 @@ fn a_source_that_was_away_is_released_when_it_is_there_again() {
 #[test]
 fn a_source_is_released_by_the_end_of_a_process_that_it_was_not_there_to_hear_of() {
     let mut cluster = Cluster::with_a_disk(3);
-    let pid = cluster.fork(0);
-    cluster.move_to(pid, 2);
-    cluster.start_move(pid, 3);
-    while cluster.nodes[0].homes[&pid].record.gate().owner() != NodeId(3) {
-        cluster.round();
-    }
-    cluster.cut.push(1);
-    for _ in 0..20 {
-        cluster.pass(1_000_000);
-    }
+    let pid = with_a_source_away(&mut cluster);
     cluster.reboot_home();
     cluster.begin_call(2, pid, EXIT, &[7]);
     cluster.settle();

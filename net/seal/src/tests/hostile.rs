@@ -181,14 +181,20 @@ fn another_cluster_is_not_heard() {
     }
 }
 
-#[test]
-fn a_recorded_first_message_leads_to_an_answer_at_most() {
-    let (mut one, mut two) = (boot(1, 0xa1), boot(2, 0xb2));
+/// The messages of a handshake of which `one` has not heard the answer.
+fn answered(one: &mut Boot, two: &mut Boot) -> (Frame, Frame) {
     let hello = two.hello(0);
     one.hear(0, &hello).expect("invites");
     let knock = one.leaving().expect("knocks");
     two.hear(0, &knock).expect("answered");
     let welcome = two.leaving().expect("welcome");
+    (knock, welcome)
+}
+
+#[test]
+fn a_recorded_first_message_leads_to_an_answer_at_most() {
+    let (mut one, mut two) = (boot(1, 0xa1), boot(2, 0xb2));
+    let (knock, welcome) = answered(&mut one, &mut two);
     one.hear(0, &welcome).expect("met");
     let frame = one.data(0, &two, b"a message").expect("sealed");
     assert!(two.accepts(0, &frame));
@@ -217,11 +223,7 @@ fn a_recorded_first_message_leads_to_an_answer_at_most() {
 #[test]
 fn a_false_answer_does_not_end_a_handshake() {
     let (mut one, mut two) = (boot(1, 0xa1), boot(2, 0xb2));
-    let hello = two.hello(0);
-    one.hear(0, &hello).expect("invites");
-    let knock = one.leaving().expect("knocks");
-    two.hear(0, &knock).expect("answered");
-    let welcome = two.leaving().expect("welcome");
+    let (_, welcome) = answered(&mut one, &mut two);
     let mut noise = welcome.clone();
     for byte in 0..=255 {
         noise.payload.fill(byte);
