@@ -71,6 +71,7 @@ pub const NOTES: &[(&str, &str)] = &[
         "mmap",
         "MAP_SHARED, MAP_SHARED_VALIDATE, MAP_PRIVATE, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS; others are hints; no huge pages",
     ),
+    ("mbind", "a machine has one memory node, number 0"),
     (
         "mount",
         "answers only: EBUSY where something is mounted, else EPERM or ENODEV",
@@ -89,6 +90,12 @@ pub const NOTES: &[(&str, &str)] = &[
         "personality",
         "kept and told; the calls are those of Linux whatever it is",
     ),
+    (
+        "pkey_alloc",
+        "ENOSPC, as without protection keys in the processor",
+    ),
+    ("pkey_free", "EINVAL"),
+    ("pkey_mprotect", "without a key (-1)"),
     (
         "prctl",
         "name, DUMPABLE, PDEATHSIG, KEEPCAPS, TIMING, TSC, CAPBSET, CAP_AMBIENT, SECUREBITS of 0, TIMERSLACK, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, TID_ADDRESS",

@@ -210,6 +210,9 @@ macro_rules! for_each_call {
             233 epoll_ctl Split [Value, Value, Value, MaybeIn(Fixed(12))];
             234 tgkill Home [Value, Value, Value];
             235 utimes File [Path, MaybeIn(Fixed(32))];
+            237 mbind Local [Value, Value, Value, Value, Value, Value];
+            238 set_mempolicy Local [Value, Value, Value];
+            239 get_mempolicy Local [Value, Value, Value, Value, Value];
             240 mq_open File [Path, Value, Value, MaybeIn(Fixed(64))];
             241 mq_unlink File [Path];
             242 mq_timedsend Split [Value, Value, Value, Value, Value];
@@ -222,6 +225,7 @@ macro_rules! for_each_call {
             253 inotify_init File [];
             254 inotify_add_watch File [Value, Path, Value];
             255 inotify_rm_watch File [Value, Value];
+            256 migrate_pages Split [Value, Value, Value, Value];
             257 openat File [Value, Path, Value, Value];
             258 mkdirat File [Value, Path, Value];
             259 mknodat File [Value, Path, Value, Value];
@@ -244,6 +248,7 @@ macro_rules! for_each_call {
             276 tee File [Value, Value, Value, Value];
             277 sync_file_range File [Value, Value, Value, Value];
             278 vmsplice Split [Value, Value, Value, Value];
+            279 move_pages Split [Value, Value, Value, Value, Value, Value];
             280 utimensat File [Value, MaybePath, MaybeIn(Fixed(32)), Value];
             281 epoll_pwait Split [Value, Value, Value, Value, Value, Value];
             282 signalfd File [Value, In(Fixed(8)), Value];
@@ -284,6 +289,9 @@ macro_rules! for_each_call {
             326 copy_file_range Split [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             327 preadv2 Split [Value, Value, Value, Value, Value, Value];
             328 pwritev2 Split [Value, Value, Value, Value, Value, Value];
+            329 pkey_mprotect Local [Value, Value, Value, Value];
+            330 pkey_alloc Local [Value, Value];
+            331 pkey_free Local [Value];
             332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
             334 rseq Local [Value, Value, Value, Value];
             424 pidfd_send_signal Home [Value, Value, MaybeIn(Fixed(128)), Value];
@@ -294,6 +302,7 @@ macro_rules! for_each_call {
             438 pidfd_getfd File [Value, Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
+            450 set_mempolicy_home_node Local [Value, Value, Value, Value];
             452 fchmodat2 File [Value, Path, Value, Value];
         }
     };

@@ -20,7 +20,7 @@ use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTime, CpuTimer, CpuTimers, Setting};
 use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
 use crate::memory::record::{take, take_many};
-use crate::memory::{Space, outline_sum};
+use crate::memory::{MemoryPolicy, Space, outline_sum};
 use crate::placement;
 use crate::seccomp::{self, Packed};
 use crate::signals::{INFO_BYTES, SignalInfo};
@@ -34,7 +34,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -134,6 +134,10 @@ struct ThreadRecord {
     robust_length: u64,
     name: [u8; 16],
     processors: u64,
+    /// Mode and flags of its [`MemoryPolicy`].
+    memory_policy: u32,
+    reserved: u32,
+    memory_nodes: u64,
 }
 
 fn registers_to_words(r: &Registers) -> [u64; 20] {
@@ -214,6 +218,7 @@ fn flags(thread: &Thread) -> u32 {
 impl ThreadRecord {
     fn of(thread: &Thread, seccomp: u32) -> ThreadRecord {
         let due = thread.signals.due.map(|due| due.info).unwrap_or_default();
+        let (memory_policy, memory_nodes) = thread.memory_policy.told();
         ThreadRecord {
             tid: thread.tid,
             flags: flags(thread),
@@ -236,12 +241,15 @@ impl ThreadRecord {
             robust_length: thread.robust_list.1,
             name: thread.name,
             processors: thread.processors,
+            memory_policy,
+            reserved: 0,
+            memory_nodes,
         }
     }
 
     /// The thread, waiting to be looked at.
     fn to_thread(&self, pid: u32, fpu: FpuState) -> Result<Thread, &'static str> {
-        if self.flags & !THREAD_FLAGS != 0 {
+        if self.flags & !THREAD_FLAGS != 0 || self.reserved != 0 {
             return Err("reserved bits of a thread are set");
         }
         let due = SignalInfo::from_bytes(&self.due);
@@ -301,6 +309,8 @@ impl ThreadRecord {
         thread.robust_list = (self.robust_head, self.robust_length);
         thread.name = self.name;
         thread.processors = self.processors;
+        thread.memory_policy = MemoryPolicy::from_told(self.memory_policy, self.memory_nodes)
+            .ok_or("no such policy of memory")?;
         Ok(thread)
     }
 }
@@ -661,6 +671,7 @@ mod tests {
         first.signals.saved_mask = Some(0);
         first.signals.due = Some(DUE);
         first.name[..3].copy_from_slice(b"abc");
+        first.memory_policy = MemoryPolicy::from_told(2, 1).expect("bound to node 0");
         let mut second = first.child(PID + 1, PID);
         second.registers.rsp = 0x7000_0000;
         second.next_seq = 3;
@@ -692,6 +703,7 @@ mod tests {
             assert_eq!(back.signals, was.signals);
             assert_eq!(back.next_seq, was.next_seq);
             assert_eq!(back.short_name(), b"abc");
+            assert_eq!(back.memory_policy.told(), (2, 1));
             assert_eq!(back.is_watched(), was.is_watched());
         }
     }

@@ -73,7 +73,7 @@ pub const CALL_OPTION: u32 = PSEUDO + 41;
 pub const CALL_CAPABILITIES: u32 = PSEUDO + 42;
 /// Limits of another process.
 pub const CALL_LIMIT_OF: u32 = PSEUDO + 43;
-/// The caller and another process are to be at home.
+/// The caller and another process are to be at home: `(pid, whether it is only asked if that may be)`.
 pub const CALL_MEET: u32 = PSEUDO + 44;
 /// Calls are to be looked at before they are made, by seccomp(2): `(mode, whether those of all threads)`.
 pub const CALL_WATCHED: u32 = PSEUDO + 46;

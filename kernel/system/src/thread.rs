@@ -8,6 +8,7 @@ use crate::ahead::{Post, Touch};
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
 use crate::exec::{Loaded, Opened};
+use crate::memory::MemoryPolicy;
 use crate::seccomp::Seccomp;
 use crate::signals::SignalInfo;
 use abi::Errno;
@@ -230,6 +231,8 @@ pub struct Thread {
     pub robust_list: (u64, u64),
     /// Which calls it may make.
     pub seccomp: Seccomp,
+    /// Where the pages are to lie that it touches first (set_mempolicy(2)).
+    pub memory_policy: MemoryPolicy,
 }
 
 /// A program's name as prctl(PR_GET_NAME) gives it: at most 15 bytes, NUL padded.
@@ -288,6 +291,7 @@ impl Thread {
             clear_tid: 0,
             robust_list: (0, 0),
             seccomp: Seccomp::Free,
+            memory_policy: MemoryPolicy::default(),
         }
     }
 
@@ -308,6 +312,7 @@ impl Thread {
             processors: self.processors,
             name: self.name,
             seccomp: self.seccomp.clone(),
+            memory_policy: self.memory_policy,
             ..Thread::new(tid, pid)
         }
     }

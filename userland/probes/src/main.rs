@@ -74,7 +74,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 108] = [
+const PROBES: [(&str, Probe); 109] = [
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -120,6 +120,7 @@ const PROBES: [(&str, Probe); 108] = [
     ("inotify", watches::inotify),
     ("kill", processes::kill),
     ("lease", owners::lease),
+    ("memory-policy", memory::policy),
     ("message-queue", named::message_queue),
     ("messages", sockets::messages),
     ("mmap", memory::mmap),

@@ -5,9 +5,10 @@
 
 use rt::memory::{Area, BreakArea, PAGE, Protection};
 use rt::process::{Ended, start, wait_for};
+use rt::raw::{DESK, Desk, libc};
 
 use crate::moves::{Moves, go, tell};
-use crate::{Doing, Verdict, ensure};
+use crate::{Doing, Verdict, ensure, must};
 
 /// The byte that belongs at `offset` in the pattern of `seed`.
 fn byte(seed: u64, offset: usize) -> u8 {
@@ -327,6 +328,50 @@ pub(crate) fn copy_on_write(moves: &mut Moves) -> Verdict {
         check(&memory[..SIZE / 4], seed, 0)?;
         check(&memory[SIZE / 4..SIZE / 2], seed + 3, SIZE / 4)?;
         check(&memory[SIZE / 2..], seed, SIZE / 2)?;
+    }
+    Ok(())
+}
+
+/// What get_mempolicy(2) says of the thread, or of an address.
+fn policy_of(desk: &mut Desk, address: u64) -> Result<(u32, u64), String> {
+    const MPOL_F_ADDR: u64 = 2;
+    let flags = if address == 0 { 0 } else { MPOL_F_ADDR };
+    let words = [DESK, DESK + 8, 64, address, flags, 0];
+    must(desk, "get_mempolicy", libc::SYS_get_mempolicy, words)?;
+    Ok((desk.word(0) as u32, desk.word(8)))
+}
+
+/// Policies of memory are those of the thread and of the area, and pages are on the one node there is.
+pub(crate) fn policy(moves: &mut Moves) -> Verdict {
+    const BOUND: u64 = DESK + 16 * PAGE as u64;
+    const STATIC: u64 = 1 << 15;
+    let bind = libc::MPOL_BIND as u64 | STATIC;
+    let mut desk = Desk::map().ok_or("no desk")?;
+    while moves.more() {
+        desk.put(16, &3_u64.to_le_bytes());
+        let words = [libc::MPOL_INTERLEAVE as u64, DESK + 16, 65, 0, 0, 0];
+        must(&mut desk, "set_mempolicy", libc::SYS_set_mempolicy, words)?;
+        let words = [BOUND, PAGE as u64, bind, DESK + 16, 65, 0];
+        must(&mut desk, "mbind", libc::SYS_mbind, words)?;
+        desk.put(16 * PAGE as u64, b"touched");
+        moves.point()?;
+        let own = policy_of(&mut desk, 0)?;
+        ensure!(own == (libc::MPOL_INTERLEAVE as u32, 1), "{own:x?} is ours");
+        let bound = policy_of(&mut desk, BOUND)?;
+        ensure!(bound == (bind as u32, 3), "{bound:x?} is bound");
+        let other = policy_of(&mut desk, DESK)?;
+        ensure!(other == (0, 0), "{other:x?} is not bound");
+        desk.put(24, &BOUND.to_le_bytes());
+        desk.put(32, &[0xff; 8]);
+        let words = [0, 1, DESK + 24, 0, DESK + 32, 0];
+        must(&mut desk, "move_pages", libc::SYS_move_pages, words)?;
+        let status = desk.word(32) as u32;
+        ensure!(status == 0, "the page is on node {status:#x}");
+        let words = [BOUND, PAGE as u64, 0, 0, 0, 0];
+        must(&mut desk, "mbind", libc::SYS_mbind, words)?;
+        moves.point()?;
+        let bound = policy_of(&mut desk, BOUND)?;
+        ensure!(bound == (0, 0), "{bound:x?} is bound no more");
     }
     Ok(())
 }

@@ -5,11 +5,13 @@
 mod futex;
 mod memory;
 mod misc;
+mod numa;
 mod signals;
 
 pub use futex::*;
 pub use memory::*;
 pub use misc::*;
+pub use numa::*;
 pub use signals::*;
 
 use super::split::CpuClock;

@@ -10,6 +10,7 @@ mod looking;
 mod mapping;
 mod moves;
 mod network;
+mod numa;
 mod pipes;
 mod placement;
 mod timeline;

@@ -14,6 +14,7 @@ use machine::{Access, Frame, FrameKind, OutOfMemory};
 use spin::Mutex;
 
 use super::limits::PAGE;
+use super::policy::MemoryPolicy;
 
 /// The file behind an area that is mapped privately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +226,8 @@ pub struct Area {
     pub backing: Backing,
     /// What else is known.
     pub flags: AreaFlags,
+    /// Where its pages are to lie.
+    pub policy: MemoryPolicy,
 }
 
 /// `access` as the processor has it: what can be written or executed can be read.
@@ -327,6 +330,7 @@ impl Area {
         let alike = self.end == next.start
             && self.access == next.access
             && self.flags == next.flags
+            && self.policy == next.policy
             && self.continues_in(&next.backing);
         if alike {
             if let (Backing::File(file), Backing::File(rest)) = (&mut self.backing, &next.backing) {

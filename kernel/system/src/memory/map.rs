@@ -11,6 +11,7 @@ use machine::{Access, Mapping, USER_END};
 use super::Space;
 use super::area::{Area, AreaFlags, Backing, normal};
 use super::limits::{AREAS_MAX, LOWEST_ADDRESS, PAGE};
+use super::policy::MemoryPolicy;
 
 /// Where a new mapping goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,7 @@ impl Space {
             access: normal(access),
             backing,
             flags,
+            policy: MemoryPolicy::default(),
         };
         check_rights(&area, access)?;
         if self.areas.len() + 2 >= AREAS_MAX {

@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::area::{Area, AreaFlags, Backing, FileBacking, normal};
 use super::limits::{LOWEST_ADDRESS, PAGE};
 use super::map::backing_fits;
+use super::policy::MemoryPolicy;
 use super::{Layout, Space};
 
 const KIND_ANONYMOUS: u32 = 0;
@@ -80,8 +81,8 @@ pub struct AreaRecord {
     pub kind: u32,
     /// Bits of [`AreaFlags`].
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Mode and flags of its [`MemoryPolicy`].
+    pub policy: u32,
     /// See [`FileBacking::hash`].
     pub hash: [u8; 32],
     /// See [`FileBacking::offset`].
@@ -91,7 +92,9 @@ pub struct AreaRecord {
     /// See [`FileBacking::home_file`].
     pub home_file: u32,
     /// Zero.
-    pub reserved_end: [u8; 12],
+    pub reserved: u32,
+    /// The nodes of its [`MemoryPolicy`].
+    pub policy_nodes: u64,
 }
 
 const _: () = assert!(size_of::<AreaRecord>() == 96 && cfg!(target_endian = "little"));
@@ -172,18 +175,20 @@ impl AreaRecord {
             Backing::File(file) => (KIND_FILE, *file),
             Backing::SharedAnonymous { .. } | Backing::SharedFile { .. } => return None,
         };
+        let (policy, policy_nodes) = area.policy.told();
         Some(AreaRecord {
             start: area.start,
             end: area.end,
             access: u32::from(area.access.bits()),
             kind,
             flags: area.flags.bits(),
-            reserved: 0,
+            policy,
             hash: file.hash,
             offset: file.offset,
             length: file.length,
             home_file: file.home_file,
-            reserved_end: [0; 12],
+            reserved: 0,
+            policy_nodes,
         })
     }
 
@@ -214,9 +219,10 @@ impl AreaRecord {
             KIND_FILE => Backing::File(file),
             _ => return Err(Invalid::AreaFields),
         };
-        if self.reserved != 0 || self.reserved_end != [0; 12] {
+        if self.reserved != 0 {
             return Err(Invalid::AreaFields);
         }
+        let policy = MemoryPolicy::from_told(self.policy, self.policy_nodes);
         if !backing_fits(&backing, self.end - self.start) {
             return Err(Invalid::AreaFile);
         }
@@ -226,6 +232,7 @@ impl AreaRecord {
             access,
             backing,
             flags,
+            policy: policy.ok_or(Invalid::AreaFields)?,
         })
     }
 }

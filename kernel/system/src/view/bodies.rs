@@ -6,7 +6,7 @@ use crate::body::Body;
 use crate::cpu_timers::CpuTime;
 use crate::dispatch::wire_pid;
 use crate::home::Home;
-use crate::memory::{AreaFlags, Space};
+use crate::memory::{AreaFlags, MemoryPolicy, Space};
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
@@ -46,7 +46,7 @@ fn push_number(text: &mut Vec<u8>, mut value: u64, width: usize) {
 
 /// `/proc/PID/maps` as the body's node knows it: a file is a `@` and its handle at home. Who wants to know how much of an
 /// area is in memory has all its pages looked at.
-fn maps(space: &Space, detail: Detail) -> String {
+fn maps(space: &Space, detail: Detail, usual: MemoryPolicy) -> String {
     let mut text = String::new();
     for area in space.areas() {
         let flag = |access, letter| {
@@ -76,7 +76,12 @@ fn maps(space: &Space, detail: Detail) -> String {
         if detail == Detail::Pages {
             let (resident, private) = space.pages_in(area);
             let locked = u8::from(area.flags.contains(AreaFlags::LOCKED));
-            let _ = write!(text, "\t{resident} {private} {locked}");
+            let policy = match area.policy {
+                policy if policy == MemoryPolicy::default() => usual,
+                policy => policy,
+            };
+            let policy = policy.name();
+            let _ = write!(text, "\t{resident} {private} {locked} {policy}");
         }
         text.push('\n');
     }
@@ -151,6 +156,43 @@ pub(super) fn sizes(home: &Home, maps: &str) -> Vec<u8> {
         }
         flags.push('\n');
         text.extend_from_slice(flags.as_bytes());
+    }
+    text
+}
+
+/// `/proc/PID/numa_maps`: the policy of each area, and how many of its pages are on node 0.
+pub(super) fn on_nodes(home: &Home, maps: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in maps.lines() {
+        let policy = line.rsplit('\t').next().unwrap_or("");
+        let policy = policy.splitn(4, ' ').nth(3).unwrap_or("default");
+        let [resident, private, _] = counts(line);
+        let mut row = String::new();
+        push_address(&mut row, range_of(line).0);
+        let _ = write!(row, " {policy}");
+        text.extend_from_slice(row.as_bytes());
+        let named = named_maps(home, line);
+        match named.get(MAPS_NAME_COLUMN..).map(<[u8]>::trim_ascii_end) {
+            Some(b"[heap]") => text.extend_from_slice(b" heap"),
+            Some(b"[stack]") => text.extend_from_slice(b" stack"),
+            Some(name) if name.starts_with(b"/") => {
+                text.extend_from_slice(b" file=");
+                text.extend_from_slice(name);
+            }
+            _ => {}
+        }
+        let mut count = |name: &str, pages: u64| {
+            if pages > 0 {
+                text.extend_from_slice(name.as_bytes());
+                push_number(&mut text, pages, 1);
+            }
+        };
+        count(" anon=", private);
+        count(" dirty=", private);
+        count(" mapped=", if resident == private { 0 } else { resident });
+        count(" N0=", resident);
+        count(" kernelpagesize_kB=", if resident == 0 { 0 } else { 4 });
+        text.push(b'\n');
     }
     text
 }
@@ -255,6 +297,8 @@ impl System {
             false if body.threads.iter().any(ready) => b'R',
             false => b'S',
         };
+        let first = self.threads.get(&body.pid);
+        let usual = first.map(|thread| thread.memory_policy).unwrap_or_default();
         BodyFacts {
             state,
             user_ns: body.cpu.user_ns,
@@ -263,7 +307,7 @@ impl System {
             resident_pages: usage.resident_pages,
             obstacle: obstacle.unwrap_or("").to_string(),
             placement: String::new(),
-            maps: space.map_or_else(String::new, |space| maps(space, detail)),
+            maps: space.map_or_else(String::new, |space| maps(space, detail, usual)),
             threads: body.threads.len() as u32,
             peak_pages: body.peak_pages.max(usage.resident_pages),
             faults: body.faults,

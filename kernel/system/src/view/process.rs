@@ -4,7 +4,7 @@
 //! has the file.
 
 use super::TICK_NS;
-use super::bodies::{Detail, all_sizes, cpu_of, named_maps, sizes};
+use super::bodies::{Detail, all_sizes, cpu_of, named_maps, on_nodes, sizes};
 use super::extent::Extent;
 use crate::cpu_timers::CpuTime;
 use crate::files::{ProcessFile, ThreadFile};
@@ -99,11 +99,12 @@ impl System {
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 named_maps(home, &facts.maps)
             }
-            ProcessFile::Smaps | ProcessFile::SmapsRollup => {
+            ProcessFile::Smaps | ProcessFile::SmapsRollup | ProcessFile::NumaMaps => {
                 let facts = self.detailed_facts_of(pid, reader, Detail::Pages)?;
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
                 match file {
                     ProcessFile::Smaps => sizes(home, &facts.maps),
+                    ProcessFile::NumaMaps => on_nodes(home, &facts.maps),
                     _ => all_sizes(&facts.maps),
                 }
             }

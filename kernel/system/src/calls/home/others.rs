@@ -86,7 +86,7 @@ pub fn kcmp(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     })
 }
 
-/// A process is to be looked into: it and the caller are brought home for it: `(pid)`.
+/// A process is to be looked into: it and the caller are brought home for it, unless it is only a question: `(pid, 0 or 1)`.
 pub fn meet(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let other = call.system.process_at_home(call.args[0] as u32);
     let target = call.system.homes.get(&other).ok_or(Errno::ESRCH)?;
@@ -94,6 +94,9 @@ pub fn meet(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::ESRCH.into());
     }
     call.system.may_look_into(call.pid, other)?;
+    if call.args[1] != 0 {
+        return Ok(other.into());
+    }
     for pid in [other, call.pid] {
         call.system.bring_home(pid, call.tid)?;
     }

@@ -105,6 +105,37 @@ pub fn mprotect(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
+/// pkey_mprotect(2): without keys in the processor, mprotect(2) if none is meant.
+pub fn pkey_mprotect(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [address, length, protection, key, ..] = call.args;
+    let grows = protection & (PROT_GROWSDOWN | PROT_GROWSUP);
+    let contradicts = grows == PROT_GROWSDOWN | PROT_GROWSUP;
+    if key as i32 == -1 || contradicts || !address.is_multiple_of(PAGE) || length == 0 {
+        return mprotect(call);
+    }
+    let rounded = length.checked_next_multiple_of(PAGE);
+    if rounded.is_none_or(|length| address.checked_add(length).is_none()) {
+        return Err(Errno::ENOMEM.into());
+    }
+    Err(Errno::EINVAL.into())
+}
+
+/// pkey_alloc(2): there are none.
+pub fn pkey_alloc(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const PKEY_DISABLE_ACCESS: u64 = 1;
+    const PKEY_DISABLE_WRITE: u64 = 2;
+    let [flags, rights, ..] = call.args;
+    if flags != 0 || rights & !(PKEY_DISABLE_ACCESS | PKEY_DISABLE_WRITE) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    Err(Errno::ENOSPC.into())
+}
+
+/// pkey_free(2): nobody has got one.
+pub fn pkey_free(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    Err(Errno::EINVAL.into())
+}
+
 /// munmap(2).
 pub fn munmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, ..] = call.args;

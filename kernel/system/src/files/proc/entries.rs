@@ -71,6 +71,7 @@ pub enum ProcessFile {
     Maps,
     Smaps,
     SmapsRollup,
+    NumaMaps,
     Io,
     Personality,
     Sessionid,

@@ -163,7 +163,7 @@ pub(super) fn settings(folder: &'static str) -> impl Iterator<Item = (&'static s
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
 }
 
-pub(super) const PROCESS: [(&str, ProcessFile); 45] = [
+pub(super) const PROCESS: [(&str, ProcessFile); 46] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -193,6 +193,7 @@ pub(super) const PROCESS: [(&str, ProcessFile); 45] = [
     ("auxv", ProcessFile::Auxv),
     ("smaps", ProcessFile::Smaps),
     ("smaps_rollup", ProcessFile::SmapsRollup),
+    ("numa_maps", ProcessFile::NumaMaps),
     ("io", ProcessFile::Io),
     ("personality", ProcessFile::Personality),
     ("sessionid", ProcessFile::Sessionid),

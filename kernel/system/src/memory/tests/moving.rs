@@ -174,12 +174,13 @@ fn record(start: u64, end: u64) -> AreaRecord {
         access: 3,
         kind: 0,
         flags: 0,
-        reserved: 0,
+        policy: 0,
         hash: [0; 32],
         offset: 0,
         length: 0,
         home_file: 0,
-        reserved_end: [0; 12],
+        reserved: 0,
+        policy_nodes: 0,
     }
 }
 
@@ -223,7 +224,8 @@ fn impossible_records_are_refused() {
     assert_eq!(with(|area| area.kind = 2), Invalid::AreaFields);
     assert_eq!(with(|area| area.flags = 1 << 31), Invalid::AreaFields);
     assert_eq!(with(|area| area.reserved = 1), Invalid::AreaFields);
-    assert_eq!(with(|area| area.reserved_end[11] = 1), Invalid::AreaFields);
+    assert_eq!(with(|area| area.policy = 7), Invalid::AreaFields);
+    assert_eq!(with(|area| area.policy_nodes = 1), Invalid::AreaFields);
     assert_eq!(with(|area| area.length = 1), Invalid::AreaFields);
     let of_file = |change: fn(&mut AreaRecord)| {
         let mut bad = good;
