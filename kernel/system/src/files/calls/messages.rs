@@ -4,8 +4,8 @@
 
 use super::super::open::OpenFile;
 use super::super::socket::{
-    Credentials, Family, Given, Kind, Limit, Message, Name, Received, Socket, UDP_MAX, Wanted,
-    socket_of,
+    Credentials, Family, Given, Header, Kind, Limit, Message, Name, Received, Socket, UDP_MAX,
+    Wanted, socket_of,
 };
 use super::sockets::{find, limited};
 use super::{CallResult, FileCall, usable};
@@ -31,13 +31,28 @@ pub(crate) const MESSAGE: u32 = 1 << 31;
 struct Cargo {
     files: Vec<Arc<OpenFile>>,
     sender: Option<Credentials>,
+    /// What a datagram of the internet says of its header.
+    header: Header,
 }
 
 /// Reads control messages.
-fn cargo(call: &FileCall, mut control: &[u8], socket: &Socket) -> Result<Cargo, Errno> {
+fn cargo(
+    call: &FileCall,
+    mut control: &[u8],
+    socket: &Socket,
+    given: Option<&Given>,
+) -> Result<Cargo, Errno> {
     let mut cargo = Cargo {
         files: Vec::new(),
         sender: None,
+        header: Header::default(),
+    };
+    let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
+    let is_datagram = is_inet && socket.kind == Kind::Datagram;
+    let remote = socket.default_target();
+    let v4 = match given.or(remote.as_ref()) {
+        Some(Given::Name(Name::Endpoint(endpoint))) => endpoint.is_v4(),
+        _ => socket.family == Family::Inet,
     };
     while control.len() >= HEADER {
         let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|byte| control[at + byte]));
@@ -60,6 +75,7 @@ fn cargo(call: &FileCall, mut control: &[u8], socket: &Socket) -> Result<Cargo, 
                 cargo.sender = Some(claimed(call, data)?);
             }
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
+            kind if is_datagram => cargo.header.take(kind, data, v4)?,
             _ => {}
         }
         control = control.get(length.next_multiple_of(8)..).unwrap_or(&[]);
@@ -115,12 +131,15 @@ fn send(
             _ => Err(Errno::ECONNREFUSED.into()),
         };
     }
-    let mut to = None;
+    let (mut to, mut target) = (None, None);
     if socket.kind == Kind::Datagram {
         if socket.family != Family::Unix && bytes.len() > UDP_MAX {
             return Err(Errno::EMSGSIZE.into());
         }
         if let Some(given) = given.or_else(|| socket.default_target()) {
+            if let Given::Name(Name::Endpoint(endpoint)) = &given {
+                target = Some(*endpoint);
+            }
             to = socket.addressee(&given, |path| find(call, path))?;
             if to.is_none() && socket.family != Family::Unix {
                 if let Some(error) = socket.take_error() {
@@ -156,6 +175,8 @@ fn send(
         sender: cargo.sender.unwrap_or(own),
         to,
         urgent: flags & MSG_OOB != 0,
+        header: cargo.header,
+        target,
     };
     let sent = socket.send(message, waiting);
     limited(call, &socket, Limit::Sending, sent)
@@ -192,7 +213,7 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
         Some(address) => Some(Given::parse(address, socket.family)?),
         None => None,
     };
-    let cargo = cargo(call, call.input(3), socket)?;
+    let cargo = cargo(call, call.input(3), socket, given.as_ref())?;
     Ok(send(call, &file, bytes, cargo, given, flags)? as u64)
 }
 
@@ -210,6 +231,7 @@ pub(in crate::files) fn write_socket(
     let cargo = Cargo {
         files: Vec::new(),
         sender: None,
+        header: Header::default(),
     };
     send(call, file, bytes, cargo, None, 0)
 }
@@ -295,28 +317,36 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
     Ok(value as u64)
 }
 
+/// Puts a control message behind others, as far as there is room (`put_cmsg` of Linux). Whether something of it did
+/// not fit.
+fn put(control: &mut Vec<u8>, room: usize, (level, kind): (u32, u32), data: &[u8]) -> bool {
+    let left = room.saturating_sub(control.len());
+    if left < HEADER {
+        return true;
+    }
+    let whole = HEADER + data.len();
+    let length = whole.min(left);
+    control.extend_from_slice(&(length as u64).to_le_bytes());
+    control.extend_from_slice(&level.to_le_bytes());
+    control.extend_from_slice(&kind.to_le_bytes());
+    control.extend_from_slice(&data[..length - HEADER]);
+    let padded = control.len().next_multiple_of(8).min(room);
+    control.resize(padded, 0);
+    length < whole
+}
+
 /// The control messages for what was received, and whether some did not fit. Descriptors are opened.
 fn control(call: &mut FileCall, received: Received, close_on_exec: bool) -> (Vec<u8>, bool) {
     let room = call.capacity(3);
     let mut control = Vec::new();
     let mut lost = false;
-    let mut put = |kind: u32, data: &[u8]| {
-        let left = room.saturating_sub(control.len());
-        if left < HEADER + data.len() {
-            return false;
-        }
-        control.extend_from_slice(&((HEADER + data.len()) as u64).to_le_bytes());
-        control.extend_from_slice(&SOL_SOCKET.to_le_bytes());
-        control.extend_from_slice(&kind.to_le_bytes());
-        control.extend_from_slice(data);
-        let padded = control.len().next_multiple_of(8).min(room);
-        control.resize(padded, 0);
-        true
-    };
+    for (level, kind, data) in &received.told {
+        lost |= put(&mut control, room, (*level, *kind), data);
+    }
     if let Some(sender) = received.sender {
         let words = [sender.pid, sender.uid, sender.gid];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        lost |= !put(SCM_CREDENTIALS, &bytes);
+        lost |= put(&mut control, room, (SOL_SOCKET, SCM_CREDENTIALS), &bytes);
     }
     if received.files.is_empty() {
         return (control, lost);
@@ -333,15 +363,7 @@ fn control(call: &mut FileCall, received: Received, close_on_exec: bool) -> (Vec
     lost |= numbers.len() < count;
     if !numbers.is_empty() {
         let bytes: Vec<u8> = numbers.iter().flat_map(|fd| fd.to_le_bytes()).collect();
-        let left = room.saturating_sub(control.len());
-        if left >= HEADER + bytes.len() {
-            control.extend_from_slice(&((HEADER + bytes.len()) as u64).to_le_bytes());
-            control.extend_from_slice(&SOL_SOCKET.to_le_bytes());
-            control.extend_from_slice(&SCM_RIGHTS.to_le_bytes());
-            control.extend_from_slice(&bytes);
-            let padded = control.len().next_multiple_of(8).min(room);
-            control.resize(padded, 0);
-        }
+        put(&mut control, room, (SOL_SOCKET, SCM_RIGHTS), &bytes);
     }
     (control, lost)
 }

@@ -9,6 +9,7 @@
 mod connect;
 mod filter;
 mod garbage;
+mod headers;
 pub(super) mod interfaces;
 mod names;
 mod netlink;
@@ -19,6 +20,7 @@ mod transfer;
 mod urgent;
 
 pub(super) use connect::Target;
+pub(super) use headers::Header;
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
 pub(super) use options::Limit;

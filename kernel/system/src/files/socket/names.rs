@@ -62,7 +62,7 @@ pub(super) fn mapped(address: [u8; 4]) -> [u8; 16] {
 
 impl Endpoint {
     /// Whether the address is one of version 4.
-    pub(super) fn is_v4(&self) -> bool {
+    pub(in super::super) fn is_v4(&self) -> bool {
         self.address[..12] == MAPPED
     }
 

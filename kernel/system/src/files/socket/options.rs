@@ -137,6 +137,11 @@ impl Options {
             .any(|option| self.flags.get(option).is_some_and(|value| *value != 0))
     }
 
+    /// A number that is kept, by level and name.
+    pub(super) fn number(&self, option: (u32, u32)) -> Option<i32> {
+        self.flags.get(&option).copied()
+    }
+
     pub(super) fn send_bytes(&self) -> usize {
         self.send as usize
     }
@@ -184,7 +189,7 @@ fn allowed(level: u32, name: u32) -> RangeInclusive<i32> {
     match (level, name) {
         (SOL_IP, 2) => -1..=255,
         (SOL_IP, 10) => 0..=5,
-        (SOL_IP, 33) | (SOL_IPV6, 16 | 18) => -1..=255,
+        (SOL_IP, 33) | (SOL_IPV6, 16 | 18 | 67) => -1..=255,
         (SOL_TCP, 2) => 0..=32_767,
         (SOL_TCP, 4 | 5) => 1..=32_767,
         (SOL_TCP, 6 | 7) => 1..=127,

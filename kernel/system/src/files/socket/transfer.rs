@@ -4,6 +4,7 @@
 //! them are received by calls of their own. A message is whole, and what does not fit is cut off.
 
 use super::garbage::Flight;
+use super::headers::{Control, Header, Packet};
 use super::names::{Endpoint, Family, Given, LOOPBACK, Name, mapped};
 use super::{Inner, Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting};
 use crate::files::open::OpenFile;
@@ -36,6 +37,9 @@ pub(in super::super) struct Message<'a> {
     pub(in super::super) to: Option<Arc<Socket>>,
     /// The last byte is urgent (`MSG_OOB`).
     pub(in super::super) urgent: bool,
+    /// Of a datagram of the internet: what its header says, and which address it is for.
+    pub(in super::super) header: Header,
+    pub(in super::super) target: Option<Endpoint>,
 }
 
 /// A run of bytes that were sent together, or a message.
@@ -46,6 +50,8 @@ pub(super) struct Segment {
     files: Flight,
     sender: Credentials,
     from: Name,
+    /// Of a datagram of the internet.
+    packet: Option<Packet>,
 }
 
 impl Segment {
@@ -57,6 +63,7 @@ impl Segment {
             files: Flight::default(),
             sender: Credentials::default(),
             from: Name::Netlink(0),
+            packet: None,
         }
     }
 
@@ -101,6 +108,8 @@ pub(in super::super) struct Received {
     pub(in super::super) sender: Option<Credentials>,
     /// Where it is from, if messages say so.
     pub(in super::super) from: Option<Name>,
+    /// What the receiver has asked for of its header.
+    pub(in super::super) told: Vec<Control>,
 }
 
 impl Inner {
@@ -254,6 +263,7 @@ impl Socket {
             files: Flight::new(message.files, &self.network),
             sender: message.sender,
             from: Name::Unnamed,
+            packet: None,
         };
         // Small writes share one segment.
         let shared = inner.inbox.back_mut().filter(|last| {
@@ -306,7 +316,12 @@ impl Socket {
         if self.lock().shut & SENDS_NOT != 0 {
             return Err(Errno::EPIPE.into());
         }
-        let from = self.source_towards(to);
+        let v4 = self.family == Family::Inet || to.family == Family::Inet;
+        let from = message.header.source(self.source_towards(to));
+        let packet = message.target.map(|target| {
+            let v4 = v4 || target.is_v4();
+            message.header.packet(&self.lock().options, target, v4)
+        });
         let mut bytes = copy(message.bytes)?;
         match to.taken_by_filter(&bytes, &from) {
             Some(taken) => bytes.truncate(taken),
@@ -340,6 +355,7 @@ impl Socket {
             files: Flight::new(message.files, &self.network),
             sender: message.sender,
             from,
+            packet,
         });
         drop(inner);
         to.readable.wake_for(POLLIN | POLLRDNORM);
@@ -509,6 +525,7 @@ impl Socket {
         let bytes = copy(&first.bytes[from..length.min(from.saturating_add(wanted.most))])?;
         let sender = with_sender.then_some(first.sender);
         let from = (self.kind == Kind::Datagram).then(|| first.from.clone());
+        let packet = first.packet;
         let files = if wanted.peeks {
             first.files.copies()
         } else {
@@ -519,6 +536,7 @@ impl Socket {
             used = inner.inbox.pop_front();
             inner.bytes -= length;
         }
+        let told = packet.map_or(Vec::new(), |packet| packet.told(&inner.options));
         drop(inner);
         drop(used);
         Ok(Received {
@@ -527,6 +545,7 @@ impl Socket {
             files,
             sender,
             from,
+            told,
         })
     }
 
@@ -631,6 +650,7 @@ impl Received {
             files: Vec::new(),
             sender: None,
             from: (kind == Kind::Datagram).then_some(Name::Unnamed),
+            told: Vec::new(),
         }
     }
 }

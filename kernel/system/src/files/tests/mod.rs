@@ -6,6 +6,7 @@ mod console;
 
 mod data;
 mod fifos;
+mod headers;
 mod lending;
 mod locking;
 mod names;
