@@ -32,14 +32,18 @@ pub const GO_PACKAGES: [&str; 17] = [
 
 /// Selftests of Linux by folder and name, without those that need namespaces, ptrace, huge pages, a vDSO or
 /// minutes, and those that set the clock.
-pub const SELFTESTS: [&str; 48] = [
+pub const SELFTESTS: [&str; 52] = [
     "core/close_range_test",
     "exec/null-argv",
     "filesystems/devpts_pts",
     "futex/functional/futex_requeue",
+    "futex/functional/futex_requeue_pi_mismatched_ops",
     "futex/functional/futex_wait",
     "futex/functional/futex_wait_private_mapped_file",
+    "futex/functional/futex_wait_timeout",
     "futex/functional/futex_wait_uninitialized_heap",
+    "futex/functional/futex_wait_wouldblock",
+    "futex/functional/futex_waitv",
     "kcmp/kcmp_test",
     "membarrier/membarrier_test_multi_thread",
     "membarrier/membarrier_test_single_thread",

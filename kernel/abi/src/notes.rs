@@ -34,23 +34,26 @@ pub const NOTES: &[(&str, &str)] = &[
         "fallocate",
         "FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE; nothing is allocated beforehand",
     ),
-    (
-        "fcntl",
-        "all but F_GET_RW_HINT and F_SET_RW_HINT; O_ASYNC of pipes, sockets, terminals and inotify",
-    ),
+    ("fcntl", "O_ASYNC of pipes, sockets, terminals and inotify"),
     (
         "fsetxattr",
         "user., trusted. and security. names, in memory",
     ),
     (
         "futex",
-        "FUTEX_WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET, _LOCK_PI, _LOCK_PI2, _TRYLOCK_PI, _UNLOCK_PI; nobody has a priority to inherit",
+        "FUTEX_WAIT, _WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP, _WAIT_BITSET, _WAKE_BITSET, _LOCK_PI, _LOCK_PI2, _TRYLOCK_PI, _UNLOCK_PI, _WAIT_REQUEUE_PI, _CMP_REQUEUE_PI; nobody has a priority to inherit",
     ),
+    ("futex_waitv", "FUTEX2_SIZE_U32, FUTEX2_PRIVATE"),
     ("getcpu", "memory is one node"),
     ("getrandom", "up to 64 KiB a call"),
     (
         "inotify_add_watch",
         "files in memory; of /proc nothing is told",
+    ),
+    ("io_cancel", "EINVAL: no request is under way"),
+    (
+        "io_submit",
+        "IOCB_CMD_PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, which are over when it returns; IOCB_FLAG_RESFD; not IOCB_CMD_POLL",
     ),
     (
         "ioctl",
@@ -111,7 +114,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("readahead", "checked, without effect"),
     (
         "recvmsg",
-        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS",
+        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS; of headers IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS",
     ),
     ("rseq", "always ENOSYS: libraries cope"),
     (
@@ -124,7 +127,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "sendmsg",
-        "MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS; messages of at most 64 KiB",
+        "MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS, what IP_PKTINFO, IP_TTL, IP_TOS and those of IPv6 say; messages of at most 64 KiB",
     ),
     (
         "setsockopt",

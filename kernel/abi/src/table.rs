@@ -190,6 +190,11 @@ macro_rules! for_each_call {
             202 futex Local [Value, Value, Value, Value, Value, Value];
             203 sched_setaffinity Split [Value, Value, Value];
             204 sched_getaffinity Split [Value, Value, Value];
+            206 io_setup Split [Value, Value];
+            207 io_destroy Split [Value];
+            208 io_getevents Split [Value, Value, Value, Value, Value];
+            209 io_submit Split [Value, Value, Value];
+            210 io_cancel Split [Value, Value, Value];
             213 epoll_create File [Value];
             217 getdents64 File [Value, Out(Given(2)), Value];
             218 set_tid_address Local [Value];
@@ -293,6 +298,7 @@ macro_rules! for_each_call {
             330 pkey_alloc Local [Value, Value];
             331 pkey_free Local [Value];
             332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
+            333 io_pgetevents Split [Value, Value, Value, Value, Value, Value];
             334 rseq Local [Value, Value, Value, Value];
             424 pidfd_send_signal Home [Value, Value, MaybeIn(Fixed(128)), Value];
             434 pidfd_open File [Value, Value];
@@ -302,6 +308,7 @@ macro_rules! for_each_call {
             438 pidfd_getfd File [Value, Value, Value];
             439 faccessat2 File [Value, Path, Value, Value];
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
+            449 futex_waitv Local [Value, Value, Value, Value, Value];
             450 set_mempolicy_home_node Local [Value, Value, Value, Value];
             452 fchmodat2 File [Value, Path, Value, Value];
         }

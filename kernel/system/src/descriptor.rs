@@ -11,6 +11,7 @@
 //! filter_words words           filters of seccomp(2)
 //! action_count ActionRecords   the signals for which something else is done than by default
 //! timer_count TimerRecords     timers by CPU time
+//! ring_count RingRecords       contexts of asynchronous I/O
 //! up to the end                memory: what has changed since the outline in the draft, or a whole
 //!                              outline
 //! ```
@@ -20,7 +21,7 @@ use crate::cpu_timers::{CPU_TIMERS_MAX, CpuTime, CpuTimer, CpuTimers, Setting};
 use crate::credentials::{self, Ids};
 use crate::hand_over::Frozen;
 use crate::memory::record::{take, take_many};
-use crate::memory::{MemoryPolicy, Space, outline_sum};
+use crate::memory::{MemoryPolicy, RingRecord, Rings, Space, outline_sum};
 use crate::placement;
 use crate::seccomp::{self, Packed};
 use crate::signals::{INFO_BYTES, SignalInfo};
@@ -34,7 +35,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -65,6 +66,8 @@ struct Head {
     filter_words: u32,
     action_count: u32,
     timer_count: u32,
+    ring_count: u32,
+    reserved: u32,
     leader_status: u32,
     /// Who decides where it runs, see [`placement::word_of`].
     policy: u32,
@@ -324,29 +327,31 @@ pub(crate) fn encode(frozen: &Frozen, now: u64) -> Vec<u8> {
         space,
     } = frozen;
     let changes = space.changes();
+    let rings = space.rings.records();
     let whole = || Some((0, space.to_outline().ok()?));
     let Some((outline, memory)) = changes.or_else(whole) else {
         return Vec::new();
     };
     let threads: Vec<&Thread> = threads.iter().collect();
-    encode_parts(body, &threads, outline, &memory, now)
+    encode_parts(body, &threads, &rings, (outline, &memory), now)
 }
 
 /// The descriptor of a process that still runs. Of this the target learns whether it can take the
 /// process at all, and makes its memory. Empty as for [`encode`].
 pub(crate) fn draft(body: &Body, threads: &[&Thread], space: &mut Space, now: u64) -> Vec<u8> {
     let outline = space.outline();
+    let rings = space.rings.records();
     outline.map_or_else(
         |_| Vec::new(),
-        |memory| encode_parts(body, threads, 0, &memory, now),
+        |memory| encode_parts(body, threads, &rings, (0, &memory), now),
     )
 }
 
 fn encode_parts(
     body: &Body,
     threads: &[&Thread],
-    outline: u64,
-    memory: &[u8],
+    rings: &[RingRecord],
+    (outline, memory): (u64, &[u8]),
     now: u64,
 ) -> Vec<u8> {
     let mut filters = Packed::default();
@@ -366,6 +371,8 @@ fn encode_parts(
         filter_words: filters.words.len() as u32,
         action_count: actions.len() as u32,
         timer_count: timers.len() as u32,
+        ring_count: rings.len() as u32,
+        reserved: 0,
         leader_status: body.leader_status,
         policy: placement::word_of(body.policy),
         outline,
@@ -388,6 +395,7 @@ fn encode_parts(
         + size_of_val(&filters.words[..])
         + size_of_val(&actions[..])
         + size_of_val(&timers[..])
+        + size_of_val(rings)
         + memory.len();
     let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(head.as_bytes());
@@ -398,6 +406,7 @@ fn encode_parts(
     bytes.extend_from_slice(filters.words.as_bytes());
     bytes.extend_from_slice(actions.as_bytes());
     bytes.extend_from_slice(timers.as_bytes());
+    bytes.extend_from_slice(rings.as_bytes());
     bytes.extend_from_slice(memory);
     bytes
 }
@@ -465,6 +474,7 @@ fn threads(rest: &mut &[u8], head: &Head) -> Result<Vec<Thread>, &'static str> {
 struct Parts<'a> {
     body: Box<Body>,
     threads: Vec<Thread>,
+    rings: Rings,
     /// See [`Head::outline`].
     outline: u64,
     memory: &'a [u8],
@@ -479,7 +489,7 @@ fn decode_parts(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<Parts<
     if head.pid != pid {
         return Err("descriptor of another process");
     }
-    if head.flags & !(STOPPED | 0xff << BARRIERS) != 0 {
+    if head.flags & !(STOPPED | 0xff << BARRIERS) != 0 || head.reserved != 0 {
         return Err("reserved bits of the descriptor are set");
     }
     let threads = threads(&mut rest, &head)?;
@@ -488,9 +498,11 @@ fn decode_parts(bytes: &[u8], pid: u32, now: u64, elapsed: u64) -> Result<Parts<
     set_actions(&mut body.actions, &actions)?;
     body.cpu_timers.timers = cpu_timers(&take_many(&mut rest, head.timer_count).ok_or(SHORT)?)?;
     body.watch_cpu();
+    let rings: Vec<RingRecord> = take_many(&mut rest, head.ring_count).ok_or(SHORT)?;
     Ok(Parts {
         body,
         threads,
+        rings: Rings::from_records(&rings)?,
         outline: head.outline,
         memory: rest,
     })
@@ -508,7 +520,7 @@ pub(crate) fn decode(
     prepared: Option<Prepared>,
 ) -> Result<Frozen, &'static str> {
     let parts = decode_parts(bytes, pid, now, elapsed)?;
-    let space = match prepared {
+    let mut space = match prepared {
         _ if parts.outline == 0 => Space::from_outline(parts.memory)?,
         Some(Prepared { sum, mut space }) if sum == parts.outline => {
             space.apply_changes(parts.memory)?;
@@ -517,6 +529,7 @@ pub(crate) fn decode(
         Some(_) => return Err("changes to other memory than was outlined"),
         None => return Err("changes to memory that was not outlined"),
     };
+    space.rings = parts.rings;
     Ok(Frozen {
         body: parts.body,
         threads: parts.threads,

@@ -134,6 +134,8 @@ pub enum FdUse {
     Socket,
     /// It is there at all.
     Named,
+    /// It is an eventfd(2).
+    Event,
 }
 
 /// A call that concerns the home part, at the home node.

@@ -5,6 +5,7 @@
 //! comes back from it is user input and checked like any.
 
 use crate::body::{HANDLER_DEFAULT, SignalAction};
+use crate::calls::split::{IO_SUBMIT, submitted};
 use crate::dispatch::{LocalCall, SYSCALL_BYTES};
 use crate::signals::{PAGE_FAULT, SignalInfo, Trap};
 use crate::system::System;
@@ -84,7 +85,14 @@ fn restartable(number: u64, state: &Restart) -> bool {
 fn is_lock(number: u64, registers: &Registers) -> bool {
     const LOCK_PI: u64 = 6;
     const LOCK_PI2: u64 = 13;
-    number == FUTEX && matches!(registers.rsi & 0x7f, LOCK_PI | LOCK_PI2)
+    let locks = matches!(registers.rsi & 0x7f, LOCK_PI | LOCK_PI2);
+    number == FUTEX && locks || is_requeued(number, registers)
+}
+
+/// Whether it waits to be given a futex that has an owner by way of another one. What it notes is no result.
+fn is_requeued(number: u64, registers: &Registers) -> bool {
+    const WAIT_REQUEUE_PI: u64 = 11;
+    number == FUTEX && registers.rsi & 0x7f == WAIT_REQUEUE_PI
 }
 
 /// How a call ends that a handler comes in between of.
@@ -118,9 +126,14 @@ fn interrupted(thread: &Thread, clock: u64, used: u64, restart: bool) -> Interru
     };
     let state = thread.restart;
     let mut rest = None;
-    if state.progress > 0 {
+    let done = match number {
+        IO_SUBMIT => submitted(state.progress),
+        number if is_requeued(number, &registers) => 0,
+        _ => state.progress,
+    };
+    if done > 0 {
         registers.rip = at.wrapping_add(SYSCALL_BYTES);
-        registers.rax = state.progress;
+        registers.rax = done;
     } else if state.granted {
         registers.rip = at.wrapping_add(SYSCALL_BYTES);
         registers.rax = 0;

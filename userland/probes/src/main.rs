@@ -8,6 +8,7 @@
 //! them. `churn MIB ROUNDS` and `spin SECONDS` are plain programs to be moved by others.
 
 mod ahead;
+mod aio;
 mod cpu;
 mod credentials;
 mod descriptors;
@@ -74,7 +75,8 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 109] = [
+const PROBES: [(&str, Probe); 111] = [
+    ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
     ("bad-pointers", system::bad_pointers),
@@ -90,6 +92,7 @@ const PROBES: [(&str, Probe); 109] = [
     ("cpu-timers", usage::timers),
     ("credentials", credentials::credentials),
     ("cwd", files::cwd),
+    ("datagram-headers", sockets::datagram_headers),
     ("deep-stack", memory::deep_stack),
     ("discard", memory::discard),
     ("dup", descriptors::dup),

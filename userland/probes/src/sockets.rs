@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use rt::ipc::{Queue, Semaphores, receive_descriptor, send_descriptor};
 use rt::process::{Ended, start, wait_for};
+use rt::raw::{DESK, Desk, libc};
 
 use crate::memory::{check, fill};
 use crate::moves::{Moves, go, tell};
-use crate::{Doing, Verdict, ensure};
+use crate::{Doing, Verdict, ensure, must};
 
 fn success(child: i32) -> Verdict {
     let ended = wait_for(child).doing("wait")?;
@@ -228,6 +229,58 @@ pub(crate) fn messages(moves: &mut Moves) -> Verdict {
         let found = queue.receive(0).doing("msgrcv")?;
         ensure!(found == 1, "the other message says {found}");
         queue.remove();
+    }
+    Ok(())
+}
+
+/// What a datagram of IPv6 says of its header is told where it is received (RFC 3542).
+pub(crate) fn datagram_headers(moves: &mut Moves) -> Verdict {
+    const NAME: u64 = 0;
+    const NUMBER: u64 = 64;
+    const HEADER: u64 = 128;
+    const PIECE: u64 = 256;
+    const CONTROL: u64 = 512;
+    const TEXT: u64 = 1024;
+    const LEVEL: u64 = libc::IPPROTO_IPV6 as u64;
+    let words = |desk: &mut Desk, at: u64, words: &[u64]| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        desk.put(at, &bytes);
+    };
+    let mut desk = Desk::map().ok_or("no desk")?;
+    let kind = libc::SOCK_DGRAM as u64;
+    let asked = [libc::AF_INET6 as u64, kind, 0, 0, 0, 0];
+    let fd = must(&mut desk, "socket", libc::SYS_socket, asked)?;
+    // `::1`.
+    let mut name = [0; 28];
+    (name[0], name[23]) = (libc::AF_INET6 as u8, 1);
+    desk.put(NAME, &name);
+    let bind = [fd, DESK + NAME, 28, 0, 0, 0];
+    must(&mut desk, "bind", libc::SYS_bind, bind)?;
+    words(&mut desk, NUMBER, &[28]);
+    let named = [fd, DESK + NAME, DESK + NUMBER, 0, 0, 0];
+    must(&mut desk, "getsockname", libc::SYS_getsockname, named)?;
+    words(&mut desk, NUMBER, &[1]);
+    let option = libc::IPV6_RECVHOPLIMIT as u64;
+    let asks = [fd, LEVEL, option, DESK + NUMBER, 4, 0];
+    must(&mut desk, "setsockopt", libc::SYS_setsockopt, asks)?;
+    words(&mut desk, PIECE, &[DESK + TEXT, 4]);
+    while moves.more() {
+        let hops = 1 + moves.round() % 200;
+        let kind = LEVEL | (libc::IPV6_HOPLIMIT as u64) << 32;
+        words(&mut desk, CONTROL, &[20, kind, hops]);
+        let (piece, control) = (DESK + PIECE, DESK + CONTROL);
+        let message = [DESK + NAME, 28, piece, 1, control, 24, 0];
+        words(&mut desk, HEADER, &message);
+        let send = [fd, DESK + HEADER, 0, 0, 0, 0];
+        must(&mut desk, "sendmsg", libc::SYS_sendmsg, send)?;
+        moves.point()?;
+        words(&mut desk, CONTROL, &[0; 8]);
+        words(&mut desk, HEADER, &[0, 0, piece, 1, control, 64, 0]);
+        must(&mut desk, "recvmsg", libc::SYS_recvmsg, send)?;
+        let found = [0, 8, 16].map(|at| desk.word(CONTROL + at));
+        ensure!(found == [20, kind, hops], "the header is {found:x?}");
+        let length = desk.word(HEADER + 40);
+        ensure!(length == 24, "{length} bytes of control messages came");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Law: whatever is asked of home comes before anything is changed here, so that the call can be run
 //! again after every wait.
 
+mod aio;
 mod cpu;
 mod events;
 mod files;
@@ -22,6 +23,8 @@ mod sockets;
 mod sysv;
 mod threads;
 
+pub use aio::*;
+pub(crate) use aio::{IO_SUBMIT, submitted};
 pub use cpu::*;
 pub use events::*;
 pub use files::*;

@@ -252,6 +252,7 @@ impl InodeCounts {
             node,
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
+            write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
             counts: Some(self.clone()),
@@ -269,6 +270,8 @@ pub struct Inode {
     users: AtomicI64,
     /// Open files of it.
     opened: AtomicI64,
+    /// How long what is written to it is expected to be of use (`F_SET_RW_HINT`): kept and told.
+    write_hint: AtomicU64,
     /// Locks of fcntl(2) and flock(2), once there have been some.
     locks: Mutex<Option<Box<Locks>>>,
     /// Extended attributes by name.
@@ -295,6 +298,7 @@ impl Inode {
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
+            write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
             counts: Some(counts.clone()),
@@ -314,6 +318,7 @@ impl Inode {
             node: Node::Proc(node),
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
+            write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
             counts: None,
@@ -444,6 +449,11 @@ impl Inode {
                 held.accessed = now;
             }
         });
+    }
+
+    /// See `F_GET_RW_HINT` of fcntl(2).
+    pub(super) fn write_hint(&self) -> &AtomicU64 {
+        &self.write_hint
     }
 
     /// Whether it is a directory, one of /proc included.

@@ -334,6 +334,11 @@ impl OpenFile {
         matches!(self.inode.node(), Node::Object(Object::Socket(_)))
     }
 
+    /// Whether it is an eventfd(2).
+    pub fn is_event(&self) -> bool {
+        matches!(self.inode.node(), Node::Object(Object::Event(_)))
+    }
+
     /// Whether it is a set of descriptors (epoll(7)).
     pub(super) fn is_event_set(&self) -> bool {
         matches!(self.inode.node(), Node::Object(Object::Epoll(_)))

@@ -4,6 +4,7 @@
 //! the test makes up, since what a node must survive does not depend on code that means well.
 
 mod adoption;
+mod aio;
 mod express;
 mod files;
 mod looking;
@@ -15,6 +16,7 @@ mod pipes;
 mod placement;
 mod timeline;
 mod users;
+mod waits;
 mod wire_trace;
 
 use crate::home::INIT;

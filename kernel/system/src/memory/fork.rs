@@ -9,6 +9,7 @@ use machine::{Access, OutOfMemory};
 
 use super::area::{Area, AreaFlags};
 use super::limits::PAGE;
+use super::rings::Rings;
 use super::{Areas, PageSet, Space};
 
 impl Space {
@@ -30,6 +31,7 @@ impl Space {
             layout: self.layout,
             limits: self.limits,
             lock_future: 0,
+            rings: Rings::default(),
             outlined: None,
         };
         let areas: Vec<Area> = self

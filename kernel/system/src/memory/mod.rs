@@ -29,6 +29,7 @@ mod policy;
 mod program;
 pub(crate) mod record;
 mod remap;
+mod rings;
 mod sharing;
 mod stack;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use policy::{MPOL_MF_MOVE_ALL, MemoryNodes, MemoryPolicy};
 pub use program::{Arguments, Ids, Image, Loaded, ProgramFile, StartValues, load_program};
 pub use record::{AreaRecord, Invalid, LayoutRecord, RunRecord};
 pub use remap::{MapStop, RemapFlags};
+pub use rings::{EVENTS_MAX, Ring, RingRecord, Rings};
 
 /// Where pages of privately mapped files come from.
 pub trait PageSource {
@@ -174,6 +176,8 @@ pub struct Space {
     limits: SpaceLimits,
     /// `MCL_*` of mlockall(2) for mappings to come.
     lock_future: u64,
+    /// Contexts of asynchronous I/O.
+    pub(crate) rings: Rings,
     /// The sum of the latest [`Space::outline`], and the version of the areas then.
     outlined: Option<(u64, u64)>,
 }
@@ -206,6 +210,7 @@ impl Space {
             },
             limits: SpaceLimits::default(),
             lock_future: 0,
+            rings: Rings::default(),
             outlined: None,
         })
     }

@@ -76,6 +76,12 @@ pub fn check_descriptor(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
             }
             true
         }
+        5 if file.flags() & O_PATH == 0 => {
+            if !file.is_event() {
+                return Err(Errno::EINVAL.into());
+            }
+            true
+        }
         _ => file.flags() & O_PATH == 0,
     };
     let works = match use_of {

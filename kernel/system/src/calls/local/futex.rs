@@ -11,6 +11,7 @@ use crate::futex::FutexKey;
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::vec::Vec;
 
 const WAIT: u64 = 0;
 const WAKE: u64 = 1;
@@ -22,6 +23,8 @@ const UNLOCK_PI: u64 = 7;
 const TRYLOCK_PI: u64 = 8;
 const WAIT_BITSET: u64 = 9;
 const WAKE_BITSET: u64 = 10;
+const WAIT_REQUEUE_PI: u64 = 11;
+const CMP_REQUEUE_PI: u64 = 12;
 const LOCK_PI2: u64 = 13;
 const PRIVATE: u64 = 0x80;
 const CLOCK_REALTIME: u64 = 0x100;
@@ -32,6 +35,8 @@ const ANY: u32 = u32::MAX;
 const WAITERS: u32 = 0x8000_0000;
 const OWNER_DIED: u32 = 0x4000_0000;
 const OWNER: u32 = 0x3fff_ffff;
+/// Futexes that one thread waits for at once (`FUTEX_WAITV_MAX`).
+const WAITV_MAX: u64 = 128;
 /// Entries of a robust list that are looked at (`ROBUST_LIST_LIMIT`).
 const ROBUST_MAX: usize = 2048;
 
@@ -48,7 +53,7 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let by_wall = operation & CLOCK_REALTIME != 0;
-    if by_wall && !matches!(command, WAIT_BITSET | LOCK_PI2) {
+    if by_wall && !matches!(command, WAIT_BITSET | WAIT_REQUEUE_PI | LOCK_PI2) {
         return Err(Errno::ENOSYS.into());
     }
     match command {
@@ -56,6 +61,7 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         WAKE | WAKE_BITSET => {
             let key = call.futex_key(address, private)?;
             call.check_shared(address, private)?;
+            call.check_plain(key)?;
             Ok(call.system.wake_futex(key, count(value), bits))
         }
         REQUEUE | CMP_REQUEUE => {
@@ -71,11 +77,14 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             if command == CMP_REQUEUE && call.word(address)? != third as u32 {
                 return Err(Errno::EAGAIN.into());
             }
+            call.check_plain(from)?;
             let woken = call.system.wake_futex(from, value as usize, ANY);
             let moved = call.system.futexes.requeue(from, to, fourth as usize);
             Ok(woken + moved.len() as u64)
         }
         WAKE_OP => wake_op(call, private),
+        WAIT_REQUEUE_PI => wait_requeued(call, private),
+        CMP_REQUEUE_PI => requeue_owned(call, private),
         LOCK_PI | LOCK_PI2 | TRYLOCK_PI => lock_owned(call, command),
         UNLOCK_PI => {
             let key = call.futex_key(address, private)?;
@@ -172,6 +181,100 @@ fn lock_owned(call: &mut LocalCall<'_>, command: u64) -> Result<u64, Stop> {
     Err(wait_in_queue(call, key, ANY, deadline))
 }
 
+/// `FUTEX_WAIT_REQUEUE_PI`: waits at a futex to be moved to a second one, and has that when the call ends. That it was
+/// moved is in the restart record, so that it waits there again wherever it goes.
+fn wait_requeued(call: &mut LocalCall<'_>, private: bool) -> Result<u64, Stop> {
+    let [address, operation, value, timeout, second, _] = call.args;
+    let tid = call.tid;
+    if call.thread().restart.granted {
+        return Ok(0);
+    }
+    if address == second {
+        return Err(Errno::EINVAL.into());
+    }
+    let key = call.futex_key(address, private)?;
+    let owned = call.futex_key(second, private)?;
+    let deadline = call.deadline(timeout, |call, timeout| {
+        let until = timespec(call, timeout)?;
+        let now = match operation & CLOCK_REALTIME {
+            0 => call.clock(),
+            _ => call.wall(),
+        };
+        Ok(until.saturating_sub(now))
+    })?;
+    if call.thread().restart.progress != 0 {
+        return match take_owned(call, second, owned)? {
+            true => Ok(0),
+            false => Err(wait_in_queue(call, owned, ANY, deadline)),
+        };
+    }
+    if call.system.futexes.waits_at(tid).is_none() && call.word(address)? != value as u32 {
+        return Err(Errno::EAGAIN.into());
+    }
+    Err(wait_in_queue(call, key, ANY, deadline))
+}
+
+/// Takes a futex that nobody owns; else notes that somebody waits for it.
+fn take_owned(call: &mut LocalCall<'_>, address: u64, key: FutexKey) -> Result<bool, Stop> {
+    let tid = call.tid;
+    let waiting = call.system.futexes.waiting(key);
+    let others = waiting.iter().any(|other| *other != tid);
+    let waiters = if others { WAITERS } else { 0 };
+    let before = call.change_word(address, |word| match word & OWNER {
+        0 => word & OWNER_DIED | tid & OWNER | waiters,
+        _ => word | WAITERS,
+    })?;
+    if before & OWNER == 0 {
+        call.system.futexes.forget_thread(tid);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// `FUTEX_CMP_REQUEUE_PI`: gives the second futex to who has waited longest at the first one, and lets the others
+/// wait for it.
+fn requeue_owned(call: &mut LocalCall<'_>, private: bool) -> Result<u64, Stop> {
+    let [address, _, wake, most, second, expected] = call.args;
+    if (wake as i32) < 0 || (most as i32) < 0 || address == second || wake as i32 != 1 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (from, to) = (
+        call.futex_key(address, private)?,
+        call.futex_key(second, private)?,
+    );
+    if call.word(address)? != expected as u32 {
+        return Err(Errno::EAGAIN.into());
+    }
+    let mut waiting = call.system.futexes.waiting(from);
+    waiting.truncate(most as usize + 1);
+    let agreed = |tid: &u32| call.system.requeues_to(*tid).is_some_and(|to| to == second);
+    if !waiting.iter().all(agreed) {
+        return Err(Errno::EINVAL.into());
+    }
+    let Some(first) = waiting.first().copied() else {
+        return Ok(0);
+    };
+    let others = waiting.len() > 1 || call.system.futexes.first(to).is_some();
+    let waiters = if others { WAITERS } else { 0 };
+    let before = call.change_word(second, |word| match word & OWNER {
+        0 => word & OWNER_DIED | first & OWNER | waiters,
+        owner if owner == first & OWNER => word,
+        _ => word | WAITERS,
+    })?;
+    let given = match before & OWNER {
+        0 => call.system.wake_futex(from, 1, ANY),
+        owner if owner == first & OWNER => return Err(Errno::EDEADLK.into()),
+        owner if !call.system.threads.contains_key(&owner) => return Err(Errno::ESRCH.into()),
+        _ => 0,
+    };
+    let left = waiting.len() - given as usize;
+    let moved = call.system.futexes.requeue_agreed(from, to, left);
+    for tid in &moved {
+        call.system.thread(*tid).restart.progress = 1;
+    }
+    Ok(given + moved.len() as u64)
+}
+
 /// The owner gives the lock to who has waited longest, with what he leaves in the word.
 fn unlock_owned(
     call: &mut LocalCall<'_>,
@@ -194,6 +297,79 @@ fn unlock_owned(
     }
     call.system.wake_futex(key, 1, ANY);
     Ok(0)
+}
+
+/// futex_waitv(2): waits for any of several, and tells which one it was.
+pub fn futex_waitv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const REALTIME: u64 = 0;
+    const MONOTONIC: u64 = 1;
+    let [waiters, count, flags, timeout, clock, _] = call.args;
+    let (count, clock) = (u64::from(count as u32), u64::from(clock as u32));
+    if call.thread().restart.granted {
+        return Ok(call.thread().restart.progress);
+    }
+    if flags as u32 != 0 || !(1..=WAITV_MAX).contains(&count) || waiters == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if timeout != 0 && clock > MONOTONIC {
+        return Err(Errno::EINVAL.into());
+    }
+    let deadline = call.deadline(timeout, |call, timeout| {
+        let until = timespec(call, timeout)?;
+        let now = match clock {
+            REALTIME => call.wall(),
+            _ => call.clock(),
+        };
+        Ok(until.saturating_sub(now))
+    })?;
+    let tid = call.tid;
+    // Who is still in the queues was only disturbed.
+    if call.system.futexes.waits_at(tid).is_none() {
+        let keys = compared(call, waiters, count)?;
+        if call.clock() >= deadline {
+            return Err(Errno::ETIMEDOUT.into());
+        }
+        call.system.futexes.wait_for_any(keys, tid);
+    } else if call.clock() >= deadline {
+        call.system.futexes.forget_thread(tid);
+        return Err(Errno::ETIMEDOUT.into());
+    }
+    if deadline == u64::MAX {
+        call.thread().restart.begun = true;
+        return Err(Stop::Wait);
+    }
+    Err(call.wait_until(deadline))
+}
+
+/// The futexes of an array (`struct futex_waitv`), each of which says what is expected of it.
+fn compared(call: &mut LocalCall<'_>, waiters: u64, count: u64) -> Result<Vec<FutexKey>, Stop> {
+    const BYTES: u64 = 24;
+    const FUTEX2_SIZE_U32: u32 = 2;
+    let bytes = call.read(waiters, (count * BYTES) as usize)?;
+    let (words, _) = bytes.as_chunks::<8>();
+    let (entries, _) = words.as_chunks::<3>();
+    let mut wanted = Vec::new();
+    for entry in entries {
+        let [value, address, flags] = entry.map(u64::from_le_bytes);
+        // The upper half is reserved.
+        let private = match flags.checked_sub(FUTEX2_SIZE_U32.into()) {
+            Some(0) => false,
+            Some(PRIVATE) => true,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        let value = u32::try_from(value).map_err(|_| Errno::EINVAL)?;
+        wanted.push((value, address, private));
+    }
+    let mut keys = Vec::new();
+    for (_, address, private) in &wanted {
+        keys.push(call.futex_key(*address, *private)?);
+    }
+    for (value, address, _) in wanted {
+        if call.word(address)? != value {
+            return Err(Errno::EAGAIN.into());
+        }
+    }
+    Ok(keys)
 }
 
 /// FUTEX_WAKE_OP: changes the second word, wakes at the first, and at the second if its old value
@@ -242,14 +418,24 @@ fn wake_op(call: &mut LocalCall<'_>, private: bool) -> Result<u64, Stop> {
 impl System {
     /// Grants their waits to up to `count` threads.
     pub(crate) fn wake_futex(&mut self, key: FutexKey, count: usize, bits: u32) -> u64 {
-        let woken = self.futexes.wake(key, count, bits);
-        for tid in &woken {
+        let woken = self.futexes.take(key, count, bits);
+        for (tid, index) in &woken {
             if let Some(thread) = self.threads.get_mut(tid) {
                 thread.restart.granted = true;
+                // What futex_waitv(2) returns.
+                thread.restart.progress = u64::from(*index);
             }
             self.wakes.push(*tid);
         }
         woken.len() as u64
+    }
+
+    /// To which word a thread waits to be moved that is in a call of `FUTEX_WAIT_REQUEUE_PI`.
+    fn requeues_to(&self, tid: u32) -> Option<u64> {
+        const FUTEX: u32 = 202;
+        let call = self.threads.get(&tid)?.call?;
+        let command = call.args[1] & !(PRIVATE | CLOCK_REALTIME);
+        (call.number == FUTEX && command == WAIT_REQUEUE_PI).then_some(call.args[4])
     }
 
     /// What a word of memory is to futex(2).
@@ -276,6 +462,15 @@ impl LocalCall<'_> {
         }
         let key = self.system.futex_key(self.pid, address, private);
         key.ok_or(Stop::Errno(Errno::EFAULT))
+    }
+
+    /// Who waits to be given another futex is not just woken.
+    fn check_plain(&mut self, key: FutexKey) -> Result<(), Stop> {
+        let first = self.system.futexes.first(key);
+        match first.and_then(|(tid, _)| self.system.requeues_to(tid)) {
+            Some(_) => Err(Errno::EINVAL.into()),
+            None => Ok(()),
+        }
     }
 
     /// Which memory a word lies in counts for all futexes but private ones, so there has to be some.

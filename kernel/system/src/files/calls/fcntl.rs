@@ -18,6 +18,7 @@ use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{O_APPEND, O_ASYNC, O_DIRECT, O_NONBLOCK, O_PATH};
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 // `asm-generic/fcntl.h`, `linux/fcntl.h`.
 const F_DUPFD: u32 = 0;
@@ -45,6 +46,8 @@ const F_SETPIPE_SZ: u32 = 1031;
 const F_GETPIPE_SZ: u32 = 1032;
 const F_ADD_SEALS: u32 = 1033;
 const F_GET_SEALS: u32 = 1034;
+const F_GET_RW_HINT: u32 = 1035;
+const F_SET_RW_HINT: u32 = 1036;
 const FD_CLOEXEC: u64 = 1;
 
 const F_RDLCK: i16 = 0;
@@ -63,8 +66,8 @@ pub fn fcntl_argument(command: u64) -> Argument {
     match command as u32 {
         F_GETLK | F_OFD_GETLK => Argument::InOut(FLOCK_SIZE),
         F_SETLK | F_SETLKW | F_OFD_SETLK | F_OFD_SETLKW => Argument::In(FLOCK_SIZE),
-        F_SETOWN_EX => Argument::In(8),
-        F_GETOWN_EX => Argument::Out(8),
+        F_SETOWN_EX | F_SET_RW_HINT => Argument::In(8),
+        F_GETOWN_EX | F_GET_RW_HINT => Argument::Out(8),
         _ => Argument::Value,
     }
 }
@@ -119,6 +122,12 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
         F_NOTIFY => watch_directory(call, &file, fd),
         F_GETPIPE_SZ | F_SETPIPE_SZ => pipe_size(call, &file, command),
         F_ADD_SEALS | F_GET_SEALS => seals(call, &file, command),
+        F_GET_RW_HINT => {
+            let hint = file.inode().write_hint().load(Ordering::Relaxed);
+            call.output(2, &hint.to_le_bytes());
+            Ok(0)
+        }
+        F_SET_RW_HINT => set_write_hint(call, &file),
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -182,6 +191,19 @@ fn pipe_size(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {
     }
     pipe.resize(wanted)?;
     Ok(wanted as u64)
+}
+
+/// `F_SET_RW_HINT`: for all who write to the file.
+fn set_write_hint(call: &FileCall, file: &OpenFile) -> CallResult {
+    const RWH_WRITE_LIFE_EXTREME: u64 = 5;
+    call.who.check_owner(file.inode())?;
+    let bytes = call.input(2).first_chunk::<8>().ok_or(Errno::EFAULT)?;
+    let hint = u64::from_le_bytes(*bytes);
+    if hint > RWH_WRITE_LIFE_EXTREME {
+        return Err(Errno::EINVAL.into());
+    }
+    file.inode().write_hint().store(hint, Ordering::Relaxed);
+    Ok(0)
 }
 
 fn seals(call: &FileCall, file: &OpenFile, command: u32) -> CallResult {

@@ -285,6 +285,32 @@ fn duplicates_share_the_offset_and_not_the_flag() {
 }
 
 #[test]
+fn how_long_contents_will_be_of_use_is_kept_for_all_who_open_the_file() {
+    const GET: u64 = 1035;
+    const SET: u64 = 1036;
+    let mut node = Node::new(&[]);
+    node.put_file("/f", b"");
+    let (fd, other) = (node.open("/f", 0), node.open("/f", 2));
+    let set = |node: &mut Node, hint: u64| {
+        let hint = hint.to_le_bytes();
+        node.call(calls::fcntl, &[N(fd), N(SET), In(&hint)])
+    };
+    let get = |node: &mut Node| {
+        let told = node.call(calls::fcntl, &[N(other), N(GET), Out(8)]);
+        told.bytes(2).to_vec()
+    };
+    assert_eq!(get(&mut node), [0; 8]);
+    set(&mut node, 3).ok();
+    assert_eq!(get(&mut node), [3, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(set(&mut node, 6).errno(), Errno::EINVAL);
+    // Those of an open file are gone from Linux.
+    for gone in [1037, 1038] {
+        let none = node.call(calls::fcntl, &[N(fd), N(gone), N(0)]);
+        assert_eq!(none.errno(), Errno::EINVAL);
+    }
+}
+
+#[test]
 fn copies_inside_the_kernel() {
     let mut node = Node::new(&[]);
     node.put_file("/from", b"0123456789");
