@@ -181,6 +181,18 @@ impl LocalCall<'_> {
         Err(Stop::Wait)
     }
 
+    /// The end of a call that something here may have ended while it asks home: the answer belongs to it, and to no call
+    /// behind it.
+    ///
+    /// # Errors
+    /// `Wait` until the answer is there; else those of the result.
+    pub(crate) fn settled(&mut self, result: Result<u64, Stop>) -> Result<u64, Stop> {
+        if result != Err(Stop::Wait) && self.thread().forward != Forward::Idle {
+            self.home(|_| Err(Errno::EINVAL.into()))?;
+        }
+        result
+    }
+
     /// As [`LocalCall::home`] for a request without buffers; errors come back as errors.
     pub fn ask_home(&mut self, number: u32, args: [u64; 6]) -> Result<u64, Stop> {
         let answer = self.home(|_| Ok(Request::plain(number, args)))?;

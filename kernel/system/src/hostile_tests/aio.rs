@@ -267,6 +267,36 @@ fn a_request_that_waits_is_moved_and_done_once() {
     assert_eq!(program.call(CLOSE, &[reader]), 0);
 }
 
+/// The answer for a call that something else has ended is not taken for that of the next one.
+#[test]
+fn a_context_that_ends_while_a_request_waits_leaves_no_answer_behind() {
+    const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
+    const GETPPID: u64 = 110;
+    let mut program = Program::new();
+    assert_eq!(program.call(PIPE, &[EVENTS]), 0);
+    let ends = program.word(EVENTS);
+    let (reader, writer) = (ends & 0xffff_ffff, ends >> 32);
+    let child = program.call(57, &[]) as u32;
+    let other = program.call(56, &[THREAD, TEXT + 0x800]) as u32;
+    program.put(&[(0, reader, INTO, 16, 0, None)]);
+    program.go(2);
+    let (context, pid) = (program.context(), program.pid);
+    program
+        .cluster
+        .begin_call(1, other, IO_SUBMIT, &[context, 1, LIST]);
+    program.cluster.settle();
+    assert_eq!(program.cluster.call(1, pid, IO_DESTROY, &[context]), 0);
+    program.cluster.poke(0, child, TEXT, b"late");
+    let write = [writer, TEXT, 4];
+    assert_eq!(program.cluster.call(0, child, WRITE, &write), 4);
+    program.cluster.settle();
+    let thread = &program.cluster.nodes[1].threads[&other];
+    let invalid = no(Errno::EINVAL) as u64;
+    assert_eq!((thread.call, thread.registers.rax), (None, invalid));
+    let parent = program.cluster.call(1, other, GETPPID, &[]);
+    assert_eq!(parent, i64::from(crate::home::INIT));
+}
+
 #[test]
 fn who_waits_for_events_has_those_of_another_thread_after_a_move() {
     const THREAD: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;

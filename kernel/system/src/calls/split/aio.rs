@@ -199,8 +199,13 @@ pub fn io_cancel(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     Err(Errno::EINVAL.into())
 }
 
-/// io_submit(2).
+/// io_submit(2). While home is asked another thread may end the context.
 pub fn io_submit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let result = submit_all(call);
+    call.settled(result)
+}
+
+fn submit_all(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [context, count, requests, ..] = call.args;
     if (count as i64) < 0 {
         return Err(Errno::EINVAL.into());
