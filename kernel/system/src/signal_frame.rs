@@ -36,6 +36,7 @@ const USER_SS: u64 = 0x2b;
 /// Bits of RFLAGS a handler may bring back: CF PF AF ZF SF TF DF OF AC (`FIX_EFLAGS`).
 const RFLAGS_RESTORED: u64 = 0x4_0dd5;
 const NANOSLEEP: u64 = 35;
+const MOVE_PAGES: u64 = 279;
 const FUTEX: u64 = 202;
 const CLOCK_NANOSLEEP: u64 = 230;
 const TIMER_ABSTIME: u64 = 1;
@@ -128,6 +129,8 @@ fn interrupted(thread: &Thread, clock: u64, used: u64, restart: bool) -> Interru
     let mut rest = None;
     let done = match number {
         IO_SUBMIT => submitted(state.progress),
+        // What they note is how far they are, which is no result: they begin anew.
+        MOVE_PAGES => 0,
         number if is_requeued(number, &registers) => 0,
         _ => state.progress,
     };
