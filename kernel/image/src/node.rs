@@ -8,10 +8,11 @@
 
 use crate::disk::JournalDisk;
 use alloc::string::String;
+use alloc::vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use drivers::{Card, Outgoing, Received};
 use machine::{BootInfo, Exit, MAX_CPUS};
-use net_node::{ClusterKey, Inbox, Payload};
+use net_node::{Credentials, Inbox, KEY_FILE_MAX, Payload};
 use spin::{Mutex, MutexGuard};
 use system::schedule::SLICE_NS;
 use system::turn::{After, Turn};
@@ -59,9 +60,8 @@ const PASSED_OVER_MAX: u32 = 16;
 /// The longest the processor sleeps without looking around, ns.
 const NAP_NS: u64 = 1_000_000_000;
 
-/// The file of QEMU's fw_cfg that has the cluster's key, and the longest it may be.
+/// The file of QEMU's fw_cfg that has this node's keys.
 const KEY_FILE: &str = "opt/dunlin/key";
-const KEY_FILE_MAX: usize = 128;
 
 /// How often a card without interrupts is looked at: at most, and at least, ns.
 const POLL_NS: (u64, u64) = (50_000, 2_000_000);
@@ -83,19 +83,24 @@ fn features() -> Features {
     }
 }
 
-/// The key of the cluster, if one was given, and a secret to draw others from. A node that has one and cannot use it
+/// The keys of this node, if any were given, and a secret to draw others from. A node that has some and cannot use them
 /// does not come up without.
-fn cluster_key() -> Option<(ClusterKey, [u8; 32])> {
-    let mut bytes = [0; KEY_FILE_MAX];
+fn credentials(node: NodeId) -> Option<(Credentials, [u8; 32])> {
+    let mut bytes = vec![0; KEY_FILE_MAX];
     let file = machine::firmware_file(KEY_FILE, &mut bytes)?;
-    let Some(key) = ClusterKey::parse(file) else {
-        panic!("{KEY_FILE}: a key is 32 bytes or 64 hexadecimal digits, not all of them zero");
+    let credentials = match Credentials::parse(file) {
+        Ok(credentials) => credentials,
+        Err(why) => panic!("{KEY_FILE}: no file for a node, {why}: `cargo xtask key` makes them"),
     };
+    if credentials.node() != node {
+        let (has, is) = (credentials.node().0, node.0);
+        panic!("{KEY_FILE}: these are the keys of node {has}, and this is node {is}");
+    }
     let Some(secret) = machine::random_secret() else {
         panic!("{KEY_FILE}: no use of a key without a source of randomness (RDRAND)");
     };
     bytes.fill(0);
-    Some((key, secret))
+    Some((credentials, secret))
 }
 
 /// Brings the node up and runs it until somebody powers it off.
@@ -137,10 +142,13 @@ pub(crate) fn run(info: &BootInfo) -> ! {
         journal,
     };
     let mut system = System::new(settings, machine::now_ns());
-    match cluster_key() {
-        Some((key, secret)) => {
-            system.seal(key, secret);
-            machine::log!("frames are authenticated by the cluster's key");
+    match credentials(NodeId(number)) {
+        Some((credentials, secret)) => {
+            let nodes = credentials.nodes();
+            system.seal(credentials, secret);
+            machine::log!(
+                "frames are authenticated by the cluster's key; its roster has {nodes} nodes"
+            );
         }
         None => machine::log!("frames are not authenticated: no key was given"),
     }

@@ -356,8 +356,8 @@ impl System {
 
     /// The cluster has a key: from now on, which is before the first packet, nothing is heard but what is sealed with it.
     /// `secret` is from a true source of randomness and used for nothing else.
-    pub fn seal(&mut self, key: node::ClusterKey, secret: [u8; 32]) {
-        self.net.seal(key, secret);
+    pub fn seal(&mut self, credentials: node::Credentials, secret: [u8; 32]) {
+        self.net.seal(credentials, secret);
     }
 
     /// Takes in one of the packets that have come; [`System::packets_over`] follows the last of them.
@@ -543,7 +543,7 @@ impl System {
                 id,
                 mac: [a, b, c, d, e, f],
             } => machine::log!(
-                "node {} at {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} is refused: it has another key than this cluster, or none",
+                "node {} at {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} is refused: it has another key than this cluster, or none, or is not in its roster",
                 id.0
             ),
             _ => {}

@@ -117,7 +117,7 @@ pub enum Event<P> {
         /// Its boot.
         boot: BootId,
     },
-    /// A node that has another key than this cluster's, or none, was refused. Told once for each number, of a few.
+    /// A node that has another key than this cluster's, or none, or is not in the roster, was refused. Told once for each number, of a few.
     Stranger {
         /// What it says its number is.
         id: NodeId,

@@ -41,7 +41,9 @@ pub use membership::{Change, Seen};
 #[cfg(feature = "canary")]
 pub use node::Canary;
 pub use node::Node;
-pub use seal::{ClusterKey, Counters as SealCounters, KEY_LEN, Refused};
+pub use seal::{
+    BadFile, Counters as SealCounters, Credentials, FILE_MAX as KEY_FILE_MAX, OwnerKey, Refused,
+};
 pub use wire::{Features, Lane, Load, NodeInfo, NodeState, PageTag};
 
 /// Silence after which a peer is reported as silent, ns.

@@ -71,6 +71,8 @@ pub struct Node<P> {
     filler: Filler<P>,
     runs: u64,
     pub(crate) refused: u64,
+    /// Peers that were greeted in this period of Hellos, in a cluster with a key.
+    pub(crate) greeted: usize,
     /// Only in a cluster with a key.
     pub(crate) seal: Option<Box<Seal>>,
     #[cfg(feature = "canary")]
@@ -119,6 +121,7 @@ impl<P: Page> Node<P> {
             filler: Filler::new(),
             runs: 0,
             refused: 0,
+            greeted: 0,
             seal: None,
             #[cfg(feature = "canary")]
             canary: None,
@@ -260,7 +263,7 @@ impl<P: Page> Node<P> {
                 peer.replace(now, boot, header.source_mac, path);
                 self.small.retain(|&(to, _)| to != index);
                 if let Some(seal) = &mut self.seal {
-                    seal.forget(lost);
+                    seal.forget(id, lost);
                 }
                 self.outbox.push(Event::PeerLost { id, boot: lost });
                 if measured {
@@ -458,7 +461,11 @@ impl<P: Page> Node<P> {
             return Some(self.transmit_greeting(now, Some(answer)));
         }
         if self.discovery.take_hello() {
+            self.greeted = 0;
             return Some(self.transmit_greeting(now, None));
+        }
+        if let Some(answer) = self.next_greeting(now) {
+            return Some(self.transmit_greeting(now, Some(answer)));
         }
         for queue in 0..2 {
             if queue == 1
@@ -611,7 +618,12 @@ impl<P: Page> Node<P> {
         header.source = self.config.node.0.into();
         header.source_boot = self.config.boot.0.into();
         header.payload_kind = PayloadKind::Info as u8;
-        header.length = (self.greeting.len() as u16).into();
+        // What strangers hear with a key is an invitation, and tells nothing.
+        let greeting = match answer {
+            None if self.seal.is_some() => Arc::from(NodeInfo::default().encode()),
+            _ => self.greeting.clone(),
+        };
+        header.length = (greeting.len() as u16).into();
         header.epoch = now.saturating_sub(self.started).into();
         header.sent_ns = now.into();
         if let Some(answer) = answer {
@@ -631,7 +643,7 @@ impl<P: Page> Node<P> {
         }
         Transmit {
             header: header.to_bytes(),
-            payload: Payload::Bytes(self.greeting.clone(), 0..self.greeting.len()),
+            payload: Payload::Bytes(greeting.clone(), 0..greeting.len()),
         }
     }
 
@@ -832,6 +844,7 @@ impl<P: Page> Node<P> {
                 && self.discovery.is_quiet()
                 && self.membership.is_quiet()
                 && !self.has_handshake()
+                && !self.has_greeting()
     }
 
     // --- small helpers

@@ -1,20 +1,22 @@
 //! The stack of a node whose cluster has a key: the seal is put on last and taken off first.
 //!
-//! Law: what is not of the cluster changes a counter and nothing else. A Hello to all of a boot that was not met is believed
-//! when it was, as if it had come only then; whoever sees it answers it, and with that answer shows its keys.
+//! Law: what is not of the cluster changes a counter and nothing else. A Hello to all can be of any node that has the cluster's key, so it is an
+//! invitation: who sees it makes a session, and answers in that. What a node believes of another, that it is alive too, has come in their
+//! session; so each is greeted there in every period of Hellos.
 
+use crate::discovery::Answer;
 use crate::node::Node;
 use crate::{Event, Page, Transmit};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use link::Payload;
-use seal::{ClusterKey, Config, Counters, Greeting, Opened, Seal};
-use wire::{HANDSHAKE_LEN, HEADER_LEN, Kind};
+use seal::{Config, Counters, Credentials, Greeting, Opened, Seal};
+use wire::{HANDSHAKE_LEN, HEADER_LEN, Header, Kind};
 
 impl<P: Page> Node<P> {
-    /// From now on, which is before the first frame, only what is from nodes with this key is heard. `entropy` is from a true source
-    /// of randomness and used for nothing else.
-    pub fn seal(&mut self, key: ClusterKey, entropy: [u8; 32]) {
+    /// From now on, which is before the first frame, only what is from nodes of this cluster is heard. The credentials are those of this node;
+    /// `entropy` is from a true source of randomness and used for nothing else.
+    pub fn seal(&mut self, credentials: Credentials, entropy: [u8; 32]) {
         let crate::Config {
             node,
             boot,
@@ -27,7 +29,7 @@ impl<P: Page> Node<P> {
             boot,
             mac,
             cluster,
-            key,
+            credentials,
             entropy,
         })));
     }
@@ -42,6 +44,11 @@ impl<P: Page> Node<P> {
         self.seal.as_ref().is_some_and(|seal| seal.has_transmit())
     }
 
+    /// Whether a peer is to be greeted.
+    pub(crate) fn has_greeting(&self) -> bool {
+        self.seal.is_some() && self.greeted < self.peers.len()
+    }
+
     pub(crate) fn handle_sealed(
         &mut self,
         now: u64,
@@ -54,7 +61,10 @@ impl<P: Page> Node<P> {
         match seal.open(now, &mut header, length, read) {
             Ok(Opened::Frame) => self.handle_plain(now, &header, payload, length),
             Ok(Opened::Handshake) => {}
-            Ok(Opened::Met(greeting)) => self.handle_met(&greeting),
+            Ok(Opened::Met(Greeting { header, heard_at })) => {
+                self.discovery.answer(heard_at, Kind::Hello, &header);
+            }
+            Ok(Opened::Invitation) => self.handle_invitation(now, &header),
             Err(_) => {
                 self.refused += 1;
                 while let Some((id, mac)) = seal.poll_stranger() {
@@ -64,13 +74,33 @@ impl<P: Page> Node<P> {
         }
     }
 
-    /// There is a session with a boot whose Hello was heard before.
-    fn handle_met(&mut self, greeting: &Greeting) {
-        let Greeting { header, heard_at } = greeting;
-        if header.source() == self.config.node {
-            return self.handle_namesake(header);
+    /// A boot says Hello to all with which there is a session. If it is not a peer, it is asked who it is.
+    fn handle_invitation(&mut self, now: u64, header: &[u8; HEADER_LEN]) {
+        let Ok(header) = Header::parse(header) else {
+            return;
+        };
+        let boot = header.source_boot();
+        if self
+            .peer(header.source())
+            .is_none_or(|peer| peer.boot != boot)
+        {
+            self.discovery.answer(now, Kind::Hello, header);
         }
-        self.discovery.answer(*heard_at, Kind::Hello, header);
+    }
+
+    /// The next of the peers that is to hear in its session that this node lives, and what it tells of itself.
+    pub(crate) fn next_greeting(&mut self, now: u64) -> Option<Answer> {
+        self.seal.as_ref()?;
+        let peer = self.peers.get(self.greeted)?;
+        self.greeted += 1;
+        Some(Answer {
+            kind: Kind::HelloReply,
+            to: peer.id,
+            boot: peer.boot,
+            mac: peer.mac,
+            echo_ns: 0,
+            heard_at: now,
+        })
     }
 
     pub(crate) fn transmit_sealed(&mut self, now: u64) -> Option<Transmit<P>> {

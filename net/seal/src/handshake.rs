@@ -1,12 +1,15 @@
-//! The handshake: Noise `NNpsk0`, two frames of one size.
+//! The handshake: Noise `KKpsk0`, two frames of one size.
 //!
-//! Law: both frames of a handshake are known but for their payload: everything in their headers follows from who
-//! speaks to whom, and is compared whole. The header of the first is the prologue, so keys come out
-//! only where both have meant the same cluster, nodes, boots and addresses. What a stranger sends costs some
-//! hashes; a multiplication on the curve costs only what was made by somebody who has the key.
+//! Law: both frames of a handshake are known but for their payload, number and tag: everything else in their headers follows from who
+//! speaks to whom, and is compared whole. The header of the first, with its number, is the prologue, so keys come out
+//! only where both have meant the same cluster, nodes, boots and addresses; and only where each has the key that belongs to the
+//! other's entry in its roster. What a stranger sends costs a hash: a multiplication on the curve costs only what
+//! was tagged by somebody who has the cluster's key.
 //!
 //! What they say is [`Said`].
 
+use crate::key::KEY_LEN;
+use crate::roster::Credentials;
 use crate::session::{Keys, SLOTS, TagKey};
 use alloc::boxed::Box;
 use core::fmt;
@@ -16,13 +19,14 @@ use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, Error, HandshakeState};
-use wire::{BootId, HANDSHAKE_LEN, Header, Kind, NodeId, PayloadKind};
+use wire::{BootId, HANDSHAKE_LEN, HEADER_LEN, Header, Kind, NodeId, PayloadKind};
 use zerocopy::IntoBytes;
+use zeroize::Zeroizing;
 
 /// What follows the header.
 pub(crate) type Bytes = [u8; HANDSHAKE_LEN];
 /// The one suite there is: X25519, ChaCha20-Poly1305 and BLAKE2s.
-const SUITE: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+const SUITE: &str = "Noise_KKpsk0_25519_ChaChaPoly_BLAKE2s";
 /// What each message says.
 const SAID_LEN: usize = 16;
 // A key of X25519, what is said, and a tag of Poly1305.
@@ -36,8 +40,8 @@ pub(crate) struct End {
     pub(crate) mac: [u8; 6],
 }
 
-/// The whole header of a frame of a handshake.
-pub(crate) fn header(kind: Kind, cluster: u32, from: End, to: End) -> Header {
+/// The whole header of a frame of a handshake but for its tag. An answer has the number of what it answers.
+pub(crate) fn header(kind: Kind, cluster: u32, from: End, to: End, number: u32) -> Header {
     let mut header = Header::new(kind);
     header.target_mac = to.mac;
     header.source_mac = from.mac;
@@ -48,6 +52,7 @@ pub(crate) fn header(kind: Kind, cluster: u32, from: End, to: End) -> Header {
     header.target_boot = to.boot.0.into();
     header.payload_kind = PayloadKind::Handshake as u8;
     header.length = (HANDSHAKE_LEN as u16).into();
+    header.counter = number.into();
     header
 }
 
@@ -84,22 +89,35 @@ impl CryptoResolver for Resolver {
     }
 }
 
-fn builder<'a>(
-    key: &'a [u8; 32],
-    seed: [u8; 32],
-    prologue: &'a [u8],
-) -> Result<Builder<'a>, Error> {
-    let suite: NoiseParams = SUITE.parse()?;
-    Builder::with_resolver(suite, Box::new(Resolver { seed }))
-        .psk(0, key)?
-        .prologue(prologue)
+/// With whom, and how it begins.
+pub(crate) struct Opening<'a> {
+    pub(crate) psk: &'a [u8; KEY_LEN],
+    pub(crate) ours: &'a Credentials,
+    /// The other's key in the roster.
+    pub(crate) theirs: &'a [u8; KEY_LEN],
+    /// What our key of this handshake is drawn from.
+    pub(crate) seed: Zeroizing<[u8; 32]>,
+    /// The header of the first message, without its tag.
+    pub(crate) knock: &'a Header,
+}
+
+impl Opening<'_> {
+    fn builder(&self) -> Result<Builder<'_>, Error> {
+        let suite: NoiseParams = SUITE.parse()?;
+        let seed = *self.seed;
+        // The number is in it, the tag, which comes after, is not.
+        let prologue = &self.knock.as_bytes()[..HEADER_LEN - size_of_val(&self.knock.tag)];
+        Builder::with_resolver(suite, Box::new(Resolver { seed }))
+            .psk(0, self.psk)?
+            .local_private_key(self.ours.secret.0.as_slice())?
+            .remote_public_key(self.theirs)?
+            .prologue(prologue)
+    }
 }
 
 /// What a message says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Said {
-    /// The sender's time, which has grown since its last first message; 0 in an answer.
-    pub(crate) time: u64,
     /// Which session of the sender's it will be.
     pub(crate) slot: u8,
     /// How many Hellos to all the sender has sent.
@@ -109,8 +127,7 @@ pub(crate) struct Said {
 impl Said {
     fn to_bytes(self) -> [u8; SAID_LEN] {
         let mut bytes = [0; SAID_LEN];
-        bytes[..8].copy_from_slice(&self.time.to_le_bytes());
-        bytes[8] = self.slot;
+        bytes[0] = self.slot;
         bytes[12..].copy_from_slice(&self.hellos.to_le_bytes());
         bytes
     }
@@ -118,8 +135,7 @@ impl Said {
     /// `None` if it is nothing one of us would say.
     fn parse(bytes: &[u8; SAID_LEN]) -> Option<Said> {
         let said = Said {
-            time: u64::from_le_bytes(*bytes.first_chunk()?),
-            slot: bytes[8],
+            slot: bytes[0],
             hellos: u32::from_le_bytes(*bytes.last_chunk()?),
         };
         (said.to_bytes() == *bytes && usize::from(said.slot) < SLOTS).then_some(said)
@@ -152,30 +168,23 @@ impl fmt::Debug for Begun {
 }
 
 /// Begins one: the first message.
-pub(crate) fn begin(
-    key: &[u8; 32],
-    seed: [u8; 32],
-    knock: &Header,
-    said: &Said,
-) -> Option<(Begun, Bytes)> {
-    let builder = builder(key, seed, knock.as_bytes()).ok()?;
-    let mut noise = builder.build_initiator().ok()?;
+pub(crate) fn begin(opening: &Opening<'_>, said: &Said) -> Option<(Begun, Bytes)> {
+    let mut noise = opening.builder().ok()?.build_initiator().ok()?;
     let mut bytes = [0; HANDSHAKE_LEN];
     noise.write_message(&said.to_bytes(), &mut bytes).ok()?;
     let noise = Box::new(noise);
     Some((Begun { noise }, bytes))
 }
 
-/// A first message that somebody sent who has the key, and maybe long ago.
+/// A first message that somebody sent who has the keys, and maybe long ago.
 pub(crate) struct Heard {
     noise: HandshakeState,
     pub(crate) said: Said,
 }
 
 /// Reads a first message.
-pub(crate) fn hear(key: &[u8; 32], seed: [u8; 32], knock: &Header, bytes: &Bytes) -> Option<Heard> {
-    let builder = builder(key, seed, knock.as_bytes()).ok()?;
-    let mut noise = builder.build_responder().ok()?;
+pub(crate) fn hear(opening: &Opening<'_>, bytes: &Bytes) -> Option<Heard> {
+    let mut noise = opening.builder().ok()?.build_responder().ok()?;
     let mut said = [0; SAID_LEN];
     noise.read_message(bytes, &mut said).ok()?;
     let said = Said::parse(&said)?;

@@ -1,21 +1,85 @@
-//! The key of a cluster, and what is made from it.
+//! Keys of a cluster: the one that its owner has, and what is made from it for the nodes.
 //!
-//! Law: the key itself is used for nothing but to make others, each for one purpose (BLAKE2s with a key, RFC 7693). No key is
-//! printed, and the cluster's is wiped when it is dropped.
+//! Law: a key is used for nothing but to make others, each for one purpose (BLAKE2s with a key, RFC 7693), and those are wiped when
+//! they are dropped. No key is printed. The owner's is in no node: who has what a node has can make
+//! neither the key of another node nor that of a new one.
 
+use crate::roster::Credentials;
 use blake2::Blake2sMac;
 use blake2::digest::consts::U32;
 use blake2::digest::{FixedOutput, KeyInit, Update};
 use core::fmt;
+use snow::params::DHChoice;
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::Dh;
 use wire::{BootId, NodeId};
 use zeroize::Zeroizing;
 
-/// Bytes of a cluster's key.
+/// Bytes of every key.
 pub const KEY_LEN: usize = 32;
+
+type Secret = Zeroizing<[u8; KEY_LEN]>;
+
+fn derive(key: &Secret, purpose: &[u8], more: &[&[u8]]) -> Secret {
+    let mac = Blake2sMac::<U32>::new_from_slice(key.as_slice());
+    let mut mac = mac.expect("a key of 32 bytes is one for BLAKE2s");
+    mac.update(purpose);
+    for bytes in more {
+        mac.update(bytes);
+    }
+    Zeroizing::new(mac.finalize_fixed().into())
+}
+
+/// What the owner of a cluster has, from which all of its keys are made.
+#[derive(Clone)]
+pub struct OwnerKey(Secret);
+
+impl fmt::Debug for OwnerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnerKey")
+    }
+}
+
+impl OwnerKey {
+    /// The key with these bytes.
+    pub fn new(bytes: [u8; KEY_LEN]) -> OwnerKey {
+        OwnerKey(Zeroizing::new(bytes))
+    }
+
+    /// The key in a file: [`KEY_LEN`] bytes, or as many pairs of hexadecimal digits and white space behind
+    /// them. `None` for anything else, and for a key of zeros, which is what a file has that was made and never filled.
+    pub fn parse(file: &[u8]) -> Option<OwnerKey> {
+        let bytes: [u8; KEY_LEN] = match file.try_into() {
+            Ok(bytes) => bytes,
+            Err(_) => from_hex(file.trim_ascii_end())?,
+        };
+        (bytes != [0; KEY_LEN]).then(|| OwnerKey::new(bytes))
+    }
+
+    fn node(&self, node: NodeId) -> NodeSecret {
+        NodeSecret(derive(&self.0, b"dunlin node 1", &[&node.0.to_le_bytes()]))
+    }
+
+    /// What a node of a cluster of these nodes is to be given; itself is always one of them.
+    pub fn credentials(
+        &self,
+        node: NodeId,
+        roster: impl IntoIterator<Item = NodeId>,
+    ) -> Credentials {
+        let cluster = ClusterKey(derive(&self.0, b"dunlin cluster 1", &[]));
+        let nodes = roster.into_iter().chain([node]);
+        Credentials {
+            cluster,
+            node,
+            secret: self.node(node),
+            roster: nodes.map(|node| (node, self.node(node).public())).collect(),
+        }
+    }
+}
 
 /// The key that all nodes of a cluster have and nobody else.
 #[derive(Clone)]
-pub struct ClusterKey(Zeroizing<[u8; KEY_LEN]>);
+pub(crate) struct ClusterKey(pub(crate) Secret);
 
 impl fmt::Debug for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,35 +87,20 @@ impl fmt::Debug for ClusterKey {
     }
 }
 
+/// The first half of a key.
+fn half(key: &Secret) -> [u8; 16] {
+    core::array::from_fn(|at| key[at])
+}
+
 impl ClusterKey {
-    /// The key with these bytes.
-    pub fn new(bytes: [u8; KEY_LEN]) -> ClusterKey {
-        ClusterKey(Zeroizing::new(bytes))
-    }
-
-    /// The key in a file: [`KEY_LEN`] bytes, or as many pairs of hexadecimal digits and white space behind
-    /// them. `None` for anything else, and for a key of zeros, which is what a file has that was made and never filled.
-    pub fn parse(file: &[u8]) -> Option<ClusterKey> {
-        let bytes: [u8; KEY_LEN] = match file.try_into() {
-            Ok(bytes) => bytes,
-            Err(_) => from_hex(file.trim_ascii_end())?,
-        };
-        (bytes != [0; KEY_LEN]).then(|| ClusterKey::new(bytes))
-    }
-
-    fn derive(&self, purpose: &[u8], more: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
-        let mut mac = Blake2sMac::<U32>::new_from_slice(self.0.as_slice()).ok()?;
-        mac.update(purpose);
-        for bytes in more {
-            mac.update(bytes);
-        }
-        Some(Zeroizing::new(mac.finalize_fixed().into()))
-    }
-
     /// What the handshakes of this cluster begin with.
-    pub(crate) fn handshake(&self) -> Zeroizing<[u8; 32]> {
-        let key = self.derive(b"dunlin handshake 1", &[]);
-        key.expect("a key of 32 bytes is one for BLAKE2s")
+    pub(crate) fn handshake(&self) -> Secret {
+        derive(&self.0, b"dunlin handshake 2", &[])
+    }
+
+    /// What the frames of handshakes are tagged with.
+    pub(crate) fn knock(&self) -> [u8; 16] {
+        half(&derive(&self.0, b"dunlin knock 1", &[]))
     }
 
     /// What this boot's Hellos to all are tagged with.
@@ -61,13 +110,39 @@ impl ClusterKey {
             node.0.to_le_bytes(),
             boot.0.to_le_bytes(),
         );
-        let key = self.derive(b"dunlin hello 1", &[&cluster, &node, &boot]);
-        let key = key.expect("a key of 32 bytes is one for BLAKE2s");
-        core::array::from_fn(|at| key[at])
+        let more: [&[u8]; 3] = [&cluster, &node, &boot];
+        half(&derive(&self.0, b"dunlin hello 1", &more))
     }
 }
 
-fn from_hex(text: &[u8]) -> Option<[u8; KEY_LEN]> {
+/// The key that only one node has, by which the others know it.
+#[derive(Clone)]
+pub(crate) struct NodeSecret(pub(crate) Secret);
+
+impl fmt::Debug for NodeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeSecret")
+    }
+}
+
+impl NodeSecret {
+    /// The key of X25519 that belongs to it, which everybody may know.
+    pub(crate) fn public(&self) -> [u8; KEY_LEN] {
+        let dh = curve(&self.0);
+        let public = dh.pubkey();
+        core::array::from_fn(|at| public[at])
+    }
+}
+
+fn curve(secret: &Secret) -> alloc::boxed::Box<dyn Dh> {
+    let dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519);
+    let mut dh = dh.expect("snow is built with X25519");
+    dh.set(secret.as_slice());
+    dh
+}
+
+/// Bytes of a key written as hexadecimal digits.
+pub(crate) fn from_hex(text: &[u8]) -> Option<[u8; KEY_LEN]> {
     if text.len() != 2 * KEY_LEN {
         return None;
     }

@@ -5,32 +5,36 @@
 //! tag, window, and only then does anybody parse it. No frame is accepted twice: not within a session
 //! (a window after RFC 6479), not in the next one, not by another boot, another node or another cluster.
 //!
-//! Who has the cluster's key belongs to the cluster. Two boots that hear each other's Hello make a session:
-//! Noise `NNpsk0` (one trip; the prologue is the header of its first frame, which names cluster, nodes, boots and
-//! addresses), from which each direction has a key. A session is used for two minutes or 2^29 frames, then there is a new one; its
+//! Each node has a secret key of its own, the cluster's key, and a roster with the public keys of all nodes ([`Credentials`], which
+//! are made from the key of the cluster's owner, [`OwnerKey`]). Two boots that hear each other's Hello make a session:
+//! Noise `KKpsk0` (one trip; the prologue is the header of its first frame, which names cluster, nodes, boots and
+//! addresses), from which each direction has a key. So in a session each is the node that it says it is: one that was taken over speaks
+//! for itself only. A session is used for two minutes or 2^29 frames, then there is a new one; its
 //! keys are in no memory any more when the next but one is there. Either side may begin. Who answers does not use
 //! a session before a frame has come in it: a first message that somebody has recorded leads to an answer and to
 //! nothing else.
 //!
-//! A Hello to all has a tag of a key that everybody makes from the cluster's key, and a number of its own. From a boot with which there
-//! was a session it counts if the number is new. From any other it is an invitation to a handshake,
-//! and what it says is believed when that is done.
+//! A Hello to all has a tag of a key that everybody makes from the cluster's key, and a number of its own. So it is an invitation to a
+//! handshake and nothing more: what a boot says of itself is believed in a session. Who says again the Hellos of boots that are over
+//! has each of them tried, ever more rarely (`doubts.rs`).
 //!
 //! The tag is SipHash-2-4 with 128 bits, a pseudorandom function over all of the frame but the tag itself. Not here: encryption. What
-//! travels can be read by whoever listens. And the cluster's key says "one of us", not "node 3": a node that was taken
-//! over can speak for any other.
+//! travels can be read by whoever listens.
 #![no_std]
 
 extern crate alloc;
 
+mod doubts;
 mod handshake;
 mod key;
 mod rate;
+mod roster;
 mod seal;
 mod session;
 mod window;
 
-pub use key::{ClusterKey, KEY_LEN};
+pub use key::{KEY_LEN, OwnerKey};
+pub use roster::{BadFile, Credentials, FILE_MAX, ROSTER_MAX};
 pub use seal::{Config, Greeting, HandshakeFrame, Opened, Seal};
 pub use session::{FRAMES_MAX, REJECT_AFTER_NS, REKEY_AFTER_NS, REKEY_FRAMES};
 pub use window::WINDOW;
@@ -51,17 +55,20 @@ pub enum Refused {
     Handshake,
     /// Too many handshakes.
     Rate,
+    /// Its sender is not in the roster.
+    Roster,
 }
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Refused; 6] = [
+    pub const ALL: [Refused; 7] = [
         Refused::Length,
         Refused::Session,
         Refused::Tag,
         Refused::Replay,
         Refused::Handshake,
         Refused::Rate,
+        Refused::Roster,
     ];
 
     /// For people and files.
@@ -73,6 +80,7 @@ impl Refused {
             Refused::Replay => "replay",
             Refused::Handshake => "handshake",
             Refused::Rate => "rate",
+            Refused::Roster => "roster",
         }
     }
 }
@@ -81,7 +89,7 @@ impl Refused {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Refused frames by [`Refused`], in the order of [`Refused::ALL`].
-    pub refused: [u64; 6],
+    pub refused: [u64; 7],
     /// Handshakes begun.
     pub knocks: u64,
     /// Handshakes answered.

@@ -1,12 +1,14 @@
 //! All that a boot has with others: who was met, sessions, handshakes under way, and what is refused.
 //!
 //! Law: what anybody can make us keep is bounded, and least by those of whom it is not known whether they
-//! have the key. There are no timers: every boot that lives says Hello twice a second, and who hears that, or wants to
+//! have the keys. A boot is known by node and id together, as only the node is proven by a key. There are no timers: every boot that lives says Hello twice a second, and who hears that, or wants to
 //! send, looks whether the session with it is due.
 
-use crate::handshake::{self, Begun, End};
-use crate::key::ClusterKey;
+use crate::doubts::Doubts;
+use crate::handshake::{self, Begun, End, Opening};
+use crate::key::KEY_LEN;
 use crate::rate::Rate;
+use crate::roster::Credentials;
 use crate::session::{FRAMES_MAX, SLOTS, Session, TagKey, Tagger, slot_of};
 use crate::{Counters, Refused};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -24,7 +26,7 @@ const KNOWN_MAX: usize = 4096;
 const UNMET_MAX: usize = 64;
 /// Frames of handshakes that wait to be transmitted.
 const LEAVING_MAX: usize = 128;
-/// A handshake that was not answered is begun again after so long, ns.
+/// A handshake that was not answered is begun again after so long, ns. Who was met is heard no sooner again, either.
 const RETRY_NS: u64 = 100_000_000;
 /// Strangers that are told of, each once.
 const STRANGERS_MAX: usize = 16;
@@ -42,8 +44,8 @@ pub struct Config {
     pub mac: [u8; 6],
     /// Its cluster.
     pub cluster: u32,
-    /// The key of that.
-    pub key: ClusterKey,
+    /// Its keys, which are those of `node`.
+    pub credentials: Credentials,
     /// What the keys of its handshakes are drawn from: of a true source of randomness, and never used again.
     pub entropy: [u8; 32],
 }
@@ -64,6 +66,9 @@ pub enum Opened {
     Frame,
     /// It belonged to a handshake.
     Handshake,
+    /// It is a Hello to all of a boot that was met. Any node of the cluster can have made it, so nothing of it is to be
+    /// believed.
+    Invitation,
     /// It ended a handshake that had begun with this Hello.
     Met(Greeting),
 }
@@ -95,8 +100,9 @@ struct Known {
     hello_key: TagKey,
     /// The highest number of a Hello of it.
     hello_seen: u32,
-    /// Its time in the last message that began a handshake.
-    knock_seen: Option<u64>,
+    /// The number of its last message that began a handshake, 0: none, and when that came.
+    knock_seen: u32,
+    knocked_at: Option<u64>,
     /// Whether there was a session with it.
     is_met: bool,
     slots: [Option<Session>; SLOTS],
@@ -112,7 +118,8 @@ impl Known {
             end,
             hello_key,
             hello_seen: 0,
-            knock_seen: None,
+            knock_seen: 0,
+            knocked_at: None,
             is_met: false,
             slots: [const { None }; SLOTS],
             sending: None,
@@ -152,13 +159,16 @@ impl Known {
 /// What one boot has with all others of its cluster.
 pub struct Seal {
     config: Config,
-    handshake_key: Zeroizing<[u8; 32]>,
+    handshake_key: Zeroizing<[u8; KEY_LEN]>,
+    knock_key: TagKey,
     hello_key: TagKey,
     /// The number of our last Hello to all.
     hellos: u32,
-    known: BTreeMap<BootId, Known>,
+    /// The number of the last handshake that we have begun.
+    knocks: u32,
+    known: BTreeMap<(NodeId, BootId), Known>,
     leaving: VecDeque<HandshakeFrame>,
-    begin_rate: Rate,
+    doubts: Doubts,
     answer_rate: Rate,
     dice: ChaCha20Rng,
     counters: Counters,
@@ -191,13 +201,16 @@ impl Seal {
     /// The seal of a boot that has met nobody.
     pub fn new(config: Config) -> Seal {
         let (cluster, node, boot) = (config.cluster, config.node, config.boot);
+        let key = &config.credentials.cluster;
         Seal {
-            handshake_key: config.key.handshake(),
-            hello_key: TagKey(config.key.hello(cluster, node, boot)),
+            handshake_key: key.handshake(),
+            knock_key: TagKey(key.knock()),
+            hello_key: TagKey(key.hello(cluster, node, boot)),
             hellos: 0,
+            knocks: 0,
             known: BTreeMap::new(),
             leaving: VecDeque::new(),
-            begin_rate: Rate::new(),
+            doubts: Doubts::new(),
             answer_rate: Rate::new(),
             dice: ChaCha20Rng::from_seed(config.entropy),
             counters: Counters::default(),
@@ -227,9 +240,9 @@ impl Seal {
         !self.leaving.is_empty()
     }
 
-    /// A boot is over: its frames are not accepted any more.
-    pub fn forget(&mut self, boot: BootId) {
-        self.known.remove(&boot);
+    /// A boot of a node is over: its frames are not accepted any more.
+    pub fn forget(&mut self, node: NodeId, boot: BootId) {
+        self.known.remove(&(node, boot));
     }
 
     // --- frames out
@@ -261,7 +274,7 @@ impl Seal {
             boot,
             mac: header.target_mac,
         };
-        let known = self.known.get_mut(&boot);
+        let known = self.known.get_mut(&(to.node, boot));
         let settled = known.as_ref().is_some_and(|known| known.is_settled(now));
         let session = known.and_then(|known| known.slots[known.sending?].as_mut());
         let sealed = session.is_some_and(|session| {
@@ -276,22 +289,29 @@ impl Seal {
 
     /// Begins a handshake with a boot, unless one is under way.
     fn knock(&mut self, now: u64, to: End, greeting: Option<Greeting>) -> Result<(), Refused> {
+        let boot = (to.node, to.boot);
+        let known = self.known.get_mut(&boot);
+        let is_met = known.as_ref().is_some_and(|known| known.is_met);
         if let Some(Known {
             knocking: Some(knocking),
             ..
-        }) = self.known.get_mut(&to.boot)
+        }) = known
             && now < knocking.at + RETRY_NS
         {
             knocking.greeting = greeting.or(knocking.greeting);
             return Ok(());
         }
-        if !self.begin_rate.take(now) || self.leaving.len() >= LEAVING_MAX {
+        let theirs = *self.public(to.node)?;
+        // Those who were met are few, and do not wait for strangers.
+        if self.leaving.len() >= LEAVING_MAX || !is_met && !self.doubts.take(now, boot) {
             return Err(Refused::Rate);
         }
         let us = self.end();
         let cluster = self.config.cluster;
-        let header = handshake::header(Kind::Knock, cluster, us, to);
-        let welcome = handshake::header(Kind::Welcome, cluster, to, us);
+        self.knocks += 1;
+        let number = self.knocks;
+        let header = handshake::header(Kind::Knock, cluster, us, to, number);
+        let welcome = handshake::header(Kind::Welcome, cluster, to, us, number);
         let seed = self.seed();
         let hellos = self.hellos;
         let known = self.known_or_new(now, to);
@@ -300,12 +320,17 @@ impl Seal {
             None => known.free_slot(now),
         };
         let said = handshake::Said {
-            time: now,
             slot: slot as u8,
             hellos,
         };
-        let (begun, payload) = handshake::begin(&self.handshake_key, seed, &header, &said)
-            .ok_or(Refused::Handshake)?;
+        let opening = Opening {
+            psk: &self.handshake_key,
+            ours: &self.config.credentials,
+            theirs: &theirs,
+            seed,
+            knock: &header,
+        };
+        let (begun, payload) = handshake::begin(&opening, &said).ok_or(Refused::Handshake)?;
         let known = self.known_or_new(now, to);
         known.knocking = Some(Knocking {
             begun,
@@ -315,11 +340,15 @@ impl Seal {
             greeting,
         });
         self.counters.knocks += 1;
-        self.leaving.push_back(HandshakeFrame {
-            header: header.to_bytes(),
-            payload,
-        });
+        self.leave(header, payload);
         Ok(())
+    }
+
+    /// A message of a handshake leaves, with its tag.
+    fn leave(&mut self, mut header: Header, payload: [u8; HANDSHAKE_LEN]) {
+        header.tag = self.knock_key.tag(&header, |t| t.write(&payload));
+        let header = header.to_bytes();
+        self.leaving.push_back(HandshakeFrame { header, payload });
     }
 
     // --- frames in
@@ -365,6 +394,10 @@ impl Seal {
         if header.source_boot() == self.config.boot {
             return Err(Refused::Session);
         }
+        if let Err(reason) = self.public(header.source()) {
+            self.note_stranger(header.source(), header.source_mac);
+            return Err(reason);
+        }
         if is_hello_to_all(header) {
             return self.open_hello(now, header, |t| feed(t, carried, read));
         }
@@ -376,9 +409,8 @@ impl Seal {
         }
         let counter = header.counter.get();
         let slot = slot_of(counter);
-        let known = self.known.get_mut(&header.source_boot());
-        let known = known.filter(|known| known.end.node == header.source());
-        let known = known.ok_or(Refused::Session)?;
+        let boot = (header.source(), header.source_boot());
+        let known = self.known.get_mut(&boot).ok_or(Refused::Session)?;
         let session = known.slots[slot].as_mut();
         let session = session.filter(|session| !session.is_over(now));
         let session = session.ok_or(Refused::Session)?;
@@ -392,6 +424,7 @@ impl Seal {
             session.is_confirmed = true;
             known.begin_sending(slot);
             self.counters.sessions += 1;
+            self.doubts.clear(boot);
         }
         known.used_at = now;
         unseal(header);
@@ -406,10 +439,10 @@ impl Seal {
         payload: impl FnOnce(&mut Tagger),
     ) -> Result<Opened, Refused> {
         let (node, boot) = (header.source(), header.source_boot());
-        let known = self.known.get(&boot).filter(|known| known.end.node == node);
+        let known = self.known.get(&(node, boot));
         let key = match known {
             Some(known) => known.hello_key,
-            None => TagKey(self.config.key.hello(self.config.cluster, node, boot)),
+            None => self.hello_key(node, boot),
         };
         if !key.check(header, payload) {
             self.note_stranger(node, header.source_mac);
@@ -436,12 +469,13 @@ impl Seal {
                 begun?;
             }
         }
-        if let Some(known) = self.known.get_mut(&boot) {
+        if let Some(known) = self.known.get_mut(&(node, boot)) {
             known.hello_seen = number;
-            known.used_at = now;
+            // Of one that was met only what its own keys have sealed keeps it from being forgotten.
+            known.used_at = if is_met { known.used_at } else { now };
         }
         match is_met {
-            true => Ok(Opened::Frame),
+            true => Ok(Opened::Invitation),
             false => Ok(Opened::Handshake),
         }
     }
@@ -450,12 +484,18 @@ impl Seal {
     fn open_handshake(
         &mut self,
         now: u64,
-        header: &Header,
+        header: &mut Header,
         read: &impl Fn(usize, &mut [u8]),
     ) -> Result<Opened, Refused> {
-        header.check().map_err(|_| Refused::Handshake)?;
         let mut payload = [0; HANDSHAKE_LEN];
+        if header.payload_length() != HANDSHAKE_LEN {
+            return Err(Refused::Handshake);
+        }
         read(0, &mut payload);
+        if !self.knock_key.check(header, |t| t.write(&payload)) {
+            return Err(Refused::Tag);
+        }
+        header.tag = [0; 16];
         match header.kind() {
             Kind::Knock => self.open_knock(now, header, &payload),
             _ => self.open_welcome(now, header, &payload),
@@ -475,38 +515,49 @@ impl Seal {
             mac: header.source_mac,
         };
         let cluster = self.config.cluster;
-        if *header != handshake::header(Kind::Knock, cluster, from, us) {
+        let number = header.counter.get();
+        if *header != handshake::header(Kind::Knock, cluster, from, us, number) {
             return Err(Refused::Handshake);
         }
-        let seed = self.seed();
-        let heard = handshake::hear(&self.handshake_key, seed, header, payload);
-        let heard = heard.ok_or(Refused::Handshake)?;
-        let known = self.known.get(&from.boot);
-        let seen = known.and_then(|known| known.knock_seen);
-        if seen.is_some_and(|seen| heard.said.time <= seen) {
+        let theirs = *self.public(from.node)?;
+        let known = self.known.get_mut(&(from.node, from.boot));
+        if number <= known.as_ref().map_or(0, |known| known.knock_seen) {
             return Err(Refused::Handshake);
         }
-        if !self.answer_rate.take(now) || self.leaving.len() >= LEAVING_MAX {
+        let may = match known {
+            Some(known) if known.is_met => {
+                let last = known.knocked_at.replace(now);
+                last.is_none_or(|last| now >= last + RETRY_NS / 2)
+            }
+            _ => self.answer_rate.take(now),
+        };
+        if !may || self.leaving.len() >= LEAVING_MAX {
             return Err(Refused::Rate);
         }
+        let seed = self.seed();
+        let opening = Opening {
+            psk: &self.handshake_key,
+            ours: &self.config.credentials,
+            theirs: &theirs,
+            seed,
+            knock: header,
+        };
+        let heard = handshake::hear(&opening, payload).ok_or(Refused::Handshake)?;
         let hellos = self.hellos;
         let said = heard.said;
         let known = self.known_or_new(now, from);
         let slot = known.free_slot(now);
         let answer = handshake::Said {
-            time: 0,
             slot: slot as u8,
             hellos,
         };
         let (keys, payload) = heard.answer(&answer).ok_or(Refused::Handshake)?;
-        known.knock_seen = Some(said.time);
+        known.knock_seen = number;
         known.hello_seen = known.hello_seen.max(said.hellos);
         known.slots[slot] = Some(Session::new(now, keys, said.slot, false));
         self.counters.welcomes += 1;
-        self.leaving.push_back(HandshakeFrame {
-            header: handshake::header(Kind::Welcome, cluster, us, from).to_bytes(),
-            payload,
-        });
+        let header = handshake::header(Kind::Welcome, cluster, us, from, number);
+        self.leave(header, payload);
         Ok(Opened::Handshake)
     }
 
@@ -516,8 +567,8 @@ impl Seal {
         header: &Header,
         payload: &[u8; HANDSHAKE_LEN],
     ) -> Result<Opened, Refused> {
-        let known = self.known.get_mut(&header.source_boot());
-        let known = known.ok_or(Refused::Handshake)?;
+        let boot = (header.source(), header.source_boot());
+        let known = self.known.get_mut(&boot).ok_or(Refused::Handshake)?;
         let knocking = known.knocking.as_mut();
         let knocking = knocking.filter(|knocking| knocking.welcome == *header);
         let knocking = knocking.ok_or(Refused::Handshake)?;
@@ -529,6 +580,7 @@ impl Seal {
         known.begin_sending(slot);
         known.used_at = now;
         self.counters.sessions += 1;
+        self.doubts.clear(boot);
         Ok(greeting.map_or(Opened::Handshake, Opened::Met))
     }
 
@@ -542,16 +594,32 @@ impl Seal {
         }
     }
 
-    fn seed(&mut self) -> [u8; 32] {
-        let mut seed = [0; 32];
-        self.dice.fill_bytes(&mut seed);
+    /// The key of a node in the roster.
+    fn public(&self, node: NodeId) -> Result<&[u8; KEY_LEN], Refused> {
+        let roster = &self.config.credentials.roster;
+        roster.get(&node).ok_or(Refused::Roster)
+    }
+
+    fn hello_key(&self, node: NodeId, boot: BootId) -> TagKey {
+        let Config {
+            credentials,
+            cluster,
+            ..
+        } = &self.config;
+        TagKey(credentials.cluster.hello(*cluster, node, boot))
+    }
+
+    fn seed(&mut self) -> Zeroizing<[u8; 32]> {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.dice.fill_bytes(seed.as_mut_slice());
         seed
     }
 
     /// What is known of a boot. For one more another may be forgotten: one that was never met, and least lately
     /// heard of.
     fn known_or_new(&mut self, now: u64, end: End) -> &mut Known {
-        if !self.known.contains_key(&end.boot) {
+        let boot = (end.node, end.boot);
+        if !self.known.contains_key(&boot) {
             let unmet = self.known.values().filter(|known| !known.is_met).count();
             if unmet >= UNMET_MAX || self.known.len() >= KNOWN_MAX {
                 let others = self.known.iter();
@@ -561,11 +629,9 @@ impl Seal {
                 }
             }
         }
-        let Config { key, cluster, .. } = &self.config;
-        self.known.entry(end.boot).or_insert_with(|| {
-            let hello_key = TagKey(key.hello(*cluster, end.node, end.boot));
-            Known::new(now, end, hello_key)
-        })
+        let hello_key = self.hello_key(end.node, end.boot);
+        let known = self.known.entry(boot);
+        known.or_insert_with(|| Known::new(now, end, hello_key))
     }
 
     /// A Hello of somebody was refused. Who takes the number of a node that was met is not told of in its place.
@@ -586,10 +652,18 @@ impl Seal {
         &self.known
     }
 
+    /// A message of a handshake with this header and a valid tag, as every node of the cluster can make one.
+    #[cfg(test)]
+    pub(crate) fn retag(&self, header: &Header, frame: &mut crate::tests::Frame) {
+        let mut header = *header;
+        header.tag = self.knock_key.tag(&header, |t| t.write(&frame.payload));
+        frame.header = header.to_bytes();
+    }
+
     /// As if so many frames had been sent to a boot in its present session.
     #[cfg(test)]
-    pub(crate) fn skip(&mut self, to: BootId, sent: u32) {
-        let known = self.known.get_mut(&to);
+    pub(crate) fn skip(&mut self, node: NodeId, boot: BootId, sent: u32) {
+        let known = self.known.get_mut(&(node, boot));
         let session = known.and_then(|known| known.slots[known.sending?].as_mut());
         session.expect("there is a session").skip(sent);
     }

@@ -28,7 +28,7 @@
 //! | 120 | 16 | in a sealed frame the tag of all the rest, else zero |
 //!
 //! A sealed frame (crate `seal`) is one that is not, but for the last two fields; whoever opens it makes them zero again. The two kinds
-//! of a handshake are never sealed, and of their headers everything but kind, cluster, nodes, boots and addresses is fixed.
+//! of a handshake have a number and a tag of their own there, and of their headers everything else but kind, cluster, nodes, boots and addresses is fixed.
 //!
 //! The three times give the round trip and the clock offset from every frame: with t1 = echo,
 //! t2 = sent - held, t3 = sent and t4 = now, as in NTP (RFC 5905, section 8).

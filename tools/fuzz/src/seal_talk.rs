@@ -4,7 +4,7 @@
 //! more frames than came.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
-use seal::{ClusterKey, Config, Opened, REKEY_AFTER_NS, Seal};
+use seal::{Config, Opened, OwnerKey, REKEY_AFTER_NS, Seal};
 use std::collections::BTreeSet;
 use wire::{BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, NodeId, PayloadKind};
 
@@ -30,12 +30,13 @@ struct Boot {
 }
 
 fn boot(node: u16, boot: u64) -> Boot {
+    let roster = (1..=NODES as u16).map(NodeId);
     let config = Config {
         node: NodeId(node),
         boot: BootId(boot),
         mac: [2, 0, 0, 0, 0, node as u8],
         cluster: 1,
-        key: ClusterKey::new([9; 32]),
+        credentials: OwnerKey::new([9; 32]).credentials(NodeId(node), roster),
         entropy: [boot as u8; 32],
     };
     let seal = Seal::new(config);
@@ -167,6 +168,7 @@ fn judge(
             must(genuine, "what was changed makes no session")?;
             must(greeting.header.check().is_ok(), "a greeting is a Hello")
         }
+        Some(Opened::Invitation) => must(genuine, "what was changed invites nobody"),
         Some(Opened::Handshake) => must(genuine, "what was changed is no handshake"),
     }
 }

@@ -5,7 +5,7 @@
 //! disturb the two; that is not judged.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
-use node::{ClusterKey, Config, Event, Node};
+use node::{Config, Event, Node, OwnerKey};
 use std::sync::Arc;
 use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PAYLOAD_MAX, Pid};
 
@@ -32,7 +32,8 @@ fn stack(number: u16, now: u64, sealed: bool) -> Node<Frame> {
     };
     let mut node = Node::new(config, now);
     if sealed {
-        node.seal(ClusterKey::new([7; 32]), [number as u8; 32]);
+        let credentials = OwnerKey::new([7; 32]).credentials(NodeId(number), [1, 2].map(NodeId));
+        node.seal(credentials, [number as u8; 32]);
     }
     node
 }

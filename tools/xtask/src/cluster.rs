@@ -198,22 +198,24 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// The file with the key of a node.
+    /// The file with the keys of a node. It is made anew for each boot, and goes with the cluster.
     fn key(&self, number: usize) -> Result<Option<PathBuf>, Error> {
-        let name = match &self.spec.key {
-            _ if self.spec.strangers.contains(&number) => format!("node-{number}.key"),
-            Key::None => return Ok(None),
-            Key::In(file) => {
-                key::check(file)?;
-                return Ok(Some(file.clone()));
+        let made = |name| {
+            let path = self.run.file(name);
+            if !path.exists() {
+                key::write(&path)?;
             }
-            Key::Fresh => "cluster.key".to_owned(),
+            Ok::<_, Error>(path)
         };
-        let path = self.run.file(&name);
-        if !path.exists() {
-            key::write(&path)?;
-        }
-        Ok(Some(path))
+        let own = match &self.spec.key {
+            _ if self.spec.strangers.contains(&number) => made("stranger.key")?,
+            Key::None => return Ok(None),
+            Key::In(file) => file.clone(),
+            Key::Fresh => made("cluster.key")?,
+        };
+        let folder = self.run.file("");
+        let (owner, nodes) = (key::read(&own)?, self.spec.nodes);
+        key::node_file(&owner, number, nodes, &folder).map(Some)
     }
 
     /// The file that is the disk of a node, made if it is missing: without anything in it, and without taking room.
@@ -402,6 +404,10 @@ impl<'a> Cluster<'a> {
                 Ok(_) => {}
                 Err(_) => break,
             }
+        }
+        for number in 1..=self.spec.nodes {
+            // There is none of a cluster without keys.
+            let _ = std::fs::remove_file(key::node_path(&self.run.file(""), number));
         }
         let logs = (1..=self.spec.nodes)
             .map(|number| log_path(self.run, number))

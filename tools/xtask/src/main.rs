@@ -104,6 +104,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::fuzz(options),
         Command::Soak(options) => soak::soak(options, kernel),
         Command::Model(options) => model::model(options),
+        Command::Key(options) => key::key(options),
         Command::Syscalls => syscalls::write(&places::root()),
         Command::Build => lab::QemuLab::prepare(kernel).map(|_| 0),
     };

@@ -61,6 +61,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Sim,
     },
+    /// Make the key of a cluster, and from it what each node is to be given.
+    Key(KeyOptions),
     /// Write SYSCALLS.md anew from the table of calls.
     Syscalls,
     /// Write the dissector for Wireshark anew from the definitions in net/wire.
@@ -71,6 +73,20 @@ pub(crate) enum Command {
     },
     /// Build the kernel and the user programs, and set up what they need.
     Build,
+}
+
+/// Options of `key`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyOptions {
+    /// The key of the cluster's owner, for `--key`; made if it is missing.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Also write what each of so many nodes is to be given, as QEMU's fw_cfg file opt/dunlin/key.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) nodes: Option<u16>,
+    /// Where that goes: node-1.key and so on, each for that node alone.
+    #[arg(long, value_name = "FOLDER", requires = "nodes")]
+    pub(crate) into: Option<PathBuf>,
 }
 
 /// Options of `soak`.
@@ -306,7 +322,8 @@ pub(crate) struct Hardware {
     /// Bytes behind an Ethernet header that card and switch carry, of all nodes or of one after the other.
     #[arg(long, value_name = "BYTES,BYTES...", value_delimiter = ',', default_values_t = [MTU], value_parser = mtu())]
     pub(crate) mtu: Vec<u16>,
-    /// Nodes hear only those that have the key in FILE, too: 32 bytes, or 64 hexadecimal digits.
+    /// Nodes hear only each other: each has a key, made from the one in FILE (32 bytes, or 64 hexadecimal digits), and
+    /// knows the others by theirs.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// The same with a key that is made for this cluster.

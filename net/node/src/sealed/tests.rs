@@ -3,7 +3,8 @@
 //! Law: everything that the stacks transmit passes through here, so a stranger can have heard all of it.
 
 use super::*;
-use crate::{NodeInfo, PeerState, Refused};
+use crate::{NodeInfo, OwnerKey, PeerState, Refused};
+use alloc::format;
 use alloc::vec::Vec;
 use wire::{BootId, Header, Lane, Message, NodeId, PageTag, Pid};
 
@@ -26,7 +27,9 @@ fn config(node: u16, boot: u64, mtu: u16) -> crate::Config {
 fn stack(config: crate::Config, key: Option<[u8; 32]>, now: u64) -> Node<Frame> {
     let mut node = Node::new(config, now);
     if let Some(key) = key {
-        node.seal(ClusterKey::new(key), [config.boot.0 as u8; 32]);
+        let roster = (1..=5).map(NodeId);
+        let credentials = OwnerKey::new(key).credentials(config.node, roster);
+        node.seal(credentials, [config.boot.0 as u8; 32]);
     }
     node
 }
@@ -288,4 +291,71 @@ fn of_two_machines_with_one_number_the_later_gives_way() {
             .iter()
             .any(|event| matches!(event, Event::Refused { .. }))
     );
+}
+
+/// A node that was taken over, with the key of the cluster, as if it were another.
+fn mask(of: u16, boot: u64, now: u64) -> Node<Frame> {
+    let credentials = OwnerKey::new(KEY).credentials(NodeId(5), (1..=5).map(NodeId));
+    let text = credentials.to_text();
+    let entry = |node: u16| {
+        let line = format!("roster {node} ");
+        let line = text.lines().find(|text| text.starts_with(&line));
+        line.expect("in the roster").split_at(9).1
+    };
+    let text = text.replace(entry(of), entry(5));
+    let text = text.replace("node 5 ", &format!("node {of} "));
+    let credentials = Credentials::parse(text.as_bytes()).expect("what it has made of its file");
+    let mut node = Node::new(config(of, boot, 9000), now);
+    node.seal(credentials, [0x66; 32]);
+    node
+}
+
+#[test]
+fn a_node_that_was_taken_over_does_not_keep_another_alive_or_speak_for_it() {
+    let mut hub = sealed(&[(1, 0xa1), (2, 0xb2)]);
+    hub.run_until(1000 * MS);
+    let told = hub.nodes[0].peer(NodeId(2)).expect("known").info;
+    // Two is gone, and somebody of the cluster goes on to say Hello in its name, and what it likes.
+    let mut mask = mask(2, 0xb2, hub.now);
+    let mut info = told;
+    info.processes = 77;
+    assert_ne!(info, told);
+    mask.set_info(info);
+    hub.nodes[1] = mask;
+    hub.events.iter_mut().for_each(Vec::clear);
+    hub.run_until(4000 * MS);
+    let silent = |event: &Event<Frame>| matches!(event, Event::PeerSilent { id: NodeId(2), .. });
+    assert_eq!(
+        hub.events[0].iter().filter(|event| silent(event)).count(),
+        1
+    );
+    let two = hub.nodes[0].peer(NodeId(2)).expect("known");
+    assert_eq!(
+        (two.state, two.boot, two.info),
+        (PeerState::Silent, BootId(0xb2), told)
+    );
+    // Nor as a new boot of it.
+    hub.nodes[1] = super::tests::mask(2, 0xb3, hub.now);
+    hub.run_until(8000 * MS);
+    let two = hub.nodes[0].peer(NodeId(2)).expect("known");
+    assert_eq!((two.state, two.boot), (PeerState::Silent, BootId(0xb2)));
+    assert!(hub.refused(0, Refused::Handshake) > 0, "it has tried");
+}
+
+#[test]
+fn a_cluster_with_a_key_is_found_to_be_there_by_greetings_alone() {
+    let mut hub = sealed(&[(1, 0xa1), (2, 0xb2), (3, 0xc3)]);
+    hub.run_until(20_000 * MS);
+    let silent = |event: &Event<Frame>| matches!(event, Event::PeerSilent { .. });
+    assert!(!hub.events.iter().flatten().any(silent));
+    let info = NodeInfo {
+        processes: 5,
+        ..NodeInfo::default()
+    };
+    hub.nodes[0].set_info(info);
+    hub.run_until(21_000 * MS);
+    for node in 1..3 {
+        let one = hub.nodes[node].peer(NodeId(1)).expect("known");
+        assert_eq!(one.info, info, "what a node tells of itself comes along");
+    }
 }

@@ -29,7 +29,7 @@ fn every_flipped_bit_is_seen() {
     for bit in 0..hello.bits() {
         bounces(0, &mut two, &hello.flip(bit));
     }
-    assert!(two.accepts(0, &frame) && two.accepts(0, &hello));
+    assert!(two.accepts(0, &frame) && two.is_invited(0, &hello));
     let mut told = core::iter::from_fn(|| two.seal.poll_stranger());
     assert!(
         told.all(|(node, _)| node != NodeId(1)),
@@ -49,8 +49,7 @@ fn every_flipped_bit_of_a_handshake_is_seen() {
     two.hear(0, &knock).expect("answered");
     let welcome = two.leaving().expect("welcome");
     for bit in 0..welcome.bits() {
-        // Hearing a message of Noise that is none leaves traces in its state, which the next one wipes out.
-        one.refuses(0, &welcome.flip(bit));
+        bounces(0, &mut one, &welcome.flip(bit));
     }
     assert!(matches!(one.hear(0, &welcome), Ok(Opened::Met(_))));
 }
@@ -79,7 +78,7 @@ fn nothing_is_accepted_twice() {
     let [mut one, mut two] = pair(0);
     let frame = one.data(0, &two, b"once").expect("sealed");
     let hello = one.hello(0);
-    assert!(two.accepts(0, &frame) && two.accepts(0, &hello));
+    assert!(two.accepts(0, &frame) && two.is_invited(0, &hello));
     assert_eq!(bounces(0, &mut two, &frame), Refused::Replay);
     assert_eq!(bounces(0, &mut two, &hello), Refused::Replay);
 }
@@ -121,7 +120,7 @@ fn nothing_is_accepted_after_a_reboot_of_either() {
     assert_eq!(bounces(0, &mut two_again, &frames[0]), Refused::Session);
     // Of its sender: the new boot is another for everybody.
     assert!(one.accepts(0, &frames[1]), "two still was there then");
-    one.seal.forget(two.config.boot);
+    one.seal.forget(NodeId(2), two.config.boot);
     let late = two.data(0, &one, b"late").expect("sealed");
     assert_eq!(bounces(0, &mut one, &late), Refused::Session);
     // As if the new boot had sent it.
@@ -164,7 +163,7 @@ fn another_cluster_is_not_heard() {
         meet(0, &mut others, &mut friend);
         let mut frames = Vec::from([others.hello(0)]);
         frames.extend(others.data(0, &friend, b"for their node 1, boot a1"));
-        others.seal.forget(friend.config.boot);
+        others.seal.forget(NodeId(1), friend.config.boot);
         let hello = friend.hello(0);
         others.hear(0, &hello).expect("invites");
         frames.extend(others.leaving());
@@ -201,7 +200,7 @@ fn a_recorded_first_message_leads_to_an_answer_at_most() {
     // While it is known it is refused.
     assert_eq!(bounces(MS, &mut two, &knock), Refused::Handshake);
     // When it is not any more there is an answer that nobody can use.
-    two.seal.forget(one.config.boot);
+    two.seal.forget(NodeId(1), one.config.boot);
     two.hear(MS, &knock)
         .expect("it cannot be told from a new one");
     let again = two.leaving().expect("an answer");
@@ -227,32 +226,78 @@ fn a_false_answer_does_not_end_a_handshake() {
     let mut noise = welcome.clone();
     for byte in 0..=255 {
         noise.payload.fill(byte);
-        assert_eq!(one.refuses(0, &noise), Refused::Handshake);
+        assert_eq!(bounces(0, &mut one, &noise), Refused::Tag);
     }
     assert!(matches!(one.hear(0, &welcome), Ok(Opened::Met(_))));
     assert_eq!(bounces(0, &mut one, &welcome), Refused::Handshake, "once");
 }
 
-/// Hellos of boots that are gone were heard by a stranger, who says them all again.
+/// Hellos of boots that are gone, which a stranger has heard.
+fn gone(count: u16) -> Vec<Frame> {
+    let nodes = [3, 4, 5].map(|node| boot(node, 1).config);
+    let hello = |number: u16| {
+        let config = nodes[usize::from(number) % nodes.len()].clone();
+        let boot = BootId(0x1000 + u64::from(number));
+        boot_with(Config { boot, ..config }).hello(0)
+    };
+    (0..count).map(hello).collect()
+}
+
+/// He says them all again; how many were refused.
+fn again(now: u64, one: &mut Boot, gone: &[Frame]) -> usize {
+    let mut refused = 0;
+    for hello in gone {
+        refused += usize::from(one.hear(now, hello).is_err());
+        while one.leaving().is_some() {}
+    }
+    refused
+}
+
 #[test]
 fn old_hellos_cost_a_bounded_number_of_handshakes_and_keep_nobody_out() {
     let [mut one, mut two] = pair(0);
-    let mut gone: Vec<Frame> = Vec::new();
-    for number in 0..2000 {
-        gone.push(boot(3 + number % 50, 0x1000 + u64::from(number)).hello(0));
-    }
-    let mut refused = 0;
-    for hello in &gone {
-        refused += u64::from(one.hear(MS, hello).is_err());
-        while one.leaving().is_some() {}
-    }
+    let gone = gone(2000);
+    let refused = again(MS, &mut one, &gone);
     assert!(refused > 1900);
-    assert_eq!(one.seal.counters().of(Refused::Rate), refused);
+    assert_eq!(one.seal.counters().of(Refused::Rate), refused as u64);
     assert!(one.seal.counters().knocks < 100);
     assert!(one.knows().len() < 400_000, "what is kept is bounded");
-    // Who was met is known as ever.
+    // Who was met is known as ever, and a new session with it does not wait for any of them.
     let frame = two.data(MS, &one, b"a message").expect("sealed");
     assert!(one.accepts(MS, &frame));
+    assert!(one.data(REKEY_AFTER_NS, &two, b"old, but good").is_some());
+    again(REKEY_AFTER_NS, &mut one, &gone);
+    let later = REKEY_AFTER_NS + 100 * MS;
+    again(later, &mut one, &gone);
+    assert!(one.data(later, &two, b"old, but good").is_some());
+    assert_eq!(shake(later, &mut one, &mut two).map(drop), None);
+}
+
+#[test]
+fn a_newcomer_is_heard_among_the_hellos_of_the_dead() {
+    let mut one = boot(1, 0xa1);
+    let gone = gone(300);
+    // Ten times in a second for ten seconds: by then each was tried.
+    for round in 0..100 {
+        again(round * 100 * MS, &mut one, &gone);
+    }
+    let now = 10_000 * MS;
+    again(now, &mut one, &gone);
+    let mut three = boot(3, 0xc3);
+    meet(now, &mut one, &mut three);
+    let frame = one.data(now, &three, b"welcome").expect("a session");
+    assert!(three.accepts(now, &frame));
+    // They cost ever less, though all of them are heard every second.
+    let mut minutes = Vec::new();
+    for minute in 0..4 {
+        let before = one.seal.counters().knocks;
+        for round in 0..60 {
+            let now = now + (minute * 60 + round) * 1000 * MS;
+            again(now, &mut one, &gone);
+        }
+        minutes.push(one.seal.counters().knocks - before);
+    }
+    assert!(minutes[3] <= 2 * 300, "tries in each minute: {minutes:?}");
 }
 
 #[test]

@@ -4,10 +4,11 @@
 //! all that the boot knows, not in what the test expects to be there.
 
 mod hostile;
+mod insiders;
 mod sessions;
 mod vectors;
 
-use crate::{ClusterKey, Config, Greeting, Opened, Refused, Seal};
+use crate::{Config, Greeting, Opened, OwnerKey, Refused, Seal};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,12 +16,14 @@ use wire::{BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, Lane, NodeId, Payloa
 
 const MS: u64 = 1_000_000;
 const KEY: [u8; 32] = [0x5e; 32];
+/// Nodes of a cluster.
+const NODES: u16 = 5;
 
 /// A header and what follows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Frame {
-    header: [u8; HEADER_LEN],
-    payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) header: [u8; HEADER_LEN],
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
@@ -55,14 +58,18 @@ fn boot(node: u16, boot: u64) -> Boot {
 }
 
 fn boot_of(cluster: u32, key: [u8; 32], node: u16, boot: u64) -> Boot {
-    let config = Config {
+    let roster = (1..=NODES).map(NodeId);
+    boot_with(Config {
         node: NodeId(node),
         boot: BootId(boot),
         mac: mac(node),
         cluster,
-        key: ClusterKey::new(key),
+        credentials: OwnerKey::new(key).credentials(NodeId(node), roster),
         entropy: [boot as u8; 32],
-    };
+    })
+}
+
+fn boot_with(config: Config) -> Boot {
     let seal = Seal::new(config.clone());
     Boot { config, seal }
 }
@@ -123,6 +130,11 @@ impl Boot {
 
     fn refuses(&mut self, now: u64, frame: &Frame) -> Refused {
         self.hear(now, frame).expect_err("it is refused")
+    }
+
+    /// A Hello to all of somebody it has met.
+    fn is_invited(&mut self, now: u64, hello: &Frame) -> bool {
+        matches!(self.hear(now, hello), Ok(Opened::Invitation))
     }
 
     fn accepts(&mut self, now: u64, frame: &Frame) -> bool {

@@ -1,6 +1,8 @@
 //! Bytes that must not change, and those that others have published.
 
 use super::*;
+use crate::{BadFile, Credentials};
+use alloc::borrow::ToOwned;
 use core::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -62,15 +64,16 @@ fn a_hello_and_a_handshake_are_these_bytes() {
     assert_eq!(hex(&frame.header[116..]), DATA_SEAL);
 }
 
-const HELLO_SEAL: &str = "01000000c7b244dd3b5bf643add0acafc01319b2";
-const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f0a6341156119055f915dc2d013569c0b5500729e2e0524ecd85f441cd3cd1d36";
-const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05c35e97502ce599e2e806b486f76a2a990cfc5ad79a50843ace5bf33cd46d75b7";
-const DATA_SEAL: &str = "010000003cde50c39c196ae59f7736d3ee174b01";
+const HELLO_SEAL: &str = "01000000d1a6ce0c41b256c56f00b7ed9f858839";
+const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f8c927d409afcb1b9e04ec6aa0872f35a914d2bae4e60d3a46f5fa77e3fdcbf41";
+const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f058007e828b5058dd8801e97df2339c8e1ffe1c32c55e0c7b5b474b1aece18d8c5";
+const DATA_SEAL: &str = "01000000c3779100e3e680d79173a476f606193e";
 
 #[test]
-fn keys_are_bytes_or_digits() {
+fn the_owners_key_is_bytes_or_digits() {
     let of = |file: &[u8]| {
-        ClusterKey::parse(file).map(|key| format!("{:?}", key.hello(1, NodeId(1), BootId(1))))
+        let key = OwnerKey::parse(file)?;
+        Some(key.credentials(NodeId(1), []).to_text())
     };
     let raw = of(&KEY).expect("32 bytes");
     let digits = "5e".repeat(32);
@@ -88,9 +91,71 @@ fn keys_are_bytes_or_digits() {
     ] {
         assert_eq!(of(bad), None);
     }
+    assert!(!raw.contains(&digits), "no node gets it");
+}
+
+#[test]
+fn a_nodes_file_is_this_text() {
+    let credentials = OwnerKey::new(KEY).credentials(NodeId(2), [1, 2].map(NodeId));
+    let text = credentials.to_text();
+    assert_eq!(text, FILE);
+    let again = Credentials::parse(text.as_bytes()).expect("it is one");
     assert_eq!(
-        format!("{:?}", ClusterKey::new(KEY)),
-        "ClusterKey",
-        "it is not printed"
+        (again.to_text(), again.node(), again.nodes()),
+        (text, NodeId(2), 2)
+    );
+    let shown = format!("{again:?}");
+    assert!(
+        !shown.contains("174") && shown.contains("NodeSecret"),
+        "{shown}"
     );
 }
+
+#[test]
+fn a_file_that_says_anything_else_is_none() {
+    let of = |text: &str| Credentials::parse(text.as_bytes()).map(|_| ());
+    let line = |number: usize| FILE.lines().nth(number).unwrap_or_default();
+    let without = |number: usize| FILE.replace(&format!("{}\n", line(number)), "");
+    assert_eq!(of(FILE), Ok(()));
+    assert_eq!(of(""), Err(BadFile::Title));
+    assert_eq!(of(&FILE.replace("key 1", "key 2")), Err(BadFile::Title));
+    assert_eq!(of(&"5e".repeat(32)), Err(BadFile::Title));
+    for lacking in [1, 2, 4] {
+        assert_eq!(of(&without(lacking)), Err(BadFile::Incomplete), "{lacking}");
+    }
+    assert_eq!(of(&without(3)), Ok(()), "a smaller roster");
+    for twice in 1..5 {
+        assert_eq!(
+            of(&format!("{FILE}{}\n", line(twice))),
+            Err(BadFile::Line(6))
+        );
+    }
+    for (from, to) in [
+        ("node 2", "node 0"),
+        ("node 2", "node 32768"),
+        ("node 2", "node"),
+        ("node 2 ", "node 2  "),
+        ("node 2 ", "node 2 5"),
+        ("roster 1", "roster -1"),
+        ("cluster ", "cluster 3 "),
+        ("roster", "Roster"),
+        ("cluster ", ""),
+    ] {
+        let bad = of(&FILE.replacen(from, to, 1));
+        assert!(matches!(bad, Err(BadFile::Line(2..=4))), "{to}: {bad:?}");
+    }
+    // The secret of one and the name of another.
+    assert_eq!(
+        of(&FILE.replace("node 2", "node 1")),
+        Err(BadFile::Mismatch)
+    );
+    let long = FILE.to_owned() + &"roster 9 ".repeat(3);
+    assert!(of(&long).is_err());
+}
+
+const FILE: &str = "dunlin node key 1
+cluster 99fe54702c1307a4a8b3eb011fef2843cdab890fcbea12d9b757cb816d1cadba
+node 2 dcc62860383cd6d25a943935de03e60be77c4ec26f48ef8ab026150b2a0d7c23
+roster 1 749d241357c7c89dd30cf16e07c4d1635852ef2957498a65b656ee170ff4b020
+roster 2 abeb6aaa5bab0c5eec652e6c14771fb5223c254f909699810e15290e628d6c1e
+";
