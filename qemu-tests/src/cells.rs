@@ -3,7 +3,9 @@
 //! Law: home (node 1) has a process that counts into a file of home's; it is on the source (2), goes to the target (3), or is there. A step is
 //! held by a cut where it must not be over too soon, and the source's own trace says that it was reached. The outcome is what the table
 //! says: the process goes on, and the file has every number once and in order; or it is lost, its parent is told so, and its home says so once; or
-//! its home is, and who had it drops it. All cells of a run share one cluster, whose nodes boot again on the way.
+//! its home is, and who had it drops it. All cells of a run share one cluster, whose nodes boot again on the way. A second fault comes while the first
+//! is recovered from: somebody else stands still or is cut off, which must change nothing of the outcome. Cells of homes with disks are in
+//! `adopted`.
 
 use crate::conductor::Conductor;
 use crate::lab::{Action, Outcome, Spec, is_kernel_log};
@@ -14,17 +16,17 @@ use std::time::Duration;
 
 /// The node that is home of everything here.
 pub(crate) const HOME: usize = 1;
-const SOURCE: usize = 2;
-const TARGET: usize = 3;
+pub(crate) const SOURCE: usize = 2;
+pub(crate) const TARGET: usize = 3;
 /// How long a link is cut and a node stands still: longer than anybody is thought to be only slow.
-const HARM: Duration = Duration::from_millis(3000);
+pub(crate) const HARM: Duration = Duration::from_millis(3000);
 /// How long a node is down.
-const DOWN: Duration = Duration::from_millis(500);
+pub(crate) const DOWN: Duration = Duration::from_millis(500);
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every node runs: a shell that does what is typed.
-const WORKER: &str = "\
+pub(crate) const WORKER: &str = "\
 cargo() {
     n=$1
     (i=0; until test -e /tmp/$n.enough; do i=$((i + 1)); echo $i >> /tmp/$n; done) &
@@ -59,7 +61,7 @@ while read -r line; do eval \"$line\"; done
 
 /// How far the move is when it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     /// The process is at the source.
     Before,
     /// The target is asked, and does not hear it.
@@ -72,7 +74,7 @@ enum Step {
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     Kill(usize),
     Pause(usize),
     /// Nothing passes from the one to the other.
@@ -95,18 +97,82 @@ enum Fate {
 struct Cell {
     step: Step,
     fault: Fault,
+    /// What happens to others while that is recovered from.
+    then: Option<Fault>,
     fate: Fate,
 }
 
-impl Cell {
-    fn name(self) -> String {
-        let role = |node| ["", "home", "source", "target"][node];
-        let fault = match self.fault {
-            Fault::Kill(node) => format!("kill-{}", role(node)),
-            Fault::Pause(node) => format!("pause-{}", role(node)),
-            Fault::Cut(from, to) => format!("deaf-{}-to-{}", role(to), role(from)),
-            Fault::CutBoth(one, other) => format!("cut-{}-{}", role(one), role(other)),
+/// A fault in a word.
+pub(crate) fn fault_name(fault: Fault) -> String {
+    let role = |node| ["", "home", "source", "target"][node];
+    match fault {
+        Fault::Kill(node) => format!("kill-{}", role(node)),
+        Fault::Pause(node) => format!("pause-{}", role(node)),
+        Fault::Cut(from, to) => format!("deaf-{}-to-{}", role(to), role(from)),
+        Fault::CutBoth(one, other) => format!("cut-{}-{}", role(one), role(other)),
+    }
+}
+
+impl Fault {
+    /// How it begins.
+    pub(crate) fn begins(self) -> Vec<Do> {
+        let actions = match self {
+            Fault::Kill(node) => vec![Action::Kill(node)],
+            Fault::Pause(node) => vec![Action::Pause(node)],
+            Fault::Cut(from, to) => vec![Action::Cut(from, to)],
+            Fault::CutBoth(one, other) => vec![Action::Cut(one, other), Action::Cut(other, one)],
         };
+        actions.into_iter().map(Do::Act).collect()
+    }
+
+    /// How it ends, if it does by itself.
+    pub(crate) fn ends(self) -> Option<Do> {
+        match self {
+            Fault::Kill(_) => None,
+            Fault::Pause(node) => Some(Do::Act(Action::Continue(node))),
+            Fault::Cut(..) | Fault::CutBoth(..) => Some(Do::Act(Action::Heal)),
+        }
+    }
+}
+
+/// The way to a step of a move, once the process is at the source; and what holds it there.
+pub(crate) fn way_to(step: Step, n: &str) -> Vec<Do> {
+    let (cut, event) = match step {
+        Step::Before => return Vec::new(),
+        Step::Offer => ((SOURCE, TARGET), "offered"),
+        Step::Image => ((TARGET, HOME), "image-out"),
+        Step::After => {
+            return vec![
+                typed(HOME, "place 3".to_owned()),
+                Do::Await(HOME, format!("cell: {n} placed")),
+            ];
+        }
+    };
+    let how = "--mode stop-and-copy";
+    let order = format!(
+        "migrate {how} $p 3 2> /dev/null & m=$!; reached {event}; echo cell: {n} under way"
+    );
+    vec![
+        Do::Act(Action::Cut(cut.0, cut.1)),
+        typed(HOME, order),
+        Do::Await(HOME, format!("cell: {n} under way")),
+    ]
+}
+
+impl Cell {
+    fn of(step: Step, fault: Fault, fate: Fate) -> Cell {
+        Cell {
+            step,
+            fault,
+            then: None,
+            fate,
+        }
+    }
+
+    fn name(self) -> String {
+        let faults = [Some(self.fault), self.then].into_iter().flatten();
+        let faults: Vec<String> = faults.map(fault_name).collect();
+        let fault = faults.join("-then-");
         format!("{:?}-{fault}", self.step).to_lowercase()
     }
 }
@@ -123,9 +189,9 @@ fn table() -> Vec<Cell> {
                 _ => Fate::Lives,
             };
             let fault = Fault::Kill(node);
-            cells.push(Cell { step, fault, fate });
+            cells.push(Cell::of(step, fault, fate));
             let (fault, fate) = (Fault::Pause(node), Fate::Lives);
-            cells.push(Cell { step, fault, fate });
+            cells.push(Cell::of(step, fault, fate));
         }
         for (one, other) in [(SOURCE, TARGET), (SOURCE, HOME), (TARGET, HOME)] {
             let cuts = [
@@ -134,8 +200,29 @@ fn table() -> Vec<Cell> {
                 Fault::CutBoth(one, other),
             ];
             let fate = Fate::Lives;
-            cells.extend(cuts.map(|fault| Cell { step, fault, fate }));
+            cells.extend(cuts.map(|fault| Cell::of(step, fault, fate)));
         }
+    }
+    let deaths = cells.clone().into_iter().filter(|cell| {
+        let kills = matches!(cell.fault, Fault::Kill(node) if node != HOME);
+        kills && matches!(cell.step, Step::Offer | Step::Image)
+    });
+    for cell in deaths {
+        let other = match cell.fault {
+            Fault::Kill(SOURCE) => TARGET,
+            _ => SOURCE,
+        };
+        let seconds = [
+            Fault::Pause(HOME),
+            Fault::Pause(other),
+            Fault::CutBoth(other, HOME),
+            Fault::Cut(other, HOME),
+            Fault::Cut(HOME, other),
+        ];
+        cells.extend(seconds.map(|then| Cell {
+            then: Some(then),
+            ..cell
+        }));
     }
     cells
 }
@@ -143,6 +230,7 @@ fn table() -> Vec<Cell> {
 /// Those of the test command: each death at each step, and a cut and a pause where it matters most.
 fn short() -> Vec<Cell> {
     let wanted = |cell: &Cell| match cell.fault {
+        _ if cell.then.is_some() => false,
         Fault::Kill(node) => node != HOME || cell.step == Step::Image,
         Fault::Pause(node) => cell.step == Step::Image && node == SOURCE,
         Fault::Cut(from, to) => (cell.step, from, to) == (Step::Offer, SOURCE, HOME),
@@ -164,6 +252,10 @@ pub(crate) enum Do {
     Begin(String),
     /// The cell is over: the process was lost so often.
     Check(String, usize),
+    /// Until home's log says that a process which it has found again has ended; with this status.
+    Ends(String, &'static str),
+    /// Until its log says that a process is lost.
+    Loses,
 }
 
 /// Somebody types this line.
@@ -174,49 +266,25 @@ pub(crate) fn typed(node: usize, text: String) -> Do {
 /// What a cell consists of.
 fn course(cell: Cell) -> Vec<Do> {
     let n = cell.name();
-    let (cut, event) = match cell.step {
-        Step::Offer => (Some((SOURCE, TARGET)), "offered"),
-        Step::Image => (Some((TARGET, HOME)), "image-out"),
-        Step::Before | Step::After => (None, ""),
-    };
     let mut all = vec![
         Do::Begin(n.clone()),
         typed(HOME, format!("all_up; cargo {n}; place 2")),
         Do::Await(HOME, format!("cell: {n} placed")),
     ];
-    if let Some((from, to)) = cut {
-        all.push(Do::Act(Action::Cut(from, to)));
-        let how = "--mode stop-and-copy";
-        all.push(typed(
-            HOME,
-            format!(
-                "migrate {how} $p 3 2> /dev/null & m=$!; reached {event}; echo cell: {n} under way"
-            ),
-        ));
-        all.push(Do::Await(HOME, format!("cell: {n} under way")));
-    } else if cell.step == Step::After {
-        all.push(typed(HOME, "place 3".to_owned()));
-        all.push(Do::Await(HOME, format!("cell: {n} placed")));
-    }
+    all.extend(way_to(cell.step, &n));
     let heal = Do::Act(Action::Heal);
-    match cell.fault {
-        Fault::Kill(node) => {
-            all.extend([Do::Act(Action::Kill(node)), heal]);
-            all.push(Do::Wait(DOWN));
-        }
-        Fault::Pause(node) => {
-            all.extend([Do::Act(Action::Pause(node)), heal, Do::Wait(HARM)]);
-            all.push(Do::Act(Action::Continue(node)));
-        }
-        Fault::Cut(from, to) => {
-            all.extend([Do::Act(Action::Cut(from, to)), Do::Wait(HARM), heal]);
-        }
-        Fault::CutBoth(one, other) => {
-            let cuts =
-                [(one, other), (other, one)].map(|(from, to)| Do::Act(Action::Cut(from, to)));
-            all.extend(cuts);
-            all.extend([Do::Wait(HARM), heal]);
-        }
+    // What has held the step holds it until it happens.
+    let holds = matches!(cell.fault, Fault::Kill(_) | Fault::Pause(_));
+    all.extend(cell.fault.begins());
+    all.extend(holds.then(|| heal.clone()));
+    if let Some(then) = cell.then {
+        all.extend(then.begins());
+        all.push(Do::Wait(HARM));
+        all.extend(then.ends());
+    }
+    match cell.fault.ends() {
+        Some(end) => all.extend([Do::Wait(HARM), end]),
+        None => all.push(Do::Wait(DOWN)),
     }
     let start = |node| {
         [
@@ -268,6 +336,9 @@ pub(crate) struct Cells {
     lines: Vec<(usize, String)>,
     cell: String,
     lost: usize,
+    /// Log lines of home about processes that it has found again, and their ends.
+    adopted: usize,
+    ended: Vec<String>,
     verdict: Verdict,
     over: bool,
 }
@@ -287,6 +358,8 @@ impl Cells {
             lines: Vec::new(),
             cell: "boot".to_owned(),
             lost: 0,
+            adopted: 0,
+            ended: Vec::new(),
             verdict: Verdict::default(),
             over: false,
         }
@@ -308,8 +381,12 @@ impl Cells {
 
 impl Conductor for Cells {
     fn line(&mut self, _: Duration, node: usize, line: &str) {
-        if is_kernel_log(line) && line.contains("lost with node") {
-            self.lost += 1;
+        if is_kernel_log(line) {
+            self.lost += usize::from(line.contains("lost with node"));
+            self.adopted += usize::from(line.contains("adopted from node"));
+            let status = line.split_once("adopted before, has ended with status ");
+            self.ended
+                .extend(status.map(|(_, status)| status.trim().to_owned()));
         }
         if line.contains("is wrong") {
             return self.fail(line);
@@ -344,7 +421,23 @@ impl Conductor for Cells {
                 Do::Begin(name) => {
                     self.cell = name;
                     self.lost = 0;
+                    self.adopted = 0;
+                    self.ended.clear();
                     self.lines.clear();
+                }
+                Do::Loses | Do::Ends(..) if now.saturating_sub(self.since) > PATIENCE => {
+                    self.fail("home's log does not say what became of it");
+                    return None;
+                }
+                Do::Loses if self.lost == 0 => return None,
+                Do::Loses => {}
+                Do::Ends(..) if self.ended.is_empty() => return None,
+                Do::Ends(name, status) => {
+                    let (adopted, ended) = (self.adopted, &self.ended);
+                    let right = adopted > 0 && ended[..] == [status];
+                    let told = || format!("adopted {adopted} times, ended with {ended:?}");
+                    let result = right.then_some(()).ok_or_else(told);
+                    self.verdict.check(&name, result);
                 }
                 Do::Check(name, lost) => {
                     let told = self.lost;
@@ -395,9 +488,11 @@ mod tests {
     fn cells_have_names_of_their_own_and_the_short_ones_are_among_them() {
         let all = table();
         let names: BTreeSet<String> = all.iter().map(|cell| cell.name()).collect();
-        assert_eq!((names.len(), all.len()), (60, 60));
+        assert_eq!((names.len(), all.len()), (80, 80));
         assert!(short().iter().all(|cell| all.contains(cell)));
         assert!(names.contains("image-kill-source") && names.contains("after-deaf-home-to-target"));
+        assert!(names.contains("offer-kill-target-then-pause-home"));
+        assert_eq!(short().len(), 12);
     }
 
     #[test]

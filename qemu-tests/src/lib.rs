@@ -7,6 +7,7 @@
 //! Not here: how nodes are started. A [`Lab`] does that; `cargo xtask` has one made of QEMU, the
 //! unit tests one that answers from a text.
 
+mod adopted;
 mod cards;
 pub mod cases;
 mod cells;

@@ -3,6 +3,7 @@
 //! Law: each has a shorter one of its kind in the usual list, and its last result is kept in
 //! docs/long-run.md.
 
+use crate::adopted;
 use crate::cases::Case;
 use crate::cells;
 use crate::compared::{self, compared};
@@ -54,6 +55,10 @@ pub fn long() -> Vec<Case> {
         Case {
             name: "long-fault-cells",
             build: |name, _| Ok(cells::all(name)),
+        },
+        Case {
+            name: "long-fault-cells-disks",
+            build: |name, _| Ok(adopted::all(name)),
         },
         Case {
             name: "long-bombarded",

@@ -5,20 +5,21 @@
 //! the generic forwarder knows of it. Numbers and arguments are those of Linux'
 //! `arch/x86/entry/syscalls/syscall_64.tbl` and the man pages, section 2.
 
-/// Calls `$then!` with every row: `number name Place [arguments];`.
+/// Calls `$then!` with every row: `number name Place [arguments];`, with `again` behind the arguments if home may be asked the same
+/// again when it has booted again ([`Call::again`]).
 #[macro_export]
 macro_rules! for_each_call {
     ($then:ident) => {
         $then! {
-            0 read Stream [Value, Out(Given(2)), Value];
+            0 read Stream [Value, Out(Given(2)), Value] again;
             1 write Stream [Value, In(Given(2)), Value];
-            2 open File [Path, Value, Value];
-            3 close File [Value];
-            4 stat File [Path, Out(Fixed(144))];
-            5 fstat File [Value, Out(Fixed(144))];
-            6 lstat File [Path, Out(Fixed(144))];
-            7 poll Split [InOut(Items(1, 8)), Value, Value];
-            8 lseek File [Value, Value, Value];
+            2 open File [Path, Value, Value] again;
+            3 close File [Value] again;
+            4 stat File [Path, Out(Fixed(144))] again;
+            5 fstat File [Value, Out(Fixed(144))] again;
+            6 lstat File [Path, Out(Fixed(144))] again;
+            7 poll Split [InOut(Items(1, 8)), Value, Value] again;
+            8 lseek File [Value, Value, Value] again;
             9 mmap Split [Value, Value, Value, Value, Value, Value];
             10 mprotect Local [Value, Value, Value];
             11 munmap Local [Value, Value];
@@ -27,13 +28,13 @@ macro_rules! for_each_call {
             14 rt_sigprocmask Local [Value, Value, Value, Value];
             15 rt_sigreturn Local [];
             16 ioctl Split [Value, Value, Value];
-            17 pread64 Stream [Value, Out(Given(2)), Value, Value];
+            17 pread64 Stream [Value, Out(Given(2)), Value, Value] again;
             18 pwrite64 Stream [Value, In(Given(2)), Value, Value];
-            19 readv Split [Value, Value, Value];
+            19 readv Split [Value, Value, Value] again;
             20 writev Split [Value, Value, Value];
-            21 access File [Path, Value];
+            21 access File [Path, Value] again;
             22 pipe File [Out(Fixed(8))];
-            23 select Split [Value, Value, Value, Value, Value];
+            23 select Split [Value, Value, Value, Value, Value] again;
             24 sched_yield Local [];
             25 mremap Local [Value, Value, Value, Value, Value];
             26 msync Local [Value, Value, Value];
@@ -42,22 +43,22 @@ macro_rules! for_each_call {
             29 shmget Home [Value, Value, Value];
             30 shmat Split [Value, Value, Value];
             31 shmctl Split [Value, Value, Value];
-            32 dup File [Value];
-            33 dup2 File [Value, Value];
+            32 dup File [Value] again;
+            33 dup2 File [Value, Value] again;
             34 pause Local [];
             35 nanosleep Local [Value, Value];
             36 getitimer Split [Value, Out(Fixed(32))];
             37 alarm Home [Value];
             38 setitimer Split [Value, MaybeIn(Fixed(32)), MaybeOut(Fixed(32))];
-            39 getpid Local [];
+            39 getpid Local [] again;
             40 sendfile Split [Value, Value, MaybeInOut(Fixed(8)), Value];
             41 socket File [Value, Value, Value];
             42 connect Split [Value, In(Given(2)), Value];
             43 accept Split [Value, Value, Value];
             44 sendto Split [Value, Value, Value, Value, Value, Value];
-            45 recvfrom Split [Value, Value, Value, Value, Value, Value];
+            45 recvfrom Split [Value, Value, Value, Value, Value, Value] again;
             46 sendmsg Split [Value, Value, Value];
-            47 recvmsg Split [Value, Value, Value];
+            47 recvmsg Split [Value, Value, Value] again;
             48 shutdown File [Value, Value];
             49 bind Split [Value, In(Given(2)), Value];
             50 listen File [Value, Value];
@@ -71,7 +72,7 @@ macro_rules! for_each_call {
             58 vfork Split [];
             59 execve Split [Value, Value, Value];
             60 exit Split [Value];
-            61 wait4 Home [Value, MaybeOut(Fixed(4)), Value, MaybeOut(Fixed(144))];
+            61 wait4 Home [Value, MaybeOut(Fixed(4)), Value, MaybeOut(Fixed(144))] again;
             62 kill Home [Value, Value];
             63 uname Home [Out(Fixed(390))];
             64 semget Home [Value, Value, Value];
@@ -82,16 +83,16 @@ macro_rules! for_each_call {
             69 msgsnd Split [Value, Value, Value, Value];
             70 msgrcv Split [Value, Value, Value, Value, Value];
             71 msgctl Split [Value, Value, Value];
-            72 fcntl Split [Value, Value, Value];
+            72 fcntl Split [Value, Value, Value] again;
             73 flock File [Value, Value];
             74 fsync File [Value];
             75 fdatasync File [Value];
             76 truncate File [Path, Value];
             77 ftruncate File [Value, Value];
-            78 getdents File [Value, Out(Given(2)), Value];
-            79 getcwd File [Out(Given(1)), Value];
-            80 chdir File [Path];
-            81 fchdir File [Value];
+            78 getdents File [Value, Out(Given(2)), Value] again;
+            79 getcwd File [Out(Given(1)), Value] again;
+            80 chdir File [Path] again;
+            81 fchdir File [Value] again;
             82 rename File [Path, Path];
             83 mkdir File [Path, Value];
             84 rmdir File [Path];
@@ -99,13 +100,13 @@ macro_rules! for_each_call {
             86 link File [Path, Path];
             87 unlink File [Path];
             88 symlink File [Path, Path];
-            89 readlink File [Path, Out(Given(2)), Value];
+            89 readlink File [Path, Out(Given(2)), Value] again;
             90 chmod File [Path, Value];
             91 fchmod File [Value, Value];
             92 chown File [Path, Value, Value];
             93 fchown File [Value, Value, Value];
             94 lchown File [Path, Value, Value];
-            95 umask File [Value];
+            95 umask File [Value] again;
             96 gettimeofday Local [Value, Value];
             97 getrlimit Local [Value, Value];
             98 getrusage Split [Value, Out(Fixed(144))];
@@ -118,10 +119,10 @@ macro_rules! for_each_call {
             106 setgid Split [Value];
             107 geteuid Local [];
             108 getegid Local [];
-            109 setpgid Home [Value, Value];
-            110 getppid Home [];
-            111 getpgrp Home [];
-            112 setsid Home [];
+            109 setpgid Home [Value, Value] again;
+            110 getppid Home [] again;
+            111 getpgrp Home [] again;
+            112 setsid Home [] again;
             113 setreuid Split [Value, Value];
             114 setregid Split [Value, Value];
             115 getgroups Home [Value, Out(Items(0, 4))];
@@ -130,10 +131,10 @@ macro_rules! for_each_call {
             118 getresuid Local [Value, Value, Value];
             119 setresgid Split [Value, Value, Value];
             120 getresgid Local [Value, Value, Value];
-            121 getpgid Home [Value];
+            121 getpgid Home [Value] again;
             122 setfsuid Split [Value];
             123 setfsgid Split [Value];
-            124 getsid Home [Value];
+            124 getsid Home [Value] again;
             125 capget Split [Value, Value];
             126 capset Split [Value, Value];
             127 rt_sigpending Split [Value, Value];
@@ -144,8 +145,8 @@ macro_rules! for_each_call {
             132 utime File [Path, MaybeIn(Fixed(16))];
             133 mknod File [Path, Value, Value];
             135 personality Home [Value];
-            137 statfs File [Path, Out(Fixed(120))];
-            138 fstatfs File [Value, Out(Fixed(120))];
+            137 statfs File [Path, Out(Fixed(120))] again;
+            138 fstatfs File [Value, Out(Fixed(120))] again;
             140 getpriority Home [Value, Value];
             141 setpriority Home [Value, Value, Value];
             142 sched_setparam Home [Value, MaybeIn(Fixed(4))];
@@ -196,7 +197,7 @@ macro_rules! for_each_call {
             209 io_submit Split [Value, Value, Value];
             210 io_cancel Split [Value, Value, Value];
             213 epoll_create File [Value];
-            217 getdents64 File [Value, Out(Given(2)), Value];
+            217 getdents64 File [Value, Out(Given(2)), Value] again;
             218 set_tid_address Local [Value];
             219 restart_syscall Local [];
             220 semtimedop Split [Value, Value, Value, Value];
@@ -211,7 +212,7 @@ macro_rules! for_each_call {
             229 clock_getres Local [Value, Value];
             230 clock_nanosleep Local [Value, Value, Value, Value];
             231 exit_group Split [Value];
-            232 epoll_wait Split [Value, Value, Value, Value];
+            232 epoll_wait Split [Value, Value, Value, Value] again;
             233 epoll_ctl Split [Value, Value, Value, MaybeIn(Fixed(12))];
             234 tgkill Home [Value, Value, Value];
             235 utimes File [Path, MaybeIn(Fixed(32))];
@@ -224,28 +225,28 @@ macro_rules! for_each_call {
             243 mq_timedreceive Split [Value, Value, Value, Value, Value];
             244 mq_notify Split [Value, Value];
             245 mq_getsetattr File [Value, MaybeIn(Fixed(64)), MaybeOut(Fixed(64))];
-            247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))];
+            247 waitid Home [Value, Value, MaybeOut(Fixed(128)), Value, MaybeOut(Fixed(144))] again;
             251 ioprio_set Home [Value, Value, Value];
             252 ioprio_get Home [Value, Value];
             253 inotify_init File [];
             254 inotify_add_watch File [Value, Path, Value];
             255 inotify_rm_watch File [Value, Value];
             256 migrate_pages Split [Value, Value, Value, Value];
-            257 openat File [Value, Path, Value, Value];
+            257 openat File [Value, Path, Value, Value] again;
             258 mkdirat File [Value, Path, Value];
             259 mknodat File [Value, Path, Value, Value];
             260 fchownat File [Value, Path, Value, Value, Value];
             261 futimesat File [Value, MaybePath, MaybeIn(Fixed(32))];
-            262 newfstatat File [Value, Path, Out(Fixed(144)), Value];
+            262 newfstatat File [Value, Path, Out(Fixed(144)), Value] again;
             263 unlinkat File [Value, Path, Value];
             264 renameat File [Value, Path, Value, Path];
             265 linkat File [Value, Path, Value, Path, Value];
             266 symlinkat File [Path, Value, Path];
-            267 readlinkat File [Value, Path, Out(Given(3)), Value];
+            267 readlinkat File [Value, Path, Out(Given(3)), Value] again;
             268 fchmodat File [Value, Path, Value];
-            269 faccessat File [Value, Path, Value];
-            270 pselect6 Split [Value, Value, Value, Value, Value, Value];
-            271 ppoll Split [Value, Value, Value, Value, Value];
+            269 faccessat File [Value, Path, Value] again;
+            270 pselect6 Split [Value, Value, Value, Value, Value, Value] again;
+            271 ppoll Split [Value, Value, Value, Value, Value] again;
             272 unshare Home [Value];
             273 set_robust_list Local [Value, Value];
             274 get_robust_list Local [Value, Value, Value];
@@ -255,7 +256,7 @@ macro_rules! for_each_call {
             278 vmsplice Split [Value, Value, Value, Value];
             279 move_pages Split [Value, Value, Value, Value, Value, Value];
             280 utimensat File [Value, MaybePath, MaybeIn(Fixed(32)), Value];
-            281 epoll_pwait Split [Value, Value, Value, Value, Value, Value];
+            281 epoll_pwait Split [Value, Value, Value, Value, Value, Value] again;
             282 signalfd File [Value, In(Fixed(8)), Value];
             283 timerfd_create File [Value, Value];
             284 eventfd File [Value];
@@ -266,10 +267,10 @@ macro_rules! for_each_call {
             289 signalfd4 File [Value, In(Fixed(8)), Value, Value];
             290 eventfd2 File [Value, Value];
             291 epoll_create1 File [Value];
-            292 dup3 File [Value, Value, Value];
+            292 dup3 File [Value, Value, Value] again;
             293 pipe2 File [Out(Fixed(8)), Value];
             294 inotify_init1 File [Value];
-            295 preadv Split [Value, Value, Value, Value, Value];
+            295 preadv Split [Value, Value, Value, Value, Value] again;
             296 pwritev Split [Value, Value, Value, Value, Value];
             297 rt_tgsigqueueinfo Home [Value, Value, Value, In(Fixed(128))];
             299 recvmmsg Split [Value, Value, Value, Value, Value];
@@ -292,21 +293,21 @@ macro_rules! for_each_call {
             324 membarrier Local [Value, Value, Value];
             325 mlock2 Local [Value, Value, Value];
             326 copy_file_range Split [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
-            327 preadv2 Split [Value, Value, Value, Value, Value, Value];
+            327 preadv2 Split [Value, Value, Value, Value, Value, Value] again;
             328 pwritev2 Split [Value, Value, Value, Value, Value, Value];
             329 pkey_mprotect Local [Value, Value, Value, Value];
             330 pkey_alloc Local [Value, Value];
             331 pkey_free Local [Value];
-            332 statx File [Value, Path, Value, Value, Out(Fixed(256))];
+            332 statx File [Value, Path, Value, Value, Out(Fixed(256))] again;
             333 io_pgetevents Split [Value, Value, Value, Value, Value, Value];
             334 rseq Local [Value, Value, Value, Value];
             424 pidfd_send_signal Home [Value, Value, MaybeIn(Fixed(128)), Value];
             434 pidfd_open File [Value, Value];
             435 clone3 Split [Value, Value];
-            436 close_range File [Value, Value, Value];
-            437 openat2 File [Value, Path, In(Given(3)), Value];
+            436 close_range File [Value, Value, Value] again;
+            437 openat2 File [Value, Path, In(Given(3)), Value] again;
             438 pidfd_getfd File [Value, Value, Value];
-            439 faccessat2 File [Value, Path, Value, Value];
+            439 faccessat2 File [Value, Path, Value, Value] again;
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
             449 futex_waitv Local [Value, Value, Value, Value, Value];
             450 set_mempolicy_home_node Local [Value, Value, Value, Value];
@@ -375,10 +376,14 @@ pub struct Call {
     pub place: Place,
     /// Its arguments, in order.
     pub args: &'static [Arg],
+    /// Whether home, asked the same again after its reboot, gives an answer that is right: because nothing is changed, or because
+    /// what is changed is in its journal, with the answer. Any other call that was under way fails with EIO, as nobody knows
+    /// whether it was done.
+    pub again: bool,
 }
 
 macro_rules! rows {
-    ($($number:literal $name:ident $place:ident $args:tt;)*) => {
+    ($($number:literal $name:ident $place:ident $args:tt $($again:ident)?;)*) => {
         /// All rows, by ascending number.
         pub const CALLS: &[Call] = {
             use Arg::*;
@@ -389,6 +394,10 @@ macro_rules! rows {
                 name: stringify!($name),
                 place: Place::$place,
                 args: &$args,
+                again: {
+                    let marks: &[&str] = &[$(stringify!($again))?];
+                    !marks.is_empty()
+                },
             }),*]
         };
     };
@@ -425,6 +434,19 @@ mod tests {
         assert_eq!(call(231).map(|row| row.name), Some("exit_group"));
         assert_eq!(call(171).map(|row| row.name), Some("setdomainname"));
         assert_eq!(call(400), None);
+    }
+
+    #[test]
+    fn what_others_see_is_not_asked_again() {
+        let again = |name| CALLS.iter().any(|row| row.name == name && row.again);
+        for name in ["read", "close", "dup", "openat", "wait4", "getdents64"] {
+            assert!(again(name), "{name}");
+        }
+        for name in [
+            "write", "writev", "kill", "fork", "sendto", "rename", "pipe",
+        ] {
+            assert!(!again(name), "{name}");
+        }
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub enum Hold {
 pub enum Effects {
     /// Not before home's decision.
     Gated,
+    /// Home has decided, and its disk does not have the first effect yet: until then home may give the process back to its
+    /// source. So that one is an empty call, and what waits goes on when it is answered.
+    Confirmed,
     /// Yes.
     Open,
 }

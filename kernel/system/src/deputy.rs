@@ -162,7 +162,10 @@ impl System {
             }
             Purpose::Page(page) => self.file_page_came(tid, page, &answer),
             Purpose::Signal => self.signal_came(tid, &answer),
-            Purpose::Arrived => {}
+            Purpose::Arrived => {
+                let pid = self.thread(tid).pid;
+                self.arrival_answered(pid);
+            }
             Purpose::Orphan => {
                 if let Ok(child @ 1..) = u32::try_from(value) {
                     let pid = self.thread(tid).pid;
@@ -230,6 +233,9 @@ impl System {
             self.send(previous, release);
         }
         let refusal = accepted.admission.refusal();
+        if refusal.is_none() {
+            self.adopted_from(from, pid, call.epoch);
+        }
         let reply = |outcome| Reply {
             pid: call.pid,
             thread: call.thread,

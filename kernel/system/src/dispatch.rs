@@ -20,12 +20,12 @@ use crate::wait::Stop;
 use abi::layout::MSG_NOSIGNAL;
 use abi::table::{self, Arg, Place};
 use abi::{Errno, for_each_call};
-use wire::Pid;
+use wire::{CALL_ARRIVED, Pid};
 
 /// Length of the `syscall` instruction.
 pub const SYSCALL_BYTES: u64 = 2;
 /// Numbers from here on are the kernel's own and cannot be called by programs.
-pub const PSEUDO: u32 = wire::CALL_ARRIVED;
+pub const PSEUDO: u32 = CALL_ARRIVED;
 /// The number in `rax`, whose upper half does not count, as far as it can be one of a program's: those of the kernel's own calls and
 /// all above them become one that nobody has.
 pub(crate) fn user_number(rax: u64) -> u32 {
@@ -312,8 +312,20 @@ macro_rules! perform_file_row {
     };
 }
 
+/// What [`abi::Call::again`] is for a program's call, for any.
+pub(crate) fn can_be_asked_again(number: u32) -> bool {
+    match number {
+        CALL_ARRIVED | CALL_END | CALL_PAGE_IN | CALL_MAP_FILE | CALL_TAKE_SIGNAL => true,
+        CALL_WAIT_SIGNAL | CALL_PENDING | CALL_STOPPED | CALL_RENAME | CALL_THREAD => true,
+        CALL_EXEC_OPEN | CALL_EXEC_READ | CALL_EXEC_COMMIT | CALL_CHECK_FD | CALL_OPTION => true,
+        CALL_LIMIT | CALL_SET_IDS | CALL_CPU_TIME => true,
+        PSEUDO.. => false,
+        program => abi::table::call(u64::from(program)).is_some_and(|row| row.again),
+    }
+}
+
 macro_rules! dispatchers {
-    ($($number:literal $name:ident $place:ident $args:tt;)*) => {
+    ($($number:literal $name:ident $place:ident $args:tt $($again:ident)?;)*) => {
         pub(crate) fn perform_local(number: u32, call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             match number {
                 $($number => perform_row!($place $name call),)*
@@ -328,7 +340,7 @@ macro_rules! dispatchers {
         fn perform_home(number: u32, call: &mut HomeCall<'_>) -> Result<u64, Stop> {
             match number {
                 $($number => perform_home_row!($place $name call),)*
-                wire::CALL_ARRIVED => Ok(0),
+                CALL_ARRIVED => Ok(0),
                 CALL_END => home_calls::end(call),
                 CALL_FORK => home_calls::fork(call),
                 CALL_EXEC_OPEN => home_calls::exec_open(call),

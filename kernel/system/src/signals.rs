@@ -458,7 +458,7 @@ impl System {
             let waits = thread.poked || thread.signal_due();
             let mask = thread.mask_now();
             let body = self.body(pid);
-            if body.effects == Effects::Gated {
+            if body.effects != Effects::Open {
                 // What is pending is seen when home has confirmed. A process that has sent itself a
                 // signal must not run on without it.
                 if waits {

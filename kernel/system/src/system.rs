@@ -281,7 +281,7 @@ impl System {
             serving: None,
             timed_reads: BTreeMap::new(),
             last_serial,
-            last_request: 0,
+            last_request: boot.0,
             placement: crate::placement::Placement::new(&settings.command_line),
             settings,
             names: crate::calls::home::Names::default(),

@@ -63,13 +63,13 @@ type Place = (NodeId, BootId);
 /// Home's record of one process, from fork to reaping.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HomeRecord {
-    pid: Pid,
-    gate: Gate,
+    pub(crate) pid: Pid,
+    pub(crate) gate: Gate,
     /// Holds a frozen copy as good as the owner's, because the owner has had no effect yet.
-    previous: Option<Place>,
+    pub(crate) previous: Option<Place>,
     /// The last source: may still be pushing pages.
-    last_source: Option<Place>,
-    rules: Rules,
+    pub(crate) last_source: Option<Place>,
+    pub(crate) rules: Rules,
 }
 
 impl HomeRecord {
@@ -80,22 +80,6 @@ impl HomeRecord {
             gate: Gate::new(owner, boot, pid),
             previous: None,
             last_source: None,
-            rules: Rules::ALL,
-        }
-    }
-
-    /// The record that home's journal has of a process, after home has booted again.
-    pub fn restored(
-        pid: Pid,
-        gate: Gate,
-        previous: Option<(NodeId, BootId)>,
-        last_source: Option<(NodeId, BootId)>,
-    ) -> HomeRecord {
-        HomeRecord {
-            pid,
-            gate,
-            previous,
-            last_source,
             rules: Rules::ALL,
         }
     }

@@ -96,18 +96,21 @@
 //!
 //! Home without a journal: a home that boots again has no records; sources and targets take
 //! `PeerLost` of home as the end of the process. With one: each answer of a commit or an abort is written down before
-//! it is sent, and [`HomeRecord::restored`] makes the record again; sources and targets are told only of what else the
-//! node was to them ([`Source::on_target_lost`], [`Target::on_source_lost`]), and ask home again. Deliberately not here: pages, descriptors, the
+//! it is sent, and [`HomeRecord::restored`] makes the record again ([`HomeRecord::rebooted`]; then what owners say:
+//! [`HomeRecord::claimed`]); sources and targets are told only of what else the
+//! node was to them ([`Source::on_home_rebooted`], [`Target::on_home_rebooted`]), and ask home again. Deliberately not here: pages, descriptors, the
 //! choice of where to move, and tickets (their bytes are carried but not judged yet).
 #![no_std]
 
 extern crate alloc;
 
+mod adoption;
 mod home;
 mod source;
 mod target;
 mod tombstones;
 
+pub use adoption::{Claim, unknown};
 pub use home::{Accepted, Decision, HomeRecord, LostOutcome};
 pub use source::{Plan, RunningReport, Source, SourceAction, SourceState};
 pub use target::{Target, TargetAction, TargetState};

@@ -389,9 +389,25 @@ impl Source {
         self.on_target_lost(now, node, boot);
     }
 
-    /// As [`Source::on_peer_lost`], but if the node is home, its new boot has its journal: it will answer what is asked
-    /// again.
-    pub fn on_target_lost(&mut self, now: u64, node: NodeId, boot: BootId) {
+    /// As [`Source::on_peer_lost`], but the node is home, and its new boot has its journal: it will answer what is asked
+    /// again. A process of which no image is out stays: home does not know yet that it is here, and would take what
+    /// this node says of it for the word of a stale copy once the target has asked for it.
+    pub fn on_home_rebooted(&mut self, now: u64, node: NodeId, boot: BootId) {
+        if self.may_withdraw() && self.rules.hold(Rule::WhatHomeDoesNotKnowDoesNotLeave) {
+            return self.give_up(MoveError::NodeDead);
+        }
+        // The former boot may have decided once more, and died with that word.
+        if let State::Committed(Committed {
+            released: false, ..
+        }) = self.state
+            && self.rules.hold(Rule::TheSourceAsksTheNextBootOfHome)
+        {
+            self.send(self.home, self.abort_request());
+        }
+        self.on_target_lost(now, node, boot);
+    }
+
+    fn on_target_lost(&mut self, now: u64, node: NodeId, boot: BootId) {
         if node != self.target || self.target_boot.is_some_and(|known| known != boot) {
             return;
         }

@@ -313,9 +313,13 @@ impl Target {
         self.on_source_lost(node, boot);
     }
 
-    /// As [`Target::on_peer_lost`], but if the node is home, its new boot has its journal: it will answer what is asked
+    /// As [`Target::on_peer_lost`], but the node is home, and its new boot has its journal: it will answer what is asked
     /// again.
-    pub fn on_source_lost(&mut self, node: NodeId, boot: BootId) {
+    pub fn on_home_rebooted(&mut self, node: NodeId, boot: BootId) {
+        self.on_source_lost(node, boot);
+    }
+
+    fn on_source_lost(&mut self, node: NodeId, boot: BootId) {
         if (node, boot) != self.source {
             return;
         }

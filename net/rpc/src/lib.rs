@@ -111,9 +111,9 @@ impl Lane {
         }
     }
 
-    /// The first call of the thread in this boot of home is this one.
-    fn told(&mut self, seq: u64) {
-        let answered = self.last.as_ref().is_some_and(|last| last.seq == seq);
+    /// The first call of the thread in this boot of home is this one; `kept`: answers out of the journal count.
+    fn told(&mut self, seq: u64, kept: bool) {
+        let answered = self.last.as_ref().is_some_and(|last| last.seq == seq) && kept;
         if core::mem::take(&mut self.open) && !answered {
             // No thread makes so many calls, and numbers can be counted on.
             *self = Lane::new(seq.min(u64::MAX / 2));
@@ -232,11 +232,10 @@ impl Gate {
         if !(owned && current) && self.rules.hold(Rule::AStaleCopyIsRefused) {
             return self.refused();
         }
-        if self.restored {
-            self.lanes
-                .entry(thread)
-                .or_insert_with(Lane::open)
-                .told(seq);
+        if self.restored && self.rules.hold(Rule::AFirstCallTellsItsNumber) {
+            let kept = self.rules.hold(Rule::AKeptAnswerIsGivenAgain);
+            let lane = self.lanes.entry(thread).or_insert_with(Lane::open);
+            lane.told(seq, kept);
         }
         let Some(lane) = self.lanes.get_mut(&thread) else {
             return Admission::Gap;

@@ -56,6 +56,8 @@ rules! {
     ResumingNeedsANewerEpoch,
     ResumingNeedsToBeNamed,
     ALostHomeEndsTheFrozenCopy,
+    WhatHomeDoesNotKnowDoesNotLeave,
+    TheSourceAsksTheNextBootOfHome,
     // The target.
     EffectsWaitForTheDecision,
     TheDecisionNamesTheTarget,
@@ -66,6 +68,16 @@ rules! {
     TheTargetAsksAgain,
     ALostHomeEndsTheCopy,
     TheEndOfTheProcessEndsTheCopy,
+    // Home, when it has booted again.
+    AFirstCallTellsItsNumber,
+    AKeptAnswerIsGivenAgain,
+    ANewBootHasNoCopyOfTheOldOne,
+    WhoComesHomeIsKept,
+    AFormerBootIsOver,
+    AdoptionComparesTheOwner,
+    WhatItsOwnerDoesNotNameIsLost,
+    TheOwnerIsNotReleased,
+    AReleaseIsGivenAgain,
     // Tombstones.
     WhatWasHeldIsNotTakenAgain,
 }

@@ -126,7 +126,7 @@ impl Checker {
                     continue;
                 };
                 let body = host.inside().bodies.get(&pid);
-                let runs = body.filter(|body| body.home == dead && body.effects == Effects::Open);
+                let runs = body.filter(|body| body.home == dead && body.effects != Effects::Gated);
                 if let Some(body) = runs {
                     let owned = (body.epoch, (host.node(), other.boot));
                     self.must.found.insert((line, pid), owned);

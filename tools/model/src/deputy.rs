@@ -2,7 +2,9 @@
 //!
 //! Law: as in the other half; home answers every question, also about a process it does not know.
 
-use crate::world::{EXIT, HOME, PID, Promise, Seen, TAKE, WRITE, Work, World, thread_of, tid};
+use crate::world::{
+    EXIT, HOME, KEEP, PID, Promise, Seen, TAKE, WRITE, Work, World, thread_of, tid,
+};
 use migrate::LostOutcome;
 use rpc::Admission;
 use wire::{BootId, CALL_ARRIVED, Call, Message, NodeId, Outcome, Pid, Reply};
@@ -18,7 +20,7 @@ impl World {
         } = self.hosts[HOME].executing.remove(index);
         let pending = self.hosts[HOME].pending;
         let value = match number {
-            WRITE => {
+            WRITE | KEEP => {
                 self.effect(thread, argument);
                 argument as i64
             }
@@ -42,11 +44,15 @@ impl World {
                 "home has executed what the gate does not count",
             );
         }
-        self.send(HOME, owner, Message::Reply(reply));
+        self.keep_answer(thread, number, &reply);
         if number == EXIT {
             self.observer.over = true;
-            self.end(Some(owner));
-        } else if number == TAKE && pending {
+            // The journal forgets it before anybody hears of that.
+            self.end(Some((owner, Message::Reply(reply))));
+            return;
+        }
+        self.send(HOME, owner, Message::Reply(reply));
+        if number == TAKE && pending {
             self.saw(Seen::SignalTaken);
         }
     }
@@ -72,11 +78,15 @@ impl World {
         self.end(None);
     }
 
-    /// Drops home's record and tells all copies but the one that asked.
-    fn end(&mut self, but: Option<NodeId>) {
+    /// Drops home's record and tells all copies; the one that asked gets its answer.
+    pub(crate) fn end(&mut self, asker: Option<(NodeId, Message)>) {
         self.hosts[HOME].executing.clear();
         if let Some(record) = self.hosts[HOME].record.take() {
             let epoch = record.gate().epoch();
+            let but = asker.as_ref().map(|asker| asker.0);
+            if let Some((to, answer)) = asker {
+                self.send(HOME, to, answer);
+            }
             for (to, _) in record.copies().filter(|copy| Some(copy.0) != but) {
                 self.send(HOME, to, Message::Lost { pid: PID, epoch });
             }
@@ -103,6 +113,9 @@ impl World {
     }
 
     pub(crate) fn at_home(&mut self, from: NodeId, boot: BootId, message: &Message) {
+        if let Message::Orphans { orphans } = message {
+            return self.orphans_told(from, boot, orphans);
+        }
         let asked = match message {
             Message::Call(call) => call.epoch,
             Message::Cancel { epoch, .. } => *epoch,

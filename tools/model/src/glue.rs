@@ -4,8 +4,9 @@
 //! (`kernel/system/src/hand_over`) has a choice, this one does as it does: it looks at tombstones at
 //! the offer, pushes from the release on, and begins no move while pages are absent.
 
+use crate::mutant::Mutant;
 use crate::world::{
-    Body, EXIT, HOME, HOSTS, InFlight, Item, Mode, PID, Promise, Seen, TAKE, THREADS, Thread,
+    Body, EXIT, HOME, HOSTS, InFlight, Item, KEEP, Mode, PID, Promise, Seen, TAKE, THREADS, Thread,
     WRITE, World, host_of, node, thread_of, tid,
 };
 use migrate::{Plan, Source, SourceAction, Target, TargetAction};
@@ -47,7 +48,12 @@ impl World {
     /// Whether the process at `host` can begin to move.
     pub fn may_move(&self, host: usize) -> bool {
         let slot = &self.hosts[host];
-        let may = slot.body.as_ref().is_some_and(Body::may_move);
+        let known = |body: &Body| {
+            let repeats = body.threads.iter().any(|thread| thread.again.is_some());
+            self.mutant == Mutant::AnOrphanMoves || !(body.orphan || repeats)
+        };
+        let may = slot.body.as_ref();
+        let may = may.is_some_and(|body| body.may_move() && known(body));
         may && slot.source.is_none() && slot.target.is_none()
     }
 
@@ -94,8 +100,12 @@ impl World {
         if !self.may_call(host, thread) {
             return;
         }
+        let effect = match number {
+            WRITE => self.effect_of(thread),
+            other => other,
+        };
         if let Some(body) = &mut self.hosts[host].body {
-            let number = if body.doomed { EXIT } else { number };
+            let number = if body.doomed { EXIT } else { effect };
             body.threads[thread].held = Some(number);
             if body.mode == Mode::Speculating {
                 self.saw(Seen::HeldBack);
@@ -105,15 +115,18 @@ impl World {
     }
 
     /// What the threads of a process with effects have come to leaves for home.
-    fn go_on(&mut self, host: usize) {
+    pub(crate) fn go_on(&mut self, host: usize) {
+        if self.waits_for_the_first_answer(host) {
+            return;
+        }
         for thread in 0..THREADS {
             let Some(body) = &mut self.hosts[host].body else {
                 return;
             };
-            if body.mode != Mode::Running || body.threads[thread].call.is_some() {
+            if body.mode != Mode::Running || body.orphan || body.threads[thread].call.is_some() {
                 continue;
             }
-            if thread == 0 && body.poked {
+            if thread == 0 && body.poked && body.threads[0].again.is_none() {
                 body.poked = false;
                 self.call(host, thread, TAKE);
             } else if let Some(number) = body.threads[thread].held.take() {
@@ -122,12 +135,14 @@ impl World {
         }
     }
 
-    fn call(&mut self, host: usize, index: usize, number: u32) {
+    pub(crate) fn call(&mut self, host: usize, index: usize, number: u32) {
+        let Some(seq) = self.number_of(host, index, number) else {
+            return;
+        };
         let Some(body) = &mut self.hosts[host].body else {
             return;
         };
         let thread = &mut body.threads[index];
-        let seq = thread.next_seq;
         thread.call = Some(InFlight { seq, number });
         let call = Call {
             pid: PID,
@@ -168,24 +183,44 @@ impl World {
     /// `host` has proof that `lost`'s boot is over.
     pub(crate) fn peer_lost(&mut self, host: usize, lost: NodeId, boot: BootId) {
         let now = self.now;
+        let home = lost == node(HOME);
+        let returns = home && self.has_disk() && self.mutant != Mutant::MovesEndWithAnyHome;
+        if home && self.has_disk() {
+            self.orphan(host);
+        }
         if let Some(source) = &mut self.hosts[host].source {
-            source.on_peer_lost(now, lost, boot);
+            match returns {
+                true => source.on_home_rebooted(now, lost, boot),
+                false => source.on_peer_lost(now, lost, boot),
+            }
             self.run_source(host);
         }
         if let Some(target) = &mut self.hosts[host].target {
-            target.on_peer_lost(now, lost, boot);
+            match returns {
+                true => target.on_home_rebooted(lost, boot),
+                false => target.on_peer_lost(now, lost, boot),
+            }
             self.run_target(host);
         }
-        if lost == node(HOME) {
+        if home && self.has_disk() {
+            self.home_rebooted(host);
+        } else if home {
             self.hosts[host].body = None;
             self.hosts[host].tombstones.home_lost(lost);
         }
-        if let Some(record) = &mut self.hosts[host].record {
+        if host == HOME {
+            self.owner_lost(lost, boot);
+        }
+        self.check_now();
+    }
+
+    /// Home has proof that a boot is over that may have had the process.
+    pub(crate) fn owner_lost(&mut self, lost: NodeId, boot: BootId) {
+        if let Some(record) = &mut self.hosts[HOME].record {
             let outcome = record.owner_lost(lost, boot);
             record.previous_lost(lost, boot);
             self.outcome(outcome, lost, boot);
         }
-        self.check_now();
     }
 
     /// A message has arrived at `host`.
@@ -213,8 +248,9 @@ impl World {
                 let stale = (*owner, *owner_boot) != self.me(host);
                 self.told(host, *epoch, stale);
             }
-            Message::Lost { epoch, .. } => self.told(host, *epoch + 1, true),
+            Message::Lost { epoch, .. } => self.told(host, epoch.saturating_add(1), true),
             Message::PushEnd { epoch, .. } => self.push_ended(host, from, *epoch),
+            Message::Adopted { epoch, .. } => self.adopted(host, *epoch),
             _ if host == HOME => self.at_home(from, boot, message),
             _ => {}
         }
@@ -311,12 +347,14 @@ impl World {
                 next_seq: u64::from(number(3 * thread + 1)),
                 call: None,
                 held: Some(u32::from(number(3 * thread + 2))).filter(|number| *number != 0),
+                again: None,
             }),
             arrived: false,
             poked: number(3 * THREADS) != 0,
             took: number(3 * THREADS + 1),
             pages_at: (!whole).then_some((from, boot)),
             doomed: false,
+            orphan: false,
         });
         slot.tombstones.record(PID, image.epoch);
         target.image_installed(now, image);
@@ -339,7 +377,7 @@ impl World {
                 thread.call = None;
                 thread.next_seq += 1;
                 body.arrived = true;
-                if call.number == WRITE {
+                if matches!(call.number, WRITE | KEEP) {
                     let right = value == i64::from(thread.done);
                     thread.done += 1;
                     if !right {
@@ -397,7 +435,7 @@ impl World {
     }
 
     /// Sends the image if the process stands still.
-    fn capture(&mut self, host: usize) {
+    pub(crate) fn capture(&mut self, host: usize) {
         let (now, boot) = (self.now, self.hosts[host].boot);
         let slot = &mut self.hosts[host];
         let (Some(body), Some(source)) = (&mut slot.body, &mut slot.source) else {
@@ -528,9 +566,12 @@ impl World {
     }
 
     fn resume(&mut self, host: usize, epoch: u64, poke: bool) {
+        let disk = self.has_disk();
         match &mut self.hosts[host].body {
             Some(body) => {
                 body.mode = Mode::Running;
+                body.arrived |= disk;
+                body.orphan &= epoch == body.epoch;
                 body.epoch = epoch;
                 body.poked |= poke;
             }

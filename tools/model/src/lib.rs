@@ -4,6 +4,7 @@
 //! what their documentation asks; a run judges by what the outside of the process has seen and by
 //! which copies of it exist. Each rule of the machines can be taken away, and its lack must show.
 
+mod adoption;
 mod check;
 mod deputy;
 mod glue;

@@ -46,13 +46,15 @@ fn weather(random: &mut Random) -> Budget {
     budget.moves = 5 + pick(25);
     budget.calls = 5 + pick(40);
     budget.home_crashes = pick(16) == 1;
+    budget.disk = random.below(3) == 0;
+    budget.home_crashes |= budget.disk;
     budget
 }
 
 /// How gladly something is chosen: what goes on by itself most of all.
 fn weight(step: &Step) -> u64 {
     match step {
-        Step::Deliver(_) | Step::Complete(_) | Step::Push(_) => 60,
+        Step::Deliver(_) | Step::Complete(_) | Step::Push(_) | Step::Flush => 60,
         Step::Call(..) | Step::Move(..) => 20,
         Step::Again(_) | Step::Double(_) | Step::Overtake(..) => 4,
         Step::Timer(_) | Step::Cancel(_) | Step::Signal => 3,

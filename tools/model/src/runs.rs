@@ -27,6 +27,7 @@ const NOTHING: Budget = Budget {
     signals: 0,
     crashes: 0,
     home_crashes: false,
+    disk: false,
     suspicions: 0,
     timers: 0,
     cancels: 0,
@@ -36,7 +37,7 @@ const NOTHING: Budget = Budget {
 };
 
 /// What the tests explore.
-pub const SHORT: [Run; 9] = [
+pub const SHORT: [Run; 11] = [
     Run {
         name: "three moves with calls",
         budget: Budget {
@@ -131,6 +132,30 @@ pub const SHORT: [Run; 9] = [
             ..NOTHING
         },
         states: 187_791,
+    },
+    Run {
+        name: "a home that comes back, and calls",
+        budget: Budget {
+            moves: 1,
+            calls: 2,
+            crashes: 1,
+            home_crashes: true,
+            disk: true,
+            ..NOTHING
+        },
+        states: 64_291,
+    },
+    Run {
+        name: "a home that comes back, in two moves",
+        budget: Budget {
+            moves: 2,
+            calls: 1,
+            crashes: 1,
+            home_crashes: true,
+            disk: true,
+            ..NOTHING
+        },
+        states: 220_129,
     },
 ];
 
@@ -249,7 +274,7 @@ pub const LONG: [Run; 9] = [
 ];
 
 /// Where mutants are searched, the smallest first.
-pub const HUNTS: [Budget; 8] = [
+pub const HUNTS: [Budget; 13] = [
     Budget {
         moves: 1,
         ..NOTHING
@@ -297,6 +322,45 @@ pub const HUNTS: [Budget; 8] = [
         moves: 2,
         crashes: 1,
         suspicions: 1,
+        ..NOTHING
+    },
+    Budget {
+        moves: 1,
+        calls: 1,
+        crashes: 1,
+        home_crashes: true,
+        disk: true,
+        ..NOTHING
+    },
+    Budget {
+        moves: 1,
+        calls: 1,
+        crashes: 2,
+        home_crashes: true,
+        disk: true,
+        ..NOTHING
+    },
+    Budget {
+        moves: 2,
+        calls: 1,
+        crashes: 1,
+        home_crashes: true,
+        disk: true,
+        ..NOTHING
+    },
+    Budget {
+        moves: 2,
+        crashes: 1,
+        suspicions: 1,
+        home_crashes: true,
+        disk: true,
+        ..NOTHING
+    },
+    Budget {
+        moves: 2,
+        crashes: 2,
+        home_crashes: true,
+        disk: true,
         ..NOTHING
     },
 ];
@@ -371,7 +435,7 @@ pub type Violation = (Promise, &'static str, Vec<Step>);
 /// Tries one budget after the other until the lack of a rule shows; and how many states that took.
 pub fn capture(mutant: Mutant, budgets: &[Budget]) -> (usize, Option<Violation>) {
     let mut states = 0;
-    for budget in budgets {
+    for budget in budgets.iter().filter(|it| it.disk == mutant.wants_a_disk()) {
         let found = hunt(mutant, *budget);
         states += found.states;
         if found.broken.is_some() {

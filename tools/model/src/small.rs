@@ -23,6 +23,8 @@ pub struct Budget {
     pub crashes: u8,
     /// Whether the home may be what crashes.
     pub home_crashes: bool,
+    /// Whether home has a disk with its journal.
+    pub disk: bool,
     /// Suspicions, false ones included.
     pub suspicions: u8,
     /// Timers that fire, however early.
@@ -54,6 +56,8 @@ pub enum Step {
     Complete(usize),
     /// The last page leaves a source.
     Push(usize),
+    /// Home's disk has the next of what was noted.
+    Flush,
     /// A thread at a host comes to a call.
     Call(usize, usize),
     /// A thread at a host ends the process.
@@ -111,7 +115,7 @@ impl Model for Small {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        vec![(World::new(self.mutant), self.budget)]
+        vec![(World::new(self.mutant, self.budget.disk), self.budget)]
     }
 
     fn actions(&self, (world, left): &State, steps: &mut Vec<Step>) {
@@ -119,6 +123,7 @@ impl Model for Small {
             return;
         }
         network_actions(world, left, steps);
+        steps.extend(world.may_flush().then_some(Step::Flush));
         steps.extend((0..world.executing()).map(Step::Complete));
         let pushing = (0..HOSTS).filter(|host| world.pushes(*host));
         steps.extend(pushing.map(Step::Push));
@@ -146,14 +151,16 @@ impl Model for Small {
         properties!(
             OneCopy Decision Stale Once Signals FailedMove NotLost Bystanders Suspicion Rest;
             Moved Failed Aborted HandedBack Fenced PagesLost Ended Repeated HeldBack
-            SpeculationDropped SignalTaken Cancelled
+            SpeculationDropped SignalTaken Cancelled Adopted
         )
     }
 }
 
 fn spend(left: &mut Budget, step: Step) {
     let count = match step {
-        Step::Deliver(_) | Step::Again(_) | Step::Complete(_) | Step::Push(_) => return,
+        Step::Deliver(_) | Step::Again(_) | Step::Complete(_) | Step::Push(_) | Step::Flush => {
+            return;
+        }
         Step::Double(_) => &mut left.doubles,
         Step::Overtake(..) => &mut left.swaps,
         Step::Lose(_) => &mut left.losses,
@@ -179,6 +186,7 @@ fn perform(world: &mut World, step: Step) -> Option<()> {
         Step::Lose(lane) => world.lose(lane),
         Step::Complete(index) => world.complete(index),
         Step::Push(host) => world.push(host),
+        Step::Flush => world.flush(),
         Step::Call(host, thread) => world.act(host, thread, WRITE),
         Step::Exit(host) => world.act(host, 0, EXIT),
         Step::Kill => world.kill(),
@@ -192,6 +200,7 @@ fn perform(world: &mut World, step: Step) -> Option<()> {
         }
         Step::Cancel(host) => world.cancel_move(host),
     }
+    world.keep();
     Some(())
 }
 

@@ -4,6 +4,7 @@
 //! of a boot is told before anything of the next one), and nothing more. A run may ask for a network
 //! that is worse: then messages are lost, overtake each other, or come again at any later time.
 
+use crate::adoption::Disk;
 use crate::mutant::Mutant;
 use migrate::{HomeRecord, Source, Target, Tombstones};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,9 @@ pub const EXIT: u32 = 60;
 pub const WRITE: u32 = 1;
 /// The number of the call that fetches a pending signal.
 pub(crate) const TAKE: u32 = 2;
+/// The number of a call that changes what home's journal keeps; else as [`WRITE`].
+pub(crate) const KEEP: u32 = 32;
+pub(crate) const ARRIVED: u32 = wire::CALL_ARRIVED;
 
 pub(crate) type Place = (NodeId, BootId);
 
@@ -37,6 +41,8 @@ pub(crate) enum Item {
     CopyAck(u64),
     /// Everything pushed in that epoch has been acknowledged.
     PushAck(u64),
+    /// The sender and the new boot of its home have met.
+    Up,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +91,8 @@ pub(crate) struct Thread {
     pub(crate) call: Option<InFlight>,
     /// It has come to a call while effects wait, and stands before it.
     pub(crate) held: Option<u32>,
+    /// Home has died over that call: it is made again under its number.
+    pub(crate) again: Option<u32>,
 }
 
 /// A copy of the process.
@@ -103,6 +111,8 @@ pub(crate) struct Body {
     pub(crate) pages_at: Option<Place>,
     /// It is to end because its pages died.
     pub(crate) doomed: bool,
+    /// Its home has booted again, and has not said that it knows it.
+    pub(crate) orphan: bool,
 }
 
 /// A call that home is executing.
@@ -197,11 +207,12 @@ pub enum Seen {
     SpeculationDropped,
     SignalTaken,
     Cancelled,
+    Adopted,
 }
 
 impl Seen {
     /// All of them.
-    pub const ALL: [Seen; 12] = [
+    pub const ALL: [Seen; 13] = [
         Seen::Moved,
         Seen::Failed,
         Seen::Aborted,
@@ -214,6 +225,7 @@ impl Seen {
         Seen::SpeculationDropped,
         Seen::SignalTaken,
         Seen::Cancelled,
+        Seen::Adopted,
     ];
 
     /// In words.
@@ -231,6 +243,7 @@ impl Seen {
             Seen::SpeculationDropped => "a copy that has computed is dropped",
             Seen::SignalTaken => "a signal is taken",
             Seen::Cancelled => "a call is cancelled for a freeze",
+            Seen::Adopted => "a process is adopted by the next boot of its home",
         }
     }
 }
@@ -269,6 +282,8 @@ pub struct Observer {
     pub(crate) unseen: bool,
     /// Signals that home has handed out.
     pub(crate) taken: u8,
+    /// Home has booted again and had its journal: signals of before may be lost.
+    pub(crate) rebooted: bool,
     /// The process is over, and rightly so.
     pub over: bool,
     /// Something was lost that nobody asks for again: the process need not get on.
@@ -296,6 +311,8 @@ pub struct World {
     pub(crate) lanes: BTreeMap<Lane, VecDeque<Packet>>,
     /// Copies of delivered packets that may come once more, whenever that is.
     pub(crate) strays: Vec<(Lane, Packet)>,
+    /// Home's, if it has one.
+    pub(crate) disk: Option<Disk>,
     pub(crate) mutant: Mutant,
     /// What has been seen.
     pub observer: Observer,
@@ -343,13 +360,14 @@ impl Thread {
             next_seq: 1,
             call: None,
             held: None,
+            again: None,
         }
     }
 }
 
 impl World {
     /// The process runs at home in epoch 1; nothing is under way.
-    pub fn new(mutant: Mutant) -> World {
+    pub fn new(mutant: Mutant, disk: bool) -> World {
         let boots: [BootId; HOSTS] = std::array::from_fn(|i| BootId(1000 * (i as u64 + 1)));
         let mut hosts = boots.map(|boot| Host::new(boot, boots, mutant));
         let home = &mut hosts[HOME];
@@ -367,6 +385,7 @@ impl World {
             took: 0,
             pages_at: None,
             doomed: false,
+            orphan: false,
         });
         home.tombstones.record(PID, 1);
         let mut world = World {
@@ -374,6 +393,7 @@ impl World {
             hosts,
             lanes: BTreeMap::new(),
             strays: Vec::new(),
+            disk: disk.then(Disk::default),
             mutant,
             observer: Observer::default(),
         };
@@ -399,7 +419,9 @@ impl World {
             to_boot: self.hosts[lane.0].known[lane.1],
             item,
         };
-        self.lanes.entry(lane).or_default().push_back(packet);
+        if !self.held(lane, &packet) {
+            self.lanes.entry(lane).or_default().push_back(packet);
+        }
     }
 
     pub(crate) fn send(&mut self, from: usize, to: NodeId, message: Message) {
@@ -438,7 +460,8 @@ impl World {
 
     /// Nothing is under way and nothing is being executed.
     pub fn is_quiet(&self) -> bool {
-        self.lanes.is_empty() && self.executing() == 0 && !self.hosts.iter().any(|h| h.pushing)
+        let idle = self.lanes.is_empty() && self.executing() == 0 && !self.may_flush();
+        idle && !self.hosts.iter().any(|host| host.pushing)
     }
 
     /// Packets that may come once more.
@@ -539,6 +562,9 @@ impl World {
             if packet.to_boot == self.hosts[to].boot {
                 self.hosts[to].known[from] = packet.from_boot;
                 self.peer_lost(to, node(from), former);
+                if to == HOME {
+                    self.owner_up(node(from), packet.from_boot);
+                }
             }
             return;
         }
@@ -554,6 +580,7 @@ impl World {
             Item::Message(message) => self.handle(to, node(from), packet.from_boot, &message),
             Item::CopyAck(epoch) => self.copy_acknowledged(to, epoch),
             Item::PushAck(epoch) => self.push_acknowledged(to, epoch),
+            Item::Up => self.owner_up(node(from), packet.from_boot),
             Item::Lost(_) => {}
         }
         self.check_now();
@@ -563,6 +590,7 @@ impl World {
     pub fn reboot(&mut self, host: usize, keep: usize, word: Word) {
         let former = self.hosts[host].boot;
         let mut boots: [BootId; HOSTS] = std::array::from_fn(|i| self.hosts[i].boot);
+        let outlives = host == HOME && self.outlives_home();
         if host == HOME {
             self.observer.over = true;
         }
@@ -596,6 +624,15 @@ impl World {
                 Word::InOrder => queue.len(),
             };
             queue.insert(at, packet);
+        }
+        if host == HOME {
+            self.restore();
+        }
+        if outlives && self.observer.over {
+            self.fail(
+                Promise::NotLost,
+                "a process on its way home was lost with home before its first effect",
+            );
         }
         self.check_now();
     }

@@ -80,6 +80,7 @@ const fn ioctl_row(args: &'static [Arg]) -> Call {
         name: "ioctl",
         place: Place::Split,
         args,
+        again: false,
     }
 }
 static IOCTL_NONE: Call = ioctl_row(&[Arg::Value, Arg::Value, Arg::Value]);

@@ -266,7 +266,7 @@ impl System {
         for pid in pids {
             if let Some(out) = self.outgoing.get_mut(&pid) {
                 match returns && wire::Pid(pid).home() == node {
-                    true => out.source.on_target_lost(self.now, node, boot),
+                    true => out.source.on_home_rebooted(self.now, node, boot),
                     false => out.source.on_peer_lost(self.now, node, boot),
                 }
             }
@@ -276,7 +276,7 @@ impl System {
         for pid in pids {
             if let Some(incoming) = self.incoming.get_mut(&pid) {
                 match returns && wire::Pid(pid).home() == node {
-                    true => incoming.target.on_source_lost(node, boot),
+                    true => incoming.target.on_home_rebooted(node, boot),
                     false => incoming.target.on_peer_lost(self.now, node, boot),
                 }
             }

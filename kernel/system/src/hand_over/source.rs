@@ -361,6 +361,10 @@ impl System {
         let home = self.homes.get(&pid);
         for thread in &mut frozen.threads {
             thread.rewind_call();
+            if core::mem::take(&mut thread.again) {
+                // The call has come to nothing, and its number may be used up.
+                thread.next_seq = thread.next_seq.saturating_add(1);
+            }
             // What may be pending is fetched before the first instruction there that would notice.
             thread.held_back = match home {
                 Some(home) => home.pending_for(thread.tid),
@@ -465,13 +469,13 @@ impl System {
         let Some(body) = self.bodies.get_mut(&pid) else {
             return;
         };
+        // If it is home that says so, in a new epoch, home knows it: so does its next boot.
+        body.orphan &= epoch == body.epoch;
         body.epoch = epoch;
         body.freezing = false;
         body.held = false;
         body.effects = Effects::Open;
         body.arriving = false;
-        // Home has just said that it knows it: so does its next boot.
-        body.orphan = false;
         for tid in self.tids(pid) {
             let thread = self.thread(tid);
             thread.poked |= poke;

@@ -418,22 +418,41 @@ impl System {
             return;
         };
         body.epoch = epoch;
-        body.effects = Effects::Open;
+        let home = body.home;
+        let effects = match home == self.me && self.keeper.keeps() || self.knows_its_own(home) {
+            true => Effects::Confirmed,
+            false => Effects::Open,
+        };
+        self.body(pid).effects = effects;
         self.note_target(What::Opened, pid, 0);
-        let tids = self.tids(pid);
-        for tid in &tids {
-            self.thread(*tid).poked |= poke;
+        for tid in self.tids(pid) {
+            self.thread(tid).poked |= poke;
         }
-        // Nobody has asked home for anything yet: any thread can say so.
-        let asks = |tid: &&u32| {
-            let thread = self.threads.get(*tid);
+        self.say_arrived(pid);
+        self.wake_threads(pid);
+    }
+
+    /// The first effect of a process that has come, an empty call. Nobody has asked home for anything yet: any thread
+    /// can say so.
+    pub(crate) fn say_arrived(&mut self, pid: u32) {
+        let asks = |tid: &u32| {
+            let thread = self.threads.get(tid);
             thread.is_some_and(|thread| thread.forward == Forward::Idle)
         };
-        if let Some(tid) = tids.iter().find(asks).copied() {
+        if let Some(tid) = self.tids(pid).into_iter().find(asks) {
             let request = Request::plain(wire::CALL_ARRIVED, [0; 6]);
             self.forward(tid, Purpose::Arrived, request);
         }
-        self.wake_threads(pid);
+    }
+
+    /// Home has the first effect, and so has its disk: the others go on.
+    pub(crate) fn arrival_answered(&mut self, pid: u32) {
+        if let Some(body) = self.bodies.get_mut(&pid)
+            && body.effects == Effects::Confirmed
+        {
+            body.effects = Effects::Open;
+            self.wake_threads(pid);
+        }
     }
 
     /// The first instruction here was run at `first_run_ns`. The observer is told now, as its frame says how long ago

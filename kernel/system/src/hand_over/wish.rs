@@ -166,10 +166,15 @@ impl System {
                 let thread = self.threads.get(tid);
                 thread.is_some_and(|thread| thread.vfork_child.is_some())
             });
+        // What home is asked again goes under its number, which home may have answered before it died.
+        let mut threads = body.threads.iter().filter_map(|tid| self.threads.get(tid));
+        let repeats = threads.any(|thread| thread.repeats());
         let shares = !lends && self.spaces.users(body.space) > 1;
         let passing = lends
             || space.is_none_or(|space| space.absent_count() > 0)
-            || body.effects == Effects::Gated
+            || body.effects != Effects::Open
+            || body.orphan
+            || repeats
             || self.outgoing.contains_key(&pid)
             || self.incoming.contains_key(&pid);
         if passing && now < wish.deadline_ns {

@@ -5,7 +5,7 @@ use crate::body::Effects;
 use crate::home::INIT;
 use crate::thread::Run;
 use machine::Exit;
-use wire::NodeId;
+use wire::{Message, MoveError, NodeId, Pid};
 
 const READ: u64 = 0;
 const WRITE: u64 = 1;
@@ -465,4 +465,206 @@ fn a_node_whose_disk_fails_stops() {
     cluster.settle();
     assert_eq!(cluster.nodes[0].power_off(), Some(1));
     assert_eq!(cluster.answer(pid), None);
+}
+
+/// Waits for something, for a while.
+fn until(cluster: &mut Cluster, what: impl Fn(&Cluster) -> bool) {
+    for _ in 0..3000 {
+        if what(cluster) {
+            return;
+        }
+        cluster.pass(1_000_000);
+    }
+    panic!("it does not come to that");
+}
+
+/// Whether home has given a process to a node.
+fn owned(cluster: &Cluster, pid: u32, node: u16) -> bool {
+    cluster.nodes[0].homes[&pid].record.gate().owner() == NodeId(node)
+}
+
+/// A guest that its home, node 1, has decided to take back, of which the disk has nothing yet.
+fn on_its_way_home(cluster: &mut Cluster, pid: u32) {
+    cluster.stall(true);
+    cluster.start_move(pid, 1);
+    until(cluster, |cluster| owned(cluster, pid, 1));
+}
+
+#[test]
+fn one_whose_move_was_under_way_as_home_died_moves_again() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.arrives = |header| header.target() != NodeId(1);
+    cluster.start_move(pid, 3);
+    until(&mut cluster, |cluster| {
+        cluster.nodes[2].bodies.contains_key(&pid)
+    });
+    cluster.reboot(0);
+    cluster.arrives = |_| true;
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    // Both ask the next boot of home, and one of them has it.
+    let (at, other) = if owned(&cluster, pid, 3) {
+        (2, 2)
+    } else {
+        (1, 3)
+    };
+    assert_eq!(cluster.call(at, pid, GETPPID, &[]), i64::from(INIT));
+    cluster.move_to(pid, other);
+    assert_eq!(
+        cluster.call(usize::from(other) - 1, pid, GETPPID, &[]),
+        i64::from(INIT)
+    );
+}
+
+#[test]
+fn one_that_was_coming_home_is_given_back_if_home_dies_before_its_first_effect() {
+    let (mut cluster, pid) = guest();
+    on_its_way_home(&mut cluster, pid);
+    cluster.flush_once(0);
+    cluster.reboot(0);
+    cluster.stall(false);
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    assert!(cluster.lives(pid));
+    assert_eq!(cluster.nodes[1].body(pid).effects, Effects::Open);
+    assert!(cluster.nodes[1].outgoing.is_empty());
+    assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+    cluster.move_to(pid, 1);
+}
+
+#[test]
+fn one_that_has_come_home_has_no_effect_while_the_disk_may_still_give_it_back() {
+    let (mut cluster, pid) = guest();
+    cluster.poke(1, pid, DATA, b"once");
+    on_its_way_home(&mut cluster, pid);
+    cluster.flush_once(0);
+    cluster.nodes[0].take_output();
+    cluster.begin_call(0, pid, WRITE, &[1, DATA, 4]);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    let early = cluster.nodes[0].take_output();
+    assert!(!early.ends_with(b"once"), "its source may have it again");
+    cluster.stall(false);
+    cluster.settle();
+    assert!(cluster.nodes[0].take_output().ends_with(b"once"));
+}
+
+#[test]
+fn a_process_does_not_leave_before_the_next_boot_of_its_home_knows_it() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    // The offer is not answered before home is gone.
+    cluster.arrives = |header| header.source() != NodeId(3);
+    cluster.start_move(pid, 3);
+    until(&mut cluster, |cluster| {
+        cluster.nodes[1].outgoing.contains_key(&pid)
+    });
+    cluster.reboot(0);
+    cluster.arrives = |_| true;
+    until(&mut cluster, |cluster| {
+        cluster.nodes[1]
+            .net
+            .peer(NodeId(1))
+            .is_some_and(|peer| peer.boot == cluster.nodes[0].boot)
+    });
+    assert!(
+        cluster.nodes[1].bodies.contains_key(&pid),
+        "it has not left"
+    );
+    cluster.settle();
+    assert!(
+        cluster.nodes[1].outgoing.is_empty(),
+        "its move is called off"
+    );
+    assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+    cluster.move_to(pid, 3);
+}
+
+/// A process of node 1 that has been given from node 2 to node 3, which does not hear of it.
+fn given_to_the_deaf(cluster: &mut Cluster) -> u32 {
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.arrives = |header| (header.source(), header.target()) != (NodeId(1), NodeId(3));
+    cluster.start_move(pid, 3);
+    until(cluster, |cluster| owned(cluster, pid, 3));
+    assert_eq!(cluster.nodes[2].body(pid).effects, Effects::Gated);
+    pid
+}
+
+#[test]
+fn a_source_asks_again_when_home_has_died_with_the_word_that_gave_a_process_back() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = given_to_the_deaf(&mut cluster);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    // Nobody hears any more of what home says.
+    cluster.arrives = |header| header.source() != NodeId(1);
+    cluster.reboot(2);
+    until(&mut cluster, |cluster| owned(cluster, pid, 2));
+    cluster.serve_disk(0);
+    cluster.reboot(0);
+    cluster.arrives = |_| true;
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    assert!(cluster.lives(pid));
+    assert!(cluster.nodes[1].outgoing.is_empty());
+    assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+}
+
+#[test]
+fn the_next_boot_of_home_gives_a_process_back_to_its_source() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = given_to_the_deaf(&mut cluster);
+    cluster.cut = vec![2];
+    cluster.reboot(0);
+    cluster.arrives = |_| true;
+    cluster.settle();
+    cluster.reboot(2);
+    cluster.cut.clear();
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    assert!(cluster.lives(pid));
+    assert!(cluster.nodes[1].outgoing.is_empty());
+    assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
+}
+
+#[test]
+fn a_result_for_the_former_boot_is_not_taken_for_one_of_this() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    let request = |cluster: &Cluster| {
+        let request = cluster.nodes[0].homes[&pid].request.as_ref();
+        request.filter(|it| it.result.is_none()).map(|it| it.id)
+    };
+    cluster.arrives = |header| header.source() != NodeId(3);
+    cluster.start_move(pid, 3);
+    let first = request(&cluster).expect("it is asked for");
+    cluster.arrives = |_| true;
+    cluster.reboot_home();
+    cluster.arrives = |header| header.source() != NodeId(3);
+    // As many moves as the former boot had asked for.
+    let other = cluster.fork(0);
+    cluster.start_move(other, 3);
+    cluster.start_move(pid, 3);
+    assert!(request(&cluster).is_some());
+    for request in first.saturating_sub(1)..=first + 1 {
+        let (pid, result) = (Pid(pid), Err(MoveError::Aborted));
+        let result = Message::MoveResult {
+            pid,
+            request,
+            result,
+        };
+        cluster.say(0, 2, result);
+    }
+    assert!(request(&cluster).is_some());
 }

@@ -7,6 +7,7 @@ mod adoption;
 mod aio;
 mod express;
 mod files;
+mod full_disk;
 mod looking;
 mod mapping;
 mod moves;
@@ -132,6 +133,18 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    fn perform(&mut self, op: journal::Op) {
+        match op {
+            journal::Op::Write { sector, bytes } => self.written.push((sector, bytes)),
+            journal::Op::Flush => {
+                for (sector, bytes) in self.written.drain(..) {
+                    let at = sector as usize * journal::SECTOR;
+                    self.flushed[at..at + bytes.len()].copy_from_slice(&bytes);
+                }
+            }
+        }
+    }
+
     fn open(&mut self, node: usize) -> journal::Journal {
         let node = node as u64 + 1;
         journal::Journal::open(node, node as u32, &self.flushed).expect("its journal")
@@ -213,8 +226,13 @@ impl Cluster {
 
     /// Nodes of which the first has a disk.
     pub(super) fn with_a_disk(count: u16) -> Cluster {
+        Cluster::with_a_disk_of(count, 1 << 20)
+    }
+
+    /// The same with so many bytes.
+    pub(super) fn with_a_disk_of(count: u16, bytes: usize) -> Cluster {
         let mut disk = Disk {
-            flushed: vec![0; 1 << 20],
+            flushed: vec![0; bytes],
             ..Disk::default()
         };
         let mut settings = Cluster::settings(1, 0);
@@ -258,17 +276,21 @@ impl Cluster {
         while !disk.stalls
             && let Some(op) = self.nodes[node].poll_disk()
         {
-            match op {
-                journal::Op::Write { sector, bytes } => disk.written.push((sector, bytes)),
-                journal::Op::Flush => {
-                    for (sector, bytes) in disk.written.drain(..) {
-                        let at = sector as usize * journal::SECTOR;
-                        disk.flushed[at..at + bytes.len()].copy_from_slice(&bytes);
-                    }
-                }
-            }
+            disk.perform(op);
             self.nodes[node].disk_done(true);
         }
+    }
+
+    /// Lets it do what was noted until now, and nothing that comes of that.
+    pub(super) fn flush_once(&mut self, node: usize) {
+        let disk = self.disks[node].as_mut().expect("it has one");
+        let mut flushed = false;
+        while !flushed && let Some(op) = self.nodes[node].poll_disk() {
+            flushed = matches!(op, journal::Op::Flush);
+            disk.perform(op);
+            self.nodes[node].disk_done(true);
+        }
+        assert!(flushed, "nothing was noted");
     }
 
     fn carry(&mut self, from: usize, packet: &node::Transmit<crate::system::NetPage>) {

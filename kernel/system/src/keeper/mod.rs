@@ -51,8 +51,6 @@ struct Known {
     cursors: Cursors,
     /// The answers to the last calls of its threads that changed something.
     answers: BTreeMap<u32, Reply>,
-    /// It is too much to be kept, and that was said.
-    too_much: bool,
 }
 
 /// The journal of a node with a disk, and what waits for it.
@@ -68,6 +66,8 @@ pub(crate) struct Keeper {
     held: VecDeque<(Mark, Held)>,
     /// Found in the journal, and not claimed by their owners yet.
     pub(super) awaited: BTreeSet<u32>,
+    /// There is no room for them on the disk: they end with their home, which was said.
+    pub(super) unkept: BTreeSet<u32>,
     /// Found again: nobody of their parents is there to see their ends.
     pub(super) adopted: BTreeSet<u32>,
 }
@@ -121,6 +121,11 @@ impl Keeper {
         self.touched.is_empty() && self.held.is_empty() && self.waits_for().is_none()
     }
 
+    /// The owner of a process speaks for it; whether that is news.
+    pub(crate) fn found(&mut self, pid: u32) -> bool {
+        self.awaited.remove(&pid) && self.adopted.insert(pid)
+    }
+
     /// What it has to remember, beside the node itself.
     #[cfg(feature = "canary")]
     pub(crate) fn count(&self) -> usize {
@@ -167,8 +172,13 @@ impl Keeper {
     fn forget(&mut self, pid: u32) {
         self.known.remove(&pid);
         self.awaited.remove(&pid);
+        self.unkept.remove(&pid);
         if let Some(journal) = &mut self.journal {
-            journal.remove(u64::from(pid));
+            let before = journal.noted();
+            if journal.remove(u64::from(pid)) != before {
+                // There is more room now.
+                self.touched.extend(&self.unkept);
+            }
         }
     }
 }
@@ -286,7 +296,7 @@ impl System {
         let home = self
             .homes
             .get(&pid)
-            .filter(|home| home.lives() && pid != INIT && home.record.gate().owner() != me);
+            .filter(|home| home.lives() && pid != INIT && home.record.is_to_be_kept(me));
         let Some(home) = home else {
             return self.keeper.forget(pid);
         };
@@ -322,11 +332,17 @@ impl System {
         let Some(journal) = &mut self.keeper.journal else {
             return;
         };
-        if journal.put(u64::from(pid), &value).is_err() {
-            journal.remove(u64::from(pid));
-            if !core::mem::replace(&mut known.too_much, true) {
-                machine::log!("process {pid}: too much for the journal; it ends with its home");
+        if journal.put(u64::from(pid), &value).is_ok() {
+            if self.keeper.unkept.remove(&pid) {
+                machine::log!("process {pid}: there is room in the journal again, it is kept");
             }
+            return;
+        }
+        // What the disk has of it is not true any more. It is tried again when anything of it changes, or there is more room.
+        journal.remove(u64::from(pid));
+        known.kept = None;
+        if self.keeper.unkept.insert(pid) {
+            machine::log!("process {pid}: no room in the journal, it ends with its home");
         }
     }
 }

@@ -12,11 +12,7 @@
 
 use super::record::Kept;
 use crate::body::Effects;
-use crate::dispatch::{
-    CALL_CHECK_FD, CALL_CPU_TIME, CALL_END, CALL_EXEC_COMMIT, CALL_EXEC_OPEN, CALL_EXEC_READ,
-    CALL_LIMIT, CALL_MAP_FILE, CALL_OPTION, CALL_PAGE_IN, CALL_PENDING, CALL_RENAME, CALL_SET_IDS,
-    CALL_STOPPED, CALL_TAKE_SIGNAL, CALL_THREAD, CALL_WAIT_SIGNAL, wire_pid,
-};
+use crate::dispatch::{can_be_asked_again, wire_pid};
 use crate::home::INIT;
 use crate::system::System;
 use crate::thread::{Forward, Purpose};
@@ -25,8 +21,9 @@ use abi::{Errno, signal};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use migrate::{Claim, LostOutcome, unknown};
 use node::PeerState;
-use wire::{BootId, CALL_ARRIVED, Message, NodeId, Pid, Reply, Whereabouts};
+use wire::{BootId, Message, NodeId, Pid, Reply, Whereabouts};
 
 /// How long a process waits for its home if the command line does not say so, s.
 const GRACE_S: u64 = 300;
@@ -63,28 +60,6 @@ impl Orphans {
     #[cfg(feature = "canary")]
     pub(crate) fn count(&self) -> usize {
         self.ended.len()
-    }
-}
-
-/// Whether home, asked the same again after its reboot, gives an answer that is right: because nothing is changed, or
-/// because what is changed is in its journal, with the answer.
-fn can_be_asked_again(number: u32) -> bool {
-    match number {
-        // read, open to poll, lseek, pread64, readv, access, select, dup, dup2
-        0 | 2..=8 | 17 | 19 | 21 | 23 | 32 | 33 => true,
-        // getpid, recvfrom, recvmsg, wait4, fcntl, getdents, getcwd, chdir, fchdir, readlink, umask
-        39 | 45 | 47 | 61 | 72 | 78..=81 | 89 | 95 => true,
-        // setpgid to setsid, getpgid, getsid, statfs, fstatfs, getdents64, epoll_wait, waitid
-        109..=112 | 121 | 124 | 137 | 138 | 217 | 232 | 247 => true,
-        // openat, newfstatat, readlinkat, faccessat, pselect6, ppoll, epoll_pwait, dup3, preadv
-        257 | 262 | 267 | 269..=271 | 281 | 292 | 295 => true,
-        // preadv2, statx, close_range, openat2, faccessat2
-        327 | 332 | 436 | 437 | 439 => true,
-        CALL_ARRIVED | CALL_END | CALL_PAGE_IN | CALL_MAP_FILE | CALL_TAKE_SIGNAL => true,
-        CALL_WAIT_SIGNAL | CALL_PENDING | CALL_STOPPED | CALL_RENAME | CALL_THREAD => true,
-        CALL_EXEC_OPEN | CALL_EXEC_READ | CALL_EXEC_COMMIT | CALL_CHECK_FD | CALL_OPTION => true,
-        CALL_LIMIT | CALL_SET_IDS | CALL_CPU_TIME => true,
-        _ => false,
     }
 }
 
@@ -235,6 +210,9 @@ impl System {
             self.thread(tid).poked = true;
             self.wakes.push(tid);
         }
+        if self.body(pid.0).effects == Effects::Confirmed {
+            self.say_arrived(pid.0);
+        }
         if !self.has_orphans(from) {
             self.orphans.deadlines.remove(&from);
         }
@@ -296,13 +274,13 @@ impl System {
                 .map(|(tid, reply)| (tid.0, reply.clone()))
                 .collect();
             let (mut home, lost) = kept.again(pid, answers, (&self.fs, &self.wakes, self.now));
-            let owner = kept.owner().0;
-            // A copy that was here has died with its boot: nothing is given back to it.
-            if let Some((source, boot)) = home.record.previous()
-                && source == self.me
-            {
-                home.record.previous_lost(source, boot);
+            // A copy that was here has died with its boot: nothing is given back to it. If it was on its way here, its
+            // source asks for it.
+            if home.record.rebooted(self.me) == LostOutcome::Ended {
+                self.keeper.forget(pid);
+                continue;
             }
+            let owner = home.record.gate().owner();
             let ids = home.threads.keys().filter(|tid| **tid != pid);
             self.process_of.extend(ids.map(|tid| (*tid, pid)));
             machine::log!(
@@ -331,20 +309,13 @@ impl System {
 
     /// A node is there: what the journal has of its other boots is over.
     pub(crate) fn owner_up(&mut self, node: NodeId, boot: BootId) {
-        let mut over = Vec::new();
+        let mut over = BTreeSet::new();
         for pid in &self.keeper.awaited {
             let Some(home) = self.homes.get(pid) else {
                 continue;
             };
-            let places = home.record.copies().chain(home.record.previous());
-            over.extend(
-                places
-                    .filter(|(at, of)| *at == node && *of != boot)
-                    .map(|(_, of)| of),
-            );
+            over.append(&mut home.record.boots_over(node, boot));
         }
-        over.sort_unstable();
-        over.dedup();
         for boot in over {
             self.owners_lost(node, boot);
         }
@@ -356,14 +327,10 @@ impl System {
         let Some(home) = self.homes.get(&pid) else {
             return;
         };
-        let (record, epoch) = (&home.record, home.record.gate().epoch());
-        if let (None, Some((source, boot))) = (record.previous(), record.last_source())
-            // Given back to it, it is what runs.
-            && (source, boot) != (record.gate().owner(), record.gate().owner_boot())
+        if let Some(((source, boot), release)) = home.record.release_again()
             && self.net.peer(source).is_some_and(|peer| peer.boot == boot)
         {
-            let pid = wire_pid(pid);
-            self.send(source, Message::Release { pid, epoch });
+            self.send(source, release);
         }
     }
 
@@ -374,26 +341,24 @@ impl System {
         orphans: &[(Pid, u64, Whereabouts)],
     ) {
         for (pid, epoch, state) in orphans {
-            let owns = self.homes.get(&pid.0).is_some_and(|home| {
-                home.lives() && home.record.gate().is_owner(from, boot, *epoch)
-            });
-            match state {
-                Whereabouts::Moving
-                    if self.homes.get(&pid.0).is_some_and(crate::home::Home::lives) =>
-                {
-                    self.release_again(pid.0);
-                }
+            let home = self.homes.get(&pid.0).filter(|home| home.lives());
+            let claim = match home {
+                Some(home) => home.record.claimed(from, boot, *epoch, *state),
                 // Who keeps a copy without asking would keep it for ever.
-                Whereabouts::Moving => {
-                    let (pid, epoch) = (*pid, u64::MAX);
-                    self.send(from, Message::Lost { pid, epoch });
+                None => Claim::Stale(unknown(*pid, *epoch, *state)),
+            };
+            match claim {
+                Claim::Moving => self.release_again(pid.0),
+                Claim::Adopted => self.adopt((from, boot), *pid, *epoch),
+                Claim::Stale(word) => {
+                    machine::log!(
+                        "process {}: node {} has it in epoch {epoch}, and home's journal does not: it ends there",
+                        pid.0,
+                        from.0
+                    );
+                    self.send(from, word);
                 }
-                Whereabouts::Here if owns => self.adopt((from, boot), *pid, *epoch),
-                Whereabouts::Here => {
-                    let (pid, epoch) = (*pid, *epoch);
-                    self.send(from, Message::Lost { pid, epoch });
-                }
-                Whereabouts::Ended if owns => {
+                Claim::Ended => {
                     machine::log!(
                         "process {}: node {} has ended it, as its home was away",
                         pid.0,
@@ -402,25 +367,25 @@ impl System {
                     self.timeline.note(What::GivenUp, (pid.0, *epoch), from, 0);
                     self.ended(pid.0, signal::SIGKILL);
                 }
-                Whereabouts::Ended => {}
+                Claim::Nothing => {}
             }
         }
         let named: BTreeSet<u32> = orphans.iter().map(|(named, ..)| named.0).collect();
         let missing: Vec<u32> = self.keeper.awaited.difference(&named).copied().collect();
         for pid in missing {
-            let gate = self.homes.get(&pid).map(|home| home.record.gate());
-            let Some(gate) = gate.filter(|gate| (gate.owner(), gate.owner_boot()) == (from, boot))
-            else {
+            let record = self.homes.get(&pid).map(|home| &home.record);
+            let record = record.filter(|record| record.lost_unnamed(from, boot));
+            let Some(epoch) = record.map(|record| record.gate().epoch()) else {
                 continue;
             };
-            if gate.epoch() == 1 {
+            if epoch == 1 {
                 // A fork of which the answer never came there: there was no such child.
                 self.homes.remove(&pid);
                 self.keeper.touch(pid);
                 self.process_of.retain(|_, of| *of != pid);
                 continue;
             }
-            self.timeline.note(What::Lost, (pid, gate.epoch()), from, 0);
+            self.timeline.note(What::Lost, (pid, epoch), from, 0);
             machine::log!(
                 "process {pid}: node {} does not have it any more, it is lost",
                 from.0
@@ -429,12 +394,16 @@ impl System {
         }
     }
 
-    fn adopt(&mut self, (from, _): (NodeId, BootId), pid: Pid, epoch: u64) {
-        if self.keeper.awaited.remove(&pid.0) {
-            machine::log!("process {}: adopted from node {}", pid.0, from.0);
-            self.keeper.adopted.insert(pid.0);
-            self.timeline.note(What::Adopted, (pid.0, epoch), from, 0);
+    /// The owner of a process speaks for it, perhaps for the first time in this boot.
+    pub(crate) fn adopted_from(&mut self, from: NodeId, pid: u32, epoch: u64) {
+        if self.keeper.found(pid) {
+            machine::log!("process {pid}: adopted from node {}", from.0);
+            self.timeline.note(What::Adopted, (pid, epoch), from, 0);
         }
+    }
+
+    fn adopt(&mut self, (from, _): (NodeId, BootId), pid: Pid, epoch: u64) {
+        self.adopted_from(from, pid.0, epoch);
         self.release_again(pid.0);
         self.send(from, Message::Adopted { pid, epoch });
     }

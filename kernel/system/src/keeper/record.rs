@@ -110,11 +110,6 @@ impl Kept {
         })
     }
 
-    /// The owner, and which epoch it is.
-    pub(super) fn owner(&self) -> (NodeId, BootId) {
-        self.owner
-    }
-
     /// The home part again, with what of it is lost in words (empty: nothing).
     pub(super) fn again(
         &self,

@@ -121,7 +121,7 @@ impl System {
         }
         self.reachable(target)
             .map_err(|error| self.explain(pid, &error))?;
-        self.last_request += 1;
+        self.last_request = self.last_request.wrapping_add(1);
         let id = self.last_request;
         let Some(home) = self.homes.get_mut(&pid) else {
             return Err(Errno::ESRCH.into());

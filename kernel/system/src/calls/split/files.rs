@@ -18,6 +18,7 @@ const fn fcntl_row(args: &'static [Arg]) -> Call {
         name: "fcntl",
         place: Place::Split,
         args,
+        again: true,
     }
 }
 static FCNTL_VALUE: Call = fcntl_row(&[Arg::Value, Arg::Value, Arg::Value]);

@@ -1,0 +1,173 @@
+//! The fault matrix where nodes have disks: home dies and comes back, and a second fault.
+//!
+//! Law: a process of home's computes for long and says what comes out. Home is killed like a machine whose plug is pulled and boots with its disk;
+//! while it is down or boots, it is killed once more, or somebody else is killed, stands still or is not heard. If the node that has the process
+//! lives, home's log says that it was adopted, its sum is right, and it ends with its status, told once. If that died too, it is lost, told once.
+
+use crate::cells::{
+    Cells, DOWN, Do, Fault, HARM, HOME, SOURCE, Step, TARGET, WORKER, fault_name, typed, way_to,
+};
+use crate::lab::{Action, Disks, Spec};
+use crate::scenario::Scenario;
+
+const ROUNDS: u64 = 120_000;
+/// Its status as a wait status, in the log's words.
+const STATUS: &str = "0x700";
+
+/// A cell: home dies at that step, and that happens then.
+type Cell = (Step, Option<Fault>);
+
+fn name((step, then): Cell) -> String {
+    let then = then.map(|then| format!("-then-{}", fault_name(then)));
+    format!("adopted-{step:?}-kill-home{}", then.unwrap_or_default()).to_lowercase()
+}
+
+/// The command that starts it.
+fn orphan() -> String {
+    format!(
+        "\
+orphan() {{
+    n=$1
+    (
+        i=0; s=0
+        while test $i -lt {ROUNDS}; do i=$((i + 1)); s=$(((s * 31 + i) % 1000003)); done
+        until echo sum: $n $s; do :; done
+        exit 7
+    ) 2> /dev/null &
+    p=$!
+}}
+"
+    )
+}
+
+/// What it has to say.
+fn sum() -> u64 {
+    (1..=ROUNDS).fold(0, |sum, i| (sum * 31 + i) % 1_000_003)
+}
+
+fn table() -> Vec<Cell> {
+    let seconds = [
+        Fault::Kill(HOME),
+        Fault::Kill(SOURCE),
+        Fault::Kill(TARGET),
+        Fault::Pause(SOURCE),
+        Fault::Pause(TARGET),
+        Fault::CutBoth(SOURCE, HOME),
+        Fault::CutBoth(TARGET, HOME),
+        Fault::Cut(HOME, SOURCE),
+        Fault::Cut(SOURCE, HOME),
+        Fault::Cut(HOME, TARGET),
+        Fault::Cut(TARGET, HOME),
+    ];
+    let seconds = seconds.map(Some).into_iter().chain([None]);
+    let steps = [Step::Before, Step::Offer, Step::Image, Step::After];
+    let cells = steps
+        .into_iter()
+        .flat_map(|step| seconds.clone().map(move |then| (step, then)));
+    cells.collect()
+}
+
+/// Whether the process dies with the second node: it is there alone.
+fn dies((step, then): Cell) -> bool {
+    match then {
+        Some(Fault::Kill(SOURCE)) => matches!(step, Step::Before | Step::Offer),
+        Some(Fault::Kill(TARGET)) => step == Step::After,
+        _ => false,
+    }
+}
+
+fn start(node: usize) -> [Do; 2] {
+    [
+        Do::Act(Action::Start(node)),
+        Do::Await(node, "cell: ready".to_owned()),
+    ]
+}
+
+/// What a cell consists of.
+fn course(cell: Cell) -> Vec<Do> {
+    let (n, (step, then)) = (name(cell), cell);
+    let mut all = vec![
+        Do::Begin(n.clone()),
+        typed(HOME, format!("all_up; orphan {n}; place 2")),
+        Do::Await(HOME, format!("cell: {n} placed")),
+    ];
+    all.extend(way_to(step, &n));
+    all.extend([Do::Act(Action::Kill(HOME)), Do::Act(Action::Heal)]);
+    let other = match then {
+        Some(Fault::Kill(node)) if node != HOME => Some(node),
+        _ => None,
+    };
+    // That one is down until the process has ended, or it is found out that it is back.
+    all.extend(
+        then.filter(|then| *then != Fault::Kill(HOME))
+            .map(Fault::begins)
+            .into_iter()
+            .flatten(),
+    );
+    all.push(Do::Wait(DOWN));
+    all.extend(start(HOME));
+    if then == Some(Fault::Kill(HOME)) {
+        all.extend([Do::Act(Action::Kill(HOME)), Do::Wait(DOWN)]);
+        all.extend(start(HOME));
+    }
+    if let Some(end) = then.and_then(Fault::ends) {
+        all.extend([Do::Wait(HARM), end]);
+    }
+    if dies(cell) {
+        all.extend(other.map(start).into_iter().flatten());
+        all.extend([Do::Loses, Do::Check(n, 1)]);
+        return all;
+    }
+    all.extend([
+        Do::Await(HOME, format!("sum: {n} {}", sum())),
+        Do::Ends(n.clone(), STATUS),
+        Do::Check(n, 0),
+    ]);
+    all.extend(other.map(start).into_iter().flatten());
+    all
+}
+
+/// All of them.
+pub(crate) fn all(name: &str) -> Scenario {
+    let cells = table();
+    let spec = Spec::new(name, 3)
+        .append("worker=/etc/worker")
+        .disks(Disks::Fresh)
+        .text("/etc/worker", &format!(". /etc/shrc\n{}{WORKER}", orphan()))
+        .timeout_s(60 + 40 * cells.len() as u64);
+    Scenario::conducted(spec, |_| Cells::of(cells.into_iter().flat_map(course)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn cells_have_names_of_their_own_and_each_is_judged() {
+        let names: BTreeSet<String> = table().into_iter().map(name).collect();
+        assert_eq!((names.len(), table().len()), (48, 48));
+        for cell in table() {
+            let course = course(cell);
+            let judged = |step: &&Do| matches!(step, Do::Check(..));
+            assert_eq!(course.iter().filter(judged).count(), 1, "{}", name(cell));
+        }
+    }
+
+    #[test]
+    fn few_die() {
+        let dead: Vec<String> = table()
+            .into_iter()
+            .filter(|cell| dies(*cell))
+            .map(name)
+            .collect();
+        assert_eq!(
+            dead,
+            [
+                "adopted-before-kill-home-then-kill-source",
+                "adopted-offer-kill-home-then-kill-source",
+                "adopted-after-kill-home-then-kill-target",
+            ]
+        );
+    }
+}
