@@ -67,6 +67,7 @@ pub const NOTES: &[(&str, &str)] = &[
         "madvise",
         "MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DOFORK, MADV_DONTFORK, MADV_WIPEONFORK, MADV_KEEPONFORK; other advice is checked, without effect",
     ),
+    ("mbind", "a machine has one memory node, number 0"),
     ("mlock", "checked; nothing is ever swapped out"),
     ("mlock2", "checked; nothing is ever swapped out"),
     ("mlockall", "checked; nothing is ever swapped out"),
@@ -74,7 +75,6 @@ pub const NOTES: &[(&str, &str)] = &[
         "mmap",
         "MAP_SHARED, MAP_SHARED_VALIDATE, MAP_PRIVATE, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS; others are hints; no huge pages",
     ),
-    ("mbind", "a machine has one memory node, number 0"),
     (
         "mount",
         "answers only: EBUSY where something is mounted, else EPERM or ENODEV",
