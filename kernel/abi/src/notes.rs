@@ -131,7 +131,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "setsockopt",
-        "SOL_SOCKET, with filters for messages; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
+        "SOL_SOCKET, with filters for messages; groups of multicast on the loopback; options of TCP, UDP, IP and IPv6 that tune a network are kept and shown again",
     ),
     ("settimeofday", "refused with EPERM"),
     ("setxattr", "user., trusted. and security. names, in memory"),

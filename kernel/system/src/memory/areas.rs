@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::area::Area;
+use super::gaps::Gaps;
 
 /// The areas by their start.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,10 @@ pub(super) struct Areas {
     shared: usize,
     /// Counts what is put, taken and cut: the same number means the same areas.
     version: u64,
+    gaps: Gaps,
+    /// By the last search for a gap.
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 impl Areas {
@@ -44,6 +49,8 @@ impl Areas {
         let area = self.by_start.remove(&start)?;
         self.version += 1;
         self.shared -= usize::from(area.backing.is_shared());
+        let next = self.by_start.range(start..).next();
+        self.gaps.taken(next.map_or(u64::MAX, |(&next, _)| next));
         Some(area)
     }
 
@@ -160,14 +167,117 @@ impl Areas {
     }
 
     /// The highest free place of `length` bytes in `[bottom, top)`.
-    pub(super) fn highest_gap(&self, length: u64, bottom: u64, top: u64) -> Option<u64> {
-        let mut end = top;
-        for area in self.by_start.range(..top).rev().map(|(_, area)| area) {
+    pub(super) fn highest_gap(&mut self, length: u64, bottom: u64, top: u64) -> Option<u64> {
+        let mut end = self.gaps.begin(length, top);
+        let mut first_seen = None;
+        #[cfg(test)]
+        let mut looked_at = 0;
+        for area in self.by_start.range(..end).rev().map(|(_, area)| area) {
+            #[cfg(test)]
+            {
+                looked_at += 1;
+            }
+            if area.end <= end {
+                let gap = end - area.end;
+                if Gaps::counts(gap, length) {
+                    first_seen.get_or_insert(end);
+                }
+                if gap >= length {
+                    break;
+                }
+            }
+            end = end.min(area.start);
+        }
+        self.gaps.found(length, first_seen.unwrap_or(end));
+        #[cfg(test)]
+        {
+            self.looked_at = looked_at;
+        }
+        end.checked_sub(length).filter(|&start| start >= bottom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::area::{AreaFlags, Backing};
+    use super::super::limits::PAGE;
+    use super::*;
+    use crate::memory::Access;
+
+    const BOTTOM: u64 = 16 * PAGE;
+    const TOP: u64 = 1 << 32;
+
+    fn area(start: u64, end: u64, access: Access) -> Area {
+        Area {
+            start,
+            end,
+            access,
+            backing: Backing::Anonymous,
+            flags: AreaFlags::empty(),
+        }
+    }
+
+    /// Every gap, from the top.
+    fn by_looking_at_all(areas: &Areas, length: u64) -> Option<u64> {
+        let mut end = TOP;
+        for area in areas.iter().rev() {
             if area.end <= end && end - area.end >= length {
                 break;
             }
             end = end.min(area.start);
         }
-        end.checked_sub(length).filter(|&start| start >= bottom)
+        end.checked_sub(length).filter(|&start| start >= BOTTOM)
+    }
+
+    #[test]
+    fn the_next_of_many_mappings_is_placed_without_a_look_at_the_others() {
+        let (mut areas, mut looked_at) = (Areas::default(), 0);
+        for turn in 0..5000_u64 {
+            // Neighbours that are not alike, or they would be one.
+            let access = if turn % 2 == 0 {
+                Access::READ
+            } else {
+                Access::WRITE
+            };
+            let length = PAGE << (turn % 3);
+            let start = areas
+                .highest_gap(length, BOTTOM, TOP)
+                .expect("room is left");
+            areas.insert(area(start, start + length, access));
+            looked_at += areas.looked_at;
+        }
+        // For each size of three the others are passed once.
+        assert_eq!(areas.len(), 5000);
+        assert!(looked_at <= 4 * 5000, "{looked_at}");
+    }
+
+    #[test]
+    fn a_gap_is_found_where_a_look_at_all_finds_it() {
+        let mut random = 7_u64;
+        let mut next = |below: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut areas = Areas::default();
+        for _ in 0..20_000 {
+            let length = PAGE * (1 + next(9));
+            if next(5) < 3 {
+                let expected = by_looking_at_all(&areas, length);
+                assert_eq!(areas.highest_gap(length, BOTTOM, TOP), expected);
+                let start = expected.expect("room is left");
+                let access = if next(2) == 0 {
+                    Access::READ
+                } else {
+                    Access::WRITE
+                };
+                areas.insert(area(start, start + length, access));
+            } else {
+                let start = TOP - PAGE * (9 + next(20_000));
+                areas.remove(start, start + length);
+            }
+        }
+        assert!(areas.len() > 100);
     }
 }

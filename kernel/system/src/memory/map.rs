@@ -135,8 +135,8 @@ impl Space {
         Ok(start)
     }
 
-    /// Chooses or checks the place of a mapping; changes nothing.
-    pub fn place(&self, hint: u64, length: u64, how: MapHow) -> Result<u64, Errno> {
+    /// Chooses or checks the place of a mapping; nothing is there yet.
+    pub fn place(&mut self, hint: u64, length: u64, how: MapHow) -> Result<u64, Errno> {
         let fits = |start: u64| start.checked_add(length).is_some_and(|end| end <= USER_END);
         if matches!(how, MapHow::Anywhere | MapHow::Low) {
             let start = round_up(hint).unwrap_or(0);

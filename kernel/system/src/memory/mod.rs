@@ -19,6 +19,7 @@ mod cut;
 pub mod elf;
 mod fault;
 mod fork;
+mod gaps;
 mod growth;
 pub mod limits;
 mod map;

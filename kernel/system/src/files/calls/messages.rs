@@ -110,6 +110,15 @@ fn claimed(call: &FileCall, data: &[u8]) -> Result<Credentials, Errno> {
     }
 }
 
+fn own_credentials(call: &FileCall) -> Credentials {
+    let [uid, _, gid, _] = call.view.ids(call.pid);
+    Credentials {
+        pid: call.pid,
+        uid,
+        gid,
+    }
+}
+
 /// Sends from a call of any kind.
 fn send(
     call: &mut FileCall,
@@ -137,6 +146,13 @@ fn send(
             return Err(Errno::EMSGSIZE.into());
         }
         if let Some(given) = given.or_else(|| socket.default_target()) {
+            if let Given::Name(Name::Endpoint(group)) = &given
+                && group.is_group()
+                && call.no_bytes.is_none()
+            {
+                let own = (own_credentials(call), cargo.header);
+                return socket.send_to_group(group, bytes, own, call.waiting(file, flags));
+            }
             if let Given::Name(Name::Endpoint(endpoint)) = &given {
                 target = Some(*endpoint);
             }
@@ -157,12 +173,7 @@ fn send(
         }
         .into());
     }
-    let [uid, _, gid, _] = call.view.ids(call.pid);
-    let own = Credentials {
-        pid: call.pid,
-        uid,
-        gid,
-    };
+    let own = own_credentials(call);
     let waiting = call.waiting(file, flags);
     if let Some(error) = call.no_bytes {
         let may = socket.may_send(to.is_some(), waiting);

@@ -101,7 +101,8 @@ impl Socket {
 
     /// Gives it an address and a port.
     pub(in super::super) fn bind_endpoint(&self, endpoint: Endpoint) -> Result<(), Errno> {
-        if !endpoint.is_local() && !self.binds_freely() {
+        let group = self.kind == Kind::Datagram && endpoint.is_group();
+        if !endpoint.is_local() && !group && !self.binds_freely() {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let me = self.me.upgrade().ok_or(Errno::EINVAL)?;
@@ -500,7 +501,7 @@ impl Socket {
                 inner.remote = Some(name);
             }
             Target::Endpoint(to) => {
-                if !to.is_local() {
+                if !to.is_local() && !to.is_group() {
                     return Err(Errno::ENETUNREACH);
                 }
                 let to = to.definite();

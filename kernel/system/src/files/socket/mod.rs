@@ -9,6 +9,7 @@
 mod connect;
 mod filter;
 mod garbage;
+mod groups;
 mod headers;
 pub(super) mod interfaces;
 mod names;
@@ -108,6 +109,8 @@ struct Inner {
     /// Bytes in the inbox.
     bytes: usize,
     urgent: Option<Urgent>,
+    /// Groups of multicast that it is in.
+    groups: alloc::vec::Vec<groups::Membership>,
     owned: Option<Owned>,
     /// `RECEIVES_NOT`, `SENDS_NOT`.
     shut: u8,
@@ -161,6 +164,7 @@ impl Socket {
                 inbox: VecDeque::new(),
                 bytes: 0,
                 urgent: None,
+                groups: alloc::vec::Vec::new(),
                 owned: None,
                 shut: 0,
                 connecting: false,

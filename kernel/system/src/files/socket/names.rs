@@ -71,6 +71,14 @@ impl Endpoint {
         self.address == ANY || self.address == mapped([0; 4])
     }
 
+    /// Whether the address is one of a group of multicast.
+    pub(in super::super) fn is_group(&self) -> bool {
+        match self.is_v4() {
+            true => self.address[12] & 0xf0 == 0xe0,
+            false => self.address[0] == 0xff,
+        }
+    }
+
     /// Whether the address is of this node itself.
     pub(in super::super) fn is_local(&self) -> bool {
         self.is_any() || self.address == LOOPBACK || (self.is_v4() && self.address[12] == 127)

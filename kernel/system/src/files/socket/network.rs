@@ -218,6 +218,17 @@ impl Network {
             .find(|socket| takes(socket))
     }
 
+    /// All sockets that are bound to the port of a group, and to the group or to any address.
+    pub(super) fn at_port(&self, protocol: Protocol, group: &Endpoint) -> Vec<Arc<Socket>> {
+        let tables = self.tables.lock();
+        let held = tables.ports.get(&(protocol, group.port));
+        let bound = held
+            .into_iter()
+            .flatten()
+            .filter(|bound| bound.takes(group));
+        bound.filter_map(|bound| bound.socket.upgrade()).collect()
+    }
+
     /// Takes an abstract name.
     pub(super) fn take_name(&self, name: &[u8], socket: &Arc<Socket>) -> Result<(), Errno> {
         let mut tables = self.tables.lock();

@@ -5,17 +5,17 @@
 
 use super::filter::Filter;
 use super::interfaces::LOOPBACK;
-use super::{Family, Kind, Link, Socket};
+use super::{Family, Kind, Link, Socket, groups};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 const SOL_SOCKET: u32 = 1;
-const SOL_IP: u32 = 0;
+pub(super) const SOL_IP: u32 = 0;
 const SOL_TCP: u32 = 6;
 const SOL_UDP: u32 = 17;
-const SOL_IPV6: u32 = 41;
+pub(super) const SOL_IPV6: u32 = 41;
 const SOL_UDPLITE: u32 = 136;
 /// How much of a message UDP-Lite's sum covers, as sent and at least as received (RFC 3828).
 const SEND_COVERAGE: u32 = 10;
@@ -124,6 +124,11 @@ impl Options {
         self.flags
             .get(&(SOL_SOCKET, name))
             .is_some_and(|value| *value != 0)
+    }
+
+    /// A number that is kept.
+    pub(super) fn flag(&self, option: (u32, u32)) -> Option<i32> {
+        self.flags.get(&option).copied()
     }
 
     /// Whether it may have an address that is not of this node.
@@ -291,8 +296,7 @@ impl Socket {
                 options.flags.insert((SOL_UDPLITE, name), covered);
                 Ok(())
             }
-            // To join a group and to leave it.
-            SOL_IP if matches!(name, 35 | 36) && value.len() < 8 => Err(Errno::EINVAL),
+            _ if groups::concerns(level, name) => self.set_group(level, name, value),
             _ if self.knows(level, name) => {
                 // One switch under two names.
                 let (level, name) = same_option(level, name);
@@ -314,7 +318,7 @@ impl Socket {
     fn knows(&self, level: u32, name: u32) -> bool {
         match level {
             // TOS, TTL, and those of multicast and of information on packets.
-            SOL_IP => matches!(name, 1..=15 | 19..=24 | 32..=36 | 49 | 50),
+            SOL_IP => matches!(name, 1..=15 | 19..=24 | 32..=34 | 49 | 50),
             SOL_TCP => {
                 self.kind == Kind::Stream && matches!(name, 1..=12 | 14 | 16..=28 | 30 | 36 | 37)
             }

@@ -298,7 +298,7 @@ impl Socket {
         self.lock().deserted
     }
 
-    fn send_message(
+    pub(super) fn send_message(
         &self,
         to: &Arc<Socket>,
         message: Message<'_>,
@@ -619,14 +619,16 @@ impl Socket {
     fn source_towards(&self, to: &Socket) -> Name {
         let by_v4 = self.family == Family::Inet || to.family == Family::Inet;
         match self.lock().local.clone() {
-            Some(Name::Endpoint(own)) if own.is_any() => Name::Endpoint(Endpoint {
-                address: if by_v4 {
-                    mapped([127, 0, 0, 1])
-                } else {
-                    LOOPBACK
-                },
-                port: own.port,
-            }),
+            Some(Name::Endpoint(own)) if own.is_any() || own.is_group() => {
+                Name::Endpoint(Endpoint {
+                    address: if by_v4 {
+                        mapped([127, 0, 0, 1])
+                    } else {
+                        LOOPBACK
+                    },
+                    port: own.port,
+                })
+            }
             Some(name) => name,
             None => Name::Unnamed,
         }
