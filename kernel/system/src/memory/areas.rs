@@ -201,6 +201,7 @@ impl Areas {
 mod tests {
     use super::super::area::{AreaFlags, Backing};
     use super::super::limits::PAGE;
+    use super::super::policy::MemoryPolicy;
     use super::*;
     use crate::memory::Access;
 
@@ -214,6 +215,7 @@ mod tests {
             access,
             backing: Backing::Anonymous,
             flags: AreaFlags::empty(),
+            policy: MemoryPolicy::default(),
         }
     }
 
