@@ -242,6 +242,10 @@ pub fn all() -> Vec<Case> {
             build: |name, _| Ok(crate::sealed::sealed(name)),
         },
         Case {
+            name: "sealed-pieces",
+            build: |name, _| Ok(crate::sealed::pieces(name)),
+        },
+        Case {
             name: "demo",
             build: demo,
         },

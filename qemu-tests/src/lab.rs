@@ -126,6 +126,35 @@ pub enum Key {
     In(PathBuf),
 }
 
+/// How the frames of a cluster with a key are sealed (crate `seal`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Suite {
+    /// Authenticated only.
+    SipHash,
+    /// Encrypted, too.
+    #[default]
+    ChaCha,
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Suite::SipHash => "siphash",
+            Suite::ChaCha => "chacha",
+        })
+    }
+}
+
+impl FromStr for Suite {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Suite, String> {
+        let all = [Suite::SipHash, Suite::ChaCha];
+        let found = all.into_iter().find(|suite| suite.to_string() == text);
+        found.ok_or_else(|| "a suite is chacha or siphash".to_owned())
+    }
+}
+
 /// MTU of links where nothing else is said: a page and its header in one frame.
 pub const MTU: u16 = 9000;
 
@@ -148,6 +177,8 @@ pub struct Spec {
     pub disks: Disks,
     /// Their key.
     pub key: Key,
+    /// And what that is used for.
+    pub suite: Suite,
     /// Nodes that have another one, which is made for them.
     pub strangers: Vec<usize>,
     /// Bytes behind an Ethernet header that card and switch carry for each node; the last counts for all that
@@ -195,6 +226,7 @@ impl Spec {
             net: Net::Virtio,
             disks: Disks::None,
             key: Key::None,
+            suite: Suite::default(),
             strangers: Vec::new(),
             mtus: vec![MTU],
             append: String::new(),
@@ -241,6 +273,12 @@ impl Spec {
     /// The same with a key.
     pub fn key(mut self, key: Key) -> Spec {
         self.key = key;
+        self
+    }
+
+    /// The same with another suite.
+    pub fn suite(mut self, suite: Suite) -> Spec {
+        self.suite = suite;
         self
     }
 

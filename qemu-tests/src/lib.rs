@@ -35,7 +35,7 @@ pub use cases::{Case, all};
 pub use compared::{GO_PACKAGES, SELFTESTS};
 pub use conductor::Conductor;
 pub use lab::{
-    Action, Add, Disks, Ended, Key, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec,
+    Action, Add, Disks, Ended, Key, Lab, LabError, MTU, Net, NoSuchCard, Outcome, Set, Spec, Suite,
     Trigger, Turn, Zdtm,
 };
 pub use long::long;

@@ -1,9 +1,9 @@
-//! A cluster with a key, a node that has another one, and somebody who says again what was said.
+//! Clusters with a key, a node that has another one, and somebody who says again what was said.
 //!
 //! Law: the cluster does what it does without a key, and its nodes count what they refuse. The one with the other key is
 //! told of once, by each side, and is nobody's peer. No console shows a key.
 
-use crate::lab::{Action, Key, Outcome, Spec};
+use crate::lab::{Action, Key, Outcome, Spec, Suite};
 use crate::scenario::Scenario;
 use crate::verdict::counted;
 use std::time::Duration;
@@ -61,6 +61,41 @@ true
     })
 }
 
+/// Authenticated only, on links that carry no whole page: each piece has a tag of its own.
+pub(crate) fn pieces(name: &'static str) -> Scenario {
+    let probes = ["file-stream", "pages"];
+    let mut script = String::new();
+    for probe in probes {
+        script += &format!(
+            "DUNLIN_MOVES=4 DUNLIN_NODES=\"2 1\" /probes/{probe} || echo {probe} ended with status $?\n"
+        );
+    }
+    script += "if grep -q 'pages pieces' /proc/cluster/self && grep -q '^seal_sessions [1-9]' /proc/cluster/self
+then echo PASS in-pieces; else echo FAIL in-pieces: $(grep -E 'pages|seal_sessions' /proc/cluster/self); fi
+";
+    let spec = Spec::new(name, 2)
+        .key(Key::Fresh)
+        .suite(Suite::SipHash)
+        .mtus(&[1500])
+        .script(script)
+        .timeout_s(120);
+    let expected: Vec<String> = probes
+        .into_iter()
+        .chain(["in-pieces"])
+        .map(str::to_owned)
+        .collect();
+    Scenario::new(spec, move |outcome| {
+        let mut verdict = counted(outcome, &expected);
+        let says = log(outcome, 2).map(|text| text.contains("and not encrypted (suite siphash)"));
+        let says = says.and_then(|says| match says {
+            true => Ok(()),
+            false => Err("node 2 does not say that it is not encrypted".to_owned()),
+        });
+        verdict.check("the suite is told", says);
+        verdict
+    })
+}
+
 fn log(outcome: &Outcome, number: usize) -> Result<String, String> {
     let path = outcome.logs.get(number - 1).ok_or("no log")?;
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
@@ -75,7 +110,9 @@ fn told(outcome: &Outcome) -> Result<(), String> {
     };
     for number in 1..=STRANGER {
         let text = log(outcome, number)?;
-        if !text.contains("frames are authenticated by the cluster's key") {
+        if !text
+            .contains("frames are authenticated by the cluster's key and encrypted (suite chacha)")
+        {
             return Err(format!("node {number} does not say that it has a key"));
         }
         for other in (1..=STRANGER).filter(|other| *other != number) {

@@ -12,7 +12,7 @@ use alloc::vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use drivers::{Card, Outgoing, Received};
 use machine::{BootInfo, Exit, MAX_CPUS};
-use net_node::{Credentials, Inbox, KEY_FILE_MAX, Payload};
+use net_node::{Credentials, Inbox, KEY_FILE_MAX, Payload, Suite};
 use spin::{Mutex, MutexGuard};
 use system::schedule::SLICE_NS;
 use system::turn::{After, Turn};
@@ -144,10 +144,15 @@ pub(crate) fn run(info: &BootInfo) -> ! {
     let mut system = System::new(settings, machine::now_ns());
     match credentials(NodeId(number)) {
         Some((credentials, secret)) => {
-            let nodes = credentials.nodes();
+            let (nodes, suite) = (credentials.nodes(), credentials.suite());
             system.seal(credentials, secret);
+            let hidden = match suite {
+                Suite::SipHash => "not encrypted",
+                Suite::ChaCha => "encrypted",
+            };
             machine::log!(
-                "frames are authenticated by the cluster's key; its roster has {nodes} nodes"
+                "frames are authenticated by the cluster's key and {hidden} (suite {}); its roster has {nodes} nodes",
+                suite.name()
             );
         }
         None => machine::log!("frames are not authenticated: no key was given"),

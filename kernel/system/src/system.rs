@@ -43,6 +43,10 @@ impl node::Page for NetPage {
         self.0.copy_from(offset, &source.0, 0, length);
     }
 
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        self.0.write(offset, bytes);
+    }
+
     fn zeroed() -> Option<NetPage> {
         Frame::zeroed(machine::FrameKind::Network).ok().map(NetPage)
     }

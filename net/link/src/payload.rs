@@ -15,6 +15,9 @@ pub trait Page: Clone {
     /// else has a handle of it.
     fn copy_from(&mut self, offset: usize, source: &Self, length: usize);
 
+    /// Puts bytes at `offset`. Callers stay within the page, and nobody else has a handle of it.
+    fn write(&mut self, offset: usize, bytes: &[u8]);
+
     /// A page of zeros if one can be had: what the link is measured with, and where a page that comes in
     /// pieces is put together. Without one the measurement sends plain bytes, which a driver may have to
     /// copy, and pieces are lost.
@@ -28,6 +31,10 @@ impl Page for Arc<[u8; 4096]> {
 
     fn copy_from(&mut self, offset: usize, source: &Self, length: usize) {
         Arc::make_mut(self)[offset..offset + length].copy_from_slice(&source[..length]);
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        Arc::make_mut(self)[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
     fn zeroed() -> Option<Self> {

@@ -43,6 +43,7 @@ pub use node::Canary;
 pub use node::Node;
 pub use seal::{
     BadFile, Counters as SealCounters, Credentials, FILE_MAX as KEY_FILE_MAX, OwnerKey, Refused,
+    Suite,
 };
 pub use wire::{Features, Lane, Load, NodeInfo, NodeState, PageTag};
 

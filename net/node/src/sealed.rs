@@ -10,7 +10,7 @@ use crate::{Event, Page, Transmit};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use link::Payload;
-use seal::{Config, Counters, Credentials, Greeting, Opened, Seal};
+use seal::{Body, Config, Counters, Credentials, Greeting, Opened, Seal, Sealed};
 use wire::{HANDSHAKE_LEN, HEADER_LEN, Header, Kind};
 
 impl<P: Page> Node<P> {
@@ -53,12 +53,11 @@ impl<P: Page> Node<P> {
         &mut self,
         now: u64,
         mut header: [u8; HEADER_LEN],
-        payload: P,
+        mut payload: P,
         length: usize,
     ) {
         let Some(seal) = &mut self.seal else { return };
-        let read = |at: usize, into: &mut [u8]| payload.read(at, into);
-        match seal.open(now, &mut header, length, read) {
+        match seal.open(now, &mut header, length, &mut Received(&mut payload)) {
             Ok(Opened::Frame) => self.handle_plain(now, &header, payload, length),
             Ok(Opened::Handshake) => {}
             Ok(Opened::Met(Greeting { header, heard_at })) => {
@@ -115,13 +114,54 @@ impl<P: Page> Node<P> {
                 mut header,
                 payload,
             } = self.transmit_plain(now)?;
-            let read = |at: usize, into: &mut [u8]| payload.read(at, into);
-            // What cannot leave is as good as lost on the way; a handshake has begun in its place.
-            if self.seal.as_mut()?.seal(now, &mut header, read) {
-                return Some(Transmit { header, payload });
-            }
+            let payload = match self.seal.as_mut()?.seal(now, &mut header, &Sent(&payload)) {
+                // As good as lost on the way; a handshake has begun in its place.
+                Sealed::Not => continue,
+                Sealed::Tagged => payload,
+                Sealed::Encrypted(bytes) => encrypted(bytes),
+            };
+            return Some(Transmit { header, payload });
         }
     }
+}
+
+/// Bytes to send. What was to be sent stays as it is, as others may have it, too; a whole page becomes another one, which the card reads in
+/// place.
+fn encrypted<P: Page>(bytes: &[u8]) -> Payload<P> {
+    if bytes.is_empty() {
+        return Payload::None;
+    }
+    let is_page = bytes.len() == wire::PAYLOAD_MAX;
+    match is_page.then(P::zeroed).flatten() {
+        Some(mut page) => {
+            page.write(0, bytes);
+            Payload::page(page)
+        }
+        None => Payload::Bytes(Arc::from(bytes), 0..bytes.len()),
+    }
+}
+
+struct Received<'a, P>(&'a mut P);
+
+impl<P: Page> Body for Received<'_, P> {
+    fn read(&self, at: usize, into: &mut [u8]) {
+        self.0.read(at, into);
+    }
+
+    fn write(&mut self, at: usize, from: &[u8]) {
+        self.0.write(at, from);
+    }
+}
+
+struct Sent<'a, P>(&'a Payload<P>);
+
+impl<P: Page> Body for Sent<'_, P> {
+    fn read(&self, at: usize, into: &mut [u8]) {
+        self.0.read(at, into);
+    }
+
+    /// Nobody asks for that.
+    fn write(&mut self, _at: usize, _from: &[u8]) {}
 }
 
 #[cfg(test)]

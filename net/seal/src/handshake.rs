@@ -8,9 +8,10 @@
 //!
 //! What they say is [`Said`].
 
+use crate::cipher::Suite;
 use crate::key::KEY_LEN;
 use crate::roster::Credentials;
-use crate::session::{Keys, SLOTS, TagKey};
+use crate::session::{Keys, SLOTS};
 use alloc::boxed::Box;
 use core::fmt;
 use rand_chacha::ChaCha20Rng;
@@ -25,7 +26,7 @@ use zeroize::Zeroizing;
 
 /// What follows the header.
 pub(crate) type Bytes = [u8; HANDSHAKE_LEN];
-/// The one suite there is: X25519, ChaCha20-Poly1305 and BLAKE2s.
+/// Of handshakes, whatever the suite of the cluster is: X25519, ChaCha20-Poly1305 and BLAKE2s.
 const SUITE: &str = "Noise_KKpsk0_25519_ChaChaPoly_BLAKE2s";
 /// What each message says.
 const SAID_LEN: usize = 16;
@@ -142,17 +143,17 @@ impl Said {
     }
 }
 
-fn keys(noise: &mut HandshakeState, is_ours: bool) -> Keys {
+fn keys(noise: &mut HandshakeState, suite: Suite, is_ours: bool) -> Keys {
     let (first, second) = noise.dangerously_get_raw_split();
-    let key = |bytes: [u8; 32]| TagKey(core::array::from_fn(|at| bytes[at]));
+    let (first, second) = (Zeroizing::new(first), Zeroizing::new(second));
     let (send, receive) = if is_ours {
         (first, second)
     } else {
         (second, first)
     };
     Keys {
-        send: key(send),
-        receive: key(receive),
+        send: suite.key(&send),
+        receive: suite.key(&receive),
     }
 }
 
@@ -193,20 +194,20 @@ pub(crate) fn hear(opening: &Opening<'_>, bytes: &Bytes) -> Option<Heard> {
 
 impl Heard {
     /// Answers it.
-    pub(crate) fn answer(mut self, said: &Said) -> Option<(Keys, Bytes)> {
+    pub(crate) fn answer(mut self, suite: Suite, said: &Said) -> Option<(Keys, Bytes)> {
         let mut bytes = [0; HANDSHAKE_LEN];
         let said = said.to_bytes();
         self.noise.write_message(&said, &mut bytes).ok()?;
-        Some((keys(&mut self.noise, false), bytes))
+        Some((keys(&mut self.noise, suite, false), bytes))
     }
 }
 
 impl Begun {
     /// Reads the answer. What is none changes nothing.
-    pub(crate) fn finish(&mut self, bytes: &Bytes) -> Option<(Keys, Said)> {
+    pub(crate) fn finish(&mut self, suite: Suite, bytes: &Bytes) -> Option<(Keys, Said)> {
         let mut said = [0; SAID_LEN];
         self.noise.read_message(bytes, &mut said).ok()?;
         let said = Said::parse(&said)?;
-        Some((keys(&mut self.noise, true), said))
+        Some((keys(&mut self.noise, suite, true), said))
     }
 }

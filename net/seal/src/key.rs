@@ -4,6 +4,7 @@
 //! they are dropped. No key is printed. The owner's is in no node: who has what a node has can make
 //! neither the key of another node nor that of a new one.
 
+use crate::cipher::Suite;
 use crate::roster::Credentials;
 use blake2::Blake2sMac;
 use blake2::digest::consts::U32;
@@ -65,10 +66,12 @@ impl OwnerKey {
         &self,
         node: NodeId,
         roster: impl IntoIterator<Item = NodeId>,
+        suite: Suite,
     ) -> Credentials {
         let cluster = ClusterKey(derive(&self.0, b"dunlin cluster 1", &[]));
         let nodes = roster.into_iter().chain([node]);
         Credentials {
+            suite,
             cluster,
             node,
             secret: self.node(node),
@@ -94,23 +97,27 @@ fn half(key: &Secret) -> [u8; 16] {
 
 impl ClusterKey {
     /// What the handshakes of this cluster begin with.
-    pub(crate) fn handshake(&self) -> Secret {
-        derive(&self.0, b"dunlin handshake 2", &[])
+    pub(crate) fn handshake(&self, suite: Suite) -> Secret {
+        derive(&self.0, b"dunlin handshake 2", &[suite.name().as_bytes()])
     }
 
     /// What the frames of handshakes are tagged with.
-    pub(crate) fn knock(&self) -> [u8; 16] {
-        half(&derive(&self.0, b"dunlin knock 1", &[]))
+    pub(crate) fn knock(&self, suite: Suite) -> [u8; 16] {
+        half(&derive(
+            &self.0,
+            b"dunlin knock 1",
+            &[suite.name().as_bytes()],
+        ))
     }
 
     /// What this boot's Hellos to all are tagged with.
-    pub(crate) fn hello(&self, cluster: u32, node: NodeId, boot: BootId) -> [u8; 16] {
+    pub(crate) fn hello(&self, suite: Suite, cluster: u32, node: NodeId, boot: BootId) -> [u8; 16] {
         let (cluster, node, boot) = (
             cluster.to_le_bytes(),
             node.0.to_le_bytes(),
             boot.0.to_le_bytes(),
         );
-        let more: [&[u8]; 3] = [&cluster, &node, &boot];
+        let more: [&[u8]; 4] = [&cluster, &node, &boot, suite.name().as_bytes()];
         half(&derive(&self.0, b"dunlin hello 1", &more))
     }
 }

@@ -18,12 +18,13 @@
 //! handshake and nothing more: what a boot says of itself is believed in a session. Who says again the Hellos of boots that are over
 //! has each of them tried, ever more rarely (`doubts.rs`).
 //!
-//! The tag is SipHash-2-4 with 128 bits, a pseudorandom function over all of the frame but the tag itself. Not here: encryption. What
-//! travels can be read by whoever listens.
+//! How frames in sessions are sealed is the cluster's [`Suite`]: a tag over all of the frame but the tag itself, and in one of the two what is behind
+//! the header is encrypted. Not here: hiding headers. Who listens knows who sends how much to whom, of which process and to which address.
 #![no_std]
 
 extern crate alloc;
 
+mod cipher;
 mod doubts;
 mod handshake;
 mod key;
@@ -33,9 +34,10 @@ mod seal;
 mod session;
 mod window;
 
+pub use cipher::{Body, Suite};
 pub use key::{KEY_LEN, OwnerKey};
 pub use roster::{BadFile, Credentials, FILE_MAX, ROSTER_MAX};
-pub use seal::{Config, Greeting, HandshakeFrame, Opened, Seal};
+pub use seal::{Config, Greeting, HandshakeFrame, Opened, Seal, Sealed};
 pub use session::{FRAMES_MAX, REJECT_AFTER_NS, REKEY_AFTER_NS, REKEY_FRAMES};
 pub use window::WINDOW;
 

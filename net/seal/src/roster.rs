@@ -3,6 +3,7 @@
 //! Law: a node's file has one secret that is its own, and of the other nodes only what everybody may know. A file
 //! is accepted or refused as a whole.
 
+use crate::cipher::Suite;
 use crate::key::{ClusterKey, KEY_LEN, NodeSecret, from_hex};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -20,6 +21,7 @@ const TITLE: &str = "dunlin node key 1";
 /// A node's keys, and those by which it knows the others.
 #[derive(Clone, Debug)]
 pub struct Credentials {
+    pub(crate) suite: Suite,
     pub(crate) cluster: ClusterKey,
     pub(crate) node: NodeId,
     pub(crate) secret: NodeSecret,
@@ -33,7 +35,7 @@ pub enum BadFile {
     Title,
     /// Nobody knows what is meant by this line, or it is said twice.
     Line(usize),
-    /// The cluster's key, the node's own or its place in the roster is lacking.
+    /// The suite, the cluster's key, the node's own or its place in the roster is lacking.
     Incomplete,
     /// The roster has another key for the node than the one that belongs to its own.
     Mismatch,
@@ -75,12 +77,13 @@ impl Credentials {
         if lines.next() != Some(TITLE) {
             return Err(BadFile::Title);
         }
-        let (mut cluster, mut own) = (None, None);
+        let (mut suite, mut cluster, mut own) = (None, None, None);
         let mut roster = BTreeMap::new();
         for (line, at) in lines.zip(2..) {
             let mut words = line.split(' ');
             let mut word = || words.next().unwrap_or_default();
             let said = match word() {
+                "suite" => once(&mut suite, Suite::named(word())),
                 "cluster" => once(&mut cluster, key(word())),
                 "node" => once(&mut own, number(word()).zip(key(word()))),
                 "roster" if roster.len() < ROSTER_MAX => {
@@ -96,7 +99,7 @@ impl Credentials {
                 return Err(BadFile::Line(at));
             }
         }
-        let (Some(cluster), Some((node, secret))) = (cluster, own) else {
+        let (Some(suite), Some(cluster), Some((node, secret))) = (suite, cluster, own) else {
             return Err(BadFile::Incomplete);
         };
         let secret = NodeSecret(Zeroizing::new(secret));
@@ -105,6 +108,7 @@ impl Credentials {
             return Err(BadFile::Mismatch);
         }
         Ok(Credentials {
+            suite,
             cluster: ClusterKey(Zeroizing::new(cluster)),
             node,
             secret,
@@ -122,12 +126,21 @@ impl Credentials {
             }
             text.push('\n');
         };
-        line(format_args!("{TITLE}\ncluster "), &self.cluster.0);
+        let suite = self.suite.name();
+        line(
+            format_args!("{TITLE}\nsuite {suite}\ncluster "),
+            &self.cluster.0,
+        );
         line(format_args!("node {} ", self.node.0), &self.secret.0);
         for (node, key) in &self.roster {
             line(format_args!("roster {} ", node.0), key);
         }
         text
+    }
+
+    /// The suite of the cluster.
+    pub fn suite(&self) -> Suite {
+        self.suite
     }
 
     /// Whose they are.

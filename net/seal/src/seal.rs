@@ -4,19 +4,23 @@
 //! have the keys. A boot is known by node and id together, as only the node is proven by a key. There are no timers: every boot that lives says Hello twice a second, and who hears that, or wants to
 //! send, looks whether the session with it is due.
 
+use crate::cipher::{Body, Scratch, Suite, feed};
 use crate::doubts::Doubts;
 use crate::handshake::{self, Begun, End, Opening};
 use crate::key::KEY_LEN;
 use crate::rate::Rate;
 use crate::roster::Credentials;
-use crate::session::{FRAMES_MAX, SLOTS, Session, TagKey, Tagger, slot_of};
+use crate::session::{FRAMES_MAX, SLOTS, Session, TagKey, slot_of};
 use crate::{Counters, Refused};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use wire::{BootId, ETHERTYPE, HANDSHAKE_LEN, HEADER_LEN, Header, Kind, NodeId, VERSION};
+use wire::{
+    BootId, ETHERTYPE, HANDSHAKE_LEN, HEADER_LEN, Header, Kind, NodeId, PAYLOAD_MAX, VERSION,
+};
 use zerocopy::FromBytes;
 use zeroize::Zeroizing;
 
@@ -30,8 +34,6 @@ const LEAVING_MAX: usize = 128;
 const RETRY_NS: u64 = 100_000_000;
 /// Strangers that are told of, each once.
 const STRANGERS_MAX: usize = 16;
-/// Bytes of a payload that are looked at together.
-const CHUNK: usize = 1024;
 
 /// Who a boot is.
 #[derive(Clone)]
@@ -172,6 +174,7 @@ pub struct Seal {
     answer_rate: Rate,
     dice: ChaCha20Rng,
     counters: Counters,
+    scratch: Box<Scratch>,
     strangers: VecDeque<(NodeId, [u8; 6])>,
     told: Vec<NodeId>,
 }
@@ -185,16 +188,15 @@ impl fmt::Debug for Seal {
     }
 }
 
-/// Writes a payload into a tag.
-fn feed(tagger: &mut Tagger, length: usize, read: &impl Fn(usize, &mut [u8])) {
-    let mut chunk = [0; CHUNK];
-    let mut offset = 0;
-    while offset < length {
-        let part = &mut chunk[..CHUNK.min(length - offset)];
-        read(offset, part);
-        tagger.write(part);
-        offset += part.len();
-    }
+/// What has become of a frame that is to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sealed<'a> {
+    /// There is no session: it cannot leave, and a handshake is begun.
+    Not,
+    /// It has its tag, and its payload is what it was.
+    Tagged,
+    /// It has its tag, and this is its payload now.
+    Encrypted(&'a [u8]),
 }
 
 impl Seal {
@@ -202,10 +204,12 @@ impl Seal {
     pub fn new(config: Config) -> Seal {
         let (cluster, node, boot) = (config.cluster, config.node, config.boot);
         let key = &config.credentials.cluster;
+        let suite = config.credentials.suite;
         Seal {
-            handshake_key: key.handshake(),
-            knock_key: TagKey(key.knock()),
-            hello_key: TagKey(key.hello(cluster, node, boot)),
+            handshake_key: key.handshake(suite),
+            knock_key: TagKey(key.knock(suite)),
+            hello_key: TagKey(key.hello(suite, cluster, node, boot)),
+            scratch: Box::new([0; PAYLOAD_MAX]),
             hellos: 0,
             knocks: 0,
             known: BTreeMap::new(),
@@ -247,26 +251,25 @@ impl Seal {
 
     // --- frames out
 
-    /// Seals a frame; `read` copies parts of the bytes that it carries. `false`: there is no session, the frame cannot leave, and a handshake
-    /// is begun.
-    pub fn seal(
+    /// Seals a frame that carries these bytes.
+    pub fn seal<B: Body + ?Sized>(
         &mut self,
         now: u64,
         header: &mut [u8; HEADER_LEN],
-        read: impl Fn(usize, &mut [u8]),
-    ) -> bool {
+        body: &B,
+    ) -> Sealed<'_> {
         let Ok(header) = Header::mut_from_bytes(header) else {
-            return false;
+            return Sealed::Not;
         };
         let length = header.carried().len();
         if is_hello_to_all(header) {
             if self.hellos >= FRAMES_MAX {
-                return false;
+                return Sealed::Not;
             }
             self.hellos += 1;
             header.counter = self.hellos.into();
-            header.tag = self.hello_key.tag(header, |t| feed(t, length, &read));
-            return true;
+            header.tag = self.hello_key.tag(header, |t| feed(t, length, body));
+            return Sealed::Tagged;
         }
         let boot = header.target_boot();
         let to = End {
@@ -274,17 +277,21 @@ impl Seal {
             boot,
             mac: header.target_mac,
         };
+        let scratch = &mut self.scratch;
         let known = self.known.get_mut(&(to.node, boot));
         let settled = known.as_ref().is_some_and(|known| known.is_settled(now));
         let session = known.and_then(|known| known.slots[known.sending?].as_mut());
-        let sealed = session.is_some_and(|session| {
-            !session.is_over(now) && session.seal(header, |t| feed(t, length, &read))
-        });
+        let session = session.filter(|session| !session.is_over(now));
+        let sealed = session.and_then(|session| session.seal(header, length, body, scratch));
         if !settled {
             let _too_many = self.knock(now, to, None);
         }
-        self.counters.unsent += u64::from(!sealed);
-        sealed
+        self.counters.unsent += u64::from(sealed.is_none());
+        match sealed {
+            None => Sealed::Not,
+            Some(false) => Sealed::Tagged,
+            Some(true) => Sealed::Encrypted(&self.scratch[..length]),
+        }
     }
 
     /// Begins a handshake with a boot, unless one is under way.
@@ -353,20 +360,20 @@ impl Seal {
 
     // --- frames in
 
-    /// Opens a received frame, of which so many bytes came behind the header; `read` copies parts of them. All of it
-    /// is hostile.
+    /// Opens a received frame, of which so many bytes of the body came. All of it is hostile. If it is accepted and was encrypted, the body
+    /// is what it was before that.
     ///
     /// # Errors
     /// The reason why it is refused.
-    pub fn open(
+    pub fn open<B: Body + ?Sized>(
         &mut self,
         now: u64,
         header: &mut [u8; HEADER_LEN],
         length: usize,
-        read: impl Fn(usize, &mut [u8]),
+        body: &mut B,
     ) -> Result<Opened, Refused> {
         let opened = match Header::mut_from_bytes(header) {
-            Ok(header) => self.open_checked(now, header, length, &read),
+            Ok(header) => self.open_checked(now, header, length, body),
             Err(_) => Err(Refused::Length),
         };
         if let Err(reason) = opened {
@@ -375,19 +382,19 @@ impl Seal {
         opened
     }
 
-    fn open_checked(
+    fn open_checked<B: Body + ?Sized>(
         &mut self,
         now: u64,
         header: &mut Header,
         length: usize,
-        read: &impl Fn(usize, &mut [u8]),
+        body: &mut B,
     ) -> Result<Opened, Refused> {
         let carried = header.carried().len();
         let is_ours = header.ethertype == ETHERTYPE.to_be_bytes()
             && header.version == VERSION
             && header.cluster.get() == self.config.cluster
             && carried <= length
-            && header.payload_length() <= wire::PAYLOAD_MAX;
+            && header.payload_length() <= PAYLOAD_MAX;
         if !is_ours {
             return Err(Refused::Length);
         }
@@ -399,13 +406,13 @@ impl Seal {
             return Err(reason);
         }
         if is_hello_to_all(header) {
-            return self.open_hello(now, header, |t| feed(t, carried, read));
+            return self.open_hello(now, header, carried, body);
         }
         if header.target() != self.config.node || header.target_boot() != self.config.boot {
             return Err(Refused::Session);
         }
         if matches!(header.kind(), Kind::Knock | Kind::Welcome) {
-            return self.open_handshake(now, header, read);
+            return self.open_handshake(now, header, body);
         }
         let counter = header.counter.get();
         let slot = slot_of(counter);
@@ -414,29 +421,33 @@ impl Seal {
         let session = known.slots[slot].as_mut();
         let session = session.filter(|session| !session.is_over(now));
         let session = session.ok_or(Refused::Session)?;
-        if !session.check(header, |t| feed(t, carried, read)) {
+        if !session.check(header, carried, body, &mut self.scratch) {
             return Err(Refused::Tag);
         }
         if !session.accept(counter) {
             return Err(Refused::Replay);
         }
-        if !session.is_confirmed {
-            session.is_confirmed = true;
+        if session.encrypts() {
+            body.write(0, &self.scratch[..carried]);
+        }
+        let is_confirmed = core::mem::replace(&mut session.is_confirmed, true);
+        known.used_at = now;
+        if !is_confirmed {
             known.begin_sending(slot);
             self.counters.sessions += 1;
             self.doubts.clear(boot);
         }
-        known.used_at = now;
         unseal(header);
         Ok(Opened::Frame)
     }
 
     /// A Hello to all.
-    fn open_hello(
+    fn open_hello<B: Body + ?Sized>(
         &mut self,
         now: u64,
         header: &mut Header,
-        payload: impl FnOnce(&mut Tagger),
+        carried: usize,
+        body: &B,
     ) -> Result<Opened, Refused> {
         let (node, boot) = (header.source(), header.source_boot());
         let known = self.known.get(&(node, boot));
@@ -444,7 +455,7 @@ impl Seal {
             Some(known) => known.hello_key,
             None => self.hello_key(node, boot),
         };
-        if !key.check(header, payload) {
+        if !key.check(header, |t| feed(t, carried, body)) {
             self.note_stranger(node, header.source_mac);
             return Err(Refused::Tag);
         }
@@ -481,17 +492,17 @@ impl Seal {
     }
 
     /// A message of a handshake, to this boot.
-    fn open_handshake(
+    fn open_handshake<B: Body + ?Sized>(
         &mut self,
         now: u64,
         header: &mut Header,
-        read: &impl Fn(usize, &mut [u8]),
+        body: &B,
     ) -> Result<Opened, Refused> {
         let mut payload = [0; HANDSHAKE_LEN];
         if header.payload_length() != HANDSHAKE_LEN {
             return Err(Refused::Handshake);
         }
-        read(0, &mut payload);
+        body.read(0, &mut payload);
         if !self.knock_key.check(header, |t| t.write(&payload)) {
             return Err(Refused::Tag);
         }
@@ -543,7 +554,7 @@ impl Seal {
             knock: header,
         };
         let heard = handshake::hear(&opening, payload).ok_or(Refused::Handshake)?;
-        let hellos = self.hellos;
+        let (hellos, suite) = (self.hellos, self.suite());
         let said = heard.said;
         let known = self.known_or_new(now, from);
         let slot = known.free_slot(now);
@@ -551,7 +562,7 @@ impl Seal {
             slot: slot as u8,
             hellos,
         };
-        let (keys, payload) = heard.answer(&answer).ok_or(Refused::Handshake)?;
+        let (keys, payload) = heard.answer(suite, &answer).ok_or(Refused::Handshake)?;
         known.knock_seen = number;
         known.hello_seen = known.hello_seen.max(said.hellos);
         known.slots[slot] = Some(Session::new(now, keys, said.slot, false));
@@ -568,11 +579,15 @@ impl Seal {
         payload: &[u8; HANDSHAKE_LEN],
     ) -> Result<Opened, Refused> {
         let boot = (header.source(), header.source_boot());
+        let suite = self.suite();
         let known = self.known.get_mut(&boot).ok_or(Refused::Handshake)?;
         let knocking = known.knocking.as_mut();
         let knocking = knocking.filter(|knocking| knocking.welcome == *header);
         let knocking = knocking.ok_or(Refused::Handshake)?;
-        let (keys, said) = knocking.begun.finish(payload).ok_or(Refused::Handshake)?;
+        let (keys, said) = knocking
+            .begun
+            .finish(suite, payload)
+            .ok_or(Refused::Handshake)?;
         let (slot, greeting) = (knocking.slot, knocking.greeting);
         known.knocking = None;
         known.hello_seen = known.hello_seen.max(said.hellos);
@@ -585,6 +600,10 @@ impl Seal {
     }
 
     // --- small helpers
+
+    fn suite(&self) -> Suite {
+        self.config.credentials.suite
+    }
 
     fn end(&self) -> End {
         End {
@@ -606,7 +625,11 @@ impl Seal {
             cluster,
             ..
         } = &self.config;
-        TagKey(credentials.cluster.hello(*cluster, node, boot))
+        TagKey(
+            credentials
+                .cluster
+                .hello(credentials.suite, *cluster, node, boot),
+        )
     }
 
     fn seed(&mut self) -> Zeroizing<[u8; 32]> {

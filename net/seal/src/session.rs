@@ -3,6 +3,7 @@
 //! Law: a number is used once, and after [`FRAMES_MAX`] of them none; what a session accepts has a tag
 //! over everything, and was not here before.
 
+use crate::cipher::{Body, FrameKey, Scratch};
 use crate::window::Window;
 use core::fmt;
 use core::hash::Hasher;
@@ -64,10 +65,10 @@ impl TagKey {
 }
 
 /// The keys that a handshake has agreed on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Keys {
-    pub(crate) send: TagKey,
-    pub(crate) receive: TagKey,
+    pub(crate) send: FrameKey,
+    pub(crate) receive: FrameKey,
 }
 
 #[derive(Debug)]
@@ -108,20 +109,36 @@ impl Session {
         now.saturating_sub(self.since) >= REKEY_AFTER_NS + patience || self.sent >= REKEY_FRAMES
     }
 
-    /// Gives a frame its number and its tag; `false`: there is no number left.
-    pub(crate) fn seal(&mut self, header: &mut Header, payload: impl FnOnce(&mut Tagger)) -> bool {
+    /// Gives a frame its number and its tag; whether it is encrypted ([`FrameKey::seal`]). `None`: there is no number left.
+    pub(crate) fn seal<B: Body + ?Sized>(
+        &mut self,
+        header: &mut Header,
+        length: usize,
+        body: &B,
+        scratch: &mut Scratch,
+    ) -> Option<bool> {
         if self.sent >= FRAMES_MAX {
-            return false;
+            return None;
         }
         self.sent += 1;
         header.counter = (u32::from(self.their_slot) << NUMBER_BITS | self.sent).into();
-        header.tag = self.keys.send.tag(header, payload);
-        true
+        Some(self.keys.send.seal(header, length, body, scratch))
     }
 
-    /// Whether a frame has the right tag.
-    pub(crate) fn check(&self, header: &Header, payload: impl FnOnce(&mut Tagger)) -> bool {
-        self.keys.receive.check(header, payload)
+    /// Whether a frame has the right tag ([`FrameKey::open`]).
+    pub(crate) fn check<B: Body + ?Sized>(
+        &self,
+        header: &Header,
+        length: usize,
+        body: &B,
+        scratch: &mut Scratch,
+    ) -> bool {
+        self.keys.receive.open(header, length, body, scratch)
+    }
+
+    /// Whether payloads are encrypted.
+    pub(crate) fn encrypts(&self) -> bool {
+        self.keys.receive.encrypts()
     }
 
     /// Whether the number of a frame, whose tag was right, is new.

@@ -4,7 +4,7 @@
 //! more frames than came.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
-use seal::{Config, Opened, OwnerKey, REKEY_AFTER_NS, Seal};
+use seal::{Config, Opened, OwnerKey, REKEY_AFTER_NS, Seal, Sealed, Suite};
 use std::collections::BTreeSet;
 use wire::{BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, NodeId, PayloadKind};
 
@@ -29,14 +29,14 @@ struct Boot {
     seal: Seal,
 }
 
-fn boot(node: u16, boot: u64) -> Boot {
+fn boot(suite: Suite, node: u16, boot: u64) -> Boot {
     let roster = (1..=NODES as u16).map(NodeId);
     let config = Config {
         node: NodeId(node),
         boot: BootId(boot),
         mac: [2, 0, 0, 0, 0, node as u8],
         cluster: 1,
-        credentials: OwnerKey::new([9; 32]).credentials(NodeId(node), roster),
+        credentials: OwnerKey::new([9; 32]).credentials(NodeId(node), roster, suite),
         entropy: [boot as u8; 32],
     };
     let seal = Seal::new(config);
@@ -68,21 +68,26 @@ impl Boot {
         } as u8;
         header.length = 8.into();
         let (mut header, payload) = (header.to_bytes(), number.to_le_bytes().to_vec());
-        let read = |at: usize, into: &mut [u8]| into.copy_from_slice(&payload[at..][..into.len()]);
-        let sealed = self.seal.seal(now, &mut header, read);
-        sealed.then_some((header, payload))
+        match self.seal.seal(now, &mut header, &payload[..]) {
+            Sealed::Not => None,
+            Sealed::Tagged => Some((header, payload)),
+            Sealed::Encrypted(bytes) => Some((header, bytes.to_vec())),
+        }
     }
 
     fn hear(&mut self, now: u64, (header, payload): &Frame) -> Option<Opened> {
-        let mut header = *header;
-        let read = |at: usize, into: &mut [u8]| into.copy_from_slice(&payload[at..][..into.len()]);
-        self.seal.open(now, &mut header, payload.len(), read).ok()
+        let (mut header, mut payload) = (*header, payload.clone());
+        let length = payload.len();
+        self.seal
+            .open(now, &mut header, length, &mut payload[..])
+            .ok()
     }
 }
 
 fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
+    let suite = Suite::ALL[random.below(2) as usize];
     let mut boots: Vec<Boot> = (1..=NODES as u16)
-        .map(|node| boot(node, u64::from(node)))
+        .map(|node| boot(suite, node, u64::from(node)))
         .collect();
     let mut next_boot = NODES as u64;
     let mut now = 0;
@@ -99,7 +104,7 @@ fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
         );
         if random.chance(100) {
             next_boot += 1;
-            boots[from] = boot(boots[from].node, next_boot);
+            boots[from] = boot(suite, boots[from].node, next_boot);
             saw(sights, "rebooted");
         }
         let target = (boots[to].node, boots[to].boot);

@@ -5,7 +5,7 @@
 //! disturb the two; that is not judged.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
-use node::{Config, Event, Node, OwnerKey};
+use node::{Config, Event, Node, OwnerKey, Suite};
 use std::sync::Arc;
 use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PAYLOAD_MAX, Pid};
 
@@ -20,7 +20,7 @@ type Frame = Arc<[u8; 4096]>;
 /// A header and what follows it.
 type Bytes = ([u8; HEADER_LEN], Vec<u8>);
 
-fn stack(number: u16, now: u64, sealed: bool) -> Node<Frame> {
+fn stack(number: u16, now: u64, sealed: Option<Suite>) -> Node<Frame> {
     let config = Config {
         node: NodeId(number),
         boot: BootId(u64::from(number) * 11),
@@ -31,8 +31,9 @@ fn stack(number: u16, now: u64, sealed: bool) -> Node<Frame> {
         info: NodeInfo::default(),
     };
     let mut node = Node::new(config, now);
-    if sealed {
-        let credentials = OwnerKey::new([7; 32]).credentials(NodeId(number), [1, 2].map(NodeId));
+    if let Some(suite) = sealed {
+        let credentials =
+            OwnerKey::new([7; 32]).credentials(NodeId(number), [1, 2].map(NodeId), suite);
         node.seal(credentials, [number as u8; 32]);
     }
     node
@@ -46,8 +47,13 @@ fn give(node: &mut Node<Frame>, now: u64, (header, payload): &Bytes) {
 
 fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
     let mut now = 1_000_000;
-    let sealed = random.chance(5_000);
-    let mut nodes = [stack(1, now, sealed), stack(2, now, sealed)];
+    let suite = match random.below(4) {
+        0 => Some(Suite::SipHash),
+        1 => Some(Suite::ChaCha),
+        _ => None,
+    };
+    let sealed = suite.is_some();
+    let mut nodes = [stack(1, now, suite), stack(2, now, suite)];
     let mut caught: Vec<Bytes> = Vec::new();
     for round in 0..60 {
         now += random.between(1, 40_000_000);

@@ -215,7 +215,7 @@ impl<'a> Cluster<'a> {
         };
         let folder = self.run.file("");
         let (owner, nodes) = (key::read(&own)?, self.spec.nodes);
-        key::node_file(&owner, number, nodes, &folder).map(Some)
+        key::node_file(&owner, number, nodes, self.spec.suite, &folder).map(Some)
     }
 
     /// The file that is the disk of a node, made if it is missing: without anything in it, and without taking room.

@@ -6,6 +6,7 @@
 use crate::error::{Error, Outcome};
 use crate::options::KeyOptions;
 use crate::say::step;
+use qemu_tests::Suite;
 use seal::{OwnerKey, ROSTER_MAX};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -29,7 +30,7 @@ pub(crate) fn key(options: &KeyOptions) -> Outcome {
         std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         let key = read(file)?;
         for number in 1..=usize::from(nodes) {
-            let path = node_file(&key, number, usize::from(nodes), folder)?;
+            let path = node_file(&key, number, usize::from(nodes), options.suite, folder)?;
             step(format!("{}: for node {number} alone", path.display()));
         }
     }
@@ -80,6 +81,7 @@ pub(crate) fn node_file(
     key: &OwnerKey,
     number: usize,
     nodes: usize,
+    suite: Suite,
     folder: &Path,
 ) -> Result<PathBuf, Error> {
     let id = |number: usize| u16::try_from(number).map(NodeId).ok();
@@ -91,7 +93,15 @@ pub(crate) fn node_file(
     })?;
     let roster = (1..=nodes).filter_map(id);
     let path = node_path(folder, number);
-    make(&path, &key.credentials(node, roster).to_text(), false)?;
+    let suite = match suite {
+        Suite::SipHash => seal::Suite::SipHash,
+        Suite::ChaCha => seal::Suite::ChaCha,
+    };
+    make(
+        &path,
+        &key.credentials(node, roster, suite).to_text(),
+        false,
+    )?;
     Ok(path)
 }
 
@@ -117,7 +127,7 @@ mod tests {
         std::fs::write(&paths[0], "0123").expect("written");
         assert!(read(&paths[0]).is_err());
         let key = read(&paths[1]).expect("a key");
-        let path = node_file(&key, 2, 3, &folder).expect("written");
+        let path = node_file(&key, 2, 3, Suite::SipHash, &folder).expect("written");
         let mode = std::fs::metadata(&path)
             .expect("there")
             .permissions()
@@ -125,7 +135,8 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let file = std::fs::read(&path).expect("read");
         let credentials = seal::Credentials::parse(&file).expect("what a node takes");
-        assert_eq!((credentials.node(), credentials.nodes()), (NodeId(2), 3));
+        let said = (credentials.node(), credentials.nodes(), credentials.suite());
+        assert_eq!(said, (NodeId(2), 3, seal::Suite::SipHash));
         let text = String::from_utf8(file).expect("text");
         let owner = String::from_utf8(keys[1].clone()).expect("text");
         assert!(

@@ -13,7 +13,7 @@ use crate::run::status;
 use crate::statistics::Summary;
 use crate::{places, program, report, say};
 use qemu_tests::moves::{told, with_trace};
-use qemu_tests::{Key, MTU, Net, Spec};
+use qemu_tests::{Key, MTU, Net, Spec, Suite};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -95,6 +95,7 @@ impl fmt::Display for Link {
         match self.sealed {
             Sealing::Open => Ok(()),
             Sealing::Sealed => f.write_str(", sealed"),
+            Sealing::Encrypted => f.write_str(", encrypted"),
         }
     }
 }
@@ -223,9 +224,11 @@ fn one(
         .faults(faults)
         .timeout_s(options.timeout);
     spec.memory_mib = options.memory;
-    if link.sealed == Sealing::Sealed {
-        spec.key = Key::Fresh;
-    }
+    (spec.key, spec.suite) = match link.sealed {
+        Sealing::Open => (Key::None, Suite::default()),
+        Sealing::Sealed => (Key::Fresh, Suite::SipHash),
+        Sealing::Encrypted => (Key::Fresh, Suite::ChaCha),
+    };
     let directory = RunDirectory::create("bench")?;
     let mut progress = Progress::new(what);
     let outcome = lab.boot_shown(&spec, &directory, &mut |bytes| progress.hear(bytes))?;

@@ -4,7 +4,7 @@ use crate::compile::Compiler;
 use crate::error::Error;
 use crate::program;
 use clap::{Args, Parser, Subcommand};
-use qemu_tests::{Add, Disks, Key, MTU, Net, Spec};
+use qemu_tests::{Add, Disks, Key, MTU, Net, Spec, Suite};
 use std::fmt;
 use std::path::PathBuf;
 use switch::{Chance, Faults, PORTS_MAX};
@@ -87,6 +87,9 @@ pub(crate) struct KeyOptions {
     /// Where that goes: node-1.key and so on, each for that node alone.
     #[arg(long, value_name = "FOLDER", requires = "nodes")]
     pub(crate) into: Option<PathBuf>,
+    /// The suite of the cluster: chacha (encrypted) or siphash (authenticated only, and faster).
+    #[arg(long, value_name = "SUITE", default_value_t = Suite::ChaCha)]
+    pub(crate) suite: Suite,
 }
 
 /// Options of `soak`.
@@ -249,8 +252,10 @@ pub(crate) enum Bench {
 pub(crate) enum Sealing {
     /// They are not.
     Open,
-    /// By a key that is made for the cluster.
+    /// They are, by a key that is made for the cluster.
     Sealed,
+    /// They are encrypted, too.
+    Encrypted,
 }
 
 /// Options of `bench migrate`, `link`, `forward`, `drain` and `all`.
@@ -271,7 +276,7 @@ pub(crate) struct MeasureOptions {
     /// Per cent of frames that each link loses.
     #[arg(long, value_name = "PERCENT,PERCENT...", value_delimiter = ',', default_values_t = [Chance::NEVER])]
     pub(crate) loss: Vec<Chance>,
-    /// Whether frames are authenticated: open, sealed, or one cluster of each.
+    /// Whether frames are authenticated: open, sealed, encrypted, or one cluster of each.
     #[arg(long, value_name = "S,S...", value_enum, value_delimiter = ',', default_values_t = [Sealing::Open])]
     pub(crate) seal: Vec<Sealing>,
     /// Rounds that count; every size and mode has its turn in each.
@@ -329,6 +334,9 @@ pub(crate) struct Hardware {
     /// The same with a key that is made for this cluster.
     #[arg(long, conflicts_with = "key")]
     pub(crate) sealed: bool,
+    /// How the frames of a cluster with a key are sealed: chacha (encrypted) or siphash (authenticated only, and faster).
+    #[arg(long, value_name = "SUITE", default_value_t = Suite::ChaCha)]
+    pub(crate) suite: Suite,
 }
 
 impl Hardware {
@@ -337,6 +345,7 @@ impl Hardware {
         spec.smp = self.smp;
         spec.net = self.net;
         spec.mtus = self.mtu.clone();
+        spec.suite = self.suite;
         spec.key = match &self.key {
             Some(file) => Key::In(file.clone()),
             None if self.sealed => Key::Fresh,
@@ -358,6 +367,9 @@ impl fmt::Display for Hardware {
         }
         if self.sealed {
             f.write_str(" --sealed")?;
+        }
+        if self.suite != Suite::ChaCha {
+            write!(f, " --suite {}", self.suite)?;
         }
         Ok(())
     }

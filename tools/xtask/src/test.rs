@@ -9,7 +9,7 @@ use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::{Hardware, TestOptions};
 use crate::{places, program, record, say, setup, tidy, tshark};
-use qemu_tests::{Key, LabError, MTU, Net, Report};
+use qemu_tests::{Key, LabError, MTU, Net, Report, Suite};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -263,6 +263,7 @@ fn report(report: &Report, seconds: f64, long: bool) -> Count {
                 mtu: report.mtus.clone(),
                 key: None,
                 sealed: report.sealed,
+                suite: Suite::default(),
             }
         );
     }

@@ -3,7 +3,7 @@
 //! Law: everything that the stacks transmit passes through here, so a stranger can have heard all of it.
 
 use super::*;
-use crate::{NodeInfo, OwnerKey, PeerState, Refused};
+use crate::{NodeInfo, OwnerKey, PeerState, Refused, Suite};
 use alloc::format;
 use alloc::vec::Vec;
 use wire::{BootId, Header, Lane, Message, NodeId, PageTag, Pid};
@@ -25,10 +25,14 @@ fn config(node: u16, boot: u64, mtu: u16) -> crate::Config {
 }
 
 fn stack(config: crate::Config, key: Option<[u8; 32]>, now: u64) -> Node<Frame> {
+    stack_in(Suite::ChaCha, config, key, now)
+}
+
+fn stack_in(suite: Suite, config: crate::Config, key: Option<[u8; 32]>, now: u64) -> Node<Frame> {
     let mut node = Node::new(config, now);
     if let Some(key) = key {
         let roster = (1..=5).map(NodeId);
-        let credentials = OwnerKey::new(key).credentials(config.node, roster);
+        let credentials = OwnerKey::new(key).credentials(config.node, roster, suite);
         node.seal(credentials, [config.boot.0 as u8; 32]);
     }
     node
@@ -168,11 +172,38 @@ fn nodes_with_a_key_find_each_other_and_talk() {
 
 #[test]
 fn pieces_are_sealed_one_by_one() {
-    let mut hub = sealed(&[(1, 0xa1), (2, 0xb2)]);
-    hub.most = 1400;
-    hub.run_until(60 * MS);
-    assert_eq!(hub.transfer(100), (100, 100));
-    assert!(!hub.nodes[0].peer(NodeId(2)).expect("known").wide);
+    for suite in Suite::ALL {
+        let nodes = [(1, 0xa1), (2, 0xb2)];
+        let nodes =
+            nodes.map(|(node, boot)| stack_in(suite, config(node, boot, 9000), Some(KEY), 0));
+        let mut hub = Hub::new(nodes.into());
+        hub.most = 1400;
+        hub.run_until(60 * MS);
+        assert_eq!(hub.transfer(100), (100, 100));
+        assert!(!hub.nodes[0].peer(NodeId(2)).expect("known").wide);
+    }
+}
+
+#[test]
+fn pages_and_messages_travel_hidden_or_not_as_the_suite_has_it() {
+    for suite in Suite::ALL {
+        let nodes = [(1, 0xa1), (2, 0xb2)];
+        let nodes =
+            nodes.map(|(node, boot)| stack_in(suite, config(node, boot, 9000), Some(KEY), 0));
+        let mut hub = Hub::new(nodes.into());
+        hub.run_until(60 * MS);
+        assert_eq!(hub.transfer(50), (50, 50));
+        let pages = hub
+            .heard
+            .iter()
+            .filter(|(_, payload)| payload.len() == 4096);
+        let plain = pages
+            .clone()
+            .filter(|(_, payload)| payload.iter().all(|byte| *byte == payload[0]));
+        let (pages, plain) = (pages.count(), plain.count());
+        assert!(pages >= 50);
+        assert_eq!(plain, if suite == Suite::SipHash { pages } else { 0 });
+    }
 }
 
 #[test]
@@ -295,7 +326,7 @@ fn of_two_machines_with_one_number_the_later_gives_way() {
 
 /// A node that was taken over, with the key of the cluster, as if it were another.
 fn mask(of: u16, boot: u64, now: u64) -> Node<Frame> {
-    let credentials = OwnerKey::new(KEY).credentials(NodeId(5), (1..=5).map(NodeId));
+    let credentials = OwnerKey::new(KEY).credentials(NodeId(5), (1..=5).map(NodeId), Suite::ChaCha);
     let text = credentials.to_text();
     let entry = |node: u16| {
         let line = format!("roster {node} ");

@@ -18,7 +18,11 @@ fn bounces(now: u64, boot: &mut Boot, frame: &Frame) -> Refused {
 
 #[test]
 fn every_flipped_bit_is_seen() {
-    let [mut one, mut two] = pair(0);
+    Suite::ALL.into_iter().for_each(every_bit);
+}
+
+fn every_bit(suite: Suite) {
+    let [mut one, mut two] = pair_in(suite, 0);
     let frame = one
         .data(0, &two, b"a message of the cluster")
         .expect("sealed");
@@ -156,10 +160,17 @@ fn a_frame_does_not_come_back_to_its_sender_or_to_a_third() {
 
 #[test]
 fn another_cluster_is_not_heard() {
-    for (cluster, key) in [(2, KEY), (1, [0x77; 32]), (2, [0x77; 32])] {
+    let chacha = Suite::ChaCha;
+    for (suite, cluster, key) in [
+        (chacha, 2, KEY),
+        (chacha, 1, [0x77; 32]),
+        (chacha, 2, [0x77; 32]),
+        // Of ours, but for the suite.
+        (Suite::SipHash, 1, KEY),
+    ] {
         let mut ours = boot(1, 0xa1);
-        let mut others = boot_of(cluster, key, 2, 0xb2);
-        let mut friend = boot_of(cluster, key, 1, 0xa1);
+        let mut others = boot_in(suite, cluster, key, 2, 0xb2);
+        let mut friend = boot_in(suite, cluster, key, 1, 0xa1);
         meet(0, &mut others, &mut friend);
         let mut frames = Vec::from([others.hello(0)]);
         frames.extend(others.data(0, &friend, b"for their node 1, boot a1"));

@@ -6,9 +6,10 @@
 mod hostile;
 mod insiders;
 mod sessions;
+mod suites;
 mod vectors;
 
-use crate::{Config, Greeting, Opened, OwnerKey, Refused, Seal};
+use crate::{Config, Greeting, Opened, OwnerKey, Refused, Seal, Sealed, Suite};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -46,6 +47,8 @@ impl Frame {
 struct Boot {
     config: Config,
     seal: Seal,
+    /// What was behind the header of the last frame, when that was opened.
+    heard: Vec<u8>,
 }
 
 fn mac(node: u16) -> [u8; 6] {
@@ -58,20 +61,29 @@ fn boot(node: u16, boot: u64) -> Boot {
 }
 
 fn boot_of(cluster: u32, key: [u8; 32], node: u16, boot: u64) -> Boot {
+    boot_in(Suite::default(), cluster, key, node, boot)
+}
+
+fn boot_in(suite: Suite, cluster: u32, key: [u8; 32], node: u16, boot: u64) -> Boot {
     let roster = (1..=NODES).map(NodeId);
     boot_with(Config {
         node: NodeId(node),
         boot: BootId(boot),
         mac: mac(node),
         cluster,
-        credentials: OwnerKey::new(key).credentials(NodeId(node), roster),
+        credentials: OwnerKey::new(key).credentials(NodeId(node), roster, suite),
         entropy: [boot as u8; 32],
     })
 }
 
 fn boot_with(config: Config) -> Boot {
     let seal = Seal::new(config.clone());
-    Boot { config, seal }
+    let heard = Vec::new();
+    Boot {
+        config,
+        seal,
+        heard,
+    }
 }
 
 impl Boot {
@@ -99,11 +111,14 @@ impl Boot {
     }
 
     fn seal(&mut self, now: u64, mut frame: Frame) -> Option<Frame> {
-        let payload = &frame.payload;
-        let read = |at: usize, into: &mut [u8]| into.copy_from_slice(&payload[at..][..into.len()]);
-        self.seal
-            .seal(now, &mut frame.header, read)
-            .then_some(frame)
+        let sealed = self.seal.seal(now, &mut frame.header, &frame.payload[..]);
+        let payload = match sealed {
+            Sealed::Not => return None,
+            Sealed::Tagged => None,
+            Sealed::Encrypted(bytes) => Some(bytes.to_vec()),
+        };
+        frame.payload = payload.unwrap_or(frame.payload);
+        Some(frame)
     }
 
     fn hello(&mut self, now: u64) -> Frame {
@@ -118,9 +133,11 @@ impl Boot {
 
     fn hear(&mut self, now: u64, frame: &Frame) -> Result<Opened, Refused> {
         let mut header = frame.header;
-        let payload = &frame.payload;
-        let read = |at: usize, into: &mut [u8]| into.copy_from_slice(&payload[at..][..into.len()]);
-        let opened = self.seal.open(now, &mut header, payload.len(), read);
+        let mut payload = frame.payload.clone();
+        let opened = self
+            .seal
+            .open(now, &mut header, payload.len(), &mut payload[..]);
+        self.heard = payload;
         if matches!(opened, Ok(Opened::Frame)) {
             let header = Header::parse(&header).expect("what we have sealed parses");
             assert_eq!((header.counter.get(), header.tag), (0, [0; 16]));
@@ -176,6 +193,11 @@ fn shake(now: u64, one: &mut Boot, two: &mut Boot) -> Option<Greeting> {
 
 /// Two boots with a session that both use.
 fn pair(now: u64) -> [Boot; 2] {
+    pair_in(Suite::default(), now)
+}
+
+fn pair_in(suite: Suite, now: u64) -> [Boot; 2] {
+    let boot = |node, boot| boot_in(suite, 1, KEY, node, boot);
     let (mut one, mut two) = (boot(1, 0xa1), boot(2, 0xb2));
     meet(now, &mut one, &mut two);
     let first = one.data(now, &two, b"first").expect("a session");

@@ -64,16 +64,16 @@ fn a_hello_and_a_handshake_are_these_bytes() {
     assert_eq!(hex(&frame.header[116..]), DATA_SEAL);
 }
 
-const HELLO_SEAL: &str = "01000000d1a6ce0c41b256c56f00b7ed9f858839";
-const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f8c927d409afcb1b9e04ec6aa0872f35a914d2bae4e60d3a46f5fa77e3fdcbf41";
-const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f058007e828b5058dd8801e97df2339c8e1ffe1c32c55e0c7b5b474b1aece18d8c5";
-const DATA_SEAL: &str = "01000000c3779100e3e680d79173a476f606193e";
+const HELLO_SEAL: &str = "01000000868aa1beb5dcaed20a7cc05586dd0536";
+const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb94c9b1459c5f8cbbf8e3d8f799ecc233a7";
+const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e888feef331f73ee52dd2fc4cc553743ab37";
+const DATA_SEAL: &str = "01000000e237fa72e4aaa873de0e8df6c32b62dc";
 
 #[test]
 fn the_owners_key_is_bytes_or_digits() {
     let of = |file: &[u8]| {
         let key = OwnerKey::parse(file)?;
-        Some(key.credentials(NodeId(1), []).to_text())
+        Some(key.credentials(NodeId(1), [], Suite::ChaCha).to_text())
     };
     let raw = of(&KEY).expect("32 bytes");
     let digits = "5e".repeat(32);
@@ -96,7 +96,7 @@ fn the_owners_key_is_bytes_or_digits() {
 
 #[test]
 fn a_nodes_file_is_this_text() {
-    let credentials = OwnerKey::new(KEY).credentials(NodeId(2), [1, 2].map(NodeId));
+    let credentials = OwnerKey::new(KEY).credentials(NodeId(2), [1, 2].map(NodeId), Suite::ChaCha);
     let text = credentials.to_text();
     assert_eq!(text, FILE);
     let again = Credentials::parse(text.as_bytes()).expect("it is one");
@@ -120,14 +120,14 @@ fn a_file_that_says_anything_else_is_none() {
     assert_eq!(of(""), Err(BadFile::Title));
     assert_eq!(of(&FILE.replace("key 1", "key 2")), Err(BadFile::Title));
     assert_eq!(of(&"5e".repeat(32)), Err(BadFile::Title));
-    for lacking in [1, 2, 4] {
+    for lacking in [1, 2, 3, 5] {
         assert_eq!(of(&without(lacking)), Err(BadFile::Incomplete), "{lacking}");
     }
-    assert_eq!(of(&without(3)), Ok(()), "a smaller roster");
-    for twice in 1..5 {
+    assert_eq!(of(&without(4)), Ok(()), "a smaller roster");
+    for twice in 1..6 {
         assert_eq!(
             of(&format!("{FILE}{}\n", line(twice))),
-            Err(BadFile::Line(6))
+            Err(BadFile::Line(7))
         );
     }
     for (from, to) in [
@@ -140,9 +140,10 @@ fn a_file_that_says_anything_else_is_none() {
         ("cluster ", "cluster 3 "),
         ("roster", "Roster"),
         ("cluster ", ""),
+        ("chacha", "none"),
     ] {
         let bad = of(&FILE.replacen(from, to, 1));
-        assert!(matches!(bad, Err(BadFile::Line(2..=4))), "{to}: {bad:?}");
+        assert!(matches!(bad, Err(BadFile::Line(2..=5))), "{to}: {bad:?}");
     }
     // The secret of one and the name of another.
     assert_eq!(
@@ -154,6 +155,7 @@ fn a_file_that_says_anything_else_is_none() {
 }
 
 const FILE: &str = "dunlin node key 1
+suite chacha
 cluster 99fe54702c1307a4a8b3eb011fef2843cdab890fcbea12d9b757cb816d1cadba
 node 2 dcc62860383cd6d25a943935de03e60be77c4ec26f48ef8ab026150b2a0d7c23
 roster 1 749d241357c7c89dd30cf16e07c4d1635852ef2957498a65b656ee170ff4b020
