@@ -202,6 +202,8 @@ pub struct Body {
     pub ahead: Ahead,
     /// Calls that its home has answered since it came here.
     pub calls: u64,
+    /// Who has kept the pages of it that are as they came; nothing of that moves.
+    pub holder: Option<crate::hand_over::Holder>,
 }
 
 impl Body {

@@ -76,6 +76,7 @@ impl Body {
             orphan: false,
             ahead: Ahead::default(),
             calls: 0,
+            holder: None,
         }
     }
 
@@ -136,6 +137,7 @@ impl System {
 
     /// Lets go of the memory of a process. Who waits until it has its own goes on.
     pub(crate) fn leave_memory(&mut self, pid: u32) {
+        self.nobody_keeps(pid);
         let body = self.body(pid);
         let space = core::mem::take(&mut body.space);
         let waits = body.vfork_parent.take();

@@ -172,7 +172,7 @@ impl System {
         self.placement.average.note(now, 1000 * wanting);
         let hurries = now >= self.placement.average.began_ns() + HURRY_NS
             && self.placement.policy != Policy::Manual
-            && is_short_of_memory();
+            && self.is_short_of_memory();
         if now < self.placement.next_ns && !hurries {
             return;
         }
@@ -208,13 +208,18 @@ impl System {
             // All nodes are taken for equally fast: nobody has measured it yet.
             speed: 1000,
             frames_total: frames_of(frames.total),
-            frames_free: frames_of(frames.free),
+            frames_free: frames_of(self.free_frames()),
             frames_reserved: frames_of(self.frames_promised()),
             guests: u16::try_from(guests.count()).unwrap_or(u16::MAX),
             owner_present: self.placement.owner_present,
             draining: self.placement.draining,
             accepts_guests: self.placement.takes_guests(),
         }
+    }
+
+    fn is_short_of_memory(&self) -> bool {
+        let total = machine::frame_counts().total;
+        placement::is_scarce(self.free_frames(), total)
     }
 
     /// The load that this node will have. The average of the last period has those in it who have left
@@ -470,7 +475,7 @@ impl System {
         if self.now < watched.not_before_ns {
             return Err("it could not move a moment ago");
         }
-        if demand == 0 && !leaves && !is_short_of_memory() {
+        if demand == 0 && !leaves && !self.is_short_of_memory() {
             return Err("it sleeps, and is in nobody's way");
         }
         let space = self.spaces.get(body.space).ok_or("it ends")?;
@@ -702,11 +707,6 @@ impl System {
             age_ns / 1_000_000
         )
     }
-}
-
-fn is_short_of_memory() -> bool {
-    let frames = machine::frame_counts();
-    placement::is_scarce(frames.free, frames.total)
 }
 
 /// A policy of a process's own as a number; 0 is none.

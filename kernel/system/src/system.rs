@@ -113,6 +113,8 @@ pub struct System {
     pub(crate) keeper: crate::keeper::Keeper,
     /// Guests whose homes are away.
     pub(crate) orphans: crate::keeper::Orphans,
+    /// What it has kept of processes that have left.
+    pub(crate) keepsakes: crate::hand_over::Keepsakes,
     /// The last try of this node to move a process.
     pub(crate) attempt: wire::Attempt,
     pub(crate) observer: crate::observe::Observer,
@@ -277,6 +279,7 @@ impl System {
             keeper,
             orphans: crate::keeper::Orphans::new(&settings.command_line),
             attempt: wire::Attempt::default(),
+            keepsakes: crate::hand_over::Keepsakes::new(&settings.command_line),
             observer: crate::observe::Observer::default(),
             lent: BTreeMap::new(),
             last_window: 0,
@@ -311,10 +314,9 @@ impl System {
         self.info_at = self.now + INFO_NS;
         let running = self.running();
         self.load.sample(self.now, running);
-        let frames = machine::frame_counts();
         self.net.set_info(NodeInfo {
-            memory_frames: frames.total,
-            free_frames: frames.free,
+            memory_frames: machine::frame_counts().total,
+            free_frames: self.free_frames(),
             features: self.settings.features,
             processes: self.bodies.len() as u32,
             journal: self.keeper.keeps(),
@@ -350,6 +352,7 @@ impl System {
         self.process_timers();
         self.tails_due();
         self.hand_over_timeouts();
+        self.give_up_kept();
         self.orphans_due();
         if self.info_at <= self.now {
             self.refresh_info();

@@ -98,6 +98,8 @@ pub struct Offer {
     pub features: Features,
     /// Whether pages come before the image.
     pub copies: bool,
+    /// Whether the source keeps the pages that it sends, in case the process comes back.
+    pub keeps: bool,
     /// A descriptor of it as it is now, from which the target makes its memory ready; empty: what it
     /// is comes with the image.
     #[serde(with = "bytes")]
@@ -283,8 +285,10 @@ pub struct MoveStats {
     pub pages_sent: u64,
     /// Pages of zeros, named only.
     pub pages_zero: u64,
-    /// Pages the target had already.
+    /// Pages that the target did not need.
     pub pages_present: u64,
+    /// Pages that the target had kept from when it was the source, named only.
+    pub pages_kept: u64,
     /// Bytes sent: the pages, the descriptor, and whatever the link had to send again meanwhile.
     pub bytes: u64,
     /// From the last user instruction at the source to the first at the target, by the two clocks
@@ -521,6 +525,24 @@ pub enum Message {
         #[serde(deserialize_with = "runs")]
         runs: Vec<(u64, u32)>,
     },
+    /// D to S, in front of the admission: what went from D to S in the epoch `since` has been kept here.
+    Kept {
+        pid: Pid,
+        epoch: u64,
+        attempt: Attempt,
+        since: u64,
+    },
+    /// S to D behind the image: runs of (page address, count) that are as D has kept them. Behind the `last` such
+    /// message D need not keep anything else.
+    PagesKept {
+        pid: Pid,
+        epoch: u64,
+        #[serde(deserialize_with = "runs")]
+        runs: Vec<(u64, u32)>,
+        last: bool,
+    },
+    /// The owner to whom it came from in `epoch`: nothing that was kept of it is of use any more.
+    LetGo { pid: Pid, epoch: u64 },
     /// S to D on the bulk lane behind the last page.
     PushEnd { pid: Pid, epoch: u64 },
     /// D to S: dropped a staged copy.
@@ -661,7 +683,7 @@ mod bytes {
     }
 }
 
-/// Runs of zero pages.
+/// Runs of pages.
 fn runs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<(u64, u32)>, D::Error> {
     list(from, "runs of pages")
 }

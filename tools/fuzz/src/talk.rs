@@ -71,6 +71,7 @@ pub(crate) fn offer(random: &mut Choices<'_>) -> Offer {
         pages: random.below(100),
         features: Features::default(),
         copies: random.chance(5_000),
+        keeps: random.chance(5_000),
         draft: Vec::new(),
     }
 }

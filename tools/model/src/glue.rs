@@ -74,6 +74,7 @@ impl World {
             pages: 4,
             features: NO_FEATURES,
             copies,
+            keeps: false,
             draft: Vec::new(),
         };
         let plan = Plan {

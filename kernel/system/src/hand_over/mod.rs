@@ -10,10 +10,13 @@
 
 mod copying;
 mod home;
+mod kept;
 mod source;
 mod target;
 mod wish;
 
+pub use kept::Holder;
+pub(crate) use kept::Keepsakes;
 pub use source::{Frozen, Outgoing};
 pub use target::Incoming;
 pub(crate) use wish::errno_of;
@@ -84,6 +87,19 @@ impl System {
             Message::PagesZero { pid, epoch, runs } => {
                 return self.zero_pages(from, pid.0, *epoch, runs);
             }
+            Message::Kept {
+                pid,
+                epoch,
+                attempt,
+                since,
+            } => return self.kept_there((from, boot), (pid.0, *epoch, *attempt), *since),
+            Message::PagesKept {
+                pid,
+                epoch,
+                runs,
+                last,
+            } => return self.kept_named(from, (pid.0, *epoch), runs, *last),
+            Message::LetGo { pid, epoch } => return self.kept_in_vain(from, boot, pid.0, *epoch),
             Message::PushEnd { pid, epoch } => {
                 // The move is over for the source once it knows that this has come.
                 self.net.acknowledge(from);
@@ -158,7 +174,9 @@ impl System {
             let wish = self.bodies.get(pid)?.wish?;
             Some(wish.deadline_ns)
         });
-        sources.chain(targets).chain(wishes).min()
+        let named = self.incoming.values().filter_map(Incoming::next_named);
+        let at_once = named.map(|_| self.now);
+        sources.chain(targets).chain(wishes).chain(at_once).min()
     }
 
     /// Lets the machines whose time has come act, and tries wishes that were in somebody's way.
@@ -175,8 +193,10 @@ impl System {
             .map(|(pid, _)| *pid)
             .collect();
         for pid in frozen {
+            self.name_kept(pid);
             self.send_used(pid);
         }
+        self.install_some();
         let sources: Vec<u32> = self
             .outgoing
             .iter()
@@ -260,6 +280,7 @@ impl System {
 
     /// A boot of a node is over for certain, and with it everything that lived there.
     pub(crate) fn peer_lost(&mut self, node: NodeId, boot: BootId) {
+        self.forget_kept_for(node, boot);
         self.trace_given_up(node);
         let returns = self.knows_its_own(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();

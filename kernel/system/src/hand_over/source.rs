@@ -5,6 +5,7 @@
 
 use super::copying::Copying;
 use super::errno_of;
+use super::kept::There;
 use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
@@ -72,6 +73,10 @@ pub struct Outgoing {
     pub(super) copying: Copying,
     /// Its next page leaves no earlier.
     pub(super) paced_until_ns: u64,
+    /// Whether pages that have left are kept.
+    pub(super) keeps: bool,
+    /// What the target has kept.
+    pub(super) there: There,
 }
 
 impl Outgoing {
@@ -90,6 +95,7 @@ impl Outgoing {
                 pages_sent: 0,
                 pages_zero: 0,
                 pages_present: 0,
+                pages_kept: 0,
                 bytes: 0,
                 freeze_ns: 0,
                 observer_ns: 0,
@@ -119,6 +125,8 @@ impl Outgoing {
             how: wish.how,
             copying: Copying::default(),
             paced_until_ns: 0,
+            keeps: false,
+            there: There::Nothing,
         }
     }
 
@@ -176,8 +184,9 @@ impl System {
                 SourceAction::StartPush => self.note_source(What::Decided, pid, 0),
                 SourceAction::MayDrop => self.released(pid),
                 SourceAction::Forget => {
-                    if let Some(out) = self.outgoing.get_mut(&pid) {
-                        out.frozen = None;
+                    let out = self.outgoing.get_mut(&pid);
+                    if let Some(frozen) = out.and_then(|out| out.frozen.take()) {
+                        self.keep_pages(pid, frozen);
                     }
                     if self.bodies.get(&pid).is_some_and(|body| body.freezing) {
                         self.drop_body(pid);
@@ -208,6 +217,10 @@ impl System {
             }
         }
         self.note_source(What::Admitted, pid, 0);
+        let out = self.outgoing.get(&pid);
+        if out.is_some_and(|out| out.there != There::Kept) {
+            self.nobody_keeps(pid);
+        }
     }
 
     /// Stops a process at the user boundary. Its threads are there already, but for those in user
@@ -376,7 +389,7 @@ impl System {
         let image_bytes = (descriptor.len() + copied.len()) as u64;
         let first = match mode.starts_whole() {
             true => Vec::new(),
-            false => first_pages(&frozen),
+            false => first_pages(&frozen, mode),
         };
         for (page, frame) in first {
             self.send_early(pid, page, frame, |sent| &mut sent.first);
@@ -476,6 +489,8 @@ impl System {
         body.held = false;
         body.effects = Effects::Open;
         body.arriving = false;
+        // What the target had kept went with its part of the move.
+        body.holder = None;
         for tid in self.tids(pid) {
             let thread = self.thread(tid);
             thread.poked |= poke;
@@ -506,15 +521,20 @@ impl System {
 
     /// The process has had an effect elsewhere: pages are dropped as they are sent.
     pub(super) fn released(&mut self, pid: u32) {
+        self.name_kept(pid);
         self.note_source(What::Released, pid, 0);
         let Some(out) = self.outgoing.get_mut(&pid) else {
             return;
         };
         out.released = true;
         out.released_at_ns = self.now;
-        if let Some(frozen) = out.frozen.as_mut() {
-            for page in core::mem::take(&mut out.early) {
-                frozen.space.take(page);
+        let (early, keeps) = (core::mem::take(&mut out.early), out.keeps);
+        if let Some(Frozen { space, .. }) = out.frozen.as_mut() {
+            if out.how.mode == MoveMode::PostCopy {
+                space.leave_copied(keeps);
+            }
+            for page in early {
+                space.send_off(page, keeps);
             }
         }
     }
@@ -617,7 +637,7 @@ impl System {
             return;
         };
         if released {
-            if let Some(frame) = space.take(page) {
+            if let Some(frame) = space.send_off(page, out.keeps) {
                 out.note_sent(self.now, |sent| &mut sent.faulted);
                 let tag = out.source.tag(page);
                 self.note_source(What::PageOut, pid, page);
@@ -678,10 +698,11 @@ impl System {
                 return;
             }
             out.cursor = page + PAGE_SIZE as u64;
-            let Some(frame) = space.take(page) else {
+            let Some(frame) = space.send_off(page, out.keeps) else {
                 continue;
             };
             if frame.is_zero() {
+                space.drop_left(page);
                 out.stats.pages_zero += 1;
                 match out.zeros.last_mut() {
                     Some((start, count))
@@ -729,7 +750,7 @@ impl System {
 }
 
 /// The pages that travel in front of an image: where the threads are, one after the other.
-fn first_pages(frozen: &Frozen) -> Vec<(u64, Frame)> {
+fn first_pages(frozen: &Frozen, mode: MoveMode) -> Vec<(u64, Frame)> {
     let Frozen { threads, space, .. } = frozen;
     let mut first: Vec<(u64, Frame)> = Vec::new();
     for thread in threads {
@@ -738,7 +759,9 @@ fn first_pages(frozen: &Frozen) -> Vec<(u64, Frame)> {
             if first.len() == BEFORE_IMAGE {
                 return first;
             }
-            if first.iter().all(|(other, _)| *other != page) && !space.is_copied(page) {
+            // What the target has kept is named too late for them.
+            let there = mode.copies_first() && space.is_copied(page);
+            if first.iter().all(|(other, _)| *other != page) && !there {
                 first.extend(space.page(page).map(|frame| (page, frame)));
             }
         }

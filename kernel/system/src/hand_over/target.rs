@@ -19,6 +19,7 @@ use migrate::{Target, TargetAction};
 use node::PageTag;
 use wire::{Attempt, BootId, Image, Message, MoveError, NodeId, Offer, Stalls};
 
+use super::kept::{Holder, Keepsake};
 use super::source::{BEFORE_IMAGE, FIRST_PAGES, Frozen};
 use super::wish::DRAFT_MAX;
 
@@ -39,6 +40,8 @@ pub struct Incoming {
     pub(super) prepared: Option<Prepared>,
     /// Pages that came while it ran.
     pub(super) copies: Option<Copies>,
+    /// Pages that this node has kept since the process was here.
+    pub(super) kept: Option<Keepsake>,
     /// Pages that came in front of the image.
     pub(super) staged: Vec<(u64, Frame)>,
     /// The source has sent everything; told to the machine when everything is here, because pages
@@ -114,7 +117,9 @@ impl System {
     /// Frames for what processes on their way here still bring.
     pub(crate) fn frames_promised(&self) -> u64 {
         let incoming = self.incoming.values().map(|incoming| {
-            let here = incoming.copies.as_ref().map_or(0, Copies::count);
+            let copies = incoming.copies.as_ref().map_or(0, Copies::count);
+            let kept = incoming.kept.as_ref();
+            let here = copies + kept.map_or(0, |keepsake| keepsake.kept.count());
             let to_come = incoming.offer.pages.saturating_sub(here);
             to_come.saturating_add(STAGED_MAX as u64)
         });
@@ -132,7 +137,7 @@ impl System {
             self.pump_source(pid);
         }
         let reserved = self.frames_promised();
-        let free = machine::frame_counts().free;
+        let free = self.free_frames();
         let features = self.settings.features;
         let welcome = offer.home == self.me || self.placement.takes_guests();
         let unfit =
@@ -196,6 +201,7 @@ impl System {
             return;
         }
         self.timeline.note(What::Admits, of, from, offer.pages);
+        let kept = self.take_kept(from, boot, &offer);
         let target = Target::new(self.now, (self.me, self.boot), from, boot, &offer);
         self.incoming.insert(
             pid,
@@ -207,6 +213,7 @@ impl System {
                 },
                 prepared,
                 copies: None,
+                kept,
                 staged: Vec::new(),
                 end: None,
                 installed: false,
@@ -267,6 +274,11 @@ impl System {
             }
             Ok(mut frozen) => {
                 frozen.body.epoch = image.epoch;
+                frozen.body.holder = incoming.offer.keeps.then_some(Holder {
+                    node: from,
+                    boot,
+                    epoch: image.epoch,
+                });
                 for (page, frame) in staged {
                     frame.set_kind(FrameKind::User);
                     frozen.space.install(page, frame);
@@ -307,6 +319,7 @@ impl System {
                 }
                 TargetAction::OpenEffects { epoch, poke } => self.open_effects(pid, epoch, poke),
                 TargetAction::PagesLost => {
+                    self.install_named(pid, usize::MAX);
                     if self.lacks_pages(pid) {
                         machine::log!("process {pid}: its last source is lost with pages of it");
                         self.note_target(What::PagesLost, pid, 0);
@@ -480,6 +493,9 @@ impl System {
     /// A thread waits for a page that its last source still has.
     pub(crate) fn request_page(&mut self, tid: u32, page: u64) {
         let pid = self.thread(tid).pid;
+        if self.install_kept(pid, page) {
+            return self.wakes.push(tid);
+        }
         let Some(incoming) = self.incoming.get_mut(&pid) else {
             return;
         };
@@ -533,9 +549,23 @@ impl System {
             incoming.target.image_bad(self.now, reason);
             return self.pump_target(pid);
         }
+        self.install_page(pid, page, frame);
+    }
+
+    /// Gives a process a page that its source had, and that this node may hold on to as well. One that somebody has
+    /// waited for is likely to be written to.
+    pub(super) fn install_page(&mut self, pid: u32, page: u64, frame: Frame) {
+        let Some(incoming) = self.incoming.get_mut(&pid) else {
+            return;
+        };
         let awaited = incoming.awaited.remove(&page);
+        let kept = incoming.offer.keeps && awaited.is_none();
         if let Some(space) = self.space_mut(pid) {
-            if space.install(page, frame) == Installed::NoMemory {
+            let installed = match kept {
+                true => space.install_as_kept(page, frame),
+                false => space.install(page, frame),
+            };
+            if installed == Installed::NoMemory {
                 self.out_of_memory(pid);
             }
             if let Some(waiters) = awaited {

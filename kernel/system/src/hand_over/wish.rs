@@ -206,6 +206,8 @@ impl System {
             return;
         }
         self.check_hashes(pid);
+        let keeps = wish.how.mode == MoveMode::PostCopy && self.keeps_pages();
+        self.look_who_keeps(pid, wish.target, wish.how.mode);
         let draft = self.draft(pid).filter(|draft| draft.len() <= DRAFT_MAX);
         self.attempt = self.attempt.next();
         let offer = Offer {
@@ -216,6 +218,7 @@ impl System {
             pages: resident,
             features: self.settings.features,
             copies: wish.how.mode != MoveMode::PostCopy,
+            keeps,
             draft: draft.unwrap_or_default(),
         };
         let source = Source::new(
@@ -229,11 +232,11 @@ impl System {
         )
         .keeps_to(plan_of(&wish.how, wish.since_ns));
         let mut outgoing = Outgoing::new(source, &wish, self.me, home);
+        outgoing.keeps = keeps;
         outgoing.stats.phases.wait_ns = now.saturating_sub(wish.since_ns);
         if let Some(space) = self.space_mut(pid) {
             outgoing.warm = space.used_pages(FIRST_PAGES);
             space.forget_accesses();
-            space.forget_copied();
         }
         self.outgoing.insert(pid, outgoing);
         let of = (pid, epoch + 1);

@@ -8,6 +8,7 @@ mod aio;
 mod express;
 mod files;
 mod full_disk;
+mod kept;
 mod looking;
 mod mapping;
 mod moves;

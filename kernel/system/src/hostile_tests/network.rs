@@ -21,6 +21,7 @@ fn offer(pid: u32, epoch: u64, pages: u64) -> Message {
         pages,
         features: Features::default(),
         copies: false,
+        keeps: false,
         draft: Vec::new(),
     })
 }
@@ -32,6 +33,7 @@ fn stats() -> MoveStats {
         pages_sent: u64::MAX,
         pages_zero: 0,
         pages_present: 0,
+        pages_kept: 0,
         bytes: 0,
         freeze_ns: u64::MAX,
         observer_ns: 0,

@@ -60,6 +60,7 @@ impl Space {
     /// A new move begins: nothing is at its target.
     pub fn forget_copied(&mut self) {
         self.copied = PageSet::default();
+        self.by_block = false;
     }
 
     /// The first page at or behind `from` that has to be sent and is not copied.

@@ -89,12 +89,12 @@ impl Space {
         } else if !wanted.contains(Access::WRITE) {
             self.table.protect(page, resting);
         } else if self.private.contains(page) && !mapping.is_shared() {
-            self.copied.remove(page);
             self.table.protect(page, rights);
+            self.no_copy_any_more(page, rights);
         } else {
             let copy = mapping.frame.copy_of(FrameKind::User)?;
             self.table.map(page, copy, rights)?;
-            self.copied.remove(page);
+            self.no_copy_any_more(page, rights);
             self.private.insert(page);
         }
         Ok(())

@@ -26,6 +26,8 @@ impl Space {
             areas: Areas::default(),
             private: PageSet::default(),
             copied: PageSet::default(),
+            by_block: false,
+            left: PageSet::default(),
             absent: PageSet::default(),
             zero: self.zero.clone(),
             layout: self.layout,

@@ -66,6 +66,9 @@ pub const AROUND: u64 = 64 << 10;
 /// Pages of one process that can be on their way from another node: 16 GiB.
 pub const ABSENT_PAGES_MAX: u64 = 1 << 22;
 
+/// Bytes around a page that count as changed with it, when pages are kept at another node (a power of two).
+pub const KEPT_BLOCK: u64 = 64 << 10;
+
 /// Run records in one image; memory more scattered than this does not move.
 pub const RUNS_MAX: usize = 1 << 18;
 

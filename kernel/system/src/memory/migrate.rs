@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use machine::{Frame, FrameKind, OutOfMemory};
+use machine::{Access, Frame, FrameKind, OutOfMemory};
 
 use super::area::{Area, Backing, FileBacking};
 use super::areas::Areas;
@@ -161,6 +161,16 @@ impl Space {
     /// Gives the program a page that arrived. The frame becomes a user frame; if others hold it
     /// too, the program gets a copy when it writes.
     pub fn install(&mut self, page: u64, frame: Frame) -> Installed {
+        self.install_with(page, frame, |area| area.access)
+    }
+
+    /// As [`Space::install`]; a frame of its own has the rights that `rights` says.
+    pub(super) fn install_with(
+        &mut self,
+        page: u64,
+        frame: Frame,
+        rights: fn(&Area) -> Access,
+    ) -> Installed {
         if !page.is_multiple_of(PAGE) || !self.absent.remove(page) {
             return Installed::NotWanted;
         }
@@ -171,7 +181,7 @@ impl Space {
         let access = if frame.is_shared() {
             area.resting()
         } else {
-            area.access
+            rights(area)
         };
         frame.set_kind(FrameKind::User);
         if self.table.map(page, frame, access).is_err() {

@@ -21,6 +21,7 @@ mod fault;
 mod fork;
 mod gaps;
 mod growth;
+mod kept;
 pub mod limits;
 mod map;
 mod migrate;
@@ -45,6 +46,7 @@ use areas::Areas;
 pub use copied::{Copies, Sent};
 pub use copy::{PagePart, StringStop};
 pub use growth::SpaceLimits;
+pub use kept::Kept;
 use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};
 pub use map::MapHow;
 pub use migrate::{Installed, SpaceRecords};
@@ -167,8 +169,13 @@ pub struct Space {
     areas: Areas,
     /// Mapped pages with contents of their own.
     private: PageSet,
-    /// Those of them that the target of a move has too; see [`copied`].
+    /// Those of them that another node has too: the target of a move, see [`copied`], or the last source, see
+    /// [`kept`].
     copied: PageSet,
+    /// Whether a write takes the block around its page out of that set.
+    by_block: bool,
+    /// Pages that have been sent and are still mapped.
+    left: PageSet,
     /// Pages that are at the last source node.
     absent: PageSet,
     /// What reads of untouched anonymous memory see; never writable.
@@ -199,6 +206,8 @@ impl Space {
             areas: Areas::default(),
             private: PageSet::default(),
             copied: PageSet::default(),
+            by_block: false,
+            left: PageSet::default(),
             absent: PageSet::default(),
             zero: Frame::zeroed(FrameKind::Cache)?,
             layout: Layout {

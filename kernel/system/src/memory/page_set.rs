@@ -312,7 +312,11 @@ impl PageSet {
 
     /// The maximal runs of adjacent pages, in order: first page and number of pages.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
-        let mut from = 0;
+        self.runs_from(0)
+    }
+
+    /// The runs behind an address; the first one begins there if it is in the middle of one.
+    pub(super) fn runs_from(&self, mut from: u64) -> impl Iterator<Item = (u64, u64)> {
         core::iter::from_fn(move || {
             let page = self.next(from)?;
             from = self.next_missing(page);

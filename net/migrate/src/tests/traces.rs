@@ -36,6 +36,7 @@ fn offer() -> Offer {
             leaf7_ecx: 0,
         },
         copies: false,
+        keeps: false,
         draft: Vec::new(),
     }
 }

@@ -87,7 +87,7 @@ pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         five,
         fifteen,
         frames.total * PAGE_SIZE as u64,
-        frames.free * PAGE_SIZE as u64,
+        call.system.free_frames() * PAGE_SIZE as u64,
         frames.by_kind[FrameKind::Cache as usize] * PAGE_SIZE as u64,
     ];
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();

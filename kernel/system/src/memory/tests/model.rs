@@ -10,8 +10,8 @@ use machine::{Access, Frame, FrameKind, frame_counts};
 
 use super::super::limits::PAGE;
 use super::super::{
-    Backing, Copies, Installed, MapHow, MapStop, Sent, SharedObject, Space, SpaceRecords, Trouble,
-    outline_sum,
+    Backing, Copies, Installed, Kept, MapHow, MapStop, Sent, SharedObject, Space, SpaceRecords,
+    Trouble, outline_sum,
 };
 use super::{Files, RW, check, file, pattern};
 
@@ -71,6 +71,9 @@ struct Process {
     outline: Option<Vec<u8>>,
     /// The pages of it that have travelled, and all that ever have.
     copied: Option<(Copies, Sent)>,
+    /// What the last node has kept, and what this one had kept when it came here.
+    kept: Option<Kept>,
+    named: Option<Kept>,
 }
 
 impl World {
@@ -147,23 +150,35 @@ impl Model {
 impl Process {
     /// Brings one page that the program asked for, as the source node would send it.
     fn bring(&mut self, page: u64) {
+        if let Some(frame) = self.named.as_mut().and_then(|named| named.take(page)) {
+            assert_eq!(self.space.install_as_kept(page, frame), Installed::Yes);
+            return;
+        }
         let source = self.source.as_mut().expect("absent pages have a source");
         let frame = source.page(page).expect("the source has what it announced");
+        assert!(source.send_off(page, true).is_some());
         if frame.is_zero() {
+            source.drop_left(page);
             assert_eq!(self.space.install_zero(page, 1), Ok(1));
         } else {
             let copy = frame.copy_of(FrameKind::Network).expect("memory");
-            assert_eq!(self.space.install(page, copy), Installed::Yes);
+            // Who waits for a page is about to change it.
+            let installed = match page / PAGE % 5 {
+                0 => self.space.install(page, copy),
+                _ => self.space.install_as_kept(page, copy),
+            };
+            assert_eq!(installed, Installed::Yes);
             let late = Frame::zeroed(FrameKind::Network).expect("memory");
             assert_eq!(self.space.install(page, late), Installed::NotWanted);
         }
-        source.take(page);
     }
 
     fn push(&mut self, most: usize) {
         for _ in 0..most {
             let Some(page) = self.space.next_absent(0) else {
-                self.source = None;
+                if let Some(source) = self.source.take() {
+                    self.kept = Some(source.into_kept());
+                }
                 return;
             };
             self.bring(page);
@@ -183,17 +198,38 @@ impl Process {
         }
     }
 
-    fn tell_outline(&mut self) {
+    fn tell_outline(&mut self, goes_back: bool) {
         if self.space.prepare_to_move().is_none() {
+            self.push(1);
             self.outline = self.space.outline().ok();
             self.copied = None;
-            self.space.forget_copied();
+            if !goes_back || self.kept.is_none() {
+                self.kept = None;
+                self.space.forget_copied();
+            }
         }
+    }
+
+    /// The target, which was the last node, hears which pages are as they were.
+    fn name_kept(&mut self) {
+        self.named = self.kept.take();
+        let Some(named) = &mut self.named else { return };
+        let mut from = 0;
+        while let Some((page, count)) = self.space.next_copied(from) {
+            assert!(named.name(page, count as u32));
+            assert!(!named.name(page, count as u32), "a page is named once");
+            from = page + count * PAGE;
+        }
+        named.forget_others();
+        self.space.leave_copied(true);
     }
 
     /// Some pages travel while the program runs.
     fn copy(&mut self, random: &mut Random) {
         let Some(outline) = &self.outline else { return };
+        if self.kept.is_some() {
+            return;
+        }
         let (copies, sent) = self.copied.get_or_insert_with(|| {
             let space = Space::from_outline(outline).expect("our own outline");
             let known = (random.below(4) > 0).then_some(&space);
@@ -220,6 +256,7 @@ impl Process {
             assert!(self.space.export().is_err());
             return;
         }
+        self.push(1);
         let SpaceRecords {
             areas,
             runs,
@@ -243,6 +280,9 @@ impl Process {
             let record = self.space.copied_record(&sent);
             assert_eq!(target.adopt(copies, &record), Ok(()));
             assert_eq!(target.absent_count(), self.space.uncopied_count());
+            self.named = None;
+        } else {
+            self.name_kept();
         }
         self.source = Some(std::mem::replace(&mut self.space, target));
         assert_eq!(self.space.areas().count(), areas.len());
@@ -467,6 +507,8 @@ fn step(processes: &mut Vec<Process>, world: &mut World, random: &mut Random) {
                 source: None,
                 outline: None,
                 copied: None,
+                kept: None,
+                named: None,
             };
             processes.push(child);
         }
@@ -475,7 +517,7 @@ fn step(processes: &mut Vec<Process>, world: &mut World, random: &mut Random) {
             return;
         }
         17 => process.migrate(),
-        20 => process.tell_outline(),
+        20 => process.tell_outline(random.below(2) == 0),
         21..=23 => process.copy(random),
         18..=19 => process.push(3),
         _ => access(process, world, random),
@@ -501,6 +543,8 @@ fn spaces_and_bytes_agree() {
             source: None,
             outline: None,
             copied: None,
+            kept: None,
+            named: None,
         }];
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for _ in 0..1500 {

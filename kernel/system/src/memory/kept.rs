@@ -1,0 +1,177 @@
+//! Pages that stay where a process was, in case it comes back.
+//!
+//! Law: what a node has sent it keeps as it was sent, and the target notes which of those pages are still as they
+//! came: the `copied` set, whose pages nobody can write to unnoticed. So on the way back such a page is only
+//! named, and both nodes mean the same bytes. What is kept is nobody's memory: it can be given up at any
+//! moment in which no move counts on it.
+//!
+//! To notice the first write to a page costs a fault. So that a program which writes to all of its memory does not
+//! pay one for each page, a write takes the whole block around it out of the set.
+
+use machine::{Access, Frame, PageTable};
+
+use super::area::{Area, Backing};
+use super::limits::{KEPT_BLOCK, PAGE};
+use super::page_set::PageSet;
+use super::{Installed, Space};
+
+/// Pages of a process that has left, as they left.
+pub struct Kept {
+    table: PageTable,
+    pages: PageSet,
+    /// Those of them that its new source has named: they are as they were.
+    named: PageSet,
+}
+
+/// The source's side: what leaves and is kept, what need not be sent.
+impl Space {
+    /// Takes out a page that is sent, and keeps it; the program must not run here any more.
+    pub fn send_off(&mut self, page: u64, keep: bool) -> Option<Frame> {
+        if !keep {
+            return self.take(page);
+        }
+        let frame = self.page(page)?;
+        self.private.remove(page);
+        self.copied.remove(page);
+        self.left.insert(page);
+        Some(frame)
+    }
+
+    /// Does not keep a page after all.
+    pub fn drop_left(&mut self, page: u64) {
+        if self.left.remove(page) {
+            self.table.unmap(page);
+        }
+    }
+
+    /// The first run of pages at or behind `from` that the target has as they are here.
+    pub fn next_copied(&self, from: u64) -> Option<(u64, u64)> {
+        self.copied.runs_from(from).next()
+    }
+
+    /// Forgets of a page that the target has it.
+    pub fn forget_copied_page(&mut self, page: u64) {
+        self.copied.remove(page);
+    }
+
+    /// Forgets of the pages from `from` on that the target has them.
+    pub fn forget_copied_from(&mut self, from: u64) {
+        self.copied.remove_range(from, machine::USER_END);
+    }
+
+    /// The pages that the target has need not be sent any more. They are kept, or dropped. How many there were.
+    pub fn leave_copied(&mut self, keep: bool) -> u64 {
+        let copied = core::mem::take(&mut self.copied);
+        for (page, count) in copied.runs() {
+            let end = page + count * PAGE;
+            self.private.remove_range(page, end);
+            if keep {
+                self.left.insert_range(page, count);
+            } else {
+                (page..end).step_by(PAGE as usize).for_each(|page| {
+                    self.table.unmap(page);
+                });
+            }
+        }
+        copied.len()
+    }
+
+    /// What is kept of memory from which all pages have left.
+    pub fn into_kept(mut self) -> Kept {
+        let files = self.areas.iter();
+        let files: alloc::vec::Vec<(u64, u64)> = files
+            .filter(|area| !matches!(area.backing, Backing::Anonymous))
+            .map(|area| (area.start, area.end))
+            .collect();
+        // Pages of files are not held on to: their owners look who else has them.
+        for (start, end) in files {
+            let mut next = start;
+            while let Some(page) = self.table.next_mapped(next, end) {
+                next = page + PAGE;
+                if !self.left.contains(page) {
+                    self.table.unmap(page);
+                }
+            }
+        }
+        Kept {
+            table: self.table,
+            pages: self.left,
+            named: PageSet::default(),
+        }
+    }
+}
+
+/// The target's side: what has come and is still as it came.
+impl Space {
+    /// As [`Space::install`], for a page that its source has, too: a write to it is noticed from now on.
+    pub fn install_as_kept(&mut self, page: u64, frame: Frame) -> Installed {
+        let installed = self.install_with(page, frame, Area::resting);
+        if installed == Installed::Yes {
+            self.copied.insert(page);
+            self.by_block = true;
+        }
+        installed
+    }
+
+    /// A page of the `copied` set is written to for the first time.
+    pub(super) fn no_copy_any_more(&mut self, page: u64, rights: Access) {
+        self.copied.remove(page);
+        if !self.by_block {
+            return;
+        }
+        let block = page / KEPT_BLOCK * KEPT_BLOCK;
+        let Some(area) = self.areas.find(page) else {
+            return;
+        };
+        let (from, to) = (block.max(area.start), (block + KEPT_BLOCK).min(area.end));
+        for near in (from..to).step_by(PAGE as usize) {
+            if self.copied.remove(near)
+                && self.table.get(near).is_some_and(|near| !near.is_shared())
+            {
+                self.table.protect(near, rights);
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// How many pages there are.
+    pub fn count(&self) -> u64 {
+        self.pages.len() + self.named.len()
+    }
+
+    /// Notes that pages are as they were. False if not all of them are here; then nothing of it is of use any more.
+    pub fn name(&mut self, page: u64, count: u32) -> bool {
+        let length = u64::from(count) * PAGE;
+        let end = page
+            .checked_add(length)
+            .filter(|end| *end <= machine::USER_END);
+        let Some(end) = end.filter(|_| page.is_multiple_of(PAGE)) else {
+            return false;
+        };
+        if self.pages.remove_range(page, end) != u64::from(count) {
+            return false;
+        }
+        self.named.insert_range(page, u64::from(count));
+        true
+    }
+
+    /// Gives up what was not named.
+    pub fn forget_others(&mut self) {
+        for (page, count) in core::mem::take(&mut self.pages).runs() {
+            for page in (page..page + count * PAGE).step_by(PAGE as usize) {
+                self.table.unmap(page);
+            }
+        }
+    }
+
+    /// The first page that was named and not yet taken.
+    pub fn next_named(&self) -> Option<u64> {
+        self.named.next(0)
+    }
+
+    /// Takes out a page that was named.
+    pub fn take(&mut self, page: u64) -> Option<Frame> {
+        self.named.remove(page).then(|| self.table.unmap(page))?
+    }
+}
