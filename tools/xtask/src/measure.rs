@@ -223,6 +223,9 @@ fn one(
         .smp(options.smp)
         .faults(faults)
         .timeout_s(options.timeout);
+    if !options.keep_pages {
+        spec = spec.append("keep_pages=no");
+    }
     spec.memory_mib = options.memory;
     (spec.key, spec.suite) = match link.sealed {
         Sealing::Open => (Key::None, Suite::default()),
@@ -358,6 +361,7 @@ fn samples(run: &Run, record: &Record, raw: Option<&Record>) -> Vec<(&'static st
                 .map(|pages| pages * PAGE)
                 .filter(|bytes| *bytes > 0.0);
             add("bytes_per_page_byte", over(number("bytes"), pages));
+            add("pages_kept", number("kept"));
             add("faults", number("faults"));
             add("stalls", number("stalls"));
             add("stall_worst_us", number("stall_worst_us"));

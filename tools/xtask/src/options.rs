@@ -279,6 +279,10 @@ pub(crate) struct MeasureOptions {
     /// Whether frames are authenticated: open, sealed, encrypted, or one cluster of each.
     #[arg(long, value_name = "S,S...", value_enum, value_delimiter = ',', default_values_t = [Sealing::Open])]
     pub(crate) seal: Vec<Sealing>,
+    /// Nodes keep pages of processes that leave, as they do outside of a bench: on the way back only what has changed
+    /// travels, and there is no page stream to measure.
+    #[arg(long)]
+    pub(crate) keep_pages: bool,
     /// Rounds that count; every size and mode has its turn in each.
     #[arg(long, value_name = "R", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) repeat: u32,
