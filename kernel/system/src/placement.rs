@@ -199,7 +199,7 @@ impl System {
 
     /// How loaded this node is, for the others.
     fn own_load(&self) -> Load {
-        let frames = machine::frame_counts();
+        let frames = self.frames();
         let frames_of = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let guests = self.bodies.values().filter(|body| body.home != self.me);
         Load {
@@ -208,7 +208,7 @@ impl System {
             // All nodes are taken for equally fast: nobody has measured it yet.
             speed: 1000,
             frames_total: frames_of(frames.total),
-            frames_free: frames_of(self.free_frames()),
+            frames_free: frames_of(frames.free),
             frames_reserved: frames_of(self.frames_promised()),
             guests: u16::try_from(guests.count()).unwrap_or(u16::MAX),
             owner_present: self.placement.owner_present,
@@ -218,8 +218,8 @@ impl System {
     }
 
     fn is_short_of_memory(&self) -> bool {
-        let total = machine::frame_counts().total;
-        placement::is_scarce(self.free_frames(), total)
+        let frames = self.frames();
+        placement::is_scarce(frames.free, frames.total)
     }
 
     /// The load that this node will have. The average of the last period has those in it who have left

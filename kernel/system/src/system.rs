@@ -314,9 +314,10 @@ impl System {
         self.info_at = self.now + INFO_NS;
         let running = self.running();
         self.load.sample(self.now, running);
+        let frames = self.frames();
         self.net.set_info(NodeInfo {
-            memory_frames: machine::frame_counts().total,
-            free_frames: self.free_frames(),
+            memory_frames: frames.total,
+            free_frames: frames.free,
             features: self.settings.features,
             processes: self.bodies.len() as u32,
             journal: self.keeper.keeps(),

@@ -13,6 +13,7 @@ use crate::memory::Kept;
 use crate::system::System;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use machine::{FrameCounts, FrameKind};
 use wire::{Attempt, BootId, Message, MoveMode, NodeId, Offer};
 
 /// Processes of which a node keeps pages.
@@ -75,9 +76,13 @@ impl Keepsakes {
 }
 
 impl System {
-    /// Frames that nobody uses, or that are given up when somebody wants them.
-    pub(crate) fn free_frames(&self) -> u64 {
-        machine::frame_counts().free + self.keepsakes.pages()
+    /// How frames are used. What is kept is given up when somebody wants it, which is as good as free.
+    pub(crate) fn frames(&self) -> FrameCounts {
+        let (mut frames, kept) = (machine::frame_counts(), self.keepsakes.pages());
+        let users = &mut frames.by_kind[FrameKind::User as usize];
+        *users = users.saturating_sub(kept);
+        frames.free += kept;
+        frames
     }
 
     /// Whether pages that are sent now are kept.

@@ -280,7 +280,6 @@ impl System {
 
     /// A boot of a node is over for certain, and with it everything that lived there.
     pub(crate) fn peer_lost(&mut self, node: NodeId, boot: BootId) {
-        self.forget_kept_for(node, boot);
         self.trace_given_up(node);
         let returns = self.knows_its_own(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();
@@ -308,6 +307,8 @@ impl System {
             false => self.home_over(node),
         }
         self.owners_lost(node, boot);
+        // Last, as moves that end now have something kept, too.
+        self.forget_kept_for(node, boot);
     }
 
     /// A boot of a node is over that the next one does not know of: nor do its processes go on.

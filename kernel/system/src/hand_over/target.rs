@@ -137,7 +137,7 @@ impl System {
             self.pump_source(pid);
         }
         let reserved = self.frames_promised();
-        let free = self.free_frames();
+        let free = self.frames().free;
         let features = self.settings.features;
         let welcome = offer.home == self.me || self.placement.takes_guests();
         let unfit =

@@ -2,7 +2,7 @@
 
 use super::{Cluster, DATA, DATA_BYTES, Dice};
 use crate::home::Home;
-use machine::{FrameKind, PAGE_SIZE};
+use machine::{Frame, FrameKind, PAGE_SIZE};
 use wire::{Message, MoveStats, Pid};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -202,4 +202,30 @@ fn the_last_source_may_go_once_it_has_named_the_pages() {
         cluster.has_its_pages(1, pid, 0);
     }
     assert!(cluster.nodes[1].incoming.is_empty());
+}
+
+#[test]
+fn what_is_kept_goes_when_memory_becomes_scarce() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.process_with_pages();
+    cluster.move_to(pid, 2);
+    let (kept, shown) = (cluster.kept(0), cluster.nodes[0].frames());
+    let real = machine::frame_counts();
+    assert!(kept >= PAGES);
+    // The fake has the frames of all nodes together.
+    assert_eq!(shown.free, real.free + kept);
+    assert_eq!(
+        shown.by_kind.iter().sum::<u64>() + shown.free,
+        real.by_kind.iter().sum::<u64>() + real.free
+    );
+    let mut taken = Vec::new();
+    while machine::frame_counts().free > real.total / 4 {
+        taken.push(Frame::zeroed(FrameKind::Kernel).expect("it is free"));
+    }
+    cluster.pass(10_000_000);
+    assert_eq!(cluster.kept(0), 0);
+    drop(taken);
+    cluster.move_to(pid, 1);
+    assert_eq!(cluster.last_move(pid).pages_kept, 0);
+    cluster.has_its_pages(0, pid, 0);
 }

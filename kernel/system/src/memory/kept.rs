@@ -8,17 +8,18 @@
 //! To notice the first write to a page costs a fault. So that a program which writes to all of its memory does not
 //! pay one for each page, a write takes the whole block around it out of the set.
 
-use machine::{Access, Frame, PageTable};
+use alloc::collections::BTreeMap;
 
-use super::area::{Area, Backing};
+use machine::{Access, Frame};
+
+use super::area::Area;
 use super::limits::{KEPT_BLOCK, PAGE};
 use super::page_set::PageSet;
 use super::{Installed, Space};
 
 /// Pages of a process that has left, as they left.
 pub struct Kept {
-    table: PageTable,
-    pages: PageSet,
+    frames: BTreeMap<u64, Frame>,
     /// Those of them that its new source has named: they are as they were.
     named: PageSet,
 }
@@ -78,24 +79,14 @@ impl Space {
 
     /// What is kept of memory from which all pages have left.
     pub fn into_kept(mut self) -> Kept {
-        let files = self.areas.iter();
-        let files: alloc::vec::Vec<(u64, u64)> = files
-            .filter(|area| !matches!(area.backing, Backing::Anonymous))
-            .map(|area| (area.start, area.end))
-            .collect();
-        // Pages of files are not held on to: their owners look who else has them.
-        for (start, end) in files {
-            let mut next = start;
-            while let Some(page) = self.table.next_mapped(next, end) {
-                next = page + PAGE;
-                if !self.left.contains(page) {
-                    self.table.unmap(page);
-                }
-            }
+        let mut frames = BTreeMap::new();
+        let mut next = 0;
+        while let Some(page) = self.left.next(next) {
+            next = page + PAGE;
+            frames.extend(self.table.unmap(page).map(|frame| (page, frame)));
         }
         Kept {
-            table: self.table,
-            pages: self.left,
+            frames,
             named: PageSet::default(),
         }
     }
@@ -137,32 +128,25 @@ impl Space {
 impl Kept {
     /// How many pages there are.
     pub fn count(&self) -> u64 {
-        self.pages.len() + self.named.len()
+        self.frames.len() as u64
     }
 
-    /// Notes that pages are as they were. False if not all of them are here; then nothing of it is of use any more.
+    /// Notes that pages are as they were. False if not all of them are here, or one was named before; then nothing
+    /// of it is of use any more.
     pub fn name(&mut self, page: u64, count: u32) -> bool {
-        let length = u64::from(count) * PAGE;
-        let end = page
-            .checked_add(length)
-            .filter(|end| *end <= machine::USER_END);
-        let Some(end) = end.filter(|_| page.is_multiple_of(PAGE)) else {
+        let count = u64::from(count);
+        let end = page.checked_add(count * PAGE);
+        let Some(end) = end.filter(|end| page.is_multiple_of(PAGE) && *end <= machine::USER_END)
+        else {
             return false;
         };
-        if self.pages.remove_range(page, end) != u64::from(count) {
-            return false;
-        }
-        self.named.insert_range(page, u64::from(count));
-        true
+        let here = self.frames.range(page..end).count() as u64;
+        here == count && self.named.insert_range(page, count) == count
     }
 
     /// Gives up what was not named.
     pub fn forget_others(&mut self) {
-        for (page, count) in core::mem::take(&mut self.pages).runs() {
-            for page in (page..page + count * PAGE).step_by(PAGE as usize) {
-                self.table.unmap(page);
-            }
-        }
+        self.frames.retain(|page, _| self.named.contains(*page));
     }
 
     /// The first page that was named and not yet taken.
@@ -172,6 +156,6 @@ impl Kept {
 
     /// Takes out a page that was named.
     pub fn take(&mut self, page: u64) -> Option<Frame> {
-        self.named.remove(page).then(|| self.table.unmap(page))?
+        self.named.remove(page).then(|| self.frames.remove(&page))?
     }
 }

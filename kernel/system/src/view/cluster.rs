@@ -112,7 +112,7 @@ impl System {
                 text.extend(lines.into_iter().map(|(_, line)| line));
             }
             ClusterFile::SelfNode => {
-                let frames = machine::frame_counts();
+                let frames = self.frames();
                 let _ = writeln!(text, "node {}\nboot {:x}", self.me.0, self.boot.0);
                 let _ = writeln!(
                     text,
@@ -123,6 +123,7 @@ impl System {
                 for (kind, count) in kinds.iter().zip(frames.by_kind) {
                     let _ = writeln!(text, "frames_{kind} {count}");
                 }
+                let _ = writeln!(text, "frames_kept {}", self.keepsakes.pages());
                 let _ = writeln!(
                     text,
                     "homes {}\nbodies {}",

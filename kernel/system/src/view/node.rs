@@ -9,7 +9,7 @@ use crate::system::System;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::Write as _;
-use machine::PAGE_SIZE;
+use machine::{FrameCounts, PAGE_SIZE};
 
 /// `/proc/mounts`.
 pub(super) const MOUNTS: &str = "root / tmpfs rw,relatime 0 0\nproc /proc proc rw,relatime 0 0\n";
@@ -48,7 +48,7 @@ impl System {
             .map(|processor| processor.idle_ns)
             .sum();
         match file {
-            GlobalFile::Meminfo => meminfo(),
+            GlobalFile::Meminfo => meminfo(&self.frames()),
             GlobalFile::Stat => self.statistics(),
             GlobalFile::Uptime => format!(
                 "{}.{:02} {}.{:02}\n",
@@ -87,7 +87,7 @@ impl System {
                     .to_string()
             }
             GlobalFile::Locks => self.fs.lock_table(),
-            GlobalFile::Vmstat => vmstat(),
+            GlobalFile::Vmstat => vmstat(&self.frames()),
             // Which processor took an interrupt, and for whom, is not counted.
             GlobalFile::Interrupts | GlobalFile::Softirqs => {
                 let width = if file == GlobalFile::Interrupts { 11 } else { 20 };
@@ -144,8 +144,7 @@ impl System {
 }
 
 /// `/proc/vmstat`: pages by their use. None ever goes to a disk or to swap.
-fn vmstat() -> String {
-    let frames = machine::frame_counts();
+fn vmstat(frames: &FrameCounts) -> String {
     let [kernel, tables, user, cache, ..] = frames.by_kind;
     let lines = [
         ("nr_free_pages", frames.free),
@@ -166,8 +165,7 @@ fn vmstat() -> String {
 }
 
 /// `/proc/meminfo`.
-fn meminfo() -> String {
-    let frames = machine::frame_counts();
+fn meminfo(frames: &FrameCounts) -> String {
     let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
     let [kernel, tables, user, cache, ..] = frames.by_kind;
     let mut text = String::new();

@@ -79,7 +79,7 @@ pub fn setdomainname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// sysinfo(2): of the home node.
 pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let frames = machine::frame_counts();
+    let frames = call.system.frames();
     let [one, five, fifteen] = call.system.load.for_sysinfo();
     let words = [
         call.system.now / NS_PER_S,
@@ -87,7 +87,7 @@ pub fn sysinfo(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         five,
         fifteen,
         frames.total * PAGE_SIZE as u64,
-        call.system.free_frames() * PAGE_SIZE as u64,
+        frames.free * PAGE_SIZE as u64,
         frames.by_kind[FrameKind::Cache as usize] * PAGE_SIZE as u64,
     ];
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
