@@ -20,8 +20,8 @@ use crate::zdtm::{self, zdtm};
 use std::fmt::Write;
 use switch::{Chance, Faults};
 
-/// Migrations of the long scenario on links that lose, repeat and reorder; half as many on those that do not.
-const MANY: u32 = 2000;
+/// Migrations of the long scenarios, on links that lose, repeat and reorder, and on those that do not.
+const MANY: u32 = 1000;
 /// Those before the first count of frames: each node has as large a heap then as it needs on such links.
 const FIRST: u32 = 100;
 /// Frames of memory by which a node may differ from its baseline after the long scenarios: what the
@@ -259,7 +259,7 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "many-migrations",
-            build: |name, _| many(name, MANY / 2, Faults::default()),
+            build: |name, _| many(name, MANY, Faults::default()),
         },
         Case {
             name: "many-migrations-faults",
