@@ -469,13 +469,7 @@ fn a_node_whose_disk_fails_stops() {
 
 /// Waits for something, for a while.
 fn until(cluster: &mut Cluster, what: impl Fn(&Cluster) -> bool) {
-    for _ in 0..3000 {
-        if what(cluster) {
-            return;
-        }
-        cluster.pass(1_000_000);
-    }
-    panic!("it does not come to that");
+    cluster.until(|cluster| cluster.pass(1_000_000), what);
 }
 
 /// Whether home has given a process to a node.

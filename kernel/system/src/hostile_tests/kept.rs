@@ -123,12 +123,9 @@ fn a_move_that_came_to_nothing_counts_on_nothing() {
     cluster.move_to(pid, 2);
     // Node 1 counts on what it has kept, the image does not arrive, and node 2 gets the process back.
     cluster.start_move(pid, 1);
-    for _ in 0..200 {
-        if cluster.nodes[0].incoming.contains_key(&pid) {
-            break;
-        }
-        cluster.round();
-    }
+    cluster.until(Cluster::round, |cluster| {
+        cluster.nodes[0].incoming.contains_key(&pid)
+    });
     assert_eq!(cluster.kept(0), 0);
     cluster.arrives = |header| header.kind() != wire::Kind::Data;
     cluster.pass(10_000_000);
@@ -152,14 +149,10 @@ fn pages_that_were_never_kept_cannot_be_named() {
     cluster.move_to(pid, 2);
     cluster.start_move(pid, 1);
     // Until the image is here.
-    for _ in 0..200 {
-        if cluster.nodes[0].incoming.contains_key(&pid)
-            && cluster.nodes[0].bodies.contains_key(&pid)
-        {
-            break;
-        }
-        cluster.round();
-    }
+    cluster.until(Cluster::round, |cluster| {
+        let node = &cluster.nodes[0];
+        node.incoming.contains_key(&pid) && node.bodies.contains_key(&pid)
+    });
     let epoch = cluster.nodes[0].body(pid).epoch;
     for runs in [
         vec![(DATA + 3, 1)],
@@ -186,14 +179,11 @@ fn the_last_source_may_go_once_it_has_named_the_pages() {
     cluster.move_to(pid, 2);
     cluster.move_to(pid, 3);
     cluster.start_move(pid, 2);
-    for _ in 0..400 {
+    cluster.until(Cluster::round, |cluster| {
         let incoming = cluster.nodes[1].incoming.get(&pid);
         let named = incoming.and_then(crate::hand_over::Incoming::next_named);
-        if named.is_some() {
-            break;
-        }
-        cluster.round();
-    }
+        named.is_some()
+    });
     cluster.nodes[1].peer_lost(wire::NodeId(3), wire::BootId(0x1003));
     cluster.nodes[0].peer_lost(wire::NodeId(3), wire::BootId(0x1003));
     cluster.cut = vec![2];

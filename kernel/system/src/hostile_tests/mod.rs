@@ -318,6 +318,17 @@ impl Cluster {
         }
     }
 
+    /// Goes on step by step until something is so.
+    pub(super) fn until(&mut self, step: fn(&mut Cluster), what: impl Fn(&Cluster) -> bool) {
+        for _ in 0..3000 {
+            if what(self) {
+                return;
+            }
+            step(self);
+        }
+        panic!("it does not come to that");
+    }
+
     /// Lets a second pass in small steps.
     pub(super) fn settle(&mut self) {
         for _ in 0..100 {

@@ -60,8 +60,8 @@ impl Space {
         self.copied.remove_range(from, machine::USER_END);
     }
 
-    /// The pages that the target has need not be sent any more. They are kept, or dropped. How many there were.
-    pub fn leave_copied(&mut self, keep: bool) -> u64 {
+    /// The pages that the target has need not be sent any more. They are kept, or dropped.
+    pub fn leave_copied(&mut self, keep: bool) {
         let copied = core::mem::take(&mut self.copied);
         for (page, count) in copied.runs() {
             let end = page + count * PAGE;
@@ -74,7 +74,6 @@ impl Space {
                 });
             }
         }
-        copied.len()
     }
 
     /// What is kept of memory from which all pages have left.
