@@ -33,7 +33,7 @@ impl System {
             return;
         }
         let thread = self.thread(tid);
-        let same = purpose == Purpose::Call && thread.asked == request.number;
+        let same = matches!(purpose, Purpose::Call(_)) && thread.asked == request.number;
         let again = core::mem::take(&mut thread.again);
         if again && !same {
             // The number may have been that of a call which was executed.
@@ -114,7 +114,9 @@ impl System {
         thread.forward = Forward::Idle;
         thread.poked |= reply.poke;
         match reply.outcome {
-            Outcome::Interrupted => thread.restart.begun |= purpose == Purpose::Call,
+            Outcome::Interrupted => {
+                thread.restart.begun |= matches!(purpose, Purpose::Call(_));
+            }
             Outcome::Refused { epoch, .. } => {
                 machine::log!("process {pid}: this copy is stale (epoch {epoch} holds), dropped");
                 self.timeline.note(What::Dropped, (pid, epoch), from, 0);
@@ -142,10 +144,8 @@ impl System {
             return;
         }
         self.abandoned.remove(&reply.thread.0);
-        if let Outcome::Value(value) = reply.outcome
-            && let Ok(child @ 1..) = u32::try_from(value)
-        {
-            self.end_orphan(from, child);
+        if let Outcome::Value(value) = reply.outcome {
+            self.end_orphan(from, value);
         }
     }
 
@@ -156,9 +156,9 @@ impl System {
             None => crate::home::plain(-i64::from(Errno::EIO.0)),
         };
         match purpose {
-            Purpose::Call => {
+            Purpose::Call(question) => {
                 self.lent(tid, &answer);
-                self.thread(tid).forward = Forward::Ready(answer);
+                self.thread(tid).forward = Forward::Ready { question, answer };
             }
             Purpose::Page(page) => self.file_page_came(tid, page, &answer),
             Purpose::Signal => self.signal_came(tid, &answer),
@@ -167,11 +167,9 @@ impl System {
                 self.arrival_answered(pid);
             }
             Purpose::Orphan => {
-                if let Ok(child @ 1..) = u32::try_from(value) {
-                    let pid = self.thread(tid).pid;
-                    let home = self.body(pid).home;
-                    self.end_orphan(home, child);
-                }
+                let pid = self.thread(tid).pid;
+                let home = self.body(pid).home;
+                self.end_orphan(home, value);
             }
         }
     }

@@ -441,14 +441,17 @@ impl System {
         let result = perform_local(pending.number, &mut call);
         // A thread that has taken over its process is called by another number now.
         let before = core::mem::replace(&mut tid, call.tid);
-        let Some(thread) = self.threads.get_mut(&tid) else {
+        if !self.threads.contains_key(&tid) {
             return Flow::Over;
-        };
+        }
         let value = match result {
             Ok(value) => value as i64,
             Err(Stop::Errno(errno)) => -i64::from(errno.0),
             Err(Stop::Wait) => return Flow::Wait,
         };
+        // It may have ended without the answer to what it asked: memory that it reads again can be gone by then.
+        self.drop_answer(tid);
+        let thread = self.thread(tid);
         // execve and rt_sigreturn replace the registers and end the call themselves.
         if thread.call.is_some_and(|call| call.number < PSEUDO) {
             thread.finish_call(value);

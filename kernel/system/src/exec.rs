@@ -208,7 +208,7 @@ impl Reader<'_, '_> {
         if let Some(opened) = self.call.thread().opened.get(question) {
             return Ok(opened.clone());
         }
-        let answer = self.call.home(|_| Ok(request))?;
+        let answer = self.call.home(request.number, |_| Ok(request))?;
         if let Err(stop) = result_of(answer.value) {
             self.call.thread().opened.clear();
             return Err(stop);
@@ -314,7 +314,7 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let Some(loaded) = call.thread().loaded.take() else {
         return Err(Errno::EIO.into());
     };
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_EXEC_COMMIT, |call| {
         let files = (loaded.home_file, loaded.interpreter_file);
         // A handler of SIGCHLD is gone with its flags; to ignore it stays.
         let disowns = call.body().actions.of(abi::signal::SIGCHLD).handler == HANDLER_IGNORE;

@@ -7,7 +7,7 @@
 use crate::ahead::Ahead;
 use crate::body::{Actions, Body, Effects, LIMITS, SignalAction};
 use crate::credentials::Ids;
-use crate::dispatch::{CALL_END, wire_pid};
+use crate::dispatch::{CALL_END, CALL_FORK, CALL_THREAD, CALL_THREAD_END, wire_pid};
 use crate::spaces::SpaceId;
 use crate::system::{Abandoned, System};
 use crate::thread::{Forward, Pending, Purpose, Run, Thread};
@@ -18,9 +18,6 @@ use alloc::vec::Vec;
 use wire::{Message, NodeId};
 
 const UNLIMITED: u64 = u64::MAX;
-const CLONE: u32 = 56;
-const FORK: u32 = 57;
-const VFORK: u32 = 58;
 
 /// RLIMIT defaults, in the order of getrlimit(2): (soft, hard).
 pub(crate) const LIMIT_DEFAULTS: [(u64, u64); LIMITS] = {
@@ -101,16 +98,11 @@ impl Body {
 impl Thread {
     /// The number of its call to home, if that may make a child.
     fn forks(&self) -> Option<u64> {
-        let forks = |call: Pending| matches!(call.number, CLONE | FORK | VFORK);
         match self.forward {
             Forward::Sent {
                 seq,
-                purpose: Purpose::Orphan,
+                purpose: Purpose::Orphan | Purpose::Call(CALL_FORK),
             } => Some(seq),
-            Forward::Sent {
-                seq,
-                purpose: Purpose::Call,
-            } if self.call.is_some_and(forks) => Some(seq),
             _ => None,
         }
     }
@@ -158,7 +150,7 @@ impl System {
         self.forget_fpu(tid);
         self.cancel_alarm(tid);
         self.futexes.forget_thread(tid);
-        let Some(thread) = self.threads.remove(&tid) else {
+        let Some(mut thread) = self.threads.remove(&tid) else {
             return;
         };
         if let Run::Running(cpu) = thread.run {
@@ -177,6 +169,9 @@ impl System {
         if let Some(seq) = thread.forks() {
             let (home, epoch) = (body.home, body.epoch);
             self.abandoned.insert(tid, Abandoned { home, epoch, seq });
+        } else if let Some(child) = thread.forward.answer_to(CALL_FORK) {
+            let home = body.home;
+            self.end_orphan(home, child.value);
         }
     }
 
@@ -189,12 +184,48 @@ impl System {
         }
     }
 
-    /// A fork of a thread that is over has made a child: without memory, it ends at once.
-    pub(crate) fn end_orphan(&mut self, home: NodeId, child: u32) {
-        let fits = wire_pid(child).home() == home && self.is_free(child);
+    /// Home has made a child, and nobody wants it any more: without memory, it ends at once. What home said also
+    /// tells a descriptor.
+    pub(crate) fn end_orphan(&mut self, home: NodeId, told: i64) {
+        let child = told as u32;
+        let fits = told > 0 && wire_pid(child).home() == home && self.is_free(child);
         if fits {
             self.add_process(Body::new(child, home), Thread::new(child, child));
             self.die_without_memory(child);
+        }
+    }
+
+    /// Home has made a thread that nobody wants any more: it ends before it has run.
+    fn end_orphan_thread(&mut self, pid: u32, told: i64) {
+        let tid = told as u32;
+        if told > 0 && self.may_be_child(pid, tid) && !self.body(pid).ending {
+            let mut thread = Thread::new(tid, pid);
+            thread.call = Some(Pending {
+                number: CALL_THREAD_END,
+                args: [0; 6],
+            });
+            self.body(pid).threads.insert(tid);
+            self.threads.insert(tid, Box::new(thread));
+            self.wakes.push(tid);
+        }
+    }
+
+    /// An answer that the call which asked has not used is none for any other.
+    pub(crate) fn drop_answer(&mut self, tid: u32) {
+        let thread = self.thread(tid);
+        let pid = thread.pid;
+        let forward = &mut thread.forward;
+        let child = forward.answer_to(CALL_FORK);
+        let other = forward.answer_to(CALL_THREAD);
+        if matches!(forward, Forward::Ready { .. }) {
+            *forward = Forward::Idle;
+        }
+        if let Some(child) = child {
+            let home = self.body(pid).home;
+            self.end_orphan(home, child.value);
+        }
+        if let Some(other) = other {
+            self.end_orphan_thread(pid, other.value);
         }
     }
 
@@ -300,6 +331,7 @@ impl System {
         body.queued = false;
         self.drop_other_threads(pid, tid);
         self.futexes.forget_thread(tid);
+        self.drop_answer(tid);
         let thread = self.thread(tid);
         let forks = thread.forks().is_some();
         if let Forward::Sent { seq, .. } = thread.forward {
@@ -309,8 +341,6 @@ impl System {
                 Purpose::Arrived
             };
             thread.forward = Forward::Sent { seq, purpose };
-        } else {
-            thread.forward = Forward::Idle;
         }
         thread.signals.due = None;
         thread.vfork_child = None;

@@ -5,8 +5,8 @@
 
 use crate::body::Body;
 use crate::dispatch::{
-    CALL_IOCTL, CALL_PREAD, CALL_PWRITE, CALL_READ, CALL_WRITE, CHUNK, FdUse, PATH_MAX, check_of,
-    result_of,
+    CALL_CHECK_FD, CALL_IOCTL, CALL_PREAD, CALL_PWRITE, CALL_READ, CALL_WRITE, CHUNK, FdUse,
+    PATH_MAX, check_of, result_of,
 };
 use crate::home::Request;
 use crate::memory::StringStop;
@@ -101,7 +101,7 @@ impl LocalCall<'_> {
         found: Result<T, Stop>,
     ) -> Result<T, Stop> {
         if let Err(Stop::Errno(error)) = found {
-            let answer = self.home(|_| Ok(check_of((fd, use_of), error)))?;
+            let answer = self.home(CALL_CHECK_FD, |_| Ok(check_of((fd, use_of), error)))?;
             result_of(answer.value)?;
         }
         found
@@ -146,19 +146,20 @@ impl LocalCall<'_> {
     /// Asks home, which may be here or a network trip away.
     ///
     /// Away, the first time sends what `make` makes and waits; when the caller is run again with
-    /// the reply there, that is returned and `make` is not called.
+    /// the reply there, that is returned and `make` is not called. What the caller read from memory may have changed
+    /// by then, and with it what it wants to know: an answer to another `question` is none to this one.
     pub fn home(
         &mut self,
+        question: u32,
         make: impl FnOnce(&mut Self) -> Result<Request, Stop>,
     ) -> Result<Answer, Stop> {
-        match core::mem::replace(&mut self.thread().forward, Forward::Idle) {
-            Forward::Ready(answer) => return Ok(answer),
-            sent @ Forward::Sent { .. } => {
-                self.thread().forward = sent;
-                return Err(Stop::Wait);
-            }
-            Forward::Idle => {}
+        if matches!(self.thread().forward, Forward::Sent { .. }) {
+            return Err(Stop::Wait);
         }
+        if let Some(answer) = self.thread().forward.answer_to(question) {
+            return Ok(answer);
+        }
+        self.system.drop_answer(self.tid);
         let request = make(self)?;
         let obeys = self.thread().obeys_kernel() || self.thread().repeats();
         let drains = self.body().freezing && !obeys;
@@ -177,25 +178,14 @@ impl LocalCall<'_> {
                 done => done,
             };
         }
-        self.system.forward(self.tid, Purpose::Call, request);
+        self.system
+            .forward(self.tid, Purpose::Call(question), request);
         Err(Stop::Wait)
-    }
-
-    /// The end of a call that something here may have ended while it asks home: the answer belongs to it, and to no call
-    /// behind it.
-    ///
-    /// # Errors
-    /// `Wait` until the answer is there; else those of the result.
-    pub(crate) fn settled(&mut self, result: Result<u64, Stop>) -> Result<u64, Stop> {
-        if result != Err(Stop::Wait) && self.thread().forward != Forward::Idle {
-            self.home(|_| Err(Errno::EINVAL.into()))?;
-        }
-        result
     }
 
     /// As [`LocalCall::home`] for a request without buffers; errors come back as errors.
     pub fn ask_home(&mut self, number: u32, args: [u64; 6]) -> Result<u64, Stop> {
-        let answer = self.home(|_| Ok(Request::plain(number, args)))?;
+        let answer = self.home(number, |_| Ok(Request::plain(number, args)))?;
         result_of(answer.value)
     }
 
@@ -231,8 +221,8 @@ impl LocalCall<'_> {
         }
         let make = |call: &mut Self| call.gather(row, args);
         let answer = match row.number {
-            CALL_READ | CALL_WRITE => self.home_limited(make)?,
-            _ => self.home(make)?,
+            CALL_READ | CALL_WRITE => self.home_limited(row.number, make)?,
+            _ => self.home(row.number, make)?,
         };
         for (arg, bytes) in answer.buffers.iter() {
             // Home is believed about contents, not about lengths.

@@ -105,8 +105,8 @@ struct Interrupted {
 
 /// The registers behind, or again before, the call that the body is in.
 ///
-/// A call that has not begun to wait comes after the handler. One that has ends, with what it has
-/// done or with EINTR, or begins anew after the handler; the same holds when a move has wound the
+/// A call that has not begun to wait comes after the handler (it was not tried, as home was not to be asked
+/// yet). One that has ends, with what it has done or with EINTR, or begins anew after the handler; the same holds when a move has wound the
 /// registers back to before it.
 fn interrupted(thread: &Thread, clock: u64, used: u64, restart: bool) -> Interrupted {
     let mut registers = thread.registers;

@@ -602,7 +602,7 @@ impl System {
         match thread.forward {
             Forward::Sent {
                 seq,
-                purpose: Purpose::Call,
+                purpose: Purpose::Call(_),
             } => self.send_cancel(tid, seq),
             _ => self.wakes.push(tid),
         }
@@ -687,7 +687,7 @@ impl System {
     ///
     /// The order is the order of precedence: a message to home first ends; then it stands still for
     /// the final image if one is wanted; then signals; then the call it is in; and only then user
-    /// mode. But a call that has waited and can end now does, before a signal would interrupt it. One that is in user mode on another processor is called back and looks by itself.
+    /// mode. But a call that has begun or waited and can end now does, before a signal would interrupt it. One that is in user mode on another processor is called back and looks by itself.
     pub(crate) fn advance(&mut self, tid: u32) {
         loop {
             let Some(thread) = self.threads.get_mut(&tid) else {
@@ -711,7 +711,14 @@ impl System {
             match self.end_call_if_due(tid) {
                 Some(Flow::Again) => continue,
                 Some(Flow::Over) => return,
-                Some(Flow::Wait) | None => {}
+                Some(Flow::Wait) => {
+                    let thread = self.thread(tid);
+                    if thread.forward == Forward::Idle && !thread.restart.begun {
+                        // It waits for what comes in any case, as memory that is on its way.
+                        return thread.block();
+                    }
+                }
+                None => {}
             }
             let thread = self.thread(tid);
             if thread.forward == Forward::Idle && !self.take_signals(tid) {
@@ -749,21 +756,31 @@ impl System {
         }
     }
 
-    /// Tries a call that has waited at home once more, when a signal is about to interrupt it: what it
-    /// waited for may be there, and then its end comes before the signal. (Away, home does the same
-    /// before it interrupts a call: [`System::run_remote`].)
+    /// Tries the call that a thread is in before a signal is looked at, as Linux looks at signals when a call would
+    /// wait or is over: a signal that comes when the call has just begun would otherwise be acted on before it, and
+    /// then not end its wait. One that has waited at home is tried once more: what it waited for may be there, and then
+    /// its end comes before the signal. (Away, home does the same before it interrupts a call: [`System::run_remote`].)
     fn end_call_if_due(&mut self, tid: u32) -> Option<Flow> {
         let thread = self.threads.get(&tid)?;
-        let call = thread
-            .call
-            .filter(|call| call.number < crate::dispatch::PSEUDO)?;
-        let mask = thread.mask_now();
-        let begun = thread.restart.begun && thread.forward == Forward::Idle;
         let body = self.bodies.get(&thread.pid)?;
-        let home = self.homes.get(&thread.pid)?;
-        let signal = home.pending_for(tid) & !mask != 0;
-        let may = body.home == self.me && body.effects == Effects::Open && !body.stopped;
-        (begun && signal && may && thread.vfork_child.is_none()).then(|| self.perform(tid, call))
+        let begun = thread.restart.begun;
+        let mask = thread.mask_now();
+        let signal = match self.homes.get(&thread.pid) {
+            Some(home) if body.home == self.me => home.pending_for(tid) & !mask != 0,
+            _ => !begun && (thread.poked || thread.signal_due()),
+        };
+        let free = thread.forward == Forward::Idle
+            && thread.vfork_child.is_none()
+            && thread.signals.due.is_none();
+        if !(signal && free && body.effects == Effects::Open) || body.stopped || body.waits() {
+            return None;
+        }
+        let thread = self.thread(tid);
+        if !begun {
+            thread.resume_call();
+        }
+        let call = thread.call?;
+        (call.number < crate::dispatch::PSEUDO).then(|| self.perform(tid, call))
     }
 
     /// After a wait was registered outside of a call: block, unless a freeze was waiting for this.

@@ -116,8 +116,8 @@ pub struct Pending {
 pub enum Purpose {
     /// A fork of a process that dies: a child that home has made dies with it.
     Orphan,
-    /// The pending call, or part of it.
-    Call,
+    /// The pending call, or part of it: the question of this number.
+    Call(u32),
     /// The contents of a file page for this address.
     Page(u64),
     /// The signals that wait at home.
@@ -148,7 +148,26 @@ pub enum Forward {
         purpose: Purpose,
     },
     /// The reply to the pending call is here and has not been used.
-    Ready(Answer),
+    Ready {
+        /// Which question of that call it answers.
+        question: u32,
+        /// What home says.
+        answer: Answer,
+    },
+}
+
+impl Forward {
+    /// Takes the answer to a question, if it is there.
+    pub fn answer_to(&mut self, wanted: u32) -> Option<Answer> {
+        let fits = matches!(self, Forward::Ready { question, .. } if *question == wanted);
+        match core::mem::replace(self, Forward::Idle) {
+            Forward::Ready { answer, .. } if fits => Some(answer),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 /// Whether a thread may run.
@@ -383,6 +402,18 @@ impl Thread {
                 .wrapping_sub(crate::dispatch::SYSCALL_BYTES);
             self.registers.rax = u64::from(call.number);
             self.rewound_at = self.registers.rip;
+        }
+    }
+
+    /// It is in the call again that was wound back, if it stands before one.
+    pub fn resume_call(&mut self) {
+        if self.call.is_none() && self.rewound_at != 0 && self.rewound_at == self.registers.rip {
+            self.call = Some(Pending {
+                number: crate::dispatch::user_number(self.registers.rax),
+                args: crate::express::arguments(&self.registers),
+            });
+            self.registers.rip = (self.registers.rip).wrapping_add(crate::dispatch::SYSCALL_BYTES);
+            self.rewound_at = 0;
         }
     }
 

@@ -106,7 +106,7 @@ fn interfaces(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, request, list, ..] = call.args;
     let mut all = Request::plain(IOCTL, [fd, request, 0, 0, 0, 0]);
     all.rooms[2] = ROOM_MAX as u32;
-    let answer = call.home(|_| Ok(all))?;
+    let answer = call.home(IOCTL, |_| Ok(all))?;
     let done = result_of(answer.value)?;
     let entries = answer.buffers.get(2).unwrap_or(&[]);
     let room = call.read(list, 4)?;
@@ -127,13 +127,17 @@ const IOV_MAX: u64 = 1024;
 static READ_KERNEL: u32 = 0;
 static WRITE_KERNEL: u32 = 1;
 
-/// The pieces of readv(2), writev(2) and their relatives, whose descriptor is to be good for something.
+/// The pieces of readv(2), writev(2) and their relatives, whose descriptor is to be good for something. A list that
+/// has gone while the call was under way has ended where the call is.
 fn pieces_of(call: &mut LocalCall<'_>, use_of: FdUse) -> Result<Vec<Piece>, Stop> {
     let [fd, vector, count, ..] = call.args;
     let found = match count {
         0..=IOV_MAX => pieces::vector(call, vector, count),
         _ => Err(Errno::EINVAL.into()),
     };
+    if matches!(found, Err(Stop::Errno(_))) && call.thread().restart.progress > 0 {
+        return Ok(Vec::new());
+    }
     call.behind_descriptor((fd, use_of), found)
 }
 
@@ -153,7 +157,7 @@ fn write_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let pieces = pieces_of(call, FdUse::Write)?;
     let shields = call.shields();
     let total = pieces::total(&pieces);
-    if total == 0 {
+    if total == 0 && call.thread().restart.progress == 0 {
         return check_only(call, fd, FdUse::Write);
     }
     pieces::write_out(call, &pieces, |call, now, done| {
@@ -163,7 +167,7 @@ fn write_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
             return Ok(crate::home::plain(moved as i64));
         }
         let left = total.saturating_sub(done);
-        call.home_limited(|call| {
+        call.home_limited(WRITE_KERNEL, |call| {
             let mut request =
                 Request::plain(WRITE_KERNEL, [fd, 0, 0, 0, shields | how | left << 8, done]);
             pieces::gather_into(call, now, &mut request)?;
@@ -191,7 +195,7 @@ fn read_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
         return Ok(moved);
     }
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
-    let answer = call.home_limited(|call| {
+    let answer = call.home_limited(READ_KERNEL, |call| {
         let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields | how, 0]);
         pieces::make_room(call, &into, &mut request)?;
         Ok(request)
@@ -243,7 +247,7 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
                 other => other?,
             };
             let copy = name.clone();
-            let answer = call.home(|_| {
+            let answer = call.home(crate::dispatch::CALL_RENAME, |_| {
                 let mut request = Request::plain(crate::dispatch::CALL_RENAME, [0; 6]);
                 request.inputs.set(0, copy);
                 Ok(request)

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod aio;
+mod answers;
 mod express;
 mod files;
 mod full_disk;

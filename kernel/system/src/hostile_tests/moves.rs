@@ -208,6 +208,82 @@ fn a_signal_behind_a_call_that_was_wound_back_interrupts_it() {
     assert_eq!((word(16), word(13) as i64), (CODE + 2, -4));
 }
 
+/// A read of an empty pipe that begins while something comes in between. Where the handler returns to, and with what.
+fn read_while(
+    cluster: &mut Cluster,
+    node: usize,
+    pid: u32,
+    meanwhile: impl FnOnce(&mut Cluster),
+) -> (u64, i64) {
+    assert_eq!(cluster.call(node, pid, 22, &[DATA]), 0);
+    cluster.catch(node, pid, SIGUSR1);
+    let reader = u64::from(cluster.peek(node, pid, DATA));
+    let mut turn = loop {
+        let turn = cluster.nodes[node].begin(0).expect("it may run");
+        if turn.pid == pid {
+            break turn;
+        }
+        let now = cluster.now;
+        cluster.nodes[node].end_turn(turn, Exit::Interrupt, super::TURN_NS, now);
+    };
+    meanwhile(cluster);
+    let r = &mut turn.registers;
+    [r.rax, r.rdi, r.rsi, r.rdx, r.rip] = [READ, reader, DATA, 1, CODE + 2];
+    let now = cluster.now;
+    cluster.nodes[node].end_turn(turn, Exit::Syscall, super::TURN_NS, now);
+    cluster.live();
+    cluster.live();
+    let at = (0..2).find(|node| cluster.nodes[*node].bodies.contains_key(&pid));
+    let node = &mut cluster.nodes[at.expect("it is somewhere")];
+    let registers = node.thread(pid).registers;
+    assert_eq!(registers.rip, HANDLER);
+    let mut context = [0; 18 * 8];
+    node.with_space(pid, |space, pages| {
+        space.read(registers.rdx + 40, &mut context, pages)
+    })
+    .expect("the frame");
+    let word = |at: usize| u64::from_le_bytes(context[at * 8..][..8].try_into().expect("8"));
+    (word(16), word(13) as i64)
+}
+
+/// Acted on before the call, it would not end the wait: `sendall` of a program whose handler only notes the signal would
+/// wait for ever.
+#[test]
+fn a_signal_that_comes_when_a_call_begins_ends_its_wait() {
+    let ended = (CODE + 2, -4);
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    let at_home = read_while(&mut cluster, 0, pid, |cluster| {
+        cluster.nodes[0].signal(pid, SIGUSR1);
+    });
+    assert_eq!(at_home, ended, "at home");
+    let (mut cluster, pid) = guest();
+    let away = read_while(&mut cluster, 1, pid, |cluster| {
+        cluster.signal(pid, SIGUSR1);
+        cluster.pass(1_000_000);
+    });
+    assert_eq!(away, ended, "away");
+    // The call has begun when the process is frozen, and the signal comes while it is on its way.
+    for (source, target) in [(0, 2), (1, 1)] {
+        let (mut cluster, pid) = guest();
+        if source == 0 {
+            cluster.move_to(pid, 1);
+        }
+        let moved = read_while(&mut cluster, source, pid, |cluster| {
+            cluster.start_move(pid, target);
+            for _ in 0..200 {
+                cluster.pass(10_000);
+                if cluster.nodes[source].body(pid).freezing {
+                    break;
+                }
+            }
+            assert!(cluster.nodes[source].body(pid).freezing);
+            cluster.signal(pid, SIGUSR1);
+        });
+        assert_eq!(moved, ended, "on the way to node {target}");
+    }
+}
+
 #[test]
 fn a_guest_that_ends_during_the_push_leaves_no_move_behind() {
     let mut cluster = Cluster::new(2);

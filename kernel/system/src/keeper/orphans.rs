@@ -144,13 +144,14 @@ impl System {
         };
         thread.forward = Forward::Idle;
         match purpose {
-            Purpose::Call if can_be_asked_again(thread.asked) => {
+            Purpose::Call(_) if can_be_asked_again(thread.asked) => {
                 thread.restart.begun = true;
                 thread.again = true;
             }
-            Purpose::Call => {
+            Purpose::Call(question) => {
                 thread.next_seq = thread.next_seq.saturating_add(1);
-                thread.forward = Forward::Ready(crate::home::plain(-i64::from(Errno::EIO.0)));
+                let answer = crate::home::plain(-i64::from(Errno::EIO.0));
+                thread.forward = Forward::Ready { question, answer };
             }
             Purpose::Signal => {
                 thread.next_seq = thread.next_seq.saturating_add(1);

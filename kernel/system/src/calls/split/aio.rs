@@ -201,11 +201,6 @@ pub fn io_cancel(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// io_submit(2). While home is asked another thread may end the context.
 pub fn io_submit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let result = submit_all(call);
-    call.settled(result)
-}
-
-fn submit_all(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [context, count, requests, ..] = call.args;
     if (count as i64) < 0 {
         return Err(Errno::EINVAL.into());
@@ -263,7 +258,7 @@ fn submit(
     if let Some(eventfd) = wanted.told {
         // One that is full already, or closed by now, is told nothing.
         let args = [eventfd, 0, 8, 0, RWF_NOWAIT, 0];
-        call.home(|_| {
+        call.home(WRITE, |_| {
             let mut request = Request::plain(WRITE, args);
             request.inputs.set(1, 1_u64.to_le_bytes().to_vec());
             Ok(request)
@@ -446,7 +441,7 @@ fn step(
         how,
         if reads && streams { 0 } else { done },
     ];
-    let answer = call.home_limited(|call| {
+    let answer = call.home_limited(number, |call| {
         let mut request = Request::plain(number, args);
         match reads {
             true => pieces::make_room(call, now, &mut request)?,

@@ -63,7 +63,7 @@ impl LocalCall<'_> {
             return Err(Errno::EINVAL.into());
         };
         let args = [pid.into(), 0, 0, 0, 0, 0];
-        let answer = self.home(|_| Ok(Request::plain(CALL_CPU_TIME, args)))?;
+        let answer = self.home(CALL_CPU_TIME, |_| Ok(Request::plain(CALL_CPU_TIME, args)))?;
         result_of(answer.value)?;
         let bytes = answer.buffers.get(0).and_then(|bytes| bytes.first_chunk());
         Ok(bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)))

@@ -70,7 +70,7 @@ fn wait_until(call: &mut LocalCall<'_>, deadline: u64) -> Result<u64, Stop> {
     let room = (most * EPOLL_EVENT as u64).min(ROOM_MAX) as usize;
     let room = room - room % EPOLL_EVENT;
     let waits = call.clock() < deadline;
-    let answer = call.home(|call| {
+    let answer = call.home(EPOLL_WAIT, |call| {
         call.make_writable(events, room)?;
         let args = [set, 0, 0, u64::from(waits), 0, 0];
         let mut request = Request::plain(EPOLL_WAIT, args);
@@ -95,7 +95,7 @@ pub fn timerfd_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if flags & !(ABSTIME | CANCEL_ON_SET) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let answer = call.home(|call| {
+    let answer = call.home(TIMERFD_SETTIME, |call| {
         let interval = timespec(call, new)?;
         let value = timespec(call, new.wrapping_add(16))?;
         if old != 0 {
@@ -136,7 +136,7 @@ pub fn timer_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if let Some((timer, now)) = by_use {
         return set_by_use(call, timer, now);
     }
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_SET_TIMER, |call| {
         let interval = timespec(call, new)?;
         let value = timespec(call, new.wrapping_add(16))?;
         if old != 0 {

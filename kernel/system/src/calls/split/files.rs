@@ -91,7 +91,7 @@ pub fn vmsplice(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let pieces = pieces::rest(&pieces_of(call, FdUse::Any)?, 0);
-    let answer = call.home(|call| {
+    let answer = call.home(VMSPLICE, |call| {
         let mut request = Request::plain(VMSPLICE, [fd, 0, 0, flags, 0, 0]);
         pieces::make_room(call, &pieces, &mut request)?;
         pieces::gather_into(call, &pieces, &mut request)?;
@@ -140,7 +140,7 @@ fn read_there(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
             }
             continue;
         }
-        let answer = call.home(|call| {
+        let answer = call.home(PREAD, |call| {
             let mut request = Request::plain(PREAD, [fd, 0, length, at, how, done]);
             pieces::make_room(call, &into, &mut request)?;
             Ok(request)
@@ -178,7 +178,7 @@ fn write_there(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
         {
             return Ok(crate::home::plain(moved as i64));
         }
-        call.home(|call| {
+        call.home(PWRITE, |call| {
             let mut request = Request::plain(PWRITE, [fd, 0, 0, at, how, done]);
             pieces::gather_into(call, now, &mut request)?;
             Ok(request)

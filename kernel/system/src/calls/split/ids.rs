@@ -28,7 +28,7 @@ fn change(call: &mut LocalCall<'_>, users: Three, groups: Three) -> Result<u64, 
 
 /// Asks home for other credentials, of this kind, and takes over what it answers.
 fn become_as(call: &mut LocalCall<'_>, kind: u64, wish: Ids) -> Result<u64, Stop> {
-    let answer = call.home(|_| {
+    let answer = call.home(CALL_SET_IDS, |_| {
         let mut request = Request::plain(CALL_SET_IDS, [kind, 0, 0, 0, 0, 0]);
         request.inputs.set(1, wish.to_bytes());
         request.rooms[2] = (8 * WORDS) as u32;
@@ -205,7 +205,7 @@ pub fn capget(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let ids = if own {
         call.body().ids
     } else {
-        let answer = call.home(|_| {
+        let answer = call.home(CALL_CAPABILITIES, |_| {
             let mut request = Request::plain(CALL_CAPABILITIES, [pid as u64, 0, 0, 0, 0, 0]);
             request.rooms[2] = (8 * WORDS) as u32;
             Ok(request)

@@ -64,7 +64,7 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 fn of_other(call: &mut LocalCall<'_>, limits: Option<(u64, u64)>) -> Result<u64, Stop> {
     let [pid, which, _, old, ..] = call.args;
     let (soft, hard) = limits.unwrap_or_default();
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_LIMIT_OF, |call| {
         if old != 0 {
             call.make_writable(old, 16)?;
         }

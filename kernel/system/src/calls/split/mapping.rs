@@ -142,7 +142,7 @@ fn file_backing(
 ) -> Result<Result<(Backing, AreaFlags), Refusal>, Stop> {
     let writes = shared && access.contains(Access::WRITE);
     let args = [fd, u64::from(shared), u64::from(writes), 0, 0, 0];
-    let answer = call.home(|_| {
+    let answer = call.home(CALL_MAP_FILE, |_| {
         let mut request = Request::plain(CALL_MAP_FILE, args);
         request.rooms[0] = ExecFile::BYTES as u32;
         Ok(request)

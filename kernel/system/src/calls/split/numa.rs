@@ -17,11 +17,6 @@ const PATIENCE_NS: u64 = 1_000_000;
 
 /// migrate_pages(2): none is anywhere else.
 pub fn migrate_pages(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let result = migrate(call);
-    call.settled(result)
-}
-
-fn migrate(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [pid, max, from, to, ..] = call.args;
     memory_nodes(call, from, max)?;
     let to = memory_nodes(call, to, max)?;

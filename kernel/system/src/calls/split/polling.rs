@@ -26,7 +26,7 @@ impl LocalCall<'_> {
     fn await_ready(&mut self, entries: Vec<u8>, deadline: u64) -> Result<(u64, Vec<u8>), Stop> {
         let waits = self.clock() < deadline;
         let length = entries.len();
-        let answer = self.home(|_| {
+        let answer = self.home(POLL, |_| {
             let count = (length / POLLFD_SIZE) as u64;
             let mut request = Request::plain(POLL, [0, count, u64::from(waits), 0, 0, 0]);
             request.rooms[0] = length as u32;

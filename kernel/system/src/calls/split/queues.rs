@@ -29,7 +29,7 @@ pub fn mq_timedsend(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, text, length, priority, timeout, _] = call.args;
     let deadline = end(call, timeout)?;
     let waits = call.clock() < deadline;
-    let answer = call.home(|call| {
+    let answer = call.home(MQ_TIMEDSEND, |call| {
         let args = [fd, 0, length, priority & 0xffff_ffff, u64::from(waits), 0];
         let mut request = Request::plain(MQ_TIMEDSEND, args);
         match call.read(text, length.min(CHUNK) as usize) {
@@ -49,7 +49,7 @@ pub fn mq_timedreceive(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, text, length, priority, timeout, _] = call.args;
     let deadline = end(call, timeout)?;
     let waits = call.clock() < deadline;
-    let answer = call.home(|call| {
+    let answer = call.home(MQ_TIMEDRECEIVE, |call| {
         let args = [fd, 0, length, 0, u64::from(waits), 0];
         let mut request = Request::plain(MQ_TIMEDRECEIVE, args);
         let room = length.min(CHUNK) as usize;
@@ -93,6 +93,6 @@ pub fn mq_notify(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         }
         request.inputs.set(1, bytes);
     }
-    let answer = call.home(|_| Ok(request))?;
+    let answer = call.home(MQ_NOTIFY, |_| Ok(request))?;
     result_of(answer.value)
 }

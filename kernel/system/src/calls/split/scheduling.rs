@@ -36,7 +36,7 @@ pub fn sched_getaffinity(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let args = [who, 0, 0, 0, 0, 0];
-    let answer = call.home(|_| Ok(Request::plain(CALL_AFFINITY, args)))?;
+    let answer = call.home(CALL_AFFINITY, |_| Ok(Request::plain(CALL_AFFINITY, args)))?;
     result_of(answer.value)?;
     let set = answer.buffers.get(0).unwrap_or(&[]);
     call.write(address, &set[..set.len().min(SET as usize)])?;

@@ -106,7 +106,7 @@ pub fn shmctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if (id as i32) < 0 || (command as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_SHM_CONTROL, |call| {
         let given = match command as u32 {
             IPC_SET => call.read(argument, SEGMENT_STATUS)?,
             _ => Vec::new(),

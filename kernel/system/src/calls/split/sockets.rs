@@ -44,12 +44,13 @@ impl LocalCall<'_> {
     /// when it has to wait; the time is kept here, and home is told when it is over.
     pub(crate) fn home_limited(
         &mut self,
+        question: u32,
         make: impl Fn(&mut Self) -> Result<Request, Stop>,
     ) -> Result<Answer, Stop> {
         loop {
             let deadline = self.thread().restart.deadline_ns;
             let over = deadline != 0 && self.clock() >= deadline;
-            let answer = self.home(|call| {
+            let answer = self.home(question, |call| {
                 let mut request = make(call)?;
                 request.rooms[LIMIT] = 8;
                 if deadline != 0 {
@@ -145,7 +146,7 @@ fn socket_room(
 /// A name that home tells.
 fn name(call: &mut LocalCall<'_>, number: u32) -> Result<u64, Stop> {
     let [fd, address, length, ..] = call.args;
-    let answer = call.home(|call| {
+    let answer = call.home(number, |call| {
         let [length, room] = socket_room(call, (address, NAME_MAX), length)?;
         let mut request = Request::plain(number, [fd, 0, 0, 0, length, room]);
         request.rooms[1] = NAME_MAX as u32;
@@ -187,7 +188,7 @@ pub fn connect(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if length > NAME_MAX {
         return call.behind_socket(Err(Errno::EINVAL.into()));
     }
-    let answer = call.home_limited(|call| {
+    let answer = call.home_limited(CONNECT, |call| {
         let name = match call.read(address, length) {
             Err(Stop::Errno(error)) => return Ok(check_of((fd, FdUse::Any), error)),
             name => name?,
@@ -219,7 +220,7 @@ pub fn setsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 fn attach_filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const PROGRAM: usize = 16;
     let [fd, level, option, address, length, _] = call.args;
-    let answer = call.home(|call| {
+    let answer = call.home(SETSOCKOPT, |call| {
         let mut load = || {
             if length as u32 as usize != PROGRAM {
                 return Err(Stop::Errno(Errno::EINVAL));
@@ -240,7 +241,7 @@ fn attach_filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// `SO_GET_FILTER`: lengths are counted in instructions, and 0 only asks how many there are.
 fn filter(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, level, option, address, length, _] = call.args;
-    let answer = call.home(|call| {
+    let answer = call.home(GETSOCKOPT, |call| {
         let made = call.read_int(length).map(|_| {
             let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, 0, 0]);
             request.rooms[3] = (LENGTH_MAX * INSTRUCTION) as u32;
@@ -269,7 +270,7 @@ pub fn getsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if (level as u32, option as u32) == (SOL_SOCKET, SO_ATTACH_FILTER) {
         return filter(call);
     }
-    let answer = call.home(|call| {
+    let answer = call.home(GETSOCKOPT, |call| {
         let [length, room] = socket_room(call, (address, VALUE_MAX), length)?;
         let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, length, room]);
         request.rooms[3] = VALUE_MAX as u32;
@@ -293,7 +294,7 @@ pub fn accept(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// accept4(2).
 pub fn accept4(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, address, length, flags, ..] = call.args;
-    let answer = call.home_limited(|call| {
+    let answer = call.home_limited(ACCEPT4, |call| {
         // A bad place for the name is told only behind what is wrong with the socket.
         let nowhere = match call.name_room(address, length) {
             Err(Stop::Errno(Errno::EFAULT)) => 1,
@@ -393,7 +394,7 @@ fn send_some(
         return Err(Errno::ENOBUFS.into());
     }
     let left = envelope.total() - done.min(envelope.total());
-    let answer = call.home_limited(|call| {
+    let answer = call.home_limited(SENDMSG, |call| {
         let request = Request::plain(SENDMSG, [fd, left, flags, 0, 0, done]);
         let made = load(call, envelope, done, request);
         call.of_socket(made)
@@ -439,6 +440,11 @@ pub fn sendto(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn sendmsg(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, message, flags, ..] = call.args;
     let found = Envelope::read(call, message);
+    let done = call.thread().restart.progress;
+    if matches!(found, Err(Stop::Errno(_))) && done > 0 {
+        // What said that there is more has gone since.
+        return Ok(done);
+    }
     let envelope = call.behind_socket(found)?;
     send_all(call, &envelope, flags)
 }
@@ -501,7 +507,7 @@ fn receive_some(
     let pieces = pieces::rest(&envelope.pieces, done);
     let room: u64 = pieces::total(&pieces);
     let control = envelope.control_length.min(CONTROL_MAX);
-    let answer = call.home_limited(|call| {
+    let answer = call.home_limited(RECVMSG, |call| {
         if let Err(stop) = room_for(call, envelope, &pieces, control) {
             return call.of_socket(Err(stop));
         }

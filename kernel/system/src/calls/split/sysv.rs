@@ -41,7 +41,7 @@ fn operate(call: &mut LocalCall<'_>, deadline: u64) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let waits = call.clock() < deadline;
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_SEM_OPERATE, |call| {
         let bytes = call.read(operations, count as usize * 6)?;
         let args = [id, u64::from(waits), count, 0, 0, 0];
         let mut request = Request::plain(CALL_SEM_OPERATE, args);
@@ -94,7 +94,7 @@ fn put_answer(call: &mut LocalCall<'_>, address: u64, answer: &Answer) -> Result
 /// semctl(2).
 pub fn semctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [id, number, command, argument, ..] = call.args;
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_SEM_CONTROL, |call| {
         let given = match command as u32 {
             IPC_SET => call.read(argument, SET_STATUS)?,
             SETALL => readable(call, argument, VALUES_MAX)?,
@@ -115,7 +115,7 @@ pub fn msgsnd(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if length > MESSAGE_MAX || (id as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_MSG_SEND, |call| {
         let kind = call.read_u64(message)?;
         let text = call.read(message.wrapping_add(8), length as usize)?;
         let mut request = Request::plain(CALL_MSG_SEND, [id, kind, flags, 0, 0, 0]);
@@ -132,7 +132,7 @@ pub fn msgrcv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let room = length.min(MESSAGE_MAX);
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_MSG_RECEIVE, |call| {
         call.make_writable(message, 8 + room as usize)?;
         let args = [id, room, kind, flags, 0, 0];
         Ok(Request::plain(CALL_MSG_RECEIVE, args))
@@ -148,7 +148,7 @@ pub fn msgrcv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// msgctl(2).
 pub fn msgctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [id, command, argument, ..] = call.args;
-    let answer = call.home(|call| {
+    let answer = call.home(CALL_MSG_CONTROL, |call| {
         let given = match command as u32 {
             IPC_SET => call.read(argument, QUEUE_STATUS)?,
             _ => Vec::new(),

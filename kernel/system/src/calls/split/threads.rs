@@ -226,7 +226,7 @@ fn spawn_process(call: &mut LocalCall<'_>, wanted: &Wanted) -> Result<u64, Stop>
     let mut body = Body::child_of(call.body(), child);
     let Some(space) = space else {
         let home = body.home;
-        call.system.end_orphan(home, child);
+        call.system.end_orphan(home, child.into());
         return Err(Errno::ENOMEM.into());
     };
     body.space = space;
