@@ -339,6 +339,13 @@ impl Home {
         self.record.gate().owner() == from || self.asked.iter().any(named)
     }
 
+    /// Whether a node was asked to send it to another one, and has not said what came of it.
+    pub fn is_sent_away_from(&self, node: NodeId) -> bool {
+        let here = wire::Pid(self.pid).home();
+        let away = |asked: &Asked| asked.node == node && asked.target != here;
+        self.asked.iter().any(away)
+    }
+
     /// A boot of a node is over, and no result comes from it: who waits for one looks again.
     pub fn asked_lost(&mut self, node: NodeId) {
         if let Some(request) = &self.request

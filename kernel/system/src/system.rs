@@ -109,6 +109,8 @@ pub struct System {
     pub(crate) outgoing: BTreeMap<u32, Outgoing>,
     pub(crate) incoming: BTreeMap<u32, Incoming>,
     pub(crate) tombstones: migrate::Tombstones,
+    /// Processes of this home whose owners are lost, and which somebody else may have.
+    pub(crate) bereft: BTreeSet<u32>,
     /// What is kept on a disk.
     pub(crate) keeper: crate::keeper::Keeper,
     /// Guests whose homes are away.
@@ -276,6 +278,7 @@ impl System {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
+            bereft: BTreeSet::new(),
             keeper,
             orphans: crate::keeper::Orphans::new(&settings.command_line),
             attempt: wire::Attempt::default(),

@@ -38,6 +38,7 @@ impl HomeRecord {
             gate,
             previous,
             last_source,
+            heir_by: None,
             rules: Rules::ALL,
         }
     }
@@ -54,7 +55,7 @@ impl HomeRecord {
         }
         let (owner, boot) = (self.gate.owner(), self.gate.owner_boot());
         match owner == me {
-            true => self.owner_lost(owner, boot),
+            true => self.owner_lost(0, owner, boot, false),
             false => LostOutcome::Unaffected,
         }
     }

@@ -4,6 +4,7 @@
 //! holds its image, (2) back to the source by its abort, (3) back to the previous owner before the
 //! first effect of the new one; each makes a new epoch, which fences every copy of an older one.
 
+use crate::HEIR_TIMEOUT_NS;
 use rpc::{Admission, Gate, Rule, Rules};
 use wire::{BootId, Message, NodeId, Pid};
 
@@ -54,6 +55,9 @@ pub enum LostOutcome {
     Unaffected,
     /// The frozen copy of the previous owner takes over, in a new epoch: send it the decision.
     HandBack(Decision),
+    /// The node had been asked to send the process away, and may have: the target has some time to say that it has the
+    /// image.
+    Awaited,
     /// The process died with the node. The record is to be dropped.
     Ended,
 }
@@ -69,6 +73,8 @@ pub struct HomeRecord {
     pub(crate) previous: Option<Place>,
     /// The last source: may still be pushing pages.
     pub(crate) last_source: Option<Place>,
+    /// The owner's boot is over, and until then the target of its last move may ask for the process, ns.
+    pub(crate) heir_by: Option<u64>,
     pub(crate) rules: Rules,
 }
 
@@ -80,6 +86,7 @@ impl HomeRecord {
             gate: Gate::new(owner, boot, pid),
             previous: None,
             last_source: None,
+            heir_by: None,
             rules: Rules::ALL,
         }
     }
@@ -162,7 +169,9 @@ impl HomeRecord {
         let fresh = owned && current && seen && (from, from_boot) != (source, source_boot);
         if fresh {
             self.gate.transfer(from, from_boot);
-            self.previous = Some((source, source_boot));
+            // To a boot that is over nothing can be given back.
+            let over = self.heir_by.take().is_some();
+            self.previous = (!over).then_some((source, source_boot));
             self.last_source = self.previous;
         }
         let again = old_epoch
@@ -220,8 +229,15 @@ impl HomeRecord {
         Accepted { admission, release }
     }
 
-    /// That boot of that node is over for certain.
-    pub fn owner_lost(&mut self, node: NodeId, boot: BootId) -> LostOutcome {
+    /// That boot of that node is over for certain. `moving`: it may have sent the process to somebody, who has not asked
+    /// yet.
+    pub fn owner_lost(
+        &mut self,
+        now: u64,
+        node: NodeId,
+        boot: BootId,
+        moving: bool,
+    ) -> LostOutcome {
         if (self.gate.owner(), self.gate.owner_boot()) != (node, boot) {
             return LostOutcome::Unaffected;
         }
@@ -229,7 +245,25 @@ impl HomeRecord {
             Some(previous) if self.rules.hold(Rule::ALostOwnerGivesBackToTheSource) => {
                 self.hand_back(previous)
             }
+            _ if moving && self.rules.hold(Rule::WhatALostOwnerHasSentIsWaitedFor) => {
+                self.heir_by
+                    .get_or_insert(now.saturating_add(HEIR_TIMEOUT_NS));
+                LostOutcome::Awaited
+            }
             _ => LostOutcome::Ended,
+        }
+    }
+
+    /// When [`HomeRecord::on_timeout`] is due, ns.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.heir_by
+    }
+
+    /// Nobody has asked for what a lost owner may have sent.
+    pub fn on_timeout(&mut self, now: u64) -> LostOutcome {
+        match self.heir_by.take_if(|by| *by <= now) {
+            Some(_) => LostOutcome::Ended,
+            None => LostOutcome::Unaffected,
         }
     }
 

@@ -88,7 +88,8 @@
 //!   `Lost { pid, epoch: the one asked with }`.
 //! * `PeerLost { id, boot }`: for each record [`HomeRecord::owner_lost`] and then
 //!   [`HomeRecord::previous_lost`]. `HandBack`: send the decision to the new owner. `Ended`: the
-//!   process died with its node: reap it as killed, send `Lost` to `copies()`.
+//!   process died with its node: reap it as killed, send `Lost` to `copies()`. `Awaited`: a target may have its image;
+//!   at [`HomeRecord::poll_timeout`] see what [`HomeRecord::on_timeout`] says.
 //! * `PeerSilent`: [`HomeRecord::owner_suspected`] may give back a process that has had no effect
 //!   yet; send the decision to both nodes.
 //! * Exit or kill: the record goes; send `Lost` with the gate's epoch to all of
@@ -127,6 +128,9 @@ pub const RETRY_NS: u64 = 1_000_000_000;
 /// How long the target keeps room for an image that does not come: longer than any source can take
 /// from `Admit` to image. ns.
 pub const ADMIT_TIMEOUT_NS: u64 = 4_000_000_000;
+/// How long home waits for the target of a process whose owner has died in the middle of a move: longer than it takes to
+/// hear of the death, and to ask again. ns.
+pub const HEIR_TIMEOUT_NS: u64 = 4 * RETRY_NS;
 
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,7 @@ rules! {
     TheFirstEffectReleasesTheSource,
     SuspicionEndsNobody,
     ALostOwnerGivesBackToTheSource,
+    WhatALostOwnerHasSentIsWaitedFor,
     ALostSourceGetsNothingBack,
     // The source.
     AtTimeoutTheSourceAsksHome,

@@ -8,7 +8,7 @@ use faults::{Canary, Event, Plan, Summary, run};
 /// How many worlds: what some thirty seconds of one processor take in the profile of the tests.
 const WORLDS: u64 = 200;
 /// Each bug is found by one of so many.
-const BUGGY_WORLDS: u64 = 64;
+const BUGGY_WORLDS: u64 = 200;
 
 fn plan(seed: u64) -> Plan {
     Plan {

@@ -79,7 +79,7 @@ fn step(
         .0
         .saturating_sub(random.below(3))
         .saturating_add(random.below(2));
-    match random.below(7) {
+    match random.below(8) {
         0 | 1 => called(random, record, (epoch, node, boot), executed, sights)?,
         2 => {
             let seq = record.gate().next_seq(PID).unwrap_or(0);
@@ -119,11 +119,22 @@ fn step(
         5 => match record.owner_suspected(node, boot) {
             LostOutcome::Ended => return Err("suspicion has ended a process".to_owned()),
             LostOutcome::HandBack(_) => saw(sights, "given back"),
-            LostOutcome::Unaffected => {}
+            LostOutcome::Unaffected | LostOutcome::Awaited => {}
         },
+        6 => {
+            let due = record.poll_timeout();
+            if record.on_timeout(due.unwrap_or(u64::MAX)) == LostOutcome::Ended {
+                must(due.is_some(), "only who was waited for is given up")?;
+                saw(sights, "given up");
+                return Ok(true);
+            }
+        }
         _ => {
-            let outcome = record.owner_lost(node, boot);
+            let outcome = record.owner_lost(0, node, boot, random.chance(5_000));
             record.previous_lost(node, boot);
+            if outcome == LostOutcome::Awaited {
+                saw(sights, "waited for");
+            }
             if outcome == LostOutcome::Ended {
                 must(
                     (node, boot) == (before.1, before.2),

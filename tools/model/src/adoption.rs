@@ -163,7 +163,7 @@ impl World {
             LostOutcome::Unaffected => {}
             // Its source asks.
             LostOutcome::HandBack(_) => self.note_owner(),
-            LostOutcome::Ended => self.kill(),
+            LostOutcome::Awaited | LostOutcome::Ended => self.kill(),
         }
         self.keep();
         for other in (0..HOSTS).filter(|other| *other != HOME) {

@@ -72,6 +72,23 @@ impl World {
         }
     }
 
+    /// Promise 7: nor is it called lost while the target of its last move has all of it.
+    pub(crate) fn check_heirs(&mut self, lost: NodeId, boot: BootId) {
+        let newest = self.newest();
+        let has_it = |host: &Host| {
+            let copy = host.body.as_ref();
+            let whole = copy.filter(|copy| copy.mode == Mode::Speculating && copy.epoch > newest);
+            let from = host.target.as_ref().map(migrate::Target::source);
+            whole.is_some() && from == Some((lost, boot))
+        };
+        if self.hosts.iter().any(has_it) {
+            self.fail(
+                Promise::NotLost,
+                "a process was called lost that its target has",
+            );
+        }
+    }
+
     /// Promise 6: a failed move leaves the process running here; a successful one leaves nothing.
     pub(crate) fn check_finished(
         &mut self,

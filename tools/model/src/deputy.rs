@@ -104,8 +104,10 @@ impl World {
                 // A suspect may well live; a new boot ignores what it does not know.
                 self.send(HOME, lost, decision.message());
             }
+            LostOutcome::Awaited => {}
             LostOutcome::Ended => {
                 self.check_ended(lost, boot);
+                self.check_heirs(lost, boot);
                 self.saw(Seen::Ended);
                 self.kill();
             }
@@ -146,9 +148,13 @@ impl World {
                 ..
             } => {
                 let before = record.gate().epoch();
+                let bereft = record.poll_timeout().is_some();
                 let mut decision = record.commit(from, boot, *old_epoch, *source, *source_boot);
                 if decision.epoch != before {
-                    self.observer.unseen = true;
+                    self.observer.unseen = !bereft;
+                }
+                if bereft && decision.granted {
+                    self.saw(Seen::Inherited);
                 }
                 decision.poke = self.hosts[HOME].pending;
                 self.note_owner();

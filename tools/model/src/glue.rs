@@ -9,7 +9,7 @@ use crate::world::{
     Body, EXIT, HOME, HOSTS, InFlight, Item, KEEP, Mode, PID, Promise, Seen, TAKE, THREADS, Thread,
     WRITE, World, host_of, node, thread_of, tid,
 };
-use migrate::{Plan, Source, SourceAction, Target, TargetAction};
+use migrate::{HomeRecord, LostOutcome, Plan, Source, SourceAction, Target, TargetAction};
 use wire::{
     Attempt, BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer,
     Outcome, Reply, Ticket,
@@ -218,7 +218,7 @@ impl World {
     /// Home has proof that a boot is over that may have had the process.
     pub(crate) fn owner_lost(&mut self, lost: NodeId, boot: BootId) {
         if let Some(record) = &mut self.hosts[HOME].record {
-            let outcome = record.owner_lost(lost, boot);
+            let outcome = record.owner_lost(self.now, lost, boot, true);
             record.previous_lost(lost, boot);
             self.outcome(outcome, lost, boot);
         }
@@ -496,6 +496,14 @@ impl World {
             target.on_timeout(now);
             self.run_target(host);
         }
+        if let Some(record) = &mut self.hosts[host].record
+            && record.on_timeout(now) == LostOutcome::Ended
+        {
+            let (lost, boot) = (record.gate().owner(), record.gate().owner_boot());
+            self.check_ended(lost, boot);
+            self.saw(Seen::Ended);
+            self.kill();
+        }
         self.check_now();
     }
 
@@ -653,6 +661,7 @@ impl World {
         let slot = &self.hosts[host];
         let source = slot.source.as_ref().and_then(Source::poll_timeout);
         let target = slot.target.as_ref().and_then(Target::poll_timeout);
-        source.into_iter().chain(target).min()
+        let record = slot.record.as_ref().and_then(HomeRecord::poll_timeout);
+        source.into_iter().chain(target).chain(record).min()
     }
 }

@@ -78,7 +78,7 @@ pub const SHORT: [Run; 11] = [
             timers: 1,
             ..NOTHING
         },
-        states: 30_697,
+        states: 30_673,
     },
     Run {
         name: "two crashes of any nodes",
@@ -88,7 +88,7 @@ pub const SHORT: [Run; 11] = [
             home_crashes: true,
             ..NOTHING
         },
-        states: 68_458,
+        states: 56_675,
     },
     Run {
         name: "a crash and a suspicion in three moves",
@@ -98,7 +98,7 @@ pub const SHORT: [Run; 11] = [
             suspicions: 1,
             ..NOTHING
         },
-        states: 226_978,
+        states: 198_902,
     },
     Run {
         name: "a suspicion and a timer",
@@ -143,7 +143,7 @@ pub const SHORT: [Run; 11] = [
             disk: true,
             ..NOTHING
         },
-        states: 64_291,
+        states: 62_275,
     },
     Run {
         name: "a home that comes back, in two moves",
@@ -155,7 +155,7 @@ pub const SHORT: [Run; 11] = [
             disk: true,
             ..NOTHING
         },
-        states: 220_129,
+        states: 210_949,
     },
 ];
 

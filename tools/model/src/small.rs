@@ -151,7 +151,7 @@ impl Model for Small {
         properties!(
             OneCopy Decision Stale Once Signals FailedMove NotLost Bystanders Suspicion Rest;
             Moved Failed Aborted HandedBack Fenced PagesLost Ended Repeated HeldBack
-            SpeculationDropped SignalTaken Cancelled Adopted
+            SpeculationDropped SignalTaken Cancelled Adopted Inherited
         )
     }
 }

@@ -208,11 +208,12 @@ pub enum Seen {
     SignalTaken,
     Cancelled,
     Adopted,
+    Inherited,
 }
 
 impl Seen {
     /// All of them.
-    pub const ALL: [Seen; 13] = [
+    pub const ALL: [Seen; 14] = [
         Seen::Moved,
         Seen::Failed,
         Seen::Aborted,
@@ -226,6 +227,7 @@ impl Seen {
         Seen::SignalTaken,
         Seen::Cancelled,
         Seen::Adopted,
+        Seen::Inherited,
     ];
 
     /// In words.
@@ -244,6 +246,7 @@ impl Seen {
             Seen::SignalTaken => "a signal is taken",
             Seen::Cancelled => "a call is cancelled for a freeze",
             Seen::Adopted => "a process is adopted by the next boot of its home",
+            Seen::Inherited => "a target gets what its lost source had sent",
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use crate::system::System;
 use crate::timeline::What;
+use alloc::vec::Vec;
+use migrate::LostOutcome;
 use wire::{BootId, Message, NodeId};
 
 impl System {
@@ -29,9 +31,16 @@ impl System {
             );
             return;
         };
-        let mut decision = if home.expects(from, source) {
+        // What a former boot has asked for, this one does not know.
+        let expected = home.expects(from, source) || self.keeper.awaits(pid.0);
+        let mut decision = if expected {
             let record = &mut home.record;
-            record.commit(from, boot, old_epoch, source, source_boot)
+            let decision = record.commit(from, boot, old_epoch, source, source_boot);
+            if self.bereft.contains(&pid.0) && decision.granted {
+                self.bereft.remove(&pid.0);
+                home.asked_lost(source);
+            }
+            decision
         } else {
             home.record.decision()
         };
@@ -48,6 +57,29 @@ impl System {
             self.timeline.note_clock(from, clock);
             self.tell_missed(pid.0);
         }
+    }
+
+    /// Ends processes whose owners died in the middle of a move, if nobody has got them.
+    pub(super) fn heirs_due(&mut self) {
+        let now = self.now;
+        let pids: Vec<u32> = self.bereft.iter().copied().collect();
+        for pid in pids {
+            let home = self.homes.get_mut(&pid).filter(|home| home.lives());
+            let outcome = home.map(|home| (home.record.on_timeout(now), home.record.decision()));
+            match outcome {
+                Some((LostOutcome::Unaffected, _)) => continue,
+                Some((_, last)) => self.lost_with(pid, last.epoch, last.owner),
+                None => {}
+            }
+            self.bereft.remove(&pid);
+        }
+    }
+
+    /// A process has died with its node.
+    pub(super) fn lost_with(&mut self, pid: u32, epoch: u64, node: NodeId) {
+        machine::log!("process {pid}: lost with node {}", node.0);
+        self.timeline.note(What::Lost, (pid, epoch), node, 0);
+        self.ended(pid, abi::signal::SIGKILL);
     }
 
     pub(super) fn abort_requested(

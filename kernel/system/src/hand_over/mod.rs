@@ -176,11 +176,15 @@ impl System {
         });
         let named = self.incoming.values().filter_map(Incoming::next_named);
         let at_once = named.map(|_| self.now);
-        sources.chain(targets).chain(wishes).chain(at_once).min()
+        let heirs = self.bereft.iter();
+        let heirs = heirs.filter_map(|pid| self.homes.get(pid)?.record.poll_timeout());
+        let rest = wishes.chain(at_once).chain(heirs);
+        sources.chain(targets).chain(rest).min()
     }
 
     /// Lets the machines whose time has come act, and tries wishes that were in somebody's way.
     pub(crate) fn hand_over_timeouts(&mut self) {
+        self.heirs_due();
         if self.outgoing.is_empty() && self.incoming.is_empty() {
             return;
         }
@@ -336,10 +340,14 @@ impl System {
             let Some(home) = self.homes.get_mut(&pid).filter(|home| home.lives()) else {
                 continue;
             };
-            let outcome = home.record.owner_lost(node, boot);
+            // What a former boot of this node has asked for, this one does not know.
+            let moving = home.is_sent_away_from(node) || self.keeper.awaits(pid);
+            let outcome = home.record.owner_lost(self.now, node, boot, moving);
             home.record.previous_lost(node, boot);
             let poke = home.has_signals();
-            home.asked_lost(node);
+            if outcome != LostOutcome::Awaited {
+                home.asked_lost(node);
+            }
             let epoch = home.record.gate().epoch();
             self.keeper.touch(pid);
             match outcome {
@@ -349,11 +357,10 @@ impl System {
                     self.timeline.note(What::HandsBack, of, decision.owner, 0);
                     self.send(decision.owner, Decision { poke, ..decision }.message());
                 }
-                LostOutcome::Ended => {
-                    machine::log!("process {pid}: lost with node {}", node.0);
-                    self.timeline.note(What::Lost, (pid, epoch), node, 0);
-                    self.ended(pid, abi::signal::SIGKILL);
+                LostOutcome::Awaited => {
+                    self.bereft.insert(pid);
                 }
+                LostOutcome::Ended => self.lost_with(pid, epoch, node),
             }
         }
     }

@@ -220,7 +220,7 @@ fn nothing_is_given_back_to_a_boot_of_home_that_is_over() {
     cluster.arrives = |_| true;
     cluster.reboot(1);
     cluster.reboot(0);
-    for _ in 0..4 {
+    for _ in 0..6 {
         cluster.settle();
     }
     assert!(!cluster.lives(pid));
@@ -433,8 +433,10 @@ fn a_process_that_died_with_its_node_while_home_was_gone_is_lost() {
     cluster.reboot(0);
     cluster.settle();
     cluster.cut.clear();
-    cluster.settle();
-    cluster.settle();
+    // It might have been on its way to another node, whose word is waited for.
+    for _ in 0..6 {
+        cluster.settle();
+    }
     assert!(!cluster.lives(pid));
     assert!(!cluster.nodes[1].bodies.contains_key(&pid));
 }
@@ -511,6 +513,28 @@ fn one_whose_move_was_under_way_as_home_died_moves_again() {
         cluster.call(usize::from(other) - 1, pid, GETPPID, &[]),
         i64::from(INIT)
     );
+}
+
+#[test]
+fn the_next_boot_of_home_gives_a_process_to_a_target_whose_image_its_former_boot_had_not_heard_of()
+{
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.arrives = |header| (header.source(), header.target()) != (NodeId(3), NodeId(1));
+    cluster.order_move_by(pid, "3 mode=stop-and-copy");
+    until(&mut cluster, |cluster| {
+        cluster.nodes[2].bodies.contains_key(&pid)
+    });
+    // The source is down, and does not come back.
+    cluster.cut.push(1);
+    cluster.arrives = |_| true;
+    cluster.reboot(0);
+    for _ in 0..8 {
+        cluster.settle();
+    }
+    assert!(owned(&cluster, pid, 3) && cluster.lives(pid));
+    assert_eq!(cluster.call(2, pid, GETPPID, &[]), i64::from(INIT));
 }
 
 #[test]

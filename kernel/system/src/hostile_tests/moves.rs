@@ -52,6 +52,68 @@ impl Cluster {
     }
 }
 
+/// A process of node 1 of which node 3 has all, in the image that node 2 has sent; node 2 has booted again before node
+/// 3 is heard at home.
+fn heir_of_a_lost_source() -> (Cluster, u32) {
+    let mut cluster = Cluster::new(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.arrives = |header| (header.source(), header.target()) != (NodeId(3), NodeId(1));
+    cluster.order_move_by(pid, "3 mode=stop-and-copy");
+    cluster.until(
+        |cluster| cluster.pass(1_000_000),
+        |cluster| cluster.nodes[2].bodies.contains_key(&pid),
+    );
+    cluster.reboot(1);
+    let boot = cluster.nodes[1].boot;
+    cluster.until(
+        |cluster| cluster.pass(1_000_000),
+        |cluster| {
+            let peer = cluster.nodes[0].net.peer(NodeId(2));
+            peer.is_some_and(|peer| peer.boot == boot)
+        },
+    );
+    (cluster, pid)
+}
+
+#[test]
+fn a_process_whose_source_dies_goes_on_at_the_target_that_has_its_image() {
+    let (mut cluster, pid) = heir_of_a_lost_source();
+    assert!(cluster.alive(0, pid), "its target has not been heard yet");
+    cluster.arrives = |_| true;
+    for _ in 0..3 {
+        cluster.settle();
+    }
+    let gate = cluster.nodes[0].homes[&pid].record.gate();
+    assert_eq!(gate.owner(), NodeId(3));
+    assert!(cluster.alive(0, pid) && cluster.nodes[0].bereft.is_empty());
+    cluster.move_to(pid, 2);
+}
+
+#[test]
+fn it_is_lost_and_dropped_if_its_target_is_not_heard() {
+    let (mut cluster, pid) = heir_of_a_lost_source();
+    for _ in 0..5 {
+        cluster.settle();
+    }
+    assert!(!cluster.alive(0, pid) && cluster.nodes[0].bereft.is_empty());
+    cluster.arrives = |_| true;
+    for _ in 0..3 {
+        cluster.settle();
+    }
+    assert!(!cluster.nodes[2].bodies.contains_key(&pid));
+}
+
+#[test]
+fn one_that_nobody_was_to_get_is_lost_at_once() {
+    let mut cluster = Cluster::new(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.reboot(1);
+    cluster.settle();
+    assert!(!cluster.alive(0, pid) && cluster.nodes[0].bereft.is_empty());
+}
+
 fn is_page(header: &Header) -> bool {
     header.kind() == Kind::Data && header.payload_kind() == PayloadKind::Page
 }

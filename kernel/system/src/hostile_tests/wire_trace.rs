@@ -19,6 +19,8 @@ const PAGES: u64 = 30;
 pub(super) fn line(packet: &node::Transmit<crate::system::NetPage>) -> Option<String> {
     let header = Header::parse(&packet.header).expect("nodes send valid frames");
     let what = match (header.kind(), header.payload_kind()) {
+        // The way is not known to be wide, or not any more.
+        (Kind::Data, PayloadKind::Whole) if header.piece().is_some() => "piece of a message".into(),
         (Kind::Data, PayloadKind::Whole) => {
             let mut bytes = [0; wire::PAYLOAD_MAX];
             let length = packet.payload.copy_to(&mut bytes);

@@ -3,9 +3,9 @@
 //! Law: a trace names every action a machine gives, in order; nothing more and nothing less.
 
 use crate::{
-    ADMIT_TIMEOUT_NS, DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, HomeRecord, LostOutcome,
-    OFFER_TIMEOUT_NS, Plan, RETRY_NS, Source, SourceAction, SourceState, Target, TargetAction,
-    TargetState, Tombstones,
+    ADMIT_TIMEOUT_NS, DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, HEIR_TIMEOUT_NS, HomeRecord,
+    LostOutcome, OFFER_TIMEOUT_NS, Plan, RETRY_NS, Source, SourceAction, SourceState, Target,
+    TargetAction, TargetState, Tombstones,
 };
 use alloc::vec;
 use alloc::vec::Vec;
@@ -342,12 +342,29 @@ fn image_out_a_lost_source_leaves_the_word_to_home() {
         ]
     );
     // Home heard of the loss first.
-    assert_eq!(home().owner_lost(S, S_BOOT), LostOutcome::Ended);
+    assert_eq!(home().owner_lost(0, S, S_BOOT, false), LostOutcome::Ended);
     target.on_message(0, H, H_BOOT, &Message::Lost { pid: P, epoch: 1 });
     assert_eq!(
         d_does(&mut target),
         [TargetAction::Discard, TargetAction::Finished]
     );
+}
+
+#[test]
+fn image_out_a_lost_source_is_followed_by_the_target_that_has_its_image() {
+    let mut home = home();
+    assert_eq!(home.owner_lost(7, S, S_BOOT, true), LostOutcome::Awaited);
+    home.previous_lost(S, S_BOOT);
+    assert_eq!(home.poll_timeout(), Some(7 + HEIR_TIMEOUT_NS));
+    let mut late = home.clone();
+    assert_eq!(late.on_timeout(7), LostOutcome::Unaffected);
+    assert_eq!(late.on_timeout(7 + HEIR_TIMEOUT_NS), LostOutcome::Ended);
+    let word = home.commit(D, D_BOOT, 1, S, S_BOOT);
+    assert_eq!((word.epoch, word.owner, word.granted), (2, D, true));
+    assert_eq!(home.poll_timeout(), None);
+    // To nobody can it be given back, and from nobody are pages to come.
+    assert_eq!((home.previous(), home.last_source()), (None, None));
+    assert_eq!(home.owner_lost(8, D, D_BOOT, false), LostOutcome::Ended);
 }
 
 #[test]
@@ -417,14 +434,17 @@ fn committed_a_lost_source_matters_only_until_the_push_is_done() {
 
     let mut home = home_committed();
     home.previous_lost(S, S_BOOT);
-    assert_eq!(home.owner_lost(S, S_BOOT), LostOutcome::Unaffected);
+    assert_eq!(
+        home.owner_lost(0, S, S_BOOT, false),
+        LostOutcome::Unaffected
+    );
     assert_eq!(home.accept_effect(D, D_BOOT, 2, P, 1).release, None);
 }
 
 #[test]
 fn committed_a_lost_target_is_replaced_by_the_frozen_copy() {
     let mut home = home_committed();
-    let LostOutcome::HandBack(word) = home.owner_lost(D, D_BOOT) else {
+    let LostOutcome::HandBack(word) = home.owner_lost(0, D, D_BOOT, false) else {
         panic!("nothing was seen of it yet");
     };
     assert_eq!((word.epoch, word.owner), (3, S));
@@ -478,7 +498,7 @@ fn committed_suspicion_may_hand_back_but_never_ends() {
 fn after_an_effect_a_lost_target_ends_the_process() {
     let mut home = home_committed();
     home.accept_effect(D, D_BOOT, 2, P, 1);
-    assert_eq!(home.owner_lost(D, D_BOOT), LostOutcome::Ended);
+    assert_eq!(home.owner_lost(0, D, D_BOOT, false), LostOutcome::Ended);
     assert_eq!(
         home.copies().collect::<Vec<_>>(),
         [(D, D_BOOT), (S, S_BOOT)]
