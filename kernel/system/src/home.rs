@@ -333,7 +333,8 @@ impl Home {
     }
 
     /// Whether a node may say that it has the image from another: it was asked for, or it has the
-    /// process already. As long as there are no tickets, this keeps strangers from taking it.
+    /// process already. So a ticket is good while home wants that move, and an old one for another process of that number, which
+    /// says the same, is not; and where there are no keys, and so no tickets, this keeps strangers from taking it.
     pub fn expects(&self, from: NodeId, source: NodeId) -> bool {
         let named = |asked: &Asked| (asked.node, asked.target) == (source, from);
         self.record.gate().owner() == from || self.asked.iter().any(named)

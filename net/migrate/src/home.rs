@@ -6,7 +6,7 @@
 
 use crate::HEIR_TIMEOUT_NS;
 use rpc::{Admission, Gate, Rule, Rules};
-use wire::{BootId, Message, NodeId, Pid};
+use wire::{BootId, Message, NodeId, Passage, Pid};
 
 /// Home's word on who owns a process, as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,15 @@ impl Decision {
             poke: self.poke,
         }
     }
+}
+
+/// What the glue has found the ticket of a claim to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permit {
+    /// The source has said that it gives the process away, by just this [`Passage`].
+    Given,
+    /// It has not.
+    Lacking,
 }
 
 /// What home says to a call, and what it does besides.
@@ -147,42 +156,48 @@ impl HomeRecord {
         core::iter::once(owner).chain(source)
     }
 
-    /// `from` holds the image that `source` sent from `old_epoch` and wants to own the process.
+    /// What is said to a claim that is not granted. `None`: there is no such image, as its source has not permitted it or
+    /// that epoch has not been; who claims so is to be told `Lost`, as if there were no such process.
+    pub fn answer(&self, passage: &Passage, permit: Permit) -> Option<Decision> {
+        let permitted = permit == Permit::Given || !self.rules.hold(Rule::CommitNeedsTheTicket);
+        (permitted && passage.old_epoch <= self.gate.epoch()).then(|| self.decision())
+    }
+
+    /// The target of the passage says that it holds the image that the source sent, and wants to own the process.
     ///
     /// Granted if nothing has changed since and the present owner has shown its first effect (until
     /// then the copy of the one before is still a valid one, and there must be only one such).
-    /// Asking again after a grant is answered with the same grant.
-    pub fn commit(
-        &mut self,
-        from: NodeId,
-        from_boot: BootId,
-        old_epoch: u64,
-        source: NodeId,
-        source_boot: BootId,
-    ) -> Decision {
+    /// Asking again after a grant is answered with the same grant. `None`: as [`HomeRecord::answer`].
+    pub fn commit(&mut self, passage: &Passage, permit: Permit) -> Option<Decision> {
+        self.answer(passage, permit)?;
+        let Passage {
+            old_epoch,
+            source,
+            target,
+            ..
+        } = *passage;
         let owner = (self.gate.owner(), self.gate.owner_boot());
-        let owned =
-            owner == (source, source_boot) || !self.rules.hold(Rule::CommitComparesTheOwner);
-        let current = old_epoch == self.gate.epoch()
-            || old_epoch < self.gate.epoch() && !self.rules.hold(Rule::CommitComparesTheEpoch);
+        let owned = owner == source || !self.rules.hold(Rule::CommitComparesTheOwner);
+        let current =
+            old_epoch == self.gate.epoch() || !self.rules.hold(Rule::CommitComparesTheEpoch);
         let seen = self.previous.is_none() || !self.rules.hold(Rule::CommitWaitsForTheFirstEffect);
-        let fresh = owned && current && seen && (from, from_boot) != (source, source_boot);
+        let fresh = owned && current && seen && target != source;
         if fresh {
-            self.gate.transfer(from, from_boot);
+            self.gate.transfer(target.0, target.1);
             // To a boot that is over nothing can be given back.
             let over = self.heir_by.take().is_some();
-            self.previous = (!over).then_some((source, source_boot));
+            self.previous = (!over).then_some(source);
             self.last_source = self.previous;
         }
-        let again = old_epoch
-            .checked_add(1)
-            .is_some_and(|epoch| self.gate.is_owner(from, from_boot, epoch))
-            && self.last_source == Some((source, source_boot))
+        let again = self
+            .gate
+            .is_owner(target.0, target.1, old_epoch.saturating_add(1))
+            && self.last_source == Some(source)
             && self.rules.hold(Rule::CommitIsAnsweredAlikeAgain);
-        Decision {
+        Some(Decision {
             granted: fresh || again,
             ..self.decision()
-        }
+        })
     }
 
     /// The source `from` has sent an image out of `old_epoch` and wants the process back. Granted

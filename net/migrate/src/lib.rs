@@ -13,8 +13,8 @@
 //!   (Copying) -- pages, while it runs ->
 //!   Freezing  (glue: drain, capture)
 //!   Frozen    -- pages, Image --------->
-//!                                        Waiting -- CommitRequest(e) -----> commit: e+1, owner D
-//!                                        (computes,                         previous owner S
+//!                                        Waiting -- CommitRequest(e) -----> ticket? commit: e+1,
+//!                                        (computes,                         owner D, previous S
 //!                                         no effects)
 //!             <------------------------------------------------- Decision --
 //!   Committed (pushes pages)             Open    <-------------- Decision --
@@ -41,7 +41,7 @@
 //! * `Freeze`: stop the process at the user boundary; if its call is in flight send `Cancel` and
 //!   wait for the reply (`Interrupted` leaves the sequence number free, `Value` goes into the
 //!   registers). Then, if [`Source::freezing`] still holds, in one go: send the first pages and
-//!   the `Image`, call [`Source::image_sent`]. If it cannot be frozen: [`Source::freeze_failed`].
+//!   the `Image` with a ticket for [`Source::passage`], call [`Source::image_sent`]. If it cannot be frozen: [`Source::freeze_failed`].
 //!   If the body ends before its image is out (exit, kill): [`Source::body_gone`].
 //! * `Resume { epoch, poke }`: the body runs here again, in `epoch`. It may come while still
 //!   draining: then forget the drain. Note the epoch as the body's; look at signals if `poke`.
@@ -82,8 +82,9 @@
 //! *Home*: keeps a [`HomeRecord`] per process, from fork to reaping.
 //! * `Call`: [`HomeRecord::accept_effect`]; send the release if there is one, then act on the
 //!   [`rpc::Admission`]. `Cancel`, completion: [`HomeRecord::gate_mut`].
-//! * `CommitRequest`: [`HomeRecord::commit`]; set `poke`, send the decision to the asker, and if it
-//!   is `granted` to the source too. `AbortRequest`: [`HomeRecord::abort`]; send it to the asker.
+//! * `CommitRequest`: judge its ticket (the source's word for just this passage: asker, its boot, epoch and source),
+//!   [`HomeRecord::commit`] (or [`HomeRecord::answer`] if it is not to be); set `poke`, send the decision to the asker, and if it is `granted` to the source too. No
+//!   decision: answer as without record. `AbortRequest`: [`HomeRecord::abort`]; send it to the asker.
 //! * A `Call`, `Cancel`, `CommitRequest` or `AbortRequest` for a pid without record: answer
 //!   `Lost { pid, epoch: the one asked with }`.
 //! * `PeerLost { id, boot }`: for each record [`HomeRecord::owner_lost`] and then
@@ -99,8 +100,9 @@
 //! `PeerLost` of home as the end of the process. With one: each answer of a commit or an abort is written down before
 //! it is sent, and [`HomeRecord::restored`] makes the record again ([`HomeRecord::rebooted`]; then what owners say:
 //! [`HomeRecord::claimed`]); sources and targets are told only of what else the
-//! node was to them ([`Source::on_home_rebooted`], [`Target::on_home_rebooted`]), and ask home again. Deliberately not here: pages, descriptors, the
-//! choice of where to move, and tickets (their bytes are carried but not judged yet).
+//! node was to them ([`Source::on_home_rebooted`], [`Target::on_home_rebooted`]), and ask home again. So a ticket has to hold for the next
+//! boot of home. Deliberately not here: pages, descriptors, the choice of where to move, and what tickets are made of:
+//! to the machines they are bytes.
 #![no_std]
 
 extern crate alloc;
@@ -112,7 +114,7 @@ mod target;
 mod tombstones;
 
 pub use adoption::{Claim, unknown};
-pub use home::{Accepted, Decision, HomeRecord, LostOutcome};
+pub use home::{Accepted, Decision, HomeRecord, LostOutcome, Permit};
 pub use source::{Plan, RunningReport, Source, SourceAction, SourceState};
 pub use target::{Target, TargetAction, TargetState};
 pub use tombstones::Tombstones;

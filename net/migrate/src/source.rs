@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use core::fmt;
 use rpc::{Rule, Rules};
-use wire::{Attempt, BootId, Message, MoveError, NodeId, Offer, PageTag, Pid};
+use wire::{Attempt, BootId, Message, MoveError, NodeId, Offer, PageTag, Passage, Pid};
 
 /// What the glue is to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -201,6 +201,17 @@ impl Source {
     /// The epoch it would have, or has, at the target.
     pub fn target_epoch(&self) -> u64 {
         self.epoch.saturating_add(1)
+    }
+
+    /// What the ticket in its image is for; `None` before the admission, which says in which boot the target is.
+    pub fn passage(&self) -> Option<Passage> {
+        let boot = self.target_boot?;
+        Some(Passage {
+            pid: self.pid,
+            old_epoch: self.epoch,
+            source: self.me,
+            target: (self.target, boot),
+        })
     }
 
     /// Which try it is: what the offer said.

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use link::Payload;
 use seal::{Body, Config, Counters, Credentials, Greeting, Opened, Seal, Sealed};
-use wire::{HANDSHAKE_LEN, HEADER_LEN, Header, Kind};
+use wire::{HANDSHAKE_LEN, HEADER_LEN, Header, Kind, NodeId, Passage, Ticket};
 
 impl<P: Page> Node<P> {
     /// From now on, which is before the first frame, only what is from nodes of this cluster is heard. The credentials are those of this node;
@@ -37,6 +37,22 @@ impl<P: Page> Node<P> {
     /// What the seal has counted, in a cluster with a key.
     pub fn seal_counters(&self) -> Option<Counters> {
         self.seal.as_ref().map(|seal| seal.counters())
+    }
+
+    /// The word of this node to the home of a process that it gives away. In a cluster without keys everybody believes everybody, and
+    /// the ticket is empty.
+    pub fn ticket(&mut self, home: NodeId, passage: &Passage) -> Ticket {
+        let seal = self.seal.as_mut();
+        let ticket = seal.and_then(|seal| seal.ticket(home, passage));
+        ticket.unwrap_or_default()
+    }
+
+    /// Whether a ticket is the word of a passage's source to this node, the home of the process.
+    pub fn permits(&mut self, passage: &Passage, ticket: &Ticket) -> bool {
+        match &mut self.seal {
+            Some(seal) => seal.permits(passage, ticket),
+            None => *ticket == Ticket::default(),
+        }
     }
 
     /// Whether a frame of a handshake waits to be transmitted.

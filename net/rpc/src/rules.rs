@@ -32,6 +32,7 @@ rules! {
     ACancelledCallDoesNotRun,
     AChangeOfHandsMakesANewEpoch,
     // Home.
+    CommitNeedsTheTicket,
     CommitComparesTheEpoch,
     CommitComparesTheOwner,
     CommitWaitsForTheFirstEffect,

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 /// Bytes of every key.
 pub const KEY_LEN: usize = 32;
 
-type Secret = Zeroizing<[u8; KEY_LEN]>;
+pub(crate) type Secret = Zeroizing<[u8; KEY_LEN]>;
 
 fn derive(key: &Secret, purpose: &[u8], more: &[&[u8]]) -> Secret {
     let mac = Blake2sMac::<U32>::new_from_slice(key.as_slice());
@@ -110,6 +110,11 @@ impl ClusterKey {
         ))
     }
 
+    /// What the tickets of two nodes are made with, from what only they can compute.
+    pub(crate) fn ticket(&self, pair: &Secret) -> Secret {
+        derive(&self.0, b"dunlin ticket 1", &[pair.as_slice()])
+    }
+
     /// What this boot's Hellos to all are tagged with.
     pub(crate) fn hello(&self, suite: Suite, cluster: u32, node: NodeId, boot: BootId) -> [u8; 16] {
         let (cluster, node, boot) = (
@@ -139,6 +144,15 @@ impl NodeSecret {
         let public = dh.pubkey();
         core::array::from_fn(|at| public[at])
     }
+}
+
+/// What only two nodes can compute, each from its own key and the other's public one. `None` for a public key that is none.
+pub(crate) fn pair(own: &NodeSecret, public: &[u8; KEY_LEN]) -> Option<Secret> {
+    let mut shared = Zeroizing::new([0; KEY_LEN]);
+    curve(&own.0)
+        .dh(public.as_slice(), shared.as_mut_slice())
+        .ok()?;
+    (*shared != [0; KEY_LEN]).then_some(shared)
 }
 
 fn curve(secret: &Secret) -> alloc::boxed::Box<dyn Dh> {

@@ -18,6 +18,8 @@
 //! handshake and nothing more: what a boot says of itself is believed in a session. Who says again the Hellos of boots that are over
 //! has each of them tried, ever more rarely (`doubts.rs`).
 //!
+//! What a node says to another by way of a third that may lie, it says with a ticket (`ticket.rs`): that it gives a process away.
+//!
 //! How frames in sessions are sealed is the cluster's [`Suite`]: a tag over all of the frame but the tag itself, and in one of the two what is behind
 //! the header is encrypted. Not here: hiding headers. Who listens knows who sends how much to whom, of which process and to which address.
 #![no_std]
@@ -32,6 +34,7 @@ mod rate;
 mod roster;
 mod seal;
 mod session;
+mod ticket;
 mod window;
 
 pub use cipher::{Body, Suite};

@@ -11,6 +11,7 @@ use crate::key::KEY_LEN;
 use crate::rate::Rate;
 use crate::roster::Credentials;
 use crate::session::{FRAMES_MAX, SLOTS, Session, TagKey, slot_of};
+use crate::ticket::Tickets;
 use crate::{Counters, Refused};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -19,7 +20,8 @@ use core::fmt;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use wire::{
-    BootId, ETHERTYPE, HANDSHAKE_LEN, HEADER_LEN, Header, Kind, NodeId, PAYLOAD_MAX, VERSION,
+    BootId, ETHERTYPE, HANDSHAKE_LEN, HEADER_LEN, Header, Kind, NodeId, PAYLOAD_MAX, Passage,
+    Ticket, VERSION,
 };
 use zerocopy::FromBytes;
 use zeroize::Zeroizing;
@@ -177,6 +179,7 @@ pub struct Seal {
     scratch: Box<Scratch>,
     strangers: VecDeque<(NodeId, [u8; 6])>,
     told: Vec<NodeId>,
+    tickets: Tickets,
 }
 
 impl fmt::Debug for Seal {
@@ -205,7 +208,7 @@ impl Seal {
         let (cluster, node, boot) = (config.cluster, config.node, config.boot);
         let key = &config.credentials.cluster;
         let suite = config.credentials.suite;
-        Seal {
+        let mut seal = Seal {
             handshake_key: key.handshake(suite),
             knock_key: TagKey(key.knock(suite)),
             hello_key: TagKey(key.hello(suite, cluster, node, boot)),
@@ -220,8 +223,12 @@ impl Seal {
             counters: Counters::default(),
             strangers: VecDeque::new(),
             told: Vec::new(),
+            tickets: Tickets::default(),
             config,
-        }
+        };
+        // For processes that leave their home.
+        seal.met(node);
+        seal
     }
 
     /// What was counted.
@@ -247,6 +254,26 @@ impl Seal {
     /// A boot of a node is over: its frames are not accepted any more.
     pub fn forget(&mut self, node: NodeId, boot: BootId) {
         self.known.remove(&(node, boot));
+    }
+
+    // --- tickets
+
+    /// The word of this node, the source, to the home of a process that it lets that passage happen. `None`: that home is not in the
+    /// roster, so it would not hear of it either.
+    pub fn ticket(&mut self, home: NodeId, passage: &Passage) -> Option<Ticket> {
+        let ours = &self.config.credentials;
+        self.tickets.make(ours, home, passage)
+    }
+
+    /// Whether a ticket is the word of a passage's source to this node, the home of the process. All of it is hostile.
+    pub fn permits(&mut self, passage: &Passage, ticket: &Ticket) -> bool {
+        let ours = &self.config.credentials;
+        self.tickets.check(ours, passage.source.0, passage, ticket)
+    }
+
+    /// There is a session with a node, or it is this one. The key for tickets is made now, so that no move waits for it.
+    fn met(&mut self, node: NodeId) {
+        let _key = self.tickets.key(&self.config.credentials, node);
     }
 
     // --- frames out
@@ -436,6 +463,7 @@ impl Seal {
             known.begin_sending(slot);
             self.counters.sessions += 1;
             self.doubts.clear(boot);
+            self.met(boot.0);
         }
         unseal(header);
         Ok(Opened::Frame)
@@ -596,6 +624,7 @@ impl Seal {
         known.used_at = now;
         self.counters.sessions += 1;
         self.doubts.clear(boot);
+        self.met(boot.0);
         Ok(greeting.map_or(Opened::Handshake, Opened::Met))
     }
 

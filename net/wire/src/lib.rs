@@ -28,8 +28,8 @@ pub use id::{Attempt, BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
     BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveHow, MoveMode,
-    MovePhases, MoveStats, Offer, Order, Outcome, PagesSent, Policy, Reply, Stalls, Ticket,
-    Whereabouts,
+    MovePhases, MoveStats, Offer, Order, Outcome, PagesSent, Passage, Policy, Reply, Stalls,
+    Ticket, Whereabouts,
 };
 
 /// Why bytes were refused. Each cause has its own variant; nothing was changed by refused bytes.

@@ -77,9 +77,40 @@ pub struct Reply {
     pub data: Vec<u8>,
 }
 
-/// Proof of permission to install an image; zeros until keys come.
+/// The source's word to home that it gives a process away: a code over the [`Passage`], which only those two can make.
+/// Zeros in a cluster without keys.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Ticket(pub [u8; 16]);
+
+/// What a ticket is for: out of this epoch a process goes from that boot of a node to that one of another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Passage {
+    /// The process.
+    pub pid: Pid,
+    /// The epoch in which it has run at the source.
+    pub old_epoch: u64,
+    /// From there.
+    pub source: (NodeId, BootId),
+    /// To there.
+    pub target: (NodeId, BootId),
+}
+
+impl Passage {
+    /// Bytes of a passage.
+    pub const LEN: usize = 32;
+
+    /// The passage as bytes, little endian; every passage has others.
+    pub fn to_bytes(&self) -> [u8; Passage::LEN] {
+        let mut bytes = [0; Passage::LEN];
+        bytes[..4].copy_from_slice(&self.pid.0.to_le_bytes());
+        bytes[4..6].copy_from_slice(&self.source.0.0.to_le_bytes());
+        bytes[6..8].copy_from_slice(&self.target.0.0.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.old_epoch.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.source.1.0.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.target.1.0.to_le_bytes());
+        bytes
+    }
+}
 
 /// What the source asks the target to make room for.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
@@ -117,10 +148,8 @@ pub struct Image {
     pub attempt: Attempt,
     /// The boot of the source.
     pub source_boot: BootId,
-    /// Permission.
+    /// The source's word, for home.
     pub ticket: Ticket,
-    /// Hash of the descriptor; zeros until keys come.
-    pub digest: [u8; 32],
     /// When the last user instruction had run, source's clock, ns.
     pub frozen_at_ns: u64,
     /// The process descriptor: pages of fixed layout.

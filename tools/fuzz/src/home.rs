@@ -5,9 +5,9 @@
 
 use crate::talk::{self, PID};
 use crate::{Choices, Sights, Target, must, saw};
-use migrate::{HomeRecord, LostOutcome};
+use migrate::{HomeRecord, LostOutcome, Permit};
 use rpc::Admission;
-use wire::{BootId, NodeId, Outcome, Reply};
+use wire::{BootId, NodeId, Outcome, Passage, Reply};
 
 pub(crate) const HOME: Target = Target {
     name: "home",
@@ -18,6 +18,7 @@ pub(crate) const HOME: Target = Target {
         "repeated",
         "refused",
         "committed",
+        "claimed in vain",
         "aborted",
         "given back",
         "ended",
@@ -86,17 +87,37 @@ fn step(
             let _whether = record.gate_mut().cancel(node, boot, epoch, PID, seq);
         }
         3 => {
-            let (source, source_boot) = match random.chance(6_000) {
+            let source = match random.chance(6_000) {
                 true => (before.1, before.2),
                 false => talk::TARGET,
             };
-            let word = record.commit(node, boot, epoch, source, source_boot);
+            let passage = Passage {
+                pid: PID,
+                old_epoch: epoch,
+                source,
+                target: (node, boot),
+            };
+            let permit = match random.chance(7_000) {
+                true => Permit::Given,
+                false => Permit::Lacking,
+            };
+            let word = record.commit(&passage, permit);
             let changed = reign(record) != before;
-            must(!changed || word.granted, "who gets it is told so")?;
             must(
-                !changed || (epoch, source, source_boot) == before,
-                "only the owner's image moves it",
+                !changed || word.is_some_and(|word| word.granted),
+                "who gets it is told so",
             )?;
+            must(
+                !changed || permit == Permit::Given && (epoch, source.0, source.1) == before,
+                "only the owner's image, with its word, moves it",
+            )?;
+            if word.is_none() {
+                must(
+                    permit == Permit::Lacking || epoch > before.0,
+                    "who has the owner's word is answered",
+                )?;
+                saw(sights, "claimed in vain");
+            }
             if changed {
                 saw(sights, "committed");
             }

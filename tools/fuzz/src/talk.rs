@@ -83,7 +83,6 @@ pub(crate) fn image(random: &mut Choices<'_>) -> Image {
         attempt: attempt(random),
         source_boot: boot(random, SOURCE.0),
         ticket: Ticket::default(),
-        digest: [0; 32],
         frozen_at_ns: random.bits(),
         descriptor: Vec::new(),
         copied: Vec::new(),

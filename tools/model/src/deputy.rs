@@ -5,9 +5,9 @@
 use crate::world::{
     EXIT, HOME, KEEP, PID, Promise, Seen, TAKE, WRITE, Work, World, thread_of, tid,
 };
-use migrate::LostOutcome;
+use migrate::{LostOutcome, Permit};
 use rpc::Admission;
-use wire::{BootId, CALL_ARRIVED, Call, Message, NodeId, Outcome, Pid, Reply};
+use wire::{BootId, CALL_ARRIVED, Call, Message, NodeId, Outcome, Passage, Pid, Reply};
 
 impl World {
     /// Home completes one of the calls it is executing: it has its effect, and is answered.
@@ -145,11 +145,32 @@ impl World {
                 old_epoch,
                 source,
                 source_boot,
+                ticket,
                 ..
             } => {
+                let passage = Passage {
+                    pid: PID,
+                    old_epoch: *old_epoch,
+                    source: (*source, *source_boot),
+                    target: (from, boot),
+                };
+                let permit = match *ticket == self.ticket_of(&passage) {
+                    true => Permit::Given,
+                    false => Permit::Lacking,
+                };
+                let Some(record) = &mut self.hosts[HOME].record else {
+                    return;
+                };
                 let before = record.gate().epoch();
                 let bereft = record.poll_timeout().is_some();
-                let mut decision = record.commit(from, boot, *old_epoch, *source, *source_boot);
+                let Some(mut decision) = record.commit(&passage, permit) else {
+                    self.saw(Seen::ClaimedInVain);
+                    let lost = Message::Lost {
+                        pid: PID,
+                        epoch: *old_epoch,
+                    };
+                    return self.send(HOME, from, lost);
+                };
                 if decision.epoch != before {
                     self.observer.unseen = !bereft;
                 }

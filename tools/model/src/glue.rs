@@ -12,8 +12,17 @@ use crate::world::{
 use migrate::{HomeRecord, LostOutcome, Plan, Source, SourceAction, Target, TargetAction};
 use wire::{
     Attempt, BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer,
-    Outcome, Reply, Ticket,
+    Outcome, Passage, Reply, Ticket,
 };
+
+/// The ticket with which a process is claimed that was not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forgery {
+    /// An empty one.
+    Nothing,
+    /// One that was made for somebody else.
+    Overheard,
+}
 
 const NO_FEATURES: Features = Features {
     xcr0: 7,
@@ -45,6 +54,26 @@ impl Body {
 }
 
 impl World {
+    /// The ticket for a passage, as only its source makes it: nobody here makes one for another's. Empty without keys.
+    pub(crate) fn ticket_of(&self, passage: &Passage) -> Ticket {
+        let Passage {
+            old_epoch,
+            source,
+            target,
+            ..
+        } = *passage;
+        let mut bytes = [0; 16];
+        if self.keys {
+            bytes[..2].copy_from_slice(&source.0.0.to_le_bytes());
+            bytes[2..4].copy_from_slice(&target.0.0.to_le_bytes());
+            let words = [old_epoch, source.1.0, target.1.0];
+            for (place, word) in bytes[4..].chunks_exact_mut(4).zip(words) {
+                place.copy_from_slice(&(word as u32).to_le_bytes());
+            }
+        }
+        Ticket(bytes)
+    }
+
     /// Whether the process at `host` can begin to move.
     pub fn may_move(&self, host: usize) -> bool {
         let slot = &self.hosts[host];
@@ -438,6 +467,11 @@ impl World {
     /// Sends the image if the process stands still.
     pub(crate) fn capture(&mut self, host: usize) {
         let (now, boot) = (self.now, self.hosts[host].boot);
+        let source = self.hosts[host].source.as_ref();
+        let Some(passage) = source.and_then(Source::passage) else {
+            return;
+        };
+        let ticket = self.ticket_of(&passage);
         let slot = &mut self.hosts[host];
         let (Some(body), Some(source)) = (&mut slot.body, &mut slot.source) else {
             return;
@@ -452,8 +486,7 @@ impl World {
             epoch: body.epoch + 1,
             attempt: source.attempt(),
             source_boot: boot,
-            ticket: Ticket::default(),
-            digest: [0; 32],
+            ticket,
             frozen_at_ns: now,
             descriptor: body.descriptor(),
             copied: vec![1; usize::from(copies_first(body.epoch))],
@@ -464,6 +497,33 @@ impl World {
             source.image_sent(now);
         }
         self.run_source(host);
+    }
+
+    /// What a node can show for a claim of a process that nobody has given to it.
+    pub fn forged(&self, liar: usize, forgery: Forgery) -> Option<Ticket> {
+        if forgery == Forgery::Nothing {
+            return Some(Ticket::default());
+        }
+        let sources = self.hosts.iter().filter_map(|host| host.source.as_ref());
+        let mut passages = sources.filter_map(Source::passage);
+        let passage = passages.find(|passage| passage.target != self.me(liar))?;
+        Some(self.ticket_of(&passage))
+    }
+
+    /// A node that was taken over claims the process from whoever has it.
+    pub fn claim(&mut self, liar: usize, forgery: Forgery) {
+        let gate = self.hosts[HOME].record.as_ref().map(HomeRecord::gate);
+        let Some((gate, ticket)) = gate.zip(self.forged(liar, forgery)) else {
+            return;
+        };
+        let claim = Message::CommitRequest {
+            pid: PID,
+            old_epoch: gate.epoch(),
+            source: gate.owner(),
+            source_boot: gate.owner_boot(),
+            ticket,
+        };
+        self.send(liar, node(HOME), claim);
     }
 
     pub(crate) fn push_acknowledged(&mut self, host: usize, epoch: u64) {

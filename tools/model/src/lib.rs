@@ -14,10 +14,11 @@ mod runs;
 mod small;
 mod world;
 
+pub use glue::Forgery;
 pub use mutant::Mutant;
 pub use random::random_run;
 pub use runs::{Found, HUNTS, LONG, Run, SHORT, Violation, capture, explore};
 pub use small::{Budget, Small, State, Step};
 pub use world::{
-    EXIT, HOME, HOSTS, Lane, Observer, Promise, Seen, Sights, THREADS, WRITE, Word, World,
+    EXIT, HOME, HOSTS, LIAR, Lane, Observer, Promise, Seen, Sights, THREADS, WRITE, Word, World,
 };

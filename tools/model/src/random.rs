@@ -48,6 +48,9 @@ fn weather(random: &mut Random) -> Budget {
     budget.home_crashes = pick(16) == 1;
     budget.disk = random.below(3) == 0;
     budget.home_crashes |= budget.disk;
+    if random.below(8) == 0 {
+        budget.claims = 1 + random.below(5) as u8;
+    }
     budget
 }
 
@@ -57,7 +60,7 @@ fn weight(step: &Step) -> u64 {
         Step::Deliver(_) | Step::Complete(_) | Step::Push(_) | Step::Flush => 60,
         Step::Call(..) | Step::Move(..) => 20,
         Step::Again(_) | Step::Double(_) | Step::Overtake(..) => 4,
-        Step::Timer(_) | Step::Cancel(_) | Step::Signal => 3,
+        Step::Timer(_) | Step::Cancel(_) | Step::Signal | Step::Claim(_) => 3,
         Step::Suspect(..) | Step::Lose(_) | Step::Crash(..) => 1,
         Step::Exit(_) | Step::Kill => 1,
     }

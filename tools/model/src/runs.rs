@@ -34,10 +34,11 @@ const NOTHING: Budget = Budget {
     losses: 0,
     doubles: 0,
     swaps: 0,
+    claims: 0,
 };
 
 /// What the tests explore.
-pub const SHORT: [Run; 11] = [
+pub const SHORT: [Run; 13] = [
     Run {
         name: "three moves with calls",
         budget: Budget {
@@ -157,6 +158,30 @@ pub const SHORT: [Run; 11] = [
         },
         states: 210_949,
     },
+    Run {
+        name: "a node that claims what it was not given",
+        budget: Budget {
+            moves: 2,
+            calls: 1,
+            timers: 1,
+            claims: 1,
+            ..NOTHING
+        },
+        states: 64_021,
+    },
+    Run {
+        name: "the same, and a home that comes back",
+        budget: Budget {
+            moves: 1,
+            calls: 1,
+            crashes: 1,
+            home_crashes: true,
+            disk: true,
+            claims: 1,
+            ..NOTHING
+        },
+        states: 108_448,
+    },
 ];
 
 /// What takes minutes, beside those.
@@ -274,7 +299,7 @@ pub const LONG: [Run; 9] = [
 ];
 
 /// Where mutants are searched, the smallest first.
-pub const HUNTS: [Budget; 13] = [
+pub const HUNTS: [Budget; 14] = [
     Budget {
         moves: 1,
         ..NOTHING
@@ -361,6 +386,11 @@ pub const HUNTS: [Budget; 13] = [
         crashes: 2,
         home_crashes: true,
         disk: true,
+        ..NOTHING
+    },
+    Budget {
+        moves: 1,
+        claims: 1,
         ..NOTHING
     },
 ];

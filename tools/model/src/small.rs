@@ -4,8 +4,11 @@
 //! each kind of thing may happen in it; deliveries and completions are free. Timers may fire at any
 //! time. Wherever nothing is under way any more, the run is let come to rest and judged.
 
+use crate::glue::Forgery;
 use crate::mutant::Mutant;
-use crate::world::{EXIT, HOME, HOSTS, Lane, Observer, Promise, Seen, THREADS, WRITE, Word, World};
+use crate::world::{
+    EXIT, HOME, HOSTS, LIAR, Lane, Observer, Promise, Seen, THREADS, WRITE, Word, World,
+};
 use stateright::{Model, Property};
 
 /// What may happen in a run, and how often.
@@ -37,6 +40,8 @@ pub struct Budget {
     pub doubles: u8,
     /// Messages that overtake those before them.
     pub swaps: u8,
+    /// Claims of a node that was taken over and not given the process; then the cluster has keys.
+    pub claims: u8,
 }
 
 /// One thing that happens.
@@ -76,6 +81,8 @@ pub enum Step {
     Timer(usize),
     /// A move is called off.
     Cancel(usize),
+    /// A node claims the process that has nothing to do with it.
+    Claim(Forgery),
 }
 
 /// Runs within a budget, of machines that lack a rule or none.
@@ -115,7 +122,9 @@ impl Model for Small {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        vec![(World::new(self.mutant, self.budget.disk), self.budget)]
+        let keys = self.budget.claims > 0;
+        let world = World::new(self.mutant, self.budget.disk, keys);
+        vec![(world, self.budget)]
     }
 
     fn actions(&self, (world, left): &State, steps: &mut Vec<Step>) {
@@ -151,7 +160,7 @@ impl Model for Small {
         properties!(
             OneCopy Decision Stale Once Signals FailedMove NotLost Bystanders Suspicion Rest;
             Moved Failed Aborted HandedBack Fenced PagesLost Ended Repeated HeldBack
-            SpeculationDropped SignalTaken Cancelled Adopted Inherited
+            SpeculationDropped SignalTaken Cancelled Adopted Inherited ClaimedInVain
         )
     }
 }
@@ -172,6 +181,7 @@ fn spend(left: &mut Budget, step: Step) {
         Step::Suspect(..) => &mut left.suspicions,
         Step::Timer(_) => &mut left.timers,
         Step::Cancel(_) => &mut left.cancels,
+        Step::Claim(_) => &mut left.claims,
     };
     *count -= 1;
 }
@@ -199,6 +209,7 @@ fn perform(world: &mut World, step: Step) -> Option<()> {
             world.timeout(host, due);
         }
         Step::Cancel(host) => world.cancel_move(host),
+        Step::Claim(forgery) => world.claim(LIAR, forgery),
     }
     world.keep();
     Some(())
@@ -236,7 +247,8 @@ impl Small {
         if left.moves > 0 && world.may_move(host) {
             // The other hosts are alike: the first move goes to the second host.
             let first = left.moves == self.budget.moves;
-            let targets = (0..HOSTS).filter(|to| *to != host && (!first || *to == 1));
+            let lies = |to: usize| to == LIAR && self.budget.claims > 0;
+            let targets = (0..HOSTS).filter(|to| *to != host && (!first || *to == 1) && !lies(*to));
             steps.extend(targets.map(|to| Step::Move(host, to)));
         }
         if left.crashes > 0 && (host != HOME || self.budget.home_crashes) {
@@ -256,6 +268,11 @@ impl Small {
             steps.push(Step::Cancel(host));
         }
         if host == HOME && world.has_record() {
+            if left.claims > 0 {
+                let forgeries = [Forgery::Nothing, Forgery::Overheard].into_iter();
+                let made = forgeries.filter(|forgery| world.forged(LIAR, *forgery).is_some());
+                steps.extend(made.map(Step::Claim));
+            }
             if left.signals > 0 {
                 steps.push(Step::Signal);
             }

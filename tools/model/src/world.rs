@@ -15,6 +15,8 @@ use wire::{BootId, Message, NodeId, Pid};
 pub const HOSTS: usize = 3;
 /// The home.
 pub const HOME: usize = 0;
+/// The host that claims the process in runs in which one does; nobody moves it there.
+pub const LIAR: usize = HOSTS - 1;
 /// Threads of the process.
 pub const THREADS: usize = 2;
 /// Its first thread, and its own number.
@@ -209,11 +211,12 @@ pub enum Seen {
     Cancelled,
     Adopted,
     Inherited,
+    ClaimedInVain,
 }
 
 impl Seen {
     /// All of them.
-    pub const ALL: [Seen; 14] = [
+    pub const ALL: [Seen; 15] = [
         Seen::Moved,
         Seen::Failed,
         Seen::Aborted,
@@ -228,6 +231,7 @@ impl Seen {
         Seen::Cancelled,
         Seen::Adopted,
         Seen::Inherited,
+        Seen::ClaimedInVain,
     ];
 
     /// In words.
@@ -247,6 +251,7 @@ impl Seen {
             Seen::Cancelled => "a call is cancelled for a freeze",
             Seen::Adopted => "a process is adopted by the next boot of its home",
             Seen::Inherited => "a target gets what its lost source had sent",
+            Seen::ClaimedInVain => "a node claims the process without having been given it",
         }
     }
 }
@@ -316,6 +321,8 @@ pub struct World {
     pub(crate) strays: Vec<(Lane, Packet)>,
     /// Home's, if it has one.
     pub(crate) disk: Option<Disk>,
+    /// Whether the cluster has keys, and so tickets.
+    pub(crate) keys: bool,
     pub(crate) mutant: Mutant,
     /// What has been seen.
     pub observer: Observer,
@@ -370,7 +377,7 @@ impl Thread {
 
 impl World {
     /// The process runs at home in epoch 1; nothing is under way.
-    pub fn new(mutant: Mutant, disk: bool) -> World {
+    pub fn new(mutant: Mutant, disk: bool, keys: bool) -> World {
         let boots: [BootId; HOSTS] = std::array::from_fn(|i| BootId(1000 * (i as u64 + 1)));
         let mut hosts = boots.map(|boot| Host::new(boot, boots, mutant));
         let home = &mut hosts[HOME];
@@ -397,6 +404,7 @@ impl World {
             lanes: BTreeMap::new(),
             strays: Vec::new(),
             disk: disk.then(Disk::default),
+            keys,
             mutant,
             observer: Observer::default(),
         };

@@ -1,12 +1,13 @@
 //! A move as home judges it: who owns the process.
 //!
-//! Law: every answer is a compare-and-swap on the process's record, and says who owns it now.
+//! Law: every answer is a compare-and-swap on the process's record, and says who owns it now. Nobody is answered so who
+//! claims a process without its source's word: to him there is no such process.
 
 use crate::system::System;
 use crate::timeline::What;
 use alloc::vec::Vec;
-use migrate::LostOutcome;
-use wire::{BootId, Message, NodeId};
+use migrate::{Decision, LostOutcome, Permit};
+use wire::{BootId, Message, NodeId, Passage};
 
 impl System {
     /// Home gives or refuses the epoch that the target asks for.
@@ -16,35 +17,42 @@ impl System {
             old_epoch,
             source,
             source_boot,
-            ..
+            ref ticket,
         } = *message
         else {
             return;
         };
-        let Some(home) = self.homes.get_mut(&pid.0).filter(|home| home.lives()) else {
-            self.send(
-                from,
-                Message::Lost {
-                    pid,
-                    epoch: old_epoch,
-                },
-            );
-            return;
+        let passage = Passage {
+            pid,
+            old_epoch,
+            source: (source, source_boot),
+            target: (from, boot),
+        };
+        let permit = match self.net.permits(&passage, ticket) {
+            true => Permit::Given,
+            false => Permit::Lacking,
         };
         // What a former boot has asked for, this one does not know.
-        let expected = home.expects(from, source) || self.keeper.awaits(pid.0);
-        let mut decision = if expected {
-            let record = &mut home.record;
-            let decision = record.commit(from, boot, old_epoch, source, source_boot);
-            if self.bereft.contains(&pid.0) && decision.granted {
-                self.bereft.remove(&pid.0);
+        let restored = self.keeper.awaits(pid.0);
+        let home = self.homes.get_mut(&pid.0).filter(|home| home.lives());
+        let decision = home.and_then(|home| {
+            let word = match restored || home.expects(from, source) {
+                true => home.record.commit(&passage, permit)?,
+                false => home.record.answer(&passage, permit)?,
+            };
+            if word.granted && self.bereft.remove(&pid.0) {
                 home.asked_lost(source);
             }
-            decision
-        } else {
-            home.record.decision()
+            let poke = home.has_signals();
+            Some(Decision { poke, ..word })
+        });
+        let Some(decision) = decision else {
+            let lost = Message::Lost {
+                pid,
+                epoch: old_epoch,
+            };
+            return self.send(from, lost);
         };
-        decision.poke = home.has_signals();
         self.keep_decided(pid.0);
         if decision.granted {
             let of = (pid.0, decision.epoch);

@@ -22,7 +22,6 @@ use migrate::{Source, SourceAction};
 use node::Lane;
 use wire::{
     Image, Message, MoveError, MoveHow, MoveMode, MovePhases, MoveStats, NodeId, PagesSent, Stalls,
-    Ticket,
 };
 
 /// Pages that follow the image, and that may be held before one is there.
@@ -360,6 +359,8 @@ impl System {
         };
         let (target, epoch) = (out.source.target(), out.source.target_epoch());
         let attempt = out.source.attempt();
+        let passage = out.source.passage();
+        let ticket = passage.map(|passage| self.net.ticket(out.home, &passage));
         out.frozen_at_ns = frozen_at_ns;
         let mode = out.how.mode;
         let copied = match mode {
@@ -399,8 +400,7 @@ impl System {
             epoch,
             attempt,
             source_boot: self.boot,
-            ticket: Ticket::default(),
-            digest: [0; 32],
+            ticket: ticket.unwrap_or_default(),
             frozen_at_ns,
             descriptor,
             copied,

@@ -17,6 +17,7 @@ mod network;
 mod numa;
 mod pipes;
 mod placement;
+mod tickets;
 mod timeline;
 mod users;
 mod waits;
@@ -111,6 +112,18 @@ fn archive() -> &'static [u8] {
     archive.leak()
 }
 
+/// Gives a node that boots the keys of its cluster.
+fn seal(system: &mut System) {
+    const KEY: [u8; 32] = [0x5e; 32];
+    let owner = node::OwnerKey::new(KEY);
+    let roster = (1..=9).map(NodeId);
+    let credentials = owner.credentials(system.me, roster, node::Suite::default());
+    let mut entropy = [0; 32];
+    entropy[..2].copy_from_slice(&system.me.0.to_le_bytes());
+    entropy[2..10].copy_from_slice(&system.boot.0.to_le_bytes());
+    system.seal(credentials, entropy);
+}
+
 /// Nodes 1, 2, ... on one cable without loss, unless it is cut.
 pub(super) struct Cluster {
     pub(super) nodes: Vec<System>,
@@ -119,10 +132,12 @@ pub(super) struct Cluster {
     pub(super) cut: Vec<usize>,
     /// What of that which is sent arrives.
     pub(super) arrives: fn(&Header) -> bool,
-    /// What was sent, in a line each.
+    /// What was sent, in a line each, if it can be read.
     pub(super) wire: Vec<String>,
     /// The disk of each node that has one: what is flushed, and what is not.
     pub(super) disks: Vec<Option<Disk>>,
+    /// Whether the cluster has keys.
+    sealed: bool,
 }
 
 /// A disk that forgets what was not flushed when its node dies.
@@ -178,6 +193,7 @@ impl Cluster {
             arrives: |_| true,
             wire: Vec::new(),
             disks: Vec::new(),
+            sealed: false,
         }
     }
 
@@ -224,6 +240,21 @@ impl Cluster {
             settings.journal = Some(disk.open(node));
         }
         self.nodes[node] = Cluster::boot_with(settings, self.now);
+        if self.sealed {
+            seal(&mut self.nodes[node]);
+        }
+    }
+
+    /// Nodes of a cluster with keys.
+    pub(super) fn sealed(count: u16) -> Cluster {
+        let nodes = (1..=count).map(|number| Cluster::boot(number, 0));
+        Cluster::joined(nodes.collect()).sealing().join()
+    }
+
+    fn sealing(mut self) -> Cluster {
+        self.nodes.iter_mut().for_each(seal);
+        self.sealed = true;
+        self
     }
 
     /// Nodes of which the first has a disk.
@@ -233,6 +264,15 @@ impl Cluster {
 
     /// The same with so many bytes.
     pub(super) fn with_a_disk_of(count: u16, bytes: usize) -> Cluster {
+        Cluster::with_a_disk_apart(count, bytes).join()
+    }
+
+    /// The same in a cluster with keys.
+    pub(super) fn sealed_with_a_disk(count: u16) -> Cluster {
+        Cluster::with_a_disk_apart(count, 1 << 20).sealing().join()
+    }
+
+    fn with_a_disk_apart(count: u16, bytes: usize) -> Cluster {
         let mut disk = Disk {
             flushed: vec![0; bytes],
             ..Disk::default()
@@ -243,7 +283,7 @@ impl Cluster {
         nodes.extend((2..=count).map(|number| Cluster::boot(number, 0)));
         let mut cluster = Cluster::joined(nodes);
         cluster.disks.push(Some(disk));
-        cluster.join()
+        cluster
     }
 
     /// Lets time go on and carries what the nodes say.
@@ -261,8 +301,13 @@ impl Cluster {
             self.nodes[from].tick(self.now);
             self.serve_disk(from);
             while let Some(packet) = self.nodes[from].poll_transmit(self.now) {
-                self.wire.extend(wire_trace::line(&packet));
-                let header = Header::parse(&packet.header).expect("nodes send valid frames");
+                let mut header = packet.header;
+                match self.sealed {
+                    // Number and tag.
+                    true => header[wire::HEADER_LEN - 20..].fill(0),
+                    false => self.wire.extend(wire_trace::line(&packet)),
+                }
+                let header = Header::parse(&header).expect("nodes send valid frames");
                 if !self.cut.contains(&from) && (self.arrives)(header) {
                     self.carry(from, &packet);
                 }

@@ -457,7 +457,6 @@ fn mutated_descriptors_are_refused_or_harmless() {
             attempt: Attempt::default(),
             source_boot: source,
             ticket: Ticket::default(),
-            digest: [0; 32],
             frozen_at_ns: dice.pick(&[0, now, u64::MAX]),
             descriptor: bytes,
             copied: Vec::new(),

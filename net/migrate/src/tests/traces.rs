@@ -3,14 +3,16 @@
 //! Law: a trace names every action a machine gives, in order; nothing more and nothing less.
 
 use crate::{
-    ADMIT_TIMEOUT_NS, DECISION_TIMEOUT_NS, FREEZE_TIMEOUT_NS, HEIR_TIMEOUT_NS, HomeRecord,
-    LostOutcome, OFFER_TIMEOUT_NS, Plan, RETRY_NS, Source, SourceAction, SourceState, Target,
-    TargetAction, TargetState, Tombstones,
+    ADMIT_TIMEOUT_NS, DECISION_TIMEOUT_NS, Decision, FREEZE_TIMEOUT_NS, HEIR_TIMEOUT_NS,
+    HomeRecord, LostOutcome, OFFER_TIMEOUT_NS, Permit, Plan, RETRY_NS, Source, SourceAction,
+    SourceState, Target, TargetAction, TargetState, Tombstones,
 };
 use alloc::vec;
 use alloc::vec::Vec;
 use rpc::Admission;
-use wire::{Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Pid, Ticket};
+use wire::{
+    Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Passage, Pid, Ticket,
+};
 
 const H: NodeId = NodeId(1);
 const S: NodeId = NodeId(2);
@@ -48,7 +50,6 @@ fn image() -> Image {
         attempt: A,
         source_boot: S_BOOT,
         ticket: Ticket::default(),
-        digest: [0; 32],
         frozen_at_ns: 0,
         descriptor: vec![],
         copied: vec![],
@@ -183,9 +184,29 @@ fn home() -> HomeRecord {
     HomeRecord::new(P, S, S_BOOT)
 }
 
+fn passage(target: (NodeId, BootId), old_epoch: u64, source: (NodeId, BootId)) -> Passage {
+    Passage {
+        pid: P,
+        old_epoch,
+        source,
+        target,
+    }
+}
+
+/// A node asks for the process with the source's word.
+fn commits(
+    home: &mut HomeRecord,
+    target: (NodeId, BootId),
+    old_epoch: u64,
+    source: (NodeId, BootId),
+) -> Decision {
+    let word = home.commit(&passage(target, old_epoch, source), Permit::Given);
+    word.expect("it is an epoch that was")
+}
+
 fn home_committed() -> HomeRecord {
     let mut home = home();
-    let word = home.commit(D, D_BOOT, 1, S, S_BOOT);
+    let word = commits(&mut home, (D, D_BOOT), 1, (S, S_BOOT));
     assert!(word.granted);
     assert_eq!(word.message(), decision(2, D, D_BOOT));
     home
@@ -359,7 +380,7 @@ fn image_out_a_lost_source_is_followed_by_the_target_that_has_its_image() {
     let mut late = home.clone();
     assert_eq!(late.on_timeout(7), LostOutcome::Unaffected);
     assert_eq!(late.on_timeout(7 + HEIR_TIMEOUT_NS), LostOutcome::Ended);
-    let word = home.commit(D, D_BOOT, 1, S, S_BOOT);
+    let word = commits(&mut home, (D, D_BOOT), 1, (S, S_BOOT));
     assert_eq!((word.epoch, word.owner, word.granted), (2, D, true));
     assert_eq!(home.poll_timeout(), None);
     // To nobody can it be given back, and from nobody are pages to come.
@@ -380,7 +401,7 @@ fn image_out_a_lost_target_gives_it_back_in_a_new_epoch() {
         s_does(&mut source),
         [resume(2), failed(MoveError::NodeDead)]
     );
-    let late = home.commit(D, D_BOOT, 1, S, S_BOOT);
+    let late = commits(&mut home, (D, D_BOOT), 1, (S, S_BOOT));
     assert_eq!((late.epoch, late.owner, late.granted), (2, S, false));
 }
 
@@ -680,16 +701,49 @@ fn abort_and_commit_whoever_comes_first() {
 #[test]
 fn questions_asked_twice_are_answered_alike() {
     let mut home = home();
-    let first = home.commit(D, D_BOOT, 1, S, S_BOOT);
-    assert_eq!(home.commit(D, D_BOOT, 1, S, S_BOOT), first);
-    let stranger = home.commit(H, H_BOOT, 1, S, S_BOOT);
+    let first = commits(&mut home, (D, D_BOOT), 1, (S, S_BOOT));
+    assert_eq!(commits(&mut home, (D, D_BOOT), 1, (S, S_BOOT)), first);
+    let stranger = commits(&mut home, (H, H_BOOT), 1, (S, S_BOOT));
     assert_eq!((stranger.owner, stranger.granted), (D, false));
     assert_eq!(home.abort(S, S_BOOT, 1).epoch, 2, "nothing changes");
     // No second move before the first has shown an effect.
-    let early = home.commit(H, H_BOOT, 2, D, D_BOOT);
+    let early = commits(&mut home, (H, H_BOOT), 2, (D, D_BOOT));
     assert_eq!((early.epoch, early.granted), (2, false));
     home.accept_effect(D, D_BOOT, 2, P, 1);
-    assert!(home.commit(H, H_BOOT, 2, D, D_BOOT).granted);
+    assert!(commits(&mut home, (H, H_BOOT), 2, (D, D_BOOT)).granted);
+}
+
+#[test]
+fn home_gives_nothing_to_who_comes_without_the_sources_word() {
+    let mut home = home();
+    let wanted = passage((D, D_BOOT), 1, (S, S_BOOT));
+    assert_eq!(home.commit(&wanted, Permit::Lacking), None);
+    assert_eq!(home.gate().owner(), S);
+    // Nor of an epoch that has not been, whoever says so.
+    for ahead in [2, 3, u64::MAX] {
+        let wanted = passage((D, D_BOOT), ahead, (S, S_BOOT));
+        assert_eq!(home.commit(&wanted, Permit::Given), None);
+    }
+    assert!(commits(&mut home, (D, D_BOOT), 1, (S, S_BOOT)).granted);
+    assert_eq!(home.commit(&wanted, Permit::Lacking), None, "nor again");
+}
+
+#[test]
+fn a_copy_that_home_knows_no_image_of_is_dropped() {
+    let mut target = waiting();
+    let lost = Message::Lost { pid: P, epoch: 1 };
+    target.on_message(0, H, H_BOOT, &lost);
+    let dropped = [TargetAction::Discard, TargetAction::Finished];
+    assert_eq!(d_does(&mut target), dropped);
+}
+
+#[test]
+fn a_ticket_names_who_was_asked_in_the_boot_that_has_answered() {
+    let mut source = Source::new(0, P, 1, (S, S_BOOT), H, D, offer());
+    assert_eq!(source.passage(), None);
+    source.on_message(0, D, D_BOOT, &admit());
+    let said = passage((D, D_BOOT), 1, (S, S_BOOT));
+    assert_eq!(source.passage(), Some(said));
 }
 
 /// Two rules that others cover, so that no run of `tools/model` misses them.
@@ -697,7 +751,7 @@ fn questions_asked_twice_are_answered_alike() {
 fn home_grants_only_what_the_owner_sent_and_the_target_takes_only_its_own_epoch() {
     let mut home = home();
     for (source, boot) in [(D, D_BOOT), (S, BootId(21))] {
-        let word = home.commit(H, H_BOOT, 1, source, boot);
+        let word = commits(&mut home, (H, H_BOOT), 1, (source, boot));
         assert_eq!((word.epoch, word.owner, word.granted), (1, S, false));
     }
     let mut target = waiting();

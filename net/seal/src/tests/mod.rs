@@ -7,6 +7,7 @@ mod hostile;
 mod insiders;
 mod sessions;
 mod suites;
+mod tickets;
 mod vectors;
 
 use crate::{Config, Greeting, Opened, OwnerKey, Refused, Seal, Sealed, Suite};

@@ -64,10 +64,10 @@ fn a_hello_and_a_handshake_are_these_bytes() {
     assert_eq!(hex(&frame.header[116..]), DATA_SEAL);
 }
 
-const HELLO_SEAL: &str = "01000000a28a30ce4c9b5257a40fa97afba9dc21";
-const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb94e42df46f7a55459f758ab292709f386c";
-const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e888eda5a9dbeb0dfcb3dae564d5a7caa453";
-const DATA_SEAL: &str = "01000000ea02799bd50efdf9aac1bd24a0f04608";
+const HELLO_SEAL: &str = "0100000025b7d28f598506297e57417ca59973e3";
+const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb94cd6d3765c6f173d63741056d11c9c710";
+const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e8884edd2aa159e151dcadd43e87ff531e98";
+const DATA_SEAL: &str = "01000000f2cdf7c3c67251807774ee527cb52b34";
 
 #[test]
 fn the_owners_key_is_bytes_or_digits() {

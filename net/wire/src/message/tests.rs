@@ -19,6 +19,25 @@ fn poke_is_these_bytes() {
     assert_eq!(poke.encode(), [3, 0x85, 0x80, 0x08, 0, 0xac, 0x02]);
 }
 
+#[test]
+fn a_passage_is_these_bytes() {
+    let passage = Passage {
+        pid: pid(),
+        old_epoch: 0x0300,
+        source: (NodeId(2), BootId(0xb2)),
+        target: (NodeId(0x0103), BootId(0xc3)),
+    };
+    #[rustfmt::skip]
+    let bytes = [
+        5, 0, 2, 0,               // pid
+        2, 0, 3, 1,               // source, target
+        0, 3, 0, 0, 0, 0, 0, 0,   // epoch
+        0xb2, 0, 0, 0, 0, 0, 0, 0, // source boot
+        0xc3, 0, 0, 0, 0, 0, 0, 0, // target boot
+    ];
+    assert_eq!(passage.to_bytes(), bytes);
+}
+
 fn samples() -> Vec<Message> {
     vec![
         Message::Call(Call {
@@ -56,7 +75,6 @@ fn samples() -> Vec<Message> {
             attempt: Attempt::new(1),
             source_boot: BootId(77),
             ticket: Ticket::default(),
-            digest: [0; 32],
             frozen_at_ns: 12,
             descriptor: vec![1; 8192],
             copied: vec![2; 100],
