@@ -75,7 +75,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 111] = [
+const PROBES: [(&str, Probe); 112] = [
     ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
@@ -164,6 +164,7 @@ const PROBES: [(&str, Probe); 111] = [
     ("sleep", time::sleep),
     ("socket-blocked", sockets::socket_blocked),
     ("socket-descriptors", sockets::socket_descriptors),
+    ("socket-interrupted", sockets::socket_interrupted),
     ("socket-loopback", sockets::socket_loopback),
     ("socket-names", sockets::socket_names),
     ("socket-peeks", ahead::peeks),

@@ -6,16 +6,16 @@
 use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use rt::ipc::{Queue, Semaphores, receive_descriptor, send_descriptor};
-use rt::process::{Ended, start, wait_for};
-use rt::raw::{DESK, Desk, libc};
+use rt::process::{Ended, kill, start, wait_for};
+use rt::raw::{DESK, Desk, Disposition, dispose, libc};
 
 use crate::memory::{check, fill};
-use crate::moves::{Moves, go, tell};
+use crate::moves::{Moves, go, send, tell};
 use crate::{Doing, Verdict, ensure, must};
 
 fn success(child: i32) -> Verdict {
@@ -58,6 +58,96 @@ pub(crate) fn socket_blocked(moves: &mut Moves) -> Verdict {
         ensure!(late.is_err(), "{late:?} came of nothing");
         ensure!(waited >= LIMIT, "the limit was over after {waited:?}");
         drop(other);
+    }
+    Ok(())
+}
+
+/// How many bytes can be received.
+fn unread(desk: &mut Desk, socket: &UnixStream) -> i64 {
+    const FIONREAD: u64 = 0x541b;
+    let fd = u64::from(socket.as_raw_fd().cast_unsigned());
+    match desk.call(libc::SYS_ioctl, [fd, FIONREAD, DESK, 0, 0, 0]) {
+        0 => desk.word(0).cast_signed() & 0xffff_ffff,
+        error => error,
+    }
+}
+
+/// A write that has filled the socket is ended by a signal, or by its limit, while its process is moved: it tells
+/// what was written, and no more than that arrives.
+pub(crate) fn socket_interrupted(moves: &mut Moves) -> Verdict {
+    const SIZE: usize = 700_000;
+    const LIMIT: Duration = Duration::from_millis(120);
+    const PATIENCE_MS: i32 = 20_000;
+    let mut desk = Desk::map().ok_or("no desk")?;
+    let mut bytes = vec![0; SIZE];
+    let mut found = vec![0; SIZE];
+    while moves.more() {
+        let seed = moves.round();
+        fill(&mut bytes, seed, 0);
+        let (one, mut other) = UnixStream::pair().doing("socketpair")?;
+        other.set_nonblocking(true).doing("O_NONBLOCK")?;
+        let (mut told, tells) = pipe().doing("pipe")?;
+        let (stays, mut goes) = pipe().doing("pipe")?;
+        let child = start(|| {
+            let work = || {
+                let noted = dispose(rt::SIGUSR1, Disposition::Note, 0, 0);
+                ensure!(noted == 0, "sigaction gave {noted}");
+                let written = (&one).write(&bytes).doing("write")? as u64;
+                (&tells).write_all(&written.to_le_bytes()).doing("tell")?;
+                (&stays).read_exact(&mut [0]).doing("stay")
+            };
+            tell(work())
+        })
+        .doing("fork")?;
+        // Full, and no more comes.
+        let mut full = (0, 1);
+        while full.0 != full.1 || full.0 == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+            full = (unread(&mut desk, &other), full.0);
+        }
+        let node = moves.take();
+        let mover = start(|| match &node {
+            Some(node) => tell(send(child.unsigned_abs(), node)),
+            None => 0,
+        })
+        .doing("fork")?;
+        std::thread::sleep(Duration::from_millis(seed % 16));
+        kill(child, rt::SIGUSR1).doing("kill")?;
+        let ended = rt::files::poll_input(told.as_fd(), PATIENCE_MS).doing("poll")?;
+        if ended.is_none() {
+            kill(child, rt::SIGKILL).doing("kill")?;
+            return Err("the signal did not end the write".to_owned());
+        }
+        let mut written = [0; 8];
+        told.read_exact(&mut written).doing("read")?;
+        let written = u64::from_le_bytes(written).cast_signed();
+        ensure!(written == full.0, "{written} of {} were written", full.0);
+        success(mover)?;
+        goes.write_all(b"g").doing("let go")?;
+        success(child)?;
+        let length = other.read(&mut found).doing("read")?;
+        check(&found[..length], seed, 0)?;
+        ensure!(
+            unread(&mut desk, &other) + length as i64 == full.0,
+            "more came than was written"
+        );
+        // The same with a limit.
+        let (one, mut other) = UnixStream::pair().doing("socketpair")?;
+        one.set_write_timeout(Some(LIMIT)).doing("SO_SNDTIMEO")?;
+        let begin = Instant::now();
+        let written = moves.while_blocked(|| (&one).write(&bytes), || Ok(()))?;
+        let written = written.doing("write")?;
+        ensure!(
+            begin.elapsed() >= LIMIT,
+            "the limit was over after {:?}",
+            begin.elapsed()
+        );
+        other.read_exact(&mut found[..written]).doing("read")?;
+        check(&found[..written], seed, 0)?;
+        ensure!(
+            written < SIZE && unread(&mut desk, &other) == 0,
+            "more came than was written"
+        );
     }
     Ok(())
 }
