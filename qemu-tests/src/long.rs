@@ -79,6 +79,7 @@ pub fn long() -> Vec<Case> {
         in_all_ways!("long-go", compared, &compared::GO),
         in_all_ways!("long-kernel", compared, &compared::LINUX),
         in_all_ways!("long-others", programs, Part::Others),
+        in_all_ways!("long-packages", programs, Part::Packages),
         in_all_ways!("long-python", programs, Part::Python),
         in_all_ways!("long-python-system", programs, Part::PythonSystem),
         in_all_ways!("long-sqlite", programs, Part::Sqlite),

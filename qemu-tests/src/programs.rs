@@ -54,6 +54,56 @@ const DEBIAN: [&str; 21] = [
     "xz-utils",
     "zstd",
 ];
+/// Debian packages of [`packages`].
+const PACKAGES: [&str; 47] = [
+    "bash",
+    "coreutils",
+    "cpio",
+    "curl",
+    "dash",
+    "diffutils",
+    "erlang-base",
+    "expect",
+    "findutils",
+    "g++",
+    "gcc",
+    "git",
+    "grep",
+    "gzip",
+    "libc-bin",
+    "libc6-dev",
+    "libmemcached-tools",
+    "lua5.4",
+    "luajit",
+    "make",
+    "memcached",
+    "ncurses-base",
+    "nginx-light",
+    "openssh-client",
+    "openssh-server",
+    "openssh-sftp-server",
+    "openssl",
+    "perl",
+    "php8.2-cli",
+    "postgresql-15",
+    "python3",
+    "redis-server",
+    "redis-tools",
+    "rsync",
+    "ruby",
+    "sbcl",
+    "screen",
+    "sed",
+    "socat",
+    "swi-prolog-nox",
+    "tar",
+    "tcc",
+    "tcl",
+    "tmux",
+    "util-linux",
+    "xz-utils",
+    "zstd",
+];
 /// Where a set of programs lies on a node.
 const SQLITE: &str = "/programs/sqlite";
 const LUA: &str = "/programs/lua";
@@ -73,6 +123,8 @@ pub(crate) enum Part {
     Others,
     /// Programs of Debian at their usual work.
     Debian,
+    /// More of what they can do, held against what they print on Linux.
+    Packages,
     /// Every stressor of stress-ng, for a second.
     Stress,
 }
@@ -82,6 +134,7 @@ impl Part {
     fn needs(self) -> (&'static [&'static str], u32) {
         match self {
             Part::Debian => (&DEBIAN, 2048),
+            Part::Packages => (&PACKAGES, 2048),
             _ => (&TESTED, 1024),
         }
     }
@@ -342,10 +395,53 @@ fn debian() -> Vec<Unit> {
         .into()
 }
 
+/// Programs of Debian at all they can do with a system: what they print must be what they print on Linux.
+fn packages() -> Vec<Unit> {
+    macro_rules! pair {
+        ($name:literal) => {
+            (
+                $name,
+                include_str!(concat!("../suites/packages/", $name, ".sh")),
+                include_str!(concat!("../suites/packages/", $name, ".txt")),
+            )
+        };
+    }
+    let pairs = [
+        pair!("git"),
+        pair!("languages"),
+        pair!("make"),
+        pair!("memcached"),
+        pair!("nginx"),
+        pair!("openssl"),
+        pair!("perl"),
+        pair!("postgres"),
+        pair!("redis"),
+        pair!("rsync"),
+        pair!("ruby"),
+        pair!("ssh"),
+        pair!("terminals"),
+    ];
+    let one = |(name, script, printed): (&str, &str, &str)| {
+        let command = format!(
+            "export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+             cat > script << 'END OF SCRIPT'\n{script}END OF SCRIPT\n\
+             cat > /tmp/printed << 'END OF TEXT'\n{printed}END OF TEXT\n\
+             dash script > /tmp/said.raw 2>&1; tr -d '\\r' < /tmp/said.raw > /tmp/prints\n\
+             diff /tmp/printed /tmp/prints && echo all is well"
+        );
+        let says = Proof::Says("all is well");
+        unit(&format!("package-{name}"), 900, Set::Lua, &command, says)
+    };
+    pairs.map(one).into()
+}
+
 fn units(part: Part) -> Vec<Unit> {
     let mut units = Vec::new();
     if part == Part::Debian {
         units.extend(debian());
+    }
+    if part == Part::Packages {
+        units.extend(packages());
     }
     if part == Part::Stress {
         units.extend(all_stressors());
@@ -435,6 +531,7 @@ mod tests {
             Part::PythonSystem,
             Part::Others,
             Part::Debian,
+            Part::Packages,
             Part::Stress,
         ];
         for part in [Part::Short].into_iter().chain(long) {

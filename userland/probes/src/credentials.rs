@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 
 use rt::process::{Ended, start, wait_for};
 use rt::raw::{DESK, Desk, libc};
+use rt::system::uname;
 
 use crate::moves::{Moves, go, is_on, own_goto, tell};
 use crate::{Doing, Verdict, ensure};
@@ -62,7 +63,10 @@ fn one(desk: &mut Desk, number: libc::c_long, argument: u64) -> i64 {
     desk.call(number, [argument, 0, 0, 0, 0, 0])
 }
 
-/// Another user of files, fewer capabilities, and a personality stay what they are.
+/// `ADDR_NO_RANDOMIZE`, and `PER_LINUX32`: a machine with another name.
+const PERSONA: u64 = 0x4_0008;
+
+/// Another user of files, fewer capabilities, and a personality with the machine it names stay what they are.
 pub(crate) fn credentials(moves: &mut Moves) -> Verdict {
     fn change(nodes: [Option<String>; 2]) -> Verdict {
         let mut desk = Desk::map().ok_or("no desk")?;
@@ -71,7 +75,7 @@ pub(crate) fn credentials(moves: &mut Moves) -> Verdict {
         // As another user of files it could not open this.
         let mut goto = nodes[0].as_ref().map(|_| own_goto()).transpose()?;
         one(&mut desk, libc::SYS_setfsuid, 1000);
-        one(&mut desk, libc::SYS_personality, 0x4_0000);
+        one(&mut desk, libc::SYS_personality, PERSONA);
         if let (Some(node), Some(goto)) = (&nodes[0], &mut goto) {
             goto.write_all(node.as_bytes()).doing("write to goto")?;
             is_on(node)?;
@@ -99,7 +103,9 @@ pub(crate) fn credentials(moves: &mut Moves) -> Verdict {
         let more = set_capabilities(&mut desk, all);
         ensure!(more == -i64::from(libc::EPERM), "more gave {more}");
         let persona = one(&mut desk, libc::SYS_personality, u32::MAX.into());
-        ensure!(persona == 0x4_0000, "it is {persona:#x}");
+        ensure!(persona.cast_unsigned() == PERSONA, "it is {persona:#x}");
+        let machine = uname().doing("uname")?.machine;
+        ensure!(machine == "i686", "the machine is {machine}");
         Ok(())
     }
     while moves.more() {

@@ -34,13 +34,17 @@ impl Default for Names {
 /// uname(2): of the home node, so that a program does not notice that it moved.
 pub fn uname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const FIELD: usize = 65;
+    /// `PER_LINUX32` of personality(2), and what of that number says which one it is.
+    const LINUX32: u32 = 8;
+    const KIND: u32 = 0xff;
+    let narrow = call.home().options.personality() & KIND == LINUX32;
     let Names { host, domain } = &call.system.names;
     let fields: [&[u8]; 6] = [
         b"Linux",
         host,
         b"6.1.0-dunlin",
         b"#1 Dunlin",
-        b"x86_64",
+        if narrow { b"i686" } else { b"x86_64" },
         domain,
     ];
     let mut bytes = alloc::vec![0; FIELD * fields.len()];

@@ -128,7 +128,7 @@ fn switch(value: u64) -> Result<bool, Stop> {
     }
 }
 
-/// personality(2): kept and told; whatever it is, the calls are those of Linux.
+/// personality(2): kept and told; whatever it is, the calls are those of Linux. uname(2) names another machine by it.
 pub fn personality(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let wanted = call.args[0] as u32;
     let options = &mut call.home().options;

@@ -135,8 +135,11 @@ fn send(
         if let Some(error) = call.no_bytes {
             return Err(error.into());
         }
+        let [uid, ..] = call.view.ids(call.pid);
         return match given {
-            None | Some(Given::Name(Name::Netlink(0))) => Ok(socket.ask_kernel(bytes, call.pid)),
+            None | Some(Given::Name(Name::Netlink(0))) => {
+                Ok(socket.ask_kernel(bytes, (call.pid, uid)))
+            }
             _ => Err(Errno::ECONNREFUSED.into()),
         };
     }

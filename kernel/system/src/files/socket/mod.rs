@@ -16,6 +16,7 @@ mod names;
 mod netlink;
 mod network;
 mod options;
+mod routes;
 mod tables;
 mod transfer;
 mod urgent;

@@ -1,4 +1,4 @@
-//! rtnetlink(7), as far as it tells which interfaces and addresses there are: the loopback.
+//! rtnetlink(7), as far as it tells which interfaces, addresses and routes there are: those of the loopback.
 //!
 //! Law: the kernel is asked by sending to it, and its answers are in the inbox when the call is over. Nothing
 //! can be changed, and nobody else can be sent to.
@@ -6,6 +6,7 @@
 use super::Socket;
 use super::interfaces::{ARPHRD_LOOPBACK, LOOPBACK_INDEX, MTU, QUEUE};
 use super::names::{Family, LOOPBACK, Name};
+use super::routes::{find, routes, rules, way};
 use super::transfer::Segment;
 use abi::Errno;
 use abi::layout::{POLLIN, POLLRDNORM};
@@ -22,9 +23,14 @@ const NEWLINK: u16 = 16;
 const GETLINK: u16 = 18;
 const NEWADDR: u16 = 20;
 const GETADDR: u16 = 22;
+const NEWROUTE: u16 = 24;
+const GETROUTE: u16 = 26;
+const NEWRULE: u16 = 32;
+const GETRULE: u16 = 34;
+/// Bytes of `struct ifinfomsg`.
+const LINK_HEADER: usize = 16;
 /// Messages from here on are of kinds that there are not.
 const KINDS_END: u16 = 124;
-/// The number of the loopback.
 /// Messages of one call at most that are answered.
 const ASKED_MAX: usize = 64;
 
@@ -37,7 +43,7 @@ struct Header {
 }
 
 /// Puts a field of `struct rtattr` behind others.
-fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend_from_slice(&(4 + value.len() as u16).to_le_bytes());
     message.extend_from_slice(&kind.to_le_bytes());
     message.extend_from_slice(value);
@@ -61,6 +67,9 @@ fn link() -> Vec<u8> {
     attribute(&mut body, 6, b"noqueue\0");
     attribute(&mut body, 1, &[0; 6]);
     attribute(&mut body, 2, &[0; 6]);
+    // `struct rtnl_link_stats64` and its narrow form. Nothing is counted.
+    attribute(&mut body, 23, &[0; 200]);
+    attribute(&mut body, 7, &[0; 96]);
     body
 }
 
@@ -81,14 +90,34 @@ fn address(family: Family) -> Vec<u8> {
     body
 }
 
-/// The bodies of the answer to a question, and of which kind they are.
-fn answer(asked: Header, body: &[u8]) -> Result<(u16, Vec<Vec<u8>>), Errno> {
-    let family = body.first().copied().unwrap_or(0);
+/// Whether a `struct ifinfomsg` and its attributes ask for the loopback, by number or by name.
+fn asks_for_loopback(body: &[u8]) -> Result<(), Errno> {
+    const IFNAME: u16 = 3;
+    const ALTERNATIVE: u16 = 53;
     let index = body.get(4..8).and_then(|word| word.try_into().ok());
-    let index = index.map_or(0, u32::from_le_bytes);
+    let attributes = body.get(LINK_HEADER..).unwrap_or(&[]);
+    let name = find(attributes, IFNAME).or_else(|| find(attributes, ALTERNATIVE));
+    match (index.map_or(0, u32::from_le_bytes), name) {
+        (LOOPBACK_INDEX, _) | (0, Some(b"lo\0" | b"lo")) => Ok(()),
+        (0, None) => Err(Errno::EINVAL),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// The bodies of the answer to a question of a user, and of which kind they are.
+fn answer(asked: Header, body: &[u8], user: u32) -> Result<(u16, Vec<Vec<u8>>), Errno> {
+    let family = body.first().copied().unwrap_or(0);
+    let dumps = asked.flags & DUMP != 0;
     match asked.kind {
-        GETLINK if asked.flags & DUMP == 0 && index > LOOPBACK_INDEX => Err(Errno::ENODEV),
-        GETLINK => Ok((NEWLINK, alloc::vec![link()])),
+        GETLINK => {
+            if !dumps {
+                asks_for_loopback(body)?;
+            }
+            Ok((NEWLINK, alloc::vec![link()]))
+        }
+        GETROUTE if dumps => Ok((NEWROUTE, routes(family))),
+        GETROUTE => Ok((NEWROUTE, alloc::vec![way(body, user)?])),
+        GETRULE if dumps => Ok((NEWRULE, rules(family))),
         GETADDR => {
             let families = [Family::Inet, Family::Inet6];
             let wanted = |of: &&Family| family == 0 || u16::from(family) == of.number();
@@ -96,7 +125,8 @@ fn answer(asked: Header, body: &[u8]) -> Result<(u16, Vec<Vec<u8>>), Errno> {
             Ok((NEWADDR, bodies.collect()))
         }
         // Whatever else may be asked for, there is none.
-        GETLINK..KINDS_END if asked.kind % 4 == 2 => Ok((DONE, Vec::new())),
+        GETLINK..KINDS_END if asked.kind % 4 == 2 && dumps => Ok((DONE, Vec::new())),
+        GETLINK..KINDS_END if asked.kind % 4 == 2 => Err(Errno::EOPNOTSUPP),
         NEWLINK..KINDS_END => Err(Errno::EPERM),
         _ => Err(Errno::EOPNOTSUPP),
     }
@@ -113,8 +143,8 @@ impl Socket {
         self.lock().local = Some(Name::Netlink(address));
     }
 
-    /// Asks the kernel what the messages say, by a process; returns how many bytes that were.
-    pub(in super::super) fn ask_kernel(&self, bytes: &[u8], pid: u32) -> usize {
+    /// Asks the kernel what the messages say, by a process of a user; returns how many bytes that were.
+    pub(in super::super) fn ask_kernel(&self, bytes: &[u8], (pid, user): (u32, u32)) -> usize {
         let unnamed = self.lock().local.is_none();
         if unnamed {
             self.bind_netlink(pid);
@@ -136,7 +166,7 @@ impl Socket {
                 flags: (kind >> 16) as u16,
                 number,
             };
-            self.tell(asked, &rest[..HEADER], answer(asked, body));
+            self.tell(asked, &rest[..HEADER], answer(asked, body, user));
             rest = rest
                 .get((length as usize).next_multiple_of(4)..)
                 .unwrap_or(&[]);

@@ -13,6 +13,9 @@ use core::ops::RangeInclusive;
 
 const SOL_SOCKET: u32 = 1;
 pub(super) const SOL_IP: u32 = 0;
+const IP_OPTIONS: u32 = 4;
+/// Bytes of a header of IP at most, without its first 20.
+const BEHIND_HEADER_MAX: usize = 40;
 const SOL_TCP: u32 = 6;
 const SOL_UDP: u32 = 17;
 pub(super) const SOL_IPV6: u32 = 41;
@@ -98,6 +101,8 @@ pub(super) struct Options {
     pub(super) only_v6: bool,
     /// Its datagrams are of UDP-Lite.
     pub(super) lite: bool,
+    /// What IP is asked to put behind its header (`IP_OPTIONS`).
+    behind_header: Vec<u8>,
 }
 
 impl Default for Options {
@@ -114,6 +119,7 @@ impl Default for Options {
             filter_locked: false,
             only_v6: false,
             lite: false,
+            behind_header: Vec::new(),
         }
     }
 }
@@ -217,6 +223,29 @@ fn beginning(level: u32, name: u32) -> i32 {
     }
 }
 
+/// Options of IP as they are kept: each is a byte, or has its length in the second; all together are words.
+fn behind_header(value: &[u8]) -> Result<Vec<u8>, Errno> {
+    const END: u8 = 0;
+    const NOTHING: u8 = 1;
+    if value.len() > BEHIND_HEADER_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut rest = value;
+    while let [kind, behind @ ..] = rest {
+        rest = match (*kind, behind) {
+            (END, _) => break,
+            (NOTHING, behind) => behind,
+            (_, [length, ..]) if *length >= 2 => {
+                rest.get(usize::from(*length)..).ok_or(Errno::EINVAL)?
+            }
+            _ => return Err(Errno::EINVAL),
+        };
+    }
+    let mut kept = value.to_vec();
+    kept.resize(value.len().next_multiple_of(4), END);
+    Ok(kept)
+}
+
 fn int(value: &[u8]) -> Result<i32, Errno> {
     let bytes = value.first_chunk::<4>().ok_or(Errno::EINVAL)?;
     Ok(i32::from_le_bytes(*bytes))
@@ -274,6 +303,10 @@ impl Socket {
                     return Err(Errno::EINVAL);
                 }
                 inner.options.only_v6 = only;
+                Ok(())
+            }
+            SOL_IP if name == IP_OPTIONS => {
+                self.lock().options.behind_header = behind_header(value)?;
                 Ok(())
             }
             // The name of an algorithm of congestion: there is no congestion here.
@@ -448,6 +481,7 @@ impl Socket {
             SOL_IPV6 if self.family == Family::Inet6 && name == V6ONLY => {
                 number(i32::from(self.lock().options.only_v6))
             }
+            SOL_IP if name == IP_OPTIONS => Ok(self.lock().options.behind_header.clone()),
             SOL_TCP if self.kind == Kind::Stream && name == 13 => {
                 let mut name = b"cubic".to_vec();
                 name.resize(16, 0);

@@ -167,6 +167,7 @@ fn the_kernel_tells_of_its_loopback() {
     const RAW: u64 = 3;
     const GETLINK: u16 = 18;
     const GETADDR: u16 = 22;
+    const GETNEIGH: u16 = 30;
     const NEWLINK: u16 = 16;
     let mut node = Node::new(&[]);
     let fd = socket(&mut node, NETLINK, RAW | NONBLOCK);
@@ -193,12 +194,69 @@ fn the_kernel_tells_of_its_loopback() {
     assert_eq!((told[1][0], told[1][4]), (20, 3));
     let told = ask(GETADDR, 0x301);
     assert!(told[0].windows(4).any(|bytes| bytes == [127, 0, 0, 1]));
+    // Of one interface, by number or name; and who asks is always answered.
+    assert_eq!(ask(GETLINK, 1)[0][16..20], (-22_i32).to_le_bytes());
+    assert_eq!(ask(GETNEIGH, 1)[0][16..20], (-95_i32).to_le_bytes());
     // Nothing can be changed.
     let told = ask(NEWLINK, 5);
     assert_eq!(
         (told[0][4], &told[0][16..20]),
         (2, &(-1_i32).to_le_bytes()[..])
     );
+}
+
+#[test]
+fn the_kernel_tells_of_its_routes() {
+    const NETLINK: u64 = 16;
+    const RAW: u64 = 3;
+    const GETROUTE: u16 = 26;
+    const GETRULE: u16 = 34;
+    const DUMP: u16 = 0x301;
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, NETLINK, RAW | NONBLOCK);
+    let mut ask = |kind: u16, flags: u16, family: u8, attributes: &[u8]| {
+        let mut question = vec![28 + attributes.len() as u8, 0, 0, 0];
+        question.extend([kind.to_le_bytes(), flags.to_le_bytes()].concat());
+        question.extend([7, 0, 0, 0, 0, 0, 0, 0, family]);
+        question.extend([[0; 11].as_slice(), attributes].concat());
+        node.write(fd, &question).ok();
+        let mut told = Vec::new();
+        while let Ok((bytes, _)) = receive(&mut node, fd, 4096, 0) {
+            told.push(bytes);
+        }
+        told
+    };
+    let messages = |bytes: &[u8]| {
+        let (mut count, mut at) = (0, 0);
+        while let Some(word) = bytes.get(at..at + 4) {
+            let length = u32::from_le_bytes(word.try_into().expect("4 bytes"));
+            at += (length as usize).next_multiple_of(4);
+            count += 1;
+        }
+        count
+    };
+    let counts = [(GETROUTE, [4, 3, 1]), (GETRULE, [5, 3, 2])];
+    for (kind, counts) in counts {
+        for (family, count) in [0, 2, 10].into_iter().zip(counts) {
+            let told = ask(kind, DUMP, family, &[]);
+            assert_eq!(messages(&told[0]), count, "kind {kind}, family {family}");
+            assert_eq!(told[1][4], 3, "the end");
+        }
+    }
+    // The way to one address; to others there is none.
+    let to = |bytes: [u8; 4]| [[8, 0, 1, 0], bytes].concat();
+    let told = ask(GETROUTE, 1, 2, &to([127, 1, 2, 3]));
+    assert_eq!((told.len(), told[0][4]), (1, 24));
+    assert_eq!(told[0][16..18], [2, 32], "family and length");
+    assert_eq!(told[0][23], 2, "to this machine");
+    let told = ask(GETROUTE, 1, 2, &to([10, 0, 0, 1]));
+    assert_eq!(told[0][16..20], (-101_i32).to_le_bytes());
+    let six = [&[20, 0, 1, 0][..], &[0; 15], &[1]].concat();
+    assert_eq!(ask(GETROUTE, 1, 10, &six)[0][4], 24);
+    // What does not fit into itself is refused or not seen.
+    for attributes in [&[9, 0, 1, 0, 127][..], &[0; 8], &[5, 0, 1, 0, 127, 0, 0, 0]] {
+        assert_eq!(ask(GETROUTE, 1, 10, attributes)[0][4], 2);
+    }
 }
 
 #[test]
@@ -588,4 +646,27 @@ fn udp_lite_has_ports_of_its_own_and_says_what_its_sum_covers() {
     let args = [N(plain), N(UDPLITE), N(10), In(&[8, 0, 0, 0]), N(4)];
     let refused = node.call(calls::setsockopt, &args);
     assert_eq!(refused.errno(), Errno::ENOPROTOOPT);
+}
+
+#[test]
+fn options_of_ip_are_none_until_some_are_set() {
+    const IP_OPTIONS: u64 = 4;
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, INET, STREAM);
+    let told = |node: &mut Node| {
+        let args = [N(fd), N(0), N(IP_OPTIONS), Out(40), N(0)];
+        node.call(calls::getsockopt, &args).bytes(3)
+    };
+    let set = |node: &mut Node, value: &[u8]| {
+        let args = [N(fd), N(0), N(IP_OPTIONS), In(value), N(value.len() as u64)];
+        node.call(calls::setsockopt, &args)
+    };
+    assert_eq!(told(&mut node), [0; 0]);
+    set(&mut node, &[1, 148, 4, 0, 0]).ok();
+    assert_eq!(told(&mut node), [1, 148, 4, 0, 0, 0, 0, 0]);
+    for wrong in [&[7, 1, 0, 0][..], &[1, 7], &[7, 9, 4], &[0; 41]] {
+        assert_eq!(set(&mut node, wrong).errno(), Errno::EINVAL);
+    }
+    set(&mut node, &[]).ok();
+    assert_eq!(told(&mut node), [0; 0]);
 }
