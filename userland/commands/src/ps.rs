@@ -1,7 +1,7 @@
 //! `ps`: the processes whose home is this node, and where they run.
 //!
 //! Law: a process that ends while it is looked at is left out, not an error. Whoever gives options
-//! means the `ps` of everybody, which is busybox's.
+//! means the `ps` of everybody, which is busybox's unless a package brought another.
 
 use std::fs::read_to_string;
 use std::os::unix::process::CommandExt;
@@ -12,13 +12,13 @@ use rt::system::proc_path;
 use crate::proc::{Stat, pids, place};
 use crate::{Done, Failure, print};
 
-const BUSYBOX: &str = "/bin/busybox";
+const COMMON: &str = "/bin/ps";
 
 /// Prints the table PID PPID STATE WHERE NAME, by pid.
 pub(crate) fn run(arguments: &[String]) -> Done {
     if !arguments.is_empty() {
-        let error = Command::new(BUSYBOX).arg("ps").args(arguments).exec();
-        return Err(Failure::io(format!("cannot run {BUSYBOX}"), &error));
+        let error = Command::new(COMMON).args(arguments).exec();
+        return Err(Failure::io(format!("cannot run {COMMON}"), &error));
     }
     let root = proc_path("");
     let pids =
