@@ -55,7 +55,7 @@ const DEBIAN: [&str; 21] = [
     "zstd",
 ];
 /// Debian packages of [`packages`].
-const PACKAGES: [&str; 47] = [
+const PACKAGES: [&str; 48] = [
     "bash",
     "coreutils",
     "cpio",
@@ -100,6 +100,7 @@ const PACKAGES: [&str; 47] = [
     "tcc",
     "tcl",
     "tmux",
+    "tzdata",
     "util-linux",
     "xz-utils",
     "zstd",
