@@ -55,8 +55,9 @@ const DEBIAN: [&str; 21] = [
     "zstd",
 ];
 /// Debian packages of [`packages`].
-const PACKAGES: [&str; 48] = [
+const PACKAGES: [&str; 49] = [
     "bash",
+    "bsdutils",
     "coreutils",
     "cpio",
     "curl",
@@ -478,8 +479,11 @@ pub(crate) fn programs(
         .text("/programs/run.sh", RUNNER)
         .add(lab.programs(Set::Sqlite)?, SQLITE)
         .add(lab.programs(Set::Lua)?, LUA)
-        .add("/bin/busybox", "/bin/sh")
         .timeout_s(limit);
+    // With its packages comes a shell, to which commands are those of packages, too.
+    if part != Part::Packages {
+        spec = spec.add("/bin/busybox", "/bin/sh");
+    }
     let (packages, memory_mib) = part.needs();
     spec.memory_mib = memory_mib;
     for package in packages {

@@ -24,7 +24,7 @@ fb=Fiber.new{ 3.times{|i| Fiber.yield i }; :done }; p 4.times.map{ fb.resume }
 p Zlib::Inflate.inflate(Zlib::Deflate.deflate('z'*100000)).size, Digest::SHA256.hexdigest('a')
 p IO.select([$stdin],nil,nil,0) rescue p $!
 p `uname`.chomp, $?.success?, Dir.glob('/etc/pass*'), File.mkfifo('ff'), File.ftype('ff')
-p IO.copy_stream('/etc/passwd','cp'), File.read('cp')==File.read('/etc/passwd')
+p IO.copy_stream('/etc/passwd','cp')==File.size('/etc/passwd'), File.read('cp')==File.read('/etc/passwd')
 p Process.spawn('exit 3').then{|x| Process.wait x; $?.exitstatus }
 at_exit{ puts 'bye' }
 END OF RUBY

@@ -24,7 +24,7 @@ seq 20000 | s 'cat' | sha1sum; seq 20000 | sha1sum
 s -tt 'tty > /dev/null && echo has tty; stty -a | grep -o "echo " | head -1; exit' < /dev/null | tr -d '\r'
 scp -q $O -P 2222 data root@127.0.0.1:$PWD/data.scp; cmp data data.scp && echo scp
 printf 'get data data.sftp\nls data*\n' > b; sftp -q $O -P 2222 -b b root@127.0.0.1:$PWD | grep -v 'sftp' | wc -l; cmp data data.sftp && echo sftp
-ssh $O -p 2222 root@127.0.0.1 -N -L 7777:127.0.0.1:7778 > /dev/null 2>&1 & F=$!; sleep 2; (echo forwarded | timeout 10 busybox nc -l -p 7778 > /dev/null &) ; sleep 0.5; timeout 5 busybox nc 127.0.0.1 7777 < /dev/null; kill $F; wait $F 2> /dev/null
+ssh $O -p 2222 root@127.0.0.1 -N -L 7777:127.0.0.1:7778 > /dev/null 2>&1 & F=$!; for i in $(seq 60); do grep -q ':1E61 ' /proc/net/tcp && break; sleep 0.5; done; (echo forwarded | timeout 10 busybox nc -l -p 7778 > /dev/null &) ; sleep 0.5; timeout 5 busybox nc 127.0.0.1 7777 < /dev/null; kill $F; wait $F 2> /dev/null
 eval $(ssh-agent) > /dev/null; ssh-add -q k_ed25519; ssh-add -l | cut -d' ' -f1,4; ssh $(echo $O | sed 's/-i .*//') -p 2222 root@127.0.0.1 echo by agent; ssh-agent -k > /dev/null
 s -M -S ctl -f -N; ssh -S ctl -p 2222 root@127.0.0.1 echo mux; ssh -S ctl -O exit x 2>&1 | head -1
 kill $(cat sshd.pid); rm -rf /root/.ssh

@@ -24,4 +24,4 @@ expect eof
 lassign [wait] p s o v
 puts "status \$v"
 END
-expect e.exp | tail -1
+expect e.exp | tail -1 | sed 's/^# //'
