@@ -264,7 +264,7 @@ impl OpenFile {
     }
 
     /// Its contents were read: the time of that is kept as `relatime` does (mount(8)).
-    pub(super) fn was_read(&self, now: Timespec) {
+    pub(crate) fn was_read(&self, now: Timespec) {
         if self.flags() & O_NOATIME == 0 {
             self.inode.was_read(now);
         }

@@ -79,3 +79,36 @@ fn the_place_is_looked_at_before_what_is_mapped_and_behind_whether_anything_is()
     assert_eq!(map(at, 4096, set, 0xffff_ffff_ffff_f000), EOVERFLOW);
     assert_eq!(map(1 << 48, 4096, set, 0), ENOMEM);
 }
+
+#[test]
+fn a_file_that_is_mapped_counts_as_read() {
+    const FSTAT: u64 = 5;
+    const STATUS: u64 = DATA + 0x1000;
+    // st_atim and st_mtim of `struct stat`.
+    let times = |cluster: &mut Cluster, node: usize, pid: u32, fd: u64| {
+        assert_eq!(cluster.call(node, pid, FSTAT, &[fd, STATUS]), 0);
+        [72, 88].map(|at| {
+            let bytes: Vec<u8> = (0..16)
+                .map(|byte| cluster.peek(node, pid, STATUS + at + byte))
+                .collect();
+            u128::from_le_bytes(bytes.try_into().expect("sixteen"))
+        })
+    };
+    for node in [0, 1] {
+        let (mut cluster, pid, at) = process(node);
+        cluster.poke(node, pid, DATA, b"/f\0");
+        let plain = cluster.call(node, pid, OPEN, &[DATA, 0o102, 0o600]) as u64;
+        let quiet = cluster.call(node, pid, OPEN, &[DATA, 0o1_000_002, 0]) as u64;
+        assert_eq!(cluster.call(node, pid, 1, &[plain, DATA, 3]), 3);
+        cluster.settle();
+        let before = times(&mut cluster, node, pid, plain);
+        cluster.settle();
+        for (fd, counts) in [(quiet, false), (plain, true)] {
+            let map = [at, 4096, 1, 0x12, fd, 0];
+            assert_eq!(cluster.call(node, pid, MMAP, &map), at as i64);
+            let after = times(&mut cluster, node, pid, plain);
+            assert_eq!(after[0] != before[0], counts, "{before:x?} {after:x?}");
+            assert_eq!(after[1], before[1]);
+        }
+    }
+}

@@ -47,6 +47,7 @@ impl System {
             ProcessFile::Mounts => super::node::MOUNTS.into(),
             ProcessFile::Mountinfo => super::node::MOUNTINFO.into(),
             ProcessFile::Cgroup => b"0::/\n".to_vec(),
+            ProcessFile::Cpuset => b"/\n".to_vec(),
             ProcessFile::Wchan => b"0".to_vec(),
             ProcessFile::OomScore => b"0\n".to_vec(),
             ProcessFile::OomScoreAdj => format!("{}\n", home.oom_score_adj).into_bytes(),

@@ -170,7 +170,12 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if shared != 0 && writable {
         call.system.bring_home(call.pid, call.tid)?;
     }
+    // What is read through a mapping is not known: as in Linux the mapping counts as reading.
+    let now = call.system.fs.time(call.system.now);
     let home = call.home();
+    if let Some(files) = &home.files {
+        files.get(fd as u32)?.was_read(now);
+    }
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: home.mapped.add(&inode, &path).ok_or(Errno::ENOMEM)?,

@@ -85,6 +85,7 @@ pub enum ProcessFile {
     Mounts,
     Mountinfo,
     Cgroup,
+    Cpuset,
     Wchan,
     OomScore,
     OomScoreAdj,

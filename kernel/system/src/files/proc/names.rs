@@ -163,7 +163,7 @@ pub(super) fn settings(folder: &'static str) -> impl Iterator<Item = (&'static s
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
 }
 
-pub(super) const PROCESS: [(&str, ProcessFile); 46] = [
+pub(super) const PROCESS: [(&str, ProcessFile); 47] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -184,6 +184,7 @@ pub(super) const PROCESS: [(&str, ProcessFile); 46] = [
     ("mounts", ProcessFile::Mounts),
     ("mountinfo", ProcessFile::Mountinfo),
     ("cgroup", ProcessFile::Cgroup),
+    ("cpuset", ProcessFile::Cpuset),
     ("wchan", ProcessFile::Wchan),
     ("oom_score", ProcessFile::OomScore),
     ("oom_score_adj", ProcessFile::OomScoreAdj),
