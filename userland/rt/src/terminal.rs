@@ -129,6 +129,13 @@ impl Modes {
         self
     }
 
+    /// The same without echo.
+    #[must_use]
+    pub fn silent(mut self) -> Modes {
+        self.0.c_lflag &= !libc::ECHO;
+        self
+    }
+
     /// Input, output and local modes, for comparing.
     #[must_use]
     pub fn words(&self) -> [u32; 3] {

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Write, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rt::files::Stream;
 use rt::process::{Ended, Patience, Whom, exec, kill, start, wait, wait_for};
 use rt::system::proc_path;
+use rt::terminal::Modes;
 
 use crate::left::{Counts, pids};
 use crate::random::Random;
@@ -44,6 +45,11 @@ const SIGKILL: i32 = 9;
 pub(crate) fn run(words: &[String]) -> Verdict {
     let ([nodes, seed, slots], _) = numbers::<3>(words)?;
     let own = std::process::id() >> 16;
+    // An echo of what is typed would stand in front of lines that are told meanwhile.
+    let console = stdin();
+    let modes = Modes::of(console.as_fd()).doing("read the console's modes")?;
+    let set = modes.silent().set(console.as_fd());
+    set.doing("set the console's modes")?;
     // Who counts does nothing else, and has done all that once before.
     let rehearsal = start(|| 0).doing("start a child")?;
     wait_for(rehearsal).doing("wait for a child")?;
