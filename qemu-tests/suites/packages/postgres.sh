@@ -26,7 +26,7 @@ ask "select pg_create_logical_replication_slot('s','test_decoding') is not null"
 $bin/pg_dump -h /var/run/postgresql postgres | grep -c CREATE
 $bin/pg_basebackup -h /var/run/postgresql -D base -c fast && ls base | wc -l
 $bin/pg_ctl -D data -w -t 300 -m immediate stop > /dev/null; $bin/pg_ctl -D data -w -t 300 start -l server.log > /dev/null; ask "select count(*) from numbers"
-$bin/pg_ctl -D data -w -t 300 stop
+$bin/pg_ctl -D data -w -t 300 stop | sed 's/down\.* /down /' # a dot for each while that it takes
 $bin/pg_checksums -c -D data 2>&1 | cut -c1-40; $bin/pg_controldata data | grep 'cluster state'
 END
 busybox su -s /bin/sh nobody -c "sh all.sh" 2>&1
