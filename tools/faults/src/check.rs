@@ -226,6 +226,9 @@ impl Checker {
                 // Who has it may not have heard yet that its home has booted again.
                 let stood = Pid(pid).home() != node;
                 known || stood && self.may_be_lost.iter().any(|&(_, lost)| lost == pid)
+            } else if line.contains("): in the journal, on node ") {
+                self.restored(pid, machines);
+                true
             } else if line.contains("its home, was away for") {
                 self.gave_up(pid, machines)
             } else if line.contains("it is lost") || line.contains("as its home was away") {
@@ -245,6 +248,26 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// A home has booted again and finds a process in its journal. If its owner has died meanwhile it is lost, although it may
+    /// never have been there: a fork of which the answer did not come.
+    fn restored(&mut self, pid: u32, machines: &[Machine]) {
+        let at = |node: NodeId| machines.get(usize::from(node.0).checked_sub(1)?);
+        let Some(machine) = at(Pid(pid).home()) else {
+            return;
+        };
+        let system = machine.system.as_ref();
+        let Some(home) = system.and_then(|system| system.inside().homes.get(&pid)) else {
+            return;
+        };
+        let gate = home.record.gate();
+        let lives = |owner: &Machine| owner.system.is_some() && owner.boot == gate.owner_boot();
+        if !at(gate.owner()).is_some_and(lives) {
+            let name = String::from_utf8_lossy(home.short_name()).into_owned();
+            self.may_be_lost.insert((machine.line, pid));
+            self.lost_names.insert((machine.line, name));
+        }
     }
 
     /// Whether a process was forked by the last words of the node that it is said to be lost with.
