@@ -264,10 +264,15 @@ impl Checker {
         let gate = home.record.gate();
         let lives = |owner: &Machine| owner.system.is_some() && owner.boot == gate.owner_boot();
         if !at(gate.owner()).is_some_and(lives) {
-            let name = String::from_utf8_lossy(home.short_name()).into_owned();
-            self.may_be_lost.insert((machine.line, pid));
-            self.lost_names.insert((machine.line, name));
+            self.may_lose(machine.line, home);
         }
+    }
+
+    /// A death may have taken this process with it.
+    fn may_lose(&mut self, line: BootId, home: &Home) {
+        let name = String::from_utf8_lossy(home.short_name()).into_owned();
+        self.may_be_lost.insert((line, home.pid));
+        self.lost_names.insert((line, name));
     }
 
     /// Whether a process was forked by the last words of the node that it is said to be lost with.
@@ -422,9 +427,7 @@ impl Checker {
                     .get(&home.pid)
                     .is_some_and(|out| out.frozen().is_some());
                 if hosts || has_pages {
-                    let name = String::from_utf8_lossy(home.short_name()).into_owned();
-                    self.may_be_lost.insert((machine.line, home.pid));
-                    self.lost_names.insert((machine.line, name));
+                    self.may_lose(machine.line, home);
                 }
             }
         }

@@ -6,7 +6,7 @@
 use super::Socket;
 use super::interfaces::{ARPHRD_LOOPBACK, LOOPBACK_INDEX, MTU, QUEUE};
 use super::names::{Family, LOOPBACK, Name};
-use super::routes::{find, routes, rules, way};
+use super::routes::{families, routes, rules, way};
 use super::transfer::Segment;
 use abi::Errno;
 use abi::layout::{POLLIN, POLLRDNORM};
@@ -48,6 +48,21 @@ pub(super) fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend_from_slice(&kind.to_le_bytes());
     message.extend_from_slice(value);
     message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// The value of the first attribute of a kind.
+pub(super) fn find(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    // Above these bits an attribute says how it is to be read.
+    const KIND_BITS: u16 = 0x3fff;
+    while let [low, high, kind, flags, ..] = *rest {
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        let value = rest.get(4..length)?;
+        if u16::from_le_bytes([kind, flags]) & KIND_BITS == wanted {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    None
 }
 
 /// `struct ifinfomsg` of the loopback and what belongs to it.
@@ -118,12 +133,7 @@ fn answer(asked: Header, body: &[u8], user: u32) -> Result<(u16, Vec<Vec<u8>>), 
         GETROUTE if dumps => Ok((NEWROUTE, routes(family))),
         GETROUTE => Ok((NEWROUTE, alloc::vec![way(body, user)?])),
         GETRULE if dumps => Ok((NEWRULE, rules(family))),
-        GETADDR => {
-            let families = [Family::Inet, Family::Inet6];
-            let wanted = |of: &&Family| family == 0 || u16::from(family) == of.number();
-            let bodies = families.iter().filter(wanted).map(|of| address(*of));
-            Ok((NEWADDR, bodies.collect()))
-        }
+        GETADDR => Ok((NEWADDR, families(family).map(address).collect())),
         // Whatever else may be asked for, there is none.
         GETLINK..KINDS_END if asked.kind % 4 == 2 && dumps => Ok((DONE, Vec::new())),
         GETLINK..KINDS_END if asked.kind % 4 == 2 => Err(Errno::EOPNOTSUPP),

@@ -5,7 +5,7 @@
 
 use super::interfaces::LOOPBACK_INDEX;
 use super::names::{Family, LOOPBACK};
-use super::netlink::attribute;
+use super::netlink::{attribute, find};
 use abi::Errno;
 use alloc::vec::Vec;
 
@@ -31,7 +31,7 @@ const TABLE: u16 = 15;
 const PREFERENCE: u16 = 20;
 const USER: u16 = 25;
 /// Bytes of `struct rtmsg`.
-pub(super) const ROUTE_HEADER: usize = 12;
+const ROUTE_HEADER: usize = 12;
 /// Bytes of `struct rta_cacheinfo`.
 const CACHE_BYTES: usize = 32;
 const OWN: [u8; 4] = [127, 0, 0, 1];
@@ -78,7 +78,7 @@ fn to_itself() -> Vec<u8> {
 }
 
 /// What of both families is wanted by this number; with 0 it is all.
-fn families(wanted: u8) -> impl Iterator<Item = Family> {
+pub(super) fn families(wanted: u8) -> impl Iterator<Item = Family> {
     let all = [Family::Inet, Family::Inet6].into_iter();
     all.filter(move |of| wanted == 0 || u16::from(wanted) == of.number())
 }
@@ -153,19 +153,4 @@ pub(super) fn way(body: &[u8], user: u32) -> Result<Vec<u8>, Errno> {
     attribute(&mut found, USER, &user.to_le_bytes());
     attribute(&mut found, CACHE, &[0; CACHE_BYTES]);
     Ok(found)
-}
-
-/// The value of the first attribute of a kind.
-pub(super) fn find(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
-    // Above these bits an attribute says how it is to be read.
-    const KIND_BITS: u16 = 0x3fff;
-    while let [low, high, kind, flags, ..] = *rest {
-        let length = usize::from(u16::from_le_bytes([low, high]));
-        let value = rest.get(4..length)?;
-        if u16::from_le_bytes([kind, flags]) & KIND_BITS == wanted {
-            return Some(value);
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-    }
-    None
 }
