@@ -60,8 +60,8 @@ pub(crate) struct Panel {
     pub(crate) forgives: Cell<bool>,
     /// Checks of transfers: one that was cut short is an answer, too, where there is no memory.
     pub(crate) transfers: RefCell<BTreeSet<u32>>,
-    /// The last run has ended so.
-    pub(crate) excused: Cell<bool>,
+    /// The last run has ended so: the reason and the value of the check.
+    pub(crate) excused: Cell<Option<(u32, u64)>>,
     /// The home of whoever runs.
     pub(crate) home: Cell<u16>,
     /// Homes that have booted again and have guests from before.
@@ -83,7 +83,7 @@ pub(crate) fn plug_in(panel: &Rc<Panel>) {
             data: [None, None],
         };
         panel.used.set(0);
-        panel.excused.set(false);
+        panel.excused.set(None);
         while panel.used.get() < panel.budget.get() {
             panel.used.set(panel.used.get() + 1);
             if let Err(exit) = cpu.step(&panel) {
@@ -285,7 +285,7 @@ impl Cpu<'_> {
                     && LOST.contains(&value)
                     && !panel.prepared.borrow().contains(&reason);
                 if no_memory || lost {
-                    panel.excused.set(true);
+                    panel.excused.set(Some((reason, value)));
                     self.registers.rax = EXIT_GROUP;
                     self.registers.rdi = EXCUSED;
                     self.registers.rip = at + 7;

@@ -133,7 +133,11 @@ fn storm(world: &mut World<'_>, climate: &Climate) -> Result<(), Failure> {
 }
 
 /// No new faults: all work comes to its end.
-fn work_to_the_end(world: &mut World<'_>, work: Work, patience_ns: u64) -> Result<(), Failure> {
+pub(crate) fn work_to_the_end(
+    world: &mut World<'_>,
+    work: Work,
+    patience_ns: u64,
+) -> Result<(), Failure> {
     let end = world.now + patience_ns;
     while !world.checker.all_ended(&world.machines) {
         if world.now >= end {

@@ -518,7 +518,7 @@ impl<'a> World<'a> {
             let (used, rip) = user_turn(&mut system, turn, clock, &machine.panel);
             then = clock + used * INSTRUCTION_NS;
             words.push(rip ^ used << 48);
-            excused = machine.panel.excused.get().then_some(pid);
+            excused = machine.panel.excused.get().map(|why| (pid, why));
         }
         let failing = fake::fail_frame(None);
         let failed = machine.failing.is_some() && failing.is_none();
@@ -558,19 +558,14 @@ impl<'a> World<'a> {
             self.tell("unsure", index, format!("process {pid}: {reason}"));
         }
         if failed {
-            self.checker.short_of_memory();
-            for machine in &self.machines {
-                machine.panel.forgives.set(true);
-            }
+            self.is_short_of_memory();
             self.tell("no-frame", index, String::new());
         }
-        if let Some(pid) = excused {
+        if let Some((pid, (reason, value))) = excused {
             self.checker.excuse(pid, &self.machines);
-            self.tell(
-                "excused",
-                index,
-                format!("process {pid} was told that there is no memory"),
-            );
+            let reason = &self.reasons[reason as usize];
+            let text = format!("process {pid} was told {}: {reason}", value as i64);
+            self.tell("excused", index, text);
         }
         self.tell_steps(index, &steps);
         told.into_iter()
@@ -582,6 +577,14 @@ impl<'a> World<'a> {
             return self.kill(index, off_ns, LastWords::Arrive);
         }
         Ok(())
+    }
+
+    /// A request for a frame has failed: from now on a program may be told so.
+    pub(crate) fn is_short_of_memory(&mut self) {
+        self.checker.short_of_memory();
+        for machine in &self.machines {
+            machine.panel.forgives.set(true);
+        }
     }
 
     fn tell_steps(&mut self, index: usize, steps: &[Step]) {

@@ -23,7 +23,8 @@ pub(crate) fn write_cargo(work: Work, random: &mut Random) -> Programs {
 }
 
 impl Author<'_> {
-    fn parent(&mut self, begin: Label) {
+    /// Init: starts one process, and says how it has ended.
+    pub(super) fn parent(&mut self, begin: Label) {
         self.asm.set(RSI, STATUS);
         self.asm.store(RSI, RSI);
         self.asm.set(RSI, BUFFER);

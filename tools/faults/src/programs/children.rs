@@ -27,6 +27,11 @@ impl Author<'_> {
         self.asm.jump_equal(RAX, RBX, same);
         self.asm.fail(RAX, "wait4 gives the child");
         self.asm.place(same);
+        self.ended(status, &format!("the child's status is {status:#x}"));
+    }
+
+    /// The status that a wait has given is this one, or that of a child with whom something went wrong that excuses it. It stays in RDX.
+    pub(super) fn ended(&mut self, status: u64, reason: &str) {
         self.asm.set(RSI, STATUS);
         self.asm.load_word(RDX, RSI, 0);
         let good = self.asm.label();
@@ -40,8 +45,7 @@ impl Author<'_> {
                 self.asm.jump_equal(RDX, R9, good);
             }
         }
-        self.asm
-            .fail(RDX, &format!("the child's status is {status:#x}"));
+        self.asm.fail(RDX, reason);
         self.asm.place(good);
     }
 

@@ -226,6 +226,24 @@ impl Author<'_> {
     fn guest_child(&mut self, role: &mut Role, known: &Known) {
         let status = self.random.below(120);
         let steps = self.random.between(2, 8);
+        self.child_of_guest(role, status, |author, other| {
+            for copy in 0..known.copies {
+                author.asm.call(3, &[Is(FREE + copy)]);
+                author
+                    .asm
+                    .expect(RAX, 0, "guest: close of an inherited copy");
+            }
+            author.guest_life(other, steps, status, known.umask);
+        });
+    }
+
+    /// A child that ends with this status, unless a fault takes it; its parent waits for it.
+    fn child_of_guest(
+        &mut self,
+        role: &mut Role,
+        status: u64,
+        write: impl FnOnce(&mut Self, &mut Role),
+    ) {
         let (child, over) = (self.asm.label(), self.asm.label());
         self.asm.call(57, &[]);
         self.asm.set(R9, 0);
@@ -236,15 +254,7 @@ impl Author<'_> {
         self.asm.jump_negative(RAX, bad);
         role.children += 1;
         let mut other = role.child();
-        self.aside(child, |author| {
-            for copy in 0..known.copies {
-                author.asm.call(3, &[Is(FREE + copy)]);
-                author
-                    .asm
-                    .expect(RAX, 0, "guest: close of an inherited copy");
-            }
-            author.guest_life(&mut other, steps, status, known.umask);
-        });
+        self.aside(child, |author| write(author, &mut other));
         self.asm.call(61, &[In(RBX), Is(STATUS), Is(0), Is(0)]);
         let (found, lost) = (self.asm.label(), self.asm.label());
         self.asm.jump_equal(RAX, RBX, found);
@@ -256,13 +266,80 @@ impl Author<'_> {
         self.asm.unsure("a child");
         self.asm.jump(over);
         self.asm.place(found);
-        self.asm.set(RSI, STATUS);
-        self.asm.load_word(RDX, RSI, 0);
-        for good in [status << 8, 9, 11] {
-            self.asm.set(R9, good);
-            self.asm.jump_equal(RDX, R9, over);
-        }
-        self.asm.fail(RDX, "guest: the child's status");
+        self.ended(status << 8, "guest: the child's status");
         self.asm.place(over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Summary;
+    use crate::storm::work_to_the_end;
+    use crate::world::{MS, World};
+
+    const ENOMEM: u64 = -12_i64 as u64;
+
+    /// The world of a worker with one child.
+    fn world(
+        forgiven: bool,
+        child: impl FnOnce(&mut Author<'_>, &mut Role),
+    ) -> Result<Summary, String> {
+        let work = Work {
+            nodes: 1,
+            workers: 1,
+            steps: 0,
+            movers: 0,
+            moves: 0,
+            deaths: Deaths::Some,
+            disks: true,
+        };
+        let mut random = Random(1);
+        let programs = write_with(work, &mut random, |author| {
+            let begin = author.asm.label();
+            author.parent(begin);
+            author.asm.place(begin);
+            let mut role = Role::new("w0");
+            author.child_of_guest(&mut role, 0, child);
+            author.tell(&mut role, "end");
+            author.asm.call(231, &[Is(0)]);
+        });
+        let mut tell = |_: &_| {};
+        let mut world = World::new(random, (work, programs), None, &mut tell);
+        if forgiven {
+            world.is_short_of_memory();
+        }
+        let result = work_to_the_end(&mut world, work, 1000 * MS).map(|()| world.summary);
+        assert!(result.is_err() || world.checker.said == ["well"]);
+        world.switch_off();
+        result
+    }
+
+    #[track_caller]
+    fn fails_with(reason: &str, result: Result<Summary, String>) {
+        let failure = result.expect_err("something was wrong");
+        assert!(failure.contains(reason), "{failure}");
+    }
+
+    /// As a fork does that finds no frame (seeds 5751 and 6154 of that day's worlds).
+    fn is_told(author: &mut Author<'_>) {
+        author.asm.set(RAX, ENOMEM);
+        author.asm.fail(RAX, "guest: fork");
+    }
+
+    #[test]
+    fn the_parent_of_one_who_is_excused_is_excused_too() {
+        world(true, |author, _| is_told(author)).expect("there was no memory");
+    }
+
+    #[test]
+    fn nobody_is_excused_where_there_is_memory() {
+        fails_with("guest: fork", world(false, |author, _| is_told(author)));
+    }
+
+    #[test]
+    fn another_status_is_a_mistake_even_then() {
+        let child = |author: &mut Author<'_>, _: &mut Role| author.asm.call(231, &[Is(3)]);
+        fails_with("guest: the child's status: 0x300", world(true, child));
     }
 }
