@@ -28,8 +28,9 @@ pub(crate) struct Musts {
     pub(crate) unsure: BTreeSet<(BootId, String, u64)>,
     /// How often a process was told that nobody knows.
     told: BTreeMap<(BootId, u32), u64>,
-    /// Who was given up, because its home was away for too long.
-    given_up: BTreeSet<(BootId, u32)>,
+    /// Who was given up, and by whom, because its home was away for too long. Who has not heard that home has begun anew may
+    /// give up one of the same number from before.
+    given_up: BTreeSet<(NodeId, BootId, u32)>,
 }
 
 impl Checker {
@@ -183,7 +184,7 @@ impl Checker {
     }
 
     /// A node has given up a guest whose home was away for too long. Returns whether that may be.
-    pub(crate) fn gave_up(&mut self, pid: u32, machines: &[Machine]) -> bool {
+    pub(crate) fn gave_up(&mut self, node: NodeId, pid: u32, machines: &[Machine]) -> bool {
         let Some(line) = self.line_of(pid) else {
             return false;
         };
@@ -193,7 +194,7 @@ impl Checker {
         if let Some(name) = self.must.workers.get(&(line, pid)) {
             self.lost_names.insert((line, name.clone()));
         }
-        self.must.given_up.insert((line, pid)) && self.work.deaths == Deaths::Some
+        self.must.given_up.insert((node, line, pid)) && self.work.deaths == Deaths::Some
     }
 
     /// Whether this line is of a guest that has touched what it had mapped of a file in the memory of its home.
@@ -203,5 +204,44 @@ impl Checker {
             .and_then(|(_, rest)| rest.split([':', ' ']).next()?.parse().ok());
         let of = pid.and_then(|pid| self.line_of(pid));
         line.contains(&format!("): signal {SIGBUS}")) && of.is_some_and(|of| self.reboots(of) > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::Work;
+
+    const LINE: &[u8] = b"process 196612: node 3, its home, was away for 2 s; it is ended";
+
+    fn checker(deaths: Deaths) -> Checker {
+        let work = Work {
+            nodes: 4,
+            workers: 1,
+            steps: 1,
+            movers: 0,
+            moves: 0,
+            deaths,
+            disks: true,
+        };
+        let mut checker = Checker::new(work, &[]);
+        checker.boots.insert(NodeId(3), BootId(7));
+        checker
+    }
+
+    #[test]
+    fn each_node_gives_up_a_process_once() {
+        let mut checker = checker(Deaths::Some);
+        // That of a boot before, of which only node 4 does not know that it is over (seed 12994 of that day's worlds).
+        for node in [4, 1].map(NodeId) {
+            checker.log(node, &[], LINE).expect("for the first time");
+        }
+        checker.log(NodeId(1), &[], LINE).expect_err("again");
+    }
+
+    #[test]
+    fn nobody_is_given_up_where_nobody_dies() {
+        let mut checker = checker(Deaths::None);
+        checker.log(NodeId(1), &[], LINE).expect_err("no reason");
     }
 }

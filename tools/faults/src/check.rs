@@ -230,7 +230,7 @@ impl Checker {
                 self.restored(pid, machines);
                 true
             } else if line.contains("its home, was away for") {
-                self.gave_up(pid, machines)
+                self.gave_up(node, pid, machines)
             } else if line.contains("it is lost") || line.contains("as its home was away") {
                 self.lost += 1;
                 let home = self.boots.get(&Pid(pid).home());
@@ -392,6 +392,11 @@ impl Checker {
             return;
         };
         self.home_dies(index, machines);
+        // Who has come home dies with it; where it was before nobody may have heard that it has left.
+        let at_home = |home: &&Home| home.lives() && home.record.gate().owner() == dead;
+        for home in system.inside().homes.values().filter(at_home) {
+            self.may_be_lost.insert((machines[index].line, home.pid));
+        }
         self.born.remove(&dead);
         if last == LastWords::Arrive {
             let born = machines.iter().flat_map(|machine| {

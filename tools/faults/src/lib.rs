@@ -43,6 +43,8 @@ pub struct Summary {
     pub packets: u64,
     /// Times that a process has changed hands.
     pub moves: u64,
+    /// Of these, in a cluster with keys.
+    pub sealed: u64,
     /// Machines that have died.
     pub deaths: u64,
     /// Processes lost with one.
@@ -67,6 +69,7 @@ impl Summary {
         self.events += other.events;
         self.packets += other.packets;
         self.moves += other.moves;
+        self.sealed += other.sealed;
         self.deaths += other.deaths;
         self.lost += other.lost;
         self.adopted += other.adopted;

@@ -208,11 +208,12 @@ fn runs(wanted: &Wanted) -> ExitCode {
     for seed in wanted.first..wanted.first.saturating_add(wanted.seeds) {
         match wanted.run(seed, &mut |_| {}) {
             Ok(sum) => println!(
-                "{seed}\tok\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+                "{seed}\tok\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
                 sum.trace,
                 sum.events,
                 sum.packets,
                 sum.moves,
+                sum.sealed,
                 sum.deaths,
                 sum.lost,
                 sum.adopted,
@@ -249,6 +250,7 @@ impl Tally {
                 events: number()?,
                 packets: number()?,
                 moves: number()?,
+                sealed: number()?,
                 deaths: number()?,
                 lost: number()?,
                 adopted: number()?,
@@ -305,6 +307,7 @@ fn report(wanted: &Wanted, tally: &Tally, took: Duration) {
         ("first", first),
         ("failed", failed.len() as u64),
         ("moves", sum.moves),
+        ("sealed", sum.sealed),
         ("deaths", sum.deaths),
         ("lost", sum.lost),
         ("adopted", sum.adopted),
@@ -359,7 +362,7 @@ mod tests {
     #[test]
     fn lines_are_counted() {
         let mut tally = Tally::default();
-        assert_eq!(tally.line("3\tok\t9\t1\t2\t3\t4\t5\t7\t6"), Some(3));
+        assert_eq!(tally.line("3\tok\t9\t1\t2\t3\t3\t4\t5\t7\t6"), Some(3));
         assert_eq!(tally.line("4\tfailed\twhy"), Some(4));
         assert_eq!(tally.line("noise"), None);
         assert_eq!((tally.done, tally.sum.records), (2, 6));

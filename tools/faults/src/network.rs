@@ -1,6 +1,6 @@
 //! The network of a world: loses, doubles, delays and reorders packets, and can be cut and clogged.
 //!
-//! Law: a packet arrives unchanged or not at all, and not at all if it is longer than what both ends carry. Every direction between two nodes can be cut or clogged
+//! Law: a packet arrives unchanged or not at all, and not at all if it is longer than what both ends carry; only where nodes have keys may a bit be another one. Every direction between two nodes can be cut or clogged
 //! alone: what is cut is lost, what is clogged arrives when the clog is gone.
 
 use crate::random::Random;
@@ -67,6 +67,17 @@ pub(crate) struct Packet {
     pub(crate) payload: Rc<Vec<u8>>,
 }
 
+impl Packet {
+    /// Turns a bit.
+    fn turn(&mut self, bit: usize) {
+        let (at, mask) = (bit / 8, 1 << (bit % 8));
+        match at.checked_sub(HEADER_LEN) {
+            None => self.header[at] ^= mask,
+            Some(at) => Rc::make_mut(&mut self.payload)[at] ^= mask,
+        }
+    }
+}
+
 /// One direction between two machines.
 #[derive(Clone, Default)]
 struct Way {
@@ -90,6 +101,8 @@ pub(crate) struct Network {
     ways: Vec<Vec<Way>>,
     /// What the cable of each machine carries behind an Ethernet header.
     pub(crate) mtus: Vec<u16>,
+    /// In so many of 10 000 packets a bit is turned on the way.
+    pub(crate) turned: u64,
     /// What was sent before, where somebody keeps it to send it once more.
     pub(crate) past: Option<VecDeque<Packet>>,
 }
@@ -108,6 +121,7 @@ impl Network {
             serial: 0,
             ways: vec![vec![Way::default(); machines]; machines],
             mtus: vec![9000; machines],
+            turned: 0,
             past: None,
         }
     }
@@ -211,12 +225,16 @@ impl Network {
                 if self.random.chance(self.faults.loss) {
                     continue;
                 }
-                let packet = Packet {
+                let mut packet = Packet {
                     from,
                     to,
                     header: transmit.header,
                     payload: payload.clone(),
                 };
+                if self.turned > 0 && self.random.chance(self.turned) {
+                    let bit = self.random.below(8 * (HEADER_LEN + payload.len()) as u64);
+                    packet.turn(bit as usize);
+                }
                 if let Some(past) = &mut self.past {
                     past.push_back(packet.clone());
                     if past.len() > PAST_MAX {

@@ -12,6 +12,7 @@ use crate::telling::Event;
 use crate::world::{Deed, LastWords, MS, RIGHT_PACE, Wires, World};
 use crate::{Plan, Summary};
 use abi::signal;
+use node::Suite;
 use system::home::{INIT, Life};
 
 /// How long the world is bad, how long work may take after that, how long the peace at the end is.
@@ -20,6 +21,10 @@ const PATIENCE_NS: u64 = 150_000 * MS;
 /// The same where a bug is on: worlds without one are over after a few seconds, and a hang takes long to run.
 const SHORT_PATIENCE_NS: u64 = 30_000 * MS;
 const PEACE_NS: u64 = 10_000 * MS;
+/// Makes another die of a seed.
+const SEAL_DIE: u64 = 0x5ea1;
+/// Of 10 000 packets so many have a bit turned at most.
+const TURNED_MOST: u64 = 500;
 /// The longest clog, and the longest time that a machine stands still: longer than any deadline of a move.
 const CLOG_NS: u64 = 5_000 * MS;
 const STILL_NS: u64 = 6_000 * MS;
@@ -82,6 +87,7 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
     let mut world = World::new(random, (work, programs), plan.canary, tell);
     let wires = Wires::ALL[world.random.below(Wires::ALL.len() as u64) as usize];
     world.wire(wires);
+    seal(&mut world, plan.seed);
     if skewed {
         world.paces = (RIGHT_PACE - SKEW, RIGHT_PACE + SKEW);
     }
@@ -102,6 +108,17 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
         .map_err(|failure| format!("{weather:?}, at {at:.6} s: {failure}"));
     world.switch_off();
     result
+}
+
+/// In a third of the worlds the nodes have keys, and then bits may turn on the way. That is from a die of its own, so that the other worlds do
+/// not know of it.
+fn seal(world: &mut World<'_>, seed: u64) {
+    let mut die = Random(seed ^ SEAL_DIE);
+    let suite = die.below(3 * Suite::ALL.len() as u64);
+    world.suite = Suite::ALL.get(suite as usize).copied();
+    if world.suite.is_some() {
+        world.network.turned = die.below(2) * die.below(TURNED_MOST);
+    }
 }
 
 /// Half of the machines have a disk; and guests may wait for their homes for a short time only.

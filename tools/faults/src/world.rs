@@ -15,6 +15,7 @@ use crate::telling::Event;
 use crate::{Canary, Summary};
 use machine::fake::{self, Computer};
 use machine::{Exit, Frame, FrameKind, PAGE_SIZE};
+use node::{OwnerKey, Suite};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -46,6 +47,8 @@ const OFTEN_MISSING: u32 = 1 << 5;
 const TRANSFERS: [&str; 6] = ["write", "written", "read", "piece", "record", "word"];
 /// A check whose reason begins so is of one who is told of a reboot of its home, and is prepared for it.
 pub(crate) const PREPARED: &str = "guest: ";
+/// The key of who owns a cluster with keys.
+const OWNER: [u8; 32] = [0x5e; 32];
 /// The last request that may fail is the one of this power of two.
 const FRAMES_BITS: u64 = 10;
 
@@ -155,6 +158,8 @@ pub(crate) struct World<'a> {
     agenda: BTreeMap<(u64, u64), Deed>,
     /// How long guests wait for their homes, s; 0: as the kernel has it.
     pub(crate) grace_s: u64,
+    /// The nodes have keys, and seal what they send so.
+    pub(crate) suite: Option<Suite>,
     archive: &'static [u8],
     reasons: Vec<String>,
     canary: Option<Canary>,
@@ -238,6 +243,7 @@ impl<'a> World<'a> {
             fresh: Vec::new(),
             agenda: BTreeMap::new(),
             grace_s: 0,
+            suite: None,
             archive,
             reasons,
             canary,
@@ -309,6 +315,7 @@ impl<'a> World<'a> {
     pub(crate) fn clear_sky(&mut self) {
         self.network.heal();
         self.network.faults = Faults::none();
+        self.network.turned = 0;
         for deed in std::mem::take(&mut self.agenda).into_values() {
             if let Deed::Unclog(from, to) = deed {
                 self.network.unclog(self.now, from, to);
@@ -442,6 +449,8 @@ impl<'a> World<'a> {
         if let Some(canary) = self.canary {
             system.switch_on(canary);
         }
+        let sealed = self.suite.map(|suite| self.seal(index, &mut system, suite));
+        let machine = &mut self.machines[index];
         system
             .spawn_init(b"/init")
             .map_err(|errno| format!("no init: {errno:?}"))?;
@@ -452,8 +461,22 @@ impl<'a> World<'a> {
             false => self.begins(index, used),
         }
         let log = fake::take_console();
-        self.tell("boots", index, format!("clock at {pace} thousandths"));
+        let sealed = sealed.map_or(String::new(), |suite| format!(", keys for {suite}"));
+        let text = format!("clock at {pace} thousandths{sealed}");
+        self.tell("boots", index, text);
         self.tell_log(index, &log)
+    }
+
+    /// Gives a node that boots its keys; returns the name of what it seals with.
+    fn seal(&mut self, index: usize, system: &mut System, suite: Suite) -> &'static str {
+        let roster = (0..self.machines.len()).map(id);
+        let credentials = OwnerKey::new(OWNER).credentials(id(index), roster, suite);
+        let mut entropy = [0; 32];
+        for bytes in entropy.chunks_exact_mut(8) {
+            bytes.copy_from_slice(&self.random.bits().to_le_bytes());
+        }
+        system.seal(credentials, entropy);
+        suite.name()
     }
 
     /// One round of a node's loop, as in `kernel/image`.
@@ -616,7 +639,9 @@ impl<'a> World<'a> {
             return Err(format!("a program: {reason}: {value:#x}; {log}"));
         }
         self.tell_log(index, log)?;
-        self.summary.moves += self.checker.owners(&self.machines)?;
+        let moves = self.checker.owners(&self.machines)?;
+        self.summary.moves += moves;
+        self.summary.sealed += moves * u64::from(self.suite.is_some());
         Ok(())
     }
 

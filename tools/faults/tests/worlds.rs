@@ -39,7 +39,7 @@ fn worlds_of_many_seeds() {
     println!("{WORLDS} worlds: {sum:?}");
     // They did something.
     assert!(sum.moves > 10 * WORLDS && sum.deaths > WORLDS / 4 && sum.lost > WORLDS / 20);
-    assert!(sum.adopted > WORLDS / 20);
+    assert!(sum.adopted > WORLDS / 20 && sum.sealed > 2 * WORLDS);
 }
 
 #[test]

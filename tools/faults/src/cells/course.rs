@@ -12,6 +12,7 @@ use crate::telling::Event;
 use crate::world::{Deed, LastWords, MS, Wires, World, id};
 use crate::{Canary, Summary};
 use abi::signal::SIGKILL;
+use node::Suite;
 use system::thread::Forward;
 
 /// How long anything may take.
@@ -58,6 +59,10 @@ pub(crate) fn run(
     let mut world = World::new(random, (work, programs), canary, tell);
     let wires = Wires::ALL[seed as usize % Wires::ALL.len()];
     world.wire(wires);
+    // Each kind of wires with and without keys.
+    if (seed ^ seed >> 2) & 1 != 0 {
+        world.suite = Some(Suite::ALL[(seed >> 3) as usize % Suite::ALL.len()]);
+    }
     world.network.faults.delay_ns = world.random.between(10_000, 1_000_000);
     world.network.faults.jitter_ns = world.random.below(100_000);
     for index in [SOURCE, TARGET] {

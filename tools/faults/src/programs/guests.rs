@@ -285,6 +285,16 @@ mod tests {
         forgiven: bool,
         child: impl FnOnce(&mut Author<'_>, &mut Role),
     ) -> Result<Summary, String> {
+        world_of(forgiven, |author| {
+            let mut role = Role::new("w0");
+            author.child_of_guest(&mut role, 0, child);
+            author.tell(&mut role, "end");
+            author.asm.call(231, &[Is(0)]);
+        })
+    }
+
+    /// The world of one worker.
+    fn world_of(forgiven: bool, worker: impl FnOnce(&mut Author<'_>)) -> Result<Summary, String> {
         let work = Work {
             nodes: 1,
             workers: 1,
@@ -299,10 +309,7 @@ mod tests {
             let begin = author.asm.label();
             author.parent(begin);
             author.asm.place(begin);
-            let mut role = Role::new("w0");
-            author.child_of_guest(&mut role, 0, child);
-            author.tell(&mut role, "end");
-            author.asm.call(231, &[Is(0)]);
+            worker(author);
         });
         let mut tell = |_: &_| {};
         let mut world = World::new(random, (work, programs), None, &mut tell);
@@ -335,6 +342,21 @@ mod tests {
     #[test]
     fn nobody_is_excused_where_there_is_memory() {
         fails_with("guest: fork", world(false, |author, _| is_told(author)));
+    }
+
+    #[test]
+    fn what_one_of_the_same_name_has_left_when_it_was_lost_is_gone() {
+        // Seed 11454 of that day's worlds.
+        let worker = |author: &mut Author<'_>| {
+            let path = author.asm.path("/log-w0");
+            let make = [Is(AT_FDCWD), Is(path), Is(0o102), Is(0o644)];
+            author.asm.call(257, &make);
+            author.asm.two(op::MOV, R14, RAX);
+            author.asm.call(1, &[In(R14), Is(path), Is(8)]);
+            author.close(R14);
+            author.life(&mut Role::new("w0"), 3, 0);
+        };
+        world_of(false, worker).expect("it begins anew");
     }
 
     #[test]

@@ -293,7 +293,10 @@ impl Author<'_> {
     /// All of a process, from its first record to its exit.
     fn life(&mut self, role: &mut Role, steps: u64, status: u64) {
         let path = self.asm.path(&format!("/log-{}", role.name));
-        let flags = 0o102 | if self.random.below(2) == 0 { 0o2000 } else { 0 };
+        let appends = if self.random.below(2) == 0 { 0o2000 } else { 0 };
+        // One of this name may have been lost, whose home did not die: what it has left is cut off.
+        let cuts = if self.work.disks { 0o1000 } else { 0 };
+        let flags = 0o102 | appends | cuts;
         self.asm
             .call(257, &[Is(AT_FDCWD), Is(path), Is(flags), Is(0o644)]);
         self.no_error("the log is opened");
