@@ -20,7 +20,6 @@ mod image;
 mod key;
 mod lab;
 mod libraries;
-mod libuv;
 mod measure;
 mod model;
 mod node;

@@ -15,6 +15,9 @@ const DUP: u64 = 32;
 const GETPPID: u64 = 110;
 const EXIT: u64 = 231;
 const WAIT4: u64 = 61;
+const KILL: u64 = 62;
+const WNOHANG: u64 = 1;
+const WUNTRACED: u64 = 2;
 const PIPE: u64 = 22;
 const EIO: i64 = -5;
 const EBADF: i64 = -9;
@@ -363,6 +366,51 @@ fn a_child_that_was_made_unheard_was_never_there() {
         cluster.call(1, pid, WAIT4, &[u64::from(child), DATA, 0, 0]),
         i64::from(child)
     );
+}
+
+/// A guest with a child that a signal has stopped.
+fn with_a_stopped_child() -> (Cluster, u32, u32) {
+    let (mut cluster, pid) = guest();
+    let child = cluster.call(1, pid, 57, &[]) as u32;
+    let stop = u64::from(abi::signal::SIGSTOP);
+    assert_eq!(cluster.call(1, pid, KILL, &[u64::from(child), stop]), 0);
+    let stopped = |cluster: &Cluster| cluster.nodes[1].bodies[&child].stopped;
+    cluster.until(
+        |cluster| {
+            cluster.pass(1_000_000);
+            cluster.idle_round(1);
+        },
+        stopped,
+    );
+    cluster.settle();
+    (cluster, pid, child)
+}
+
+impl Cluster {
+    /// What a guest is told of a child that has stopped or ended, if anything.
+    fn change_of_child(&mut self, pid: u32, child: u32) -> i64 {
+        let options = WUNTRACED | WNOHANG;
+        self.call(1, pid, WAIT4, &[child.into(), DATA, options, 0])
+    }
+}
+
+#[test]
+fn that_a_child_has_stopped_is_told_once_though_its_home_dies_before_that() {
+    let (mut cluster, pid, child) = with_a_stopped_child();
+    cluster.reboot_home();
+    assert_eq!(cluster.change_of_child(pid, child), i64::from(child));
+    assert_eq!(cluster.peek(1, pid, DATA), 0x7f);
+    assert_eq!(cluster.change_of_child(pid, child), 0, "it is told once");
+    cluster.reboot_home();
+    assert_eq!(cluster.change_of_child(pid, child), 0, "and never again");
+}
+
+#[test]
+fn that_a_child_has_stopped_is_told_once_though_its_home_dies_while_it_is_told() {
+    let (mut cluster, pid, child) = with_a_stopped_child();
+    cluster.call_into_death(pid, WAIT4, &[child.into(), DATA, WUNTRACED, 0]);
+    assert_eq!(cluster.answer(pid), Some(i64::from(child)));
+    assert_eq!(cluster.change_of_child(pid, child), 0);
 }
 
 #[test]

@@ -56,8 +56,8 @@ pub(super) struct Kept {
     threads: Vec<KeptThread>,
     files: KeptFiles,
     mapped: Vec<(u32, [u8; 32], Vec<u8>)>,
-    /// By which signal it is stopped; 0: it is not.
-    stopped: u32,
+    /// By which signal it is stopped, and whether its parent was told, if it is.
+    stopped: Option<(u32, bool)>,
     /// It has set timers, which are not kept.
     timers: bool,
 }
@@ -103,8 +103,8 @@ impl Kept {
             files,
             mapped: home.mapped.to_be_kept(),
             stopped: match home.life {
-                Life::Stopped { signal, .. } => signal,
-                _ => 0,
+                Life::Stopped { signal, told } => Some((signal, told)),
+                _ => None,
             },
             timers: home.timer.0 != 0 || !home.timers.is_empty(),
         })
@@ -151,8 +151,8 @@ impl Kept {
             files: Some(files),
             mapped: Mapped::again(mapped),
             life: match self.stopped {
-                0 => Life::Alive,
-                signal => Life::Stopped { signal, told: true },
+                None => Life::Alive,
+                Some((signal, told)) => Life::Stopped { signal, told },
             },
             threads: self.threads.iter().map(thread).collect(),
             disowns: self.disowns,

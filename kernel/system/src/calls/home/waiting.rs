@@ -117,7 +117,11 @@ fn next_change(
         return Err(Errno::ECHILD.into());
     };
     match &mut child.life {
-        Life::Stopped { told, .. } => *told = true,
+        Life::Stopped { told, .. } => {
+            *told = true;
+            // So the answer is kept, too: it is given again, and not waited for, if home dies on the way.
+            call.system.keeper.touch(change.pid);
+        }
         Life::Alive => child.continued = false,
         Life::Zombie(_) => {
             call.system.homes.remove(&change.pid);
