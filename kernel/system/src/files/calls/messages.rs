@@ -143,6 +143,13 @@ fn send(
             _ => Err(Errno::ECONNREFUSED.into()),
         };
     }
+    if socket.asks_for_echo() {
+        if let Some(error) = call.no_bytes {
+            return Err(error.into());
+        }
+        let given = given.or_else(|| socket.default_target());
+        return Ok(socket.ask_for_echo(bytes, given.as_ref(), cargo.header)?);
+    }
     let (mut to, mut target) = (None, None);
     if socket.kind == Kind::Datagram {
         if socket.family != Family::Unix && bytes.len() > UDP_MAX {
@@ -214,7 +221,8 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
         return Err(Errno::EMSGSIZE.into());
     }
     let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
-    if is_inet && socket.kind == Kind::Datagram && total > UDP_MAX as u64 {
+    let is_udp = is_inet && socket.kind == Kind::Datagram && !socket.asks_for_echo();
+    if is_udp && total > UDP_MAX as u64 {
         return Err(Errno::EMSGSIZE.into());
     }
     let given = match call.inputs[2] {

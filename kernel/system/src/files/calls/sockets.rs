@@ -7,7 +7,7 @@ use super::super::inode::Node;
 use super::super::open::OpenFile;
 use super::super::pipe::Patience;
 use super::super::socket::{
-    Credentials, Family, Given, Kind, Limit, Name, Socket, Target, Waiting, socket_of,
+    Credentials, Family, Given, ICMP, ICMPV6, Kind, Limit, Name, Socket, Target, Waiting, socket_of,
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, usable, walker};
@@ -116,9 +116,22 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
     match (kind, protocol) {
         (1, 0 | 6) => Ok((family, Kind::Stream)),
         (2, 0 | 17 | UDPLITE) => Ok((family, Kind::Datagram)),
+        (2, _) if asks_for_echo(family, protocol) => Ok((family, Kind::Datagram)),
+        // Nobody may make raw ones: programs then ask for what is there for all.
+        (3, 1..) => Err(Errno::EPERM),
         (1..=3, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
     }
+}
+
+/// Whether this is the protocol of questions whether somebody is there.
+fn asks_for_echo(family: Family, protocol: i32) -> bool {
+    let asks = match family {
+        Family::Inet => Some(ICMP),
+        Family::Inet6 => Some(ICMPV6),
+        _ => None,
+    };
+    asks.map(i32::from) == Some(protocol)
 }
 
 fn make(call: &FileCall, family: Family, kind: Kind) -> Arc<Socket> {
@@ -145,8 +158,10 @@ pub fn socket(call: &mut FileCall) -> CallResult {
     let flags = call.args[1] as u32;
     let fd = call.state.free_descriptor(0)?;
     let made = make(call, family, kind);
-    if family != Family::Unix && call.args[2] as i32 == UDPLITE {
-        made.become_lite();
+    match call.args[2] as i32 {
+        UDPLITE if family != Family::Unix => made.become_lite(),
+        protocol if asks_for_echo(family, protocol) => made.become_echo(),
+        _ => {}
     }
     let file = open(call, made, flags)?;
     call.state.put(fd, file, flags & O_CLOEXEC != 0);

@@ -101,7 +101,7 @@ impl Socket {
 
     /// Gives it an address and a port.
     pub(in super::super) fn bind_endpoint(&self, endpoint: Endpoint) -> Result<(), Errno> {
-        let group = self.kind == Kind::Datagram && endpoint.is_group();
+        let group = self.kind == Kind::Datagram && endpoint.is_group() && !self.asks_for_echo();
         if !endpoint.is_local() && !group && !self.binds_freely() {
             return Err(Errno::EADDRNOTAVAIL);
         }

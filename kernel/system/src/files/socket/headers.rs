@@ -183,6 +183,15 @@ impl Header {
 }
 
 impl Packet {
+    /// What the answer to it says, which goes here: it is of the same class.
+    pub(super) fn answered(self, to: Endpoint) -> Packet {
+        Packet {
+            hops: HOPS,
+            target: to,
+            ..self
+        }
+    }
+
     /// What is told of it to a socket with these options.
     pub(super) fn told(&self, options: &Options) -> Vec<Control> {
         let asks = |option| options.number(option).is_some_and(|value| value != 0);

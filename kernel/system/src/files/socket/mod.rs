@@ -7,6 +7,7 @@
 //! Not here: other machines; urgent data of the local family; raw sockets.
 
 mod connect;
+mod echo;
 mod filter;
 mod garbage;
 mod groups;
@@ -22,6 +23,7 @@ mod transfer;
 mod urgent;
 
 pub(super) use connect::Target;
+pub(super) use echo::{ICMP, ICMPV6};
 pub(super) use headers::Header;
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
@@ -196,15 +198,14 @@ impl Socket {
     /// The protocol of its ports, if it is of the internet.
     fn protocol(&self) -> Protocol {
         match self.kind {
-            Kind::Datagram if self.lock().options.lite => Protocol::UdpLite,
-            Kind::Datagram => Protocol::Udp,
+            Kind::Datagram => self.lock().options.datagrams,
             _ => Protocol::Tcp,
         }
     }
 
     /// Makes its datagrams those of UDP-Lite: its ports are others, and nothing is ever damaged here.
     pub(super) fn become_lite(&self) {
-        self.lock().options.lite = true;
+        self.lock().options.datagrams = Protocol::UdpLite;
     }
 
     /// Whether it waits for connections.

@@ -42,6 +42,11 @@ struct Header {
     number: u32,
 }
 
+/// What the kernel sends.
+fn from_kernel(bytes: Vec<u8>) -> Segment {
+    Segment::from_kernel(bytes, Name::Netlink(0), None)
+}
+
 /// Puts a field of `struct rtattr` behind others.
 pub(super) fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.extend_from_slice(&(4 + value.len() as u16).to_le_bytes());
@@ -206,7 +211,7 @@ impl Socket {
 
     /// One datagram that is no message of netlink(7), such as mq_notify(3) sends.
     pub(in super::super) fn tell_bytes(&self, bytes: &[u8]) {
-        self.deliver(bytes.to_vec());
+        self.deliver(from_kernel(bytes.to_vec()));
         self.wake_readers(POLLIN | POLLRDNORM);
     }
 
@@ -226,16 +231,6 @@ impl Socket {
             bytes.extend_from_slice(body);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
-        self.deliver(bytes);
-    }
-
-    fn deliver(&self, bytes: Vec<u8>) {
-        let mut inner = self.lock();
-        let fits = inner.bytes + bytes.len() <= inner.options.receive_bytes();
-        // Who does not read loses answers, as with Linux.
-        if !bytes.is_empty() && fits {
-            inner.bytes += bytes.len();
-            inner.inbox.push_back(Segment::from_kernel(bytes));
-        }
+        self.deliver(from_kernel(bytes));
     }
 }

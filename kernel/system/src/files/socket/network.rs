@@ -22,6 +22,8 @@ pub(super) enum Protocol {
     Tcp,
     Udp,
     UdpLite,
+    /// ICMP and ICMPv6: identifiers of questions are its ports.
+    Echo,
 }
 
 /// Who may have a port beside others.

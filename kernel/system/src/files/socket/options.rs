@@ -3,8 +3,10 @@
 //! Law: what has an effect here has it; what only tunes a real network is kept and shown again; what is
 //! not known is refused.
 
+use super::echo::{ICMP, ICMPV6};
 use super::filter::Filter;
 use super::interfaces::LOOPBACK;
+use super::network::Protocol;
 use super::{Family, Kind, Link, Socket, groups};
 use abi::Errno;
 use alloc::collections::BTreeMap;
@@ -99,8 +101,8 @@ pub(super) struct Options {
     pub(super) filter: Option<Filter>,
     filter_locked: bool,
     pub(super) only_v6: bool,
-    /// Its datagrams are of UDP-Lite.
-    pub(super) lite: bool,
+    /// What its datagrams are, if it is of the internet.
+    pub(super) datagrams: Protocol,
     /// What IP is asked to put behind its header (`IP_OPTIONS`).
     behind_header: Vec<u8>,
 }
@@ -118,7 +120,7 @@ impl Default for Options {
             filter: None,
             filter_locked: false,
             only_v6: false,
-            lite: false,
+            datagrams: Protocol::Udp,
             behind_header: Vec::new(),
         }
     }
@@ -130,6 +132,11 @@ impl Options {
         self.flags
             .get(&(SOL_SOCKET, name))
             .is_some_and(|value| *value != 0)
+    }
+
+    /// Sets `SO_REUSEADDR`.
+    pub(super) fn share_addresses(&mut self) {
+        self.flags.insert((SOL_SOCKET, REUSEADDR), 1);
     }
 
     /// A number that is kept.
@@ -323,7 +330,7 @@ impl Socket {
                     covered => covered.clamp(COVERAGE_MIN, u16::MAX.into()),
                 };
                 let options = &mut self.lock().options;
-                if !options.lite {
+                if options.datagrams != Protocol::UdpLite {
                     return Err(Errno::ENOPROTOOPT);
                 }
                 options.flags.insert((SOL_UDPLITE, name), covered);
@@ -355,9 +362,10 @@ impl Socket {
             SOL_TCP => {
                 self.kind == Kind::Stream && matches!(name, 1..=12 | 14 | 16..=28 | 30 | 36 | 37)
             }
-            SOL_UDP => self.kind == Kind::Datagram && matches!(name, 1 | 100..=104),
+            SOL_UDP => self.protocol() == Protocol::Udp && matches!(name, 1 | 100..=104),
             SOL_UDPLITE => {
-                matches!(name, SEND_COVERAGE | RECEIVE_COVERAGE) && self.lock().options.lite
+                matches!(name, SEND_COVERAGE | RECEIVE_COVERAGE)
+                    && self.protocol() == Protocol::UdpLite
             }
             SOL_IPV6 => self.family == Family::Inet6 && matches!(name, 1..=80),
             _ => false,
@@ -370,8 +378,9 @@ impl Socket {
             SOL_SOCKET => Ok(()),
             _ if self.is_local() => Err(Errno::EOPNOTSUPP),
             SOL_IP => Ok(()),
+            _ if self.asks_for_echo() && self.family == Family::Inet => Err(Errno::EOPNOTSUPP),
             SOL_TCP if self.kind == Kind::Stream => Ok(()),
-            SOL_UDP | SOL_UDPLITE if self.kind == Kind::Datagram => Ok(()),
+            SOL_UDP | SOL_UDPLITE if self.kind == Kind::Datagram && !self.asks_for_echo() => Ok(()),
             SOL_IPV6 if self.family == Family::Inet6 => Ok(()),
             _ => Err(Errno::ENOPROTOOPT),
         }
@@ -517,10 +526,12 @@ impl Socket {
         match name {
             TYPE => number(self.kind.number() as i32),
             DOMAIN => number(i32::from(self.family.number())),
-            PROTOCOL => number(match (self.is_local(), self.kind) {
-                (true, _) => 0,
-                (_, Kind::Datagram) if options.lite => SOL_UDPLITE as i32,
-                (_, Kind::Datagram) => SOL_UDP as i32,
+            PROTOCOL => number(match (self.is_local(), self.kind, options.datagrams) {
+                (true, ..) => 0,
+                (_, Kind::Datagram, Protocol::UdpLite) => SOL_UDPLITE as i32,
+                (_, Kind::Datagram, Protocol::Echo) if self.family == Family::Inet => ICMP.into(),
+                (_, Kind::Datagram, Protocol::Echo) => ICMPV6.into(),
+                (_, Kind::Datagram, _) => SOL_UDP as i32,
                 _ => SOL_TCP as i32,
             }),
             ACCEPTCONN => number(i32::from(matches!(inner.link, Link::Listens { .. }))),

@@ -5,6 +5,7 @@
 //! yet behind their listener, with the number 0.
 
 use super::names::{Endpoint, Family, Name, mapped};
+use super::network::Protocol;
 use super::{Kind, Link, Socket};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -21,6 +22,8 @@ use core::fmt::Write as _;
 pub enum NetFile {
     Arp,
     Dev,
+    Icmp,
+    Icmp6,
     IfInet6,
     Ipv6Route,
     Netlink,
@@ -33,13 +36,17 @@ pub enum NetFile {
     Tcp6,
     Udp,
     Udp6,
+    UdpLite,
+    UdpLite6,
     Unix,
 }
 
 /// Their names.
-pub(in super::super) const NAMES: [(&str, NetFile); 15] = [
+pub(in super::super) const NAMES: [(&str, NetFile); 19] = [
     ("arp", NetFile::Arp),
     ("dev", NetFile::Dev),
+    ("icmp", NetFile::Icmp),
+    ("icmp6", NetFile::Icmp6),
     ("if_inet6", NetFile::IfInet6),
     ("ipv6_route", NetFile::Ipv6Route),
     ("netlink", NetFile::Netlink),
@@ -52,6 +59,8 @@ pub(in super::super) const NAMES: [(&str, NetFile); 15] = [
     ("tcp6", NetFile::Tcp6),
     ("udp", NetFile::Udp),
     ("udp6", NetFile::Udp6),
+    ("udplite", NetFile::UdpLite),
+    ("udplite6", NetFile::UdpLite6),
     ("unix", NetFile::Unix),
 ];
 
@@ -176,10 +185,14 @@ impl Sockets {
     /// The text of a file.
     pub(in super::super) fn text(&self, file: NetFile) -> String {
         match file {
-            NetFile::Tcp => self.internet(Family::Inet, Kind::Stream),
-            NetFile::Tcp6 => self.internet(Family::Inet6, Kind::Stream),
-            NetFile::Udp => self.internet(Family::Inet, Kind::Datagram),
-            NetFile::Udp6 => self.internet(Family::Inet6, Kind::Datagram),
+            NetFile::Icmp => self.internet(Family::Inet, Protocol::Echo),
+            NetFile::Icmp6 => self.internet(Family::Inet6, Protocol::Echo),
+            NetFile::Tcp => self.internet(Family::Inet, Protocol::Tcp),
+            NetFile::Tcp6 => self.internet(Family::Inet6, Protocol::Tcp),
+            NetFile::Udp => self.internet(Family::Inet, Protocol::Udp),
+            NetFile::Udp6 => self.internet(Family::Inet6, Protocol::Udp),
+            NetFile::UdpLite => self.internet(Family::Inet, Protocol::UdpLite),
+            NetFile::UdpLite6 => self.internet(Family::Inet6, Protocol::UdpLite),
             NetFile::Raw => headline(Family::Inet, Kind::Datagram),
             NetFile::Raw6 => headline(Family::Inet6, Kind::Datagram),
             NetFile::Unix => self.local(),
@@ -202,7 +215,11 @@ impl Sockets {
         }
     }
 
-    fn internet(&self, family: Family, kind: Kind) -> String {
+    fn internet(&self, family: Family, protocol: Protocol) -> String {
+        let kind = match protocol {
+            Protocol::Tcp => Kind::Stream,
+            _ => Kind::Datagram,
+        };
         let mut text = headline(family, kind);
         let mut number = 0;
         let mut add = |inode: u64, socket: &Socket| {
@@ -229,7 +246,7 @@ impl Sockets {
             number += 1;
         };
         for (inode, socket) in &self.0 {
-            if socket.family == family && socket.kind == kind {
+            if socket.family == family && socket.protocol() == protocol {
                 add(*inode, socket);
                 for waiting in socket.waiting() {
                     add(0, &waiting);
@@ -267,17 +284,18 @@ impl Sockets {
     }
 
     fn counts(&self) -> String {
-        let count = |family: Family, kind: Kind| {
+        let count = |family: Family, protocol: Protocol| {
             let all = self.0.values();
-            all.filter(|socket| socket.family == family && socket.kind == kind)
+            all.filter(|socket| socket.family == family && socket.protocol() == protocol)
                 .count()
         };
         format!(
             "sockets: used {}\nTCP: inuse {} orphan 0 tw 0 alloc {1} mem 0\nUDP: inuse {} mem 0\n\
-             UDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
+             UDPLITE: inuse {}\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n",
             self.0.len(),
-            count(Family::Inet, Kind::Stream),
-            count(Family::Inet, Kind::Datagram),
+            count(Family::Inet, Protocol::Tcp),
+            count(Family::Inet, Protocol::Udp),
+            count(Family::Inet, Protocol::UdpLite),
         )
     }
 }

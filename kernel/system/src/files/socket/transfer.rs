@@ -55,15 +55,15 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// A message of the kernel's.
-    pub(super) fn from_kernel(bytes: Vec<u8>) -> Segment {
+    /// A message of the kernel's; of ICMP with what its header says.
+    pub(super) fn from_kernel(bytes: Vec<u8>, from: Name, packet: Option<Packet>) -> Segment {
         Segment {
             bytes,
             taken: 0,
             files: Flight::default(),
             sender: Credentials::default(),
-            from: Name::Netlink(0),
-            packet: None,
+            from,
+            packet,
         }
     }
 
@@ -362,15 +362,26 @@ impl Socket {
         Ok(length)
     }
 
+    /// Takes a message of the kernel's, if there is room: who does not read loses answers, as with Linux.
+    pub(super) fn deliver(&self, message: Segment) {
+        let mut inner = self.lock();
+        let fits = inner.bytes + message.length() <= inner.options.receive_bytes();
+        if message.length() > 0 && fits {
+            inner.bytes += message.length();
+            inner.inbox.push_back(message);
+        }
+    }
+
     /// How much of a message the filter lets through, if anything. Of the internet it sees the header of UDP
-    /// in front of the bytes, which is always let through if any byte is.
-    fn taken_by_filter(&self, bytes: &[u8], from: &Name) -> Option<usize> {
+    /// in front of the bytes, which is always let through if any byte is; of ICMP the header is among the bytes.
+    pub(super) fn taken_by_filter(&self, bytes: &[u8], from: &Name) -> Option<usize> {
         const HEADER: usize = 8;
+        let whole = self.is_local() || self.asks_for_echo();
         let inner = self.lock();
         let Some(filter) = &inner.options.filter else {
             return Some(bytes.len());
         };
-        if self.is_local() {
+        if whole {
             let taken = filter.run(bytes);
             return (taken > 0).then_some(taken);
         }

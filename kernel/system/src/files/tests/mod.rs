@@ -5,6 +5,7 @@ mod connections;
 mod console;
 
 mod data;
+mod echo;
 mod fifos;
 mod headers;
 mod lending;

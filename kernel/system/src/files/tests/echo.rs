@@ -1,0 +1,148 @@
+//! Sockets that ask whether somebody is there, through the calls: each answer is that of Linux 6.18.
+
+use super::sockets::*;
+use super::*;
+
+const INET6: u64 = 10;
+const ICMP: u64 = 1;
+const ICMPV6: u64 = 58;
+
+fn echo(node: &mut Node, family: u64, protocol: u64) -> u64 {
+    let args = [N(family), N(DATAGRAM), N(protocol)];
+    node.call(calls::socket, &args).ok()
+}
+
+fn question(kind: u8, code: u8) -> Vec<u8> {
+    vec![kind, code, 0xff, 0xff, 9, 9, 0, 1, b'a', b'b', b'c']
+}
+
+fn ask(node: &mut Node, fd: u64, bytes: &[u8], to: Option<&[u8]>) -> Result<u64, Stop> {
+    let args = [fd, bytes.len() as u64, 0, 0, 0, 0];
+    let (state, view) = (&mut node.state, &mut node.view);
+    let mut call = FileCall::new(state, &node.fs, view, PID, node.now_ns, args);
+    call.inputs[1] = Some(bytes);
+    call.inputs[2] = to;
+    calls::sendmsg(&mut call)
+}
+
+/// A message, and who it is from.
+fn hear(node: &mut Node, fd: u64) -> Result<(Vec<u8>, Vec<u8>), Stop> {
+    let args = [fd, 0, DONTWAIT, 0, 0, 0];
+    let (state, view) = (&mut node.state, &mut node.view);
+    let mut call = FileCall::new(state, &node.fs, view, PID, node.now_ns, args);
+    call.capacities[1..5].copy_from_slice(&[100, 128, 256, 8]);
+    calls::recvmsg(&mut call)?;
+    let [_, bytes, from, ..] = std::mem::take(&mut call.outputs);
+    Ok((bytes, from))
+}
+
+/// Asks, and checks what comes back.
+#[track_caller]
+fn answered(node: &mut Node, fd: u64, to: &[u8], expected: &[u8]) {
+    let sent = question(8, 0);
+    assert_eq!(ask(node, fd, &sent, Some(to)), Ok(sent.len() as u64));
+    let (bytes, from) = hear(node, fd).expect("an answer");
+    let port = port_of(node, fd).to_be_bytes();
+    assert_eq!((&bytes[..2], &bytes[4..6]), (&[0, 0][..], &port[..]));
+    assert_eq!(bytes[6..], sent[6..]);
+    assert_eq!(from[..8], [&[2, 0, 0, 0], expected].concat());
+    let sum: u32 = bytes
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |low| u32::from(*low)))
+        .sum();
+    assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+}
+
+#[test]
+fn who_asks_is_answered_by_the_address_that_was_asked() {
+    let mut node = Node::new(&[]);
+    let fd = echo(&mut node, INET, ICMP);
+    assert_eq!(port_of(&mut node, fd), 0);
+    answered(&mut node, fd, &address(77), &[127, 0, 0, 1]);
+    let mut other = address(0);
+    other[7] = 5;
+    answered(&mut node, fd, &other, &[127, 0, 0, 5]);
+    other[4..8].fill(0);
+    answered(&mut node, fd, &other, &[127, 0, 0, 1]);
+    assert_eq!(hear(&mut node, fd), Err(Errno::EAGAIN.into()));
+    // What RFC 8335 asks is sent, and not answered.
+    assert_eq!(ask(&mut node, fd, &question(42, 0), Some(&other)), Ok(11));
+    assert_eq!(hear(&mut node, fd), Err(Errno::EAGAIN.into()));
+    // Connected, by write(2).
+    on_name(&mut node, calls::connect, fd, &address(9)).ok();
+    assert_eq!(node.write(fd, &question(8, 0)).ok(), 11);
+    assert!(hear(&mut node, fd).is_ok());
+    // Others with the same identifier do not get what is for another version.
+    let six = echo(&mut node, INET6, ICMPV6);
+    let mut to = [0; 28];
+    (to[0], to[23]) = (10, 1);
+    assert_eq!(ask(&mut node, six, &question(128, 0), Some(&to)), Ok(11));
+    let (bytes, from) = hear(&mut node, six).expect("an answer");
+    assert_eq!((bytes[0], &from[..]), (129, &to[..]));
+}
+
+#[test]
+fn what_is_no_question_or_goes_nowhere_is_refused() {
+    let mut node = Node::new(&[]);
+    let fd = echo(&mut node, INET, ICMP);
+    let to = address(0);
+    let refused = |node: &mut Node, bytes: &[u8], to: Option<&[u8]>| match ask(node, fd, bytes, to)
+    {
+        Err(Stop::Errno(errno)) => errno,
+        other => panic!("{other:?}"),
+    };
+    let mut elsewhere = to;
+    elsewhere[4..8].copy_from_slice(&[10, 0, 0, 1]);
+    let mut group = to;
+    group[4..8].copy_from_slice(&[224, 0, 0, 1]);
+    let good = question(8, 0);
+    for (bytes, to, expected) in [
+        (&good[..], None, Errno::EDESTADDRREQ),
+        (&good[..7], Some(&to), Errno::EINVAL),
+        (&question(0, 0), Some(&to), Errno::EINVAL),
+        (&question(8, 1), Some(&to), Errno::EINVAL),
+        (&question(128, 0), Some(&to), Errno::EINVAL),
+        (&good, Some(&elsewhere), Errno::ENETUNREACH),
+        (&good, Some(&group), Errno::ENETUNREACH),
+        (
+            &[&good[..], &[0; 65_505]].concat(),
+            Some(&to),
+            Errno::EMSGSIZE,
+        ),
+    ] {
+        let to = to.map(|to| &to[..]);
+        assert_eq!(refused(&mut node, bytes, to), expected);
+    }
+    let longest = [&good[..], &[0; 65_504]].concat();
+    assert_eq!(ask(&mut node, fd, &longest, Some(&to)), Ok(65_515));
+    // It has an identifier by now; others may have the same.
+    let own = port_of(&mut node, fd);
+    assert_ne!(own, 0);
+    let other = echo(&mut node, INET, ICMP);
+    let bind = |node: &mut Node, fd, name: &[u8]| on_name(node, calls::bind, fd, name);
+    assert_eq!(bind(&mut node, fd, &address(5)).errno(), Errno::EINVAL);
+    assert_eq!(bind(&mut node, other, &group).errno(), Errno::EADDRNOTAVAIL);
+    bind(&mut node, other, &address(own)).ok();
+    for protocol in [17, 6] {
+        let args = [N(fd), N(protocol), N(1), Out(4), Out(4)];
+        assert_eq!(
+            node.call(calls::getsockopt, &args).errno(),
+            Errno::EOPNOTSUPP
+        );
+        let args = [N(fd), N(protocol), N(1), In(&[1, 0, 0, 0]), N(4)];
+        assert_eq!(
+            node.call(calls::setsockopt, &args).errno(),
+            Errno::ENOPROTOOPT
+        );
+    }
+    for (family, kind, protocol, expected) in [
+        (INET, DATAGRAM, ICMPV6, Errno::EPROTONOSUPPORT),
+        (INET6, DATAGRAM, ICMP, Errno::EPROTONOSUPPORT),
+        (INET, STREAM, ICMP, Errno::EPROTONOSUPPORT),
+        (INET, 3, 0, Errno::EPROTONOSUPPORT),
+        (INET, 3, ICMP, Errno::EPERM),
+    ] {
+        let made = node.call(calls::socket, &[N(family), N(kind), N(protocol)]);
+        assert_eq!(made.errno(), expected);
+    }
+}
