@@ -70,7 +70,7 @@ impl Space {
         let moves = flags.contains(RemapFlags::MAY_MOVE);
         if new_length == 0
             || flags.intersects(RemapFlags::FIXED | RemapFlags::DONT_UNMAP) && !moves
-            || keeps && old_length != new_length
+            || keeps && old_end - old != new_length
         {
             return Err(Errno::EINVAL.into());
         }

@@ -148,7 +148,12 @@ fn send(
             return Err(error.into());
         }
         let given = given.or_else(|| socket.default_target());
-        return Ok(socket.ask_for_echo(bytes, given.as_ref(), cargo.header)?);
+        return Ok(socket.ask_for_echo(
+            bytes,
+            given.as_ref(),
+            cargo.header,
+            call.fs.time(call.now_ns),
+        )?);
     }
     let (mut to, mut target) = (None, None);
     if socket.kind == Kind::Datagram {
@@ -161,7 +166,8 @@ fn send(
                 && call.no_bytes.is_none()
             {
                 let own = (own_credentials(call), cargo.header);
-                return socket.send_to_group(group, bytes, own, call.waiting(file, flags));
+                let at = call.fs.time(call.now_ns);
+                return socket.send_to_group(group, (bytes, at), own, call.waiting(file, flags));
             }
             if let Given::Name(Name::Endpoint(endpoint)) = &given {
                 target = Some(*endpoint);
@@ -198,6 +204,7 @@ fn send(
         urgent: flags & MSG_OOB != 0,
         header: cargo.header,
         target,
+        at: call.fs.time(call.now_ns),
     };
     let sent = socket.send(message, waiting);
     limited(call, &socket, Limit::Sending, sent)

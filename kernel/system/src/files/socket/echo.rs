@@ -12,7 +12,7 @@ use super::network::Protocol;
 use super::transfer::Segment;
 use super::{Family, RECEIVES_NOT, SENDS_NOT, Socket};
 use abi::Errno;
-use abi::layout::{POLLIN, POLLRDNORM};
+use abi::layout::{POLLIN, POLLRDNORM, Timespec};
 use alloc::vec::Vec;
 
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`.
@@ -81,6 +81,7 @@ impl Socket {
         question: &[u8],
         given: Option<&Given>,
         header: Header,
+        at: Timespec,
     ) -> Result<usize, Errno> {
         let version = usize::from(self.family == Family::Inet6);
         self.bind_any()?;
@@ -135,21 +136,26 @@ impl Socket {
         // Who shares its identifier may get the answer in its place.
         let takes = |taker: &Socket| taker.family == self.family;
         if let Some(taker) = self.network.find(Protocol::Echo, &to, takes) {
-            taker.hear_echo(bytes, from, packet.answered(to));
+            let from = Name::Endpoint(from);
+            taker.hear_echo(Segment::from_kernel(
+                bytes,
+                from,
+                Some(packet.answered(to)),
+                at,
+            ));
         }
         Ok(question.len())
     }
 
-    fn hear_echo(&self, mut bytes: Vec<u8>, from: Endpoint, packet: super::headers::Packet) {
-        let from = Name::Endpoint(from);
-        match self.taken_by_filter(&bytes, &from) {
-            Some(taken) => bytes.truncate(taken),
+    fn hear_echo(&self, mut answer: Segment) {
+        match self.taken_by_filter(answer.bytes(), &Name::Unnamed) {
+            Some(taken) => answer.cut(taken),
             None => return,
         }
         if self.lock().shut & RECEIVES_NOT != 0 {
             return;
         }
-        self.deliver(Segment::from_kernel(bytes, from, Some(packet)));
+        self.deliver(answer);
         self.readable.wake_for(POLLIN | POLLRDNORM);
     }
 }

@@ -13,6 +13,7 @@ use super::transfer::{Credentials, Message};
 use super::{Kind, Socket, Waiting};
 use crate::wait::Stop;
 use abi::Errno;
+use abi::layout::Timespec;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -235,7 +236,7 @@ impl Socket {
     pub(in super::super) fn send_to_group(
         &self,
         to: &Endpoint,
-        bytes: &[u8],
+        (bytes, at): (&[u8], Timespec),
         (sender, header): (Credentials, Header),
         waiting: Waiting,
     ) -> Result<usize, Stop> {
@@ -253,6 +254,7 @@ impl Socket {
                 urgent: false,
                 header,
                 target: Some(*to),
+                at,
             };
             self.send_message(&member, message, waiting)?;
         }
@@ -343,7 +345,7 @@ mod tests {
         };
         let send = || {
             let own = (Credentials::default(), Header::default());
-            sender.send_to_group(&to, b"x", own, NO_WAITING)
+            sender.send_to_group(&to, (&b"x"[..], Timespec::from_ns(0)), own, NO_WAITING)
         };
         assert_eq!(send().ok(), Some(1));
         for member in [&all[0], &all[1], sender] {

@@ -18,6 +18,7 @@ mod netlink;
 mod network;
 mod options;
 mod routes;
+mod stamps;
 mod tables;
 mod transfer;
 mod urgent;
@@ -111,6 +112,8 @@ struct Inner {
     inbox: VecDeque<Segment>,
     /// Bytes in the inbox.
     bytes: usize,
+    /// Messages for which there was no room.
+    lost: u32,
     urgent: Option<Urgent>,
     /// Groups of multicast that it is in.
     groups: alloc::vec::Vec<groups::Membership>,
@@ -166,6 +169,7 @@ impl Socket {
                 remote: None,
                 inbox: VecDeque::new(),
                 bytes: 0,
+                lost: 0,
                 urgent: None,
                 groups: alloc::vec::Vec::new(),
                 owned: None,

@@ -9,7 +9,7 @@ use super::names::{Family, LOOPBACK, Name};
 use super::routes::{families, routes, rules, way};
 use super::transfer::Segment;
 use abi::Errno;
-use abi::layout::{POLLIN, POLLRDNORM};
+use abi::layout::{POLLIN, POLLRDNORM, Timespec};
 use alloc::vec::Vec;
 
 // `linux/netlink.h`, `linux/rtnetlink.h`.
@@ -44,7 +44,7 @@ struct Header {
 
 /// What the kernel sends.
 fn from_kernel(bytes: Vec<u8>) -> Segment {
-    Segment::from_kernel(bytes, Name::Netlink(0), None)
+    Segment::from_kernel(bytes, Name::Netlink(0), None, Timespec::from_ns(0))
 }
 
 /// Puts a field of `struct rtattr` behind others.

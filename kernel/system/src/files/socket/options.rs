@@ -7,15 +7,18 @@ use super::echo::{ICMP, ICMPV6};
 use super::filter::Filter;
 use super::interfaces::LOOPBACK;
 use super::network::Protocol;
+use super::stamps::Stamps;
 use super::{Family, Kind, Link, Socket, groups};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-const SOL_SOCKET: u32 = 1;
+pub(super) const SOL_SOCKET: u32 = 1;
 pub(super) const SOL_IP: u32 = 0;
 const IP_OPTIONS: u32 = 4;
+/// Asks how long a packet may be on the way to the other side: on the loopback, as long as one can be.
+const IP_MTU: u32 = 14;
 /// Bytes of a header of IP at most, without its first 20.
 const BEHIND_HEADER_MAX: usize = 40;
 const SOL_TCP: u32 = 6;
@@ -45,15 +48,17 @@ const ACCEPTCONN: u32 = 30;
 const SNDBUFFORCE: u32 = 32;
 const RCVBUFFORCE: u32 = 33;
 const PROTOCOL: u32 = 38;
+/// Whether it is told how many messages were lost for want of room.
+pub(super) const RXQ_OVFL: u32 = 40;
 /// Where looking ahead (`MSG_PEEK`) begins, and goes on.
 const PEEK_OFF: u32 = 42;
 const DOMAIN: u32 = 39;
 const RCVTIMEO_NEW: u32 = 66;
 const SNDTIMEO_NEW: u32 = 67;
 /// Numbers and flags of `SOL_SOCKET` that are kept: debug, dontroute, broadcast, keepalive, oobinline,
-/// no check, priority, timestamps, mark, rxq_ovfl, busy poll, incoming cpu, zerocopy and the like.
-const KEPT: [u32; 19] = [
-    1, REUSEADDR, 5, 6, 9, 10, 11, 12, 29, 35, 36, 37, 40, 43, 46, 49, 60, 61, REUSEPORT,
+/// no check, priority, mark, rxq_ovfl, busy poll, incoming cpu, zerocopy and the like.
+const KEPT: [u32; 16] = [
+    1, REUSEADDR, 5, 6, 9, 10, 11, 12, 36, RXQ_OVFL, 43, 46, 49, 60, 61, REUSEPORT,
 ];
 /// `net.core.wmem_max` and `rmem_max`, and what a socket begins with.
 const BUFFER_MAX: u32 = 212_992;
@@ -101,6 +106,7 @@ pub(super) struct Options {
     pub(super) filter: Option<Filter>,
     filter_locked: bool,
     pub(super) only_v6: bool,
+    pub(super) stamps: Stamps,
     /// What its datagrams are, if it is of the internet.
     pub(super) datagrams: Protocol,
     /// What IP is asked to put behind its header (`IP_OPTIONS`).
@@ -120,6 +126,7 @@ impl Default for Options {
             filter: None,
             filter_locked: false,
             only_v6: false,
+            stamps: Stamps::default(),
             datagrams: Protocol::Udp,
             behind_header: Vec::new(),
         }
@@ -220,7 +227,7 @@ fn beginning(level: u32, name: u32) -> i32 {
     match (level, name) {
         (SOL_IP, 2) | (SOL_IPV6, 16) => 64,
         (SOL_IP, 10 | 33 | 34 | 49) | (SOL_IPV6, 18 | 19 | 23 | 29 | 70) => 1,
-        (SOL_TCP, 2) => 65_483,
+        (SOL_TCP, 2) => 536,
         (SOL_TCP, 4) => 7200,
         (SOL_TCP, 5) => 75,
         (SOL_TCP, 6) => 9,
@@ -358,7 +365,7 @@ impl Socket {
     fn knows(&self, level: u32, name: u32) -> bool {
         match level {
             // TOS, TTL, and those of multicast and of information on packets.
-            SOL_IP => matches!(name, 1..=15 | 19..=24 | 32..=34 | 49 | 50),
+            SOL_IP => matches!(name, 1..=13 | 15 | 19..=24 | 32..=34 | 49 | 50),
             SOL_TCP => {
                 self.kind == Kind::Stream && matches!(name, 1..=12 | 14 | 16..=28 | 30 | 36 | 37)
             }
@@ -468,6 +475,7 @@ impl Socket {
             12 | 36 | 46 | PEEK_OFF => {
                 options.flags.insert((SOL_SOCKET, name), number);
             }
+            _ if Stamps::concern(name) => options.stamps.set(name, number)?,
             _ if KEPT.contains(&name) => {
                 options
                     .flags
@@ -496,11 +504,23 @@ impl Socket {
                 name.resize(16, 0);
                 Ok(name)
             }
+            SOL_IP if name == IP_MTU => match self.remote_name() {
+                Ok(_) => number(u16::MAX.into()),
+                Err(_) => Err(Errno::ENOTCONN),
+            },
             // TCP_INFO: the state, and nothing measured.
             SOL_TCP if self.kind == Kind::Stream && name == 11 => {
                 let mut info = alloc::vec![0; 232];
                 info[0] = self.tcp_state();
                 Ok(info)
+            }
+            // What fits into one packet of the loopback, of a connection that was not told otherwise.
+            SOL_TCP
+                if name == 2
+                    && self.is_connected()
+                    && self.lock().options.flag((SOL_TCP, 2)).is_none() =>
+            {
+                number(32_768)
             }
             _ if self.knows(level, name) => {
                 let (level, name) = same_option(level, name);
@@ -570,6 +590,7 @@ impl Socket {
                 let kept = options.flags.get(&(SOL_SOCKET, name));
                 number(kept.copied().unwrap_or(default))
             }
+            _ if Stamps::concern(name) => number(options.stamps.value(name)),
             _ if KEPT.contains(&name) => {
                 number(options.flags.get(&(SOL_SOCKET, name)).copied().unwrap_or(0))
             }

@@ -10,7 +10,7 @@ use super::{Inner, Kind, Link, POLLPRI, RECEIVES_NOT, SENDS_NOT, Socket, Waiting
 use crate::files::open::OpenFile;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use abi::layout::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, Timespec};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -40,6 +40,8 @@ pub(in super::super) struct Message<'a> {
     /// Of a datagram of the internet: what its header says, and which address it is for.
     pub(in super::super) header: Header,
     pub(in super::super) target: Option<Endpoint>,
+    /// When.
+    pub(in super::super) at: Timespec,
 }
 
 /// A run of bytes that were sent together, or a message.
@@ -52,11 +54,20 @@ pub(super) struct Segment {
     from: Name,
     /// Of a datagram of the internet.
     packet: Option<Packet>,
+    /// When it came; bytes that were joined came with the first of them.
+    at: Timespec,
+    /// How many messages its receiver had lost by then.
+    lost: u32,
 }
 
 impl Segment {
     /// A message of the kernel's; of ICMP with what its header says.
-    pub(super) fn from_kernel(bytes: Vec<u8>, from: Name, packet: Option<Packet>) -> Segment {
+    pub(super) fn from_kernel(
+        bytes: Vec<u8>,
+        from: Name,
+        packet: Option<Packet>,
+        at: Timespec,
+    ) -> Segment {
         Segment {
             bytes,
             taken: 0,
@@ -64,11 +75,23 @@ impl Segment {
             sender: Credentials::default(),
             from,
             packet,
+            at,
+            lost: 0,
         }
     }
 
     pub(super) fn length(&self) -> usize {
         self.bytes.len() - self.taken
+    }
+
+    /// What it says.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Leaves out what is behind so many bytes.
+    pub(super) fn cut(&mut self, length: usize) {
+        self.bytes.truncate(length);
     }
 
     /// Leaves a byte out.
@@ -264,6 +287,8 @@ impl Socket {
             sender: message.sender,
             from: Name::Unnamed,
             packet: None,
+            at: message.at,
+            lost: 0,
         };
         // Small writes share one segment.
         let shared = inner.inbox.back_mut().filter(|last| {
@@ -341,14 +366,16 @@ impl Socket {
                 && inner.shut & RECEIVES_NOT == 0
         };
         if !taken {
-            drop(inner);
             // Datagrams of the internet may be lost.
             if !self.is_local() {
+                inner.lost = inner.lost.wrapping_add(1);
                 return Ok(length);
             }
+            drop(inner);
             return Err(waiting.stop(&to.writable));
         }
         inner.bytes += bytes.len();
+        let lost = inner.lost;
         inner.inbox.push_back(Segment {
             bytes,
             taken: 0,
@@ -356,6 +383,8 @@ impl Socket {
             sender: message.sender,
             from,
             packet,
+            at: message.at,
+            lost,
         });
         drop(inner);
         to.readable.wake_for(POLLIN | POLLRDNORM);
@@ -367,8 +396,11 @@ impl Socket {
         let mut inner = self.lock();
         let fits = inner.bytes + message.length() <= inner.options.receive_bytes();
         if message.length() > 0 && fits {
+            let lost = inner.lost;
             inner.bytes += message.length();
-            inner.inbox.push_back(message);
+            inner.inbox.push_back(Segment { lost, ..message });
+        } else if !fits {
+            inner.lost = inner.lost.wrapping_add(1);
         }
     }
 
@@ -536,7 +568,7 @@ impl Socket {
         let bytes = copy(&first.bytes[from..length.min(from.saturating_add(wanted.most))])?;
         let sender = with_sender.then_some(first.sender);
         let from = (self.kind == Kind::Datagram).then(|| first.from.clone());
-        let packet = first.packet;
+        let (packet, at, lost) = (first.packet, first.at, first.lost);
         let files = if wanted.peeks {
             first.files.copies()
         } else {
@@ -547,7 +579,16 @@ impl Socket {
             used = inner.inbox.pop_front();
             inner.bytes -= length;
         }
-        let told = packet.map_or(Vec::new(), |packet| packet.told(&inner.options));
+        let mut told = inner.options.stamps.told(at, self.is_local());
+        if lost > 0 && inner.options.is_set(super::options::RXQ_OVFL) {
+            let lost = lost.to_le_bytes().to_vec();
+            told.push((super::options::SOL_SOCKET, super::options::RXQ_OVFL, lost));
+        }
+        told.extend(
+            packet
+                .into_iter()
+                .flat_map(|packet| packet.told(&inner.options)),
+        );
         drop(inner);
         drop(used);
         Ok(Received {

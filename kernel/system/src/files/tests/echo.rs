@@ -124,7 +124,7 @@ fn what_is_no_question_or_goes_nowhere_is_refused() {
     assert_eq!(bind(&mut node, other, &group).errno(), Errno::EADDRNOTAVAIL);
     bind(&mut node, other, &address(own)).ok();
     for protocol in [17, 6] {
-        let args = [N(fd), N(protocol), N(1), Out(4), Out(4)];
+        let args = [N(fd), N(protocol), N(1), Out(4), N(0)];
         assert_eq!(
             node.call(calls::getsockopt, &args).errno(),
             Errno::EOPNOTSUPP

@@ -201,3 +201,59 @@ fn headers_of_version_4_are_told_and_said() {
     let expected = [message(IPV6, 50, &info), message(IP, 2, &[64, 0, 0, 0])].concat();
     assert_eq!(told(&mut node, receiver, 512), (expected, false));
 }
+
+#[test]
+fn who_asks_is_told_when_a_message_came_and_how_many_did_not() {
+    const SOCKET: u32 = 1;
+    let mut node = Node::new(&[]);
+    node.now_ns = 7_000_001_500;
+    let (sender, receiver, name) = pair_of(&mut node, INET, &address(0), &[]);
+    let said = |node: &mut Node| {
+        assert_eq!(send_with(node, sender, &name, &[]), Ok(1));
+        told(node, receiver, 512).0
+    };
+    let seconds = (BOOT / 1_000_000_000 + 7).to_le_bytes();
+    let nanoseconds = BOOT % 1_000_000_000 + 1500;
+    let stamp = [seconds, nanoseconds.to_le_bytes()].concat();
+    let coarse = [seconds, (nanoseconds / 1000).to_le_bytes()].concat();
+    let whole = [&stamp[..], &[0; 32]].concat();
+    assert_eq!(said(&mut node), []);
+    let values = |node: &mut Node| {
+        [29, 35, 63, 64].map(|option| {
+            let args = [N(receiver), N(1), N(option), Out(4), N(0)];
+            node.call(calls::getsockopt, &args).bytes(3)[0]
+        })
+    };
+    for (option, shown, bytes) in [
+        (29, [1, 0, 0, 0], &coarse),
+        (35, [0, 1, 0, 0], &stamp),
+        (63, [0, 0, 1, 0], &coarse),
+        (64, [0, 0, 1, 1], &stamp),
+    ] {
+        set(&mut node, receiver, (SOCKET, option), 1).ok();
+        assert_eq!(values(&mut node), shown);
+        assert_eq!(said(&mut node), message(SOCKET, option as u32, bytes));
+    }
+    set(&mut node, receiver, (SOCKET, 35), 0).ok();
+    assert_eq!(said(&mut node), []);
+    for (flags, expected) in [(8, vec![]), (24, message(SOCKET, 37, &whole)), (0, vec![])] {
+        set(&mut node, receiver, (SOCKET, 37), flags).ok();
+        assert_eq!(said(&mut node), expected);
+    }
+    let refused = set(&mut node, receiver, (SOCKET, 37), 1 << 30).errno();
+    assert_eq!(refused, Errno::EINVAL);
+    // Messages for which there is no room are counted.
+    set(&mut node, receiver, (SOCKET, 40), 1).ok();
+    set(&mut node, receiver, (SOCKET, 8), 0).ok();
+    let most = 2304;
+    for _ in 0..most + 5 {
+        assert_eq!(send_with(&mut node, sender, &name, &[]), Ok(1));
+    }
+    let mut kept = 0;
+    while receive(&mut node, receiver, 8, DONTWAIT).is_ok() {
+        kept += 1;
+    }
+    let lost = (most + 5 - kept) as u32;
+    assert!(lost >= 5);
+    assert_eq!(said(&mut node), message(SOCKET, 40, &lost.to_le_bytes()));
+}
