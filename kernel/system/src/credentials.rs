@@ -24,6 +24,8 @@ pub const SETUID: u32 = 7;
 pub const SETPCAP: u32 = 8;
 /// Changes the network.
 pub const NET_ADMIN: u32 = 12;
+/// Sends what it likes.
+pub const NET_RAW: u32 = 13;
 /// Locks as much memory as it likes.
 pub const IPC_LOCK: u32 = 14;
 /// Uses the IPC of others.

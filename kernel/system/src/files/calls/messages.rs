@@ -143,17 +143,16 @@ fn send(
             _ => Err(Errno::ECONNREFUSED.into()),
         };
     }
-    if socket.asks_for_echo() {
+    if socket.asks_for_echo() || socket.is_raw() {
         if let Some(error) = call.no_bytes {
             return Err(error.into());
         }
         let given = given.or_else(|| socket.default_target());
-        return Ok(socket.ask_for_echo(
-            bytes,
-            given.as_ref(),
-            cargo.header,
-            call.fs.time(call.now_ns),
-        )?);
+        let at = call.fs.time(call.now_ns);
+        if socket.is_raw() {
+            return Ok(socket.send_raw(bytes, given.as_ref(), cargo.header, at)?);
+        }
+        return Ok(socket.ask_for_echo(bytes, given.as_ref(), cargo.header, at)?);
     }
     let (mut to, mut target) = (None, None);
     if socket.kind == Kind::Datagram {
@@ -177,7 +176,7 @@ fn send(
                 if let Some(error) = socket.take_error() {
                     return Err(error.into());
                 }
-                socket.unreachable();
+                socket.unreachable(target, bytes);
                 return Ok(bytes.len());
             }
         }
@@ -228,7 +227,8 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
         return Err(Errno::EMSGSIZE.into());
     }
     let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
-    let is_udp = is_inet && socket.kind == Kind::Datagram && !socket.asks_for_echo();
+    let is_udp =
+        is_inet && socket.kind == Kind::Datagram && !socket.asks_for_echo() && !socket.is_raw();
     if is_udp && total > UDP_MAX as u64 {
         return Err(Errno::EMSGSIZE.into());
     }
@@ -305,15 +305,16 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
         call.output(4, &0_u32.to_le_bytes());
         return Ok(bytes.len() as u64);
     }
-    if flags & MSG_ERRQUEUE != 0 {
-        return Err(Errno::EAGAIN.into());
-    }
     let wanted = Wanted {
         most: call.capacity(1),
         peeks: flags & MSG_PEEK != 0,
     };
     let waiting = call.waiting(&file, flags);
-    let received = socket.receive(wanted, waiting);
+    let from_failures = flags & MSG_ERRQUEUE;
+    let received = match from_failures {
+        0 => socket.receive(wanted, waiting),
+        _ => Ok(socket.take_failure(wanted.most)?),
+    };
     let received = limited(call, socket, Limit::Receiving, received)?;
     call.output(1, &received.bytes);
     let name = match &received.from {
@@ -322,7 +323,7 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
         None => Vec::new(),
     };
     call.output(2, &name);
-    let mut told = flags & MSG_CMSG_CLOEXEC;
+    let mut told = flags & MSG_CMSG_CLOEXEC | from_failures;
     let whole = received.length;
     let cut = whole > received.bytes.len();
     if cut {

@@ -11,6 +11,7 @@ use super::super::socket::{
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, usable, walker};
+use crate::credentials::NET_RAW;
 use crate::dispatch::LIMIT;
 use crate::files::objects::Object;
 use crate::wait::Stop;
@@ -20,6 +21,7 @@ use alloc::sync::Arc;
 
 /// `IPPROTO_UDPLITE`.
 const UDPLITE: i32 = 136;
+const SOCK_RAW: u32 = 3;
 
 impl FileCall<'_> {
     /// Whether the call waits for this socket.
@@ -117,7 +119,10 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
         (1, 0 | 6) => Ok((family, Kind::Stream)),
         (2, 0 | 17 | UDPLITE) => Ok((family, Kind::Datagram)),
         (2, _) if asks_for_echo(family, protocol) => Ok((family, Kind::Datagram)),
-        // Nobody may make raw ones: programs then ask for what is there for all.
+        (3, _) if asks_for_echo(family, protocol) && call.who.has(NET_RAW) => {
+            Ok((family, Kind::Datagram))
+        }
+        // Of other protocols nobody may make raw ones.
         (3, 1..) => Err(Errno::EPERM),
         (1..=3, _) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::ESOCKTNOSUPPORT),
@@ -160,6 +165,9 @@ pub fn socket(call: &mut FileCall) -> CallResult {
     let made = make(call, family, kind);
     match call.args[2] as i32 {
         UDPLITE if family != Family::Unix => made.become_lite(),
+        protocol if asks_for_echo(family, protocol) && flags & 0xf == SOCK_RAW => {
+            made.become_raw()?;
+        }
         protocol if asks_for_echo(family, protocol) => made.become_echo(),
         _ => {}
     }
@@ -249,6 +257,10 @@ pub fn bind(call: &mut FileCall) -> CallResult {
         Given::Name(Name::Endpoint(endpoint)) => {
             if !endpoint.is_local() && !socket.binds_freely() {
                 return Err(Errno::EADDRNOTAVAIL.into());
+            }
+            if socket.is_raw() {
+                socket.bind_raw(Some(endpoint.address))?;
+                return Ok(0);
             }
             socket.check_bind()?;
             socket.bind_endpoint(endpoint)?;

@@ -522,14 +522,4 @@ impl Socket {
             _ => None,
         }
     }
-
-    /// A message of the internet went to a port that nobody has: those who are connected hear of it.
-    pub(in super::super) fn unreachable(&self) {
-        let mut inner = self.lock();
-        if inner.remote.is_some() {
-            inner.error = Some(Errno::ECONNREFUSED);
-            drop(inner);
-            self.wake_all();
-        }
-    }
 }

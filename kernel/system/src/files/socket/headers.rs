@@ -3,6 +3,7 @@
 //! Law: a message says it for itself (control messages), or its socket for all; a receiver is told what it has asked
 //! for (ip(7), RFC 3542), in the order of Linux. Nothing is counted down: there is one hop.
 
+use super::echo::{ICMP, sum};
 use super::names::{Endpoint, Family, Name, mapped};
 use super::options::Options;
 use abi::Errno;
@@ -183,6 +184,20 @@ impl Header {
 }
 
 impl Packet {
+    /// The header of version 4 in front of so many bytes of ICMP.
+    pub(super) fn before(&self, from: &Endpoint, length: usize) -> [u8; 20] {
+        const LENGTH: u8 = 0x45;
+        let mut header = [0; 20];
+        (header[0], header[1]) = (LENGTH, self.class);
+        header[2..4].copy_from_slice(&((20 + length) as u16).to_be_bytes());
+        (header[8], header[9]) = (self.hops, ICMP);
+        header[12..16].copy_from_slice(&from.address[12..]);
+        header[16..].copy_from_slice(&self.target.address[12..]);
+        let sum = sum(&[&header]).to_be_bytes();
+        header[10..12].copy_from_slice(&sum);
+        header
+    }
+
     /// What the answer to it says, which goes here: it is of the same class.
     pub(super) fn answered(self, to: Endpoint) -> Packet {
         Packet {

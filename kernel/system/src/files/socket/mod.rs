@@ -4,10 +4,11 @@
 //! between two calls. A call either has its whole effect or registers and waits. No lock of one socket
 //! is held while another is touched, and nothing that is dropped is dropped under a lock.
 //!
-//! Not here: other machines; urgent data of the local family; raw sockets.
+//! Not here: other machines; urgent data of the local family; raw sockets but of ICMP.
 
 mod connect;
 mod echo;
+mod failures;
 mod filter;
 mod garbage;
 mod groups;
@@ -114,6 +115,8 @@ struct Inner {
     bytes: usize,
     /// Messages for which there was no room.
     lost: u32,
+    /// Messages of its own that came back.
+    failures: VecDeque<failures::Failure>,
     urgent: Option<Urgent>,
     /// Groups of multicast that it is in.
     groups: alloc::vec::Vec<groups::Membership>,
@@ -170,6 +173,7 @@ impl Socket {
                 inbox: VecDeque::new(),
                 bytes: 0,
                 lost: 0,
+                failures: VecDeque::new(),
                 urgent: None,
                 groups: alloc::vec::Vec::new(),
                 owned: None,
@@ -283,7 +287,7 @@ impl Socket {
         let room = self.has_room();
         let inner = self.lock();
         let mut ready = 0;
-        if inner.error.is_some() {
+        if inner.error.is_some() || !inner.failures.is_empty() {
             ready |= POLLERR;
         }
         if let Link::Listens { waiting, .. } = &inner.link {

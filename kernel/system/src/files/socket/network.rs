@@ -24,6 +24,8 @@ pub(super) enum Protocol {
     UdpLite,
     /// ICMP and ICMPv6: identifiers of questions are its ports.
     Echo,
+    /// All messages of ICMP; its number is the port.
+    Raw,
 }
 
 /// Who may have a port beside others.

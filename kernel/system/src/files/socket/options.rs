@@ -8,7 +8,7 @@ use super::filter::Filter;
 use super::interfaces::LOOPBACK;
 use super::network::Protocol;
 use super::stamps::Stamps;
-use super::{Family, Kind, Link, Socket, groups};
+use super::{Family, Kind, Link, Socket, failures, groups};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -16,6 +16,8 @@ use core::ops::RangeInclusive;
 
 pub(super) const SOL_SOCKET: u32 = 1;
 pub(super) const SOL_IP: u32 = 0;
+const SOL_ICMPV6: u32 = 58;
+const SOL_RAW: u32 = 255;
 const IP_OPTIONS: u32 = 4;
 /// Asks how long a packet may be on the way to the other side: on the loopback, as long as one can be.
 const IP_MTU: u32 = 14;
@@ -33,6 +35,7 @@ const COVERAGE_MIN: i32 = 8;
 
 pub(super) const REUSEADDR: u32 = 2;
 const TYPE: u32 = 3;
+const SOCK_RAW: i32 = 3;
 const ERROR: u32 = 4;
 const SNDBUF: u32 = 7;
 const RCVBUF: u32 = 8;
@@ -107,6 +110,8 @@ pub(super) struct Options {
     filter_locked: bool,
     pub(super) only_v6: bool,
     pub(super) stamps: Stamps,
+    /// Types of ICMP that are not wanted, a bit each.
+    refused: [u32; 8],
     /// What its datagrams are, if it is of the internet.
     pub(super) datagrams: Protocol,
     /// What IP is asked to put behind its header (`IP_OPTIONS`).
@@ -127,6 +132,7 @@ impl Default for Options {
             filter_locked: false,
             only_v6: false,
             stamps: Stamps::default(),
+            refused: [0; 8],
             datagrams: Protocol::Udp,
             behind_header: Vec::new(),
         }
@@ -139,6 +145,11 @@ impl Options {
         self.flags
             .get(&(SOL_SOCKET, name))
             .is_some_and(|value| *value != 0)
+    }
+
+    /// Whether messages of ICMP of this type are not wanted.
+    pub(super) fn refuses(&self, kind: u8) -> bool {
+        self.refused[usize::from(kind >> 5)] >> (kind & 31) & 1 != 0
     }
 
     /// Sets `SO_REUSEADDR`.
@@ -343,8 +354,18 @@ impl Socket {
                 options.flags.insert((SOL_UDPLITE, name), covered);
                 Ok(())
             }
+            _ if self.filters_types(level, name) => {
+                let options = &mut self.lock().options;
+                for (word, bytes) in options.refused.iter_mut().zip(value.as_chunks().0) {
+                    *word = u32::from_le_bytes(*bytes);
+                }
+                Ok(())
+            }
             _ if groups::concerns(level, name) => self.set_group(level, name, value),
             _ if self.knows(level, name) => {
+                if failures::concerns(level, name) && value.iter().all(|byte| *byte == 0) {
+                    self.forget_failures();
+                }
                 // One switch under two names.
                 let (level, name) = same_option(level, name);
                 let value = match value {
@@ -361,6 +382,15 @@ impl Socket {
         }
     }
 
+    /// Whether this says which types of ICMP a raw socket takes (`ICMP_FILTER`, `ICMPV6_FILTER`).
+    fn filters_types(&self, level: u32, name: u32) -> bool {
+        let of_family = match self.family {
+            Family::Inet => SOL_RAW,
+            _ => SOL_ICMPV6,
+        };
+        self.is_raw() && (level, name) == (of_family, 1)
+    }
+
     /// Options of the internet that are kept and shown again.
     fn knows(&self, level: u32, name: u32) -> bool {
         match level {
@@ -375,6 +405,8 @@ impl Socket {
                     && self.protocol() == Protocol::UdpLite
             }
             SOL_IPV6 => self.family == Family::Inet6 && matches!(name, 1..=80),
+            // `IPV6_CHECKSUM`, which ICMPv6 has in its second word whatever is said.
+            SOL_RAW => self.family == Family::Inet6 && self.is_raw() && name == 7,
             _ => false,
         }
     }
@@ -387,8 +419,13 @@ impl Socket {
             SOL_IP => Ok(()),
             _ if self.asks_for_echo() && self.family == Family::Inet => Err(Errno::EOPNOTSUPP),
             SOL_TCP if self.kind == Kind::Stream => Ok(()),
-            SOL_UDP | SOL_UDPLITE if self.kind == Kind::Datagram && !self.asks_for_echo() => Ok(()),
+            SOL_UDP | SOL_UDPLITE
+                if self.kind == Kind::Datagram && !self.asks_for_echo() && !self.is_raw() =>
+            {
+                Ok(())
+            }
             SOL_IPV6 if self.family == Family::Inet6 => Ok(()),
+            SOL_RAW | SOL_ICMPV6 if self.is_raw() => Ok(()),
             _ => Err(Errno::ENOPROTOOPT),
         }
     }
@@ -504,6 +541,14 @@ impl Socket {
                 name.resize(16, 0);
                 Ok(name)
             }
+            _ if self.filters_types(level, name) => {
+                let words = if level == SOL_RAW { 1 } else { 8 };
+                let refused = self.lock().options.refused;
+                Ok(refused[..words]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect())
+            }
             SOL_IP if name == IP_MTU => match self.remote_name() {
                 Ok(_) => number(u16::MAX.into()),
                 Err(_) => Err(Errno::ENOTCONN),
@@ -544,13 +589,18 @@ impl Socket {
         let inner = self.lock();
         let options = &inner.options;
         match name {
+            TYPE if options.datagrams == Protocol::Raw => number(SOCK_RAW),
             TYPE => number(self.kind.number() as i32),
             DOMAIN => number(i32::from(self.family.number())),
             PROTOCOL => number(match (self.is_local(), self.kind, options.datagrams) {
                 (true, ..) => 0,
                 (_, Kind::Datagram, Protocol::UdpLite) => SOL_UDPLITE as i32,
-                (_, Kind::Datagram, Protocol::Echo) if self.family == Family::Inet => ICMP.into(),
-                (_, Kind::Datagram, Protocol::Echo) => ICMPV6.into(),
+                (_, Kind::Datagram, Protocol::Echo | Protocol::Raw)
+                    if self.family == Family::Inet =>
+                {
+                    ICMP.into()
+                }
+                (_, Kind::Datagram, Protocol::Echo | Protocol::Raw) => ICMPV6.into(),
                 (_, Kind::Datagram, _) => SOL_UDP as i32,
                 _ => SOL_TCP as i32,
             }),

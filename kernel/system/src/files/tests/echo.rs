@@ -140,9 +140,62 @@ fn what_is_no_question_or_goes_nowhere_is_refused() {
         (INET6, DATAGRAM, ICMP, Errno::EPROTONOSUPPORT),
         (INET, STREAM, ICMP, Errno::EPROTONOSUPPORT),
         (INET, 3, 0, Errno::EPROTONOSUPPORT),
-        (INET, 3, ICMP, Errno::EPERM),
+        (INET, 3, 17, Errno::EPERM),
     ] {
         let made = node.call(calls::socket, &[N(family), N(kind), N(protocol)]);
         assert_eq!(made.errno(), expected);
     }
+}
+
+#[test]
+fn raw_sockets_send_as_is_and_overhear_everything() {
+    let mut node = Node::new(&[]);
+    node.who.capabilities = 0;
+    let raw = [N(INET), N(3), N(ICMP)];
+    assert_eq!(node.call(calls::socket, &raw).errno(), Errno::EPERM);
+    node.who = Who::default();
+    let fd = node.call(calls::socket, &raw).ok();
+    assert_eq!(port_of(&mut node, fd), 1);
+    let to = address(0);
+    // 0800 + 0009 + 0001 + 6162 + 6364 is ccd0, turned round 332f.
+    let asked = [8, 0, 0x33, 0x2f, 0, 9, 0, 1, b'a', b'b', b'c', b'd'];
+    assert_eq!(ask(&mut node, fd, &asked, Some(&to)), Ok(12));
+    let header = [
+        0x45, 0, 0, 32, 0, 0, 0, 0, 64, 1, 0x7c, 0xdb, 127, 0, 0, 1, 127, 0, 0, 1,
+    ];
+    let (bytes, from) = hear(&mut node, fd).expect("its own");
+    assert_eq!(bytes, [&header[..], &asked].concat());
+    assert_eq!(from[..8], [2, 0, 0, 0, 127, 0, 0, 1]);
+    let (bytes, _) = hear(&mut node, fd).expect("the answer");
+    assert_eq!(bytes[20..24], [0, 0, 0x3b, 0x2f]);
+    assert_eq!(bytes[24..], asked[4..]);
+    // What is damaged is not answered, types that are refused are not heard.
+    let mut damaged = asked;
+    damaged[2] ^= 1;
+    assert_eq!(ask(&mut node, fd, &damaged, Some(&to)), Ok(12));
+    assert!(hear(&mut node, fd).is_ok());
+    assert_eq!(hear(&mut node, fd), Err(Errno::EAGAIN.into()));
+    let set = [N(fd), N(255), N(1), In(&[0, 1, 0, 0]), N(4)];
+    node.call(calls::setsockopt, &set).ok();
+    let get = [N(fd), N(255), N(1), Out(4), N(0)];
+    assert_eq!(node.call(calls::getsockopt, &get).bytes(3), [0, 1, 0, 0]);
+    assert_eq!(ask(&mut node, fd, &asked, Some(&to)), Ok(12));
+    assert_eq!(hear(&mut node, fd).map(|it| it.0[20]), Ok(0));
+    // What others ask is overheard, too, if it is for the address that it has.
+    let other = echo(&mut node, INET, ICMP);
+    answered(&mut node, other, &to, &[127, 0, 0, 1]);
+    assert_eq!(hear(&mut node, fd).map(|it| it.0[20]), Ok(0));
+    let mut bound = to;
+    bound[7] = 9;
+    on_name(&mut node, calls::bind, fd, &bound).ok();
+    answered(&mut node, other, &to, &[127, 0, 0, 1]);
+    assert_eq!(hear(&mut node, fd), Err(Errno::EAGAIN.into()));
+    assert_eq!(
+        ask(&mut node, fd, b"x", Some(&to)),
+        Err(Errno::EFAULT.into())
+    );
+    assert_eq!(
+        ask(&mut node, fd, &asked, None),
+        Err(Errno::EDESTADDRREQ.into())
+    );
 }

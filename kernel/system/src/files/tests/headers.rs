@@ -257,3 +257,72 @@ fn who_asks_is_told_when_a_message_came_and_how_many_did_not() {
     assert!(lost >= 5);
     assert_eq!(said(&mut node), message(SOCKET, 40, &lost.to_le_bytes()));
 }
+
+#[test]
+fn messages_to_nobody_come_back_to_who_asks_for_them() {
+    const ERRQUEUE: u64 = 0x2000;
+    let mut node = Node::new(&[]);
+    for (family, level, option, mut to, said, quoted) in [
+        (INET, IP, 11, address(0).to_vec(), [2, 3, 3], 520),
+        (INET6, IPV6, 25, six(1).to_vec(), [3, 1, 4], 1184),
+    ] {
+        let fd = socket(&mut node, family, DATAGRAM);
+        to[2..4].copy_from_slice(&4999_u16.to_be_bytes());
+        let send = |node: &mut Node, count: usize| {
+            let args = [fd, count as u64, 0, 0, 0, 0];
+            let (state, view) = (&mut node.state, &mut node.view);
+            let mut call = FileCall::new(state, &node.fs, view, PID, node.now_ns, args);
+            let bytes = vec![b'm'; count];
+            call.inputs[1] = Some(&bytes);
+            call.inputs[2] = Some(&to);
+            calls::sendmsg(&mut call)
+        };
+        let take = |node: &mut Node, most: usize, flags: u64, room: usize| {
+            let args = [fd, 0, flags | DONTWAIT, 0, 0, 0];
+            let (state, view) = (&mut node.state, &mut node.view);
+            let mut call = FileCall::new(state, &node.fs, view, PID, node.now_ns, args);
+            call.capacities[1..5].copy_from_slice(&[most, 128, room, 8]);
+            calls::recvmsg(&mut call).map(|_| std::mem::take(&mut call.outputs))
+        };
+        let error = |node: &mut Node| {
+            let args = [N(fd), N(1), N(4), Out(4), N(0)];
+            node.call(calls::getsockopt, &args).bytes(3)[0]
+        };
+        assert_eq!(send(&mut node, 2), Ok(2));
+        for flags in [0, ERRQUEUE] {
+            assert_eq!(take(&mut node, 10, flags, 256), Err(Errno::EAGAIN.into()));
+        }
+        set(&mut node, fd, (level, option), 1).ok();
+        assert_eq!(send(&mut node, 5), Ok(5));
+        assert_eq!(send(&mut node, 6), Err(Errno::ECONNREFUSED.into()));
+        assert_eq!(send(&mut node, 3000), Ok(3000));
+        let mut offender = to.clone();
+        offender[2..4].fill(0);
+        let said = [&[111, 0, 0, 0][..], &said, &[0; 9], &offender].concat();
+        for (most, count, left, flags) in [(10, 5, 111, 0), (5000, quoted, 0, 0)] {
+            let [_, bytes, from, control, told, _] =
+                take(&mut node, most, ERRQUEUE, 256).expect("a message");
+            assert_eq!((bytes.len(), &from), (count, &to));
+            assert_eq!(control, message(level, option as u32, &said));
+            let told = u32::from_le_bytes(told[..4].try_into().expect("4 bytes"));
+            assert_eq!(told & 0x7fff_ffff, ERRQUEUE as u32 | flags);
+            assert_eq!(error(&mut node), left);
+        }
+        assert_eq!(
+            take(&mut node, 10, ERRQUEUE, 256),
+            Err(Errno::EAGAIN.into())
+        );
+        // The error is told once; the message stays until it is taken, or nobody wants it.
+        assert_eq!(send(&mut node, 1), Ok(1));
+        assert_eq!(take(&mut node, 10, 0, 256), Err(Errno::ECONNREFUSED.into()));
+        assert_eq!(take(&mut node, 10, 0, 256), Err(Errno::EAGAIN.into()));
+        let cut = take(&mut node, 10, ERRQUEUE, 20).expect("a message");
+        assert_eq!((cut[3].len(), cut[4][0] & CTRUNC), (20, CTRUNC));
+        assert_eq!(send(&mut node, 1), Ok(1));
+        set(&mut node, fd, (level, option), 0).ok();
+        assert_eq!(
+            take(&mut node, 10, ERRQUEUE, 256),
+            Err(Errno::EAGAIN.into())
+        );
+    }
+}
