@@ -230,6 +230,45 @@ impl Archive {
             .flush()
             .map_err(|e| refused(MANIFEST, &e.to_string()))
     }
+
+    /// The same as Linux has it before its first process: "newc" of its
+    /// `Documentation/driver-api/early-userspace/buffer-format.rst`.
+    pub(crate) fn newc(&self) -> Vec<u8> {
+        let mut output = Vec::new();
+        for (number, (path, entry)) in (1..).zip(&self.entries) {
+            let (mode, modified, bytes) = match entry {
+                Entry::Folder { mode } => (NEWC_FOLDER | mode, 0, &[][..]),
+                Entry::File {
+                    mode,
+                    modified,
+                    bytes,
+                } => (NEWC_FILE | mode, *modified, bytes.as_slice()),
+                Entry::Link { target } => (NEWC_LINK, 0, target.as_bytes()),
+            };
+            newc_entry(&mut output, path, [number, mode, modified as u32], bytes);
+        }
+        newc_entry(&mut output, "TRAILER!!!", [0; 3], &[]);
+        output
+    }
+}
+
+const NEWC_FOLDER: u32 = 0o040_000;
+const NEWC_FILE: u32 = 0o100_000;
+const NEWC_LINK: u32 = 0o120_777;
+
+fn newc_entry(output: &mut Vec<u8>, path: &str, about: [u32; 3], bytes: &[u8]) {
+    let [number, mode, modified] = about;
+    // Owner and group are 0, there is one link, and no device is meant or held.
+    let fields = [number, mode, 0, 0, 1, modified, bytes.len() as u32];
+    let rest = [0, 0, 0, 0, path.len() as u32 + 1, 0];
+    output.extend(b"070701");
+    for field in fields.iter().chain(&rest) {
+        output.extend(format!("{field:08x}").as_bytes());
+    }
+    for part in [&[path.as_bytes(), &[0]].concat(), bytes] {
+        output.extend(part);
+        output.resize(output.len().next_multiple_of(4), 0);
+    }
 }
 
 fn header(kind: tar::EntryType, (mode, modified): (u32, u64), bytes: &[u8]) -> tar::Header {
@@ -493,5 +532,23 @@ mod tests {
         let program = std::env::current_exe().expect("we run");
         let path = default_path(&program).expect("readable");
         assert!(path.starts_with("/bin/"), "{path}");
+    }
+
+    #[test]
+    fn linux_gets_aligned_entries_and_an_end() {
+        let mut archive = Archive::default();
+        archive
+            .file("/bin/x", 0o755, b"abcde".to_vec())
+            .expect("a file");
+        archive.link("/init", "bin/x").expect("a link");
+        let image = archive.newc();
+        let text = String::from_utf8_lossy(&image);
+        assert_eq!((image.len() % 4, text.matches("070701").count()), (0, 4));
+        let first = "07070100000001000041ed000000000000000000000001000000000000000000000000000000000000000000000000000000040000";
+        assert!(text.starts_with(first), "{text}");
+        assert!(
+            text.contains("bin/x\0abcde\0") && text.contains("TRAILER!!!"),
+            "{text}"
+        );
     }
 }

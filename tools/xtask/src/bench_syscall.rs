@@ -3,7 +3,8 @@
 //! Law: this tool measures nothing itself: one program measures in all three places. Nodes and Linux
 //! take turns; each figure is the median of the rounds, and what counts is the ratio.
 
-use crate::beside::linux_with;
+use crate::archive::Archive;
+use crate::beside::Linux;
 use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
@@ -15,12 +16,16 @@ use crate::table::Table;
 use qemu_tests::Spec;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const SCRIPT: &str = "echo 2 200 > /proc/cluster/ping
 cat /proc/cluster/ping | while read node p50 rest; do echo \"rtt $p50\"; done
 trials calls home
 trials calls away 2
 ";
+
+/// How long Linux may take for one round.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Median and 99th percentile in ns, of each round, by place and operation.
 type Figures = BTreeMap<(String, String), Vec<[u64; 2]>>;
@@ -34,6 +39,11 @@ pub(crate) fn syscall(options: &SyscallOptions, kernel: &Kernel) -> Outcome {
         .timeout_s(options.cluster.timeout);
     options.cluster.hardware.put_into(&mut spec);
     spec.memory_mib = options.cluster.memory;
+    let linux = Linux::fetch()?;
+    let mut archive = Archive::default();
+    for path in ["/init", "/bin/trials"] {
+        archive.host_file(path, &lab.program("trials"))?;
+    }
     let mut figures = Figures::new();
     let mut order = Vec::new();
     let mut trips = Vec::new();
@@ -49,13 +59,8 @@ pub(crate) fn syscall(options: &SyscallOptions, kernel: &Kernel) -> Outcome {
         }
         trips.extend(outcome.lines().filter_map(trip_us));
         read(&outcome.console, &mut figures, &mut order);
-        let linux = linux_with(
-            &lab.program("trials"),
-            "trials",
-            options.cluster.memory,
-            &directory,
-        )?;
-        read(&linux, &mut figures, &mut order);
+        let console = linux.run(&archive, 1, options.cluster.memory, LIMIT, &directory)?;
+        read(&console, &mut figures, &mut order);
     }
     trips.sort_by(f64::total_cmp);
     let trip_us = trips.get(trips.len() / 2).copied().unwrap_or(0.0);

@@ -1,110 +1,170 @@
-//! A Linux machine beside our nodes: Debian's kernel, and one program as all there is.
+//! Linux machines beside our nodes: Debian's kernel, and what a bench needs around it.
 //!
-//! Law: the same emulator with the same processor and memory as a node; the kernel is fetched as a package
-//! and nothing of it is installed. Its protections against speculation are off, as ours has none.
-//!
-//! Format of the memory image: "newc" of Linux' `Documentation/driver-api/early-userspace/buffer-format.rst`.
+//! Law: the same emulator with the same processor, memory, card and switch as nodes; the kernel is fetched as a
+//! package and nothing of it is installed. Its protections against speculation are off, as ours has none.
 
+use crate::archive::Archive;
 use crate::error::Error;
+use crate::node::{Event, Node, NodeConfig};
 use crate::places::RunDirectory;
-use crate::{package, program, setup};
+use crate::{package, setup};
+use qemu_tests::{MTU, Net};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use switch::Service;
 
 /// Debian's small kernel for virtual machines.
 const PACKAGE: &str = "linux-image-cloud-amd64";
-const LIMIT: Duration = Duration::from_secs(300);
-const FOLDER: u32 = 0o040_755;
-const FILE: u32 = 0o100_755;
-const DEVICE: u32 = 0o020_600;
 
-/// What Linux prints when `init` is its first process and `/bin/NAME`.
-pub(crate) fn linux_with(
-    init: &Path,
-    name: &str,
-    memory_mib: u32,
-    run: &RunDirectory,
-) -> Result<String, Error> {
-    let kernel = kernel()?;
-    let image = run.file("linux.cpio");
-    let bytes = std::fs::read(init).map_err(Error::file("read", init))?;
-    std::fs::write(&image, memory_image(&bytes, name)).map_err(Error::file("write", &image))?;
-    let mut command = Command::new(setup::qemu()?);
-    let memory = memory_mib.to_string();
-    command.args([
-        "-no-user-config",
-        "-nodefaults",
-        "-display",
-        "none",
-        "-no-reboot",
-    ]);
-    command.args([
-        "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", &memory,
-    ]);
-    command.args(["-serial", "stdio", "-kernel"]).arg(kernel);
-    command.arg("-initrd").arg(&image);
-    command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
-    let log = run.file("linux.log");
-    program::run_logged(&mut command, "running Linux", &log, LIMIT)?;
-    std::fs::read_to_string(&log).map_err(Error::file("read", &log))
+/// Debian's kernel, unpacked.
+pub(crate) struct Linux {
+    kernel: PathBuf,
+    modules: BTreeMap<String, PathBuf>,
 }
 
-/// The kernel in the package that the package of no version stands for.
-fn kernel() -> Result<PathBuf, Error> {
-    let name = package::stands_for(PACKAGE, "linux-image-")?;
-    let folder = package::alone(&name)?.join("boot");
-    let entries = std::fs::read_dir(&folder).map_err(Error::file("read", &folder))?;
-    let mut paths = entries.flatten().map(|entry| entry.path());
-    let found = paths.find(|path| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("vmlinuz"))
-    });
-    found.ok_or_else(|| Error::Usage(format!("the package {name} holds no kernel")))
-}
-
-/// The file system that Linux begins with.
-fn memory_image(program: &[u8], name: &str) -> Vec<u8> {
-    let mut image = Vec::new();
-    let entries: [(&str, u32, [u32; 2], &[u8]); 6] = [
-        ("dev", FOLDER, [0; 2], &[]),
-        ("dev/console", DEVICE, [5, 1], &[]),
-        ("bin", FOLDER, [0; 2], &[]),
-        (&format!("bin/{name}"), FILE, [0; 2], program),
-        ("init", FILE, [0; 2], program),
-        ("TRAILER!!!", 0, [0; 2], &[]),
-    ];
-    for (number, (path, mode, device, bytes)) in (1..).zip(entries) {
-        let fields = [
-            number,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            bytes.len() as u32,
-            0,
-            0,
-            device[0],
-            device[1],
-            path.len() as u32 + 1,
-            0,
-        ];
-        image.extend(b"070701");
-        for field in fields {
-            image.extend(format!("{field:08x}").as_bytes());
-        }
-        image.extend(path.as_bytes());
-        image.push(0);
-        pad(&mut image);
-        image.extend(bytes);
-        pad(&mut image);
+impl Linux {
+    /// The kernel in the package that the package of no version stands for.
+    pub(crate) fn fetch() -> Result<Linux, Error> {
+        let name = package::stands_for(PACKAGE, "linux-image-")?;
+        let folder = package::alone(&name)?;
+        let files = crate::root::files_below(&folder)?;
+        let name_of = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
+        let kernel = files
+            .iter()
+            .find(|path| name_of(path).is_some_and(|name| name.starts_with("vmlinuz")));
+        let kernel = kernel
+            .cloned()
+            .ok_or_else(|| Error::Usage(format!("the package {name} holds no kernel")))?;
+        let modules = files
+            .into_iter()
+            .filter_map(|path| Some((module_name(name_of(&path)?.strip_suffix(".ko")?), path)));
+        Ok(Linux {
+            kernel,
+            modules: modules.collect(),
+        })
     }
-    image
+
+    /// Puts modules and what they need into a folder of the archive, and beside them the file `order`: their names,
+    /// one a line, each behind those that it needs.
+    pub(crate) fn add_modules(
+        &self,
+        archive: &mut Archive,
+        folder: &str,
+        names: &[&str],
+    ) -> Result<(), Error> {
+        let mut order = Vec::new();
+        for name in names {
+            self.add_module(archive, folder, name, &mut order)?;
+        }
+        let lines = order.join("\n") + "\n";
+        archive.file(&format!("{folder}/order"), 0o644, lines.into_bytes())
+    }
+
+    fn add_module(
+        &self,
+        archive: &mut Archive,
+        folder: &str,
+        name: &str,
+        order: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        if order.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let missing = || Error::Usage(format!("Debian's kernel has no module {name}"));
+        let path = self.modules.get(name).ok_or_else(missing)?;
+        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        for needed in needed(&bytes) {
+            self.add_module(archive, folder, &needed, order)?;
+        }
+        order.push(name.to_owned());
+        archive.file(&format!("{folder}/{name}.ko"), 0o644, bytes)
+    }
+
+    /// Runs so many machines on one switch until the first has ended: what that has printed. Each is told its number
+    /// by `dunlin.machine=N` on its command line.
+    pub(crate) fn run(
+        &self,
+        archive: &Archive,
+        machines: usize,
+        memory_mib: u32,
+        limit: Duration,
+        run: &RunDirectory,
+    ) -> Result<String, Error> {
+        let image = run.file("linux.cpio");
+        std::fs::write(&image, archive.newc()).map_err(Error::file("write", &image))?;
+        let service = Service::start(machines, 1, None)?;
+        let (sender, events) = channel();
+        let mut nodes = Vec::new();
+        for number in 1..=machines {
+            let cable = switch::link_pair().map_err(|source| Error::System {
+                what: "making a cable",
+                source,
+            })?;
+            service.change(move |switch| switch.set_mtu(number - 1, MTU));
+            service.attach(number - 1, cable.switch_end);
+            let config = NodeConfig {
+                qemu: setup::qemu()?,
+                kernel: self.kernel.clone(),
+                archive: image.clone(),
+                memory_mib,
+                smp: 1,
+                net: Net::Virtio,
+                mtu: MTU,
+                disk: None,
+                read_only: false,
+                key: None,
+                command_line: format!(
+                    "console=ttyS0 quiet panic=-1 mitigations=off dunlin.machine={number}"
+                ),
+            };
+            let sender = sender.clone();
+            nodes.push(Node::start(
+                number,
+                1,
+                &config,
+                cable.node_end,
+                run,
+                sender,
+            )?);
+        }
+        let (mut console, deadline) = (Vec::new(), Instant::now() + limit);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match events.recv_timeout(left) {
+                Ok(Event::Output { node: 1, bytes }) => console.extend(bytes),
+                Ok(Event::Closed { node: 1, .. }) => break,
+                Ok(_) => {}
+                Err(_) => {
+                    return Err(Error::Unmet(format!(
+                        "Linux did not come to its end within {} s; see {}",
+                        limit.as_secs(),
+                        crate::node::log_path(run, 1).display()
+                    )));
+                }
+            }
+        }
+        Ok(String::from_utf8_lossy(&console).into_owned())
+    }
 }
 
-fn pad(image: &mut Vec<u8>) {
-    image.resize(image.len().next_multiple_of(4), 0);
+/// Modules are named with either stroke, whatever the name of the file has.
+fn module_name(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// The modules that a module says it needs: the field `depends` of its section `.modinfo`.
+fn needed(module: &[u8]) -> Vec<String> {
+    const FIELD: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(FIELD.len()).position(|bytes| bytes == FIELD) else {
+        return Vec::new();
+    };
+    let value = &module[at + FIELD.len()..];
+    let value = value.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    let names = String::from_utf8_lossy(value);
+    let names = names.split(',').filter(|name| !name.is_empty());
+    names.map(module_name).collect()
 }
 
 #[cfg(test)]
@@ -112,12 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_made_of_aligned_entries_and_ends() {
-        let image = memory_image(b"abcde", "x");
-        assert_eq!(image.len() % 4, 0);
-        assert!(image.starts_with(b"070701"));
-        let text = String::from_utf8_lossy(&image);
-        assert_eq!(text.matches("070701").count(), 6);
-        assert!(text.contains("TRAILER!!!"));
+    fn a_module_names_what_it_needs() {
+        let module = b"\x7fELF..license=GPL\0depends=virtio_ring,net-failover\0name=x\0";
+        assert_eq!(needed(module), ["virtio_ring", "net_failover"]);
+        assert_eq!(needed(b"a\0depends=\0"), [""; 0]);
+        assert_eq!(needed(b"depends=x"), [""; 0]);
     }
 }

@@ -6,6 +6,7 @@
 
 mod archive;
 mod bench;
+mod bench_linux;
 mod bench_syscall;
 mod beside;
 mod cluster;
@@ -88,6 +89,9 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Syscall(options),
         } => bench_syscall::syscall(options, kernel),
+        Command::Bench {
+            what: Bench::Linux(options),
+        } => bench_linux::linux(options, kernel),
         Command::Sim {
             what: Sim::Cluster(options),
         } => sim::cluster(options),

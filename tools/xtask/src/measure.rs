@@ -36,7 +36,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Reads `kind name=value name=value ...`, between tabs.
-    fn read(line: &str) -> Option<Record> {
+    pub(crate) fn read(line: &str) -> Option<Record> {
         let (kind, pairs) = line.split_once('\t')?;
         let pairs = pairs.split('\t').map(|pair| {
             let (name, value) = pair.split_once('=')?;
@@ -60,7 +60,7 @@ impl Record {
         self.text("warmup") == "1"
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let fields = self.fields.iter().map(|(name, value)| {
             let number = value.parse::<f64>().ok();
             (
@@ -172,7 +172,7 @@ pub(crate) fn measure(what: &[&'static str], options: &MeasureOptions, kernel: &
 }
 
 /// Every link that is asked for.
-fn links(options: &MeasureOptions) -> Vec<Link> {
+pub(crate) fn links(options: &MeasureOptions) -> Vec<Link> {
     let mut links = Vec::new();
     for &net in &options.net {
         for &mtu in &options.mtu {
@@ -190,7 +190,7 @@ fn links(options: &MeasureOptions) -> Vec<Link> {
 }
 
 /// Boots a cluster and takes its samples.
-fn one(
+pub(crate) fn one(
     lab: &QemuLab,
     what: &'static str,
     link: Link,

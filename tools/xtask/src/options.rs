@@ -245,6 +245,8 @@ pub(crate) enum Bench {
     Files(BenchOptions),
     /// System calls at home, away, and on Linux in the same emulator.
     Syscall(SyscallOptions),
+    /// The link, the page stream and moves beside two Linux machines in the same emulator: raw frames, TCP and CRIU.
+    Linux(LinuxOptions),
 }
 
 /// Whether frames are authenticated.
@@ -317,6 +319,26 @@ pub(crate) struct SyscallOptions {
     pub(crate) rounds: u32,
     #[command(flatten)]
     pub(crate) cluster: BenchCluster,
+}
+
+/// Options of `bench linux`.
+#[derive(Debug, Args)]
+pub(crate) struct LinuxOptions {
+    /// MiB of the processes that move.
+    #[arg(long, value_name = "N,N...", value_delimiter = ',', default_values_t = [1, 64], value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) sizes: Vec<u32>,
+    /// How often nodes and Linux take turns.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) rounds: u32,
+    /// Also write the figures and the samples of Linux as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Memory of each node and of each Linux machine, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(crate) memory: u32,
+    /// Seconds after which a hung cluster is ended.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub(crate) timeout: u64,
 }
 
 /// What each node is made of.

@@ -97,7 +97,7 @@ fn put(archive: &mut Archive, add: &Add, finder: Option<&Finder>) -> Result<(), 
 }
 
 /// All regular files below a folder.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(folder) = waiting.pop() {

@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod events;
 pub mod files;
 pub mod ipc;
+pub mod link;
 pub mod locks;
 pub mod memory;
 pub mod process;

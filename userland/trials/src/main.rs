@@ -8,15 +8,18 @@
 //! COUNT ...`: tame random programs whose trace of results must be the same everywhere. `trials calls LABEL
 //! [NODE]`: how long calls take. `trials herd EVERY_MS NODES COMMAND...`: a command all of whose processes are
 //! moved all the while. `trials soak NODES SEED SLOTS`: programs all the time, of a node in `cargo xtask soak`.
+//! `trials link` and `trials work`: what a link gives Linux and what CRIU makes of a process, in `cargo xtask bench linux`.
 
 mod calls;
 mod herd;
 mod hostile;
 mod images;
 mod left;
+mod link;
 mod random;
 mod soak;
 mod trace;
+mod work;
 
 use std::io::Write;
 
@@ -39,7 +42,9 @@ const USAGE: &str = "usage: trials hostile SEED CHILDREN [NODE...]
        trials trace SEED FIRST COUNT [--full] [--self NODES] [--others NODES] [--expect FILE] [--show N]
        trials calls LABEL [NODE]
        trials herd EVERY_MS NODES COMMAND [ARGUMENT]...
-       trials soak NODES SEED SLOTS";
+       trials soak NODES SEED SLOTS
+       trials link echo|ping COUNT|sink|pour ADDRESS MIB
+       trials work MIB";
 
 fn main() {
     let words: Vec<String> = std::env::args_os()
@@ -54,6 +59,8 @@ fn main() {
             "calls" => calls::run(rest),
             "herd" => herd::run(rest),
             "soak" => soak::run(rest),
+            "link" => link::run(rest),
+            "work" => work::run(rest),
             "nothing" => Ok(()),
             "report" => trace::report(rest),
             _ => Err(USAGE.to_owned()),
