@@ -1,4 +1,4 @@
-//! Tests of Go's library and the selftests of Linux, held against what they give on the host's Linux.
+//! Tests of Go's library, the selftests of Linux and the tests of libuv, held against what they give on the host's Linux.
 //!
 //! Law: what passes on the host must pass in each way of being run, or is in the list of known failures, with a
 //! reason. A listed test that passes everywhere has to leave the list. What the host does not pass is not asked for.
@@ -103,6 +103,8 @@ pub(crate) struct Suite {
     processors: u32,
     /// What tests call besides the commands of busybox.
     commands: &'static [&'static str],
+    /// Who there is, as in `passwd(5)`; a node has no such file by itself.
+    users: Option<&'static str>,
 }
 
 /// Go's library.
@@ -117,6 +119,7 @@ pub(crate) const GO: Suite = Suite {
     limit_s: 1200,
     processors: 2,
     commands: &["/usr/bin/nohup"],
+    users: None,
 };
 
 /// The selftests of Linux.
@@ -129,6 +132,20 @@ pub(crate) const LINUX: Suite = Suite {
     limit_s: 120,
     processors: 1,
     commands: &[],
+    users: None,
+};
+
+/// libuv's tests, by patterns.
+pub(crate) const UV: Suite = Suite {
+    set: Set::Uv,
+    runner: include_str!("../suites/libuv.sh"),
+    known: include_str!("../suites/libuv-failures.txt"),
+    place: "/libuv.sh",
+    names: &["'*'"],
+    limit_s: 120,
+    processors: 1,
+    commands: &[],
+    users: Some("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n"),
 };
 
 /// Seconds for all of a suite; each of its programs has a limit of its own.
@@ -160,6 +177,9 @@ pub(crate) fn compared(
         .timeout_s(WATCHDOG_S);
     spec.memory_mib = 768;
     spec.libraries = !suite.commands.is_empty();
+    if let Some(users) = suite.users {
+        spec = spec.text("/etc/passwd", users);
+    }
     for command in suite.commands {
         spec = spec.add(command, command);
     }
@@ -170,7 +190,8 @@ pub(crate) fn compared(
         };
         let here = passed(&outcome.lines().collect::<Vec<_>>().join("\n"));
         judge(&mut verdict, suite.known, way, (&on_host, &here));
-        way.check_moves(&mut verdict, outcome, suite.names.len());
+        let moves = suite.names.len().max(on_host.len() / 10);
+        way.check_moves(&mut verdict, outcome, moves);
         verdict
     }))
 }
@@ -242,7 +263,7 @@ mod tests {
 
     #[test]
     fn every_known_failure_has_a_reason() {
-        for suite in [&GO, &LINUX] {
+        for suite in [&GO, &LINUX, &UV] {
             assert!(suite.known.is_empty() || suite.known.starts_with('#'));
         }
     }

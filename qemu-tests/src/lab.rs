@@ -431,6 +431,8 @@ pub enum Set {
     Go,
     /// The selftests of Linux.
     Linux,
+    /// The tests of libuv: one program, `run-tests`, and in `test` what they read.
+    Uv,
 }
 
 /// A test of CRIU's zdtm, built.

@@ -78,6 +78,7 @@ pub fn long() -> Vec<Case> {
         in_all_ways!("long-debian", programs, Part::Debian),
         in_all_ways!("long-go", compared, &compared::GO),
         in_all_ways!("long-kernel", compared, &compared::LINUX),
+        in_all_ways!("long-libuv", compared, &compared::UV),
         in_all_ways!("long-others", programs, Part::Others),
         in_all_ways!("long-packages", programs, Part::Packages),
         in_all_ways!("long-python", programs, Part::Python),

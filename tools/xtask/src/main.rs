@@ -21,6 +21,7 @@ mod image;
 mod key;
 mod lab;
 mod libraries;
+mod libuv;
 mod measure;
 mod model;
 mod node;
