@@ -90,6 +90,14 @@ impl System {
         self.tell_changes(pid, &missed);
     }
 
+    /// Home has given a body back to where it was before. It is told of all files that it maps, as changes since were told to who had it.
+    pub(crate) fn tell_given_back(&mut self, pid: u32) {
+        if let Some(home) = self.homes.get_mut(&pid) {
+            home.mapped.note_all_missed();
+        }
+        self.tell_missed(pid);
+    }
+
     fn tell_changes(&mut self, pid: u32, changed: &[(u32, u64)]) {
         let Some(home) = self.homes.get(&pid) else {
             return;

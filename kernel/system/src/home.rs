@@ -509,6 +509,13 @@ impl Mapped {
         }
     }
 
+    /// The body is again where it was before: what has changed since then was told to somebody else.
+    pub fn note_all_missed(&mut self) {
+        for slot in self.0.iter_mut().flatten() {
+            slot.told = true;
+        }
+    }
+
     fn take(&mut self, mut which: impl FnMut(&mut MappedSlot) -> bool) -> Vec<(u32, u64)> {
         let slots = self.0.iter_mut().enumerate();
         slots

@@ -278,6 +278,7 @@ impl System {
                 self.timeline.note(What::HandsBack, of, decision.owner, 0);
                 self.send(decision.owner, decision.message());
                 self.send(node, decision.message());
+                self.tell_given_back(pid);
             }
         }
     }
@@ -356,6 +357,7 @@ impl System {
                     let of = (pid, decision.epoch);
                     self.timeline.note(What::HandsBack, of, decision.owner, 0);
                     self.send(decision.owner, Decision { poke, ..decision }.message());
+                    self.tell_given_back(pid);
                 }
                 LostOutcome::Awaited => {
                     self.bereft.insert(pid);
