@@ -346,6 +346,8 @@ impl System {
                 home.life = Life::Alive;
                 home.continued = true;
                 goes_on = Some(home.parent);
+                // Who sent it is told that it goes on: then the next boot of home must not take it for a stopped one.
+                self.keeper.touch(pid);
             }
         } else if STOPS & bit(info.signal) != 0 {
             home.forget_signals(bit(signal::SIGCONT));

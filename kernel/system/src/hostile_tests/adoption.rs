@@ -2,7 +2,7 @@
 
 use super::{Cluster, DATA};
 use crate::body::Effects;
-use crate::home::INIT;
+use crate::home::{INIT, Life};
 use crate::thread::Run;
 use machine::Exit;
 use wire::{Message, MoveError, NodeId, Pid};
@@ -411,6 +411,22 @@ fn that_a_child_has_stopped_is_told_once_though_its_home_dies_while_it_is_told()
     cluster.call_into_death(pid, WAIT4, &[child.into(), DATA, WUNTRACED, 0]);
     assert_eq!(cluster.answer(pid), Some(i64::from(child)));
     assert_eq!(cluster.change_of_child(pid, child), 0);
+}
+
+#[test]
+fn who_is_to_go_on_does_though_its_home_dies_before_it_hears_of_that() {
+    let (mut cluster, _, child) = with_a_stopped_child();
+    cluster.arrives = |header| header.source() == NodeId(2);
+    cluster.nodes[0].signal(child, abi::signal::SIGCONT);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    cluster.arrives = |_| true;
+    cluster.reboot_home();
+    cluster.settle();
+    assert!(!cluster.nodes[1].bodies[&child].stopped);
+    // Nor does its home take it for a stopped one, which would hear of no signal.
+    assert_eq!(cluster.nodes[0].homes[&child].life, Life::Alive);
 }
 
 #[test]
