@@ -7,6 +7,8 @@ use crate::thread::Run;
 use machine::Exit;
 use wire::{Message, MoveError, NodeId, Pid};
 
+const PRCTL: u64 = 157;
+const PR_SET_PDEATHSIG: u64 = 1;
 const READ: u64 = 0;
 const WRITE: u64 = 1;
 const OPEN: u64 = 2;
@@ -427,6 +429,20 @@ fn who_is_to_go_on_does_though_its_home_dies_before_it_hears_of_that() {
     assert!(!cluster.nodes[1].bodies[&child].stopped);
     // Nor does its home take it for a stopped one, which would hear of no signal.
     assert_eq!(cluster.nodes[0].homes[&child].life, Life::Alive);
+}
+
+#[test]
+fn who_wants_a_signal_when_its_parent_ends_gets_it_when_that_has_died_with_home() {
+    let mut cluster = Cluster::with_a_disk(2);
+    let parent = cluster.fork(0);
+    let child = cluster.call(0, parent, 57, &[]) as u32;
+    let kill = u64::from(abi::signal::SIGKILL);
+    assert_eq!(cluster.call(0, child, PRCTL, &[PR_SET_PDEATHSIG, kill]), 0);
+    cluster.move_to(child, 2);
+    cluster.reboot_home();
+    cluster.settle();
+    assert!(!cluster.lives(child));
+    assert!(!cluster.nodes[1].bodies.contains_key(&child));
 }
 
 #[test]

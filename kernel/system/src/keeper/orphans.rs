@@ -14,6 +14,7 @@ use super::record::Kept;
 use crate::body::Effects;
 use crate::dispatch::{can_be_asked_again, wire_pid};
 use crate::home::INIT;
+use crate::signals::SignalInfo;
 use crate::system::System;
 use crate::thread::{Forward, Purpose};
 use crate::timeline::What;
@@ -304,6 +305,10 @@ impl System {
             if !there.contains(&home.parent) {
                 home.parent = INIT;
                 home.exit_signal = signal::SIGCHLD;
+                // It asks for signals when it is adopted.
+                if let Some(signal) = home.options.death_signal() {
+                    home.pending.enqueue(SignalInfo::kernel(signal));
+                }
             }
         }
     }

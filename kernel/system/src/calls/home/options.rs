@@ -107,6 +107,11 @@ impl Options {
         self.personality
     }
 
+    /// The signal that it wants when its parent ends, if any.
+    pub(crate) fn death_signal(&self) -> Option<u32> {
+        (self.death_signal != 0).then_some(self.death_signal)
+    }
+
     /// It has become another: nobody looks into it, and it does not care for its parent.
     pub(super) fn hide(&mut self) {
         self.dumpable = false;
@@ -242,7 +247,7 @@ impl System {
         for &child in children {
             let wish = self.homes.get(&child).and_then(|home| {
                 let alive = !matches!(home.life, Life::Zombie(_));
-                (alive && home.options.death_signal != 0).then_some(home.options.death_signal)
+                home.options.death_signal().filter(|_| alive)
             });
             if let Some(signal) = wish {
                 self.signal(child, signal);
