@@ -528,6 +528,7 @@ impl System {
             }
             Event::PeerLost { id, boot } => {
                 machine::log!("node {} is lost (boot {:x} is over)", id.0, boot.0);
+                self.keeper.let_go(id);
                 self.peer_lost(id, boot);
             }
             Event::Message {

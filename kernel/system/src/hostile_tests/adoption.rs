@@ -446,6 +446,25 @@ fn who_wants_a_signal_when_its_parent_ends_gets_it_when_that_has_died_with_home(
 }
 
 #[test]
+fn what_waits_for_the_disk_does_not_reach_the_next_boot_of_who_it_was_for() {
+    let (mut cluster, pid) = guest();
+    cluster.stall(true);
+    cluster.begin_call(1, pid, DUP, &[1]);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    let answers = |cluster: &Cluster| {
+        let held = cluster.nodes[0].keeper.held();
+        held.filter(|message| matches!(message, Message::Reply(_)))
+            .count()
+    };
+    assert_eq!(answers(&cluster), 1);
+    cluster.reboot(1);
+    cluster.settle();
+    assert_eq!(answers(&cluster), 0);
+}
+
+#[test]
 fn what_may_have_been_seen_by_others_fails_if_nobody_knows_whether_it_was_done() {
     let (mut cluster, pid) = guest();
     cluster.poke(1, pid, DATA, b"once");

@@ -149,6 +149,22 @@ impl Keeper {
         }
     }
 
+    /// A boot of a node is over: what was to be sent to that is not for the next one.
+    pub(crate) fn let_go(&mut self, node: NodeId) {
+        self.held.retain(|(_, held)| match held {
+            Held::Message(to, _) | Held::Page(to, ..) => *to != node,
+        });
+    }
+
+    /// Messages that wait for the disk.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Message> {
+        self.held.iter().filter_map(|(_, held)| match held {
+            Held::Message(_, message) => Some(message),
+            Held::Page(..) => None,
+        })
+    }
+
     /// What home knows of a process may have changed.
     pub(crate) fn touch(&mut self, pid: u32) {
         if self.journal.is_some() {
