@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # First process of each of the two Linux machines: brings the link up. The second then obeys the first, which takes
-# the samples and switches off both.
+# the samples; when it ends, both do.
 export PATH=/bin
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /tmp /run

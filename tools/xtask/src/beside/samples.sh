@@ -55,4 +55,3 @@ for size in $SIZES; do
     move copy $size
     move lazy $size
 done
-there 'poweroff -f'
