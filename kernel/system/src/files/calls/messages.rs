@@ -143,7 +143,7 @@ fn send(
             _ => Err(Errno::ECONNREFUSED.into()),
         };
     }
-    if socket.asks_for_echo() || socket.is_raw() {
+    if socket.speaks_icmp() {
         if let Some(error) = call.no_bytes {
             return Err(error.into());
         }
@@ -227,8 +227,7 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
         return Err(Errno::EMSGSIZE.into());
     }
     let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
-    let is_udp =
-        is_inet && socket.kind == Kind::Datagram && !socket.asks_for_echo() && !socket.is_raw();
+    let is_udp = is_inet && socket.kind == Kind::Datagram && !socket.speaks_icmp();
     if is_udp && total > UDP_MAX as u64 {
         return Err(Errno::EMSGSIZE.into());
     }

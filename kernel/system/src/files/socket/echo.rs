@@ -149,6 +149,11 @@ impl Socket {
         self.bind_endpoint(place)
     }
 
+    /// Whether its messages are of ICMP, by either kind of socket.
+    pub(in super::super) fn speaks_icmp(&self) -> bool {
+        !self.is_local() && matches!(self.protocol(), Protocol::Echo | Protocol::Raw)
+    }
+
     /// Whether it asks only whether somebody is there.
     pub(in super::super) fn asks_for_echo(&self) -> bool {
         !self.is_local() && self.protocol() == Protocol::Echo
@@ -171,11 +176,12 @@ impl Socket {
         if question.len() > LONGEST {
             return Err(Errno::EMSGSIZE);
         }
-        let answered = match question {
-            [kind, 0, ..] if question.len() >= HEADER && *kind == ECHO[version] => true,
-            [kind, 0, ..] if question.len() >= HEADER && *kind == EXTENDED[version] => false,
+        match question {
+            [kind, 0, ..]
+                if question.len() >= HEADER
+                    && [ECHO[version], EXTENDED[version]].contains(kind) => {}
             _ => return Err(Errno::EINVAL),
-        };
+        }
         let target = self.echo_target(given)?;
         if let Some(error) = self.take_error() {
             return Err(error);
@@ -184,10 +190,7 @@ impl Socket {
         let identifier = message.from.port.to_be_bytes();
         message.bytes[4..6].copy_from_slice(&identifier);
         seal(&mut message.bytes, version, [&message.from, &message.to]);
-        self.pass(&message);
-        if answered && let Some(answer) = message.answer() {
-            self.pass(&answer);
-        }
+        self.exchange(&message);
         Ok(question.len())
     }
 
@@ -221,11 +224,16 @@ impl Socket {
         if version == 1 {
             seal(&mut message.bytes, version, [&message.from, &message.to]);
         }
-        self.pass(&message);
+        self.exchange(&message);
+        Ok(bytes.len())
+    }
+
+    /// Gives a message to who takes it, and then the node's answer, if it is a question that the node answers.
+    fn exchange(&self, message: &Message) {
+        self.pass(message);
         if let Some(answer) = message.answer() {
             self.pass(&answer);
         }
-        Ok(bytes.len())
     }
 
     /// Where a message goes.

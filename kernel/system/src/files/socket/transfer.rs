@@ -408,7 +408,7 @@ impl Socket {
     /// in front of the bytes, which is always let through if any byte is; of ICMP the header is among the bytes.
     pub(super) fn taken_by_filter(&self, bytes: &[u8], from: &Name) -> Option<usize> {
         const HEADER: usize = 8;
-        let whole = self.is_local() || self.asks_for_echo() || self.is_raw();
+        let whole = self.is_local() || self.speaks_icmp();
         let inner = self.lock();
         let Some(filter) = &inner.options.filter else {
             return Some(bytes.len());
