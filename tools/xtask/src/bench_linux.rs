@@ -65,8 +65,13 @@ pub(crate) fn linux(options: &LinuxOptions, kernel: &Kernel) -> Outcome {
         for link in measure::links(&measured) {
             runs.push(measure::one(&lab, "migrate", link, &measured)?);
         }
+        let tell = |line: &str| {
+            if let Some(sample) = sample(line) {
+                say::step(format!("round {round} of {of}: Linux: {sample}"));
+            }
+        };
         say::step(format!("round {round} of {of}: Linux"));
-        let console = linux.run(&archive, 2, options.memory, limit, &directory)?;
+        let console = linux.run(&archive, 2, options.memory, limit, &directory, tell)?;
         records.extend(samples(&console, options.sizes.len() * MODES.len())?);
     }
     let groups = measure::groups(&runs);
@@ -84,9 +89,8 @@ pub(crate) fn linux(options: &LinuxOptions, kernel: &Kernel) -> Outcome {
 
 /// What is measured of the nodes in one round.
 fn moves(options: &LinuxOptions) -> MeasureOptions {
-    let sizes: Vec<String> = options.sizes.iter().map(u32::to_string).collect();
     MeasureOptions {
-        sizes: Some(sizes.join(",")),
+        sizes: Some(joined(&options.sizes, ",")),
         modes: Some("post-copy".to_owned()),
         net: vec![Net::Virtio],
         mtu: vec![MTU],
@@ -122,25 +126,38 @@ fn archive(linux: &Linux, trials: &Path, sizes: &[u32]) -> Result<Archive, Error
     for (path, text) in SCRIPTS {
         archive.file(path, 0o755, text.as_bytes().to_vec())?;
     }
-    let sizes: Vec<String> = sizes.iter().map(u32::to_string).collect();
-    let settings = format!("SIZES='{}'\n", sizes.join(" "));
+    let settings = format!("SIZES='{}'\n", joined(sizes, " "));
     archive.file("/settings.sh", 0o644, settings.into_bytes())?;
     linux.add_modules(&mut archive, "/modules", &MODULES)?;
     Ok(archive)
 }
 
-/// The samples that Linux has printed in one round, with so many moves.
-fn samples(console: &str, moves: usize) -> Result<Vec<Record>, Error> {
-    if let Some(why) = console.lines().find_map(|it| it.strip_prefix("failed\t")) {
-        return Err(Error::Unmet(format!("on Linux: {}", why.trim())));
+fn joined(sizes: &[u32], between: &str) -> String {
+    let sizes: Vec<String> = sizes.iter().map(u32::to_string).collect();
+    sizes.join(between)
+}
+
+/// What of Linux a line of its console is a sample of.
+fn sample(line: &str) -> Option<String> {
+    let record = Record::read(line)?;
+    match record.kind.as_str() {
+        "link" => Some("round trip".to_owned()),
+        "tcp" => Some("TCP".to_owned()),
+        "criu" => {
+            let (mode, size) = (record.text("mode"), record.text("size_mib"));
+            Some(format!("CRIU {mode}, {size} MiB"))
+        }
+        _ => None,
     }
-    let records = console
-        .lines()
-        .filter_map(|line| Record::read(line.trim_end()));
-    let kinds = ["link", "tcp", "criu"];
-    let records: Vec<Record> = records
-        .filter(|it| kinds.contains(&it.kind.as_str()))
-        .collect();
+}
+
+/// The samples that Linux has printed in one round, with so many moves.
+fn samples(console: &[String], moves: usize) -> Result<Vec<Record>, Error> {
+    if let Some(why) = console.iter().find_map(|it| it.strip_prefix("failed\t")) {
+        return Err(Error::Unmet(format!("on Linux: {why}")));
+    }
+    let lines = console.iter().filter(|line| sample(line).is_some());
+    let records: Vec<Record> = lines.filter_map(|line| Record::read(line)).collect();
     let count = |kind: &str| records.iter().filter(|it| it.kind == kind).count();
     if [count("link"), count("tcp"), count("criu")] != [1, 1, moves] {
         return Err(Error::Unmet(
@@ -250,13 +267,17 @@ fn rows(groups: &[Group], records: &[Record], sizes: &[u32]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const CONSOLE: &str = "boot\nlink\trtt_p50_us=400\tclock_offset_us=5\r\ntcp\tbytes_per_s=50000\n\
+    const CONSOLE: &str = "boot\nlink\trtt_p50_us=400\tclock_offset_us=5\ntcp\tbytes_per_s=50000\n\
         criu\tmode=copy\tsize_mib=1\tleft_ns=1700000000000000000\tarrived_ns=1700000000700001000\twrong=0\tclock_offset_us=1\n\
         criu\tmode=lazy\tsize_mib=1\tleft_ns=1700000000000000000\tarrived_ns=1699999999999001000\twrong=0\tclock_offset_us=-100000\n";
 
+    fn console(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
     #[test]
     fn a_freeze_is_told_by_two_clocks_and_their_offset() {
-        let records = samples(CONSOLE, 2).expect("complete");
+        let records = samples(&console(CONSOLE), 2).expect("complete");
         let freezes: Vec<_> = records
             .iter()
             .filter_map(|it| since_it_left_us(it, "arrived_ns"))
@@ -266,15 +287,15 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_no_round() {
-        assert!(samples(CONSOLE, 4).is_err());
-        assert!(samples(&CONSOLE.replace("wrong=0", "wrong=1"), 2).is_err());
-        let failed = samples("failed\tno link\n", 2).expect_err("it says so");
+        assert!(samples(&console(CONSOLE), 4).is_err());
+        assert!(samples(&console(&CONSOLE.replace("wrong=0", "wrong=1")), 2).is_err());
+        let failed = samples(&console("failed\tno link\n"), 2).expect_err("it says so");
         assert!(failed.to_string().contains("no link"), "{failed}");
     }
 
     #[test]
     fn the_table_compares_with_each_way_of_moving() {
-        let records = samples(CONSOLE, 2).expect("complete");
+        let records = samples(&console(CONSOLE), 2).expect("complete");
         let groups = measure::groups(&measure::tests::runs());
         let lines = rows(&groups, &records, &[1]);
         assert_eq!(lines[1], "round trip, us\t400\t100\t4.0\t2: met");

@@ -58,9 +58,9 @@ pub(crate) fn syscall(options: &SyscallOptions, kernel: &Kernel) -> Outcome {
             return Err(Error::Unmet(format!("the nodes ended badly; see {logs}")));
         }
         trips.extend(outcome.lines().filter_map(trip_us));
-        read(&outcome.console, &mut figures, &mut order);
-        let console = linux.run(&archive, 1, options.cluster.memory, LIMIT, &directory)?;
-        read(&console, &mut figures, &mut order);
+        let mut take = |line: &str| read(line, &mut figures, &mut order);
+        outcome.lines().for_each(&mut take);
+        linux.run(&archive, 1, options.cluster.memory, LIMIT, &directory, take)?;
     }
     trips.sort_by(f64::total_cmp);
     let trip_us = trips.get(trips.len() / 2).copied().unwrap_or(0.0);
@@ -81,20 +81,18 @@ fn trip_us(line: &str) -> Option<f64> {
     line.strip_prefix("rtt ")?.trim().parse().ok()
 }
 
-/// The lines `calls PLACE OPERATION MEDIAN HIGH`, separated by tabs.
-fn read(console: &str, figures: &mut Figures, order: &mut Vec<String>) {
-    for line in console.lines() {
-        let cells: Vec<&str> = line.trim_end().split('\t').collect();
-        let ["calls", place, operation, median, high] = cells[..] else {
-            continue;
-        };
-        if let (Ok(median), Ok(high)) = (median.parse(), high.parse()) {
-            if !order.iter().any(|known| known == operation) {
-                order.push(operation.to_owned());
-            }
-            let key = (place.to_owned(), operation.to_owned());
-            figures.entry(key).or_default().push([median, high]);
+/// A line `calls PLACE OPERATION MEDIAN HIGH`, separated by tabs.
+fn read(line: &str, figures: &mut Figures, order: &mut Vec<String>) {
+    let cells: Vec<&str> = line.trim_end().split('\t').collect();
+    let ["calls", place, operation, median, high] = cells[..] else {
+        return;
+    };
+    if let (Ok(median), Ok(high)) = (median.parse(), high.parse()) {
+        if !order.iter().any(|known| known == operation) {
+            order.push(operation.to_owned());
         }
+        let key = (place.to_owned(), operation.to_owned());
+        figures.entry(key).or_default().push([median, high]);
     }
 }
 
@@ -139,7 +137,9 @@ mod tests {
         let (mut figures, mut order) = (Figures::new(), Vec::new());
         let console = "x\ncalls\tlinux\tgetpid\t100\t120\r\ncalls\thome\tgetpid\t50\t90\n\
             calls\thome\tgetpid\t70\t90\ncalls\taway\tgetpid\t60\t61\n";
-        read(console, &mut figures, &mut order);
+        for line in console.lines() {
+            read(line, &mut figures, &mut order);
+        }
         let lines = rows(&figures, &order, 0.03);
         assert_eq!(lines[1], "getpid\t100\t120\t70\t90\t0.70\t60\t2.00");
         assert_eq!(trip_us("rtt 380.5"), Some(380.5));

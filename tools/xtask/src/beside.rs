@@ -82,8 +82,8 @@ impl Linux {
         archive.file(&format!("{folder}/{name}.ko"), 0o644, bytes)
     }
 
-    /// Runs so many machines on one switch until the first has ended: what that has printed. Each is told its number
-    /// by `dunlin.machine=N` on its command line.
+    /// Runs so many machines on one switch until the first has ended: the lines that it has printed, each of which is
+    /// told when it comes, too. Each machine is told its number by `dunlin.machine=N` on its command line.
     pub(crate) fn run(
         &self,
         archive: &Archive,
@@ -91,7 +91,8 @@ impl Linux {
         memory_mib: u32,
         limit: Duration,
         run: &RunDirectory,
-    ) -> Result<String, Error> {
+        mut tell: impl FnMut(&str),
+    ) -> Result<Vec<String>, Error> {
         let image = run.file("linux.cpio");
         std::fs::write(&image, archive.newc()).map_err(Error::file("write", &image))?;
         let service = Service::start(machines, 1, None)?;
@@ -129,23 +130,49 @@ impl Linux {
                 sender,
             )?);
         }
-        let (mut console, deadline) = (Vec::new(), Instant::now() + limit);
+        let (mut lines, deadline) = (Lines::default(), Instant::now() + limit);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
+            let log = |node| crate::node::log_path(run, node).display().to_string();
             match events.recv_timeout(left) {
-                Ok(Event::Output { node: 1, bytes }) => console.extend(bytes),
-                Ok(Event::Closed { node: 1, .. }) => break,
+                Ok(Event::Output { node: 1, bytes }) => lines.add(&bytes, &mut tell),
+                Ok(Event::Closed { node: 1, .. }) => return Ok(lines.complete),
+                Ok(Event::Closed { node, .. }) => {
+                    return Err(Error::Unmet(format!(
+                        "Linux machine {node} has ended before the first; see {}",
+                        log(node)
+                    )));
+                }
                 Ok(_) => {}
                 Err(_) => {
                     return Err(Error::Unmet(format!(
                         "Linux did not come to its end within {} s; see {}",
                         limit.as_secs(),
-                        crate::node::log_path(run, 1).display()
+                        log(1)
                     )));
                 }
             }
         }
-        Ok(String::from_utf8_lossy(&console).into_owned())
+    }
+}
+
+/// A console by its lines.
+#[derive(Default)]
+struct Lines {
+    complete: Vec<String>,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes what has come, and tells each line that it completes.
+    fn add(&mut self, bytes: &[u8], mut tell: impl FnMut(&str)) {
+        self.begun.extend(bytes);
+        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.begun.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            tell(&line);
+            self.complete.push(line);
+        }
     }
 }
 
@@ -170,6 +197,16 @@ fn needed(module: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_told_once_it_is_complete() {
+        let (mut lines, mut told) = (Lines::default(), Vec::new());
+        for part in ["boot\r", "\nlink\ta=1\nt", "cp\n", "half"] {
+            lines.add(part.as_bytes(), |line| told.push(line.to_owned()));
+        }
+        assert_eq!(told, ["boot", "link\ta=1", "tcp"]);
+        assert_eq!(lines.complete, told);
+    }
 
     #[test]
     fn a_module_names_what_it_needs() {
