@@ -165,7 +165,7 @@ impl Membership {
 
     /// How often something is passed on while it is news.
     fn news_times(&self) -> u32 {
-        3 * (self.size() as u64 + 1).next_power_of_two().ilog2()
+        2 * (self.size() as u64 + 1).next_power_of_two().ilog2()
     }
 
     /// What was counted.
@@ -634,15 +634,17 @@ impl Membership {
                 break;
             }
             if records.iter().all(|record| record.node != node) {
-                records.extend(self.record_of(now, limit, node));
+                records.extend(self.record_of(now, limit, node, letter.full));
             }
         }
         records
     }
 
-    fn record_of(&self, now: u64, limit: u64, node: NodeId) -> Option<Record> {
+    /// What is believed of another, and its load in a frame that is filled with loads: news travel in many
+    /// frames, and a load is half of a record.
+    fn record_of(&self, now: u64, limit: u64, node: NodeId, loaded: bool) -> Option<Record> {
         let member = self.roster.get(node)?;
-        let sample = self.window.get(node);
+        let sample = self.window.get(node).filter(|_| loaded);
         let fresh = sample.filter(|s| s.boot == member.boot && s.age_ns(now) <= limit);
         Some(Record {
             node,
