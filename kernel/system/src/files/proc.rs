@@ -6,6 +6,7 @@
 mod entries;
 mod names;
 
+use super::objects::queue;
 use super::open::FileState;
 use super::socket::NET_FILES;
 use abi::Errno;
@@ -455,6 +456,12 @@ impl ProcNode {
             | ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(
                 "kernel/hostname" | "kernel/domainname",
             ))) => S_IFREG | 0o644,
+            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(path)))
+                if crate::sysv::SETTINGS.contains(&path)
+                    || queue::SETTINGS.iter().any(|row| row.0 == path) =>
+            {
+                S_IFREG | 0o644
+            }
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Slabinfo)) => S_IFREG | 0o400,
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys("vm/drop_caches"))) => {
                 S_IFREG | 0o200

@@ -3,7 +3,7 @@
 //! Law: a value is one this kernel keeps to, or the one Linux has by default where nothing here depends on it.
 
 /// Path below /proc/sys and contents, without the end of line.
-pub(crate) const FIXED: [(&str, &str); 145] = [
+pub(crate) const FIXED: [(&str, &str); 142] = [
     ("fs/aio-max-nr", "65536"),
     ("fs/aio-nr", "0"),
     ("fs/dentry-state", "0\t0\t45\t0\t0\t0"),
@@ -33,7 +33,6 @@ pub(crate) const FIXED: [(&str, &str); 145] = [
     ("kernel/kptr_restrict", "0"),
     ("kernel/max_lock_depth", "1024"),
     ("kernel/modules_disabled", "1"),
-    ("kernel/msg_next_id", "-1"),
     ("kernel/numa_balancing", "0"),
     ("kernel/overflowgid", "65534"),
     ("kernel/overflowuid", "65534"),
@@ -60,8 +59,6 @@ pub(crate) const FIXED: [(&str, &str); 145] = [
         "kernel/seccomp/actions_avail",
         "kill_process kill_thread trap errno user_notif trace log allow",
     ),
-    ("kernel/sem_next_id", "-1"),
-    ("kernel/shm_next_id", "-1"),
     ("kernel/shm_rmid_forced", "0"),
     ("kernel/softlockup_panic", "0"),
     ("kernel/sysctl_writes_strict", "1"),

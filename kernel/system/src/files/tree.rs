@@ -226,6 +226,17 @@ impl FileSystem {
         &self.alarms
     }
 
+    /// A setting of queues of POSIX below /proc/sys.
+    pub(crate) fn queue_setting(&self, name: &str) -> Option<alloc::string::String> {
+        let value = self.queues.setting(name)?;
+        Some(alloc::format!("{value}\n"))
+    }
+
+    /// A write to such a setting.
+    pub(crate) fn set_queues(&self, name: &str, text: &str) -> Result<(), Errno> {
+        self.queues.set(name, text)
+    }
+
     /// Where queues of this node report to.
     pub(super) fn wakes(&self) -> &Wakes {
         &self.wakes

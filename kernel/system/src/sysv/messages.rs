@@ -19,9 +19,6 @@ const MSG_COPY: u32 = 0o40000;
 const MSG_STAT: u32 = 11;
 const MSG_INFO: u32 = 12;
 const MSG_STAT_ANY: u32 = 13;
-/// The longest message, and what a queue holds (`MSGMAX`, `MSGMNB`).
-pub(crate) const MESSAGE_MAX: usize = 8192;
-const QUEUE_BYTES: u64 = 16_384;
 /// What the queues of a node hold together.
 const ALL_MAX: u64 = 64 << 20;
 
@@ -94,6 +91,7 @@ impl Ipc {
         wakes: &Wakes,
     ) -> Result<u64, Errno> {
         let now_s = caller.now_s;
+        let limit = self.limits.queue;
         let id = self.queues.get(
             caller,
             key,
@@ -104,7 +102,7 @@ impl Ipc {
                 Ok(Queue {
                     messages: VecDeque::new(),
                     bytes: 0,
-                    limit: QUEUE_BYTES,
+                    limit,
                     sent_s: 0,
                     received_s: 0,
                     changed_s: now_s,
@@ -125,7 +123,7 @@ impl Ipc {
         text: &[u8],
         flags: u32,
     ) -> Result<u64, Stop> {
-        if kind < 1 || text.len() > MESSAGE_MAX {
+        if kind < 1 || text.len() > self.limits.message {
             return Err(Errno::EINVAL.into());
         }
         let queues = self.queues.entries.iter().flatten();
@@ -228,7 +226,7 @@ impl Ipc {
                 entry.permissions.check_owner(caller)?;
                 let limit = given.get(88..96).and_then(|bytes| bytes.try_into().ok());
                 let limit = limit.map(u64::from_le_bytes).ok_or(Errno::EFAULT)?;
-                if limit > QUEUE_BYTES && !caller.ids.has(SYS_RESOURCE) {
+                if limit > self.limits.queue && !caller.ids.has(SYS_RESOURCE) {
                     return Err(Errno::EPERM);
                 }
                 entry.permissions.change(given)?;
@@ -283,14 +281,18 @@ impl Ipc {
         });
         let (pool, map, tql) = match command {
             MSG_INFO => (used as u32, messages as u32, bytes as u32),
-            _ => (512_000, QUEUE_BYTES as u32, QUEUE_BYTES as u32),
+            _ => {
+                let held = self.limits.queue as u32;
+                let (queues, of_each) = (self.queues.room.most as u64, self.limits.queue);
+                ((queues * of_each / 1024) as u32, held, held)
+            }
         };
         let words: [u32; 8] = [
             pool,
             map,
-            MESSAGE_MAX as u32,
-            QUEUE_BYTES as u32,
-            super::OBJECTS_MAX as u32,
+            self.limits.message as u32,
+            self.limits.queue as u32,
+            self.queues.room.most as u32,
             16,
             tql,
             0xffff,

@@ -4,10 +4,12 @@
 //! another sequence. Who waits for an object that is removed is told so, once. A call that waits has
 //! changed nothing.
 
+mod limits;
 mod messages;
 mod semaphores;
 mod shared;
 
+pub(crate) use limits::{Limits, SETTINGS};
 pub(crate) use messages::Receive;
 pub(crate) use semaphores::Operation;
 
@@ -17,6 +19,7 @@ use crate::wait::{WaitQueue, Wakes};
 use abi::Errno;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use limits::Room;
 use messages::Queue;
 use semaphores::Set;
 use shared::Segment;
@@ -32,7 +35,7 @@ pub(crate) const IPC_INFO: u32 = 3;
 
 /// Bits of an index in an identifier (`IPCMNI`).
 const INDEX_BITS: u32 = 15;
-/// Most objects of a kind.
+/// Most objects of a kind, unless it is set otherwise.
 const OBJECTS_MAX: usize = 32_000;
 
 /// Reading and writing, in the bits of a mode.
@@ -135,6 +138,7 @@ struct Entry<T> {
 struct Table<T> {
     entries: Vec<Option<Entry<T>>>,
     sequence: u16,
+    room: Room,
     /// Who waits for which object.
     waiting: BTreeMap<u32, i32>,
     /// Who has waited for an object that is no more.
@@ -146,6 +150,7 @@ impl<T> Default for Table<T> {
         Table {
             entries: Vec::new(),
             sequence: 0,
+            room: Room::default(),
             waiting: BTreeMap::new(),
             bereaved: BTreeMap::new(),
         }
@@ -221,12 +226,11 @@ impl<T> Table<T> {
             return Err(Errno::ENOENT);
         }
         check(None)?;
-        let free = self.entries.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.entries.len());
-        if index >= OBJECTS_MAX {
+        if self.count().0 >= self.room.most {
             return Err(Errno::ENOSPC);
         }
         let object = make()?;
+        let (index, sequence) = self.place();
         let ids = caller.ids;
         let entry = Entry {
             permissions: Permissions {
@@ -236,17 +240,31 @@ impl<T> Table<T> {
                 cuid: ids.euid,
                 cgid: ids.egid,
                 mode: flags & 0o777,
-                sequence: self.sequence,
+                sequence,
             },
             object,
             changed: WaitQueue::new(wakes),
         };
-        self.sequence = (self.sequence + 1) & 0x7fff;
-        if index == self.entries.len() {
-            self.entries.push(None);
+        if index >= self.entries.len() {
+            self.entries.resize_with(index + 1, || None);
         }
         self.entries[index] = Some(entry);
         Ok(self.id_of(index))
+    }
+
+    /// The row and the sequence of a new object: those that were asked for, or the first row behind that is
+    /// free, and the sequence that is next.
+    fn place(&mut self) -> (usize, u16) {
+        let asked = self.room.take_next();
+        let first = asked.map_or(0, |id| id as usize & ((1 << INDEX_BITS) - 1));
+        let free = |at: &usize| self.entries.get(*at).is_none_or(Option::is_none);
+        // There are fewer objects than rows, so one is free before or behind that one.
+        let index = (first..1 << INDEX_BITS).chain(0..first).find(free);
+        let sequence = asked.map_or(self.sequence, |id| (id >> INDEX_BITS) as u16);
+        if asked.is_none() {
+            self.sequence = (self.sequence + 1) & 0x7fff;
+        }
+        (index.unwrap_or(0), sequence)
     }
 
     fn remove(&mut self, id: i32, caller: &Caller) -> Result<(), Errno> {
@@ -282,11 +300,25 @@ impl<T> Table<T> {
 }
 
 /// All objects of a node.
-#[derive(Default)]
 pub(crate) struct Ipc {
     sets: Table<Set>,
     queues: Table<Queue>,
     segments: Table<Segment>,
+    limits: Limits,
+}
+
+impl Default for Ipc {
+    fn default() -> Ipc {
+        Ipc {
+            sets: Table::default(),
+            queues: Table::default(),
+            segments: Table {
+                room: Room::new(shared::SEGMENTS_MAX),
+                ..Table::default()
+            },
+            limits: Limits::default(),
+        }
+    }
 }
 
 impl Ipc {

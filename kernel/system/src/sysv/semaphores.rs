@@ -12,9 +12,8 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 const SEM_UNDO: u32 = 0x1000;
-/// Semaphores of a set, operations of a call, and the highest value (`SEMMSL`, `SEMOPM`, `SEMVMX`).
-const SET_MAX: usize = 32_000;
-pub(super) const OPERATIONS_MAX: usize = 500;
+/// Processes with something to undo, of a call, and the highest value (`SEMUME`, `SEMVMX`).
+const UNDO_MAX: u32 = 500;
 const VALUE_MAX: i32 = 32_767;
 /// Semaphores of a node: what its memory should hold.
 const ALL_MAX: usize = 1 << 20;
@@ -140,12 +139,13 @@ impl Ipc {
         wakes: &Wakes,
     ) -> Result<u64, Errno> {
         let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-        if count > SET_MAX {
+        if count > self.limits.set {
             return Err(Errno::EINVAL);
         }
         let sets = self.sets.entries.iter().flatten();
         let all: usize = sets.map(|entry| entry.object.semaphores.len()).sum();
         let now_s = caller.now_s;
+        let most = ALL_MAX.min(self.limits.semaphores);
         let id = self.sets.get(
             caller,
             key,
@@ -157,7 +157,7 @@ impl Ipc {
                 _ => Ok(()),
             },
             || {
-                if all + count > ALL_MAX {
+                if all + count > most {
                     return Err(Errno::ENOSPC);
                 }
                 Ok(Set {
@@ -183,7 +183,7 @@ impl Ipc {
         if operations.is_empty() {
             return Err(Errno::EINVAL.into());
         }
-        if operations.len() > OPERATIONS_MAX {
+        if operations.len() > self.limits.operations {
             return Err(Errno::E2BIG.into());
         }
         let entry = self.sets.find_again(id, caller)?;
@@ -380,12 +380,12 @@ impl Ipc {
         };
         let words: [u32; 10] = [
             1_024_000_000,
-            super::OBJECTS_MAX as u32,
+            self.sets.room.most as u32,
+            self.limits.semaphores as u32,
             1_024_000_000,
-            1_024_000_000,
-            SET_MAX as u32,
-            OPERATIONS_MAX as u32,
-            OPERATIONS_MAX as u32,
+            self.limits.set as u32,
+            self.limits.operations as u32,
+            UNDO_MAX,
             now,
             VALUE_MAX as u32,
             total,

@@ -32,9 +32,8 @@ const SHM_LOCKED: u32 = 0o2000;
 const SHM_HUGETLB: u32 = 0o4000;
 const SHM_RDONLY: u32 = 0o10000;
 const SHM_EXEC: u32 = 0o100_000;
-/// The largest segment (`SHMMAX`) and all of them in pages (`SHMALL`).
-const SIZE_MAX: u64 = u64::MAX - (1 << 24);
-const SEGMENTS_MAX: u64 = 4096;
+/// Most segments, unless it is set otherwise (`SHMMNI`).
+pub(super) const SEGMENTS_MAX: usize = 4096;
 
 /// The pages of a segment. Each area that maps it holds one handle.
 pub(crate) struct Attachable {
@@ -125,11 +124,15 @@ impl Ipc {
     ) -> Result<u64, Errno> {
         self.sweep();
         let now_s = caller.now_s;
-        let full = self.segments.count().0 as u64 >= SEGMENTS_MAX;
+        let pages = |size: u64| size.div_ceil(PAGE_SIZE as u64);
+        let others = self.segments.entries.iter().flatten();
+        let others: u64 = others.map(|entry| pages(entry.object.size)).sum();
+        let full = others.saturating_add(pages(size)) > self.limits.pages;
+        let largest = self.limits.segment;
         let check = |known: Option<&Segment>| match known {
             Some(segment) if size > segment.size => Err(Errno::EINVAL),
             Some(_) => Ok(()),
-            None if size == 0 || size > SIZE_MAX => Err(Errno::EINVAL),
+            None if size == 0 || size > largest => Err(Errno::EINVAL),
             None if full => Err(Errno::ENOSPC),
             // There are no huge pages, as on a Linux that has none reserved.
             None if flags & SHM_HUGETLB != 0 || size > machine::USER_END => Err(Errno::ENOMEM),
@@ -200,7 +203,7 @@ impl Ipc {
     ) -> Result<(u64, Vec<u8>), Errno> {
         self.sweep();
         match command {
-            IPC_INFO => Ok((self.segments.count().1 as u64, limits())),
+            IPC_INFO => Ok((self.segments.count().1 as u64, self.shm_limits())),
             SHM_INFO => Ok((self.segments.count().1 as u64, self.shm_usage())),
             SHM_STAT | SHM_STAT_ANY => {
                 let any = command == SHM_STAT_ANY;
@@ -248,6 +251,16 @@ impl Ipc {
         entry.permissions.mode |= SHM_DEST;
         self.sweep();
         Ok(())
+    }
+
+    /// `struct shminfo64`.
+    fn shm_limits(&self) -> Vec<u8> {
+        let (size, pages) = (self.limits.segment, self.limits.pages);
+        let most = self.segments.room.most as u64;
+        [size, 1, most, most, pages, 0, 0, 0, 0]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect()
     }
 
     /// `struct shm_info`.
@@ -302,15 +315,6 @@ impl Ipc {
         }
         text
     }
-}
-
-/// `struct shminfo64`.
-fn limits() -> Vec<u8> {
-    let all = u64::MAX - (1 << 24);
-    [SIZE_MAX, 1, SEGMENTS_MAX, SEGMENTS_MAX, all, 0, 0, 0, 0]
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .collect()
 }
 
 /// `struct shmid64_ds`.

@@ -171,3 +171,75 @@ fn messages_come_by_type_and_in_order() {
     ipc.msgctl(&me, id, IPC_RMID, &[]).expect("removed");
     assert_eq!(ipc.msgsnd(&me, id, 1, &[0; 1], 0), Err(Errno::EIDRM.into()));
 }
+
+#[test]
+fn limits_are_set_by_writing_to_their_files() {
+    let mut node = Node::new();
+    let ipc = &mut node.ipc;
+    assert_eq!(
+        ipc.setting("kernel/sem").as_deref(),
+        Some("32000\t1024000000\t500\t32000\n")
+    );
+    assert_eq!(ipc.set("kernel/sem", "3 4 2 2"), Ok(()));
+    let get = |ipc: &mut Ipc, count| {
+        let made = ipc.semget(&caller(PID), IPC_PRIVATE, count, 0o600, &node.wakes);
+        made.map(|id| id as i32)
+    };
+    assert_eq!(get(ipc, 4), Err(Errno::EINVAL));
+    let first = get(ipc, 3).expect("a set");
+    assert_eq!(get(ipc, 2), Err(Errno::ENOSPC));
+    assert!(get(ipc, 1).is_ok());
+    assert_eq!(get(ipc, 1), Err(Errno::ENOSPC));
+    let three = [operation(0, 1, 0); 3];
+    let done = ipc.semop(&caller(PID), first, &three, true);
+    assert_eq!(done, Err(Errno::E2BIG.into()));
+    // Fewer numbers change the first ones.
+    assert_eq!(ipc.set("kernel/sem", "7"), Ok(()));
+    assert_eq!(ipc.setting("kernel/sem").as_deref(), Some("7\t4\t2\t2\n"));
+    for (text, why) in [
+        ("1 1 1 32769", Errno::ERANGE),
+        ("1 1 501 1", Errno::EINVAL),
+        ("x", Errno::EINVAL),
+        ("1 1 1 1 1", Errno::EINVAL),
+    ] {
+        assert_eq!(ipc.set("kernel/sem", text), Err(why), "{text}");
+    }
+    let send = |ipc: &mut Ipc, id, length| {
+        let text = alloc::vec![0; length];
+        ipc.msgsnd(&caller(PID), id, 1, &text, IPC_NOWAIT)
+    };
+    assert_eq!(ipc.set("kernel/msgmnb", "9000"), Ok(()));
+    let queue = ipc.msgget(&caller(PID), IPC_PRIVATE, 0o600, &node.wakes);
+    let queue = queue.expect("a queue") as i32;
+    assert_eq!(send(ipc, queue, 8193), Err(Errno::EINVAL.into()));
+    assert_eq!(ipc.set("kernel/msgmax", "10000"), Ok(()));
+    assert_eq!(send(ipc, queue, 9000), Ok(0));
+    assert_eq!(send(ipc, queue, 1), Err(Errno::EAGAIN.into()));
+    assert_eq!(ipc.set("kernel/msgmax", "65537"), Err(Errno::EINVAL));
+}
+
+#[test]
+fn the_identifier_of_the_next_object_can_be_asked_for() {
+    let mut node = Node::new();
+    let get = |node: &mut Node| {
+        let made = node
+            .ipc
+            .msgget(&caller(PID), IPC_PRIVATE, 0o600, &node.wakes);
+        made.expect("a queue")
+    };
+    assert_eq!(node.ipc.set("kernel/msg_next_id", "70000"), Ok(()));
+    assert_eq!(get(&mut node), 70_000);
+    let setting = node.ipc.setting("kernel/msg_next_id");
+    assert_eq!(setting.as_deref(), Some("-1\n"));
+    // It is asked for once, and the row behind it is taken if it is not free.
+    assert_eq!(node.ipc.set("kernel/msg_next_id", "70000"), Ok(()));
+    assert_eq!(get(&mut node), 70_001);
+    let usual = get(&mut node);
+    assert!(usual < 1 << INDEX_BITS, "{usual}");
+    // The last row is followed by the first that is free.
+    for row in [32_767, 1] {
+        assert_eq!(node.ipc.set("kernel/msg_next_id", "32767"), Ok(()));
+        assert_eq!(get(&mut node), row);
+    }
+    assert_eq!(node.ipc.set("kernel/msg_next_id", "-1"), Err(Errno::EINVAL));
+}

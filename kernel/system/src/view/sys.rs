@@ -38,7 +38,8 @@ impl System {
             "kernel/domainname" => &mut self.names.domain,
             // Nothing is cached that could be dropped.
             "vm/drop_caches" if matches!(text, "1" | "2" | "3" | "4") => return Ok(()),
-            _ => return Err(Errno::EINVAL),
+            _ if name.starts_with("fs/mqueue/") => return self.fs.set_queues(name, text),
+            _ => return self.ipc.set(name, text),
         };
         let line = text.lines().next().unwrap_or("");
         // A name that is too long is cut (proc_dostring in Linux).
@@ -81,14 +82,6 @@ impl System {
                     .sum();
                 format!("{open}\t0\t{}\n", i64::MAX)
             }
-            "kernel/shmmax" | "kernel/shmall" => format!("{}\n", u64::MAX - (1 << 24)),
-            "kernel/shmmni" => "4096\n".into(),
-            "kernel/sem" => "32000\t1024000000\t500\t32000\n".into(),
-            "kernel/msgmax" | "fs/mqueue/msgsize_max" | "fs/mqueue/msgsize_default" => {
-                "8192\n".into()
-            }
-            "kernel/msgmnb" => "16384\n".into(),
-            "kernel/msgmni" => "32000\n".into(),
             "kernel/tainted"
             | "kernel/core_uses_pid"
             | "kernel/sched_child_runs_first"
@@ -97,11 +90,17 @@ impl System {
             "fs/pipe-user-pages-soft" | "fs/inotify/max_queued_events" => "16384\n".into(),
             "fs/inotify/max_user_instances" => "128\n".into(),
             "fs/inotify/max_user_watches" => "65536\n".into(),
-            "fs/mqueue/msg_max" | "fs/mqueue/msg_default" => "10\n".into(),
-            "fs/mqueue/queues_max" => "256\n".into(),
             "net/core/somaxconn" => "4096\n".into(),
-            _ => crate::files::settings::fixed(name)
-                .map_or_else(String::new, |value| format!("{value}\n")),
+            _ => {
+                let asked = || {
+                    self.ipc
+                        .setting(name)
+                        .or_else(|| self.fs.queue_setting(name))
+                };
+                let fixed = crate::files::settings::fixed(name);
+                let fixed = fixed.map(|value| format!("{value}\n"));
+                fixed.or_else(asked).unwrap_or_default()
+            }
         }
     }
 }

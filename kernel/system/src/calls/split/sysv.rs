@@ -8,16 +8,13 @@ use crate::dispatch::{
     LocalCall, result_of,
 };
 use crate::home::Request;
+use crate::sysv::Limits;
 use crate::thread::Answer;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 
-/// Operations of one call (`SEMOPM`).
-const OPERATIONS_MAX: u64 = 500;
-/// The longest message (`MSGMAX`).
-const MESSAGE_MAX: u64 = 8192;
 /// The most bytes of a whole set.
 const VALUES_MAX: usize = 64_000;
 
@@ -33,7 +30,7 @@ fn operate(call: &mut LocalCall<'_>, deadline: u64) -> Result<u64, Stop> {
     if count < 1 {
         return Err(Errno::EINVAL.into());
     }
-    if count > OPERATIONS_MAX {
+    if count > Limits::OPERATIONS_MAX {
         return Err(Errno::E2BIG.into());
     }
     call.read(operations, count as usize * 6)?;
@@ -112,7 +109,7 @@ pub fn semctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn msgsnd(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [id, message, length, flags, ..] = call.args;
     call.read_u64(message)?;
-    if length > MESSAGE_MAX || (id as i32) < 0 {
+    if length > Limits::MESSAGE_MAX || (id as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
     let answer = call.home(CALL_MSG_SEND, |call| {
@@ -131,7 +128,7 @@ pub fn msgrcv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if length > i64::MAX as u64 || (id as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let room = length.min(MESSAGE_MAX);
+    let room = length.min(Limits::MESSAGE_MAX);
     let answer = call.home(CALL_MSG_RECEIVE, |call| {
         call.make_writable(message, 8 + room as usize)?;
         let args = [id, room, kind, flags, 0, 0];

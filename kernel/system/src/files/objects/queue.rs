@@ -23,12 +23,19 @@ use spin::Mutex;
 /// Priorities are below this (`MQ_PRIO_MAX`).
 pub(in super::super) const PRIORITIES: u64 = 32_768;
 /// What users may ask for (`linux/ipc_namespace.h`), and what nobody may: a message fits into one call.
-const MESSAGES: i64 = 10;
-const SIZE: i64 = 8192;
 const MESSAGES_MAX: i64 = 65_536;
 const SIZE_MAX: i64 = 65_536;
-/// Most queues with a name, and the longest name.
-const QUEUES_MAX: usize = 256;
+/// The least size that may be set to be the largest.
+const SIZE_MIN: i64 = 128;
+/// The settings of queues (mq_overview(7)), and what they begin with.
+pub(in super::super) const SETTINGS: [(&str, i64); 5] = [
+    ("fs/mqueue/msg_default", 10),
+    ("fs/mqueue/msg_max", 10),
+    ("fs/mqueue/msgsize_default", 8192),
+    ("fs/mqueue/msgsize_max", 8192),
+    ("fs/mqueue/queues_max", 256),
+];
+/// The longest name.
 const NAME_MAX: usize = 255;
 /// How large its file seems to be (`ipc/mqueue.c`, FILENT_SIZE).
 pub(in super::super) const FILE_SIZE: u64 = 80;
@@ -90,9 +97,17 @@ pub(in super::super) struct Queue {
     changed: WaitQueue,
 }
 
-/// The queues that have names.
-#[derive(Default)]
-pub(in super::super) struct Queues(Mutex<BTreeMap<Vec<u8>, Arc<Queue>>>);
+/// The queues that have names, and the values of [`SETTINGS`].
+pub(in super::super) struct Queues(
+    Mutex<BTreeMap<Vec<u8>, Arc<Queue>>>,
+    Mutex<[i64; SETTINGS.len()]>,
+);
+
+impl Default for Queues {
+    fn default() -> Queues {
+        Queues(Mutex::default(), Mutex::new(SETTINGS.map(|row| row.1)))
+    }
+}
 
 /// What mq_open(3) asks for.
 pub(in super::super) struct Wanted<'a> {
@@ -127,6 +142,26 @@ fn check_name(name: &[u8]) -> Result<(), Errno> {
 }
 
 impl Queues {
+    /// The value of one of [`SETTINGS`].
+    pub(in super::super) fn setting(&self, name: &str) -> Option<i64> {
+        let at = SETTINGS.iter().position(|row| row.0 == name)?;
+        Some(self.1.lock()[at])
+    }
+
+    /// A write to one of [`SETTINGS`].
+    pub(in super::super) fn set(&self, name: &str, text: &str) -> Result<(), Errno> {
+        let at = SETTINGS.iter().position(|row| row.0 == name);
+        let at = at.ok_or(Errno::EINVAL)?;
+        let range = match at {
+            0 | 1 => 1..=MESSAGES_MAX,
+            2 | 3 => SIZE_MIN..=SIZE_MAX,
+            _ => 0..=i64::from(i32::MAX),
+        };
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        self.1.lock()[at] = value.ok_or(Errno::EINVAL)?;
+        Ok(())
+    }
+
     /// mq_open(3).
     pub(in super::super) fn open(
         &self,
@@ -146,15 +181,18 @@ impl Queues {
         if !wanted.creates {
             return Err(Errno::ENOENT);
         }
-        let (messages_max, size_max) = wanted.limits.unwrap_or((MESSAGES, SIZE));
-        let (most, largest) = match who.has(SYS_RESOURCE) {
+        let [messages, messages_most, size, size_most, queues_most] = *self.1.lock();
+        let usual = (messages.min(messages_most), size.min(size_most));
+        let (messages_max, size_max) = wanted.limits.unwrap_or(usual);
+        let privileged = who.has(SYS_RESOURCE);
+        let (most, largest) = match privileged {
             true => (MESSAGES_MAX, SIZE_MAX),
-            false => (MESSAGES, SIZE),
+            false => (messages_most, size_most),
         };
         if !(1..=most).contains(&messages_max) || !(1..=largest).contains(&size_max) {
             return Err(Errno::EINVAL);
         }
-        if queues.len() >= QUEUES_MAX {
+        if queues.len() as i64 >= queues_most && !privileged {
             return Err(Errno::ENOSPC);
         }
         let bytes = accounted(messages_max, size_max);

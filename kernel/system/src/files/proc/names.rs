@@ -2,6 +2,7 @@
 //!
 //! Law: a file has one row, from which it is found, listed and numbered.
 
+use super::super::objects::queue;
 use super::ProcNode;
 use super::entries::{ClusterFile, GlobalFile, ProcEntry, ProcessFile, ThreadFile};
 
@@ -62,7 +63,7 @@ pub(super) const GLOBAL: [(&str, GlobalFile); 24] = [
 ];
 
 /// The files below /proc/sys whose contents are asked for; the others are in `settings.rs`.
-pub(super) const SETTINGS: [&str; 48] = [
+pub(super) const SETTINGS: [&str; 36] = [
     "kernel/hostname",
     "kernel/domainname",
     "kernel/ostype",
@@ -88,13 +89,6 @@ pub(super) const SETTINGS: [&str; 48] = [
     "fs/file-max",
     "fs/nr_open",
     "fs/pipe-max-size",
-    "kernel/shmmax",
-    "kernel/shmall",
-    "kernel/shmmni",
-    "kernel/sem",
-    "kernel/msgmax",
-    "kernel/msgmnb",
-    "kernel/msgmni",
     "kernel/tainted",
     "kernel/core_uses_pid",
     "kernel/sched_child_runs_first",
@@ -105,11 +99,6 @@ pub(super) const SETTINGS: [&str; 48] = [
     "fs/inotify/max_queued_events",
     "fs/inotify/max_user_instances",
     "fs/inotify/max_user_watches",
-    "fs/mqueue/msg_default",
-    "fs/mqueue/msg_max",
-    "fs/mqueue/msgsize_default",
-    "fs/mqueue/msgsize_max",
-    "fs/mqueue/queues_max",
     "net/core/somaxconn",
 ];
 
@@ -140,7 +129,10 @@ pub(super) const FOLDERS: [&str; 20] = [
 /// All files below /proc/sys.
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
     let fixed = super::super::settings::FIXED.iter().map(|row| row.0);
-    SETTINGS.iter().copied().chain(fixed)
+    let ipc = crate::sysv::SETTINGS.iter();
+    let queues = queue::SETTINGS.iter().map(|row| row.0);
+    let asked = SETTINGS.iter().chain(ipc).copied();
+    asked.chain(queues).chain(fixed)
 }
 
 /// The part of a path below /proc/sys that is directly in `folder`.
