@@ -49,6 +49,8 @@ pub const O_TMPFILE_BIT: u32 = 0o20_000_000;
 
 /// Flags of send(2) and recv(2) and their kin (`linux/socket.h`): out-of-band data.
 pub const MSG_OOB: u32 = 1;
+/// More is to come, with which these bytes can go.
+pub const MSG_MORE: u32 = 0x8000;
 /// What is received stays.
 pub const MSG_PEEK: u32 = 2;
 /// Control messages were lost.

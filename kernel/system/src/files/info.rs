@@ -5,7 +5,7 @@
 
 use super::inode::{Inode, Node};
 use super::locks::{END, Kind, Owner};
-use super::objects::Object;
+use super::objects::{Object, Takes};
 use super::open::FileState;
 use super::tree::FileSystem;
 use abi::Errno;
@@ -125,7 +125,12 @@ impl FileState {
 /// What a file without a name has beside a position.
 fn describe(object: &Object, now_ns: u64, text: &mut String) {
     let _ = match object {
-        Object::Event(event) => writeln!(text, "eventfd-count: {:16x}", event.count()),
+        Object::Event(event) => writeln!(
+            text,
+            "eventfd-count: {:16x}\neventfd-semaphore: {}",
+            event.count(),
+            u8::from(event.takes() == Takes::One)
+        ),
         Object::Signal(signals) => writeln!(text, "sigmask:\t{:016x}", signals.set()),
         Object::Process(process) => {
             let pid = match process.is_over() {

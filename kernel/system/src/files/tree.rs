@@ -18,7 +18,8 @@ use super::walk::{Follow, Located, Walker};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
 use abi::layout::{
-    O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Statfs, Timespec,
+    O_DIRECT, O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Statfs,
+    Timespec,
 };
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -61,6 +62,7 @@ impl FileSystem {
                 .create(Node::Device(device), Attributes::new(S_IFCHR | mode, boot))
                 .expect("an empty tree takes one more inode")
         };
+        let alarms = Arc::default();
         let mut fs = FileSystem {
             proc_root: Inode::proc(ProcNode::Root, (0, 0), boot),
             console_inode: device(Device::Console, 0o600),
@@ -68,9 +70,9 @@ impl FileSystem {
             terminals: Terminals::new(&wakes),
             pts: None,
             wakes,
-            alarms: Arc::default(),
+            network: Arc::new(Network::new(&alarms)),
+            alarms,
             posts: Arc::default(),
-            network: Arc::default(),
             boot_unix_ns,
             counts: counts.clone(),
             hashes: BTreeMap::new(),
@@ -156,7 +158,8 @@ impl FileSystem {
         OpenFile::with_terminal(self.console_inode.clone(), O_RDWR, place, end)
     }
 
-    /// The two ends of a new pipe: for reading, and for writing. `flags` may have `O_NONBLOCK`.
+    /// The two ends of a new pipe: for reading, and for writing. `flags` may have `O_NONBLOCK`, and `O_DIRECT`,
+    /// which is a matter of writing.
     ///
     /// # Errors
     /// `ENFILE` if there are too many inodes.
@@ -175,7 +178,7 @@ impl FileSystem {
         let inode = self.counts.create(node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
         Ok((
-            OpenFile::new(inode.clone(), flags, None),
+            OpenFile::new(inode.clone(), flags & !O_DIRECT, None),
             OpenFile::new(inode, flags | O_WRONLY, None),
         ))
     }

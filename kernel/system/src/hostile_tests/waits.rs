@@ -173,3 +173,30 @@ fn who_is_moved_to_an_owned_futex_has_it_in_the_end_wherever_that_is() {
     assert_eq!(ended(&cluster, waiters[0]), (true, 0));
     assert!(cluster.nodes[1].futexes.is_empty());
 }
+
+#[test]
+fn what_is_left_of_the_time_of_ppoll_is_told() {
+    const PPOLL: u64 = 271;
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for node in [0, 1] {
+        if node == 1 {
+            cluster.move_to(pid, 2);
+        }
+        let timeout: Vec<u8> = [0_u64, 1000]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        cluster.poke(node, pid, TIMEOUT, &timeout);
+        cluster.begin_call(node, pid, PPOLL, &[0, 0, TIMEOUT, 0, 8]);
+        cluster.settle();
+        cluster.pass(1000);
+        cluster.settle();
+        let thread = &cluster.nodes[node].threads[&pid];
+        assert_eq!((thread.call, thread.registers.rax), (None, 0));
+        let left: Vec<u8> = (0..16)
+            .map(|at| cluster.peek(node, pid, TIMEOUT + at))
+            .collect();
+        assert_eq!(left, [0; 16]);
+    }
+}

@@ -81,7 +81,7 @@ pub fn poll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     call.poll_until(deadline)
 }
 
-/// ppoll(2).
+/// ppoll(2). What is left of the time is written back, as Linux does.
 pub fn ppoll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, _, timeout, mask, mask_bytes, _] = call.args;
     let deadline = call.deadline(timeout, timespec)?;
@@ -89,7 +89,9 @@ pub fn ppoll(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         call.thread().restart.deadline_ns = deadline;
     }
     call.mask_at(mask, mask_bytes)?;
-    call.poll_until(deadline)
+    let ready = call.poll_until(deadline)?;
+    write_rest(call, timeout, deadline, 1)?;
+    Ok(ready)
 }
 
 /// Reads a `struct timeval` as ns; select(2) takes any number of microseconds.

@@ -4,15 +4,17 @@
 
 use super::super::open::OpenFile;
 use super::super::socket::{
-    Credentials, Family, Given, Header, Kind, Limit, Message, Name, Received, Socket, UDP_MAX,
-    Wanted, socket_of,
+    Credentials, Family, Given, Header, Kind, Limit, Message, Name, Part, Received, Socket,
+    UDP_MAX, Wanted, socket_of,
 };
 use super::sockets::{find, limited};
 use super::{CallResult, FileCall, usable};
 use crate::credentials::SYS_ADMIN;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC};
+use abi::layout::{
+    MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_ERRQUEUE, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_TRUNC,
+};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -154,6 +156,47 @@ fn send(
         }
         return Ok(socket.ask_for_echo(bytes, given.as_ref(), cargo.header, at)?);
     }
+    let is_udp = socket.family != Family::Unix && socket.kind == Kind::Datagram;
+    if is_udp && call.no_bytes.is_none() {
+        let more = flags & MSG_MORE != 0;
+        match socket.part_of_datagram(bytes, given.as_ref(), more)? {
+            Part::Held => return Ok(bytes.len()),
+            Part::Last(whole, given) => {
+                return send_whole(call, file, &whole, cargo, given, flags)
+                    .map(|sent| sent.min(bytes.len()));
+            }
+            Part::Whole => {}
+        }
+    }
+    send_whole(call, file, bytes, cargo, given, flags)
+}
+
+/// Sends what of a socket was held back, which nothing holds back any more.
+pub(super) fn let_go(call: &mut FileCall, file: &OpenFile) -> Result<(), Stop> {
+    let cargo = Cargo {
+        files: Vec::new(),
+        sender: None,
+        header: Header::default(),
+    };
+    match socket_of(file)?.kind {
+        Kind::Datagram => send(call, file, &[], cargo, None, 0).map(drop),
+        _ => {
+            socket_of(file)?.let_go();
+            Ok(())
+        }
+    }
+}
+
+/// Sends bytes of which nothing is held back here: of a datagram all of it.
+fn send_whole(
+    call: &mut FileCall,
+    file: &OpenFile,
+    bytes: &[u8],
+    cargo: Cargo,
+    given: Option<Given>,
+    flags: u32,
+) -> Result<usize, Stop> {
+    let socket = socket_of(file)?.clone();
     let (mut to, mut target) = (None, None);
     if socket.kind == Kind::Datagram {
         if socket.family != Family::Unix && bytes.len() > UDP_MAX {
@@ -201,6 +244,7 @@ fn send(
         sender: cargo.sender.unwrap_or(own),
         to,
         urgent: flags & MSG_OOB != 0,
+        more: flags & MSG_MORE != 0,
         header: cargo.header,
         target,
         at: call.fs.time(call.now_ns),

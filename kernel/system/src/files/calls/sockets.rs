@@ -400,7 +400,11 @@ pub fn setsockopt(call: &mut FileCall) -> CallResult {
     let socket = socket_of(&file)?;
     let (level, name) = (call.args[1] as u32, call.args[2] as u32);
     let value = call.input(3);
+    let uncorks = socket.uncorks((level, name), value);
     socket.set_option(level, name, value)?;
+    if uncorks {
+        super::messages::let_go(call, &file)?;
+    }
     Ok(0)
 }
 

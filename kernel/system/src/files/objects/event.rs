@@ -39,6 +39,11 @@ impl EventFile {
         *self.count.lock()
     }
 
+    /// How a read takes from it.
+    pub(in super::super) fn takes(&self) -> Takes {
+        self.takes
+    }
+
     pub(super) fn queue(&self) -> &WaitQueue {
         &self.changed
     }

@@ -252,6 +252,7 @@ impl Socket {
                 sender,
                 to: None,
                 urgent: false,
+                more: false,
                 header,
                 target: Some(*to),
                 at,

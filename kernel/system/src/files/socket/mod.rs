@@ -1,12 +1,14 @@
 //! Sockets between processes of one home node: the local family, and the loopback of the internet.
 //!
 //! Law: a socket has an inbox; sending is putting into the inbox of another, so nothing is under way
-//! between two calls. A call either has its whole effect or registers and waits. No lock of one socket
-//! is held while another is touched, and nothing that is dropped is dropped under a lock.
+//! between two calls but what its sender holds back (`corked.rs`). A call either has its whole effect
+//! or registers and waits. No lock of one socket is held while another is touched, and nothing that is
+//! dropped is dropped under a lock.
 //!
 //! Not here: other machines; urgent data of the local family; raw sockets but of ICMP.
 
 mod connect;
+mod corked;
 mod echo;
 mod failures;
 mod filter;
@@ -25,6 +27,7 @@ mod transfer;
 mod urgent;
 
 pub(super) use connect::Target;
+pub(super) use corked::Part;
 pub(super) use echo::{ICMP, ICMPV6};
 pub(super) use headers::Header;
 pub(super) use names::{Family, Given, Name};
@@ -118,6 +121,8 @@ struct Inner {
     /// Messages of its own that came back.
     failures: VecDeque<failures::Failure>,
     urgent: Option<Urgent>,
+    /// What it holds back, as more is to come.
+    held: corked::Held,
     /// Groups of multicast that it is in.
     groups: alloc::vec::Vec<groups::Membership>,
     owned: Option<Owned>,
@@ -175,6 +180,7 @@ impl Socket {
                 lost: 0,
                 failures: VecDeque::new(),
                 urgent: None,
+                held: corked::Held::default(),
                 groups: alloc::vec::Vec::new(),
                 owned: None,
                 shut: 0,
@@ -347,7 +353,8 @@ impl Socket {
 
     /// Bytes that the other side has not received (`SIOCOUTQ`).
     pub(super) fn outstanding(&self) -> usize {
-        self.peer().map_or(0, |peer| peer.lock().bytes)
+        let held = self.lock().held.length();
+        held + self.peer().map_or(0, |peer| peer.lock().bytes)
     }
 
     /// The other side is gone, with or without what it had not read.
@@ -383,6 +390,9 @@ impl Socket {
             2 => RECEIVES_NOT | SENDS_NOT,
             _ => return Err(Errno::EINVAL),
         };
+        if bits & SENDS_NOT != 0 {
+            self.let_go();
+        }
         let mut inner = self.lock();
         let connected = !matches!(inner.link, Link::None)
             || (self.kind == Kind::Datagram && inner.remote.is_some());
@@ -427,6 +437,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.let_go();
         let inner = self.inner.get_mut();
         let unread = !inner.inbox.is_empty() || inner.options.resets();
         let inbox = core::mem::take(&mut inner.inbox);

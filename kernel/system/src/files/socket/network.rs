@@ -7,6 +7,7 @@ use super::garbage::Flights;
 use super::names::{Endpoint, Name};
 use super::transfer::Segment;
 use super::{Link, Socket};
+use crate::files::objects::Alarms;
 use abi::Errno;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
@@ -73,6 +74,7 @@ pub(in super::super) struct Network {
     pub(super) flights: Flights,
     /// What sockets that are gone have held.
     graves: Mutex<Graves>,
+    pub(super) alarms: Arc<Alarms>,
 }
 
 /// Sockets may hold sockets that hold sockets: they end one after the other, not one in the other.
@@ -123,6 +125,13 @@ impl Tables {
 }
 
 impl Network {
+    pub(in super::super) fn new(alarms: &Arc<Alarms>) -> Network {
+        Network {
+            alarms: alarms.clone(),
+            ..Network::default()
+        }
+    }
+
     /// Lets go of what a socket has held.
     pub(super) fn bury(&self, link: Link, inbox: VecDeque<Segment>) {
         let mut graves = self.graves.lock();

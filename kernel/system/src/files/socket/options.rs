@@ -23,8 +23,8 @@ const IP_OPTIONS: u32 = 4;
 const IP_MTU: u32 = 14;
 /// Bytes of a header of IP at most, without its first 20.
 const BEHIND_HEADER_MAX: usize = 40;
-const SOL_TCP: u32 = 6;
-const SOL_UDP: u32 = 17;
+pub(super) const SOL_TCP: u32 = 6;
+pub(super) const SOL_UDP: u32 = 17;
 pub(super) const SOL_IPV6: u32 = 41;
 const SOL_UDPLITE: u32 = 136;
 /// How much of a message UDP-Lite's sum covers, as sent and at least as received (RFC 3828).

@@ -37,6 +37,8 @@ pub(in super::super) struct Message<'a> {
     pub(in super::super) to: Option<Arc<Socket>>,
     /// The last byte is urgent (`MSG_OOB`).
     pub(in super::super) urgent: bool,
+    /// More is to come (`MSG_MORE`).
+    pub(in super::super) more: bool,
     /// Of a datagram of the internet: what its header says, and which address it is for.
     pub(in super::super) header: Header,
     pub(in super::super) target: Option<Endpoint>,
@@ -111,6 +113,28 @@ impl Segment {
     /// Whether the bytes of another one may be received together with these.
     fn continues(&self, other: &Segment, with_sender: bool) -> bool {
         other.files.is_empty() && (!with_sender || self.sender == other.sender)
+    }
+}
+
+/// Bytes of a stream on their way into an inbox.
+pub(super) struct Parcel {
+    bytes: Vec<u8>,
+    files: Flight,
+    sender: Credentials,
+    at: Timespec,
+    /// The last byte is urgent.
+    urgent: bool,
+}
+
+impl Parcel {
+    pub(super) fn new(bytes: Vec<u8>, sender: Credentials, at: Timespec) -> Parcel {
+        Parcel {
+            bytes,
+            files: Flight::default(),
+            sender,
+            at,
+            urgent: false,
+        }
     }
 }
 
@@ -260,8 +284,12 @@ impl Socket {
         if message.bytes.is_empty() {
             return Ok(0);
         }
+        if self.holds_back(&message)? {
+            return Ok(message.bytes.len());
+        }
+        self.let_go();
         let limit = self.send_limit();
-        let mut inner = peer.lock();
+        let inner = peer.lock();
         if inner.shut & RECEIVES_NOT != 0 {
             drop(inner);
             // Of the internet, what nobody reads is taken all the same.
@@ -278,16 +306,29 @@ impl Socket {
             return Err(waiting.stop(&self.writable));
         }
         let count = room.min(message.bytes.len());
+        drop(inner);
         let bytes = copy(&message.bytes[..count])?;
+        peer.take_in(Parcel {
+            files: Flight::new(message.files, &self.network),
+            urgent: message.urgent,
+            ..Parcel::new(bytes, message.sender, message.at)
+        });
+        Ok(count)
+    }
+
+    /// Puts bytes of a stream into the inbox, and tells who waits for them.
+    pub(super) fn take_in(&self, parcel: Parcel) {
+        let count = parcel.bytes.len();
+        let mut inner = self.lock();
         inner.bytes += count;
         let mut segment = Segment {
-            bytes,
+            bytes: parcel.bytes,
             taken: 0,
-            files: Flight::new(message.files, &self.network),
-            sender: message.sender,
+            files: parcel.files,
+            sender: parcel.sender,
             from: Name::Unnamed,
             packet: None,
-            at: message.at,
+            at: parcel.at,
             lost: 0,
         };
         // Small writes share one segment.
@@ -306,7 +347,7 @@ impl Socket {
         }
         let mut events = POLLIN | POLLRDNORM;
         let mut lost = None;
-        if message.urgent {
+        if parcel.urgent {
             lost = inner.mark_urgent();
             events |= POLLPRI;
             if let Some((file, posts)) = &inner.owned {
@@ -315,8 +356,7 @@ impl Socket {
         }
         drop(inner);
         drop(lost);
-        peer.readable.wake_for(events);
-        Ok(count)
+        self.readable.wake_for(events);
     }
 
     fn is_deserted(&self) -> bool {

@@ -670,3 +670,107 @@ fn options_of_ip_are_none_until_some_are_set() {
     set(&mut node, &[]).ok();
     assert_eq!(told(&mut node), [0; 0]);
 }
+
+const MORE: u64 = 0x8000;
+
+/// A connection of the loopback: client and server.
+fn connection(node: &mut Node) -> (u64, u64) {
+    let listener = socket(node, INET, STREAM);
+    on_name(node, calls::bind, listener, &address(0)).ok();
+    node.call(calls::listen, &[N(listener), N(5)]).ok();
+    let port = port_of(node, listener);
+    let client = socket(node, INET, STREAM);
+    on_name(node, calls::connect, client, &address(port)).ok();
+    (client, accept(node, listener).ok())
+}
+
+fn set_int(node: &mut Node, fd: u64, (level, name): (u64, u64), value: u32) {
+    let value = value.to_le_bytes();
+    let args = [N(fd), N(level), N(name), In(&value), N(4)];
+    node.call(calls::setsockopt, &args).ok();
+}
+
+#[test]
+fn bytes_with_more_to_come_go_with_the_next_or_in_their_time() {
+    const TCP_CORK: (u64, u64) = (6, 3);
+    let mut node = Node::new(&[]);
+    let (client, server) = connection(&mut node);
+    let send = |node: &mut Node, bytes: &[u8], flags| {
+        node.call(calls::sendmsg, &[N(client), In(bytes), N(flags)])
+            .ok()
+    };
+    let come = |node: &mut Node| {
+        receive(node, server, 40_000, DONTWAIT).map_or(Vec::new(), |received| received.0)
+    };
+    assert_eq!(send(&mut node, b"one", MORE), 3);
+    assert_eq!(come(&mut node), b"");
+    assert_eq!(send(&mut node, b"two", 0), 3);
+    assert_eq!(come(&mut node), b"onetwo");
+    // After 200 ms nobody waits any more.
+    send(&mut node, b"late", MORE);
+    node.fs.alarms().ring(199_999_999);
+    assert_eq!(come(&mut node), b"");
+    node.fs.alarms().ring(200_000_000);
+    assert_eq!(come(&mut node), b"late");
+    // A packet that is full goes at once.
+    send(&mut node, b"a", MORE);
+    send(&mut node, &[0; 32_767], MORE);
+    assert_eq!(come(&mut node).len(), 32_768);
+    set_int(&mut node, client, TCP_CORK, 1);
+    send(&mut node, b"corked", 0);
+    assert_eq!(come(&mut node), b"");
+    set_int(&mut node, client, TCP_CORK, 0);
+    assert_eq!(come(&mut node), b"corked");
+    // Who ends its sending has sent what was held back.
+    send(&mut node, b"end", MORE);
+    node.call(calls::shutdown, &[N(client), N(1)]).ok();
+    assert_eq!(come(&mut node), b"end");
+    let (client, server) = connection(&mut node);
+    let args = [N(client), In(b"closed"), N(MORE)];
+    node.call(calls::sendmsg, &args).ok();
+    node.close(client);
+    let received = receive(&mut node, server, 9, DONTWAIT);
+    assert_eq!(received.map(|it| it.0), Ok(b"closed".to_vec()));
+    assert_eq!(node.fs.alarms().next(), None);
+}
+
+#[test]
+fn parts_of_a_datagram_go_as_one() {
+    const UDP_CORK: (u64, u64) = (17, 1);
+    let mut node = Node::new(&[]);
+    let taker = socket(&mut node, INET, DATAGRAM);
+    on_name(&mut node, calls::bind, taker, &address(0)).ok();
+    let to = address(port_of(&mut node, taker));
+    let sender = socket(&mut node, INET, DATAGRAM);
+    let send = |node: &mut Node, bytes: &[u8], flags, to: Option<&[u8]>| {
+        let mut call = FileCall::new(
+            &mut node.state,
+            &node.fs,
+            &mut node.view,
+            PID,
+            0,
+            [sender, bytes.len() as u64, flags, 0, 0, 0],
+        );
+        call.inputs[1] = Some(bytes);
+        call.inputs[2] = to;
+        calls::sendmsg(&mut call)
+    };
+    let come = |node: &mut Node| receive(node, taker, 99, DONTWAIT).map(|received| received.0);
+    let nothing = Err(Stop::Errno(Errno::EAGAIN));
+    let nowhere = Err(Stop::Errno(Errno::EDESTADDRREQ));
+    assert_eq!(send(&mut node, b"x", MORE, None), nowhere);
+    assert_eq!(send(&mut node, b"one", MORE, Some(&to)), Ok(3));
+    assert_eq!(come(&mut node), nothing);
+    // It goes to where its first part was sent.
+    assert_eq!(send(&mut node, b"two", 0, None), Ok(3));
+    assert_eq!(come(&mut node), Ok(b"onetwo".to_vec()));
+    set_int(&mut node, sender, UDP_CORK, 1);
+    assert_eq!(send(&mut node, b"a", 0, Some(&to)), Ok(1));
+    assert_eq!(send(&mut node, b"b", 0, None), Ok(1));
+    let long = Err(Stop::Errno(Errno::EMSGSIZE));
+    assert_eq!(send(&mut node, &[0; 65_506], 0, None), long);
+    assert_eq!(come(&mut node), nothing);
+    set_int(&mut node, sender, UDP_CORK, 0);
+    assert_eq!(come(&mut node), Ok(b"ab".to_vec()));
+    assert_eq!(come(&mut node), nothing);
+}
