@@ -39,6 +39,7 @@ impl HomeRecord {
             previous,
             last_source,
             heir_by: None,
+            restored: true,
             rules: Rules::ALL,
         }
     }
@@ -84,15 +85,25 @@ impl HomeRecord {
         match state {
             Whereabouts::Moving => Claim::Moving,
             Whereabouts::Here if owns => Claim::Adopted,
+            Whereabouts::Here if self.has_left(from, boot) => Claim::Moving,
             Whereabouts::Here => Claim::Stale(unknown(self.pid, epoch, state)),
             Whereabouts::Ended if owns => Claim::Ended,
             Whereabouts::Ended => Claim::Nothing,
         }
     }
 
-    /// A node has said of all processes of this home that it has, and this is not among them: whether it is lost.
+    /// Whether it was there before it was where it is now: that it is there was said before it left, and has come late. Called
+    /// stale, that node would drop what it still has of it, and the owner needs.
+    fn has_left(&self, from: NodeId, boot: BootId) -> bool {
+        let mut sources = self.previous.iter().chain(&self.last_source);
+        sources.any(|source| *source == (from, boot)) && self.rules.hold(Rule::ASourceIsNotStale)
+    }
+
+    /// A node has said of all processes of this home that it has, and this is not among them: whether it is lost. Who was given
+    /// it by this boot of home may have said so before.
     pub fn lost_unnamed(&self, from: NodeId, boot: BootId) -> bool {
         (self.gate.owner(), self.gate.owner_boot()) == (from, boot)
+            && (self.restored || !self.rules.hold(Rule::AnEarlierWordIsNone))
             && self.rules.hold(Rule::WhatItsOwnerDoesNotNameIsLost)
     }
 

@@ -84,6 +84,8 @@ pub struct HomeRecord {
     pub(crate) last_source: Option<Place>,
     /// The owner's boot is over, and until then the target of its last move may ask for the process, ns.
     pub(crate) heir_by: Option<u64>,
+    /// Home has booted again, and has given it to nobody since.
+    pub(crate) restored: bool,
     pub(crate) rules: Rules,
 }
 
@@ -96,6 +98,7 @@ impl HomeRecord {
             previous: None,
             last_source: None,
             heir_by: None,
+            restored: false,
             rules: Rules::ALL,
         }
     }
@@ -184,6 +187,7 @@ impl HomeRecord {
         let fresh = owned && current && seen && target != source;
         if fresh {
             self.gate.transfer(target.0, target.1);
+            self.restored = false;
             // To a boot that is over nothing can be given back.
             let over = self.heir_by.take().is_some();
             self.previous = (!over).then_some(source);

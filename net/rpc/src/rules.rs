@@ -77,7 +77,9 @@ rules! {
     WhoComesHomeIsKept,
     AFormerBootIsOver,
     AdoptionComparesTheOwner,
+    ASourceIsNotStale,
     WhatItsOwnerDoesNotNameIsLost,
+    AnEarlierWordIsNone,
     TheOwnerIsNotReleased,
     AReleaseIsGivenAgain,
     // Tombstones.

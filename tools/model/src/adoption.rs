@@ -105,7 +105,7 @@ impl World {
 
     /// What home sends; whether it has to wait for the disk, and does.
     pub(crate) fn held(&mut self, lane: Lane, packet: &Packet) -> bool {
-        if lane.0 != HOME || !matches!(packet.item, Item::Message(_)) {
+        if lane.0 != HOME || !matches!(packet.item, Item::Message(_) | Item::Born) {
             return false;
         }
         self.keep();
@@ -212,8 +212,9 @@ impl World {
                 }
                 Claim::Stale(word) => self.send(HOME, from, word.clone()),
                 Claim::Ended => {
-                    self.observer.over = true;
-                    self.end(None);
+                    self.check_given_up();
+                    self.saw(Seen::GivenUp);
+                    self.kill();
                 }
                 Claim::Nothing => {}
             }
@@ -229,6 +230,10 @@ impl World {
         let lost = record.is_some_and(|record| record.lost_unnamed(from, boot));
         if awaited && orphans.is_empty() && lost {
             self.check_unnamed();
+            // A birth of which nobody has heard is none; all else is told.
+            if self.hosts[HOME].record.as_ref().map(|it| it.gate().epoch()) == Some(1) {
+                self.saw(Seen::Unborn);
+            }
             self.kill();
         }
     }
@@ -243,9 +248,20 @@ impl World {
     fn check_unnamed(&mut self) {
         let newest = self.observer.owners.len() as u64;
         let frozen = |body: &Body| body.mode == Mode::Frozen && body.epoch + 1 == newest;
-        let bodies = self.hosts.iter().filter_map(|host| host.body.as_ref());
-        if self.observer.unseen && bodies.into_iter().any(frozen) {
+        let mut bodies = self.hosts.iter().filter_map(|host| host.body.as_ref());
+        let given_up = self.observer.given_up == Some(newest);
+        if self.observer.unseen && !given_up && bodies.any(frozen) {
             self.fail(Promise::NotLost, "a process was called lost that is frozen");
+        }
+    }
+
+    /// Promise 19: past the grace a process ends if its owner has given it up, and nobody else.
+    fn check_given_up(&mut self) {
+        if self.observer.given_up != Some(self.observer.owners.len() as u64) {
+            self.fail(
+                Promise::NotLost,
+                "a process was ended whose owner has not given it up",
+            );
         }
     }
 
@@ -314,8 +330,44 @@ impl World {
         }
     }
 
-    /// Tells home what is here.
+    /// Whether a guest at `host` may be given up: its home is silent, or has booted again and does not answer. What moves
+    /// asks for itself.
+    pub fn may_give_up(&self, host: usize) -> bool {
+        let slot = &self.hosts[host];
+        let moves = slot.source.is_some() || slot.target.is_some();
+        host != HOME && slot.body.is_some() && !moves
+    }
+
+    /// The guest at `host` has waited for its home for too long, and ends. A silent home is heard again some time.
+    pub fn give_up(&mut self, host: usize) {
+        let Some(body) = self.hosts[host].body.take() else {
+            return;
+        };
+        self.hosts[host].given_up.push(body.epoch);
+        if self.observer.owners.get(body.epoch as usize - 1) == Some(&self.me(host)) {
+            self.observer.given_up = self.observer.given_up.max(Some(body.epoch));
+        }
+        if !body.orphan {
+            let packet = Packet {
+                from_boot: self.hosts[host].known[HOME],
+                to_boot: self.hosts[host].boot,
+                item: Item::Back,
+            };
+            let lane = self.lanes.entry((HOME, host, 0)).or_default();
+            lane.push_back(packet);
+        }
+    }
+
+    /// Home is heard again, in the boot that was silent.
+    pub(crate) fn home_back(&mut self, host: usize) {
+        if !self.hosts[host].given_up.is_empty() {
+            self.tell_orphans(host);
+        }
+    }
+
+    /// Tells home what is here, and what has ended here.
     fn tell_orphans(&mut self, host: usize) {
+        let given_up = std::mem::take(&mut self.hosts[host].given_up);
         let slot = &self.hosts[host];
         let seen = slot.body.as_ref().filter(|body| body.mode != Mode::Frozen);
         let moves = slot.source.is_some() || slot.target.is_some();
@@ -324,14 +376,20 @@ impl World {
             Some(body) => Some((body.epoch, Whereabouts::Moving)),
             None => moves.then_some((0, Whereabouts::Moving)),
         };
-        let orphans = named.map(|(epoch, state)| (PID, epoch, state));
-        let orphans = orphans.into_iter().collect();
+        let ended = given_up.into_iter();
+        let ended = ended.map(|epoch| (epoch, Whereabouts::Ended));
+        let orphans = named.into_iter().chain(ended);
+        let orphans = orphans.map(|(epoch, state)| (PID, epoch, state)).collect();
         self.send(host, node(HOME), Message::Orphans { orphans });
     }
 
     /// Home knows the process again.
     pub(crate) fn adopted(&mut self, host: usize, epoch: u64) {
         let Some(body) = &mut self.hosts[host].body else {
+            // It was here when home was told, and has ended since.
+            if self.hosts[host].given_up.contains(&epoch) {
+                self.tell_orphans(host);
+            }
             return;
         };
         if body.epoch == epoch && core::mem::take(&mut body.orphan) {

@@ -54,6 +54,8 @@ impl Mutant {
                     | Rule::WhoComesHomeIsKept
                     | Rule::AFormerBootIsOver
                     | Rule::AdoptionComparesTheOwner
+                    | Rule::ASourceIsNotStale
+                    | Rule::AnEarlierWordIsNone
                     | Rule::WhatItsOwnerDoesNotNameIsLost
                     | Rule::TheOwnerIsNotReleased
                     | Rule::AReleaseIsGivenAgain
@@ -73,6 +75,8 @@ impl Mutant {
                     | Rule::WhoComesHomeIsKept
                     | Rule::TheOwnerIsNotReleased
                     | Rule::AReleaseIsGivenAgain
+                    | Rule::ASourceIsNotStale
+                    | Rule::AnEarlierWordIsNone
             ),
             _ => matches!(
                 self,
@@ -104,9 +108,6 @@ impl Mutant {
             Rule::AdoptionComparesTheOwner => {
                 Some("a stale copy that is adopted is refused at its first call")
             }
-            Rule::WhatItsOwnerDoesNotNameIsLost => Some(
-                "nobody hears of an end before the disk has it (births and the grace are not in these runs)",
-            ),
             Rule::WhatWasHeldIsNotTakenAgain => Some("home compares the epoch before it commits"),
             _ => None,
         }

@@ -26,7 +26,7 @@ impl Random {
 }
 
 /// How often something may happen in a run at most: nothing in every other one.
-fn weather(random: &mut Random) -> Budget {
+fn weather(random: &mut Random, seed: u64) -> Budget {
     let mut pick = |most: u64| match random.below(2) {
         0 => 0,
         _ => random.below(most) as u8,
@@ -51,6 +51,16 @@ fn weather(random: &mut Random) -> Budget {
     if random.below(8) == 0 {
         budget.claims = 1 + random.below(5) as u8;
     }
+    // From a die of its own: the other runs are what they were.
+    let mut die = Random(!seed);
+    if die.below(4) == 0 {
+        budget.gives_up = 1 + die.below(3) as u8;
+    }
+    if die.below(5) == 0 {
+        budget.birth = true;
+        budget.crashes = budget.crashes.max(1);
+        (budget.disk, budget.home_crashes) = (true, true);
+    }
     budget
 }
 
@@ -61,7 +71,7 @@ fn weight(step: &Step) -> u64 {
         Step::Call(..) | Step::Move(..) => 20,
         Step::Again(_) | Step::Double(_) | Step::Overtake(..) => 4,
         Step::Timer(_) | Step::Cancel(_) | Step::Signal | Step::Claim(_) => 3,
-        Step::Suspect(..) | Step::Lose(_) | Step::Crash(..) => 1,
+        Step::Suspect(..) | Step::Lose(_) | Step::Crash(..) | Step::GiveUp(_) => 1,
         Step::Exit(_) | Step::Kill => 1,
     }
 }
@@ -81,7 +91,7 @@ pub fn random_run(seed: u64, mutant: Mutant) -> (World, Vec<Step>) {
     let mut random = Random(seed);
     let small = Small {
         mutant,
-        budget: weather(&mut random),
+        budget: weather(&mut random, seed),
     };
     let mut state = small.init_states().remove(0);
     let (mut steps, mut way) = (Vec::new(), Vec::new());

@@ -35,10 +35,12 @@ const NOTHING: Budget = Budget {
     doubles: 0,
     swaps: 0,
     claims: 0,
+    gives_up: 0,
+    birth: false,
 };
 
 /// What the tests explore.
-pub const SHORT: [Run; 13] = [
+pub const SHORT: [Run; 16] = [
     Run {
         name: "three moves with calls",
         budget: Budget {
@@ -156,7 +158,7 @@ pub const SHORT: [Run; 13] = [
             disk: true,
             ..NOTHING
         },
-        states: 210_949,
+        states: 211_077,
     },
     Run {
         name: "a node that claims what it was not given",
@@ -182,10 +184,71 @@ pub const SHORT: [Run; 13] = [
         },
         states: 108_448,
     },
+    Run {
+        name: "a guest that is given up",
+        budget: Budget {
+            moves: 2,
+            calls: 1,
+            timers: 1,
+            gives_up: 1,
+            ..NOTHING
+        },
+        states: 33_538,
+    },
+    Run {
+        name: "a guest that is given up, and homes that come back",
+        budget: Budget {
+            moves: 1,
+            crashes: 2,
+            home_crashes: true,
+            disk: true,
+            gives_up: 1,
+            ..NOTHING
+        },
+        states: 107_288,
+    },
+    Run {
+        name: "a birth away from a home that comes back",
+        budget: Budget {
+            moves: 1,
+            crashes: 2,
+            home_crashes: true,
+            disk: true,
+            birth: true,
+            ..NOTHING
+        },
+        states: 247_981,
+    },
 ];
 
 /// What takes minutes, beside those.
-pub const LONG: [Run; 9] = [
+pub const LONG: [Run; 11] = [
+    Run {
+        name: "a guest that is given up, homes that come back, and a call",
+        budget: Budget {
+            moves: 1,
+            calls: 1,
+            crashes: 2,
+            home_crashes: true,
+            disk: true,
+            gives_up: 1,
+            ..NOTHING
+        },
+        states: 818_894,
+    },
+    Run {
+        name: "a birth away from a home that comes back, and a call",
+        budget: Budget {
+            moves: 1,
+            calls: 1,
+            crashes: 2,
+            home_crashes: true,
+            disk: true,
+            birth: true,
+            ..NOTHING
+        },
+        states: 2_827_916,
+    },
     Run {
         name: "a suspicion and a timer in three moves",
         budget: Budget {
@@ -208,7 +271,7 @@ pub const LONG: [Run; 9] = [
             home_crashes: true,
             ..NOTHING
         },
-        states: 4_299_933,
+        states: 4_501_022,
     },
     Run {
         name: "a crash, a suspicion and a timer in two moves",
@@ -220,7 +283,7 @@ pub const LONG: [Run; 9] = [
             timers: 1,
             ..NOTHING
         },
-        states: 4_492_518,
+        states: 4_113_184,
     },
     Run {
         name: "a signal, an end, a crash of any node and a suspicion",
@@ -234,7 +297,7 @@ pub const LONG: [Run; 9] = [
             suspicions: 1,
             ..NOTHING
         },
-        states: 1_708_375,
+        states: 1_846_749,
     },
     Run {
         name: "calls of both threads, a signal, a timer, a message again",
@@ -257,7 +320,7 @@ pub const LONG: [Run; 9] = [
             timers: 1,
             ..NOTHING
         },
-        states: 3_682_534,
+        states: 3_444_881,
     },
     Run {
         name: "a crash, a suspicion and everything a network can do",
@@ -271,7 +334,7 @@ pub const LONG: [Run; 9] = [
             swaps: 1,
             ..NOTHING
         },
-        states: 3_816_119,
+        states: 3_285_797,
     },
     Run {
         name: "a timer and everything a network can do",
@@ -299,7 +362,7 @@ pub const LONG: [Run; 9] = [
 ];
 
 /// Where mutants are searched, the smallest first.
-pub const HUNTS: [Budget; 14] = [
+pub const HUNTS: [Budget; 17] = [
     Budget {
         moves: 1,
         ..NOTHING
@@ -350,6 +413,13 @@ pub const HUNTS: [Budget; 14] = [
         ..NOTHING
     },
     Budget {
+        crashes: 1,
+        home_crashes: true,
+        disk: true,
+        birth: true,
+        ..NOTHING
+    },
+    Budget {
         moves: 1,
         calls: 1,
         crashes: 1,
@@ -391,6 +461,22 @@ pub const HUNTS: [Budget; 14] = [
     Budget {
         moves: 1,
         claims: 1,
+        ..NOTHING
+    },
+    Budget {
+        moves: 2,
+        crashes: 1,
+        doubles: 1,
+        home_crashes: true,
+        disk: true,
+        ..NOTHING
+    },
+    Budget {
+        moves: 2,
+        crashes: 1,
+        home_crashes: true,
+        disk: true,
+        gives_up: 1,
         ..NOTHING
     },
 ];

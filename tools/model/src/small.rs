@@ -42,6 +42,10 @@ pub struct Budget {
     pub swaps: u8,
     /// Claims of a node that was taken over and not given the process; then the cluster has keys.
     pub claims: u8,
+    /// Guests that have waited for their home for too long.
+    pub gives_up: u8,
+    /// Whether the process is being born, away from home.
+    pub birth: bool,
 }
 
 /// One thing that happens.
@@ -83,6 +87,8 @@ pub enum Step {
     Cancel(usize),
     /// A node claims the process that has nothing to do with it.
     Claim(Forgery),
+    /// A host gives a guest up whose home is away.
+    GiveUp(usize),
 }
 
 /// Runs within a budget, of machines that lack a rule or none.
@@ -123,7 +129,7 @@ impl Model for Small {
 
     fn init_states(&self) -> Vec<State> {
         let keys = self.budget.claims > 0;
-        let world = World::new(self.mutant, self.budget.disk, keys);
+        let world = World::new(self.mutant, self.budget.disk, keys, self.budget.birth);
         vec![(world, self.budget)]
     }
 
@@ -160,7 +166,8 @@ impl Model for Small {
         properties!(
             OneCopy Decision Stale Once Signals FailedMove NotLost Bystanders Suspicion Rest;
             Moved Failed Aborted HandedBack Fenced PagesLost Ended Repeated HeldBack
-            SpeculationDropped SignalTaken Cancelled Adopted Inherited ClaimedInVain
+            SpeculationDropped SignalTaken Cancelled Adopted Inherited ClaimedInVain GivenUp
+            Unborn
         )
     }
 }
@@ -182,6 +189,7 @@ fn spend(left: &mut Budget, step: Step) {
         Step::Timer(_) => &mut left.timers,
         Step::Cancel(_) => &mut left.cancels,
         Step::Claim(_) => &mut left.claims,
+        Step::GiveUp(_) => &mut left.gives_up,
     };
     *count -= 1;
 }
@@ -210,6 +218,7 @@ fn perform(world: &mut World, step: Step) -> Option<()> {
         }
         Step::Cancel(host) => world.cancel_move(host),
         Step::Claim(forgery) => world.claim(LIAR, forgery),
+        Step::GiveUp(host) => world.give_up(host),
     }
     world.keep();
     Some(())
@@ -245,8 +254,8 @@ impl Small {
             steps.push(Step::Exit(host));
         }
         if left.moves > 0 && world.may_move(host) {
-            // The other hosts are alike: the first move goes to the second host.
-            let first = left.moves == self.budget.moves;
+            // The other hosts are alike: the first move from home goes to the second host.
+            let first = left.moves == self.budget.moves && !self.budget.birth;
             let lies = |to: usize| to == LIAR && self.budget.claims > 0;
             let targets = (0..HOSTS).filter(|to| *to != host && (!first || *to == 1) && !lies(*to));
             steps.extend(targets.map(|to| Step::Move(host, to)));
@@ -263,6 +272,9 @@ impl Small {
         }
         if left.timers > 0 && world.due(host).is_some() {
             steps.push(Step::Timer(host));
+        }
+        if left.gives_up > 0 && world.may_give_up(host) {
+            steps.push(Step::GiveUp(host));
         }
         if left.cancels > 0 && world.is_source(host) {
             steps.push(Step::Cancel(host));

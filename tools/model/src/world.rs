@@ -17,6 +17,8 @@ pub const HOSTS: usize = 3;
 pub const HOME: usize = 0;
 /// The host that claims the process in runs in which one does; nobody moves it there.
 pub const LIAR: usize = HOSTS - 1;
+/// Where a process is born in runs in which one is.
+pub(crate) const PARENT: usize = 1;
 /// Threads of the process.
 pub const THREADS: usize = 2;
 /// Its first thread, and its own number.
@@ -45,6 +47,10 @@ pub(crate) enum Item {
     PushAck(u64),
     /// The sender and the new boot of its home have met.
     Up,
+    /// The sender is heard again that was silent.
+    Back,
+    /// Home has made the process as a child, which begins with what its parent is told.
+    Born,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +149,8 @@ pub(crate) struct Host {
     pub(crate) end_sent: bool,
     pub(crate) target: Option<Target>,
     pub(crate) tombstones: Tombstones,
+    /// Copies of these epochs have ended here as home was away, of which home has not been told.
+    pub(crate) given_up: Vec<u64>,
 }
 
 /// A promise, by HANDOFF.md's number.
@@ -212,11 +220,13 @@ pub enum Seen {
     Adopted,
     Inherited,
     ClaimedInVain,
+    GivenUp,
+    Unborn,
 }
 
 impl Seen {
     /// All of them.
-    pub const ALL: [Seen; 15] = [
+    pub const ALL: [Seen; 17] = [
         Seen::Moved,
         Seen::Failed,
         Seen::Aborted,
@@ -232,6 +242,8 @@ impl Seen {
         Seen::Adopted,
         Seen::Inherited,
         Seen::ClaimedInVain,
+        Seen::GivenUp,
+        Seen::Unborn,
     ];
 
     /// In words.
@@ -252,13 +264,15 @@ impl Seen {
             Seen::Adopted => "a process is adopted by the next boot of its home",
             Seen::Inherited => "a target gets what its lost source had sent",
             Seen::ClaimedInVain => "a node claims the process without having been given it",
+            Seen::GivenUp => "home hears that its process was given up",
+            Seen::Unborn => "a child of which nobody heard was never there",
         }
     }
 }
 
 /// What was seen on the way; it does not tell states apart.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sights(u16);
+pub struct Sights(u32);
 
 impl Sights {
     /// Whether that was seen.
@@ -294,6 +308,8 @@ pub struct Observer {
     pub(crate) rebooted: bool,
     /// The process is over, and rightly so.
     pub over: bool,
+    /// Its owner has given it up in this epoch.
+    pub(crate) given_up: Option<u64>,
     /// Something was lost that nobody asks for again: the process need not get on.
     pub(crate) stuck: bool,
     /// The first promise that was broken.
@@ -359,6 +375,7 @@ impl Host {
             end_sent: false,
             target: None,
             tombstones: Tombstones::new(16).bound_by(mutant.rules()),
+            given_up: Vec::new(),
         }
     }
 }
@@ -376,28 +393,17 @@ impl Thread {
 }
 
 impl World {
-    /// The process runs at home in epoch 1; nothing is under way.
-    pub fn new(mutant: Mutant, disk: bool, keys: bool) -> World {
+    /// A process in epoch 1: it runs at home and nothing is under way; or it is about to be the child of somebody at
+    /// [`PARENT`], who has not heard of that.
+    pub fn new(mutant: Mutant, disk: bool, keys: bool, birth: bool) -> World {
         let boots: [BootId; HOSTS] = std::array::from_fn(|i| BootId(1000 * (i as u64 + 1)));
         let mut hosts = boots.map(|boot| Host::new(boot, boots, mutant));
-        let home = &mut hosts[HOME];
-        let mut record = HomeRecord::new(PID, node(HOME), boots[HOME]).bound_by(mutant.rules());
+        let owner = if birth { PARENT } else { HOME };
+        let mut record = HomeRecord::new(PID, node(owner), boots[owner]).bound_by(mutant.rules());
         for thread in 1..THREADS {
             record.gate_mut().open_lane(tid(thread), 1);
         }
-        home.record = Some(record);
-        home.body = Some(Body {
-            epoch: 1,
-            mode: Mode::Running,
-            threads: std::array::from_fn(|_| Thread::new()),
-            arrived: true,
-            poked: false,
-            took: 0,
-            pages_at: None,
-            doomed: false,
-            orphan: false,
-        });
-        home.tombstones.record(PID, 1);
+        hosts[HOME].record = Some(record);
         let mut world = World {
             now: 0,
             hosts,
@@ -409,7 +415,28 @@ impl World {
             observer: Observer::default(),
         };
         world.note_owner();
+        match birth {
+            true => world.put((HOME, PARENT, 0), Item::Born),
+            false => world.born(HOME),
+        }
         world
+    }
+
+    /// The process begins at a host.
+    pub(crate) fn born(&mut self, host: usize) {
+        let host = &mut self.hosts[host];
+        host.body = Some(Body {
+            epoch: 1,
+            mode: Mode::Running,
+            threads: std::array::from_fn(|_| Thread::new()),
+            arrived: true,
+            poked: false,
+            took: 0,
+            pages_at: None,
+            doomed: false,
+            orphan: false,
+        });
+        host.tombstones.record(PID, 1);
     }
 
     pub(crate) fn fail(&mut self, promise: Promise, what: &'static str) {
@@ -592,6 +619,8 @@ impl World {
             Item::CopyAck(epoch) => self.copy_acknowledged(to, epoch),
             Item::PushAck(epoch) => self.push_acknowledged(to, epoch),
             Item::Up => self.owner_up(node(from), packet.from_boot),
+            Item::Back => self.home_back(to),
+            Item::Born => self.born(to),
             Item::Lost(_) => {}
         }
         self.check_now();

@@ -5,7 +5,7 @@ use crate::body::Effects;
 use crate::home::{INIT, Life};
 use crate::thread::Run;
 use machine::Exit;
-use wire::{Message, MoveError, NodeId, Pid};
+use wire::{BootId, Message, MoveError, NodeId, Pid, Whereabouts};
 
 const PRCTL: u64 = 157;
 const PR_SET_PDEATHSIG: u64 = 1;
@@ -20,6 +20,7 @@ const WAIT4: u64 = 61;
 const KILL: u64 = 62;
 const WNOHANG: u64 = 1;
 const WUNTRACED: u64 = 2;
+const WCONTINUED: u64 = 8;
 const PIPE: u64 = 22;
 const EIO: i64 = -5;
 const EBADF: i64 = -9;
@@ -389,9 +390,9 @@ fn with_a_stopped_child() -> (Cluster, u32, u32) {
 }
 
 impl Cluster {
-    /// What a guest is told of a child that has stopped or ended, if anything.
+    /// What a guest is told of a child that has stopped, gone on or ended, if anything.
     fn change_of_child(&mut self, pid: u32, child: u32) -> i64 {
-        let options = WUNTRACED | WNOHANG;
+        let options = WUNTRACED | WCONTINUED | WNOHANG;
         self.call(1, pid, WAIT4, &[child.into(), DATA, options, 0])
     }
 }
@@ -411,6 +412,35 @@ fn that_a_child_has_stopped_is_told_once_though_its_home_dies_before_that() {
 fn that_a_child_has_stopped_is_told_once_though_its_home_dies_while_it_is_told() {
     let (mut cluster, pid, child) = with_a_stopped_child();
     cluster.call_into_death(pid, WAIT4, &[child.into(), DATA, WUNTRACED, 0]);
+    assert_eq!(cluster.answer(pid), Some(i64::from(child)));
+    assert_eq!(cluster.change_of_child(pid, child), 0);
+}
+
+/// The same, and it goes on again.
+fn with_a_child_that_goes_on() -> (Cluster, u32, u32) {
+    let (mut cluster, pid, child) = with_a_stopped_child();
+    assert_eq!(cluster.change_of_child(pid, child), i64::from(child));
+    let go_on = u64::from(abi::signal::SIGCONT);
+    assert_eq!(cluster.call(1, pid, KILL, &[u64::from(child), go_on]), 0);
+    cluster.settle();
+    (cluster, pid, child)
+}
+
+#[test]
+fn that_a_child_goes_on_is_told_once_though_its_home_dies_before_that() {
+    let (mut cluster, pid, child) = with_a_child_that_goes_on();
+    cluster.reboot_home();
+    assert_eq!(cluster.change_of_child(pid, child), i64::from(child));
+    assert_eq!(cluster.peek(1, pid, DATA), 0xff);
+    assert_eq!(cluster.change_of_child(pid, child), 0, "it is told once");
+    cluster.reboot_home();
+    assert_eq!(cluster.change_of_child(pid, child), 0, "and never again");
+}
+
+#[test]
+fn that_a_child_goes_on_is_told_once_though_its_home_dies_while_it_is_told() {
+    let (mut cluster, pid, child) = with_a_child_that_goes_on();
+    cluster.call_into_death(pid, WAIT4, &[child.into(), DATA, WCONTINUED, 0]);
     assert_eq!(cluster.answer(pid), Some(i64::from(child)));
     assert_eq!(cluster.change_of_child(pid, child), 0);
 }
@@ -462,6 +492,34 @@ fn what_waits_for_the_disk_does_not_reach_the_next_boot_of_who_it_was_for() {
     cluster.reboot(1);
     cluster.settle();
     assert_eq!(answers(&cluster), 0);
+}
+
+#[test]
+fn a_late_word_of_who_was_where_does_not_end_the_source_of_a_move() {
+    let mut cluster = Cluster::with_a_disk(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.reboot_home();
+    let before = epoch(&cluster, pid);
+    cluster.poke(1, pid, DATA, b"x");
+    cluster.start_move(pid, 3);
+    cluster.until(Cluster::round, |cluster| {
+        cluster.nodes[2].bodies.contains_key(&pid)
+    });
+    // What is not at the target stays at the source for a while.
+    cluster.arrives = |header| header.source() != NodeId(2);
+    cluster.until(Cluster::round, |cluster| epoch(cluster, pid) > before);
+    // It was said for the second time before the process left, and was lost on the way at first.
+    let orphans = vec![(Pid(pid), before, Whereabouts::Here)];
+    let boot: BootId = cluster.nodes[1].boot;
+    cluster.nodes[0].message(NodeId(2), boot, Message::Orphans { orphans });
+    cluster.nodes[0].settle();
+    cluster.arrives = |_| true;
+    cluster.settle();
+    assert!(!cluster.nodes[2].lacks_pages(pid));
+    assert_eq!(cluster.peek(2, pid, DATA), b'x');
+    assert!(cluster.nodes[1].outgoing.is_empty() && cluster.nodes[2].incoming.is_empty());
+    assert_eq!(cluster.call(2, pid, GETPPID, &[]), i64::from(INIT));
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(super) struct Kept {
     mapped: Vec<(u32, [u8; 32], Vec<u8>)>,
     /// By which signal it is stopped, and whether its parent was told, if it is.
     stopped: Option<(u32, bool)>,
+    /// It goes on after a stop, and its parent was not told.
+    continued: bool,
     /// It has set timers, which are not kept.
     timers: bool,
 }
@@ -106,6 +108,7 @@ impl Kept {
                 Life::Stopped { signal, told } => Some((signal, told)),
                 _ => None,
             },
+            continued: home.continued,
             timers: home.timer.0 != 0 || !home.timers.is_empty(),
         })
     }
@@ -154,6 +157,7 @@ impl Kept {
                 None => Life::Alive,
                 Some((signal, told)) => Life::Stopped { signal, told },
             },
+            continued: self.continued,
             threads: self.threads.iter().map(thread).collect(),
             disowns: self.disowns,
             ignores_children: self.ignores_children,

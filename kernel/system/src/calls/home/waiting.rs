@@ -116,12 +116,10 @@ fn next_change(
     let Some(child) = call.system.homes.get_mut(&change.pid) else {
         return Err(Errno::ECHILD.into());
     };
+    // So the answer is kept, too: it is given again, and not waited for, if home dies on the way.
+    call.system.keeper.touch(change.pid);
     match &mut child.life {
-        Life::Stopped { told, .. } => {
-            *told = true;
-            // So the answer is kept, too: it is given again, and not waited for, if home dies on the way.
-            call.system.keeper.touch(change.pid);
-        }
+        Life::Stopped { told, .. } => *told = true,
         Life::Alive => child.continued = false,
         Life::Zombie(_) => {
             call.system.homes.remove(&change.pid);
