@@ -1,7 +1,7 @@
 //! What a simulator of whole clusters sees of a node, and the bugs that it can switch on.
 //!
 //! Law: nothing of this is in a kernel that boots (feature `canary`). Looking changes nothing; what
-//! changes something is here by name: a bug, a signal or an order that no process has sent, a page brought into the cache.
+//! changes something is here by name: a bug, a signal or an order that no process has sent, a lie, a page brought into the cache.
 
 use crate::body::Body;
 use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile, Who};
@@ -38,11 +38,13 @@ pub enum Canary {
     WordsUnflushed,
     /// Home does not write down what it has answered to the call that changed something.
     AnswersForgotten,
+    /// Home takes every ticket for good.
+    TicketsUnjudged,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 9] = [
+    pub const ALL: [Canary; 10] = [
         Canary::EffectsAtOnce,
         Canary::PushEndAtOnce,
         Canary::SignalsTwice,
@@ -52,6 +54,7 @@ impl Canary {
         Canary::WritesLeftBehind,
         Canary::WordsUnflushed,
         Canary::AnswersForgotten,
+        Canary::TicketsUnjudged,
     ];
 }
 
@@ -180,6 +183,53 @@ impl System {
             // Whoever orders waits for the move.
             Ok(_) | Err(crate::wait::Stop::Wait) => Ok(()),
             Err(crate::wait::Stop::Errno(errno)) => Err(errno.0),
+        }
+    }
+
+    /// Claims a process that its source has not given away, as a node does that was taken over: with no ticket, or with one
+    /// that is made as it should be by who must not. It does not believe the answer: what a liar does to what it is really given
+    /// is its own.
+    pub fn claim(&mut self, pid: u32, old_epoch: u64, source: (NodeId, BootId), forges: bool) {
+        let pid = wire::Pid(pid);
+        let passage = wire::Passage {
+            pid,
+            old_epoch,
+            source,
+            target: (self.me, self.boot),
+        };
+        let ticket = match forges {
+            true => self.net.ticket(pid.home(), &passage),
+            false => wire::Ticket::default(),
+        };
+        let claim = wire::Message::CommitRequest {
+            pid,
+            old_epoch,
+            source: source.0,
+            source_boot: source.1,
+            ticket,
+        };
+        let home = pid.home();
+        let boot = match home == self.me {
+            true => Some(self.boot),
+            false => self.known_boot(home),
+        };
+        self.lies.extend(boot.map(|boot| (pid, old_epoch, boot)));
+        self.send(home, claim);
+        self.settle();
+    }
+
+    /// Whether a message is what a home says to such a claim.
+    pub(crate) fn answers_a_lie(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        message: &wire::Message,
+    ) -> bool {
+        match message {
+            wire::Message::Lost { pid, epoch } => {
+                pid.home() == from && self.lies.remove(&(*pid, *epoch, boot))
+            }
+            _ => false,
         }
     }
 

@@ -155,6 +155,9 @@ pub struct System {
     /// A bug that a test has switched on.
     #[cfg(feature = "canary")]
     pub(crate) canary: Option<crate::inside::Canary>,
+    /// False claims that this node has made: of which process, out of which epoch, to which boot of its home.
+    #[cfg(feature = "canary")]
+    pub(crate) lies: BTreeSet<(wire::Pid, u64, BootId)>,
 }
 
 /// A fork that was under way when its thread ended.
@@ -305,6 +308,8 @@ impl System {
             info_at: 0,
             #[cfg(feature = "canary")]
             canary: None,
+            #[cfg(feature = "canary")]
+            lies: BTreeSet::new(),
         };
         system.restore();
         system.refresh_info();

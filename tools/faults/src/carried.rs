@@ -240,6 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_a_home_that_is_over_may_be_lost() {
+        const LOST: &[u8] = b"process 196612: its last source is lost with pages of it";
+        let mut checker = checker(Deaths::Some);
+        for (boot, line) in
+            [(5, 5), (7, 7), (8, 7)].map(|(boot, line)| (BootId(boot), BootId(line)))
+        {
+            checker.lines.insert(boot, line);
+        }
+        let mut told = |knows: Option<u64>| {
+            let knew = vec![None, None, knows.map(BootId)];
+            checker.knew.insert(NodeId(1), knew);
+            checker.log(NodeId(1), &[], LOST)
+        };
+        // That of a boot before, of which node 1 does not know that it is over (seed 25550).
+        told(Some(5)).expect("its home is over");
+        // That of this one, or of a boot that this one has the journal of.
+        for knows in [Some(7), Some(8), None] {
+            told(knows).expect_err("its home is there");
+        }
+    }
+
+    #[test]
     fn nobody_is_given_up_where_nobody_dies() {
         let mut checker = checker(Deaths::None);
         checker.log(NodeId(1), &[], LINE).expect_err("no reason");

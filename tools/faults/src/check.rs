@@ -60,6 +60,10 @@ pub(crate) struct Checker {
     pub(crate) lost_names: BTreeSet<(BootId, String)>,
     /// First boots by node, as of now.
     pub(crate) boots: BTreeMap<NodeId, BootId>,
+    /// The first boot of those that each boot belongs to.
+    pub(crate) lines: BTreeMap<BootId, BootId>,
+    /// Which boots of the others a node knew before its last turn.
+    pub(crate) knew: BTreeMap<NodeId, Vec<Option<BootId>>>,
     epochs: BTreeMap<(BootId, u32), u64>,
     /// The owner of each epoch, for ever.
     owners: BTreeMap<(BootId, u32, u64), (NodeId, BootId)>,
@@ -92,6 +96,8 @@ impl Checker {
             may_be_lost: BTreeSet::new(),
             lost_names: BTreeSet::new(),
             boots: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            knew: BTreeMap::new(),
             epochs: BTreeMap::new(),
             owners: BTreeMap::new(),
             told_lost: BTreeSet::new(),
@@ -225,7 +231,9 @@ impl Checker {
                 });
                 // Who has it may not have heard yet that its home has booted again.
                 let stood = Pid(pid).home() != node;
-                known || stood && self.may_be_lost.iter().any(|&(_, lost)| lost == pid)
+                known
+                    || self.is_of_before(node, pid)
+                    || stood && self.may_be_lost.iter().any(|&(_, lost)| lost == pid)
             } else if line.contains("): in the journal, on node ") {
                 self.restored(pid, machines);
                 true
@@ -273,6 +281,16 @@ impl Checker {
         let name = String::from_utf8_lossy(home.short_name()).into_owned();
         self.may_be_lost.insert((line, home.pid));
         self.lost_names.insert((line, name));
+    }
+
+    /// Whether what a node has under this number is of a boot of its home that is over for good, of which it has not heard. What
+    /// becomes of that is nobody's loss.
+    fn is_of_before(&self, node: NodeId, pid: u32) -> bool {
+        let home = Pid(pid).home();
+        let knew = self.knew.get(&node).zip(usize::from(home.0).checked_sub(1));
+        let knew = knew.and_then(|(boots, index)| *boots.get(index)?);
+        let line = knew.and_then(|boot| self.lines.get(&boot));
+        line.is_some_and(|line| self.boots.get(&home).is_some_and(|now| now != line))
     }
 
     /// Whether a process was forked by the last words of the node that it is said to be lost with.

@@ -110,7 +110,7 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
     result
 }
 
-/// In a third of the worlds the nodes have keys, and then bits may turn on the way. That is from a die of its own, so that the other worlds do
+/// In a third of the worlds the nodes have keys, and then bits may turn on the way, and nodes claim what they were not given. That is from a die of its own, so that the other worlds do
 /// not know of it.
 fn seal(world: &mut World<'_>, seed: u64) {
     let mut die = Random(seed ^ SEAL_DIE);
@@ -118,6 +118,7 @@ fn seal(world: &mut World<'_>, seed: u64) {
     world.suite = Suite::ALL.get(suite as usize).copied();
     if world.suite.is_some() {
         world.network.turned = die.below(2) * die.below(TURNED_MOST);
+        world.claims = (die.below(2) == 0).then_some(die);
     }
 }
 
@@ -139,6 +140,7 @@ fn storm(world: &mut World<'_>, climate: &Climate) -> Result<(), Failure> {
     let mut trouble_at = world.random.between(300 * MS, 1000 * MS);
     while world.now < STORM_NS {
         world.step(trouble_at.min(STORM_NS))?;
+        world.claim();
         world.fresh.clear();
         if world.now >= trouble_at {
             trouble(world, climate)?;

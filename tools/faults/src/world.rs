@@ -47,6 +47,8 @@ const OFTEN_MISSING: u32 = 1 << 5;
 const TRANSFERS: [&str; 6] = ["write", "written", "read", "piece", "record", "word"];
 /// A check whose reason begins so is of one who is told of a reboot of its home, and is prepared for it.
 pub(crate) const PREPARED: &str = "guest: ";
+/// One of so many who are asked to take a process claims it before it has come.
+const CLAIMS: u64 = 4;
 /// The key of who owns a cluster with keys.
 const OWNER: [u8; 32] = [0x5e; 32];
 /// The last request that may fail is the one of this power of two.
@@ -160,6 +162,8 @@ pub(crate) struct World<'a> {
     pub(crate) grace_s: u64,
     /// The nodes have keys, and seal what they send so.
     pub(crate) suite: Option<Suite>,
+    /// A node to which a process is to be moved may claim it before it has it, if this die says so.
+    pub(crate) claims: Option<Random>,
     archive: &'static [u8],
     reasons: Vec<String>,
     canary: Option<Canary>,
@@ -244,6 +248,7 @@ impl<'a> World<'a> {
             agenda: BTreeMap::new(),
             grace_s: 0,
             suite: None,
+            claims: None,
             archive,
             reasons,
             canary,
@@ -443,6 +448,7 @@ impl<'a> World<'a> {
         if !carried {
             machine.line = machine.boot;
         }
+        self.checker.lines.insert(machine.boot, machine.line);
         if machine.used && !carried {
             machine.keys.extend(b"g\n");
         }
@@ -483,6 +489,7 @@ impl<'a> World<'a> {
     fn turn(&mut self, index: usize) -> Result<(), Failure> {
         let now = self.now;
         let budget = self.random.between(1, 3000);
+        let count = self.machines.len();
         let machine = &mut self.machines[index];
         machine.computer.enter();
         let clock = machine.clock(now);
@@ -491,6 +498,8 @@ impl<'a> World<'a> {
             .system
             .take()
             .expect("only nodes that are on have a turn");
+        let knew = (0..count).map(|other| system.known_boot(id(other)));
+        self.checker.knew.insert(id(index), knew.collect());
         fake::fail_frame(machine.failing);
         system.tick(clock);
         let mut received = 0;
@@ -741,6 +750,28 @@ impl<'a> World<'a> {
         let text = format!("boots in {} ms, its last words: {last:?}", off_ns / MS);
         self.tell("dies", index, text);
         Ok(())
+    }
+
+    /// In a cluster with keys: some of those who are asked to take a process claim it at once, with no ticket or one of their own.
+    pub(crate) fn claim(&mut self) {
+        let Some(mut die) = self.claims.take() else {
+            return;
+        };
+        for (index, step) in std::mem::take(&mut self.fresh) {
+            if step.what != "offered" || die.below(CLAIMS) != 0 {
+                continue;
+            }
+            let (source, forges) = ((id(index), self.machines[index].boot), die.below(2) == 0);
+            let target = usize::from(step.peer.0) - 1;
+            let claimed = self.command(target, |system| {
+                system.claim(step.pid, step.epoch - 1, source, forges)
+            });
+            if claimed.is_some() {
+                let text = format!("process {} from node {}", step.pid, index + 1);
+                self.tell("claims", target, text);
+            }
+        }
+        self.claims = Some(die);
     }
 
     /// Does something to a node that no process of it does.

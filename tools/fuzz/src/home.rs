@@ -21,6 +21,8 @@ pub(crate) const HOME: Target = Target {
         "claimed in vain",
         "aborted",
         "given back",
+        "waited for",
+        "given up",
         "ended",
     ],
 };

@@ -1,18 +1,28 @@
 //! Three seals that talk over a link that somebody else has in his hands.
 //!
 //! Law: what is accepted was sent, to this boot, and is accepted once; what was changed is refused; and nobody answers
-//! more frames than came.
+//! more frames than came. A ticket counts if just that passage was permitted to this home by its source, and by nobody else.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
 use seal::{Config, Opened, OwnerKey, REKEY_AFTER_NS, Seal, Sealed, Suite};
 use std::collections::BTreeSet;
-use wire::{BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, NodeId, PayloadKind};
+use wire::{
+    BROADCAST_MAC, BootId, HEADER_LEN, Header, Kind, NodeId, Passage, PayloadKind, Pid, Ticket,
+};
 
 pub(crate) const SEAL: Target = Target {
     name: "seal",
     run,
     hear: |bytes, sights| run(&mut Choices::of_bytes(bytes), sights),
-    wanted: &["accepted", "replayed", "changed", "met", "rebooted"],
+    wanted: &[
+        "accepted",
+        "replayed",
+        "changed",
+        "met",
+        "rebooted",
+        "permitted",
+        "forged",
+    ],
 };
 
 const NODES: usize = 3;
@@ -122,6 +132,9 @@ fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
                 caught.push(frame);
             }
         }
+        if random.chance(3_000) {
+            ticket(random, &mut boots, sights)?;
+        }
         for _ in 0..random.below(4) {
             if caught.is_empty() {
                 break;
@@ -141,6 +154,52 @@ fn run(random: &mut Choices<'_>, sights: &mut Sights) -> Result<(), String> {
             judge(now, boot, &frame, genuine, &mut accepted, sights)?;
         }
     }
+    Ok(())
+}
+
+/// One of the nodes permits a passage to another; some home is shown that, or what somebody has made of it.
+fn ticket(random: &mut Choices<'_>, boots: &mut [Boot], sights: &mut Sights) -> Result<(), String> {
+    let mut any = |boots: &[Boot]| random.below(boots.len() as u64) as usize;
+    let (maker, to, judge, target) = (any(boots), any(boots), any(boots), any(boots));
+    // Mostly it is the source that speaks, and to the home.
+    let source = if random.chance(7_000) {
+        maker
+    } else {
+        (maker + 1) % NODES
+    };
+    let judge = if random.chance(7_000) { to } else { judge };
+    let place = |boot: &Boot| (NodeId(boot.node), BootId(boot.boot));
+    let passage = Passage {
+        pid: Pid(random.bits() as u32),
+        old_epoch: random.bits(),
+        source: place(&boots[source]),
+        target: place(&boots[target]),
+    };
+    let home = NodeId(boots[to].node);
+    let made = boots[maker].seal.ticket(home, &passage);
+    let Ticket(mut bytes) = made.ok_or("everybody is in the roster")?;
+    let mut shown = passage;
+    let changed = random.chance(5_000);
+    if changed {
+        match random.below(7) {
+            0 => shown.pid.0 ^= 1 << random.below(32),
+            1 => shown.old_epoch ^= 1 << random.below(64),
+            2 => shown.source.1.0 ^= 1 << random.below(64),
+            3 => shown.target.1.0 ^= 1 << random.below(64),
+            4 => shown.target.0.0 ^= 1 << random.below(16),
+            5 => bytes = [0; 16],
+            _ => bytes[random.below(16) as usize] ^= 1 << random.below(8),
+        }
+    }
+    // Two nodes have the key: the source, and the home, which makes it of no use but to lie to itself.
+    let pair = |one: usize, other: usize| (one.min(other), one.max(other));
+    let theirs = pair(maker, to) == pair(judge, source);
+    let permitted = boots[judge].seal.permits(&shown, &Ticket(bytes));
+    must(
+        permitted == (theirs && !changed),
+        "a ticket is its source's word of that passage, to this home",
+    )?;
+    saw(sights, if permitted { "permitted" } else { "forged" });
     Ok(())
 }
 

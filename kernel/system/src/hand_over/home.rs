@@ -28,7 +28,11 @@ impl System {
             source: (source, source_boot),
             target: (from, boot),
         };
-        let permit = match self.net.permits(&passage, ticket) {
+        #[cfg(feature = "canary")]
+        let believes = self.canary == Some(crate::inside::Canary::TicketsUnjudged);
+        #[cfg(not(feature = "canary"))]
+        let believes = false;
+        let permit = match believes || self.net.permits(&passage, ticket) {
             true => Permit::Given,
             false => Permit::Lacking,
         };

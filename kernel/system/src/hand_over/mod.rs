@@ -37,6 +37,10 @@ impl System {
             Message::Image(image) => return self.image(from, boot, &image),
             other => other,
         };
+        #[cfg(feature = "canary")]
+        if self.answers_a_lie(from, boot, &message) {
+            return;
+        }
         let pid = match &message {
             Message::MoveRequest {
                 pid,

@@ -498,8 +498,10 @@ impl Course<'_, '_> {
                 Fate::LivesOrTold => lives || told,
                 Fate::EndsOrTold => ends || told,
                 Fate::Dropped => false,
+                Fate::LostOrDropped => is_lost,
             };
-        let dropped = wanted == Fate::Dropped && place.is_none() && said.is_empty() && lost == 0;
+        let drops = [Fate::Dropped, Fate::LostOrDropped].contains(&wanted);
+        let dropped = drops && place.is_none() && said.is_empty() && lost == 0;
         if right || dropped {
             return Ok(());
         }

@@ -154,6 +154,8 @@ pub enum Fate {
     LivesOrLost,
     /// Its home is gone, and nothing is left of it anywhere.
     Dropped,
+    /// The same, or it was lost before, and told once: if the node that had it has booted again before home died.
+    LostOrDropped,
     /// It ends by itself, and its parent hears it once.
     Ends,
     /// It ends by itself or is lost, and its parent hears either once.
@@ -168,7 +170,7 @@ pub enum Fate {
 
 impl Fate {
     /// Word, sentence, promises of the hand-over.
-    const ALL: [(Fate, &str, &str, &str); 11] = [
+    const ALL: [(Fate, &str, &str, &str); 12] = [
         (
             Fate::AtSource,
             "at-source",
@@ -204,6 +206,12 @@ impl Fate {
             "dropped",
             "its home is gone: every copy ends with one report, nothing is left",
             "1 19 26",
+        ),
+        (
+            Fate::LostOrDropped,
+            "lost-or-dropped",
+            "lost and told once, if that was known before its home died; else every copy ends, nothing is left",
+            "1 5 19 26",
         ),
         (
             Fate::Ends,
