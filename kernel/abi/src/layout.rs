@@ -260,6 +260,11 @@ impl Stat {
     }
 }
 
+/// The flags are told (`linux/statfs.h`).
+const ST_VALID: u64 = 0x20;
+/// Times of access are kept as `relatime` does.
+const ST_RELATIME: u64 = 0x1000;
+
 /// What `statfs` tells; the block size is 4096 bytes and names are up to 255 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statfs {
@@ -289,6 +294,7 @@ impl Statfs {
             (48, self.free_inodes),
             (64, 255),
             (72, 4096),
+            (80, ST_VALID | ST_RELATIME),
         ];
         for (at, word) in words {
             put(&mut bytes, at, &word.to_le_bytes());

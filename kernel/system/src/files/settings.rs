@@ -7,7 +7,7 @@ pub(crate) const FIXED: [(&str, &str); 142] = [
     ("fs/aio-max-nr", "65536"),
     ("fs/aio-nr", "0"),
     ("fs/dentry-state", "0\t0\t45\t0\t0\t0"),
-    ("fs/dir-notify-enable", "0"),
+    ("fs/dir-notify-enable", "1"),
     ("fs/epoll/max_user_watches", "1048576"),
     ("fs/inode-nr", "0\t0"),
     ("fs/inode-state", "0\t0\t0\t0\t0\t0\t0"),

@@ -374,6 +374,7 @@ impl FileSystem {
     pub(super) fn statistics(&self, inode: &Inode) -> Statfs {
         let kind = match inode.node() {
             Node::Proc(_) => 0x9fa0,
+            Node::Object(Object::Socket(_)) => 0x534f_434b,
             Node::Object(_) => 0x0904_1934,
             Node::Pipe(pipe) if !pipe.named => 0x5049_5045,
             _ => 0x0102_1994,

@@ -90,7 +90,9 @@ const RESOLVE_NO_SYMLINKS: u64 = 4;
 pub(super) const RESOLVE_BENEATH: u64 = 8;
 /// That directory is the root.
 pub(super) const RESOLVE_IN_ROOT: u64 = 16;
-/// All of them, and `RESOLVE_CACHED`: everything is in memory.
+/// Only what is in memory, as everything is.
+pub(super) const RESOLVE_CACHED: u64 = 32;
+/// All of them.
 pub(super) const RESOLVE_KNOWN: u64 = 0x3f;
 
 impl Walker<'_> {

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod cluster;
+mod configuration;
 mod extent;
 mod memory;
 mod moving;
@@ -113,6 +114,9 @@ impl ProcView for System {
 
     fn read(&mut self, entry: ProcEntry, reader: u32) -> Result<Vec<u8>, Stop> {
         Ok(match entry {
+            ProcEntry::Global(file @ GlobalFile::Config) => {
+                configuration::packed(self.global(file).as_bytes())
+            }
             ProcEntry::Global(file) => self.global(file).into_bytes(),
             ProcEntry::Cluster(file) => self.cluster(file).into_bytes(),
             ProcEntry::Trace(node) => self.trace(NodeId(node), reader)?,

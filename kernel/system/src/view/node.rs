@@ -75,6 +75,7 @@ impl System {
             GlobalFile::Mounts => MOUNTS.to_string(),
             GlobalFile::Cpuinfo => cpuinfo(),
             GlobalFile::Cmdline => format!("{}\n", self.settings.command_line),
+            GlobalFile::Config => super::configuration::text(),
             GlobalFile::Version => {
                 format!("Linux version 6.1.0-{HOST_NAME} (dunlin@{HOST_NAME}) #1 Dunlin\n")
             }

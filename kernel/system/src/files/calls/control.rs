@@ -21,6 +21,7 @@ const FIGETBSZ: u32 = 2;
 const FIOQSIZE: u32 = 0x5460;
 const FICLONE: u32 = 0x4004_9409;
 const FICLONERANGE: u32 = 0x4020_940d;
+const FIDEDUPERANGE: u32 = 0xc018_9436;
 const FIONBIO: u32 = 0x5421;
 const FIOASYNC: u32 = 0x5452;
 // `asm-generic/sockios.h`.
@@ -39,6 +40,7 @@ pub fn ioctl_argument(request: u32) -> Argument {
         FIONREAD | SIOCOUTQ | SIOCATMARK | FIGETBSZ => Argument::Out(4),
         FIOQSIZE => Argument::Out(8),
         FICLONERANGE => Argument::In(32),
+        FIDEDUPERANGE => Argument::In(24),
         FIONBIO | FIOASYNC | FIOSETOWN | SIOCSPGRP => Argument::In(4),
         FIOGETOWN | SIOCGPGRP => Argument::Out(4),
         SIOCGIFCONF => Argument::Out(interfaces::REQUEST as u16),
@@ -96,7 +98,9 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
             call.output(2, &file.inode().size().to_le_bytes());
         }
         FICLONE | FICLONERANGE if file.inode().is_directory() => return Err(Errno::EISDIR.into()),
-        FICLONE | FICLONERANGE if file.inode().is_file() => return Err(Errno::EOPNOTSUPP.into()),
+        FICLONE | FICLONERANGE | FIDEDUPERANGE if file.inode().is_file() => {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         FIOASYNC => {
             let on = fixed::<4>(call)? != [0; 4];
             if has_size(&file) && on {

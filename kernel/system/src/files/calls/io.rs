@@ -616,6 +616,10 @@ pub fn splice(call: &mut FileCall) -> CallResult {
             if !gives {
                 return Err(Errno::EINVAL.into());
             }
+            // Of what is no pipe only a socket hears of it (`sock_splice_read`).
+            if flags & SPLICE_NONBLOCK != 0 && source.is_socket() {
+                call.how |= RWF_NOWAIT;
+            }
             let bytes = fetch(call, &source, from, count.min(room))?;
             let written = pipe.write(&bytes, Form::Bytes, Patience::Never)?;
             match from {

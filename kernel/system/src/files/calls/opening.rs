@@ -9,7 +9,7 @@ use super::super::objects::notify::{IN_MODIFY, IN_OPEN};
 use super::super::open::OpenFile;
 use super::super::pipe::{Patience, Side};
 use super::super::storage::{F_SEAL_EXEC, F_SEAL_SEAL, FileData};
-use super::super::walk::{Follow, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_KNOWN};
+use super::super::walk::{Follow, RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT, RESOLVE_KNOWN};
 use super::io::lose_set_ids;
 use super::{Base, CallResult, FileCall, change, now, walk, walk_to};
 use crate::wait::Stop;
@@ -68,6 +68,10 @@ pub fn openat2(call: &mut FileCall) -> CallResult {
         || (path_only && flags as u32 & !PATH_FLAGS != 0)
     {
         return Err(Errno::EINVAL.into());
+    }
+    // What makes or cuts a file is nothing to be done from memory alone (`build_open_flags`).
+    if resolve & RESOLVE_CACHED != 0 && (makes || flags as u32 & O_TRUNC != 0) {
+        return Err(Errno::EAGAIN.into());
     }
     call.resolve = resolve;
     open_at(call, Base::Argument(0), 1, flags as u32, mode as u32)

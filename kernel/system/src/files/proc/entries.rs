@@ -40,6 +40,8 @@ pub enum GlobalFile {
     Execdomains,
     Misc,
     Slabinfo,
+    /// `config.gz`.
+    Config,
     /// `tty/drivers` and its neighbour.
     TtyDrivers,
     TtyLdiscs,

@@ -35,7 +35,7 @@ pub(super) const TERMINALS: [(&str, GlobalFile); 2] = [
     ("ldiscs", GlobalFile::TtyLdiscs),
 ];
 
-pub(super) const GLOBAL: [(&str, GlobalFile); 24] = [
+pub(super) const GLOBAL: [(&str, GlobalFile); 25] = [
     ("meminfo", GlobalFile::Meminfo),
     ("stat", GlobalFile::Stat),
     ("uptime", GlobalFile::Uptime),
@@ -60,6 +60,7 @@ pub(super) const GLOBAL: [(&str, GlobalFile); 24] = [
     ("execdomains", GlobalFile::Execdomains),
     ("misc", GlobalFile::Misc),
     ("slabinfo", GlobalFile::Slabinfo),
+    ("config.gz", GlobalFile::Config),
 ];
 
 /// The files below /proc/sys whose contents are asked for; the others are in `settings.rs`.

@@ -209,3 +209,55 @@ fn splice_takes_from_what_linux_takes_from() {
     assert_eq!(from("/dev/zero"), Ok(4));
     assert_eq!(from("/proc/uptime"), Ok(4));
 }
+
+#[test]
+fn splice_from_a_socket_waits_as_its_flag_says() {
+    let mut node = Node::new(&[]);
+    let (_, write) = pipe(&mut node, 0);
+    let pair = node.call(calls::socketpair, &[N(1), N(1), N(0), Out(8)]);
+    let fds = pair.bytes(3);
+    let socket = u64::from(u32::from_le_bytes(
+        fds[..4].try_into().expect("two of 4 bytes"),
+    ));
+    let splice = |node: &mut Node, flags| {
+        let args = [N(socket), Null, N(write), Null, N(4), N(flags)];
+        node.call(calls::splice, &args).result
+    };
+    assert_eq!(splice(&mut node, 2), Err(Errno::EAGAIN.into()));
+    assert_eq!(splice(&mut node, 0), Err(Stop::Wait));
+}
+
+#[test]
+fn what_is_not_made_from_memory_alone_is_to_be_tried_again() {
+    let mut node = Node::new(&[]);
+    node.open("/f", RDWR_CREAT);
+    let open = |node: &mut Node, flags: u64| {
+        let how = [flags, 0, 32].map(u64::to_le_bytes).concat();
+        let args = [N(-100_i64 as u64), In(b"/f"), In(&how), N(24)];
+        node.call(calls::openat2, &args)
+    };
+    open(&mut node, 2).ok();
+    for flags in [u64::from(RDWR_CREAT), 0o1002] {
+        assert_eq!(open(&mut node, flags).errno(), Errno::EAGAIN);
+    }
+}
+
+#[test]
+fn a_file_shares_no_blocks_with_another() {
+    let mut node = Node::new(&[]);
+    let file = node.open("/f", RDWR_CREAT);
+    let reply = node.call(calls::ioctl, &[N(file), N(0xc018_9436), In(&[0; 24])]);
+    assert_eq!(reply.errno(), Errno::EOPNOTSUPP);
+}
+
+#[test]
+fn statfs_tells_what_a_socket_is_of_and_how_it_is_mounted() {
+    let mut node = Node::new(&[]);
+    let word = |reply: &[u8], at: usize| u64::from(reply[at]) | u64::from(reply[at + 1]) << 8;
+    let file = node.open("/f", RDWR_CREAT);
+    let told = node.call(calls::fstatfs, &[N(file), Out(120)]).bytes(1);
+    assert_eq!(word(&told, 80), 0x1020);
+    let socket = node.call(calls::socket, &[N(1), N(1), N(0)]).ok();
+    let told = node.call(calls::fstatfs, &[N(socket), Out(120)]).bytes(1);
+    assert_eq!(told[..4], *b"KCOS");
+}
