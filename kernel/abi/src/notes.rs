@@ -101,7 +101,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("pkey_mprotect", "without a key (-1)"),
     (
         "prctl",
-        "name, DUMPABLE, PDEATHSIG, KEEPCAPS, TIMING, TSC, CAPBSET, CAP_AMBIENT, SECUREBITS of 0, TIMERSLACK, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, TID_ADDRESS",
+        "name, DUMPABLE, PDEATHSIG, KEEPCAPS, TIMING, TSC, CAPBSET, CAP_AMBIENT, SECUREBITS of 0, SPECULATION_CTRL of none, TIMERSLACK, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, TID_ADDRESS",
     ),
     (
         "preadv2",
@@ -116,10 +116,18 @@ pub const NOTES: &[(&str, &str)] = &[
         "recvmsg",
         "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS; of headers IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS",
     ),
+    (
+        "reboot",
+        "LINUX_REBOOT_CMD_CAD_ON, _CAD_OFF without effect; _HALT, _POWER_OFF end the home node",
+    ),
     ("rseq", "always ENOSYS: libraries cope"),
     (
         "sched_setaffinity",
         "on a node without any of the processors of the set, all of them",
+    ),
+    (
+        "sched_setattr",
+        "SCHED_FLAG_RESET_ON_FORK, _KEEP_POLICY, _KEEP_PARAMS; kept and told, also SCHED_DEADLINE",
     ),
     (
         "sched_setscheduler",

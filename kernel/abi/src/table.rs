@@ -170,6 +170,7 @@ macro_rules! for_each_call {
             164 settimeofday Local [Value, Value];
             165 mount File [MaybePath, Path, MaybePath, Value, Value];
             166 umount2 File [Path, Value];
+            169 reboot Home [Value, Value, Value, Value];
             170 sethostname Home [In(Given(1)), Value];
             171 setdomainname Home [In(Given(1)), Value];
             186 gettid Local [];
@@ -249,7 +250,7 @@ macro_rules! for_each_call {
             271 ppoll Split [Value, Value, Value, Value, Value] again;
             272 unshare Home [Value];
             273 set_robust_list Local [Value, Value];
-            274 get_robust_list Local [Value, Value, Value];
+            274 get_robust_list Split [Value, Value, Value];
             275 splice File [Value, MaybeInOut(Fixed(8)), Value, MaybeInOut(Fixed(8)), Value, Value];
             276 tee File [Value, Value, Value, Value];
             277 sync_file_range File [Value, Value, Value, Value];

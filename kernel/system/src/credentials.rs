@@ -36,10 +36,14 @@ pub const SYS_CHROOT: u32 = 18;
 pub const SYS_PTRACE: u32 = 19;
 /// Administers.
 pub const SYS_ADMIN: u32 = 21;
+/// Starts the machine anew.
+pub const SYS_BOOT: u32 = 22;
 /// Puts itself and others before the rest.
 pub const SYS_NICE: u32 = 23;
 /// Exceeds limits.
 pub const SYS_RESOURCE: u32 = 24;
+/// Adjusts clocks.
+pub const SYS_TIME: u32 = 25;
 /// Hangs terminals up and takes them.
 pub const SYS_TTY_CONFIG: u32 = 26;
 /// Makes device files.

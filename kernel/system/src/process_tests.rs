@@ -438,3 +438,141 @@ fn any_thread_stands_for_its_process_wherever_that_is() {
     let life = cluster.nodes[0].homes[&child].life;
     assert_eq!(life, Life::Zombie(SIGTERM as u32));
 }
+
+/// A deadline is kept and told wherever its thread is; what is due at times of its own has no children.
+#[test]
+fn a_deadline_is_told_away_from_home_and_is_not_divided() {
+    const SCHED_RR_GET_INTERVAL: u64 = 148;
+    const SCHED_SETATTR: u64 = 314;
+    const SCHED_GETATTR: u64 = 315;
+    let mut cluster = Cluster::new(2);
+    let child = cluster.fork(0);
+    let deadline = [48 | 6 << 32, 0, 0, 10_000_000, 30_000_000, 0];
+    let wrong = [48 | 6 << 32, 0, 0, 40_000_000, 30_000_000, 0];
+    let policy = 8;
+    let usual = [48, 0, 0, 0, 0, 0];
+    for (node, attributes, result) in [(0, wrong, -22), (0, deadline, 0)] {
+        cluster.poke(node, child, DATA, &words(&attributes));
+        let args = [0, DATA, 0];
+        assert_eq!(cluster.call(node, child, SCHED_SETATTR, &args), result);
+    }
+    cluster.move_to(child, 2);
+    assert_eq!(cluster.call(1, child, SCHED_GETATTR, &[0, DATA, 48, 0]), 0);
+    let told = cluster.peek_words(1, child, DATA, 6);
+    assert_eq!(told[0], deadline[0]);
+    assert_eq!(told[3..], [10_000_000, 30_000_000, 30_000_000]);
+    let interval = |cluster: &mut Cluster| {
+        let done = cluster.call(1, child, SCHED_RR_GET_INTERVAL, &[0, DATA]);
+        (done, cluster.peek_words(1, child, DATA, 2)[1])
+    };
+    assert_eq!(interval(&mut cluster), (0, 0));
+    assert_eq!(cluster.call(1, child, FORK, &[]), -11);
+    // What is kept is not looked at, and the usual policy has turns and children.
+    cluster.poke(
+        1,
+        child,
+        DATA,
+        &words(&[48 | 99 << 32, policy, 0, 20_000_000, 30_000_000, 0]),
+    );
+    assert_eq!(cluster.call(1, child, SCHED_SETATTR, &[0, DATA, 0]), 0);
+    cluster.poke(1, child, DATA, &words(&usual));
+    assert_eq!(cluster.call(1, child, SCHED_SETATTR, &[0, DATA, 0]), 0);
+    assert!(interval(&mut cluster).1 > 0);
+    assert!(cluster.call(1, child, FORK, &[]) > 0);
+}
+
+/// What can be refused for two reasons is refused for Linux' one, at home and away.
+#[test]
+fn refusals_are_those_of_linux_wherever_a_process_is() {
+    const PRCTL: u64 = 157;
+    const ADJTIMEX: u64 = 159;
+    const SETTIMEOFDAY: u64 = 164;
+    const REBOOT: u64 = 169;
+    const SETUID: u64 = 105;
+    const SETGROUPS: u64 = 116;
+    const GETGROUPS: u64 = 115;
+    const GET_ROBUST_LIST: u64 = 274;
+    const CLONE3: u64 = 435;
+    const EPERM: i64 = -1;
+    const EINVAL: i64 = -22;
+    for away in [false, true] {
+        let mut cluster = Cluster::new(2);
+        let child = cluster.fork(0);
+        let other = cluster.fork(0);
+        let node = usize::from(away);
+        if away {
+            cluster.move_to(child, 2);
+        }
+        let magic = [0xfee1_dead, 672_274_793];
+        let mut ask = |number: u64, memory: &[u64], args: &[u64]| {
+            cluster.poke(node, child, DATA, &words(memory));
+            cluster.call(node, child, number, args)
+        };
+        // The second has a million microseconds.
+        assert_eq!(ask(SETTIMEOFDAY, &[5, 1_000_000], &[DATA, 0]), EINVAL);
+        assert_eq!(ask(SETTIMEOFDAY, &[5, 999_999], &[DATA, 0]), EPERM);
+        assert_eq!(ask(SETTIMEOFDAY, &[], &[0, 8]), -14);
+        let tick = |us: u64| {
+            let mut timex = [0; 26];
+            (timex[0], timex[11]) = (0x4000, us);
+            timex
+        };
+        assert_eq!(ask(ADJTIMEX, &tick(8_999), &[DATA]), EINVAL);
+        assert_eq!(ask(ADJTIMEX, &tick(9_000), &[DATA]), EPERM);
+        // Speculation: a kind that there is, one that there is not, and a change.
+        assert_eq!(ask(PRCTL, &[], &[52, 0, 0, 0, 0]), 0);
+        assert_eq!(ask(PRCTL, &[], &[52, 9, 0, 0, 0]), -19);
+        assert_eq!(ask(PRCTL, &[], &[53, 0, 4, 0, 0]), -6);
+        // A sibling with a signal of its own; where a cgroup goes does not matter.
+        let clone = |flags: u64, cgroup: u64| [flags, 0, 0, 0, 17, 0, 0, 0, 0, 0, cgroup];
+        assert_eq!(ask(CLONE3, &clone(0x8000, 0), &[DATA, 88]), EINVAL);
+        assert!(ask(CLONE3, &clone(0, 5), &[DATA, 88]) > 0);
+        // Groups are told sorted.
+        assert_eq!(ask(SETGROUPS, &[9 | 3 << 32], &[2, DATA]), 0);
+        assert_eq!(ask(GETGROUPS, &[0], &[2, DATA]), 2);
+        assert_eq!(ask(REBOOT, &[], &[0, magic[1], 0]), EINVAL);
+        assert_eq!(ask(REBOOT, &[], &[magic[0], magic[1], 77]), EINVAL);
+        assert_eq!(ask(REBOOT, &[], &[magic[0], magic[1], 0]), 0);
+        let list = [other.into(), DATA, DATA + 8];
+        assert_eq!(cluster.peek_words(node, child, DATA, 1)[0], 3 | 9 << 32);
+        assert_eq!(cluster.call(node, child, SETUID, &[5]), 0);
+        assert_eq!(cluster.call(node, child, REBOOT, &[0, 0, 0]), EPERM);
+        assert_eq!(cluster.call(node, child, GET_ROBUST_LIST, &list), EPERM);
+    }
+}
+
+/// Who may look into another finds its robust futexes, and is brought to where it is.
+#[test]
+fn the_robust_list_of_another_is_found() {
+    const SET_ROBUST_LIST: u64 = 273;
+    const GET_ROBUST_LIST: u64 = 274;
+    let mut cluster = Cluster::new(2);
+    let child = cluster.fork(0);
+    let other = cluster.fork(0);
+    assert_eq!(cluster.call(0, other, SET_ROBUST_LIST, &[0x1234, 24]), 0);
+    cluster.move_to(child, 2);
+    let args = [other.into(), DATA, DATA + 8];
+    cluster.begin_call(1, child, GET_ROBUST_LIST, &args);
+    for _ in 0..100 {
+        cluster.settle();
+        cluster.pass(10_000_000);
+        cluster.idle_round(0);
+    }
+    // It was wound back to be brought home, and calls again.
+    assert_eq!(call(&mut cluster, 0, child, GET_ROBUST_LIST, &args), 0);
+    assert_eq!(cluster.peek_words(0, child, DATA, 2), [0x1234, 24]);
+    let nobody = [u64::from(other) + 1000, DATA, DATA];
+    assert_eq!(cluster.call(0, child, GET_ROBUST_LIST, &nobody), -3);
+}
+
+impl Cluster {
+    /// Words of the memory of a process.
+    fn peek_words(&mut self, node: usize, pid: u32, address: u64, count: usize) -> Vec<u64> {
+        let mut bytes = vec![0; 8 * count];
+        self.nodes[node]
+            .with_space(pid, |space, pages| space.read(address, &mut bytes, pages))
+            .expect("test memory");
+        let (words, _) = bytes.as_chunks::<8>();
+        words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+    }
+}

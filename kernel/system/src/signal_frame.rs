@@ -181,8 +181,21 @@ impl System {
         let body = self.body(pid);
         let (clock, used) = (body.clock_ns(now), body.cpu.total_ns());
         let thread = self.thread(tid);
-        let Interrupted { registers, rest } =
-            interrupted(thread, clock, used, action.flags & SA_RESTART != 0);
+        let Interrupted {
+            mut registers,
+            rest,
+        } = interrupted(thread, clock, used, action.flags & SA_RESTART != 0);
+        if let Some((into, left)) = rest {
+            let pair = [left / NS_PER_S, left % NS_PER_S];
+            let bytes: Vec<u8> = pair.iter().flat_map(|word| word.to_le_bytes()).collect();
+            match self.put(tid, into, &bytes) {
+                Err(Stop::Wait) => return Err(Stop::Wait),
+                // A bad address is what the sleep has ended with; the handler runs all the same.
+                Err(Stop::Errno(error)) => registers.rax = -i64::from(error.0) as u64,
+                Ok(()) => {}
+            }
+        }
+        let thread = self.thread(tid);
         let stack = thread.signals.alt_stack;
         let on_alternate = stack.holds(registers.rsp);
         let switches =
@@ -213,14 +226,6 @@ impl System {
         );
         if action.flags & SA_RESTORER == 0 {
             return Err(Errno::EFAULT.into());
-        }
-        if let Some((into, left)) = rest {
-            let pair = [left / NS_PER_S, left % NS_PER_S];
-            let bytes: Vec<u8> = pair.iter().flat_map(|word| word.to_le_bytes()).collect();
-            // A program that gave a bad address loses the rest, and nothing else.
-            if self.put(tid, into, &bytes) == Err(Stop::Wait) {
-                return Err(Stop::Wait);
-            }
         }
         self.put(tid, fpu_at, &area)?;
         self.put(tid, frame_at, &frame)?;

@@ -100,7 +100,8 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // It would be nobody's child.
         return Err(Errno::EINVAL.into());
     }
-    if call.system.homes.len() >= call.system.processes_max() || call.has_too_many() {
+    let fertile = call.thread().scheduling.may_have_children();
+    if !fertile || call.system.homes.len() >= call.system.processes_max() || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
@@ -197,7 +198,8 @@ const THREADS_MAX: usize = 4096;
 
 /// A thread is to be, and the caller's process gets its number.
 pub fn thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    if call.home().threads.len() >= THREADS_MAX || call.has_too_many() {
+    let fertile = call.thread().scheduling.may_have_children();
+    if !fertile || call.home().threads.len() >= THREADS_MAX || call.has_too_many() {
         return Err(Errno::EAGAIN.into());
     }
     let tid = call.system.new_pid().ok_or(Errno::EAGAIN)?;

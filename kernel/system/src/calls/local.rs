@@ -15,6 +15,7 @@ pub use numa::*;
 pub use signals::*;
 
 use super::split::CpuClock;
+use crate::credentials::SYS_TIME;
 use crate::dispatch::LocalCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -101,20 +102,6 @@ pub fn set_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     call.thread().robust_list = (head, length);
-    Ok(0)
-}
-
-/// get_robust_list(2), for threads of the caller's process.
-pub fn get_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let [tid, head, length, ..] = call.args;
-    let tid = if tid == 0 { call.tid } else { tid as u32 };
-    if !call.body().threads.contains(&tid) {
-        return Err(Errno::ESRCH.into());
-    }
-    let (list, bytes) = call.system.thread(tid).robust_list;
-    call.make_writable(head, 8)?;
-    call.write(length, &bytes.to_le_bytes())?;
-    call.write(head, &list.to_le_bytes())?;
     Ok(0)
 }
 
@@ -251,10 +238,25 @@ pub fn clock_adjtime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     }
 }
 
+/// Whether root could ask for these changes (`timekeeping_validate_timex`): the times of adjtime(3) one at a
+/// time, and ticks within a tenth of theirs.
+fn may_be_adjusted(modes: u32, tick_us: u64) -> bool {
+    const ADJ_TICK: u32 = 0x4000;
+    const ADJ_ADJTIME: u32 = 0x8000;
+    const ADJ_OFFSET_SINGLESHOT: u32 = 0x0001;
+    if modes & ADJ_ADJTIME != 0 {
+        return modes & ADJ_OFFSET_SINGLESHOT != 0;
+    }
+    modes & ADJ_TICK == 0 || (TICK_US * 9 / 10..=TICK_US * 11 / 10).contains(&tick_us)
+}
+
+/// Microseconds between two ticks.
+const TICK_US: u64 = 10_000;
+
 /// Fills in the `struct timex` of include/uapi/linux/timex.h.
 ///
 /// # Errors
-/// EPERM for a change: the time is the cluster's.
+/// EPERM for a change: the time is the cluster's; EINVAL for what nobody may ask for, if root asks.
 fn tell_adjustment(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> {
     const TIMEX_SIZE: usize = 208;
     const TIME_ERROR: u64 = 5;
@@ -264,6 +266,12 @@ fn tell_adjustment(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> 
     let modes = bytes
         .first_chunk()
         .map_or(0, |word| u32::from_le_bytes(*word));
+    let tick = bytes[88..].first_chunk();
+    let tick = tick.map_or(0, |word| u64::from_le_bytes(*word));
+    let root = call.body().ids.has(SYS_TIME);
+    if root && !may_be_adjusted(modes, tick) {
+        return Err(Errno::EINVAL.into());
+    }
     if modes != 0 && modes != ONLY_ASKS {
         return Err(Errno::EPERM.into());
     }
@@ -280,8 +288,7 @@ fn tell_adjustment(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> 
         (64, 500 << 16),
         (72, time / NS_PER_S),
         (80, time % NS_PER_S / 1000),
-        // Microseconds between two ticks.
-        (88, 10_000),
+        (88, TICK_US),
     ] {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }

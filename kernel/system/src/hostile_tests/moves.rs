@@ -238,36 +238,38 @@ fn a_blocked_signal_is_delivered_when_it_is_unblocked_after_a_move() {
 
 #[test]
 fn a_signal_behind_a_call_that_was_wound_back_interrupts_it() {
-    let mut cluster = Cluster::new(2);
-    let pid = cluster.fork(0);
-    cluster.catch(0, pid, SIGUSR1);
-    cluster.poke(
-        0,
-        pid,
-        DATA,
-        &[60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    );
-    cluster.begin_call(0, pid, NANOSLEEP, &[DATA, 0]);
-    cluster.start_move(pid, 2);
-    for _ in 0..200 {
-        cluster.pass(10_000);
-        if cluster.nodes[0].homes[&pid].record.gate().owner() == NodeId(2) {
-            break;
+    for (into, error) in [(0, -4), (8, -14)] {
+        let mut cluster = Cluster::new(2);
+        let pid = cluster.fork(0);
+        cluster.catch(0, pid, SIGUSR1);
+        cluster.poke(
+            0,
+            pid,
+            DATA,
+            &[60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        );
+        cluster.begin_call(0, pid, NANOSLEEP, &[DATA, into]);
+        cluster.start_move(pid, 2);
+        for _ in 0..200 {
+            cluster.pass(10_000);
+            if cluster.nodes[0].homes[&pid].record.gate().owner() == NodeId(2) {
+                break;
+            }
         }
+        cluster.signal(pid, SIGUSR1);
+        cluster.live();
+        let thread = cluster.nodes[1].thread(pid);
+        assert_eq!(thread.registers.rip, HANDLER);
+        assert_eq!(thread.restart, Restart::default());
+        // What the handler returns to is behind the call, with EINTR, or EFAULT where the rest cannot be written.
+        let frame = thread.registers.rdx + 40;
+        let mut context = [0; 18 * 8];
+        cluster.nodes[1]
+            .with_space(pid, |space, pages| space.read(frame, &mut context, pages))
+            .expect("the frame");
+        let word = |at: usize| u64::from_le_bytes(context[at * 8..][..8].try_into().expect("8"));
+        assert_eq!((word(16), word(13) as i64), (CODE + 2, error));
     }
-    cluster.signal(pid, SIGUSR1);
-    cluster.live();
-    let thread = cluster.nodes[1].thread(pid);
-    assert_eq!(thread.registers.rip, HANDLER);
-    assert_eq!(thread.restart, Restart::default());
-    // What the handler returns to is behind the call, with EINTR.
-    let frame = thread.registers.rdx + 40;
-    let mut context = [0; 18 * 8];
-    cluster.nodes[1]
-        .with_space(pid, |space, pages| space.read(frame, &mut context, pages))
-        .expect("the frame");
-    let word = |at: usize| u64::from_le_bytes(context[at * 8..][..8].try_into().expect("8"));
-    assert_eq!((word(16), word(13) as i64), (CODE + 2, -4));
 }
 
 /// A read of an empty pipe that begins while something comes in between. Where the handler returns to, and with what.

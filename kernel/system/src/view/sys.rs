@@ -2,7 +2,7 @@
 //!
 //! Law: a value is the one this kernel keeps to, or the one Linux has where nothing here depends on it.
 
-use crate::calls::home::HOST_NAME;
+use crate::calls::home::RELEASE;
 use crate::files::{MAX_DESCRIPTORS, PIPE_CAPACITY_MAX};
 use crate::system::System;
 use abi::Errno;
@@ -53,7 +53,7 @@ impl System {
             "kernel/hostname" => named(&self.names.host),
             "kernel/domainname" => named(&self.names.domain),
             "kernel/ostype" => "Linux\n".into(),
-            "kernel/osrelease" => format!("6.1.0-{HOST_NAME}\n"),
+            "kernel/osrelease" => format!("{RELEASE}\n"),
             "kernel/version" => "#1 Dunlin\n".into(),
             "kernel/pid_max" => format!("{}\n", i32::MAX),
             "kernel/threads-max" => format!("{}\n", self.processes_max()),

@@ -40,8 +40,10 @@ pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     call.check_input(1)?;
     let (groups, _) = call.input(1).as_chunks::<4>();
-    let groups = groups.iter().map(|id| u32::from_le_bytes(*id)).collect();
-    call.home().groups = groups;
+    let groups = groups.iter().map(|id| u32::from_le_bytes(*id));
+    call.home().groups = groups.collect();
+    // Linux keeps them sorted, and tells them so.
+    call.home().groups.sort_unstable();
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Law: it is the home node that is told of, wherever the process is.
 
-use crate::credentials::{SYS_ADMIN, SYSLOG};
+use crate::credentials::{SYS_ADMIN, SYS_BOOT, SYSLOG};
 use crate::dispatch::HomeCall;
 use crate::wait::Stop;
 use abi::Errno;
@@ -31,6 +31,32 @@ impl Default for Names {
     }
 }
 
+/// Which Linux it is like.
+pub(crate) const RELEASE: &str = "6.1.0-dunlin";
+
+/// reboot(2): of the home node, which can be switched off. No key starts it anew, so that one has no effect.
+pub fn reboot(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    const MAGIC: u32 = 0xfee1_dead;
+    const MAGICS: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    const CAD_ON: u32 = 0x89ab_cdef;
+    const CAD_OFF: u32 = 0;
+    const HALT: u32 = 0xcdef_0123;
+    const POWER_OFF: u32 = 0x4321_fedc;
+    let [first, second, command, ..] = call.args.map(|word| word as u32);
+    if !call.home().ids.has(SYS_BOOT) {
+        return Err(Errno::EPERM.into());
+    }
+    if first != MAGIC || !MAGICS.contains(&second) {
+        return Err(Errno::EINVAL.into());
+    }
+    match command {
+        CAD_ON | CAD_OFF => {}
+        HALT | POWER_OFF => call.system.request_power_off(0),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
 /// uname(2): of the home node, so that a program does not notice that it moved.
 pub fn uname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const FIELD: usize = 65;
@@ -42,7 +68,7 @@ pub fn uname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let fields: [&[u8]; 6] = [
         b"Linux",
         host,
-        b"6.1.0-dunlin",
+        RELEASE.as_bytes(),
         b"#1 Dunlin",
         if narrow { b"i686" } else { b"x86_64" },
         domain,

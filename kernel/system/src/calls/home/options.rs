@@ -13,6 +13,8 @@ use abi::Errno;
 /// `PR_CAP_AMBIENT`.
 const AMBIENT: u64 = 47;
 const TIMER_SLACK_NS: u64 = 50_000;
+/// `PR_SPEC_L1D_FLUSH`: the last kind of speculation that there is.
+const SPECULATION_LAST: u64 = 2;
 
 /// The options of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -196,6 +198,12 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS
         38 if value == 1 && unused => options.no_new_privileges = true,
         39 if value == 0 && unused => return Ok(u64::from(options.no_new_privileges)),
+        // PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL: PR_SPEC_NOT_AFFECTED, and nobody can change it.
+        52 if !unused => return Err(Errno::EINVAL.into()),
+        53 if rest[1..3] != [0; 2] => return Err(Errno::EINVAL.into()),
+        52 | 53 if value > SPECULATION_LAST => return Err(Errno::ENODEV.into()),
+        52 => return Ok(0),
+        53 => return Err(Errno::ENXIO.into()),
         // PR_SET_THP_DISABLE, PR_GET_THP_DISABLE
         41 if unused => options.huge_pages_off = value != 0,
         42 if value == 0 && unused => return Ok(u64::from(options.huge_pages_off)),

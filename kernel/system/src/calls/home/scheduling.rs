@@ -2,7 +2,7 @@
 //!
 //! Law: home keeps what is asked for each thread, so that everybody can ask about everybody. Where the
 //! threads are it has an effect of its own: which processors they may run on is kept to by the node's
-//! run queues; policies and priorities are kept and told, and everybody has turns of the same length.
+//! run queues; policies, priorities and deadlines are kept and told, and everybody has turns of the same length.
 
 use crate::credentials::SYS_NICE;
 use crate::dispatch::HomeCall;
@@ -18,10 +18,15 @@ const FIFO: u32 = 1;
 const RR: u32 = 2;
 const BATCH: u32 = 3;
 const IDLE: u32 = 5;
+const DEADLINE: u32 = 6;
 /// `SCHED_RESET_ON_FORK` in a policy.
 const RESET_ON_FORK: u32 = 0x4000_0000;
 /// `SCHED_FLAG_RESET_ON_FORK` of sched_setattr(2).
 const FLAG_RESET: u64 = 1;
+/// `SCHED_FLAG_KEEP_POLICY` and `SCHED_FLAG_KEEP_PARAMS`: what is told of these is not looked at.
+const FLAG_KEEP_POLICY: u64 = 8;
+/// See `FLAG_KEEP_POLICY`.
+const FLAG_KEEP_PARAMS: u64 = 0x10;
 /// `SCHED_ATTR_SIZE_VER0` and the size that is known here.
 const ATTRIBUTES: usize = 48;
 const PAGE: u64 = 4096;
@@ -43,6 +48,20 @@ pub struct Scheduling {
     pub processors: u64,
     /// The I/O priority: class and level (ioprio_set(2)).
     pub io: u16,
+    /// Of `SCHED_DEADLINE`: how long it computes, until when and how often, ns; else 0.
+    pub times: [u64; 3],
+}
+
+/// Whether a thread can compute so long, until then and so often (`__checkparam_dl`).
+fn are_times([runtime, deadline, period]: [u64; 3]) -> bool {
+    const LEAST_NS: u64 = 1 << 10;
+    const LEAST_PERIOD_NS: u64 = 100_000;
+    const MOST_PERIOD_NS: u64 = 1 << 42;
+    let period = if period == 0 { deadline } else { period };
+    runtime >= LEAST_NS
+        && runtime <= deadline
+        && deadline <= period
+        && (LEAST_PERIOD_NS..=MOST_PERIOD_NS).contains(&period)
 }
 
 impl Scheduling {
@@ -57,6 +76,11 @@ impl Scheduling {
             },
             false => self,
         }
+    }
+
+    /// Whether it may have children: what is due at times of its own is not divided (`sched_fork`).
+    pub(super) fn may_have_children(self) -> bool {
+        self.policy != DEADLINE || self.resets
     }
 
     /// The processors of a node with these that it may run on; all if none of its own is there.
@@ -103,7 +127,7 @@ fn may_change(call: &mut HomeCall<'_>, pid: u32) -> Result<(), Errno> {
 fn check(policy: u32, priority: u32) -> Result<(), Errno> {
     let fits = match policy {
         FIFO | RR => (1..=99).contains(&priority),
-        OTHER | BATCH | IDLE => priority == 0,
+        OTHER | BATCH | IDLE | DEADLINE => priority == 0,
         _ => false,
     };
     if fits { Ok(()) } else { Err(Errno::EINVAL) }
@@ -116,8 +140,12 @@ fn change(
     policy: u32,
     priority: u32,
     resets: bool,
+    times: [u64; 3],
 ) -> Result<u64, Stop> {
     check(policy, priority)?;
+    if policy == DEADLINE && !are_times(times) {
+        return Err(Errno::EINVAL.into());
+    }
     may_change(call, target.0)?;
     let root = call.home().ids.has(SYS_NICE);
     let limit = call.home().limits[LIMIT_PRIORITY].0;
@@ -125,7 +153,8 @@ fn change(
     let now = thread_of(call.system, target)?.scheduling;
     let raises = priority > 0 && (policy != now.policy || priority > now.priority);
     let leaves_idle = now.policy == IDLE && policy != IDLE;
-    let refused = (raises && u64::from(priority) > limit)
+    let refused = policy == DEADLINE
+        || (raises && u64::from(priority) > limit)
         || (now.resets && !resets)
         || (leaves_idle && !may_be_nice);
     if !root && refused {
@@ -135,6 +164,7 @@ fn change(
         policy,
         priority,
         resets,
+        times,
         ..now
     };
     Ok(0)
@@ -173,6 +203,7 @@ pub fn sched_setscheduler(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         policy as u32 & !RESET_ON_FORK,
         priority,
         resets,
+        [0; 3],
     )
 }
 
@@ -185,7 +216,7 @@ pub fn sched_setparam(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let priority = priority_given(call, 1)?;
     let target = named(call, who)?;
     let now = thread_of(call.system, target)?.scheduling;
-    change(call, target, now.policy, priority, now.resets)
+    change(call, target, now.policy, priority, now.resets, now.times)
 }
 
 /// sched_getscheduler(2).
@@ -208,11 +239,16 @@ pub fn sched_getparam(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// sched_rr_get_interval(2): the length of a turn, whatever the policy.
+/// sched_rr_get_interval(2): the length of a turn, which is the same for all. Of those that have no turns by what
+/// their policy says it is 0, as programs expect.
 pub fn sched_rr_get_interval(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    named(call, call.args[0])?;
+    let target = named(call, call.args[0])?;
+    let slice = match thread_of(call.system, target)?.scheduling.policy {
+        FIFO | DEADLINE => 0,
+        _ => SLICE_NS,
+    };
     let mut bytes = [0; 16];
-    bytes[8..].copy_from_slice(&SLICE_NS.to_le_bytes());
+    bytes[8..].copy_from_slice(&slice.to_le_bytes());
     call.outputs.set(1, bytes.to_vec());
     Ok(0)
 }
@@ -233,7 +269,9 @@ pub fn sched_getattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     bytes.extend_from_slice(&u64::from(now.resets).to_le_bytes());
     bytes.extend_from_slice(&nice.to_le_bytes());
     bytes.extend_from_slice(&now.priority.to_le_bytes());
-    bytes.resize(ATTRIBUTES, 0);
+    for time in now.times {
+        bytes.extend_from_slice(&time.to_le_bytes());
+    }
     call.outputs.set(1, bytes);
     Ok(0)
 }
@@ -255,20 +293,35 @@ pub fn sched_setattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if size != 0 && !(ATTRIBUTES..=machine::PAGE_SIZE).contains(&size) {
         return Err(Errno::E2BIG.into());
     }
-    let (policy, bits) = (word(4), u64::from(word(8)) | u64::from(word(12)) << 32);
-    let (nice, priority) = (word(16) as i32, word(20));
-    if bits & !FLAG_RESET != 0 {
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    let (mut policy, bits) = (word(4), long(8));
+    let (mut nice, mut priority) = (word(16) as i32, word(20));
+    let mut times = [long(24), long(32), long(40)];
+    if bits & !(FLAG_RESET | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
         return Err(Errno::EINVAL.into());
     }
     let target = named(call, who)?;
-    let nice = nice.clamp(-20, 19);
     let root = call.home().ids.has(SYS_NICE);
     let before = call.system.homes.get(&target.0).map_or(0, |home| home.nice);
+    let now = thread_of(call.system, target)?.scheduling;
+    if bits & FLAG_KEEP_POLICY != 0 {
+        policy = now.policy;
+    }
+    if bits & FLAG_KEEP_PARAMS != 0 {
+        (nice, priority, times) = (before, now.priority, now.times);
+    }
+    if policy != DEADLINE {
+        times = [0; 3];
+    } else if times[2] == 0 {
+        times[2] = times[1];
+    }
+    let nice = nice.clamp(-20, 19);
     let has_nice = matches!(policy, OTHER | BATCH);
     if has_nice && nice < before && !root {
         return Err(Errno::EPERM.into());
     }
-    change(call, target, policy, priority, bits & FLAG_RESET != 0)?;
+    let resets = bits & FLAG_RESET != 0;
+    change(call, target, policy, priority, resets, times)?;
     if let Some(home) = call.system.homes.get_mut(&target.0)
         && has_nice
     {

@@ -29,8 +29,22 @@ pub fn getresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     put_ids(call, [ids.gid, ids.egid, ids.sgid])
 }
 
-/// settimeofday(2): as clock_settime(2), refused.
-pub fn settimeofday(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
+/// settimeofday(2): as clock_settime(2), checked and refused.
+pub fn settimeofday(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const US_PER_S: u64 = 1_000_000;
+    const ZONE_SIZE: usize = 8;
+    let [time, zone, ..] = call.args;
+    let mut valid = true;
+    if time != 0 {
+        let (seconds, us) = (call.read_u64(time)?, call.read_u64(time.wrapping_add(8))?);
+        valid = us < US_PER_S && (seconds as i64) >= 0;
+    }
+    if zone != 0 {
+        call.read(zone, ZONE_SIZE)?;
+    }
+    if !valid {
+        return Err(Errno::EINVAL.into());
+    }
     Err(Errno::EPERM.into())
 }
 

@@ -105,6 +105,12 @@ enum Refusal {
     Late(Errno),
 }
 
+/// Whether a file can have bytes that far (`file_mmap_ok`).
+fn ends_in_a_file(offset: u64, length: u64) -> Result<(), Errno> {
+    let end = offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
+    i64::try_from(end).map(|_| ()).map_err(|_| Errno::EOVERFLOW)
+}
+
 /// Refuses, behind what is wrong with the place.
 fn refuse(
     call: &mut LocalCall<'_>,
@@ -118,7 +124,7 @@ fn refuse(
     let length = length
         .checked_next_multiple_of(machine::PAGE_SIZE as u64)
         .ok_or(Errno::ENOMEM)?;
-    offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
+    ends_in_a_file(offset, length)?;
     let space = call.space()?;
     let place = space.place(hint, length, how)?;
     match refusal {
@@ -163,7 +169,7 @@ fn file_backing(
         .get(0)
         .and_then(ExecFile::from_bytes)
         .ok_or(Errno::EIO)?;
-    offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
+    ends_in_a_file(offset, length)?;
     if shared && kind & MAPS_WRITABLE != 0 {
         // The frames of the file itself: they are where the file is, and home has brought us there.
         let pid = call.pid;

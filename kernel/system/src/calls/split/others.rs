@@ -1,4 +1,4 @@
-//! The memory of another process: process_vm_readv(2) and process_vm_writev(2).
+//! What is another process's: its memory (process_vm_readv(2), process_vm_writev(2)) and its robust futexes.
 //!
 //! Law: bytes go from one memory to the other while both are at home; who is not is brought there first,
 //! and what has been copied is in the restart record. A page is the least that is copied or not.
@@ -31,6 +31,29 @@ pub fn process_vm_readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// process_vm_writev(2).
 pub fn process_vm_writev(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     across(call, Way::There)
+}
+
+/// get_robust_list(2). A thread of another process is brought home for that, as its memory is.
+pub fn get_robust_list(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    let [tid, head, length, ..] = call.args;
+    let tid = if tid == 0 { call.tid } else { tid as u32 };
+    let pid = match call.body().threads.contains(&tid) {
+        true => call.pid,
+        false => call.ask_home(CALL_MEET, [tid.into(), 0, 0, 0, 0, 0])? as u32,
+    };
+    let Some(thread) = call.system.threads.get(&tid) else {
+        if call.system.bodies.contains_key(&pid) {
+            // The others of its process are here: it has ended.
+            return Err(Errno::ESRCH.into());
+        }
+        let then = call.clock().saturating_add(PATIENCE_NS);
+        return Err(call.wait_until(then));
+    };
+    let (list, bytes) = thread.robust_list;
+    call.make_writable(head, 8)?;
+    call.write(length, &bytes.to_le_bytes())?;
+    call.write(head, &list.to_le_bytes())?;
+    Ok(0)
 }
 
 fn across(call: &mut LocalCall<'_>, way: Way) -> Result<u64, Stop> {

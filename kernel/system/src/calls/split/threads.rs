@@ -21,6 +21,8 @@ pub(crate) const CLONE_FS: u64 = 0x200;
 pub(crate) const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_PIDFD: u64 = 0x1000;
+/// Who is traced has its children traced, too: nobody is.
+const CLONE_PTRACE: u64 = 0x2000;
 const CLONE_VFORK: u64 = 0x4000;
 /// The child is one of the caller's parent.
 pub(crate) const CLONE_PARENT: u64 = 0x8000;
@@ -46,6 +48,7 @@ const CLONE_KNOWN: u64 = EXIT_SIGNAL
     | CLONE_SYSVSEM
     | CLONE_DETACHED
     | CLONE_UNTRACED
+    | CLONE_PTRACE
     | CLONE_IO;
 
 /// What clone(2) says about the new thread.
@@ -130,8 +133,12 @@ pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if !exists || word(0) & reserved != 0 {
         return Err(Errno::EINVAL.into());
     }
-    // set_tid, its size, and a cgroup.
-    if words.iter().skip(8).any(|word| *word != [0; 8]) {
+    // A chosen number: set_tid and its size. Where a cgroup goes does not matter without CLONE_INTO_CGROUP.
+    if word(8) != 0 || word(9) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    // The signal of these is that of whom the caller belongs to.
+    if exit_signal != 0 && word(0) & (CLONE_THREAD | CLONE_PARENT) != 0 {
         return Err(Errno::EINVAL.into());
     }
     let (stack, length) = (word(5), word(6));
