@@ -113,12 +113,12 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     ("readahead", "checked, without effect"),
     (
-        "recvmsg",
-        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS; of headers IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS",
-    ),
-    (
         "reboot",
         "LINUX_REBOOT_CMD_CAD_ON, _CAD_OFF without effect; _HALT, _POWER_OFF end the home node",
+    ),
+    (
+        "recvmsg",
+        "MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL, MSG_CMSG_CLOEXEC, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS; of headers IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS",
     ),
     ("rseq", "always ENOSYS: libraries cope"),
     (
