@@ -247,7 +247,7 @@ pub const LONG: [Run; 11] = [
             birth: true,
             ..NOTHING
         },
-        states: 2_827_916,
+        states: 2_830_263,
     },
     Run {
         name: "a suspicion and a timer in three moves",
