@@ -8,6 +8,7 @@ use crate::credentials::{Ids, SETGID};
 use crate::dispatch::HomeCall;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::vec::Vec;
 
 /// `NGROUPS_MAX`.
 const GROUPS_MAX: u64 = 65_536;
@@ -40,10 +41,10 @@ pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     call.check_input(1)?;
     let (groups, _) = call.input(1).as_chunks::<4>();
-    let groups = groups.iter().map(|id| u32::from_le_bytes(*id));
-    call.home().groups = groups.collect();
+    let mut groups: Vec<u32> = groups.iter().map(|id| u32::from_le_bytes(*id)).collect();
     // Linux keeps them sorted, and tells them so.
-    call.home().groups.sort_unstable();
+    groups.sort_unstable();
+    call.home().groups = groups;
     Ok(0)
 }
 

@@ -57,7 +57,6 @@ fn are_times([runtime, deadline, period]: [u64; 3]) -> bool {
     const LEAST_NS: u64 = 1 << 10;
     const LEAST_PERIOD_NS: u64 = 100_000;
     const MOST_PERIOD_NS: u64 = 1 << 42;
-    let period = if period == 0 { deadline } else { period };
     runtime >= LEAST_NS
         && runtime <= deadline
         && deadline <= period
