@@ -10,7 +10,7 @@
 
 -- From here to the next line of this kind: made from net/wire.
 local HEADER, ETHERNET, ETHERTYPE = 136, 14, 0x88b5
-local PIECE, LENGTH_BITS = 1376, 13
+local PAYLOAD, PIECE, LENGTH_BITS = 4096, 1376, 13
 -- Name, offset, bytes of one, how many.
 local header = {
     { "target_mac", 0, 6, 1 },
@@ -119,7 +119,7 @@ enums.Policy = {
     { "Scavenge", { is = "fields", fields = {  } } },
 }
 enums.Result = {
-    { "Ok", { is = "fields", fields = { { "from", { is = "unsigned" } }, { "to", { is = "unsigned" } }, { "pages_sent", { is = "unsigned" } }, { "pages_zero", { is = "unsigned" } }, { "pages_present", { is = "unsigned" } }, { "pages_kept", { is = "unsigned" } }, { "bytes", { is = "unsigned" } }, { "freeze_ns", { is = "unsigned" } }, { "observer_ns", { is = "unsigned" } }, { "total_ns", { is = "unsigned" } }, { "rtt_ns", { is = "unsigned" } }, { "mode", { is = "enum", name = "MoveMode" } }, { "rounds", { is = "unsigned" } }, { "phases", { is = "fields", fields = { { "wait_ns", { is = "unsigned" } }, { "admit_ns", { is = "unsigned" } }, { "copy_ns", { is = "unsigned" } }, { "drain_ns", { is = "unsigned" } }, { "capture_ns", { is = "unsigned" } }, { "flight_ns", { is = "unsigned" } }, { "start_ns", { is = "unsigned" } }, { "release_ns", { is = "unsigned" } }, { "push_ns", { is = "unsigned" } } } } }, { "epoch", { is = "unsigned" } }, { "began_ns", { is = "unsigned" } }, { "clock_error_ns", { is = "unsigned" } }, { "frames_again", { is = "unsigned" } }, { "sent_for", { is = "fields", fields = { { "first", { is = "unsigned" } }, { "used", { is = "unsigned" } }, { "faulted", { is = "unsigned" } }, { "pushed", { is = "unsigned" } }, { "copied", { is = "unsigned" } }, { "copied_again", { is = "unsigned" } } } } }, { "stalls", { is = "option", inner = { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } } },
+    { "Ok", { is = "fields", fields = { { "from", { is = "unsigned" } }, { "to", { is = "unsigned" } }, { "pages_sent", { is = "unsigned" } }, { "pages_zero", { is = "unsigned" } }, { "pages_present", { is = "unsigned" } }, { "pages_kept", { is = "unsigned" } }, { "bytes", { is = "unsigned" } }, { "freeze_ns", { is = "unsigned" } }, { "observer_ns", { is = "unsigned" } }, { "total_ns", { is = "unsigned" } }, { "rtt_ns", { is = "unsigned" } }, { "mode", { is = "enum", name = "MoveMode" } }, { "rounds", { is = "unsigned" } }, { "phases", { is = "fields", fields = { { "wait_ns", { is = "unsigned" } }, { "admit_ns", { is = "unsigned" } }, { "copy_ns", { is = "unsigned" } }, { "drain_ns", { is = "unsigned" } }, { "capture_ns", { is = "unsigned" } }, { "flight_ns", { is = "unsigned" } }, { "start_ns", { is = "unsigned" } }, { "release_ns", { is = "unsigned" } }, { "push_ns", { is = "unsigned" } } } } }, { "epoch", { is = "unsigned" } }, { "began_ns", { is = "unsigned" } }, { "clock_error_ns", { is = "unsigned" } }, { "frames_again", { is = "unsigned" } }, { "packed", { is = "unsigned" } }, { "sent_for", { is = "fields", fields = { { "first", { is = "unsigned" } }, { "used", { is = "unsigned" } }, { "faulted", { is = "unsigned" } }, { "pushed", { is = "unsigned" } }, { "copied", { is = "unsigned" } }, { "copied_again", { is = "unsigned" } } } } }, { "stalls", { is = "option", inner = { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } } },
     { "Err", { is = "enum", name = "MoveError" } },
 }
 enums.Whereabouts = {
@@ -367,6 +367,7 @@ local function dissect_payload(buffer, info, tree)
         info.cols.info:append(" " .. length .. " bytes")
     else
         tree:add(payload_bytes, payload())
+        if kind == "Page" and length < PAYLOAD then info.cols.info:append(" packed") end
         if kind == "Page" or kind == "Piece" and at(buffer, "page"):le_uint64() ~= UInt64(0) then
             info.cols.info:append(" page 0x" .. at(buffer, "page"):le_uint64():tohex() .. " of " .. at(buffer, "pid"):le_uint())
         elseif kind ~= "Piece" then

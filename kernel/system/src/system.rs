@@ -20,7 +20,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::Frame;
-use node::{Config, Event, Lane, Node, NodeInfo, PageTag};
+use node::{Config, Event, Lane, Node, NodeInfo, Packing, PageTag};
 use wire::{BootId, Message, NodeId};
 
 /// How often what a node tells of itself is brought up to date, ns.
@@ -227,6 +227,16 @@ impl PageSource for Pages<'_> {
     }
 }
 
+/// The word of the command line for whether pages are packed: `pack=never`, `pack=always`, or as it is measured.
+fn packing(command_line: &str) -> Packing {
+    let mut words = command_line.split_ascii_whitespace();
+    match words.find_map(|word| word.strip_prefix("pack=")) {
+        Some("never") => Packing::Never,
+        Some("always") => Packing::Always,
+        _ => Packing::Measured,
+    }
+}
+
 impl System {
     /// A node without processes; [`System::spawn_init`] gives it its first.
     pub fn new(mut settings: Settings, now: u64) -> System {
@@ -254,6 +264,7 @@ impl System {
                 journal: keeper.keeps(),
                 ..NodeInfo::default()
             },
+            packing: packing(&settings.command_line),
         };
         let mut system = System {
             me: settings.node,

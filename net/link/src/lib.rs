@@ -290,12 +290,24 @@ impl<P: Page> Link<P> {
         self.together = together.clamp(1, ACK_EVERY);
     }
 
-    /// The next packet of the lane: fills in `header` (a fresh one) and returns the payload.
-    pub fn poll_data(&mut self, now: u64, lane: Lane, header: &mut Header) -> Option<Payload<P>> {
+    /// Whether nothing is under way on the lane in front of the one item that waits there, if any does.
+    pub fn is_alone(&self, lane: Lane) -> bool {
+        self.senders[lane as usize].pending() <= 1
+    }
+
+    /// The next packet of the lane: fills in `header` (a fresh one) and returns the payload. `pack` says what travels of a
+    /// page that leaves for the first time.
+    pub fn poll_data(
+        &mut self,
+        now: u64,
+        lane: Lane,
+        header: &mut Header,
+        pack: impl FnOnce(&P) -> Payload<P>,
+    ) -> Option<Payload<P>> {
         if !self.is_ready(lane) {
             return None;
         }
-        let packet = self.senders[lane as usize].poll(now, &self.rtt)?;
+        let packet = self.senders[lane as usize].poll(now, &self.rtt, pack)?;
         if packet.again {
             self.counters.retransmitted += 1;
         }

@@ -162,8 +162,14 @@ impl<P: Page> Sender<P> {
         self.in_flight() < allowed && (self.lost > 0 || more)
     }
 
-    /// What to transmit next if the sender is ready: lost packets first.
-    pub(crate) fn poll(&mut self, now: u64, rtt: &Rtt) -> Option<Packet<P>> {
+    /// What to transmit next if the sender is ready: lost packets first. A page that leaves for the first time becomes
+    /// what `pack` makes of it.
+    pub(crate) fn poll(
+        &mut self,
+        now: u64,
+        rtt: &Rtt,
+        pack: impl FnOnce(&P) -> Payload<P>,
+    ) -> Option<Packet<P>> {
         let index = if self.lost > 0 {
             let offset = self
                 .ring
@@ -178,7 +184,7 @@ impl<P: Page> Sender<P> {
             slot.again = true;
             self.lost_from - 1
         } else {
-            let slot = self.cut_next()?;
+            let slot = self.cut_next(pack)?;
             self.ring.push_back(slot);
             self.ring.len() - 1
         };
@@ -218,9 +224,9 @@ impl<P: Page> Sender<P> {
     }
 
     /// Cuts the next packet off the queue.
-    fn cut_next(&mut self) -> Option<Slot<P>> {
+    fn cut_next(&mut self, pack: impl FnOnce(&P) -> Payload<P>) -> Option<Slot<P>> {
         let (payload, tag, kind) = match self.queue.front()? {
-            Item::Page(tag, page) => (Payload::page(page.clone()), Some(*tag), PayloadKind::Page),
+            Item::Page(tag, page) => (pack(page), Some(*tag), PayloadKind::Page),
             Item::Message(bytes) => {
                 let start = self.cut;
                 let end = bytes.len().min(start + PAYLOAD_MAX);

@@ -9,6 +9,11 @@ use wire::{BootId, Message, NodeId, PayloadKind, Pid};
 type Frame = Arc<[u8; 4096]>;
 const MS: u64 = 1_000_000;
 
+/// A page as it is.
+fn whole(page: &Frame) -> Payload<Frame> {
+    Payload::page(page.clone())
+}
+
 struct Pair {
     now: u64,
     ends: [Link<Frame>; 2],
@@ -39,7 +44,7 @@ impl Pair {
         let link = &mut self.ends[end];
         for lane in Lane::ALL {
             let mut header = Header::new(Kind::Ack);
-            if let Some(payload) = link.poll_data(self.now, lane, &mut header) {
+            if let Some(payload) = link.poll_data(self.now, lane, &mut header, whole) {
                 return Some((header, payload));
             }
         }
@@ -698,7 +703,7 @@ fn random_frames_never_panic_and_hold_little() {
             link.send_page(Lane::Urgent, header.page_tag(), page.clone());
             link.handle_timeout(now);
             let mut out = Header::new(Kind::Ack);
-            let _payload = link.poll_data(now, Lane::Urgent, &mut out);
+            let _payload = link.poll_data(now, Lane::Urgent, &mut out, whole);
         }
         if random() % 64 == 0 {
             link = Link::new();

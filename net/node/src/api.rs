@@ -2,6 +2,7 @@
 //!
 //! Law: plain values; the stack has no other way to act.
 
+use crate::Packing;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use link::Payload;
@@ -24,6 +25,8 @@ pub struct Config {
     pub seed: u64,
     /// What it tells about itself first.
     pub info: NodeInfo,
+    /// Whether pages that it pushes are packed.
+    pub packing: Packing,
 }
 
 /// A frame to put on the wire: the header, then the payload.
@@ -173,6 +176,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Frames refused or dropped.
     pub dropped: u64,
+    /// Pages that were packed for it.
+    pub packed: u64,
 }
 
 /// A peer as this node sees it.

@@ -28,6 +28,7 @@ mod inbox;
 mod measure;
 mod node;
 mod outbox;
+mod packing;
 mod path;
 mod peer;
 mod pieces;
@@ -41,6 +42,7 @@ pub use membership::{Change, Seen};
 #[cfg(feature = "canary")]
 pub use node::Canary;
 pub use node::Node;
+pub use packing::Packing;
 pub use seal::{
     BadFile, Counters as SealCounters, Credentials, FILE_MAX as KEY_FILE_MAX, OwnerKey, Refused,
     Suite,

@@ -7,6 +7,7 @@
 use crate::discovery::{Answer, Discovery};
 use crate::measure::{Filler, Measurement, Probe};
 use crate::outbox::Outbox;
+use crate::packing::Packer;
 use crate::path::Path;
 use crate::peer::Peer;
 use crate::pieces::Cutter;
@@ -67,6 +68,7 @@ pub struct Node<P> {
     pub(crate) membership: Membership,
     pub(crate) outbox: Outbox<P>,
     cutter: Cutter<P>,
+    packer: Packer,
     scratch: Vec<u8>,
     filler: Filler<P>,
     runs: u64,
@@ -117,6 +119,7 @@ impl<P: Page> Node<P> {
             membership: crate::gossip::membership(&config, now),
             outbox: Outbox::new(),
             cutter: Cutter::new(),
+            packer: Packer::new(config.packing),
             scratch: Vec::new(),
             filler: Filler::new(),
             runs: 0,
@@ -302,6 +305,14 @@ impl<P: Page> Node<P> {
                     peer.dropped += 1;
                     return;
                 }
+                let payload = match header.is_packed() {
+                    true => self.packer.unpack(payload, header.payload_length()),
+                    false => Some(payload),
+                };
+                let Some(payload) = payload else {
+                    peer.dropped += 1;
+                    return;
+                };
                 let outbox = &mut self.outbox;
                 peer.link
                     .handle_data(now, header, payload, &mut |item| match item {
@@ -511,7 +522,8 @@ impl<P: Page> Node<P> {
         peer.link.set_share(share, self.port.together(share));
         let mut header = Self::header_to(&self.config, peer, Kind::Ack);
         let payload = if queue == 0 {
-            peer.link.poll_data(now, Lane::Urgent, &mut header)?
+            let whole = |page: &P| Payload::page(page.clone());
+            peer.link.poll_data(now, Lane::Urgent, &mut header, whole)?
         } else if let Some((run, highest, arrived)) = peer.sink.poll() {
             header.kind = Kind::BlastReport as u8;
             header.seq = highest.into();
@@ -519,7 +531,7 @@ impl<P: Page> Node<P> {
             header.page = arrived.into();
             peer.link.fill(now, &mut header);
             Payload::None
-        } else if let Some(payload) = peer.link.poll_data(now, Lane::Bulk, &mut header) {
+        } else if let Some(payload) = peer.poll_bulk(now, &mut self.packer, &mut header) {
             payload
         } else if let Some(probe) = peer.measurement.as_mut().and_then(|m| m.poll(now)) {
             peer.link.fill(now, &mut header);

@@ -3,14 +3,15 @@
 //! Law: a peer exists only after its boot was proven; a new boot replaces link and counters whole.
 
 use crate::measure::{BlastSink, Measurement};
+use crate::packing::{Choice, Packer};
 use crate::path::Path;
 use crate::pieces::Joiner;
 use crate::port::Way;
 use crate::{Counters, Page, PeerState, PeerView, SILENT_AFTER_NS};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use link::Link;
-use wire::{BootId, Lane, NodeId, NodeInfo};
+use link::{Link, Payload};
+use wire::{BootId, Header, Lane, NodeId, NodeInfo, PAYLOAD_MAX};
 
 /// Lost boots remembered per peer.
 const LOST_MAX: usize = 16;
@@ -30,6 +31,8 @@ pub(crate) struct Peer<P> {
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) dropped: u64,
+    pub(crate) packed: u64,
+    pub(crate) choice: Choice,
     pub(crate) measurement: Option<Box<Measurement>>,
     pub(crate) sink: BlastSink,
     pub(crate) way: Way,
@@ -56,6 +59,8 @@ impl<P: Page> Peer<P> {
             sent: 0,
             received: 0,
             dropped: 0,
+            packed: 0,
+            choice: Choice::default(),
             measurement: None,
             sink: BlastSink::default(),
             way: Way::default(),
@@ -98,6 +103,27 @@ impl<P: Page> Peer<P> {
         }
     }
 
+    /// The next bulk packet, a page packed where that is faster.
+    pub(crate) fn poll_bulk(
+        &mut self,
+        now: u64,
+        packer: &mut Packer,
+        header: &mut Header,
+    ) -> Option<Payload<P>> {
+        let Peer {
+            link,
+            choice,
+            packed,
+            ..
+        } = self;
+        let alone = link.is_alone(Lane::Bulk);
+        link.poll_data(now, Lane::Bulk, header, |page| {
+            let payload = packer.payload(choice, (now, alone), page);
+            *packed += u64::from(payload.len() < PAYLOAD_MAX);
+            payload
+        })
+    }
+
     /// When something is due for this peer.
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
         let silent = match self.state {
@@ -134,6 +160,7 @@ impl<P: Page> Peer<P> {
                 received: self.received,
                 duplicates: link.duplicates,
                 dropped: self.dropped + link.dropped,
+                packed: self.packed,
             },
         }
     }

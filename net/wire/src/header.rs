@@ -57,7 +57,7 @@ pub const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 8;
+pub const VERSION: u8 = 9;
 /// Bytes of each message of a handshake.
 pub const HANDSHAKE_LEN: usize = 64;
 /// The Ethernet address of all nodes.
@@ -154,7 +154,8 @@ pub enum PayloadKind {
     Middle = 3,
     /// The end of a message that had a beginning.
     Last = 4,
-    /// One page; the header carries its tag.
+    /// One page; the header carries its tag. Less than 4096 bytes are one block of LZ4 (its block format) that has
+    /// 4096.
     Page = 5,
     /// A [`crate::NodeInfo`].
     Info = 6,
@@ -376,8 +377,10 @@ impl Header {
         let fits = match payload {
             P::Filler if kind == Kind::Probe => length == PAYLOAD_MAX,
             P::None => length == 0,
-            P::First | P::Middle | P::Page => length == PAYLOAD_MAX,
-            P::Whole | P::Last | P::Info | P::Filler => (1..=PAYLOAD_MAX).contains(&length),
+            P::First | P::Middle => length == PAYLOAD_MAX,
+            P::Whole | P::Last | P::Page | P::Info | P::Filler => {
+                (1..=PAYLOAD_MAX).contains(&length)
+            }
             P::Gossip => (1..=crate::GOSSIP_MAX).contains(&length),
             P::Handshake => length == HANDSHAKE_LEN,
         };
@@ -415,6 +418,11 @@ impl Header {
     /// Bytes of the payload, all pieces together.
     pub fn payload_length(&self) -> usize {
         usize::from(self.length.get()) & ((1 << LENGTH_BITS) - 1)
+    }
+
+    /// Whether the payload is a page that is packed ([`PayloadKind::Page`]).
+    pub fn is_packed(&self) -> bool {
+        self.payload_kind() == PayloadKind::Page && self.payload_length() < PAYLOAD_MAX
     }
 
     /// Which piece of the payload the frame carries, from 0; `None`: all of it.

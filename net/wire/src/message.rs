@@ -344,6 +344,8 @@ pub struct MoveStats {
     pub clock_error_ns: u64,
     /// Frames that the link to the target sent again between the admission and the end.
     pub frames_again: u64,
+    /// Pages that travelled to the target packed meanwhile.
+    pub packed: u64,
     /// What the pages that travelled were sent for.
     pub sent_for: PagesSent,
     /// How the target waited for pages; `None` as long as it has not said so.

@@ -21,8 +21,9 @@ const PATIENCE_NS: u64 = 150_000 * MS;
 /// The same where a bug is on: worlds without one are over after a few seconds, and a hang takes long to run.
 const SHORT_PATIENCE_NS: u64 = 30_000 * MS;
 const PEACE_NS: u64 = 10_000 * MS;
-/// Makes another die of a seed.
+/// Make other dice of a seed.
 const SEAL_DIE: u64 = 0x5ea1;
+const PACK_DIE: u64 = 0x9ac4;
 /// Of 10 000 packets so many have a bit turned at most.
 const TURNED_MOST: u64 = 500;
 /// The longest clog, and the longest time that a machine stands still: longer than any deadline of a move.
@@ -88,6 +89,8 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
     let wires = Wires::ALL[world.random.below(Wires::ALL.len() as u64) as usize];
     world.wire(wires);
     seal(&mut world, plan.seed);
+    // From a die of its own, as the keys.
+    world.packs = Random(plan.seed ^ PACK_DIE).below(3) == 0;
     if skewed {
         world.paces = (RIGHT_PACE - SKEW, RIGHT_PACE + SKEW);
     }

@@ -160,6 +160,8 @@ pub(crate) struct World<'a> {
     agenda: BTreeMap<(u64, u64), Deed>,
     /// How long guests wait for their homes, s; 0: as the kernel has it.
     pub(crate) grace_s: u64,
+    /// Pages travel packed, whatever that costs.
+    pub(crate) packs: bool,
     /// The nodes have keys, and seal what they send so.
     pub(crate) suite: Option<Suite>,
     /// A node to which a process is to be moved may claim it before it has it, if this die says so.
@@ -247,6 +249,7 @@ impl<'a> World<'a> {
             fresh: Vec::new(),
             agenda: BTreeMap::new(),
             grace_s: 0,
+            packs: false,
             suite: None,
             claims: None,
             archive,
@@ -398,10 +401,13 @@ impl<'a> World<'a> {
             }
             None => None,
         };
-        let command_line = match self.grace_s {
-            0 => String::new(),
-            seconds => format!("orphan_grace={seconds}"),
-        };
+        let mut command_line = String::new();
+        if self.grace_s > 0 {
+            command_line += &format!("orphan_grace={} ", self.grace_s);
+        }
+        if self.packs {
+            command_line += "pack=always";
+        }
         let machine = &mut self.machines[index];
         machine.computer = Computer::default();
         machine.computer.enter();

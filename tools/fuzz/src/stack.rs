@@ -5,7 +5,7 @@
 //! disturb the two; that is not judged.
 
 use crate::{Choices, Sights, Target, must, mutate, saw};
-use node::{Config, Event, Node, OwnerKey, Suite};
+use node::{Config, Event, Node, OwnerKey, Packing, Suite};
 use std::sync::Arc;
 use wire::{BootId, HEADER_LEN, Message, NodeId, NodeInfo, PAYLOAD_MAX, Pid};
 
@@ -29,6 +29,7 @@ fn stack(number: u16, now: u64, sealed: Option<Suite>) -> Node<Frame> {
         cluster: 7,
         seed: 1,
         info: NodeInfo::default(),
+        packing: Packing::default(),
     };
     let mut node = Node::new(config, now);
     if let Some(suite) = sealed {

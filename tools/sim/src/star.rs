@@ -6,7 +6,7 @@
 use crate::check::{Checker, Item};
 use crate::network::{Faults, Frame, Network};
 use crate::random::Random;
-use node::{Config, Event, Lane, Node, NodeInfo, PageTag};
+use node::{Config, Event, Lane, Node, NodeInfo, Packing, PageTag};
 use wire::{BootId, Message, NodeId, Pid};
 
 /// Epochs by which the receiver tells what a page or a message is for.
@@ -78,6 +78,8 @@ impl Star {
                 cluster: 1,
                 seed: 1,
                 info: NodeInfo::default(),
+                // What is measured is the link; to pack costs no time here.
+                packing: Packing::Never,
             };
             Node::new(config, 1)
         });

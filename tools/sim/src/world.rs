@@ -6,7 +6,7 @@
 use crate::check::{Checker, Failure, Item};
 use crate::network::{Faults, Frame, Network};
 use crate::random::Random;
-use node::{Canary, Config, Lane, Load, Node, NodeInfo, NodeState, PeerState};
+use node::{Canary, Config, Lane, Load, Node, NodeInfo, NodeState, Packing, PeerState};
 use wire::{BootId, NodeId};
 
 const MS: u64 = 1_000_000;
@@ -253,6 +253,10 @@ impl World {
             info: NodeInfo {
                 processes: index as u32,
                 ..NodeInfo::default()
+            },
+            packing: match self.random.bits() & 1 {
+                0 => Packing::Measured,
+                _ => Packing::Always,
             },
         };
         let machine = &mut self.machines[index];

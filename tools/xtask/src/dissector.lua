@@ -231,6 +231,7 @@ local function dissect_payload(buffer, info, tree)
         info.cols.info:append(" " .. length .. " bytes")
     else
         tree:add(payload_bytes, payload())
+        if kind == "Page" and length < PAYLOAD then info.cols.info:append(" packed") end
         if kind == "Page" or kind == "Piece" and at(buffer, "page"):le_uint64() ~= UInt64(0) then
             info.cols.info:append(" page 0x" .. at(buffer, "page"):le_uint64():tohex() .. " of " .. at(buffer, "pid"):le_uint())
         elseif kind ~= "Piece" then

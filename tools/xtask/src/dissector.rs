@@ -12,7 +12,7 @@ use std::mem::offset_of;
 use std::path::Path;
 use wire::{
     ETHERNET_LEN, ETHERTYPE, Gossip, HEADER_LEN, Header, Kind, LENGTH_BITS, Lane, Message,
-    NodeInfo, PIECE_LEN, PayloadKind,
+    NodeInfo, PAYLOAD_MAX, PIECE_LEN, PayloadKind,
 };
 
 const FILE: &str = "tools/wireshark/dunlin.lua";
@@ -78,7 +78,7 @@ fn tables() -> Result<String, String> {
     let mut lua = format!(
         "-- From here to the next line of this kind: made from net/wire.\n\
          local HEADER, ETHERNET, ETHERTYPE = {HEADER_LEN}, {ETHERNET_LEN}, {ETHERTYPE:#06x}\n\
-         local PIECE, LENGTH_BITS = {PIECE_LEN}, {LENGTH_BITS}\n\
+         local PAYLOAD, PIECE, LENGTH_BITS = {PAYLOAD_MAX}, {PIECE_LEN}, {LENGTH_BITS}\n\
          -- Name, offset, bytes of one, how many.\nlocal header = {{\n"
     );
     for (name, offset, size, count) in header() {

@@ -19,7 +19,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
 use migrate::{Source, SourceAction};
-use node::Lane;
+use node::{Counters, Lane};
 use wire::{
     Image, Message, MoveError, MoveHow, MoveMode, MovePhases, MoveStats, NodeId, PagesSent, Stalls,
 };
@@ -53,8 +53,8 @@ pub struct Outgoing {
     pub(super) since_ns: u64,
     pub(super) frozen_at_ns: u64,
     pub(super) released_at_ns: u64,
-    /// Frames that the link had sent again when the image went out.
-    pub(super) sent_again: u64,
+    /// What the link had counted when the target admitted it.
+    pub(super) counted: Counters,
     /// Used before the offer: sent behind what was used since.
     pub(super) warm: Vec<u64>,
     /// When the image went out, until those pages are sent too.
@@ -107,13 +107,14 @@ impl Outgoing {
                 began_ns: wish.since_ns,
                 clock_error_ns: u64::MAX,
                 frames_again: 0,
+                packed: 0,
                 sent_for: PagesSent::default(),
                 stalls: None,
             },
             since_ns: wish.since_ns,
             frozen_at_ns: 0,
             released_at_ns: 0,
-            sent_again: 0,
+            counted: Counters::default(),
             warm: Vec::new(),
             used_due: None,
             early: BTreeSet::new(),
@@ -211,7 +212,7 @@ impl System {
             phases.admit_ns = self.now.saturating_sub(out.since_ns + phases.wait_ns);
             if let Some(target) = self.net.peer(out.source.target()) {
                 out.stats.rtt_ns = target.rtt_latest_ns.unwrap_or(0);
-                out.sent_again = target.counters.retransmitted;
+                out.counted = target.counters;
                 self.timeline.note_clock(target.id, target.clock_offset);
             }
         }
@@ -561,7 +562,11 @@ impl System {
             phases.start_ns = report.first_run_ns.saturating_sub(report.image_ns);
         }
         if let Some(peer) = &peer {
-            let again = peer.counters.retransmitted.saturating_sub(out.sent_again);
+            // A new boot of the target counts anew.
+            let since =
+                |of: fn(&Counters) -> u64| of(&peer.counters).saturating_sub(of(&out.counted));
+            let again = since(|counters| counters.retransmitted);
+            out.stats.packed = since(|counters| counters.packed);
             out.stats.bytes += again * PAGE_SIZE as u64;
             out.stats.frames_again = again;
             self.timeline.note_clock(peer.id, peer.clock_offset);

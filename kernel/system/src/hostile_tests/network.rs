@@ -46,6 +46,7 @@ fn stats() -> MoveStats {
         began_ns: u64::MAX,
         clock_error_ns: 0,
         frames_again: 0,
+        packed: 0,
         sent_for: wire::PagesSent::default(),
         stalls: None,
     }

@@ -151,13 +151,14 @@ impl System {
                     let _ = writeln!(
                         text,
                         "link {} sent {} retransmitted {} received {} duplicates {} dropped {} \
-                         pages {}",
+                         packed {} pages {}",
                         peer.id.0,
                         counters.sent,
                         counters.retransmitted,
                         counters.received,
                         counters.duplicates,
                         counters.dropped,
+                        counters.packed,
                         if peer.wide { "whole" } else { "pieces" }
                     );
                 }

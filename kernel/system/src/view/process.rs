@@ -269,7 +269,7 @@ impl Shown {
 /// The text of `/proc/PID/migstat`.
 fn migstat(home: &Home) -> String {
     let mut text = String::from(
-        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\tepoch\tbegan_us\tdrain_us\tclock_error_us\tfirst\tused\tfaulted\tpushed\tframes_again\tabsent\tfaults\tstalls\tstall_sum_us\tstall_worst_us\tcopied\tcopied_again\trounds\tcopy_us\tkept\n",
+        "move\tfrom\tto\tmode\tpages_sent\tpages_zero\tpages_present\tbytes\tfreeze_us\tobserver_us\ttotal_us\trtt_us\twait_us\tadmit_us\tcapture_us\tflight_us\tstart_us\trelease_us\tpush_us\tepoch\tbegan_us\tdrain_us\tclock_error_us\tfirst\tused\tfaulted\tpushed\tframes_again\tabsent\tfaults\tstalls\tstall_sum_us\tstall_worst_us\tcopied\tcopied_again\trounds\tcopy_us\tkept\tpacked\n",
     );
     let us = |ns: u64| ns as f64 / 1000.0;
     for (number, stats) in &home.moves {
@@ -328,8 +328,11 @@ fn migstat_more(text: &mut String, stats: &MoveStats) {
     };
     let (copied, again) = (sent.copied, sent.copied_again);
     let (rounds, copy) = (stats.rounds, us(stats.phases.copy_ns));
-    let kept = stats.pages_kept;
-    let _ = writeln!(text, "\t{copied}\t{again}\t{rounds}\t{copy}\t{kept}");
+    let (kept, packed) = (stats.pages_kept, stats.packed);
+    let _ = writeln!(
+        text,
+        "\t{copied}\t{again}\t{rounds}\t{copy}\t{kept}\t{packed}"
+    );
 }
 
 fn state_letter(home: &Home, facts: &BodyFacts) -> char {

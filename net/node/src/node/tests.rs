@@ -19,6 +19,7 @@ fn config(node: u16, boot: u64) -> Config {
             processes: u32::from(node),
             ..NodeInfo::default()
         },
+        packing: crate::Packing::default(),
     }
 }
 

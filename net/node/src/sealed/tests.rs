@@ -21,6 +21,7 @@ fn config(node: u16, boot: u64, mtu: u16) -> crate::Config {
         cluster: 7,
         seed: 1,
         info: NodeInfo::default(),
+        packing: crate::Packing::default(),
     }
 }
 

@@ -64,10 +64,10 @@ fn a_hello_and_a_handshake_are_these_bytes() {
     assert_eq!(hex(&frame.header[116..]), DATA_SEAL);
 }
 
-const HELLO_SEAL: &str = "0100000025b7d28f598506297e57417ca59973e3";
-const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb94cd6d3765c6f173d63741056d11c9c710";
-const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e8884edd2aa159e151dcadd43e87ff531e98";
-const DATA_SEAL: &str = "01000000f2cdf7c3c67251807774ee527cb52b34";
+const HELLO_SEAL: &str = "01000000ccd72fc9b68955f04f34c7ac528cf7b4";
+const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb94598b93b68ddbd3c11749b67e7d09240e";
+const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e888a9959b4e541cc4ee266b48f224895dfd";
+const DATA_SEAL: &str = "01000000f59876ecb7d6a50644271f81587a1060";
 
 #[test]
 fn the_owners_key_is_bytes_or_digits() {

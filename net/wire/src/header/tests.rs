@@ -7,7 +7,7 @@ use alloc::string::ToString;
 #[rustfmt::skip]
 const PAGE: [u8; HEADER_LEN] = [
     0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02, 0x88, 0xb5, // Ethernet
-    8, 3,                                           // version, Data
+    9, 3,                                           // version, Data
     0x44, 0x33, 0x22, 0x11,                         // cluster
     2, 0, 1, 0,                                     // source, target
     0x3a, 0x1f, 0, 0, 0, 0, 0, 0x80,                // source boot
@@ -64,6 +64,10 @@ fn a_page_is_these_bytes() {
     assert_eq!((tag.address(), tag.attempt().number()), (0x40_1000, 9));
     let copy = tag.as_copy();
     assert!(copy.is_copy() && !tag.is_copy() && !copy.is_file());
+    let mut packed = page_header();
+    packed.length = 100.into();
+    assert_eq!(packed.check().map(Header::is_packed), Ok(true));
+    assert!(!header.is_packed());
     assert_eq!((copy.address(), copy.attempt()), (0x40_1000, tag.attempt()));
 }
 
@@ -75,7 +79,7 @@ fn prints_like_tcpdump() {
          ack 4,256 sack 0,5+64"
     );
     let mut header = page_header();
-    header.version = 9;
+    header.version += 1;
     assert_eq!(header.to_string(), "invalid: another protocol version");
 }
 
@@ -136,7 +140,8 @@ fn each_reason() {
     assert_eq!(refused(|h| h.payload_kind = 9), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.payload_kind = 10), Invalid::PayloadKind);
     assert_eq!(refused(|h| h.payload_kind = 0), Invalid::PayloadKind);
-    assert_eq!(refused(|h| h.length = 4095.into()), Invalid::Length);
+    assert_eq!(refused(|h| h.length = 0.into()), Invalid::Length);
+    assert_eq!(refused(|h| h.length = 4097.into()), Invalid::Length);
     assert_eq!(refused(|h| *h = h.of_piece(Some(3))), Invalid::Length);
     fn probe(h: &mut Header, length: u16) {
         h.kind = Kind::Probe as u8;
