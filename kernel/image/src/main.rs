@@ -15,7 +15,7 @@
 //! Words of the command line: `selftest` proves the machine and powers off with status 0 (QEMU: 1)
 //! if everything held; `node=N` is the number of this node, `script=PATH` is for init;
 //! `disktest` has the self-test write to a disk, `disksealed` to one that cannot be written; `orphan_grace=SECONDS` is how long guests wait for their home;
-//! `keep_pages=no`: nothing is kept of processes that leave.
+//! `keep_pages=no`: nothing is kept of processes that leave; `pack=never` or `pack=always`: pushed pages never travel compressed, or whatever it costs.
 //! The keys of the node are not there but in QEMU's fw_cfg, as `opt/dunlin/key`.
 #![no_std]
 #![no_main]

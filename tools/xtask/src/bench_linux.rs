@@ -12,7 +12,7 @@ use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::libraries::Finder;
 use crate::measure::{self, Group, Record};
-use crate::options::{LinuxOptions, MeasureOptions, Sealing};
+use crate::options::{LinuxOptions, MeasureOptions, Packing, Sealing};
 use crate::places::RunDirectory;
 use crate::statistics::Summary;
 use crate::table::Table;
@@ -96,6 +96,8 @@ fn moves(options: &LinuxOptions) -> MeasureOptions {
         mtu: vec![MTU],
         loss: vec![Chance::NEVER],
         seal: vec![Sealing::Open],
+        pack: vec![Packing::Never],
+        text: false,
         keep_pages: false,
         repeat: 3,
         warmup: 1,

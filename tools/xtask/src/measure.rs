@@ -7,7 +7,7 @@ use crate::cluster::logs_shown;
 use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
-use crate::options::{MeasureOptions, Sealing};
+use crate::options::{MeasureOptions, Packing, Sealing};
 use crate::places::RunDirectory;
 use crate::run::status;
 use crate::statistics::Summary;
@@ -81,6 +81,7 @@ pub(crate) struct Link {
     mtu: u16,
     loss: Chance,
     sealed: Sealing,
+    packing: Packing,
 }
 
 impl fmt::Display for Link {
@@ -93,9 +94,14 @@ impl fmt::Display for Link {
             write!(f, ", {} loss", self.loss)?;
         }
         match self.sealed {
-            Sealing::Open => Ok(()),
-            Sealing::Sealed => f.write_str(", sealed"),
-            Sealing::Encrypted => f.write_str(", encrypted"),
+            Sealing::Open => {}
+            Sealing::Sealed => f.write_str(", sealed")?,
+            Sealing::Encrypted => f.write_str(", encrypted")?,
+        }
+        match self.packing {
+            Packing::Never => Ok(()),
+            Packing::Measured => f.write_str(", packed where faster"),
+            Packing::Always => f.write_str(", packed"),
         }
     }
 }
@@ -177,12 +183,15 @@ pub(crate) fn links(options: &MeasureOptions) -> Vec<Link> {
     for &net in &options.net {
         for &mtu in &options.mtu {
             for &loss in &options.loss {
-                links.extend(options.seal.iter().map(|&sealed| Link {
-                    net,
-                    mtu,
-                    loss,
-                    sealed,
-                }));
+                for &sealed in &options.seal {
+                    links.extend(options.pack.iter().map(|&packing| Link {
+                        net,
+                        mtu,
+                        loss,
+                        sealed,
+                        packing,
+                    }));
+                }
             }
         }
     }
@@ -202,6 +211,9 @@ pub(crate) fn one(
     );
     if let Some(sizes) = &options.sizes {
         command += &format!(" --sizes {sizes}");
+    }
+    if options.text {
+        command += " --text";
     }
     if let (Some(modes), "migrate") = (&options.modes, what) {
         command += &format!(" --modes {modes}");
@@ -223,9 +235,17 @@ pub(crate) fn one(
         .smp(options.smp)
         .faults(faults)
         .timeout_s(options.timeout);
-    if !options.keep_pages {
-        spec = spec.append("keep_pages=no");
-    }
+    let keeps = if options.keep_pages {
+        ""
+    } else {
+        "keep_pages=no "
+    };
+    let packs = match link.packing {
+        Packing::Never => "pack=never",
+        Packing::Measured => "",
+        Packing::Always => "pack=always",
+    };
+    spec = spec.append(&format!("{keeps}{packs}"));
     spec.memory_mib = options.memory;
     (spec.key, spec.suite) = match link.sealed {
         Sealing::Open => (Key::None, Suite::default()),
@@ -533,6 +553,7 @@ pub(crate) mod tests {
                 mtu: MTU,
                 loss: Chance::NEVER,
                 sealed: Sealing::Open,
+                packing: Packing::Never,
             },
             records: text
                 .lines()

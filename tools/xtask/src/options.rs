@@ -260,6 +260,17 @@ pub(crate) enum Sealing {
     Encrypted,
 }
 
+/// Whether pushed pages are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Packing {
+    /// Never.
+    Never,
+    /// Where it is faster, as outside of a bench.
+    Measured,
+    /// Each that becomes much shorter.
+    Always,
+}
+
 /// Options of `bench migrate`, `link`, `forward`, `drain` and `all`.
 #[derive(Debug, Args)]
 pub(crate) struct MeasureOptions {
@@ -281,6 +292,12 @@ pub(crate) struct MeasureOptions {
     /// Whether frames are authenticated: open, sealed, encrypted, or one cluster of each.
     #[arg(long, value_name = "S,S...", value_enum, value_delimiter = ',', default_values_t = [Sealing::Open])]
     pub(crate) seal: Vec<Sealing>,
+    /// Whether pages that are pushed travel compressed: never, measured, always, or one cluster of each.
+    #[arg(long, value_name = "P,P...", value_enum, value_delimiter = ',', default_values_t = [Packing::Never])]
+    pub(crate) pack: Vec<Packing>,
+    /// The processes hold text of few words, which can be compressed, instead of noise, which cannot.
+    #[arg(long)]
+    pub(crate) text: bool,
     /// Nodes keep pages of processes that leave, as they do outside of a bench: on the way back only what has changed
     /// travels, and there is no page stream to measure.
     #[arg(long)]

@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &[String]) -> Done {
 fn measure(size: usize, rounds: u64, nodes: &[String]) -> Result<Vec<Move>, Failure> {
     let (mut ready, writer) =
         std::io::pipe().map_err(|error| Failure::io("cannot make a pipe", &error))?;
-    let child = start(|| subject(size, &writer))
+    let child = start(|| subject(size, Contents::Noise, &writer))
         .map_err(|error| Failure::io("cannot start the subject", &error))?;
     drop(writer);
     let moves = match ready.read_exact(&mut [0]) {
@@ -161,15 +161,32 @@ fn move_around(child: i32, rounds: u64, nodes: &[String]) -> Result<Vec<Move>, F
     Ok(moves)
 }
 
+/// What the memory of a subject holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Contents {
+    /// What nothing makes shorter.
+    Noise,
+    /// Words of eight bytes, each one of 64: LZ4 makes less than half of it.
+    Text,
+}
+
 /// Holds `size` MiB of random bytes and keeps changing a few pages of them.
-pub(crate) fn subject(size: usize, ready: &std::io::PipeWriter) -> i32 {
+pub(crate) fn subject(size: usize, contents: Contents, ready: &std::io::PipeWriter) -> i32 {
     let mut state = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(std::process::id());
-    let mut memory = vec![0u8; size * MIB];
-    for chunk in memory.chunks_exact_mut(8) {
+    let mut noise = || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        chunk.copy_from_slice(&state.to_le_bytes());
+        state
+    };
+    let vocabulary: [u64; 64] = std::array::from_fn(|_| noise());
+    let mut memory = vec![0u8; size * MIB];
+    for chunk in memory.chunks_exact_mut(8) {
+        let word = match contents {
+            Contents::Noise => noise(),
+            Contents::Text => vocabulary[noise() as usize % vocabulary.len()],
+        };
+        chunk.copy_from_slice(&word.to_le_bytes());
     }
     let mut ready = ready;
     if ready.write_all(&[1]).is_err() {

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use rt::process::{kill, start, wait_for};
 
-use crate::bench::subject;
+use crate::bench::{Contents, subject};
 use crate::migrate::MODES;
 use crate::proc::{Link, migstat_lines, ping_sized, reason, send};
 use crate::{Done, Failure, print};
 
 const USAGE: Failure = Failure::Usage(
-    "bench-samples migrate|link|forward|drain [--sizes N,N...] [--modes MODE,MODE...] [--repeat R] \
+    "bench-samples migrate|link|forward|drain [--sizes N,N...] [--modes MODE,MODE...] [--text] [--repeat R] \
      [--warmup W]",
 );
 /// The other end of the link that is measured.
@@ -75,6 +75,7 @@ const CROWD: usize = 8;
 struct Plan {
     sizes: Vec<usize>,
     modes: Vec<&'static str>,
+    contents: Contents,
     repeat: usize,
     warmup: usize,
 }
@@ -84,6 +85,7 @@ impl Plan {
         let mut plan = Plan {
             sizes: sizes.to_vec(),
             modes: MODES.to_vec(),
+            contents: Contents::Noise,
             repeat: 10,
             warmup: 1,
         };
@@ -100,6 +102,7 @@ impl Plan {
                     let parse = |size: &str| size.parse().ok().filter(|size| *size <= 4096);
                     plan.sizes = sizes.map(parse).collect::<Option<_>>().ok_or(USAGE)?;
                 }
+                "--text" => plan.contents = Contents::Text,
                 "--modes" => {
                     let modes = words.next().ok_or(USAGE)?.split(',');
                     let find = |mode: &str| MODES.into_iter().find(|known| *known == mode);
@@ -171,10 +174,10 @@ fn link(plan: &Plan) -> Done {
 struct Subject(i32);
 
 impl Subject {
-    fn start(mib: usize, load: Load) -> Result<Subject, Failure> {
+    fn start(mib: usize, contents: Contents, load: Load) -> Result<Subject, Failure> {
         let (mut ready, writer) =
             std::io::pipe().map_err(|error| Failure::io("cannot make a pipe", &error))?;
-        let child = start(|| loaded(mib, load, &writer))
+        let child = start(|| loaded(mib, contents, load, &writer))
             .map_err(|error| Failure::io("cannot start the subject", &error))?;
         drop(writer);
         let subject = Subject(child);
@@ -227,7 +230,7 @@ impl Drop for Subject {
 }
 
 /// The life of a process with that load.
-fn loaded(mib: usize, load: Load, ready: &std::io::PipeWriter) -> i32 {
+fn loaded(mib: usize, contents: Contents, load: Load, ready: &std::io::PipeWriter) -> i32 {
     let files: Result<Vec<_>, _> = (0..load.files)
         .map(|_| std::fs::File::open("/etc/passwd"))
         .collect();
@@ -240,7 +243,7 @@ fn loaded(mib: usize, load: Load, ready: &std::io::PipeWriter) -> i32 {
         });
     }
     match files {
-        Ok(_open) => subject(mib, ready),
+        Ok(_open) => subject(mib, contents, ready),
         Err(_) => 1,
     }
 }
@@ -251,7 +254,7 @@ fn migrate(plan: &Plan) -> Done {
     let plain = plan.sizes.iter().map(|&size| (size, PLAIN));
     let least = plan.sizes.iter().min().copied().unwrap_or(1);
     for (size, load) in plain.chain(LOADS.map(|load| (least, load))) {
-        subjects.push((size, load.name, Subject::start(size, load)?));
+        subjects.push((size, load.name, Subject::start(size, plan.contents, load)?));
     }
     let mut done = 0;
     for round in plan.rounds() {
@@ -286,7 +289,7 @@ fn drain(plan: &Plan) -> Done {
     let mut done = 0;
     for &size in &plan.sizes {
         let crowd: Vec<Subject> = (0..CROWD)
-            .map(|_| Subject::start(size, PLAIN))
+            .map(|_| Subject::start(size, plan.contents, PLAIN))
             .collect::<Result<_, _>>()?;
         for round in plan.rounds() {
             for subject in &crowd {
@@ -355,7 +358,7 @@ fn forward(plan: &Plan) -> Done {
         let times: Vec<String> = times.iter().map(u32::to_string).collect();
         print(format!("call\t{round}\tstate={state}\tus={}\n", times.join(",")).as_bytes())
     };
-    let pushed = Subject::start(*plan.sizes.first().ok_or(USAGE)?, PLAIN)?;
+    let pushed = Subject::start(*plan.sizes.first().ok_or(USAGE)?, plan.contents, PLAIN)?;
     let mut done = 0;
     for round in plan.rounds() {
         raw(&round, None)?;
