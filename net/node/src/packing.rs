@@ -22,9 +22,9 @@ const TIMED: u32 = 64;
 /// Of so many times the shortest counts: whatever disturbs makes them longer.
 const KEPT: usize = 4;
 /// The other way is tried again after this many times,
-const GAP_FIRST: u32 = 2;
-/// twice as many each time that it was not better, to this: then a try costs nothing that could be seen.
-const GAP_LAST: u32 = 256;
+const GAP_FIRST: u32 = 4;
+/// four times as many each time that it was not better, to this: then a try costs nothing that could be seen.
+const GAP_LAST: u32 = 1024;
 
 /// Whether pushed pages are packed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,8 +44,10 @@ pub(crate) struct Choice {
     packs: bool,
     /// Times of [`TIMED`] pages, ns, the latest last: as they are, and packed.
     times: [[u64; KEPT]; 2],
-    /// Pages since the way was changed or the lane was empty.
+    /// Pages since the way was changed or the lane was empty, and when that was.
     pages: u32,
+    begun: u64,
+    /// Since when pages are timed.
     since: u64,
     /// Whether this way is only being tried.
     tries: bool,
@@ -59,6 +61,7 @@ impl Default for Choice {
             packs: false,
             times: [[u64::MAX; KEPT]; 2],
             pages: 0,
+            begun: 0,
             since: 0,
             tries: false,
             gap: GAP_FIRST,
@@ -73,47 +76,48 @@ impl Choice {
         if alone {
             self.pages = 0;
         }
-        if self.pages == SETTLE {
+        if self.pages == 0 {
+            self.begun = now;
+        } else if self.pages == SETTLE {
             self.since = now;
         } else if self.pages == SETTLE + TIMED {
-            self.judge(now - self.since);
+            self.judge(now, now - self.since);
+        } else if self.tries && now - self.begun > self.best(!self.packs).saturating_mul(3) {
+            // All of a try lasts as long as two of those times, or it is not worth it.
+            let time = (now - self.begun) / u64::from(self.pages) * u64::from(TIMED);
+            self.judge(now, time);
         }
         self.pages += 1;
         self.packs
     }
 
-    fn judge(&mut self, time: u64) {
+    /// The shortest time of late.
+    fn best(&self, packs: bool) -> u64 {
+        let times = &self.times[usize::from(packs)];
+        times.iter().copied().min().unwrap_or(u64::MAX)
+    }
+
+    /// Goes on after such a time, perhaps the other way.
+    fn judge(&mut self, now: u64, time: u64) {
         let times = &mut self.times[usize::from(self.packs)];
         times.rotate_left(1);
         times[KEPT - 1] = time;
-        let [plain, packed] = self.times.map(|times| times.into_iter().min());
-        let other_is_better = match self.packs {
-            true => plain < packed,
-            false => packed < plain,
-        };
-        // It goes on from here, unless the way changes.
-        (self.pages, self.since) = (SETTLE, self.since + time);
+        let other_is_better = self.best(!self.packs) < self.best(self.packs);
+        (self.pages, self.since) = (SETTLE, now);
         self.left -= 1;
         if self.tries {
             self.gap = match other_is_better {
-                true => (self.gap * 2).min(GAP_LAST),
+                true => (self.gap * 4).min(GAP_LAST),
                 false => GAP_FIRST,
             };
             self.left = self.gap;
-            self.tries = false;
-            if other_is_better {
-                self.change();
-            }
-        } else if other_is_better || self.left == 0 {
-            self.tries = !other_is_better;
-            self.left = self.gap;
-            self.change();
         }
-    }
-
-    fn change(&mut self) {
-        self.packs = !self.packs;
-        self.pages = 0;
+        self.tries = self.left == 0 && !other_is_better;
+        if self.tries || other_is_better {
+            self.packs = !self.packs;
+            self.left = self.gap;
+            (self.pages, self.begun) = (0, now);
+        }
     }
 }
 
@@ -270,11 +274,12 @@ mod tests {
         let mut choice = Choice::default();
         let packed = packed_of(&mut choice, 100_000, [300, 100]);
         assert!(packed > 98_000, "{packed}");
-        // What costs more than it saves is tried seldom.
-        let mut choice = Choice::default();
-        packed_of(&mut choice, 100_000, [100, 120]);
-        let packed = packed_of(&mut choice, 100_000, [100, 120]);
-        assert!((1..1000).contains(&packed), "{packed}");
+        // What costs more than it saves is tried seldom, and not for long if it costs much.
+        for (cost, most) in [(120, 800), (1000, 200)] {
+            let mut choice = Choice::default();
+            let packed = packed_of(&mut choice, 100_000, [100, cost]);
+            assert!((1..most).contains(&packed), "{packed} at {cost}");
+        }
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
         packed_of(&mut choice, 100_000, [100, 150]);
         let packed = packed_of(&mut choice, 100_000, [500, 200]);
         assert!(packed > 98_000, "{packed}");
-        let packed = packed_of(&mut choice, 100_000, [100, 150]);
+        let packed = packed_of(&mut choice, 200_000, [100, 150]);
         assert!(packed < (GAP_LAST + 20) * TIMED, "{packed}");
     }
 
