@@ -306,7 +306,7 @@ impl<P: Page> Node<P> {
                     return;
                 }
                 let payload = match header.is_packed() {
-                    true => self.packer.unpack(payload, header.payload_length()),
+                    true => self.packer.unpack(&payload, header.payload_length()),
                     false => Some(payload),
                 };
                 let Some(payload) = payload else {

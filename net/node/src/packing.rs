@@ -173,12 +173,14 @@ impl Packer {
         Some(Payload::Page(packed, 0..length))
     }
 
-    /// Makes a page of the block that lies in its first `length` bytes, in place. `None`: it is not one of a whole page.
-    pub(crate) fn unpack<P: Page>(&mut self, mut page: P, length: usize) -> Option<P> {
+    /// The page of which a block lies in the first `length` bytes of another. `None`: it is not one of a whole page, or no
+    /// page can be had. It is not unpacked in place: cards keep pages in which less than a page has come.
+    pub(crate) fn unpack<P: Page>(&mut self, block: &P, length: usize) -> Option<P> {
         let packed = self.packed.get_mut(..length)?;
-        page.read(0, packed);
+        block.read(0, packed);
         let whole = decompress_into(packed, &mut self.page[..]).ok()? == PAYLOAD_MAX;
-        whole.then(|| page.write(0, &self.page[..]))?;
+        let mut page = whole.then(P::zeroed)??;
+        page.write(0, &self.page[..]);
         Some(page)
     }
 }
@@ -223,7 +225,7 @@ mod tests {
         ] {
             let payload = packer.payload(&mut Choice::default(), (0, true), &page);
             assert!(payload.len() <= PACKED_MAX, "{}", payload.len());
-            let unpacked = packer.unpack(arrived(&payload), payload.len());
+            let unpacked = packer.unpack(&arrived(&payload), payload.len());
             assert_eq!(unpacked, Some(page));
         }
     }
@@ -242,18 +244,18 @@ mod tests {
         let mut packer = Packer::new(Packing::Always);
         let payload = packer.payload(&mut Choice::default(), (0, true), &text());
         let (page, length) = (arrived(&payload), payload.len());
-        assert_eq!(packer.unpack(page.clone(), length - 1), None, "cut off");
-        assert_eq!(packer.unpack(page.clone(), 0), None);
-        assert_eq!(packer.unpack(page, PAYLOAD_MAX * 2), None);
+        assert_eq!(packer.unpack(&page, length - 1), None, "cut off");
+        assert_eq!(packer.unpack(&page, 0), None);
+        assert_eq!(packer.unpack(&page, PAYLOAD_MAX * 2), None);
         // A block of less than a page, and one of more.
         for size in [PAYLOAD_MAX - 1, PAYLOAD_MAX + 1] {
             let block = lz4_flex::block::compress(&vec![5; size]);
             let mut page = noise(3);
             page.write(0, &block);
-            assert_eq!(packer.unpack(page, block.len()), None, "{size}");
+            assert_eq!(packer.unpack(&page, block.len()), None, "{size}");
         }
         for seed in 1..2000 {
-            let _ = packer.unpack(noise(seed), 1 + seed as usize % (PAYLOAD_MAX - 1));
+            let _ = packer.unpack(&noise(seed), 1 + seed as usize % (PAYLOAD_MAX - 1));
         }
     }
 
