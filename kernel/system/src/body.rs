@@ -6,7 +6,6 @@
 
 use crate::ahead::Ahead;
 use crate::cpu_timers::CpuTime;
-use crate::credentials::Ids;
 use crate::home::Orders;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
@@ -162,8 +161,6 @@ pub struct Body {
     /// Which processes have these actions in common, as `CLONE_SIGHAND` makes them: all that say the same. They have
     /// their memory in common, too, so they are on one node, and it does not travel.
     pub common_actions: Option<u32>,
-    /// Who it is.
-    pub ids: Ids,
     /// (soft, hard).
     pub limits: [(u64, u64); LIMITS],
     /// The process's monotonic clock minus the node's, ns.

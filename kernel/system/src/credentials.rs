@@ -1,8 +1,12 @@
-//! Who a process is for permissions: users, groups and capabilities.
+//! Who a thread is for permissions: users, groups and capabilities.
 //!
-//! Law: the rules are those of credentials(7) and capabilities(7) for a kernel whose files carry no
+//! Law: as in Linux they are the thread's own: what one becomes the others of its process do not (a
+//! library makes them by asking each). For others the process is who its first thread is. The rules are those of credentials(7) and capabilities(7) for a kernel whose files carry no
 //! capabilities: who becomes user 0 gets them, who stops being user 0 loses them, and execve(2) gives
 //! them to user 0 only. This is all computation; who may call what is asked with [`Ids::has`].
+
+use crate::files::Who;
+use alloc::vec::Vec;
 
 /// May change owners of files.
 pub const CHOWN: u32 = 0;
@@ -70,7 +74,59 @@ const OF_FILES: u64 = 1 << CHOWN
     | 1 << MKNOD
     | 1 << 32;
 
-/// Who the process is for permissions.
+/// All of what a thread is and may come to be, as home keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Credentials {
+    /// Who it is. Its body has a copy.
+    pub ids: Ids,
+    /// Its supplementary groups.
+    pub groups: Vec<u32>,
+    /// Capabilities that execve(2) may still give, by bit.
+    pub bounding: u64,
+    /// Capabilities stay when user 0 becomes another (`PR_SET_KEEPCAPS`).
+    pub keeps_capabilities: bool,
+    /// Execve(2) makes nobody another (`PR_SET_NO_NEW_PRIVS`).
+    pub gains_nothing: bool,
+}
+
+impl Default for Credentials {
+    /// User 0.
+    fn default() -> Credentials {
+        Credentials {
+            ids: Ids::default(),
+            groups: Vec::new(),
+            bounding: ALL,
+            keeps_capabilities: false,
+            gains_nothing: false,
+        }
+    }
+}
+
+impl Credentials {
+    /// By which ids it uses files.
+    pub(crate) fn who(&self) -> Who {
+        Who {
+            uid: self.ids.fsuid,
+            gid: self.ids.fsgid,
+            real_uid: self.ids.uid,
+            real_gid: self.ids.gid,
+            capabilities: self.ids.effective,
+            permitted: self.ids.permitted,
+            groups: self.groups.clone(),
+        }
+    }
+
+    /// Who it is as a program with these rights.
+    pub(crate) fn after_exec(&self, program: ProgramRights) -> Ids {
+        let program = match self.gains_nothing {
+            true => ProgramRights::default(),
+            false => program,
+        };
+        self.ids.after_exec(program, self.bounding)
+    }
+}
+
+/// Its users, groups and capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ids {
     /// Real, effective and saved user, and the user by whose rights files are used.
@@ -258,7 +314,7 @@ impl Ids {
     }
 
     /// Words as bytes, little endian.
-    pub fn to_bytes(&self) -> alloc::vec::Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let words = self.to_words();
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }

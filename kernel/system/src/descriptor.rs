@@ -35,7 +35,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: [u8; 8] = *b"DUNLINP1";
 /// Changes with every change of the layout; only equal versions understand each other.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 /// No process with more threads moves: its descriptor would not fit into a message.
 pub(crate) const THREADS_MAX: usize = 1024;
 /// Bits of RFLAGS that a program may choose: arithmetic flags, TF, DF, AC, ID.
@@ -73,7 +73,6 @@ struct Head {
     policy: u32,
     /// The sum of the outline that the changes at the end are made to; 0: a whole outline is there.
     outline: u64,
-    ids: [u64; credentials::WORDS],
     clock_ns: u64,
     wall_offset_ns: u64,
     user_ns: u64,
@@ -126,6 +125,7 @@ struct ThreadRecord {
     alt_flags: u32,
     /// Which calls it may make: see [`Packed`].
     seccomp: u32,
+    ids: [u64; credentials::WORDS],
     /// The record of a signal that is due; all zero for none.
     due: [u8; INFO_BYTES],
     progress: u64,
@@ -234,6 +234,7 @@ impl ThreadRecord {
             alt_size: thread.signals.alt_stack.size,
             alt_flags: thread.signals.alt_stack.flags,
             seccomp,
+            ids: thread.ids.to_words(),
             due: due.to_bytes(),
             progress: thread.restart.progress,
             deadline_ns: thread.restart.deadline_ns,
@@ -285,6 +286,7 @@ impl ThreadRecord {
         *thread.fpu = fpu;
         thread.signals.set_mask(self.mask);
         thread.held_back = self.held_back;
+        thread.ids = Ids::from_words(self.ids);
         thread.signals.alt_stack = AltStack {
             base: self.alt_base,
             size: self.alt_size,
@@ -376,7 +378,6 @@ fn encode_parts(
         leader_status: body.leader_status,
         policy: placement::word_of(body.policy),
         outline,
-        ids: body.ids.to_words(),
         clock_ns: body.clock_ns(now),
         wall_offset_ns: body.wall_offset_ns,
         user_ns: body.cpu.user_ns,
@@ -615,7 +616,6 @@ fn body(
     body.stopped = head.flags & STOPPED != 0;
     body.barriers = (head.flags >> BARRIERS) as u8;
     body.policy = placement::of_word(head.policy).ok_or("no such policy")?;
-    body.ids = Ids::from_words(head.ids);
     body.limits = head.limits.map(|[soft, hard]| (soft, hard));
     if [head.user_ns, head.system_ns, head.faults]
         .iter()

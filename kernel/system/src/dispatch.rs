@@ -9,7 +9,7 @@
 
 use crate::buffers::Buffers;
 use crate::calls::{home as home_calls, local, split};
-use crate::credentials::SYS_ADMIN;
+use crate::credentials::{Credentials, Ids, SYS_ADMIN};
 use crate::files::{FileCall, Job, RWF_APPEND, RWF_NOWAIT, calls as file_calls};
 use crate::home::{Home, HomeThread, Request, Transfers};
 pub use crate::local_call::LocalCall;
@@ -20,6 +20,7 @@ use crate::wait::Stop;
 use abi::layout::MSG_NOSIGNAL;
 use abi::table::{self, Arg, Place};
 use abi::{Errno, for_each_call};
+use alloc::sync::Arc;
 use wire::{CALL_ARRIVED, Pid};
 
 /// Length of the `syscall` instruction.
@@ -168,6 +169,16 @@ impl HomeCall<'_> {
         let tid = self.tid;
         let thread = self.home().threads.get_mut(&tid);
         thread.expect("a call is executed only for a thread that is here")
+    }
+
+    /// Who calls.
+    pub fn ids(&mut self) -> Ids {
+        self.thread().credentials.ids
+    }
+
+    /// Who calls, to become another.
+    pub fn credentials(&mut self) -> &mut Credentials {
+        Arc::make_mut(&mut self.thread().credentials)
     }
 
     /// An in-buffer, empty if it was not given.
@@ -505,7 +516,7 @@ impl System {
     }
 
     /// The caller's place in job control.
-    fn job(&self, pid: u32, request: &Request) -> Job {
+    fn job(&self, pid: u32, ids: Ids, request: &Request) -> Job {
         let Some(home) = self.homes.get(&pid) else {
             return Job::default();
         };
@@ -517,8 +528,8 @@ impl System {
             group: home.group,
             session: home.session,
             detached: home.detached,
-            privileged: home.ids.has(SYS_ADMIN),
-            user: home.ids.euid,
+            privileged: ids.has(SYS_ADMIN),
+            user: ids.euid,
             shielded_from_ttin: shields & SHIELD_TTIN != 0,
             shielded_from_ttou: shields & SHIELD_TTOU != 0,
             signal: None,
@@ -526,10 +537,12 @@ impl System {
     }
 
     fn execute_file(&mut self, pid: u32, tid: u32, request: &Request) -> Result<Answer, Stop> {
-        let job = self.job(pid, request);
         let read_until = self.read_deadline(tid, request);
+        let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let credentials = home.credentials_of(tid);
+        let who = credentials.who();
+        let job = self.job(pid, credentials.ids, request);
         let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
-        let who = home.who();
         let mut files = home.files.take().ok_or(Errno::ESRCH)?;
         let fs = self.fs.clone();
         let now = self.now;

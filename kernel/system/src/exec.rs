@@ -339,7 +339,7 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     call.thread().opened.clear();
     result_of(answer.value)?;
     let ids = answer.buffers.get(3).and_then(credentials::Ids::from_bytes);
-    call.body().ids = ids.ok_or(Errno::EIO)?;
+    call.thread().ids = ids.ok_or(Errno::EIO)?;
     call.system.replace_program(call.tid, *loaded);
     // It is the first thread now.
     call.tid = call.pid;

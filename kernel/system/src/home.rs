@@ -6,7 +6,7 @@
 use crate::body::NOFILE;
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
-use crate::credentials::Ids;
+use crate::credentials::{Credentials, Ids};
 use crate::files::{Executing, Exit, FileState, InodeRef};
 use crate::signals::PendingSignals;
 use crate::thread::Answer;
@@ -124,6 +124,8 @@ pub struct HomeThread {
     pub held_back: u64,
     /// The forwarded call that is being executed.
     pub remote: Option<RemoteCall>,
+    /// Who it is; those share it that have come to be nobody else since one made the other.
+    pub credentials: Arc<Credentials>,
     /// How it is to be scheduled.
     pub scheduling: crate::calls::home::Scheduling,
     /// Its name.
@@ -206,8 +208,8 @@ pub struct Home {
     pub exit_signal: u32,
     /// It is not told when a child stops or goes on (`SA_NOCLDSTOP`).
     pub deaf_to_stops: bool,
-    /// Who it is.
-    pub ids: Ids,
+    /// Who its first thread was when it ended.
+    pub left: Arc<Credentials>,
     /// Limits of resources, (soft, hard), in the order of getrlimit(2).
     pub limits: [(u64, u64); crate::body::LIMITS],
     /// Who decides where it runs, if it has a policy of its own.
@@ -224,8 +226,6 @@ pub struct Home {
     pub auxiliary: Vec<u8>,
     /// The environment that its program began with, each variable ended by NUL.
     pub environment: Vec<u8>,
-    /// Its supplementary groups.
-    pub groups: Vec<u32>,
     /// Timers of timer_create(2).
     pub timers: ProcessTimers,
     /// Wakes when a signal has come.
@@ -317,6 +317,31 @@ impl Home {
     pub fn take_orders(&mut self) -> Option<Orders> {
         let ordered = core::mem::take(&mut self.ordered);
         ordered.then_some((self.limits, self.policy))
+    }
+
+    /// Who the process is for others: who its first thread is or was.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        self.credentials_of(self.pid)
+    }
+
+    /// Who a thread of it is.
+    pub fn credentials_of(&self, tid: u32) -> &Arc<Credentials> {
+        let thread = self.threads.get(&tid);
+        thread.map_or(&self.left, |thread| &thread.credentials)
+    }
+
+    /// As [`Home::credentials`], without what they may come to be.
+    pub fn ids(&self) -> Ids {
+        self.credentials().ids
+    }
+
+    /// Takes a thread that is over away; who the first one was stays.
+    pub fn remove_thread(&mut self, tid: u32) -> Option<HomeThread> {
+        let thread = self.threads.remove(&tid)?;
+        if tid == self.pid {
+            self.left = thread.credentials.clone();
+        }
+        Some(thread)
     }
 
     /// The program's name without padding.

@@ -13,6 +13,8 @@ mod bpf;
 pub mod buffers;
 pub mod calls;
 pub mod cpu_timers;
+#[cfg(test)]
+mod credential_tests;
 pub mod credentials;
 mod cuts;
 pub mod deputy;

@@ -6,7 +6,6 @@
 
 use crate::ahead::Ahead;
 use crate::body::{Actions, Body, Effects, LIMITS, SignalAction};
-use crate::credentials::Ids;
 use crate::dispatch::{CALL_END, CALL_FORK, CALL_THREAD, CALL_THREAD_END, wire_pid};
 use crate::spaces::SpaceId;
 use crate::system::{Abandoned, System};
@@ -53,7 +52,6 @@ impl Body {
             vfork_parent: None,
             actions: Actions::default(),
             common_actions: None,
-            ids: Ids::default(),
             limits: LIMIT_DEFAULTS,
             clock_offset_ns: 0,
             wall_offset_ns: 0,
@@ -81,7 +79,6 @@ impl Body {
     pub fn child_of(parent: &Body, pid: u32) -> Body {
         let mut child = Body {
             actions: parent.actions.clone(),
-            ids: parent.ids,
             limits: parent.limits,
             clock_offset_ns: parent.clock_offset_ns,
             wall_offset_ns: parent.wall_offset_ns,

@@ -36,7 +36,13 @@ impl System {
             OwnerKind::Group => home.group == owner.id,
             _ => home.pid == process,
         });
-        let told = homes.filter(|home| owner.may_tell((home.ids.uid, home.ids.suid)));
+        let told = homes.filter(|home| {
+            let ids = match owner.kind {
+                OwnerKind::Thread => home.credentials_of(owner.id).ids,
+                _ => home.ids(),
+            };
+            owner.may_tell((ids.uid, ids.suid))
+        });
         let told: Vec<u32> = told.map(|home| home.pid).collect();
         for pid in told {
             match owner.kind {

@@ -21,11 +21,10 @@ impl Peers for System {
         Some(self.homes.get(&pid)?.signalled.clone())
     }
 
-    fn ids(&self, pid: u32) -> [u32; 4] {
-        let ids = self
-            .homes
-            .get(&pid)
-            .map(|home| home.ids)
+    fn ids(&self, tid: u32) -> [u32; 4] {
+        let home = self.homes.get(&self.process_at_home(tid));
+        let ids = home
+            .map(|home| home.credentials_of(tid).ids)
             .unwrap_or_default();
         [ids.uid, ids.euid, ids.gid, ids.egid]
     }

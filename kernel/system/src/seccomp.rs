@@ -323,13 +323,17 @@ fn be_strict(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// filter calls: who gains nothing by execve, or may do anything.
 pub(crate) fn watched(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [mode, all, ..] = call.args;
-    let (tid, home) = (call.tid, call.home());
-    if mode == FILTER && !home.options.gains_nothing() && !home.ids.has(SYS_ADMIN) {
+    let (tid, own) = (call.tid, &call.thread().credentials);
+    let gains_nothing = own.gains_nothing;
+    if mode == FILTER && !gains_nothing && !own.ids.has(SYS_ADMIN) {
         return Err(Errno::EACCES.into());
     }
-    for (known, thread) in &mut home.threads {
+    for (known, thread) in &mut call.home().threads {
         if all != 0 || *known == tid {
             thread.seccomp = mode as u8;
+        }
+        if all != 0 && gains_nothing && !thread.credentials.gains_nothing {
+            Arc::make_mut(&mut thread.credentials).gains_nothing = true;
         }
     }
     Ok(0)

@@ -415,7 +415,7 @@ impl System {
 
     /// What SIGCHLD says of a child.
     pub(crate) fn child_news(&self, child: u32, code: i32, status: u32) -> SignalInfo {
-        let user = self.homes.get(&child).map_or(0, |home| home.ids.uid);
+        let user = self.homes.get(&child).map_or(0, |home| home.ids().uid);
         SignalInfo {
             signal: signal::SIGCHLD,
             code,

@@ -7,6 +7,7 @@
 use crate::ahead::{Post, Touch};
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
+use crate::credentials::Ids;
 use crate::exec::{Loaded, Opened};
 use crate::memory::MemoryPolicy;
 use crate::seccomp::Seccomp;
@@ -195,6 +196,8 @@ pub struct Thread {
     pub fpu: Box<FpuState>,
     /// Signal state.
     pub signals: Signals,
+    /// Who it is: a copy of what home keeps.
+    pub ids: Ids,
     /// CPU time used, ns.
     pub cpu: CpuTime,
     /// Whether it may run.
@@ -283,6 +286,7 @@ impl Thread {
             registers: Registers::default(),
             fpu: Box::new(FpuState::initial()),
             signals: Signals::default(),
+            ids: Ids::default(),
             cpu: CpuTime::default(),
             run: Run::Blocked,
             queued: None,
@@ -325,6 +329,7 @@ impl Thread {
             registers: self.registers,
             fpu: self.fpu.clone(),
             signals,
+            ids: self.ids,
             turn_ns: self.turn_ns,
             woken_by: None,
             processor: self.processor,

@@ -2,12 +2,17 @@
 //!
 //! Law: whoever changes its rights is a child made for it, and it stays user 0 enough to be moved.
 
-use std::io::{Read, Write, pipe};
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Read, Write, pipe};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Barrier;
+use std::thread::scope;
 
 use rt::process::{Ended, start, wait_for};
 use rt::raw::{DESK, Desk, libc};
-use rt::system::uname;
+use rt::system::{proc_path, uname};
 
 use crate::moves::{Moves, go, is_on, own_goto, tell};
 use crate::{Doing, Verdict, ensure};
@@ -179,4 +184,55 @@ pub(crate) fn others(moves: &mut Moves) -> Verdict {
         ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
     }
     Ok(())
+}
+
+/// Who the calling thread is, by its own file and by what it may read: a file of user 0.
+fn is_user(user: u64, secret: &Path) -> Verdict {
+    let status = fs::read_to_string(proc_path("thread-self/status")).doing("status")?;
+    let line = format!("Uid:\t{user}\t{user}\t{user}\t{user}");
+    ensure!(
+        status.lines().any(|other| other == line),
+        "no line {line:?} in {status}"
+    );
+    let refused = File::open(secret).map_err(|error| error.kind()).err();
+    let right = (user != 0).then_some(ErrorKind::PermissionDenied);
+    ensure!(refused == right, "user {user} was refused by {refused:?}");
+    Ok(())
+}
+
+/// A thread becomes another user, and whom it makes are that too; the others of its process are who they were.
+pub(crate) fn of_thread(moves: &mut Moves) -> Verdict {
+    const USER: u64 = 1000;
+    let mut desk = Desk::map().ok_or("no desk")?;
+    let secret = format!("/tmp/secret-{}", std::process::id());
+    let secret = Path::new(&secret);
+    fs::write(secret, SECRET).doing("a file")?;
+    fs::set_permissions(secret, Permissions::from_mode(0o600)).doing("chmod")?;
+    while moves.more() {
+        let node = moves.take();
+        let steps = Barrier::new(2);
+        scope(|scope| {
+            let worker = scope.spawn(|| {
+                let words = [USER, USER, USER, 0, 0, 0];
+                let became = desk.call(libc::SYS_setresuid, words);
+                steps.wait();
+                steps.wait();
+                ensure!(became == 0, "setresuid gave {became}");
+                is_user(USER, secret)?;
+                let thread = scope.spawn(|| is_user(USER, secret));
+                thread.join().expect("it does not panic")?;
+                let child = start(|| tell(is_user(USER, secret))).doing("fork")?;
+                let ended = wait_for(child).doing("wait")?;
+                ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+                Ok(())
+            });
+            steps.wait();
+            let moved = go(node.as_deref());
+            steps.wait();
+            let found = worker.join().expect("it does not panic");
+            moved.and(found)?;
+            is_user(0, secret)
+        })?;
+    }
+    fs::remove_file(secret).doing("remove the file")
 }

@@ -75,7 +75,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 112] = [
+const PROBES: [(&str, Probe); 113] = [
     ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
@@ -178,6 +178,7 @@ const PROBES: [(&str, Probe); 112] = [
     ("thread-come-and-go", threads::come_and_go),
     ("thread-compute", threads::compute),
     ("thread-condition", threads::condition),
+    ("thread-credentials", credentials::of_thread),
     ("thread-mutex", threads::mutex),
     ("thread-spawns", threads::spawns),
     ("thread-spinning", threads::spinning),

@@ -440,8 +440,8 @@ pub(crate) fn behind(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EIO.into());
     }
     promise.credit -= length;
+    let root = call.ids().has(FSETID);
     let home = call.home();
-    let root = home.who().has(FSETID);
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
     let bytes = &bytes[..bytes.len().min(length as usize)];
     let (written, goes_on) = match runs {

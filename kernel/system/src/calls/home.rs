@@ -32,7 +32,7 @@ pub use waiting::*;
 
 use crate::calls::split::{CLONE_FILES, CLONE_FS, CLONE_PARENT, EXIT_SIGNAL};
 use crate::cpu_timers::CpuTime;
-use crate::credentials::{Ids, SYS_ADMIN, SYS_RESOURCE};
+use crate::credentials::{SYS_ADMIN, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::FileState;
 use crate::home::{Home, HomeThread, INIT, Life, Transfers, Used};
@@ -137,7 +137,6 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
             (flags & EXIT_SIGNAL) as u32
         },
         deaf_to_stops: parent.deaf_to_stops && clears == 0,
-        ids: parent.ids,
         limits: parent.limits,
         policy: parent.policy,
         ordered: false,
@@ -146,7 +145,6 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         login: parent.login,
         auxiliary: parent.auxiliary.clone(),
         environment: parent.environment.clone(),
-        groups: parent.groups.clone(),
         threads: BTreeMap::from([(child, first)]),
         ..Home::blank(child, now, &wakes)
     };
@@ -220,7 +218,7 @@ pub fn thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 pub fn thread_end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let tid = call.tid;
     let home = call.home();
-    home.threads.remove(&tid);
+    home.remove_thread(tid);
     if home.record.gate().running(Pid(tid)).is_none() {
         home.record.gate_mut().close_lane(Pid(tid));
     }
@@ -233,19 +231,14 @@ impl HomeCall<'_> {
     fn has_too_many(&mut self) -> bool {
         const NPROC: usize = 6;
         let home = self.home();
-        let (ids, limit) = (home.ids, home.limits[NPROC].0);
+        let limit = home.limits[NPROC].0;
+        let ids = self.ids();
         let user = ids.uid;
         if user == 0 || ids.has(SYS_RESOURCE) || ids.has(SYS_ADMIN) {
             return false;
         }
-        let same = self
-            .system
-            .homes
-            .values()
-            .filter(|home| home.ids.uid == user);
-        same.map(|home| home.threads.len().max(1) as u64)
-            .sum::<u64>()
-            >= limit
+        let homes = self.system.homes.values();
+        homes.map(|home| home.threads_of(user)).sum::<u64>() >= limit
     }
 
     /// The other threads of the process are over, and the caller is the first thread from now on,
@@ -291,6 +284,7 @@ impl HomeThread {
         HomeThread {
             scheduling: self.scheduling.of_child(),
             name: self.name,
+            credentials: self.credentials.clone(),
             seccomp: self.seccomp,
             ..HomeThread::default()
         }
@@ -298,17 +292,14 @@ impl HomeThread {
 }
 
 impl Home {
-    /// By which ids it uses files.
-    pub(crate) fn who(&self) -> crate::files::Who {
-        crate::files::Who {
-            uid: self.ids.fsuid,
-            gid: self.ids.fsgid,
-            real_uid: self.ids.uid,
-            real_gid: self.ids.gid,
-            capabilities: self.ids.effective,
-            permitted: self.ids.permitted,
-            groups: self.groups.clone(),
-        }
+    /// How many threads of it are a user's; one that has ended counts until it is waited for.
+    fn threads_of(&self, user: u32) -> u64 {
+        let users = self
+            .threads
+            .values()
+            .map(|thread| thread.credentials.ids.uid);
+        let left = self.threads.is_empty().then(|| self.ids().uid);
+        users.chain(left).filter(|other| *other == user).count() as u64
     }
 
     /// A process without anything, owned by nobody's guess: the caller fills in the rest.
@@ -332,7 +323,7 @@ impl Home {
             ignores_children: false,
             exit_signal: abi::signal::SIGCHLD,
             deaf_to_stops: false,
-            ids: Ids::default(),
+            left: alloc::sync::Arc::default(),
             limits: crate::life::LIMIT_DEFAULTS,
             policy: None,
             ordered: false,
@@ -341,7 +332,6 @@ impl Home {
             login: u32::MAX,
             auxiliary: Vec::new(),
             environment: Vec::new(),
-            groups: Vec::new(),
             timers: crate::timers::ProcessTimers::default(),
             signalled: alloc::sync::Arc::new(WaitQueue::new(wakes)),
             exit: crate::files::Exit::new(wakes),
@@ -406,6 +396,7 @@ impl System {
             machine::log!("process {pid}, adopted before, has ended with status {status:#x}");
         }
         home.forget_signals(u64::MAX);
+        home.left = home.credentials().clone();
         for tid in core::mem::take(&mut home.threads).into_keys() {
             self.process_of.remove(&tid);
         }

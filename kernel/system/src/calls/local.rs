@@ -49,22 +49,22 @@ pub fn gettid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// getuid(2).
 pub fn getuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.body().ids.uid))
+    Ok(u64::from(call.thread().ids.uid))
 }
 
 /// geteuid(2).
 pub fn geteuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.body().ids.euid))
+    Ok(u64::from(call.thread().ids.euid))
 }
 
 /// getgid(2).
 pub fn getgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.body().ids.gid))
+    Ok(u64::from(call.thread().ids.gid))
 }
 
 /// getegid(2).
 pub fn getegid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    Ok(u64::from(call.body().ids.egid))
+    Ok(u64::from(call.thread().ids.egid))
 }
 
 /// arch_prctl(2).
@@ -268,7 +268,7 @@ fn tell_adjustment(call: &mut LocalCall<'_>, address: u64) -> Result<u64, Stop> 
         .map_or(0, |word| u32::from_le_bytes(*word));
     let tick = bytes[88..].first_chunk();
     let tick = tick.map_or(0, |word| u64::from_le_bytes(*word));
-    let root = call.body().ids.has(SYS_TIME);
+    let root = call.thread().ids.has(SYS_TIME);
     if root && !may_be_adjusted(modes, tick) {
         return Err(Errno::EINVAL.into());
     }

@@ -3,11 +3,12 @@
 //! Law: who a process is and what it may comes from here alone; its owner only says that it is there.
 
 use crate::calls::home::{Options, Scheduling};
-use crate::credentials::Ids;
+use crate::credentials::Credentials;
 use crate::files::{Cursors, FileSystem, KeptFiles};
 use crate::home::{Home, HomeThread, Life, Mapped};
 use crate::wait::Wakes;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use migrate::HomeRecord;
 use rpc::Gate;
@@ -22,6 +23,8 @@ const COMMAND_LINE: usize = 1024;
 struct KeptThread {
     tid: u32,
     name: [u8; 16],
+    /// Who it is, if that is not who the process is.
+    credentials: Option<Credentials>,
     scheduling: Scheduling,
     seccomp: u8,
 }
@@ -42,8 +45,7 @@ pub(super) struct Kept {
     disowns: bool,
     ignores_children: bool,
     deaf_to_stops: bool,
-    ids: Ids,
-    groups: Vec<u32>,
+    credentials: Credentials,
     limits: Vec<(u64, u64)>,
     policy: Option<Policy>,
     nice: i32,
@@ -72,6 +74,8 @@ impl Kept {
         let threads = home.threads.iter().map(|(tid, thread)| KeptThread {
             tid: *tid,
             name: thread.name,
+            credentials: (thread.credentials != *home.credentials())
+                .then(|| (*thread.credentials).clone()),
             scheduling: thread.scheduling,
             seccomp: thread.seccomp,
         });
@@ -90,8 +94,7 @@ impl Kept {
             disowns: home.disowns,
             ignores_children: home.ignores_children,
             deaf_to_stops: home.deaf_to_stops,
-            ids: home.ids,
-            groups: home.groups.clone(),
+            credentials: (**home.credentials()).clone(),
             limits: home.limits.to_vec(),
             policy: home.policy,
             nice: home.nice,
@@ -126,9 +129,12 @@ impl Kept {
             .mapped
             .iter()
             .filter_map(|(handle, hash, path)| Some((*handle, fs.by_hash(hash)?, &path[..])));
+        let credentials = Arc::new(self.credentials.clone());
         let thread = |thread: &KeptThread| {
+            let own = thread.credentials.clone().map(Arc::new);
             let kept = HomeThread {
                 name: thread.name,
+                credentials: own.unwrap_or_else(|| credentials.clone()),
                 scheduling: thread.scheduling,
                 seccomp: thread.seccomp,
                 ..HomeThread::default()
@@ -162,13 +168,12 @@ impl Kept {
             disowns: self.disowns,
             ignores_children: self.ignores_children,
             deaf_to_stops: self.deaf_to_stops,
-            ids: self.ids,
+            left: credentials.clone(),
             limits,
             policy: self.policy,
             nice: self.nice,
             oom_score_adj: self.oom_score_adj,
             login: self.login,
-            groups: self.groups.clone(),
             name: self.name,
             command_line: self.command_line.clone(),
             program: self.program.clone(),

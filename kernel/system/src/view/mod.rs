@@ -18,6 +18,7 @@ use crate::files::{
     ClusterFile, GlobalFile, InodeRef, MemoryPart, OpenFile, ProcEntry, ProcView, ProcessFile,
     Sockets, ThreadFile,
 };
+use crate::home::Home;
 use crate::system::System;
 use crate::thread::Run;
 use crate::wait::Stop;
@@ -74,7 +75,7 @@ impl ProcView for System {
     }
 
     fn owner(&self, pid: u32) -> (u32, u32) {
-        let ids = self.homes.get(&pid).map(|home| home.ids);
+        let ids = self.homes.get(&pid).map(Home::ids);
         ids.map_or((0, 0), |ids| (ids.euid, ids.egid))
     }
 
@@ -169,7 +170,8 @@ impl ProcView for System {
                 }
                 let user: u32 = text.parse().map_err(|_| Errno::EINVAL)?;
                 let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
-                if home.login != u32::MAX && !home.ids.has(AUDIT_CONTROL) {
+                let own = home.credentials_of(writer).ids;
+                if home.login != u32::MAX && !own.has(AUDIT_CONTROL) {
                     return Err(Errno::EPERM.into());
                 }
                 home.login = user;

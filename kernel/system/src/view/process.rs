@@ -72,8 +72,7 @@ impl System {
                 schedule(home, &facts).into_bytes()
             }
             ProcessFile::Syscall => {
-                let reading = self.process_at_home(reader);
-                self.may_look_into(reading, pid)?;
+                self.may_look_into(reader, pid)?;
                 self.call_of(pid, reader).into_bytes()
             }
             ProcessFile::Sessionid => b"4294967295".to_vec(),
@@ -486,9 +485,10 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         _ => "sleeping",
     };
     let kib = |pages: u64| pages * (PAGE_SIZE as u64 >> 10);
-    let ids = home.ids;
+    let credentials = home.credentials_of(who.tid);
+    let ids = credentials.ids;
     let mut groups = String::new();
-    for group in &home.groups {
+    for group in &credentials.groups {
         let _ = write!(groups, "{group} ");
     }
     let files = home.files.as_ref();
@@ -561,9 +561,9 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         ids.inheritable,
         ids.permitted,
         ids.effective,
-        home.options.bounding(),
+        credentials.bounding,
         ids.ambient,
-        u8::from(home.options.gains_nothing()),
+        u8::from(credentials.gains_nothing),
         own.map_or(0, |own| own.seccomp),
         processors,
         list(processors),

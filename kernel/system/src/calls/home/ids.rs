@@ -1,6 +1,6 @@
-//! Who a process is, as its home knows it.
+//! Who a thread is, as its home knows it.
 //!
-//! Law: home's word on credentials is the one that counts; the body has a copy for the calls that
+//! Law: home's word on credentials is the one that counts; the thread has a copy for the calls that
 //! only ask. The rules are those of `crate::credentials`.
 
 use crate::body::LIMITS;
@@ -18,12 +18,17 @@ const GROUPS_CARRIED: u64 = crate::dispatch::CHUNK / 4;
 /// getgroups(2).
 pub fn getgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let room = call.args[0] as i32;
-    let count = call.home().groups.len();
+    let count = call.thread().credentials.groups.len();
     if room < 0 || (room > 0 && (room as usize) < count) {
         return Err(Errno::EINVAL.into());
     }
     if room > 0 {
-        let bytes = call.home().groups.iter().flat_map(|id| id.to_le_bytes());
+        let bytes = call
+            .thread()
+            .credentials
+            .groups
+            .iter()
+            .flat_map(|id| id.to_le_bytes());
         let bytes = bytes.collect();
         call.outputs.set(1, bytes);
     }
@@ -33,7 +38,7 @@ pub fn getgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// setgroups(2).
 pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let count = call.args[0];
-    if !call.home().ids.has(SETGID) {
+    if !call.ids().has(SETGID) {
         return Err(Errno::EPERM.into());
     }
     if count > GROUPS_MAX.min(GROUPS_CARRIED) {
@@ -44,7 +49,7 @@ pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let mut groups: Vec<u32> = groups.iter().map(|id| u32::from_le_bytes(*id)).collect();
     // Linux keeps them sorted, and tells them so.
     groups.sort_unstable();
-    call.home().groups = groups;
+    call.credentials().groups = groups;
     Ok(0)
 }
 
@@ -60,43 +65,40 @@ pub const CHANGE_CAPABILITIES: u64 = 2;
 pub fn set_ids(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let wish = Ids::from_bytes(call.input(1)).ok_or(Errno::EIO)?;
     let kind = call.args[0];
-    let home = call.home();
-    let old = home.ids;
+    let own = call.credentials();
+    let old = own.ids;
     match kind {
         CHANGE_IDS => {
             if wish.groups() != old.groups() {
-                home.ids.set_groups(wish.groups());
+                own.ids.set_groups(wish.groups());
             }
             if wish.users() != old.users() {
-                home.ids
-                    .set_users(wish.users(), home.options.keeps_capabilities());
+                own.ids.set_users(wish.users(), own.keeps_capabilities);
             }
         }
-        CHANGE_CAPABILITIES
-            if wish.inheritable & !(old.inheritable | home.options.bounding()) != 0 =>
-        {
+        CHANGE_CAPABILITIES if wish.inheritable & !(old.inheritable | own.bounding) != 0 => {
             return Err(Errno::EPERM.into());
         }
         _ => {
             // The body has not heard of what prctl(2) has made ambient.
             let ambient = old.ambient & wish.permitted & wish.inheritable;
-            home.ids = Ids { ambient, ..wish };
+            own.ids = Ids { ambient, ..wish };
         }
     }
-    if home.ids.hides_from(&old) {
-        home.options.hide();
+    let new = own.ids;
+    if new.hides_from(&old) {
+        call.home().options.hide();
     }
-    let bytes = home.ids.to_bytes();
-    call.outputs.set(2, bytes);
+    call.outputs.set(2, new.to_bytes());
     Ok(0)
 }
 
-/// The credentials of any process, in buffer 2 of the answer.
+/// The credentials of any thread, in buffer 2 of the answer.
 pub fn capabilities(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let pid = call.args[0] as u32;
-    let pid = call.system.process_at_home(pid);
+    let tid = call.args[0] as u32;
+    let pid = call.system.process_at_home(tid);
     let home = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
-    let bytes = home.ids.to_bytes();
+    let bytes = home.credentials_of(tid).ids.to_bytes();
     call.outputs.set(2, bytes);
     Ok(0)
 }

@@ -6,7 +6,6 @@
 use crate::credentials::{Ids, ProgramRights, WORDS};
 use crate::dispatch::{CHUNK, HomeCall};
 use crate::files::{Common, Device, Executing, InodeRef};
-use crate::home::Home;
 use crate::thread::padded_name;
 use crate::wait::Stop;
 use abi::Errno;
@@ -34,7 +33,7 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         table: true,
         place: true,
     });
-    let who = call.home().who();
+    let who = call.thread().credentials.who();
     if no_link && fs.is_link((&files, call.system, pid), &who, &path)? {
         return Err(Errno::ELOOP.into());
     }
@@ -46,13 +45,14 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let mut first = alloc::vec![0; PAGE_SIZE];
     let length = inode.read_at(0, &mut first)?;
     first.truncate(length);
+    let ids = becomes(call, &inode);
     let home = call.home();
     let handle = home.mapped.add(&inode, &located.path);
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: handle.ok_or(Errno::ENOMEM)?,
         size: inode.size(),
-        ids: becomes(home, &inode),
+        ids,
     };
     if kind == OPENS_PROGRAM {
         home.opening = located.path;
@@ -62,15 +62,15 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// Who a process is when it has become the program in a file (execve(2), "set-user-ID").
-fn becomes(home: &Home, inode: &InodeRef) -> Ids {
+/// Who the caller is when it has become the program in a file (execve(2), "set-user-ID").
+fn becomes(call: &mut HomeCall<'_>, inode: &InodeRef) -> Ids {
     let held = inode.attributes();
-    let set = |bits: u32| held.mode & bits == bits && !home.options.gains_nothing();
+    let set = |bits: u32| held.mode & bits == bits;
     let program = ProgramRights {
         uid: Some(held.uid).filter(|_| set(0o4000)),
         gid: Some(held.gid).filter(|_| set(0o2010)),
     };
-    home.ids.after_exec(program, home.options.bounding())
+    call.thread().credentials.after_exec(program)
 }
 
 /// A part of a file that [`exec_open`] has opened: `(handle, offset, length)`. Buffer 1 of the answer
@@ -98,12 +98,14 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     // Somebody may have opened it for writing since.
     let executing = Executing::new(&inode).ok_or(Errno::ETXTBSY)?;
     home.executing = Some(executing);
-    let ids = becomes(home, &inode);
+    let (old, ids) = (call.ids(), becomes(call, &inode));
+    let credentials = call.credentials();
+    (credentials.ids, credentials.keeps_capabilities) = (ids, false);
+    let home = call.home();
     home.options.reset_for_exec();
-    if ids.hides_from(&home.ids) || ids.uid != ids.euid || ids.gid != ids.egid {
+    if ids.hides_from(&old) || ids.uid != ids.euid || ids.gid != ids.egid {
         home.options.hide();
     }
-    home.ids = ids;
     home.disowns = disowns != 0;
     home.ignores_children = disowns != 0;
     home.exit_signal = abi::signal::SIGCHLD;
@@ -172,6 +174,7 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     }
     // What is read through a mapping is not known: as in Linux the mapping counts as reading.
     let now = call.system.fs.time(call.system.now);
+    let ids = call.ids();
     let home = call.home();
     if let Some(files) = &home.files {
         files.get(fd as u32)?.was_read(now);
@@ -180,7 +183,7 @@ pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: home.mapped.add(&inode, &path).ok_or(Errno::ENOMEM)?,
         size: inode.size(),
-        ids: home.ids,
+        ids,
     };
     call.outputs.set(0, record.to_bytes());
     Ok(if writable { MAPS_WRITABLE } else { 0 })

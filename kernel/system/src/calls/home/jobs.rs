@@ -114,13 +114,12 @@ fn ranked(call: &mut HomeCall<'_>) -> Result<Vec<u32>, Stop> {
     const PRIO_PGRP: u64 = 1;
     const PRIO_USER: u64 = 2;
     let [kind, who, ..] = call.args;
-    let (pid, own) = (call.pid, call.home());
-    let (group, user) = (own.group, own.ids.uid);
+    let (pid, user, group) = (call.pid, call.ids().uid, call.home().group);
     let or = |default: u32| if who == 0 { default } else { who as u32 };
     let wanted = |home: &&Home| match kind {
         PRIO_PROCESS => home.pid == or(pid),
         PRIO_PGRP => home.group == or(group),
-        _ => home.ids.uid == or(user),
+        _ => home.ids().uid == or(user),
     };
     if kind > PRIO_USER {
         return Err(Errno::EINVAL.into());
@@ -148,13 +147,12 @@ pub fn getpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 pub fn setpriority(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let nice = (call.args[2] as i32).clamp(-20, 19);
     const LIMIT_NICE: usize = 13;
-    let own = call.home();
-    let (ids, limit) = (own.ids, own.limits[LIMIT_NICE].0);
+    let (ids, limit) = (call.ids(), call.home().limits[LIMIT_NICE].0);
     let privileged = ids.has(SYS_NICE);
     let found = ranked(call)?;
     for pid in found {
         if let Some(home) = call.system.homes.get_mut(&pid) {
-            let mine = [home.ids.uid, home.ids.euid].contains(&ids.euid);
+            let mine = [home.ids().uid, home.ids().euid].contains(&ids.euid);
             if !mine && !privileged {
                 return Err(Errno::EPERM.into());
             }

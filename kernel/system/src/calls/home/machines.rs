@@ -43,7 +43,7 @@ pub fn reboot(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const HALT: u32 = 0xcdef_0123;
     const POWER_OFF: u32 = 0x4321_fedc;
     let [first, second, command, ..] = call.args.map(|word| word as u32);
-    if !call.home().ids.has(SYS_BOOT) {
+    if !call.ids().has(SYS_BOOT) {
         return Err(Errno::EPERM.into());
     }
     if first != MAGIC || !MAGICS.contains(&second) {
@@ -83,7 +83,7 @@ pub fn uname(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// The name in argument 0, for those who may give one.
 fn given_name(call: &mut HomeCall<'_>) -> Result<Vec<u8>, Stop> {
-    if !call.home().ids.has(SYS_ADMIN) {
+    if !call.ids().has(SYS_ADMIN) {
         return Err(Errno::EPERM.into());
     }
     if call.args[1] > NAME_MAX {
@@ -139,7 +139,7 @@ pub fn syslog(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const SIZE_BUFFER: u32 = 10;
     let [kind, address, length, ..] = call.args;
     let (kind, length) = (kind as u32, length as i32);
-    if !matches!(kind, READ_ALL | SIZE_BUFFER) && !call.home().ids.has(SYSLOG) {
+    if !matches!(kind, READ_ALL | SIZE_BUFFER) && !call.ids().has(SYSLOG) {
         return Err(Errno::EPERM.into());
     }
     match kind {

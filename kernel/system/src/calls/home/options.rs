@@ -23,15 +23,11 @@ pub struct Options {
     death_signal: u32,
     /// Orphans below it become its children.
     subreaper: bool,
-    no_new_privileges: bool,
     dumpable: bool,
-    keeps_capabilities: bool,
     huge_pages_off: bool,
     timer_slack_ns: u64,
     /// personality(2).
     personality: u32,
-    /// Capabilities that execve may still give, by bit.
-    bounding: u64,
     /// `coredump_filter` of proc(5): kept; nothing is ever dumped.
     dumped: u32,
 }
@@ -41,13 +37,10 @@ impl Default for Options {
         Options {
             death_signal: 0,
             subreaper: false,
-            no_new_privileges: false,
             dumpable: true,
-            keeps_capabilities: false,
             huge_pages_off: false,
             timer_slack_ns: TIMER_SLACK_NS,
             personality: 0,
-            bounding: credentials::ALL,
             dumped: 0x33,
         }
     }
@@ -62,21 +55,6 @@ impl Options {
             subreaper: false,
             ..*self
         }
-    }
-
-    /// Whether capabilities stay when user 0 becomes another.
-    pub(super) fn keeps_capabilities(&self) -> bool {
-        self.keeps_capabilities
-    }
-
-    /// What execve(2) may give.
-    pub(crate) fn bounding(&self) -> u64 {
-        self.bounding
-    }
-
-    /// Whether execve(2) makes nobody another.
-    pub(crate) fn gains_nothing(&self) -> bool {
-        self.no_new_privileges
     }
 
     /// Whether others of the same user may look into it.
@@ -122,7 +100,6 @@ impl Options {
 
     /// What execve(2) leaves.
     pub fn reset_for_exec(&mut self) {
-        self.keeps_capabilities = false;
         self.dumpable = true;
     }
 }
@@ -149,10 +126,11 @@ pub fn personality(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// prctl(2): `(option, value, ...)` as given; the value is what is returned or written.
 pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [option, value, rest @ ..] = call.args;
-    if option == AMBIENT {
-        return ambient(call);
+    match option {
+        AMBIENT => return ambient(call),
+        7 | 8 | 23 | 24 | 27 | 28 | 38 | 39 => return of_thread(call),
+        _ => {}
     }
-    let gives = call.home().ids.has(SETPCAP);
     let options = &mut call.home().options;
     let unused = rest[..3] == [0; 3];
     match option {
@@ -163,27 +141,15 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // PR_GET_DUMPABLE, PR_SET_DUMPABLE
         3 => return Ok(u64::from(options.dumpable)),
         4 => options.dumpable = switch(value)?,
-        // PR_GET_KEEPCAPS, PR_SET_KEEPCAPS
-        7 => return Ok(u64::from(options.keeps_capabilities)),
-        8 => options.keeps_capabilities = switch(value)?,
         // PR_GET_TIMING, PR_SET_TIMING: statistical, as in Linux.
         13 => return Ok(0),
         14 if value == 0 => {}
-        // PR_CAPBSET_READ, PR_CAPBSET_DROP
-        23 | 24 if value > credentials::LAST => return Err(Errno::EINVAL.into()),
-        23 => return Ok(options.bounding >> value & 1),
-        24 if !gives => return Err(Errno::EPERM.into()),
-        24 => options.bounding &= !(1 << value),
         // PR_GET_TSC, PR_SET_TSC: programs may read it, and cannot be kept from that.
         25 => return Ok(1),
         26 if value != 1 => return Err(Errno::EINVAL.into()),
         26 => {}
         // PR_TASK_PERF_EVENTS_DISABLE and _ENABLE: there are none.
         31 | 32 => {}
-        // PR_GET_SECUREBITS, PR_SET_SECUREBITS: there are none.
-        27 => return Ok(0),
-        28 if !gives || value != 0 => return Err(Errno::EPERM.into()),
-        28 => {}
         // PR_SET_TIMERSLACK, PR_GET_TIMERSLACK
         29 => {
             let kept = (value as i64 > 0).then_some(value);
@@ -195,9 +161,6 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
         36 => options.subreaper = value != 0,
         37 => return Ok(u64::from(options.subreaper)),
-        // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS
-        38 if value == 1 && unused => options.no_new_privileges = true,
-        39 if value == 0 && unused => return Ok(u64::from(options.no_new_privileges)),
         // PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL: PR_SPEC_NOT_AFFECTED, and nobody can change it.
         52 if !unused => return Err(Errno::EINVAL.into()),
         53 if rest[1..3] != [0; 2] => return Err(Errno::EINVAL.into()),
@@ -212,10 +175,37 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     Ok(0)
 }
 
+/// The options that belong to who a thread is.
+fn of_thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let [option, value, rest @ ..] = call.args;
+    let unused = rest[..3] == [0; 3];
+    let gives = call.ids().has(SETPCAP);
+    let own = call.credentials();
+    match option {
+        // PR_GET_KEEPCAPS, PR_SET_KEEPCAPS
+        7 => return Ok(own.keeps_capabilities.into()),
+        8 => own.keeps_capabilities = switch(value)?,
+        // PR_CAPBSET_READ, PR_CAPBSET_DROP
+        23 | 24 if value > credentials::LAST => return Err(Errno::EINVAL.into()),
+        23 => return Ok(own.bounding >> value & 1),
+        24 if !gives => return Err(Errno::EPERM.into()),
+        24 => own.bounding &= !(1 << value),
+        // PR_GET_SECUREBITS, PR_SET_SECUREBITS: there are none.
+        27 => return Ok(0),
+        28 if !gives || value != 0 => return Err(Errno::EPERM.into()),
+        28 => {}
+        // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS
+        38 if value == 1 && unused => own.gains_nothing = true,
+        39 if value == 0 && unused => return Ok(own.gains_nothing.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
 /// `PR_CAP_AMBIENT`: what is asked of the ambient set, and for which capability.
 fn ambient(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [_, kind, capability, rest @ ..] = call.args;
-    let ids = &mut call.home().ids;
+    let ids = &mut call.credentials().ids;
     let valid = rest[..2] == [0; 2] && capability <= credentials::LAST;
     let bit = 1 << (capability & 63);
     match kind {

@@ -5,7 +5,7 @@
 //! with all ids equal and the other not hidden, or with the capability.
 
 use crate::body::{LIMITS, NOFILE};
-use crate::credentials::{SYS_ADMIN, SYS_NICE, SYS_PTRACE, SYS_RESOURCE};
+use crate::credentials::{Ids, SYS_ADMIN, SYS_NICE, SYS_PTRACE, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::Common;
 use crate::files::MAX_DESCRIPTORS;
@@ -16,22 +16,23 @@ use abi::Errno;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-/// Whether all users and groups of a process are the caller's real ones.
-fn same_ids(own: &Home, other: &Home) -> bool {
-    let (own, other) = (own.ids, other.ids);
+/// Whether all users and groups of another are the caller's real ones.
+fn same_ids(own: &Ids, other: &Ids) -> bool {
     other.users() == [own.uid; 3] && other.groups() == [own.gid; 3]
 }
 
 impl System {
-    /// Whether a process may look into another of this home.
+    /// Whether a thread may look into a process of this home.
     ///
     /// # Errors
     /// ESRCH, EPERM.
     pub(crate) fn may_look_into(&self, caller: u32, other: u32) -> Result<(), Errno> {
-        let own = self.homes.get(&caller).ok_or(Errno::ESRCH)?;
+        let process = self.process_at_home(caller);
+        let own = self.homes.get(&process).ok_or(Errno::ESRCH)?;
+        let own = own.credentials_of(caller).ids;
         let target = self.homes.get(&other).ok_or(Errno::ESRCH)?;
-        let open = same_ids(own, target) && target.options.is_open();
-        if caller == other || open || own.ids.has(SYS_PTRACE) {
+        let open = same_ids(&own, &target.ids()) && target.options.is_open();
+        if process == other || open || own.has(SYS_PTRACE) {
             Ok(())
         } else {
             Err(Errno::EPERM)
@@ -55,7 +56,7 @@ pub fn kcmp(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         }
     }
     for pid in pids {
-        call.system.may_look_into(call.pid, pid)?;
+        call.system.may_look_into(call.tid, pid)?;
     }
     let identity = |pid: u32, fd: u64| {
         let files = call
@@ -93,7 +94,7 @@ pub fn meet(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if !target.lives() {
         return Err(Errno::ESRCH.into());
     }
-    call.system.may_look_into(call.pid, other)?;
+    call.system.may_look_into(call.tid, other)?;
     if call.args[1] != 0 {
         return Ok(other.into());
     }
@@ -110,11 +111,10 @@ pub fn limit_of(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let other = call.system.process_at_home(pid as u32);
     let which = usize::try_from(which).ok().filter(|which| *which < LIMITS);
     let which = which.ok_or(Errno::EINVAL)?;
-    let own = call.home().ids;
+    let own = call.ids();
     let target = call.system.homes.get(&other).ok_or(Errno::ESRCH)?;
     let before = target.limits[which];
-    let me = call.system.homes.get(&call.pid).ok_or(Errno::ESRCH)?;
-    if !same_ids(me, target) && !own.has(SYS_RESOURCE) {
+    if !same_ids(&own, &target.ids()) && !own.has(SYS_RESOURCE) {
         return Err(Errno::EPERM.into());
     }
     if changes != 0 {
@@ -146,14 +146,14 @@ const USUAL: u16 = 2 << CLASS_SHIFT | 4;
 /// The threads that ioprio_set(2) means, each with its process.
 fn scheduled(call: &mut HomeCall<'_>) -> Result<Vec<(u32, u32)>, Errno> {
     let [kind, who, ..] = call.args;
-    let (pid, tid, own) = (call.pid, call.tid, call.home());
-    let (group, user) = (own.group, own.ids.uid);
+    let (pid, tid, user) = (call.pid, call.tid, call.ids().uid);
+    let group = call.home().group;
     let or = |default: u32| if who == 0 { default } else { who as u32 };
     let wanted = |home: &Home, thread: u32| match kind {
         PROCESS if who == 0 => home.pid == pid && thread == tid,
         PROCESS => thread == who as u32,
         GROUP => home.group == or(group),
-        _ => home.ids.uid == or(user),
+        _ => home.credentials_of(thread).ids.uid == or(user),
     };
     if !(PROCESS..=USER).contains(&kind) {
         return Err(Errno::EINVAL);
@@ -174,7 +174,7 @@ pub fn ioprio_set(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     const IDLE: u16 = 3;
     let value = u16::try_from(call.args[2] as u32).map_err(|_| Errno::EINVAL)?;
     let (class, level) = (value >> CLASS_SHIFT, value & ((1 << CLASS_SHIFT) - 1));
-    let own = call.home().ids;
+    let own = call.ids();
     match class {
         0 if level == 0 => {}
         1 if !own.has(SYS_ADMIN) && !own.has(SYS_NICE) => return Err(Errno::EPERM.into()),
@@ -183,7 +183,8 @@ pub fn ioprio_set(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         _ => return Err(Errno::EINVAL.into()),
     }
     for (pid, tid) in scheduled(call)? {
-        let other = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?.ids;
+        let other = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
+        let other = other.credentials_of(tid).ids;
         if ![own.uid, own.euid].contains(&other.uid) && !own.has(SYS_NICE) {
             return Err(Errno::EPERM.into());
         }

@@ -111,10 +111,11 @@ fn thread_of(system: &mut System, (pid, tid): (u32, u32)) -> Result<&mut HomeThr
     system.home_thread(pid, tid).ok_or(Errno::ESRCH)
 }
 
-/// Whether the caller may change how a process is scheduled.
-fn may_change(call: &mut HomeCall<'_>, pid: u32) -> Result<(), Errno> {
-    let own = call.home().ids;
-    let other = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?.ids;
+/// Whether the caller may change how a thread is scheduled.
+fn may_change(call: &mut HomeCall<'_>, (pid, tid): (u32, u32)) -> Result<(), Errno> {
+    let own = call.ids();
+    let other = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
+    let other = other.credentials_of(tid).ids;
     if own.has(SYS_NICE) || [other.euid, other.uid].contains(&own.euid) {
         Ok(())
     } else {
@@ -145,8 +146,8 @@ fn change(
     if policy == DEADLINE && !are_times(times) {
         return Err(Errno::EINVAL.into());
     }
-    may_change(call, target.0)?;
-    let root = call.home().ids.has(SYS_NICE);
+    may_change(call, target)?;
+    let root = call.ids().has(SYS_NICE);
     let limit = call.home().limits[LIMIT_PRIORITY].0;
     let may_be_nice = call.may_be_nice(target.0);
     let now = thread_of(call.system, target)?.scheduling;
@@ -300,7 +301,7 @@ pub fn sched_setattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let target = named(call, who)?;
-    let root = call.home().ids.has(SYS_NICE);
+    let root = call.ids().has(SYS_NICE);
     let before = call.system.homes.get(&target.0).map_or(0, |home| home.nice);
     let now = thread_of(call.system, target)?.scheduling;
     if bits & FLAG_KEEP_POLICY != 0 {
@@ -344,7 +345,7 @@ pub fn affinity(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         call.outputs.set(0, set.to_le_bytes().to_vec());
         return Ok(0);
     }
-    may_change(call, target.0)?;
+    may_change(call, target)?;
     if set & there == 0 {
         return Err(Errno::EINVAL.into());
     }

@@ -1,6 +1,6 @@
 //! Sending signals, and taking those that are pending.
 //!
-//! Law: who may send is decided here, by the credentials that home keeps (kill(2)).
+//! Law: who may send is decided here, by the credentials that home keeps of the threads (kill(2)).
 
 use crate::credentials::KILL;
 use crate::dispatch::HomeCall;
@@ -17,12 +17,12 @@ pub(super) fn send(
     thread: Option<u32>,
     wanted: impl Fn(&Home) -> bool,
 ) -> Result<u64, Stop> {
-    let me = call.home();
-    let (own, session) = (me.ids, me.session);
+    let (own, session) = (call.ids(), call.home().session);
     let allowed = |home: &Home| {
+        let target = home.credentials_of(thread.unwrap_or(home.pid)).ids;
         own.has(KILL)
-            || [own.uid, own.euid].contains(&home.ids.uid)
-            || [own.uid, own.euid].contains(&home.ids.suid)
+            || [own.uid, own.euid].contains(&target.uid)
+            || [own.uid, own.euid].contains(&target.suid)
             || (info.signal == signal::SIGCONT && home.session == session)
     };
     let (mut any, mut targets) = (false, Vec::new());
@@ -63,12 +63,12 @@ fn is_full(call: &HomeCall<'_>, pid: u32) -> bool {
         let threads = home.threads.values().map(|thread| thread.pending.count());
         home.pending.count() + threads.sum::<usize>()
     };
-    let user = target.ids.uid;
+    let user = target.ids().uid;
     let same = call
         .system
         .homes
         .values()
-        .filter(|home| home.ids.uid == user);
+        .filter(|home| home.ids().uid == user);
     target.pending.count() >= QUEUE_MAX
         || same.map(queued).sum::<usize>() as u64 >= target.limits[SIGPENDING].0
 }
@@ -77,7 +77,7 @@ pub(super) fn info_of(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result
     if signal > u64::from(signal::SIGNAL_MAX) {
         return Err(Errno::EINVAL.into());
     }
-    let sender = u64::from(call.pid) | u64::from(call.home().ids.uid) << 32;
+    let sender = u64::from(call.pid) | u64::from(call.ids().uid) << 32;
     Ok(SignalInfo {
         signal: signal as u32,
         code,

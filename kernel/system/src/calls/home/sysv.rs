@@ -10,12 +10,12 @@ impl HomeCall<'_> {
     fn ipc_caller(&mut self) -> Caller {
         let now_s = self.system.fs.time(self.system.now).seconds.max(0) as u64;
         let (pid, tid) = (self.pid, self.tid);
-        let home = self.home();
+        let credentials = &self.thread().credentials;
         Caller {
             pid,
             waiter: tid,
-            ids: home.ids,
-            groups: home.groups.clone(),
+            ids: credentials.ids,
+            groups: credentials.groups.clone(),
             now_s,
         }
     }

@@ -66,7 +66,7 @@ fn change_of(child: &Home, options: u64) -> Option<Change> {
     used.add(child.children_used);
     Some(Change {
         pid: child.pid,
-        user: child.ids.uid,
+        user: child.ids().uid,
         code,
         status,
         used,

@@ -44,13 +44,14 @@ impl LocalCall<'_> {
         const RLIMIT_STACK: usize = 3;
         const RLIMIT_MEMLOCK: usize = 8;
         const RLIMIT_AS: usize = 9;
+        let unlimited = self.thread().ids.has(IPC_LOCK);
         let body = self.body();
         let soft = |index: usize| body.limits[index].0;
         SpaceLimits {
             address_space: soft(RLIMIT_AS),
             data: soft(RLIMIT_DATA),
             stack: soft(RLIMIT_STACK),
-            locked: if body.ids.has(IPC_LOCK) {
+            locked: if unlimited {
                 u64::MAX
             } else {
                 soft(RLIMIT_MEMLOCK)

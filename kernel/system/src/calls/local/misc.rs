@@ -19,13 +19,13 @@ fn put_ids(call: &mut LocalCall<'_>, ids: [u32; 3]) -> Result<u64, Stop> {
 
 /// getresuid(2).
 pub fn getresuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let ids = call.body().ids;
+    let ids = call.thread().ids;
     put_ids(call, [ids.uid, ids.euid, ids.suid])
 }
 
 /// getresgid(2).
 pub fn getresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let ids = call.body().ids;
+    let ids = call.thread().ids;
     put_ids(call, [ids.gid, ids.egid, ids.sgid])
 }
 

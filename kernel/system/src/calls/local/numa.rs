@@ -143,7 +143,7 @@ pub fn mbind(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// Refuses who may not move pages that others have, too.
 pub(in crate::calls) fn may_move_all(call: &mut LocalCall<'_>) -> Result<(), Stop> {
-    if !call.body().ids.has(SYS_NICE) {
+    if !call.thread().ids.has(SYS_NICE) {
         return Err(Errno::EPERM.into());
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Becoming somebody else: set*id(2), and capabilities.
 //!
-//! Law: the rules are checked against the body's copy, home is told, and then the copy changes; so
+//! Law: the rules are checked against the thread's copy, home is told, and then the copy changes; so
 //! both always say the same. Who has the capability may become anybody, others only what they already
 //! are (credentials(7)).
 
@@ -18,9 +18,9 @@ const SAME: u32 = u32::MAX;
 /// Real, effective and saved.
 type Three = [u32; 3];
 
-/// Tells home, which knows what follows from it, and then changes the body's copy.
+/// Tells home, which knows what follows from it, and then changes the thread's copy.
 fn change(call: &mut LocalCall<'_>, users: Three, groups: Three) -> Result<u64, Stop> {
-    let mut wish = call.body().ids;
+    let mut wish = call.thread().ids;
     (wish.uid, wish.euid, wish.suid) = users.into();
     (wish.gid, wish.egid, wish.sgid) = groups.into();
     become_as(call, CHANGE_IDS, wish)
@@ -36,7 +36,7 @@ fn become_as(call: &mut LocalCall<'_>, kind: u64, wish: Ids) -> Result<u64, Stop
     })?;
     let value = result_of(answer.value)?;
     let ids = answer.buffers.get(2).and_then(Ids::from_bytes);
-    call.body().ids = ids.ok_or(Errno::EIO)?;
+    call.thread().ids = ids.ok_or(Errno::EIO)?;
     Ok(value)
 }
 
@@ -84,7 +84,7 @@ fn set_users(
     call: &mut LocalCall<'_>,
     rule: impl FnOnce(Three, bool) -> Result<Three, Errno>,
 ) -> Result<u64, Stop> {
-    let ids = call.body().ids;
+    let ids = call.thread().ids;
     let new = rule(ids.users(), ids.has(SETUID))?;
     change(call, new, ids.groups())
 }
@@ -93,7 +93,7 @@ fn set_groups(
     call: &mut LocalCall<'_>,
     rule: impl FnOnce(Three, bool) -> Result<Three, Errno>,
 ) -> Result<u64, Stop> {
-    let ids = call.body().ids;
+    let ids = call.thread().ids;
     let new = rule(ids.groups(), ids.has(SETGID))?;
     change(call, ids.users(), new)
 }
@@ -144,7 +144,7 @@ pub fn setresgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// setfsuid(2): the user of files before it, whether or not it was changed.
 pub fn setfsuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let mut wish = call.body().ids;
+    let mut wish = call.thread().ids;
     let before = wish.fsuid;
     match call.args[0] as u32 {
         SAME => return Ok(before.into()),
@@ -156,7 +156,7 @@ pub fn setfsuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// setfsgid(2): see [`setfsuid`].
 pub fn setfsgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
-    let mut wish = call.body().ids;
+    let mut wish = call.thread().ids;
     let before = wish.fsgid;
     match call.args[0] as u32 {
         SAME => return Ok(before.into()),
@@ -203,7 +203,7 @@ pub fn capget(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     }
     let own = pid == 0 || pid as u32 == call.pid;
     let ids = if own {
-        call.body().ids
+        call.thread().ids
     } else {
         let answer = call.home(CALL_CAPABILITIES, |_| {
             let mut request = Request::plain(CALL_CAPABILITIES, [pid as u64, 0, 0, 0, 0, 0]);
@@ -241,7 +241,7 @@ pub fn capset(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         let word = u32::from_le_bytes(word.try_into().unwrap_or_default());
         sets[at % 3] |= u64::from(word) << (at / 3 * 32);
     }
-    let old = call.body().ids;
+    let old = call.thread().ids;
     let [effective, permitted, inheritable] = sets.map(|set| set & ALL);
     let passes_on = old.inheritable | old.permitted;
     if effective & !permitted != 0

@@ -43,7 +43,7 @@ pub fn prlimit64(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             return Err(Errno::EINVAL.into());
         }
         let beyond = index == NOFILE && hard > u64::from(MAX_DESCRIPTORS);
-        let raised = hard > before.1 && !call.body().ids.has(SYS_RESOURCE);
+        let raised = hard > before.1 && !call.thread().ids.has(SYS_RESOURCE);
         if beyond || raised {
             return Err(Errno::EPERM.into());
         }

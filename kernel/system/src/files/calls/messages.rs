@@ -97,7 +97,7 @@ fn claimed(call: &FileCall, data: &[u8]) -> Result<Credentials, Errno> {
         uid: word(4),
         gid: word(8),
     };
-    let [uid, euid, gid, egid] = call.view.ids(call.pid);
+    let [uid, euid, gid, egid] = call.view.ids(call.tid);
     let privileged = call.who.has(SYS_ADMIN);
     let own = claimed.pid == call.pid
         && [uid, euid].contains(&claimed.uid)
@@ -113,7 +113,7 @@ fn claimed(call: &FileCall, data: &[u8]) -> Result<Credentials, Errno> {
 }
 
 fn own_credentials(call: &FileCall) -> Credentials {
-    let [uid, _, gid, _] = call.view.ids(call.pid);
+    let [uid, _, gid, _] = call.view.ids(call.tid);
     Credentials {
         pid: call.pid,
         uid,
@@ -137,7 +137,7 @@ fn send(
         if let Some(error) = call.no_bytes {
             return Err(error.into());
         }
-        let [uid, ..] = call.view.ids(call.pid);
+        let [uid, ..] = call.view.ids(call.tid);
         return match given {
             None | Some(Given::Name(Name::Netlink(0))) => {
                 Ok(socket.ask_kernel(bytes, (call.pid, uid)))

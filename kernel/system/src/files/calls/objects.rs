@@ -178,7 +178,7 @@ pub fn pidfd_getfd(call: &mut FileCall) -> CallResult {
     }
     let found = match process.pid == call.pid {
         true => call.state.get(fd?)?,
-        false => call.view.file_of(call.pid, process.pid, fd)?,
+        false => call.view.file_of(call.tid, process.pid, fd)?,
     };
     Ok(u64::from(call.state.install(0, found, true)?))
 }

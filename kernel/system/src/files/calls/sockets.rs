@@ -36,7 +36,7 @@ impl FileCall<'_> {
     }
 
     pub(super) fn credentials(&self) -> Credentials {
-        let [_, uid, _, gid] = self.view.ids(self.pid);
+        let [_, uid, _, gid] = self.view.ids(self.tid);
         Credentials {
             pid: self.pid,
             uid,

@@ -61,8 +61,8 @@ pub trait Peers {
     fn signal_queue(&self, _pid: u32) -> Option<Arc<WaitQueue>> {
         None
     }
-    /// Real and effective user, real and effective group of a process.
-    fn ids(&self, _pid: u32) -> [u32; 4] {
+    /// Real and effective user, real and effective group of a thread.
+    fn ids(&self, _tid: u32) -> [u32; 4] {
         [0; 4]
     }
     /// The end of a process.
