@@ -113,10 +113,13 @@ impl System {
         let Some(out) = self.outgoing.get(&pid) else {
             return;
         };
+        // Home may not have heard yet that this boot is over, which was told here once.
+        let peer = self.net.peer(out.source.target());
+        let lives = |boot: &BootId| peer.is_some_and(|peer| peer.boot == *boot);
         let Some(boot) = out
             .source
             .target_boot()
-            .filter(|_| out.keeps && out.end_sent)
+            .filter(|boot| out.keeps && out.end_sent && lives(boot))
         else {
             return;
         };

@@ -3,7 +3,7 @@
 use super::{Cluster, DATA, DATA_BYTES, Dice};
 use crate::home::Home;
 use machine::{Frame, FrameKind, PAGE_SIZE};
-use wire::{Message, MoveStats, Pid};
+use wire::{Message, MoveStats, NodeId, Pid};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const PAGES: u64 = DATA_BYTES / PAGE;
@@ -114,6 +114,43 @@ fn what_was_kept_goes_with_the_process_and_with_its_node() {
     cluster.reboot(1);
     cluster.settle();
     assert_eq!(cluster.kept(0), 0);
+}
+
+#[test]
+fn nothing_is_kept_for_a_boot_that_is_over_when_the_last_page_leaves() {
+    let mut cluster = Cluster::new(3);
+    let pid = cluster.process_with_pages();
+    cluster.move_to(pid, 2);
+    cluster.start_move(pid, 3);
+    cluster.until(Cluster::round, |cluster| {
+        cluster.nodes[2].bodies.contains_key(&pid)
+    });
+    // Home has released node 2, which hears first that node 3 has died.
+    cluster.arrives = |header| header.target() != NodeId(2) || header.kind() != wire::Kind::Data;
+    cluster.until(Cluster::round, |cluster| {
+        let home: &Home = &cluster.nodes[0].homes[&pid];
+        let record = &home.record;
+        record.gate().owner() == NodeId(3) && record.previous().is_none()
+    });
+    cluster.reboot(2);
+    cluster.arrives = |header| header.source() != NodeId(1) && header.target() != NodeId(1);
+    cluster.until(
+        |cluster| cluster.pass(10_000_000),
+        |cluster| {
+            let boot = cluster.nodes[2].boot;
+            let peer = cluster.nodes[1].net.peer(NodeId(3));
+            peer.is_some_and(|peer| peer.boot == boot)
+        },
+    );
+    // Home has not heard of it when the last page leaves.
+    cluster.arrives = |header| header.source() != NodeId(3) || header.target() != NodeId(1);
+    cluster.until(
+        |cluster| cluster.pass(10_000_000),
+        |cluster| !cluster.nodes[1].outgoing.contains_key(&pid),
+    );
+    cluster.arrives = |_| true;
+    cluster.settle();
+    assert_eq!(cluster.kept(1), 0);
 }
 
 #[test]
