@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use crc::{CRC_64_XZ, Crc, Table};
 
 const SUM: Crc<u64, Table<1>> = Crc::<u64, Table<1>>::new(&CRC_64_XZ);
+/// The last byte is the version of the format, of headers and frames alike: it is raised with any change of their bytes.
 const HEADER_MAGIC: u64 = u64::from_le_bytes(*b"DunlinJ1");
+/// See `HEADER_MAGIC`.
 const FRAME_MAGIC: u64 = u64::from_le_bytes(*b"DunlinF1");
 /// Sum, magic, and what [`Header::sector`] says; the rest of the sector is zeros.
 const HEADER_LEN: usize = 7 * 8;
@@ -181,7 +183,9 @@ pub(crate) fn read(node: u64, area_sectors: u64, disk: &[u8]) -> Result<Found, R
                 area: 1,
                 live: BTreeMap::new(),
             }),
-            false => Err(Refused::Foreign),
+            false => {
+                Err(other_version(disk, area_sectors).map_or(Refused::Foreign, Refused::OfVersion))
+            }
         };
     };
     if header.node != node {
@@ -216,6 +220,21 @@ pub(crate) fn read(node: u64, area_sectors: u64, disk: &[u8]) -> Result<Found, R
         area,
         live,
     })
+}
+
+/// The version of a journal that is on a disk in another one than this.
+fn other_version(disk: &[u8], area_sectors: u64) -> Option<char> {
+    const THIS: [u8; 8] = HEADER_MAGIC.to_le_bytes();
+    let headers = [0, 1].into_iter().flat_map(|area| {
+        let start = area * area_sectors;
+        start..start + HEADERS
+    });
+    let mut magics = headers.filter_map(|place| {
+        let magic = word(disk, place as usize * SECTOR / 8 + 1)?;
+        Some(magic.to_le_bytes())
+    });
+    let of = magics.find(|magic| magic[..7] == THIS[..7] && magic[7].is_ascii_digit())?;
+    Some(char::from(of[7]))
 }
 
 /// Whether nothing was ever written but what the first header of all may have left when it was torn.

@@ -72,6 +72,8 @@ pub enum Refused {
     TooSmall,
     /// It holds something else than a journal.
     Foreign,
+    /// It holds a journal in another version of the format; which.
+    OfVersion(char),
     /// It holds that of another node.
     OfNode(u64),
     /// It holds a journal of which something that was flushed is not there; what.
@@ -83,6 +85,11 @@ impl fmt::Display for Refused {
         match self {
             Refused::TooSmall => f.write_str("it is too small"),
             Refused::Foreign => f.write_str("what it holds is no journal"),
+            Refused::OfVersion(version) => write!(
+                f,
+                "its journal is of version {}, which this system does not read",
+                version
+            ),
             Refused::OfNode(node) => write!(f, "its journal is that of node {node}"),
             Refused::Damaged(what) => write!(f, "its journal is damaged: {what}"),
         }

@@ -107,3 +107,71 @@ fn disks_that_are_not_its_own_are_refused() {
     smaller.resize(2 * SIZE, 0);
     assert!(matches!(open(&smaller), Err(Refused::Damaged(_))));
 }
+
+/// As a blank disk's first journal is laid out. Whoever changes these bytes raises the version, the last byte of both magics.
+#[test]
+fn the_bytes_of_headers_and_frames() {
+    let mut disk = vec![0; SIZE];
+    let mut journal = Journal::open(1, 7, &disk).expect("blank");
+    work(&mut journal, &mut disk);
+    journal.put(5, b"five").expect("room");
+    journal.remove(5);
+    work(&mut journal, &mut disk);
+    let header = [
+        &[0; 8][..],
+        b"DunlinJ1",
+        &[7, 0, 0, 0, 1, 0, 0, 0], // generation: 7 was drawn, this is the first
+        &[1, 0, 0, 0, 0, 0, 0, 0], // node
+        &[128, 0, 0, 0, 0, 0, 0, 0], // sectors of an area
+        &[0, 0, 0, 0, 0, 0, 0, 0], // frames that it began with
+        &[0, 0, 0, 0, 0, 0, 0, 0], // the sector where the area begins
+    ]
+    .concat();
+    let frame = [
+        &[0; 8][..],
+        b"DunlinF1",
+        &[7, 0, 0, 0, 1, 0, 0, 0],             // generation
+        &[0, 0, 0, 0, 0, 0, 0, 0],             // number in it
+        &[2, 0, 0, 0, 0, 0, 0, 0],             // the sector where it begins
+        &[76, 0, 0, 0, 0, 0, 0, 0],            // bytes
+        &[5, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0], // number and length of a value
+        b"five",
+        &[5, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255], // that it is gone
+    ]
+    .concat();
+    // CRC-64/XZ of all that follows.
+    let sum_of_header = [181, 145, 182, 167, 26, 172, 29, 231];
+    let sum_of_frame = [173, 163, 182, 164, 38, 2, 72, 102];
+    let sectors = [
+        (&header, sum_of_header),
+        (&header, sum_of_header),
+        (&frame, sum_of_frame),
+    ];
+    for (at, (bytes, sum)) in sectors.into_iter().enumerate() {
+        let mut bytes = bytes.clone();
+        bytes[..8].copy_from_slice(&sum);
+        bytes.resize(SECTOR, 0);
+        assert!(disk[at * SECTOR..][..SECTOR] == bytes, "sector {at}");
+    }
+}
+
+#[test]
+fn another_version_is_told_and_left_as_it_is() {
+    let mut disk = vec![0; SIZE];
+    let mut journal = Journal::open(1, 7, &disk).expect("blank");
+    work(&mut journal, &mut disk);
+    for copy in 0..2 {
+        disk[copy * SECTOR + 15] = b'2';
+    }
+    let refused = Journal::open(1, 8, &disk).expect_err("version 2");
+    assert_eq!(refused, Refused::OfVersion('2'));
+    let said = alloc::format!("{refused}");
+    assert_eq!(
+        said,
+        "its journal is of version 2, which this system does not read"
+    );
+    for copy in 0..2 {
+        disk[copy * SECTOR + 14] = b'K';
+    }
+    assert_eq!(Journal::open(1, 8, &disk).err(), Some(Refused::Foreign));
+}

@@ -10,6 +10,7 @@ mod express;
 mod files;
 mod full_disk;
 mod kept;
+mod layouts;
 mod looking;
 mod mapping;
 mod moves;
@@ -162,7 +163,7 @@ impl Disk {
         }
     }
 
-    fn open(&mut self, node: usize) -> journal::Journal {
+    fn open(&self, node: usize) -> journal::Journal {
         let node = node as u64 + 1;
         journal::Journal::open(node, node as u32, &self.flushed).expect("its journal")
     }
@@ -273,7 +274,7 @@ impl Cluster {
     }
 
     fn with_a_disk_apart(count: u16, bytes: usize) -> Cluster {
-        let mut disk = Disk {
+        let disk = Disk {
             flushed: vec![0; bytes],
             ..Disk::default()
         };

@@ -15,6 +15,8 @@
 
 mod orphans;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use orphans::Orphans;
 
@@ -22,15 +24,22 @@ use crate::files::Cursors;
 use crate::home::INIT;
 use crate::system::System;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 use journal::{Journal, Mark, Op};
 use machine::Frame;
 use node::{Lane, PageTag};
 use record::Kept;
+use serde::de::DeserializeOwned;
 use wire::{BootId, Message, NodeId, Pid, Reply};
 
-/// Under which number the journal has what is known of the node itself; below are pids.
+/// Under which number the journal has what is known of the node itself; below are pids. That is laid out so for ever.
 const NODE: u64 = 1 << 32;
+/// And the layout of its records, an u32; nothing if that is of before layouts had numbers.
+pub(crate) const RECORDS: u64 = NODE + 1;
+/// The layout of the records that this system writes, and the only one that it reads. It is raised with any change of what a
+/// record's bytes are or mean (`tests.rs` has them).
+pub(crate) const LAYOUT: u32 = 1;
 /// So many pids are given out before the disk is told again.
 const SERIALS: u16 = 256;
 /// The number of the boot begins at this bit of its id.
@@ -43,6 +52,9 @@ enum Held {
     Message(NodeId, Message),
     Page(NodeId, Lane, PageTag, Frame),
 }
+
+/// What the journal has of a process: itself, and the answers to the last calls of its threads that changed something.
+type Record = (Kept, Vec<(Pid, Reply)>);
 
 /// What is in the journal of a process, beside what the journal has itself.
 #[derive(Default)]
@@ -78,10 +90,12 @@ impl Keeper {
         let Some(mut journal) = journal else {
             return (Keeper::default(), drawn, 0);
         };
-        let (boots, serials) = journal
-            .get(NODE)
-            .and_then(|bytes| postcard::from_bytes::<(u64, u16)>(bytes).ok())
-            .unwrap_or((0, 0));
+        let node = journal.get(NODE).map(understood::<(u64, u16)>);
+        let Some((boots, serials)) = node.unwrap_or(Some((0, 0))) else {
+            machine::log!("what the journal has of this node is not understood: it is not used");
+            return (Keeper::default(), drawn, 0);
+        };
+        forget_other_layouts(&mut journal);
         let boots = boots + 1;
         let low = drawn.0 & ((1 << BOOT_SHIFT) - 1) | 1;
         let mut keeper = Keeper {
@@ -143,7 +157,7 @@ impl Keeper {
         let left = self.serials.wrapping_sub(serial);
         if left == 0 || left > SERIALS {
             let node = journal.get(NODE);
-            let node = node.and_then(|bytes| postcard::from_bytes::<(u64, u16)>(bytes).ok());
+            let node = node.and_then(understood::<(u64, u16)>);
             self.serials = serial.wrapping_add(SERIALS);
             note_node(journal, node.map_or(1, |(boots, _)| boots), self.serials);
         }
@@ -174,9 +188,7 @@ impl Keeper {
 
     /// What the journal says of processes.
     fn records(&self) -> Vec<(u32, Vec<u8>)> {
-        let entries = self.journal.iter().flat_map(Journal::iter);
-        let pids = entries.filter_map(|(key, value)| Some((u32::try_from(key).ok()?, value)));
-        pids.map(|(pid, value)| (pid, value.to_vec())).collect()
+        self.journal.as_ref().map_or_else(Vec::new, records)
     }
 
     /// A process has ended; whether it was adopted.
@@ -196,6 +208,48 @@ impl Keeper {
                 self.touched.extend(&self.unkept);
             }
         }
+    }
+}
+
+/// The records of processes.
+fn records(journal: &Journal) -> Vec<(u32, Vec<u8>)> {
+    let pids = journal.iter();
+    let pids = pids.filter_map(|(key, value)| Some((u32::try_from(key).ok()?, value.to_vec())));
+    pids.collect()
+}
+
+/// What was noted, if all of it is understood.
+fn understood<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(value)
+}
+
+/// Records that another system has laid out are not guessed at. Boots and pids go on as they were.
+fn forget_other_layouts(journal: &mut Journal) {
+    let layout = journal.get(RECORDS).map(understood::<u32>);
+    if layout == Some(Some(LAYOUT)) {
+        return;
+    }
+    let records = records(journal);
+    if !records.is_empty() {
+        let of = match layout.flatten() {
+            Some(layout) => alloc::format!("{layout}"),
+            None => String::from("of before layouts had numbers"),
+        };
+        machine::log!(
+            "the journal has {} processes in layout {of}, and this system reads layout {LAYOUT}: they end where they are. \
+             Who replaces the system of a node brings its processes home first",
+            records.len()
+        );
+    }
+    // Before the number: who boots in the middle of this finds the old one.
+    for (pid, _) in records {
+        journal.remove(u64::from(pid));
+    }
+    let value = postcard::to_allocvec(&LAYOUT).unwrap_or_default();
+    if journal.put(RECORDS, &value).is_err() {
+        // There is always room for a few bytes when nothing else is there.
+        machine::log!("the journal takes no word of the layout of its records");
     }
 }
 

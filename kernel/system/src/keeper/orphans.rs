@@ -10,7 +10,6 @@
 //! A process whose home is away for longer than the grace ends, with one report here; home is told when it is there again,
 //! and reports it once more to whom it concerns there: the parent.
 
-use super::record::Kept;
 use crate::body::Effects;
 use crate::dispatch::{can_be_asked_again, wire_pid};
 use crate::home::INIT;
@@ -24,7 +23,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use migrate::{Claim, LostOutcome, unknown};
 use node::PeerState;
-use wire::{BootId, Message, NodeId, Pid, Reply, Whereabouts};
+use wire::{BootId, Message, NodeId, Pid, Whereabouts};
 
 /// How long a process waits for its home if the command line does not say so, s.
 const GRACE_S: u64 = 300;
@@ -263,10 +262,11 @@ impl System {
     /// What the journal has becomes processes again. Their owners have not said yet that they are there.
     pub(crate) fn restore(&mut self) {
         for (pid, bytes) in self.keeper.records() {
-            let read = postcard::from_bytes::<(Kept, Vec<(Pid, Reply)>)>(&bytes);
-            let Some((kept, answers)) = read.ok().filter(|_| wire_pid(pid).home() == self.me)
-            else {
-                machine::log!("process {pid}: what the journal has of it is not understood");
+            let read = super::understood::<super::Record>(&bytes);
+            let Some((kept, answers)) = read.filter(|_| wire_pid(pid).home() == self.me) else {
+                machine::log!(
+                    "process {pid}: what the journal has of it is not understood; it ends where it is"
+                );
                 self.keeper.forget(pid);
                 continue;
             };
