@@ -192,6 +192,8 @@ pub struct Stat {
     pub born: Option<Timespec>,
     /// Which mount it is in, by the numbers of `/proc/PID/mountinfo`.
     pub mount: u64,
+    /// It is the root of that.
+    pub is_mount: bool,
 }
 
 /// Size of `struct stat`.
@@ -205,6 +207,10 @@ const STATX_BASIC: u32 = 0x7ff;
 /// `STATX_BTIME`, `STATX_MNT_ID`.
 const STATX_BORN: u32 = 0x800;
 const STATX_MOUNT: u32 = 0x1000;
+/// Attributes of a file: `STATX_ATTR_MOUNT_ROOT`; and all that are told, as of a file system without others
+/// (`STATX_ATTR_AUTOMOUNT` and `_DAX` besides, which no file has).
+const ATTRIBUTE_MOUNT_ROOT: u64 = 0x2000;
+const ATTRIBUTES: u64 = 0x20_3000;
 
 impl Stat {
     /// `struct stat` (`arch/x86/include/uapi/asm/stat.h`, the 64-bit half).
@@ -233,6 +239,13 @@ impl Stat {
         let known = STATX_BASIC | STATX_MOUNT | born;
         put(&mut bytes, 0, &known.to_le_bytes());
         put(&mut bytes, 4, &4096u32.to_le_bytes());
+        let attributes = if self.is_mount {
+            ATTRIBUTE_MOUNT_ROOT
+        } else {
+            0
+        };
+        put(&mut bytes, 8, &attributes.to_le_bytes());
+        put(&mut bytes, 56, &ATTRIBUTES.to_le_bytes());
         put(&mut bytes, 16, &(self.links as u32).to_le_bytes());
         put(&mut bytes, 20, &self.uid.to_le_bytes());
         put(&mut bytes, 24, &self.gid.to_le_bytes());

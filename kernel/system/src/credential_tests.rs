@@ -165,3 +165,48 @@ fn what_a_thread_became_is_kept() {
     let uid = line(&mut cluster, entry, tid, "Uid:");
     assert_eq!(uid, "Uid:\t1000\t1000\t1000\t1000");
 }
+
+/// What is not done for user 0, a thread has said for itself, wherever it is, and its children with it.
+#[test]
+fn securebits_are_a_threads_own() {
+    const GET_SECUREBITS: u64 = 27;
+    const SET_SECUREBITS: u64 = 28;
+    const SET_KEEPCAPS: u64 = 8;
+    // `SECBIT_NO_SETUID_FIXUP` and `SECBIT_KEEP_CAPS_LOCKED`.
+    const BITS: u64 = 1 << 2 | 1 << 5;
+    let mut cluster = Cluster::new(2);
+    let (pid, other) = (cluster.fork(0), cluster.fork(0));
+    let tid = thread(&mut cluster, 0, pid);
+    cluster.move_to(pid, 2);
+    let mut ask = |tid: u32, args: &[u64]| cluster.call(1, tid, PRCTL, args);
+    assert_eq!(ask(tid, &[SET_SECUREBITS, 1 << 8]), EPERM);
+    assert_eq!(ask(tid, &[SET_SECUREBITS, BITS]), 0);
+    assert_eq!(ask(tid, &[SET_KEEPCAPS, 1]), EPERM);
+    assert_eq!(ask(tid, &[SET_SECUREBITS, 0]), EPERM);
+    let child = cluster.call(1, tid, FORK, &[]) as u32;
+    for (tid, bits) in [(tid, BITS), (child, BITS), (pid, 0)] {
+        let told = cluster.call(1, tid, PRCTL, &[GET_SECUREBITS]);
+        assert_eq!(told, bits as i64);
+    }
+    // As another user they may do what they could before, and the other thread may not.
+    for (tid, result) in [(tid, 0), (child, 0), (pid, EPERM)] {
+        becomes_user(&mut cluster, 1, tid);
+        assert_eq!(cluster.call(1, tid, KILL, &[other.into(), 0]), result);
+    }
+}
+
+/// A user's signals that wait are counted for all of its processes.
+#[test]
+fn queued_signals_are_told() {
+    const RT_SIGPROCMASK: u64 = 14;
+    let mut cluster = Cluster::new(1);
+    let (pid, other) = (cluster.fork(0), cluster.fork(0));
+    cluster.poke(0, pid, DATA, &(1_u64 << 9).to_le_bytes());
+    assert_eq!(cluster.call(0, pid, RT_SIGPROCMASK, &[0, DATA, 0, 8]), 0);
+    let entry = ProcEntry::Process(other, ProcessFile::Status);
+    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t0/32768");
+    assert_eq!(cluster.call(0, other, KILL, &[pid.into(), 10]), 0);
+    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t1/32768");
+    becomes_user(&mut cluster, 0, pid);
+    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t0/32768");
+}

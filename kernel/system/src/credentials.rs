@@ -6,6 +6,7 @@
 //! them to user 0 only. This is all computation; who may call what is asked with [`Ids::has`].
 
 use crate::files::Who;
+use abi::Errno;
 use alloc::vec::Vec;
 
 /// May change owners of files.
@@ -74,6 +75,18 @@ const OF_FILES: u64 = 1 << CHOWN
     | 1 << MKNOD
     | 1 << 32;
 
+/// A securebit: to execve(2) user 0 is anybody.
+const NO_ROOT: u32 = 1;
+/// Capabilities do not change with the users.
+const NO_SETUID_FIXUP: u32 = 1 << 2;
+/// They stay when user 0 becomes another (`PR_SET_KEEPCAPS`), until execve(2).
+pub(crate) const KEEP_CAPABILITIES: u32 = 1 << 4;
+/// None becomes ambient.
+pub(crate) const NO_AMBIENT_RAISE: u32 = 1 << 6;
+/// For good is what the bit above says so of.
+const SECURE_LOCKS: u32 = 0xaa;
+const SECURE_ALL: u32 = 0xff;
+
 /// All of what a thread is and may come to be, as home keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Credentials {
@@ -83,8 +96,8 @@ pub struct Credentials {
     pub groups: Vec<u32>,
     /// Capabilities that execve(2) may still give, by bit.
     pub bounding: u64,
-    /// Capabilities stay when user 0 becomes another (`PR_SET_KEEPCAPS`).
-    pub keeps_capabilities: bool,
+    /// What is not done for user 0: the securebits.
+    pub secure: u32,
     /// Execve(2) makes nobody another (`PR_SET_NO_NEW_PRIVS`).
     pub gains_nothing: bool,
 }
@@ -96,7 +109,7 @@ impl Default for Credentials {
             ids: Ids::default(),
             groups: Vec::new(),
             bounding: ALL,
-            keeps_capabilities: false,
+            secure: 0,
             gains_nothing: false,
         }
     }
@@ -116,13 +129,38 @@ impl Credentials {
         }
     }
 
+    /// Sets the securebits.
+    ///
+    /// # Errors
+    /// EPERM for those that there are not, and for those that are locked.
+    pub(crate) fn set_secure(&mut self, wanted: u32) -> Result<(), Errno> {
+        let locks = self.secure & SECURE_LOCKS;
+        let locked = locks | locks >> 1;
+        if (self.secure ^ wanted) & locked != 0 || wanted & !SECURE_ALL != 0 {
+            return Err(Errno::EPERM);
+        }
+        self.secure = wanted;
+        Ok(())
+    }
+
+    /// Becomes these users.
+    pub(crate) fn set_users(&mut self, users: [u32; 3]) {
+        self.ids.set_users(users, self.secure);
+    }
+
+    /// setfsuid(2) and setfsgid(2), as far as it may.
+    pub(crate) fn set_file_ids(&mut self, user: u32, group: u32) {
+        self.ids.set_file_user(user, self.secure);
+        self.ids.set_file_group(group);
+    }
+
     /// Who it is as a program with these rights.
     pub(crate) fn after_exec(&self, program: ProgramRights) -> Ids {
         let program = match self.gains_nothing {
             true => ProgramRights::default(),
             false => program,
         };
-        self.ids.after_exec(program, self.bounding)
+        self.ids.after_exec(program, self.bounding, self.secure)
     }
 }
 
@@ -203,14 +241,17 @@ impl Ids {
         [self.gid, self.egid, self.sgid]
     }
 
-    /// Changes the users, and the capabilities with them; `keeps` is `PR_SET_KEEPCAPS`.
-    pub fn set_users(&mut self, [uid, euid, suid]: [u32; 3], keeps: bool) {
+    /// Changes the users, and the capabilities with them as the securebits let.
+    pub fn set_users(&mut self, [uid, euid, suid]: [u32; 3], secure: u32) {
         let was_root = self.users().contains(&0);
         let effective_before = self.euid;
-        (self.uid, self.euid, self.suid) = (uid, euid, suid);
+        (self.uid, self.euid, self.suid, self.fsuid) = (uid, euid, suid, euid);
+        if secure & NO_SETUID_FIXUP != 0 {
+            return;
+        }
         if was_root && !self.users().contains(&0) {
             self.ambient = 0;
-            if !keeps {
+            if secure & KEEP_CAPABILITIES == 0 {
                 (self.effective, self.permitted) = (0, 0);
             }
         }
@@ -220,7 +261,6 @@ impl Ids {
         if effective_before != 0 && euid == 0 {
             self.effective = self.permitted;
         }
-        self.fsuid = euid;
     }
 
     /// Changes the groups.
@@ -229,17 +269,20 @@ impl Ids {
     }
 
     /// setfsuid(2), if it may.
-    pub fn set_file_user(&mut self, user: u32) {
+    pub fn set_file_user(&mut self, user: u32, secure: u32) {
         if !self.has(SETUID) && !self.users().contains(&user) && user != self.fsuid {
             return;
         }
-        if self.fsuid == 0 && user != 0 {
+        let before = core::mem::replace(&mut self.fsuid, user);
+        if secure & NO_SETUID_FIXUP != 0 {
+            return;
+        }
+        if before == 0 && user != 0 {
             self.effective &= !OF_FILES;
         }
-        if self.fsuid != 0 && user == 0 {
+        if before != 0 && user == 0 {
             self.effective |= OF_FILES & self.permitted;
         }
-        self.fsuid = user;
     }
 
     /// setfsgid(2), if it may.
@@ -249,9 +292,10 @@ impl Ids {
         }
     }
 
-    /// Who it is as another program; `bounding` is what execve(2) may give.
+    /// Who it is as another program; `bounding` is what execve(2) may give, as the securebits let.
     #[must_use]
-    pub fn after_exec(&self, program: ProgramRights, bounding: u64) -> Ids {
+    pub fn after_exec(&self, program: ProgramRights, bounding: u64, secure: u32) -> Ids {
+        let is_root = |user: u32| user == 0 && secure & NO_ROOT == 0;
         let mut new = *self;
         new.euid = program.uid.unwrap_or(self.euid);
         new.egid = program.gid.unwrap_or(self.egid);
@@ -260,12 +304,12 @@ impl Ids {
         if (new.euid, new.egid) != (self.euid, self.egid) {
             new.ambient = 0;
         }
-        let given = match new.uid == 0 || new.euid == 0 {
+        let given = match is_root(new.uid) || is_root(new.euid) {
             true => bounding | self.inheritable,
             false => 0,
         };
         new.permitted = given | new.ambient;
-        new.effective = match new.euid == 0 {
+        new.effective = match is_root(new.euid) {
             true => new.permitted,
             false => new.ambient,
         };
@@ -334,18 +378,18 @@ mod tests {
     fn user(id: u32) -> Ids {
         let mut ids = Ids::default();
         ids.set_groups([id; 3]);
-        ids.set_users([id; 3], false);
+        ids.set_users([id; 3], 0);
         ids
     }
 
     #[test]
     fn capabilities_go_with_the_last_id_of_root_and_may_be_kept() {
         let mut ids = Ids::default();
-        ids.set_users([0, 5, 0], false);
+        ids.set_users([0, 5, 0], 0);
         assert_eq!((ids.effective, ids.permitted, ids.fsuid), (0, ALL, 5));
-        ids.set_users([0, 0, 0], false);
+        ids.set_users([0, 0, 0], 0);
         assert_eq!(ids.effective, ALL);
-        ids.set_users([5, 5, 5], true);
+        ids.set_users([5, 5, 5], KEEP_CAPABILITIES);
         assert_eq!((ids.effective, ids.permitted), (0, ALL));
         assert_eq!(user(5).permitted, 0);
     }
@@ -356,30 +400,48 @@ mod tests {
             uid: Some(0),
             gid: Some(7),
         };
-        let ids = user(5).after_exec(program, ALL);
+        let ids = user(5).after_exec(program, ALL, 0);
         assert_eq!((ids.users(), ids.groups()), ([5, 0, 0], [5, 7, 7]));
         assert_eq!(ids.effective, ALL);
         assert!(ids.hides_from(&user(5)));
-        let plain = user(5).after_exec(ProgramRights::default(), ALL);
+        let plain = user(5).after_exec(ProgramRights::default(), ALL, 0);
         assert_eq!(plain, user(5));
         let real_root = Ids {
             euid: 5,
             ..Ids::default()
         };
-        let ids = real_root.after_exec(ProgramRights::default(), 6);
+        let ids = real_root.after_exec(ProgramRights::default(), 6, 0);
         assert_eq!((ids.permitted, ids.effective, ids.suid), (6, 0, 5));
     }
 
     #[test]
     fn the_user_of_files_takes_the_capabilities_of_files_along() {
         let mut ids = Ids::default();
-        ids.set_file_user(5);
+        ids.set_file_user(5, 0);
         assert!(!ids.has(DAC_OVERRIDE) && ids.has(KILL));
-        ids.set_file_user(0);
+        ids.set_file_user(0, 0);
         assert_eq!(ids.effective, ALL);
         let mut ids = user(5);
-        ids.set_file_user(6);
+        ids.set_file_user(6, 0);
         assert_eq!(ids.fsuid, 5);
+    }
+
+    #[test]
+    fn securebits_are_locked_for_good_and_leave_user_0_nothing() {
+        let mut own = Credentials::default();
+        assert_eq!(own.set_secure(0x100), Err(Errno::EPERM));
+        assert_eq!(own.set_secure(NO_ROOT | NO_ROOT << 1), Ok(()));
+        for wanted in [0, NO_ROOT, NO_ROOT << 1] {
+            assert_eq!(own.set_secure(wanted), Err(Errno::EPERM));
+        }
+        assert_eq!(own.set_secure(3 | NO_SETUID_FIXUP), Ok(()));
+        let after = own.after_exec(ProgramRights::default());
+        assert_eq!((after.euid, after.permitted, after.effective), (0, 0, 0));
+        own.set_users([5; 3]);
+        assert_eq!((own.ids.fsuid, own.ids.effective), (5, ALL));
+        own.set_file_ids(6, 7);
+        assert_eq!((own.ids.fsuid, own.ids.fsgid), (6, 7));
+        assert!(own.ids.has(DAC_OVERRIDE));
     }
 
     #[test]
@@ -390,6 +452,7 @@ mod tests {
                 gid: None,
             },
             ALL,
+            0,
         );
         assert_eq!(Ids::from_bytes(&ids.to_bytes()), Some(ids));
         assert_eq!(Ids::from_bytes(&[0; 8]), None);

@@ -639,6 +639,7 @@ impl Inode {
             changed: attributes.changed,
             born: (!matches!(self.node, Node::Proc(_))).then_some(attributes.born),
             mount: u64::from(minor),
+            is_mount: false,
         }
     }
 

@@ -104,7 +104,7 @@ fn what_linux_refuses_is_refused() {
     assert_eq!(node.control(-1, 0, 12, 0), Err(Errno::EINVAL));
     let mut stranger = caller(9);
     stranger.ids.set_groups([1000; 3]);
-    stranger.ids.set_users([1000; 3], false);
+    stranger.ids.set_users([1000; 3], 0);
     let mine = [operation(0, 1, 0)];
     let tried = node.ipc.semop(&stranger, id, &mine, true);
     assert_eq!(tried, Err(Errno::EACCES.into()));

@@ -138,7 +138,7 @@ impl System {
                         stat(home, self.terminal_of(home), &facts, &Shown::process(home))
                     }
                     ProcessFile::Statm => statm(&facts),
-                    _ => status(home, &facts, &Shown::process(home)),
+                    _ => self.status(home, &facts, &Shown::process(home)),
                 }
                 .into_bytes()
             }
@@ -198,7 +198,7 @@ impl System {
         let who = Shown { tid, name };
         Ok(match file {
             ThreadFile::Stat => stat(home, self.terminal_of(home), &facts, &who),
-            _ => status(home, &facts, &who),
+            _ => self.status(home, &facts, &who),
         }
         .into_bytes())
     }
@@ -475,8 +475,16 @@ fn limits(home: &Home) -> String {
     text
 }
 
-/// `/proc/PID/status`, the lines that programs read.
-fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
+impl System {
+    /// `/proc/PID/status`.
+    fn status(&self, home: &Home, facts: &BodyFacts, who: &Shown) -> String {
+        let user = home.credentials_of(who.tid).ids.uid;
+        status(home, facts, who, self.queued_for(user))
+    }
+}
+
+/// `/proc/PID/status`, the lines that programs read; `queued` signals are its user's.
+fn status(home: &Home, facts: &BodyFacts, who: &Shown, queued: u64) -> String {
     let letter = state_letter(home, facts);
     let word = match letter {
         'R' => "running",
@@ -548,7 +556,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown) -> String {
     }
     let _ = write!(
         text,
-        "Threads:\t{}\nSigQ:\t0/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n\
+        "Threads:\t{}\nSigQ:\t{queued}/{}\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n\
          CapInh:\t{:016x}\nCapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t{}\n\
          Cpus_allowed:\t{:x}\nCpus_allowed_list:\t{}\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         facts.threads.max(1),

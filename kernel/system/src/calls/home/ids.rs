@@ -73,9 +73,10 @@ pub fn set_ids(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
                 own.ids.set_groups(wish.groups());
             }
             if wish.users() != old.users() {
-                own.ids.set_users(wish.users(), own.keeps_capabilities);
+                own.set_users(wish.users());
             }
         }
+        CHANGE_FILE_IDS => own.set_file_ids(wish.fsuid, wish.fsgid),
         CHANGE_CAPABILITIES if wish.inheritable & !(old.inheritable | own.bounding) != 0 => {
             return Err(Errno::EPERM.into());
         }

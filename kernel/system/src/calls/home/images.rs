@@ -3,7 +3,7 @@
 //! Law: a handle in a process's table of mapped files is good until its next execve, whatever
 //! becomes of the descriptor or the name; so a page of a mapping can be had as long as it is mapped.
 
-use crate::credentials::{Ids, ProgramRights, WORDS};
+use crate::credentials::{Ids, KEEP_CAPABILITIES, ProgramRights, WORDS};
 use crate::dispatch::{CHUNK, HomeCall};
 use crate::files::{Common, Device, Executing, InodeRef};
 use crate::thread::padded_name;
@@ -100,7 +100,8 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.executing = Some(executing);
     let (old, ids) = (call.ids(), becomes(call, &inode));
     let credentials = call.credentials();
-    (credentials.ids, credentials.keeps_capabilities) = (ids, false);
+    credentials.ids = ids;
+    credentials.secure &= !KEEP_CAPABILITIES;
     let home = call.home();
     home.options.reset_for_exec();
     if ids.hides_from(&old) || ids.uid != ids.euid || ids.gid != ids.egid {

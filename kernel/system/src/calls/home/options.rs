@@ -3,7 +3,7 @@
 //! Law: these stay with the home part, so that they hold wherever the body is; children have what
 //! prctl(2) says they inherit.
 
-use crate::credentials::{self, SETPCAP};
+use crate::credentials::{self, KEEP_CAPABILITIES, NO_AMBIENT_RAISE, SETPCAP};
 use crate::dispatch::HomeCall;
 use crate::home::{INIT, Life};
 use crate::system::System;
@@ -183,17 +183,25 @@ fn of_thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let own = call.credentials();
     match option {
         // PR_GET_KEEPCAPS, PR_SET_KEEPCAPS
-        7 => return Ok(own.keeps_capabilities.into()),
-        8 => own.keeps_capabilities = switch(value)?,
+        7 => return Ok(u64::from(own.secure & KEEP_CAPABILITIES != 0)),
+        8 => {
+            let others = own.secure & !KEEP_CAPABILITIES;
+            let kept = if switch(value)? { KEEP_CAPABILITIES } else { 0 };
+            // Who has it already may not have it again either once it is locked.
+            if own.secure & KEEP_CAPABILITIES << 1 != 0 {
+                return Err(Errno::EPERM.into());
+            }
+            own.secure = others | kept;
+        }
         // PR_CAPBSET_READ, PR_CAPBSET_DROP
         23 | 24 if value > credentials::LAST => return Err(Errno::EINVAL.into()),
         23 => return Ok(own.bounding >> value & 1),
         24 if !gives => return Err(Errno::EPERM.into()),
         24 => own.bounding &= !(1 << value),
-        // PR_GET_SECUREBITS, PR_SET_SECUREBITS: there are none.
-        27 => return Ok(0),
-        28 if !gives || value != 0 => return Err(Errno::EPERM.into()),
-        28 => {}
+        // PR_GET_SECUREBITS, PR_SET_SECUREBITS
+        27 => return Ok(own.secure.into()),
+        28 if !gives => return Err(Errno::EPERM.into()),
+        28 => own.set_secure(u32::try_from(value).unwrap_or(u32::MAX))?,
         // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS
         38 if value == 1 && unused => own.gains_nothing = true,
         39 if value == 0 && unused => return Ok(own.gains_nothing.into()),
@@ -205,13 +213,16 @@ fn of_thread(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// `PR_CAP_AMBIENT`: what is asked of the ambient set, and for which capability.
 fn ambient(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let [_, kind, capability, rest @ ..] = call.args;
-    let ids = &mut call.credentials().ids;
+    let own = call.credentials();
+    let (secure, ids) = (own.secure, &mut own.ids);
     let valid = rest[..2] == [0; 2] && capability <= credentials::LAST;
     let bit = 1 << (capability & 63);
     match kind {
         // IS_SET, RAISE, LOWER, CLEAR_ALL
         1 if valid => return Ok(u64::from(ids.ambient & bit != 0)),
-        2 if valid && ids.permitted & ids.inheritable & bit == 0 => {
+        2 if valid
+            && (ids.permitted & ids.inheritable & bit == 0 || secure & NO_AMBIENT_RAISE != 0) =>
+        {
             return Err(Errno::EPERM.into());
         }
         2 if valid => ids.ambient |= bit,

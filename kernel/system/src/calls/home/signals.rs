@@ -6,6 +6,7 @@ use crate::credentials::KILL;
 use crate::dispatch::HomeCall;
 use crate::home::{Home, INIT};
 use crate::signals::{INFO_BYTES, QUEUE_MAX, QUEUED, SI_QUEUE, SI_TKILL, SI_USER, SignalInfo};
+use crate::system::System;
 use crate::wait::Stop;
 use abi::{Errno, signal};
 use alloc::vec::Vec;
@@ -59,18 +60,20 @@ fn is_full(call: &HomeCall<'_>, pid: u32) -> bool {
     let Some(target) = call.system.homes.get(&pid) else {
         return false;
     };
-    let queued = |home: &Home| {
-        let threads = home.threads.values().map(|thread| thread.pending.count());
-        home.pending.count() + threads.sum::<usize>()
-    };
-    let user = target.ids().uid;
-    let same = call
-        .system
-        .homes
-        .values()
-        .filter(|home| home.ids().uid == user);
     target.pending.count() >= QUEUE_MAX
-        || same.map(queued).sum::<usize>() as u64 >= target.limits[SIGPENDING].0
+        || call.system.queued_for(target.ids().uid) >= target.limits[SIGPENDING].0
+}
+
+impl System {
+    /// How many signals are queued for the processes of a user.
+    pub(crate) fn queued_for(&self, user: u32) -> u64 {
+        let same = self.homes.values().filter(|home| home.ids().uid == user);
+        same.map(|home| {
+            let threads = home.threads.values().map(|thread| thread.pending.count());
+            (home.pending.count() + threads.sum::<usize>()) as u64
+        })
+        .sum()
+    }
 }
 
 pub(super) fn info_of(call: &mut HomeCall<'_>, signal: u64, code: i32) -> Result<SignalInfo, Stop> {

@@ -148,7 +148,7 @@ pub fn setfsuid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let before = wish.fsuid;
     match call.args[0] as u32 {
         SAME => return Ok(before.into()),
-        user => wish.set_file_user(user),
+        user => wish.fsuid = user,
     }
     become_as(call, CHANGE_FILE_IDS, wish)?;
     Ok(before.into())
@@ -160,7 +160,7 @@ pub fn setfsgid(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let before = wish.fsgid;
     match call.args[0] as u32 {
         SAME => return Ok(before.into()),
-        group => wish.set_file_group(group),
+        group => wish.fsgid = group,
     }
     become_as(call, CHANGE_FILE_IDS, wish)?;
     Ok(before.into())

@@ -5,6 +5,7 @@ use super::super::inode::{Inode, InodeRef, Node};
 use super::super::objects::notify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use super::super::storage::F_SEAL_EXEC;
 use super::super::walk::Follow;
+use super::names::is_mounted;
 use super::{Base, CallResult, FileCall, existing, file, now, usable, walk};
 use crate::credentials::CHOWN;
 use abi::Errno;
@@ -68,7 +69,9 @@ pub fn statx(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     let inode = existing(call, Base::Argument(0), 1, flags, follow(flags))?;
-    call.output(4, &inode.status().to_statx_bytes());
+    let mut status = inode.status();
+    status.is_mount = is_mounted(call, &inode);
+    call.output(4, &status.to_statx_bytes());
     Ok(0)
 }
 

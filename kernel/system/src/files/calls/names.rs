@@ -365,7 +365,7 @@ pub fn umount2(call: &mut FileCall) -> CallResult {
 }
 
 /// Whether it is the root of a file system.
-fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
+pub(super) fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
     let roots = [call.fs.root(), call.fs.proc_root()];
     roots
         .iter()

@@ -396,6 +396,12 @@ fn attributes() {
     assert_eq!(statx[..4], 0x1fff_u32.to_le_bytes());
     assert_eq!(statx[80..88], 1005_u64.to_le_bytes());
     assert_eq!(statx[144..152], 20_u64.to_le_bytes());
+    // What it is besides, of what is known: nothing; but the root is that of a mount.
+    assert_eq!(statx[8..16], 0_u64.to_le_bytes());
+    assert_eq!(statx[56..64], 0x20_3000_u64.to_le_bytes());
+    let args = [Null, In(b"/"), N(0), N(0x7ff), Out(256)];
+    let root = node.call(calls::statx, &args).bytes(4);
+    assert_eq!(root[8..16], 0x2000_u64.to_le_bytes());
     let statfs = node.call(calls::statfs, &[In(b"/f"), Out(120)]).bytes(1);
     assert_eq!(statfs[..8], 0x0102_1994u64.to_le_bytes());
     assert_eq!(statfs[16..24], 32_768u64.to_le_bytes());
