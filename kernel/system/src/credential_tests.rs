@@ -15,6 +15,8 @@ const GETUID: u64 = 102;
 const SETGROUPS: u64 = 116;
 const GETGROUPS: u64 = 115;
 const SETRESUID: u64 = 117;
+const CAPGET: u64 = 125;
+const CAPSET: u64 = 126;
 const SETFSUID: u64 = 122;
 const PRCTL: u64 = 157;
 const TKILL: u64 = 200;
@@ -91,6 +93,16 @@ fn a_thread_becomes_another_alone_wherever_it_is() {
         assert!(open(&mut cluster, node, (pid, pid), "/mine\0") >= 0);
         let groups = [pid, tid].map(|tid| cluster.call(node, tid, GETGROUPS, &[0, 0]));
         assert_eq!(groups, [2, 0]);
+        // What another may, and only oneself gives up.
+        for (of, low) in [(pid, u32::MAX), (tid, 0), (0, 0)] {
+            let header = [0x2008_0522, of];
+            let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+            cluster.poke(node, pid, DATA, &bytes);
+            assert_eq!(cluster.call(node, tid, CAPGET, &[DATA, DATA + 8]), 0);
+            assert_eq!(cluster.peek_words(node, pid, DATA + 8, 1)[0] as u32, low);
+            let gives = cluster.call(node, tid, CAPSET, &[DATA, DATA + 64]);
+            assert_eq!(gives, if of == pid { EPERM } else { 0 });
+        }
         let gains = [pid, tid].map(|tid| cluster.call(node, tid, PRCTL, &[GET_NO_NEW_PRIVS]));
         assert_eq!(gains, [0, 1]);
         assert_eq!(cluster.call(node, pid, SETFSUID, &[7]), 0);

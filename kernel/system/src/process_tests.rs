@@ -567,7 +567,13 @@ fn the_robust_list_of_another_is_found() {
 
 impl Cluster {
     /// Words of the memory of a process.
-    fn peek_words(&mut self, node: usize, pid: u32, address: u64, count: usize) -> Vec<u64> {
+    pub(super) fn peek_words(
+        &mut self,
+        node: usize,
+        pid: u32,
+        address: u64,
+        count: usize,
+    ) -> Vec<u64> {
         let mut bytes = vec![0; 8 * count];
         self.nodes[node]
             .with_space(pid, |space, pages| space.read(address, &mut bytes, pages))

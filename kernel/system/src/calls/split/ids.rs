@@ -201,7 +201,7 @@ pub fn capget(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if pid < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let own = pid == 0 || pid as u32 == call.pid;
+    let own = pid == 0 || pid as u32 == call.tid;
     let ids = if own {
         call.thread().ids
     } else {
@@ -232,7 +232,7 @@ pub fn capset(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let Some((words, pid)) = capability_header(call, true)? else {
         return Ok(0);
     };
-    if pid != 0 && pid as u32 != call.pid {
+    if pid != 0 && pid as u32 != call.tid {
         return Err(Errno::EPERM.into());
     }
     let bytes = call.read(call.args[1], words * 12)?;
