@@ -23,6 +23,8 @@ pub mod dispatch;
 pub mod exec;
 mod express;
 pub mod files;
+#[cfg(test)]
+mod forgeries;
 pub mod futex;
 pub mod hand_over;
 pub mod home;

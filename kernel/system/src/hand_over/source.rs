@@ -162,6 +162,15 @@ impl Outgoing {
         )
     }
 
+    /// What may not change by what others than home and target say.
+    #[cfg(test)]
+    pub(crate) fn state_in_words(&self) -> alloc::string::String {
+        let to = (self.source.target(), self.source.target_epoch());
+        let frozen = (self.frozen.is_some(), self.released, self.end_sent);
+        let rest = (self.source.running(), self.keeps, self.stats.stalls);
+        alloc::format!("{to:?} {} {frozen:?} {rest:?}", self.source.state())
+    }
+
     /// The process ended before it was frozen.
     pub(crate) fn body_gone(&mut self, now: u64) {
         self.source.body_gone(now);

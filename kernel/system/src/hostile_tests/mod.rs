@@ -8,6 +8,7 @@ mod aio;
 mod answers;
 mod express;
 mod files;
+mod forgeries;
 mod full_disk;
 mod kept;
 mod layouts;
