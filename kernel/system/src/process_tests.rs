@@ -461,6 +461,11 @@ fn a_deadline_is_told_away_from_home_and_is_not_divided() {
     let told = cluster.peek_words(1, child, DATA, 6);
     assert_eq!(told[0], deadline[0]);
     assert_eq!(told[3..], [10_000_000, 30_000_000, 30_000_000]);
+    // Who has room for bounds of its use is told that there are none (uclampset(1)).
+    cluster.poke(1, child, DATA + 48, &words(&[99, 77]));
+    assert_eq!(cluster.call(1, child, SCHED_GETATTR, &[0, DATA, 64, 0]), 0);
+    let told = cluster.peek_words(1, child, DATA, 8);
+    assert_eq!((told[0] as u32, told[6], told[7]), (56, 0, 77));
     let interval = |cluster: &mut Cluster| {
         let done = cluster.call(1, child, SCHED_RR_GET_INTERVAL, &[0, DATA]);
         (done, cluster.peek_words(1, child, DATA, 2)[1])

@@ -135,6 +135,8 @@ pub struct System {
     pub(crate) last_serial: u16,
     pub(crate) last_request: u64,
     pub(crate) settings: Settings,
+    /// What settings below /proc/sys were set to.
+    pub(crate) kept_settings: crate::files::settings::Kept,
     /// What this node is called.
     pub(crate) names: crate::calls::home::Names,
     /// Those whose move has to wait for something.
@@ -308,6 +310,7 @@ impl System {
             last_request: boot.0,
             placement: crate::placement::Placement::new(&settings.command_line),
             settings,
+            kept_settings: crate::files::settings::Kept::default(),
             names: crate::calls::home::Names::default(),
             wishing: BTreeSet::new(),
             arrived: false,

@@ -209,6 +209,13 @@ impl OpenFile {
         self.access == O_WRONLY || self.access == O_RDWR
     }
 
+    /// The permission bits of the link to it in /proc/PID/fd, which tell what it is open for (proc(5)).
+    pub(crate) fn link_rights(&self) -> u32 {
+        let reads = if self.readable() { 0o500 } else { 0 };
+        let writes = if self.writable() { 0o300 } else { 0 };
+        reads | writes
+    }
+
     /// The `O_*` flags as `F_GETFL` gives them.
     pub fn flags(&self) -> u32 {
         self.cursor.lock().flags

@@ -458,6 +458,7 @@ impl ProcNode {
             ))) => S_IFREG | 0o644,
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(path)))
                 if crate::sysv::SETTINGS.contains(&path)
+                    || super::settings::is_free(path)
                     || queue::SETTINGS.iter().any(|row| row.0 == path) =>
             {
                 S_IFREG | 0o644

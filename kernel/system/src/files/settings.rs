@@ -1,6 +1,12 @@
-//! Settings below /proc/sys whose values are always the same.
+//! Settings below /proc/sys whose values are always the same, or what they are set to.
 //!
-//! Law: a value is one this kernel keeps to, or the one Linux has by default where nothing here depends on it.
+//! Law: a value is one this kernel keeps to, or the one Linux has by default where nothing here depends on it. Only
+//! the latter can be written, and are told again: numbers, at most as many as there are.
+
+use abi::Errno;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// Path below /proc/sys and contents, without the end of line.
 pub(crate) const FIXED: [(&str, &str); 142] = [
@@ -155,4 +161,144 @@ pub(crate) const FIXED: [(&str, &str); 142] = [
 pub(crate) fn fixed(path: &str) -> Option<&'static str> {
     let row = FIXED.iter().find(|row| row.0 == path)?;
     Some(row.1)
+}
+
+/// Of those above and of the ones that are asked for: advice to what is not here (swapping, writing to disks, a network
+/// that loses packets, what a kernel does when it crashes), so that nothing is different by it.
+pub(crate) const FREE: [&str; 64] = [
+    "kernel/core_uses_pid",
+    "kernel/hung_task_timeout_secs",
+    "kernel/numa_balancing",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/panic_on_warn",
+    "kernel/print-fatal-signals",
+    "kernel/printk",
+    "kernel/printk_delay",
+    "kernel/sched_autogroup_enabled",
+    "kernel/sched_child_runs_first",
+    "kernel/sched_schedstats",
+    "kernel/softlockup_panic",
+    "kernel/sysrq",
+    "kernel/timer_migration",
+    "kernel/watchdog",
+    "net/core/busy_poll",
+    "net/core/busy_read",
+    "net/core/netdev_budget",
+    "net/core/netdev_max_backlog",
+    "net/ipv4/icmp_echo_ignore_broadcasts",
+    "net/ipv4/tcp_abort_on_overflow",
+    "net/ipv4/tcp_ecn",
+    "net/ipv4/tcp_fin_timeout",
+    "net/ipv4/tcp_max_orphans",
+    "net/ipv4/tcp_max_syn_backlog",
+    "net/ipv4/tcp_max_tw_buckets",
+    "net/ipv4/tcp_mem",
+    "net/ipv4/tcp_moderate_rcvbuf",
+    "net/ipv4/tcp_no_metrics_save",
+    "net/ipv4/tcp_orphan_retries",
+    "net/ipv4/tcp_retries1",
+    "net/ipv4/tcp_retries2",
+    "net/ipv4/tcp_sack",
+    "net/ipv4/tcp_slow_start_after_idle",
+    "net/ipv4/tcp_syn_retries",
+    "net/ipv4/tcp_synack_retries",
+    "net/ipv4/tcp_syncookies",
+    "net/ipv4/tcp_timestamps",
+    "net/ipv4/tcp_tw_reuse",
+    "net/ipv4/tcp_window_scaling",
+    "net/ipv4/udp_mem",
+    "net/ipv4/udp_rmem_min",
+    "net/ipv4/udp_wmem_min",
+    "vm/admin_reserve_kbytes",
+    "vm/compact_unevictable_allowed",
+    "vm/dirty_background_bytes",
+    "vm/dirty_background_ratio",
+    "vm/dirty_bytes",
+    "vm/dirty_expire_centisecs",
+    "vm/dirty_ratio",
+    "vm/dirty_writeback_centisecs",
+    "vm/extfrag_threshold",
+    "vm/laptop_mode",
+    "vm/min_free_kbytes",
+    "vm/oom_dump_tasks",
+    "vm/overcommit_ratio",
+    "vm/page-cluster",
+    "vm/stat_interval",
+    "vm/swappiness",
+    "vm/user_reserve_kbytes",
+    "vm/vfs_cache_pressure",
+    "vm/watermark_scale_factor",
+    "vm/zone_reclaim_mode",
+];
+
+/// Whether a setting is one of them.
+pub(crate) fn is_free(path: &str) -> bool {
+    FREE.binary_search(&path).is_ok()
+}
+
+/// What the settings that are free were set to, by their paths.
+#[derive(Default, Debug)]
+pub(crate) struct Kept(BTreeMap<&'static str, String>);
+
+impl Kept {
+    /// What was last written to it.
+    pub(crate) fn get(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(String::as_str)
+    }
+
+    /// A write to one of them, which says `now`: who writes fewer numbers leaves the others.
+    ///
+    /// # Errors
+    /// EINVAL: it is none of them, or `text` is not one to as many numbers as are there.
+    pub(crate) fn set(&mut self, path: &str, now: &str, text: &str) -> Result<(), Errno> {
+        let place = FREE.binary_search(&path).map_err(|_| Errno::EINVAL)?;
+        let mut numbers: Vec<String> = now.split_ascii_whitespace().map(str::to_string).collect();
+        let mut count = 0;
+        for word in text.split_ascii_whitespace() {
+            let number: i32 = word.parse().map_err(|_| Errno::EINVAL)?;
+            if number < 0 {
+                return Err(Errno::EINVAL);
+            }
+            *numbers.get_mut(count).ok_or(Errno::EINVAL)? = number.to_string();
+            count += 1;
+        }
+        if count == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.0.insert(FREE[place], numbers.join("\t") + "\n");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_settings_are_in_order() {
+        assert!(FREE.is_sorted_by(|one, other| one < other));
+    }
+
+    #[test]
+    fn numbers_are_kept() {
+        let mut kept = Kept::default();
+        assert_eq!(kept.set("vm/swappiness", "0\n", " 10\n"), Ok(()));
+        assert_eq!(kept.get("vm/swappiness"), Some("10\n"));
+        assert_eq!(kept.set("net/ipv4/udp_mem", "1\t2\t3\n", "4 5"), Ok(()));
+        assert_eq!(kept.get("net/ipv4/udp_mem"), Some("4\t5\t3\n"));
+        for bad in ["", "x", "-1", "1 2", "99999999999"] {
+            assert_eq!(
+                kept.set("vm/swappiness", "10\n", bad),
+                Err(Errno::EINVAL),
+                "{bad}"
+            );
+        }
+        assert_eq!(kept.get("vm/swappiness"), Some("10\n"));
+        // What this kernel keeps to.
+        assert_eq!(
+            kept.set("vm/max_map_count", "65530\n", "1"),
+            Err(Errno::EINVAL)
+        );
+    }
 }

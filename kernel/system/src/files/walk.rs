@@ -267,7 +267,23 @@ impl Walker<'_> {
             ProcNode::Root => self.fs.proc_root().clone(),
             node => {
                 let owner = node.pid().map(|pid| self.viewer.view.owner(pid));
-                Inode::proc(node, owner.unwrap_or((0, 0)), self.fs.boot_time())
+                let inode = Inode::proc(node, owner.unwrap_or((0, 0)), self.fs.boot_time());
+                if let ProcNode::Descriptor(pid, fd) = node {
+                    let rights = match pid == self.viewer.pid {
+                        true => self
+                            .viewer
+                            .state
+                            .get(fd)
+                            .ok()
+                            .map(|file| file.link_rights()),
+                        false => self.viewer.view.link_rights(pid, fd),
+                    };
+                    inode.change(|attributes| {
+                        attributes.mode &= !0o777;
+                        attributes.mode |= rights.unwrap_or(0);
+                    });
+                }
+                inode
             }
         }
     }

@@ -235,6 +235,11 @@ impl ProcView for System {
         }
     }
 
+    fn link_rights(&self, pid: u32, fd: u32) -> Option<u32> {
+        let files = self.homes.get(&pid)?.files.as_ref()?;
+        Some(files.get(fd).ok()?.link_rights())
+    }
+
     fn descriptors(&self, pid: u32) -> Vec<u32> {
         let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());
         files

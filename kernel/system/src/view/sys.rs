@@ -1,9 +1,9 @@
-//! Settings under /proc/sys, most of them to be read only.
+//! Settings under /proc/sys, many of them to be read only.
 //!
 //! Law: a value is the one this kernel keeps to, or the one Linux has where nothing here depends on it.
 
 use crate::calls::home::RELEASE;
-use crate::files::{MAX_DESCRIPTORS, PIPE_CAPACITY_MAX};
+use crate::files::{MAX_DESCRIPTORS, PIPE_CAPACITY_MAX, settings};
 use crate::system::System;
 use abi::Errno;
 use alloc::format;
@@ -38,6 +38,10 @@ impl System {
             "kernel/domainname" => &mut self.names.domain,
             // Nothing is cached that could be dropped.
             "vm/drop_caches" if matches!(text, "1" | "2" | "3" | "4") => return Ok(()),
+            _ if settings::is_free(name) => {
+                let now = self.setting(name);
+                return self.kept_settings.set(name, &now, text);
+            }
             _ if name.starts_with("fs/mqueue/") => return self.fs.set_queues(name, text),
             _ => return self.ipc.set(name, text),
         };
@@ -49,6 +53,9 @@ impl System {
 
     /// The contents of a file below /proc/sys.
     pub(super) fn setting(&self, name: &str) -> String {
+        if let Some(kept) = self.kept_settings.get(name) {
+            return kept.into();
+        }
         match name {
             "kernel/hostname" => named(&self.names.host),
             "kernel/domainname" => named(&self.names.domain),
@@ -97,7 +104,7 @@ impl System {
                         .setting(name)
                         .or_else(|| self.fs.queue_setting(name))
                 };
-                let fixed = crate::files::settings::fixed(name);
+                let fixed = settings::fixed(name);
                 let fixed = fixed.map(|value| format!("{value}\n"));
                 fixed.or_else(asked).unwrap_or_default()
             }

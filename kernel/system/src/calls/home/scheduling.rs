@@ -27,8 +27,12 @@ const FLAG_RESET: u64 = 1;
 const FLAG_KEEP_POLICY: u64 = 8;
 /// See `FLAG_KEEP_POLICY`.
 const FLAG_KEEP_PARAMS: u64 = 0x10;
-/// `SCHED_ATTR_SIZE_VER0` and the size that is known here.
+/// `SCHED_FLAG_UTIL_CLAMP`: bounds of what a thread is taken to use, which are not there.
+const FLAG_CLAMP: u64 = 0x60;
+/// `SCHED_ATTR_SIZE_VER0`.
 const ATTRIBUTES: usize = 48;
+/// `SCHED_ATTR_SIZE_VER1`, with bounds of what a thread is taken to use.
+const ATTRIBUTES_KNOWN: usize = 56;
 const PAGE: u64 = 4096;
 /// `RLIMIT_NICE`.
 const LIMIT_NICE: usize = 13;
@@ -263,8 +267,9 @@ pub fn sched_getattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let target = named(call, who)?;
     let now = thread_of(call.system, target)?.scheduling;
     let nice = call.system.homes.get(&target.0).map_or(0, |home| home.nice);
-    let mut bytes = Vec::with_capacity(ATTRIBUTES);
-    bytes.extend_from_slice(&(ATTRIBUTES as u32).to_le_bytes());
+    let told = (size as usize).min(ATTRIBUTES_KNOWN);
+    let mut bytes = Vec::with_capacity(ATTRIBUTES_KNOWN);
+    bytes.extend_from_slice(&(told as u32).to_le_bytes());
     bytes.extend_from_slice(&now.policy.to_le_bytes());
     bytes.extend_from_slice(&u64::from(now.resets).to_le_bytes());
     bytes.extend_from_slice(&nice.to_le_bytes());
@@ -272,6 +277,7 @@ pub fn sched_getattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     for time in now.times {
         bytes.extend_from_slice(&time.to_le_bytes());
     }
+    bytes.resize(told, 0);
     call.outputs.set(1, bytes);
     Ok(0)
 }
@@ -297,6 +303,9 @@ pub fn sched_setattr(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let (mut policy, bits) = (word(4), long(8));
     let (mut nice, mut priority) = (word(16) as i32, word(20));
     let mut times = [long(24), long(32), long(40)];
+    if bits & FLAG_CLAMP != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     if bits & !(FLAG_RESET | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
         return Err(Errno::EINVAL.into());
     }

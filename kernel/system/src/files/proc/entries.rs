@@ -255,6 +255,10 @@ pub trait ProcView: super::super::Peers {
     fn limit(&self, _pid: u32, _which: usize) -> u64 {
         u64::MAX
     }
+    /// The permission bits of the link to an open file of another process.
+    fn link_rights(&self, _pid: u32, _fd: u32) -> Option<u32> {
+        None
+    }
     /// The open descriptors of another process, ascending.
     fn descriptors(&self, _pid: u32) -> Vec<u32> {
         Vec::new()

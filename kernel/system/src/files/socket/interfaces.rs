@@ -32,6 +32,10 @@ const SIOCGIFHWADDR: u32 = 0x8927;
 const SIOCGIFINDEX: u32 = 0x8933;
 const SIOCGIFTXQLEN: u32 = 0x8942;
 const SIOCGIFMAP: u32 = 0x8970;
+// What only a card has an answer to: its settings, and registers of its transceiver.
+const SIOCETHTOOL: u32 = 0x8946;
+const SIOCGMIIPHY: u32 = 0x8947;
+const SIOCGMIIREG: u32 = 0x8948;
 // What would change it: flags, addresses, metric, MTU, hardware address, name, queue.
 const SETS: [u32; 10] = [
     0x8914, 0x8916, 0x8918, 0x891a, 0x891c, 0x891e, 0x8922, 0x8923, 0x8924, 0x8943,
@@ -53,6 +57,9 @@ pub(in super::super) fn takes_interface(request: u32) -> bool {
             | SIOCGIFINDEX
             | SIOCGIFTXQLEN
             | SIOCGIFMAP
+            | SIOCETHTOOL
+            | SIOCGMIIPHY
+            | SIOCGMIIREG
     );
     tells || SETS.contains(&request)
 }
@@ -73,7 +80,8 @@ pub(in super::super) fn list() -> [u8; REQUEST] {
 /// What a request makes of a `struct ifreq`.
 ///
 /// # Errors
-/// ENODEV for an interface that is not there, EPERM for a change; EOPNOTSUPP to those who might.
+/// ENODEV for an interface that is not there, EPERM for a change; EOPNOTSUPP to those who might, and for what only a
+/// card tells.
 pub(in super::super) fn answer(
     request: u32,
     mut asked: [u8; REQUEST],

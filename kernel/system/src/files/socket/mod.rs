@@ -9,6 +9,7 @@
 
 mod connect;
 mod corked;
+mod counters;
 mod echo;
 mod failures;
 mod filter;

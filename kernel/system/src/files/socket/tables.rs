@@ -6,7 +6,7 @@
 
 use super::names::{Endpoint, Family, Name, mapped};
 use super::network::Protocol;
-use super::{Kind, Link, Socket};
+use super::{Kind, Link, Socket, counters};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -27,10 +27,13 @@ pub enum NetFile {
     IfInet6,
     Ipv6Route,
     Netlink,
+    Netstat,
     Packet,
     Raw,
     Raw6,
     Route,
+    Snmp,
+    Snmp6,
     Sockstat,
     Tcp,
     Tcp6,
@@ -42,7 +45,7 @@ pub enum NetFile {
 }
 
 /// Their names.
-pub(in super::super) const NAMES: [(&str, NetFile); 19] = [
+pub(in super::super) const NAMES: [(&str, NetFile); 22] = [
     ("arp", NetFile::Arp),
     ("dev", NetFile::Dev),
     ("icmp", NetFile::Icmp),
@@ -50,10 +53,13 @@ pub(in super::super) const NAMES: [(&str, NetFile); 19] = [
     ("if_inet6", NetFile::IfInet6),
     ("ipv6_route", NetFile::Ipv6Route),
     ("netlink", NetFile::Netlink),
+    ("netstat", NetFile::Netstat),
     ("packet", NetFile::Packet),
     ("raw", NetFile::Raw),
     ("raw6", NetFile::Raw6),
     ("route", NetFile::Route),
+    ("snmp", NetFile::Snmp),
+    ("snmp6", NetFile::Snmp6),
     ("sockstat", NetFile::Sockstat),
     ("tcp", NetFile::Tcp),
     ("tcp6", NetFile::Tcp6),
@@ -197,6 +203,9 @@ impl Sockets {
             NetFile::Raw6 => self.internet(Family::Inet6, Protocol::Raw),
             NetFile::Unix => self.local(),
             NetFile::Netlink => self.netlink(),
+            NetFile::Netstat => counters::netstat(),
+            NetFile::Snmp => counters::snmp(self.connections()),
+            NetFile::Snmp6 => counters::snmp6(),
             NetFile::Sockstat => self.counts(),
             NetFile::Dev => DEV.into(),
             NetFile::IfInet6 => "00000000000000000000000000000001 01 80 10 80       lo\n".into(),
@@ -281,6 +290,16 @@ impl Sockets {
             }
         }
         text
+    }
+
+    /// Ends of connections of TCP.
+    fn connections(&self) -> usize {
+        let of_tcp = |socket: &&Arc<Socket>| {
+            socket.family != Family::Unix && socket.protocol() == Protocol::Tcp
+        };
+        let ends = self.0.values().filter(of_tcp);
+        ends.filter(|socket| socket.tcp_state() == ESTABLISHED)
+            .count()
     }
 
     fn counts(&self) -> String {

@@ -380,6 +380,10 @@ fn the_loopback_tells_of_itself() {
         ask(&mut node, fd, b"lo", SET_FLAGS).errno(),
         Errno::EOPNOTSUPP
     );
+    // What a card would tell of itself (ethtool(8)).
+    for (name, error) in [(b"lo", Errno::EOPNOTSUPP), (b"e0", Errno::ENODEV)] {
+        assert_eq!(ask(&mut node, fd, name, 0x8946).errno(), error);
+    }
     let (pipe, _) = pair(&mut node, STREAM);
     assert_eq!(ask(&mut node, pipe, b"lo", FLAGS).bytes(2)[16], 0x49);
     let event = node.call(calls::eventfd2, &[N(5), N(0)]).ok();

@@ -40,6 +40,10 @@ fn modes_and_refusals() {
     assert_eq!(node.lstat("/proc/7/goto").mode, 0o100_644);
     let setting = node.try_open("/proc/sys/kernel/ostype", 1);
     assert_eq!(setting.errno(), Errno::EACCES);
+    for path in crate::files::settings::FREE {
+        let setting = node.lstat(&format!("/proc/sys/{path}"));
+        assert_eq!(setting.mode, 0o100_644, "{path}");
+    }
     node.try_open("/proc/7/where", 1).ok();
     assert_eq!(node.try_open("/proc/new", 0o101).errno(), Errno::EPERM);
     assert_eq!(
@@ -111,6 +115,13 @@ fn links_of_processes() {
     let link = format!("/proc/self/fd/{fd}");
     assert_eq!(readlink(&mut node, &link).bytes(1), b"/tmp/program");
     assert_eq!(node.list("/proc/self/fd", 999).len(), 4);
+    // What it is open for, as lsof(8) and fuser(1) look there.
+    for (flags, rights) in [(0, 0o500), (1, 0o300), (2, 0o700), (0o10_000_000, 0)] {
+        let fd = node.open("/dev/null", flags);
+        let link = node.lstat(&format!("/proc/self/fd/{fd}"));
+        assert_eq!(link.mode, 0o120_000 | rights, "{flags:o}");
+        node.close(fd);
+    }
     // The file itself, also when it has no name any more.
     node.path_call(calls::unlink, "/tmp/program").ok();
     let again = node.open(&link, 0);
@@ -124,6 +135,29 @@ fn links_of_processes() {
     node.path_call(calls::rmdir, "/tmp/folder").ok();
     let shown = readlink(&mut node, &link);
     assert_eq!(shown.bytes(1), b"/tmp/folder (deleted)");
+}
+
+#[test]
+fn protocols_say_what_they_have_counted() {
+    let mut node = Node::new(&[]);
+    for (name, begins) in [
+        ("snmp", "Ip: Forwarding DefaultTTL "),
+        ("netstat", "TcpExt: SyncookiesSent "),
+        ("snmp6", "Ip6InReceives                   \t0\n"),
+    ] {
+        let fd = node.open(&format!("/proc/self/net/{name}"), 0);
+        let text = node.read(fd, 9999).bytes(1).to_vec();
+        let text = String::from_utf8(text).expect("it is text");
+        assert!(text.starts_with(begins), "{text}");
+        // A value for each name.
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.chunks(2).filter(|_| name != "snmp6") {
+            let [names, values] = pair else {
+                panic!("{name}")
+            };
+            assert_eq!(names.split(' ').count(), values.split(' ').count());
+        }
+    }
 }
 
 #[test]
