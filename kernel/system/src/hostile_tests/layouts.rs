@@ -59,15 +59,16 @@ fn records_of_another_layout_are_told_and_their_processes_end_where_they_are() {
         let of = layout.map_or(String::from("of before layouts had numbers"), |it| {
             it.to_string()
         });
-        let line =
-            format!("the journal has 2 processes in layout {of}, and this system reads layout 1");
+        let line = format!(
+            "the journal has 2 processes in layout {of}, and this system reads layout {LAYOUT}"
+        );
         assert!(said().contains(&line), "{line}");
         // What does not depend on it goes on, and what is written now is understood.
         assert!(cluster.nodes[0].boot > boot);
         let pid = cluster.fork(0);
         assert!(pids.iter().all(|before| pid > *before));
         cluster.move_to(pid, 2);
-        assert_eq!(cluster.layout(), Some(vec![1]));
+        assert_eq!(cluster.layout(), postcard::to_allocvec(&LAYOUT).ok());
         cluster.reboot_with(|_| ());
         assert_eq!(cluster.call(1, pid, GETPPID, &[]), i64::from(INIT));
     }

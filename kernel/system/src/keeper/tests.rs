@@ -15,7 +15,7 @@ fn record() -> Vec<u8> {
         &[5, 2, 0x11, 1, 3, 0x12, 1, 4, 0x13][..], // epoch, owner, previous, last source
         &[0x14, 17, 0x15, 0x16, 1, 0, 1, 0, 1],    // parent, signal, group, session, flags
         &[0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27], // users and groups
-        &[0x28, 0x29, 0x2a, 0x2b, 2, 0x30, 0x31, 0x37, 1, 0], // capabilities, groups, what it may come to be
+        &[0x28, 0x29, 0x2a, 0x2b, 2, 0x30, 0x31, 0x37, 0x14, 0], // capabilities, groups, what it may come to be
         &[1, 0x32, 0x33, 1, 2, 5, 14, 0x34], // limits, policy, nice, out of memory, login
         &[9, 1, 0, 1, 0x35, 0x36, 0x38],     // options
         b"worker\0\0\0\0\0\0\0\0\0\0",
@@ -24,7 +24,7 @@ fn record() -> Vec<u8> {
         &[1, 0x39], // threads
         b"thread\0\0\0\0\0\0\0\0\0\0",
         &[1, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57], // who it is itself
-        &[0x58, 0x59, 0x5a, 0x5b, 1, 0x5c, 0x5d, 0, 1],
+        &[0x58, 0x59, 0x5a, 0x5b, 1, 0x5c, 0x5d, 4, 1],
         &[1, 2, 1, 3, 4, 0x3a, 0x3b, 0x3c, 2], // scheduling, seccomp
         &[4, 0, 0x3d, 1],                      // files: console, device, image, lost
         &text(b"/dev/null"),
@@ -55,14 +55,14 @@ const AS_READ: &str = "\
     Some((NodeId(4), BootId(19))), parent: 20, exit_signal: 17, group: 21, session: 22, detached: true, executed: \
     false, disowns: true, ignores_children: false, deaf_to_stops: true, credentials: Credentials { ids: Ids { uid: \
     32, euid: 33, suid: 34, fsuid: 35, gid: 36, egid: 37, sgid: 38, fsgid: 39, effective: 40, permitted: 41, \
-    inheritable: 42, ambient: 43 }, groups: [48, 49], bounding: 55, keeps_capabilities: true, gains_nothing: false \
+    inheritable: 42, ambient: 43 }, groups: [48, 49], bounding: 55, secure: 20, gains_nothing: false \
     }, limits: [(50, 51)], policy: Some(Exec), nice: -3, oom_score_adj: 7, login: 52, options: Options { \
     death_signal: 9, subreaper: true, dumpable: false, huge_pages_off: true, timer_slack_ns: 53, personality: 54, \
     dumped: 56 }, name: [119, 111, 114, 107, 101, 114, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], command_line: [119, 111, \
     114, 107, 101, 114, 32, 49], program: [47, 119, 111, 114, 107, 101, 114], threads: [KeptThread { tid: 57, \
     name: [116, 104, 114, 101, 97, 100, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], credentials: Some(Credentials { ids: Ids { \
     uid: 80, euid: 81, suid: 82, fsuid: 83, gid: 84, egid: 85, sgid: 86, fsgid: 87, effective: 88, permitted: 89, \
-    inheritable: 90, ambient: 91 }, groups: [92], bounding: 93, keeps_capabilities: false, gains_nothing: true }), \
+    inheritable: 90, ambient: 91 }, groups: [92], bounding: 93, secure: 4, gains_nothing: true }), \
     scheduling: Scheduling { policy: 1, priority: 2, resets: true, processors: 3, io: 4, times: [58, 59, 60] }, \
     seccomp: 2 }], files: KeptFiles { files: [Console(61), Device([47, 100, 101, 118, 47, 110, 117, 108, 108], \
     62), Image(HASH, 63, 64), Lost], rows: [(65, 2, true)], directory: [47, 116, 109, 112], root: [47, 114, 111, \
@@ -74,7 +74,7 @@ const AS_READ: &str = "\
 
 #[test]
 fn a_record_of_this_layout() {
-    assert_eq!(LAYOUT, 1, "the bytes below are of this layout");
+    assert_eq!(LAYOUT, 2, "the bytes below are of this layout");
     let bytes = record();
     let read: Record = understood(&bytes).expect("it is understood");
     let expected = AS_READ.replace("HASH", &format!("{HASH:?}"));
