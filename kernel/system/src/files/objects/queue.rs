@@ -97,15 +97,19 @@ pub(in super::super) struct Queue {
     changed: WaitQueue,
 }
 
-/// The queues that have names, and the values of [`SETTINGS`].
-pub(in super::super) struct Queues(
-    Mutex<BTreeMap<Vec<u8>, Arc<Queue>>>,
-    Mutex<[i64; SETTINGS.len()]>,
-);
+/// The queues of a node.
+pub(in super::super) struct Queues {
+    named: Mutex<BTreeMap<Vec<u8>, Arc<Queue>>>,
+    /// The values of [`SETTINGS`].
+    settings: Mutex<[i64; SETTINGS.len()]>,
+}
 
 impl Default for Queues {
     fn default() -> Queues {
-        Queues(Mutex::default(), Mutex::new(SETTINGS.map(|row| row.1)))
+        Queues {
+            named: Mutex::default(),
+            settings: Mutex::new(SETTINGS.map(|row| row.1)),
+        }
     }
 }
 
@@ -145,7 +149,7 @@ impl Queues {
     /// The value of one of [`SETTINGS`].
     pub(in super::super) fn setting(&self, name: &str) -> Option<i64> {
         let at = SETTINGS.iter().position(|row| row.0 == name)?;
-        Some(self.1.lock()[at])
+        Some(self.settings.lock()[at])
     }
 
     /// A write to one of [`SETTINGS`].
@@ -158,7 +162,7 @@ impl Queues {
             _ => 0..=i64::from(i32::MAX),
         };
         let value = text.parse().ok().filter(|value| range.contains(value));
-        self.1.lock()[at] = value.ok_or(Errno::EINVAL)?;
+        self.settings.lock()[at] = value.ok_or(Errno::EINVAL)?;
         Ok(())
     }
 
@@ -170,7 +174,7 @@ impl Queues {
         wakes: &Wakes,
     ) -> Result<Arc<Queue>, Errno> {
         check_name(wanted.name)?;
-        let mut queues = self.0.lock();
+        let mut queues = self.named.lock();
         if let Some(queue) = queues.get(wanted.name) {
             if wanted.creates && wanted.exclusive {
                 return Err(Errno::EEXIST);
@@ -181,7 +185,7 @@ impl Queues {
         if !wanted.creates {
             return Err(Errno::ENOENT);
         }
-        let [messages, messages_most, size, size_most, queues_most] = *self.1.lock();
+        let [messages, messages_most, size, size_most, queues_most] = *self.settings.lock();
         let usual = (messages.min(messages_most), size.min(size_most));
         let (messages_max, size_max) = wanted.limits.unwrap_or(usual);
         let privileged = who.has(SYS_RESOURCE);
@@ -220,7 +224,7 @@ impl Queues {
     /// mq_unlink(3).
     pub(in super::super) fn unlink(&self, name: &[u8], who: &Who) -> Result<(), Errno> {
         check_name(name)?;
-        let mut queues = self.0.lock();
+        let mut queues = self.named.lock();
         let queue = queues.get(name).ok_or(Errno::ENOENT)?;
         if !who.has(FOWNER) && who.uid != queue.uid {
             return Err(Errno::EPERM);
