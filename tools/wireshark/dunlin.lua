@@ -54,7 +54,7 @@ enums.Message = {
     { "MoveRequest", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "request", { is = "unsigned" } }, { "target", { is = "unsigned" } }, { "asker", { is = "unsigned" } }, { "how", { is = "fields", fields = { { "mode", { is = "enum", name = "MoveMode" } }, { "max_freeze_ns", { is = "unsigned" } }, { "timeout_ns", { is = "unsigned" } }, { "bandwidth", { is = "unsigned" } } } } } } } },
     { "MoveCancel", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "request", { is = "unsigned" } } } } },
     { "MoveResult", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "request", { is = "unsigned" } }, { "result", { is = "enum", name = "Result" } } } } },
-    { "Offer", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "attempt", { is = "unsigned" } }, { "home", { is = "unsigned" } }, { "pages", { is = "unsigned" } }, { "features", { is = "fields", fields = { { "xcr0", { is = "unsigned" } }, { "leaf1_ecx", { is = "unsigned" } }, { "leaf1_edx", { is = "unsigned" } }, { "leaf7_ebx", { is = "unsigned" } }, { "leaf7_ecx", { is = "unsigned" } } } } }, { "copies", { is = "bool" } }, { "keeps", { is = "bool" } }, { "draft", { is = "bytes" } } } } },
+    { "Offer", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "attempt", { is = "unsigned" } }, { "home", { is = "unsigned" } }, { "pages", { is = "unsigned" } }, { "features", { is = "fields", fields = { { "xcr0", { is = "unsigned" } }, { "leaf1_ecx", { is = "unsigned" } }, { "leaf1_edx", { is = "unsigned" } }, { "leaf7_ebx", { is = "unsigned" } }, { "leaf7_ecx", { is = "unsigned" } } } } }, { "terms", { is = "enum", name = "Terms" } }, { "copies", { is = "bool" } }, { "keeps", { is = "bool" } }, { "draft", { is = "bytes" } } } } },
     { "Admit", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "attempt", { is = "unsigned" } }, { "boot", { is = "unsigned" } } } } },
     { "Refuse", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "attempt", { is = "unsigned" } }, { "reason", { is = "enum", name = "MoveError" } } } } },
     { "Image", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "attempt", { is = "unsigned" } }, { "source_boot", { is = "unsigned" } }, { "ticket", { is = "fields", fields = { { "0", { is = "byte" } }, { "1", { is = "byte" } }, { "2", { is = "byte" } }, { "3", { is = "byte" } }, { "4", { is = "byte" } }, { "5", { is = "byte" } }, { "6", { is = "byte" } }, { "7", { is = "byte" } }, { "8", { is = "byte" } }, { "9", { is = "byte" } }, { "10", { is = "byte" } }, { "11", { is = "byte" } }, { "12", { is = "byte" } }, { "13", { is = "byte" } }, { "14", { is = "byte" } }, { "15", { is = "byte" } } } } }, { "frozen_at_ns", { is = "unsigned" } }, { "descriptor", { is = "bytes" } }, { "copied", { is = "bytes" } } } } },
@@ -88,6 +88,7 @@ enums.MoveError = {
     { "UnknownNode", { is = "fields", fields = {  } } },
     { "NodeDead", { is = "fields", fields = {  } } },
     { "NodeFull", { is = "fields", fields = {  } } },
+    { "Crowded", { is = "fields", fields = {  } } },
     { "Features", { is = "fields", fields = {  } } },
     { "CantMove", { is = "text" } },
     { "Busy", { is = "fields", fields = {  } } },
@@ -121,6 +122,11 @@ enums.Policy = {
 enums.Result = {
     { "Ok", { is = "fields", fields = { { "from", { is = "unsigned" } }, { "to", { is = "unsigned" } }, { "pages_sent", { is = "unsigned" } }, { "pages_zero", { is = "unsigned" } }, { "pages_present", { is = "unsigned" } }, { "pages_kept", { is = "unsigned" } }, { "bytes", { is = "unsigned" } }, { "freeze_ns", { is = "unsigned" } }, { "observer_ns", { is = "unsigned" } }, { "total_ns", { is = "unsigned" } }, { "rtt_ns", { is = "unsigned" } }, { "mode", { is = "enum", name = "MoveMode" } }, { "rounds", { is = "unsigned" } }, { "phases", { is = "fields", fields = { { "wait_ns", { is = "unsigned" } }, { "admit_ns", { is = "unsigned" } }, { "copy_ns", { is = "unsigned" } }, { "drain_ns", { is = "unsigned" } }, { "capture_ns", { is = "unsigned" } }, { "flight_ns", { is = "unsigned" } }, { "start_ns", { is = "unsigned" } }, { "release_ns", { is = "unsigned" } }, { "push_ns", { is = "unsigned" } } } } }, { "epoch", { is = "unsigned" } }, { "began_ns", { is = "unsigned" } }, { "clock_error_ns", { is = "unsigned" } }, { "frames_again", { is = "unsigned" } }, { "packed", { is = "unsigned" } }, { "sent_for", { is = "fields", fields = { { "first", { is = "unsigned" } }, { "used", { is = "unsigned" } }, { "faulted", { is = "unsigned" } }, { "pushed", { is = "unsigned" } }, { "copied", { is = "unsigned" } }, { "copied_again", { is = "unsigned" } } } } }, { "stalls", { is = "option", inner = { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } } },
     { "Err", { is = "enum", name = "MoveError" } },
+}
+enums.Terms = {
+    { "Anyhow", { is = "fields", fields = {  } } },
+    { "Idle", { is = "fields", fields = { { "demand_milli", { is = "unsigned" } } } } },
+    { "Faster", { is = "fields", fields = { { "demand_milli", { is = "unsigned" } }, { "stretch", { is = "unsigned" } } } } },
 }
 enums.Whereabouts = {
     { "Here", { is = "fields", fields = {  } } },

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use node::PeerState;
 use placement::{Average, Candidate, Here, Ledger, Move, Start, Stay, There};
-use wire::{BootId, Load, Message, MoveError, NodeId, NodeState, Order, Pid, Policy};
+use wire::{BootId, Load, Message, MoveError, NodeId, NodeState, Order, Pid, Policy, Terms};
 
 /// Between two decisions, and two loads that are told, ns.
 const PERIOD_NS: u64 = 1_000_000_000;
@@ -137,10 +137,14 @@ impl Placement {
                 self.learn_rate(bytes, ns);
             }
             Err(error) => {
-                use MoveError::{Features, NodeDead, NodeFull, TimedOut};
-                let target = self.ledger.failed(Pid(pid));
-                if let (Some(target), Features | NodeDead | NodeFull | TimedOut) = (target, error) {
-                    self.ledger.refused(now, target);
+                use MoveError::{Crowded, Features, NodeDead, NodeFull, TimedOut};
+                match (self.ledger.failed(Pid(pid)), error) {
+                    // Another node may take it in the next period.
+                    (Some(target), Crowded) => return self.ledger.crowded(now, target),
+                    (Some(target), Features | NodeDead | NodeFull | TimedOut) => {
+                        self.ledger.refused(now, target);
+                    }
+                    _ => {}
                 }
                 self.refused(now, pid);
             }
@@ -154,6 +158,11 @@ impl Placement {
             let rate = u64::try_from(rate).unwrap_or(u64::MAX);
             self.bytes_per_s = (self.bytes_per_s / 4 * 3).saturating_add(rate / 4).max(1);
         }
+    }
+
+    /// On which terms a process goes to a node: nobody's but this node's own decisions have any.
+    pub(crate) fn terms(&self, pid: u32, target: NodeId) -> Terms {
+        self.ledger.terms(Pid(pid), target)
     }
 
     /// A process cannot move now.
@@ -195,6 +204,16 @@ impl System {
     pub(crate) fn note_coming(&mut self, pid: u32) {
         let demand = self.bodies.get(&pid).map_or(0, |body| self.demand(body));
         self.placement.average.came(self.now, 1000 * demand as u64);
+    }
+
+    /// Whether a process may come on its terms.
+    pub(crate) fn meets(&self, terms: &Terms) -> bool {
+        let incoming = self.incoming.values();
+        let coming = incoming
+            .filter(|incoming| incoming.waits_for_image())
+            .count() as u64;
+        let wanted_milli = 1000 * (self.running() + coming);
+        placement::are_met(terms, &self.own_load(), wanted_milli)
     }
 
     /// How loaded this node is, for the others.
@@ -313,9 +332,10 @@ impl System {
                     pid,
                     target,
                     reason,
+                    terms,
                 } = advice;
                 machine::log!("process {pid}: to node {}: {reason}", target.0);
-                self.advise(pid, target, gone.frames);
+                self.advise(pid, target, gone.frames, terms);
                 room -= 1;
             }
         }
@@ -336,9 +356,9 @@ impl System {
             at_home: body.home == self.me,
             frames: START_FRAMES,
         };
-        if let Ok(target) = self.start_of(&start, policy) {
+        if let Ok((target, terms)) = self.start_of(&start, policy) {
             self.placement.starts += 1;
-            self.advise(pid, target, START_FRAMES);
+            self.advise(pid, target, START_FRAMES, terms);
         }
     }
 
@@ -349,11 +369,12 @@ impl System {
             at_home: true,
             frames: START_FRAMES,
         };
-        self.start_of(&start, Policy::Exec).unwrap_or(self.me)
+        let best = self.start_of(&start, Policy::Exec);
+        best.map_or(self.me, |(target, _)| target)
     }
 
     /// The node where a program should begin.
-    fn start_of(&self, start: &Start, policy: Policy) -> Result<NodeId, Stay> {
+    fn start_of(&self, start: &Start, policy: Policy) -> Result<(NodeId, Terms), Stay> {
         // Who starts it is in the kernel, and not among those who want a processor.
         let mut load = self.own_load();
         load.runnable_milli = u32::try_from(self.running() * 1000).unwrap_or(u32::MAX);
@@ -362,13 +383,13 @@ impl System {
     }
 
     /// Tells a process's home that it would be better off elsewhere.
-    fn advise(&mut self, pid: u32, target: NodeId, frames: u32) {
+    fn advise(&mut self, pid: u32, target: NodeId, frames: u32, terms: Terms) {
         let Some(body) = self.bodies.get(&pid) else {
             return;
         };
         let (home, epoch) = (body.home, body.epoch);
         let ledger = &mut self.placement.ledger;
-        ledger.sent(self.now, Pid(pid), target, frames);
+        ledger.sent(self.now, Pid(pid), target, frames, terms);
         if home == self.me {
             // What stands in its way stands in /proc/PID/cantmove.
             if self.send_for(pid, &target.0.to_string()).is_err() {
@@ -545,11 +566,11 @@ impl System {
             let ledger = &self.placement.ledger;
             let is_over = |pid: Pid| self.is_over(pid.0);
             let (coming, coming_frames) = ledger.coming(seen.node, told_of, is_over);
-            let usable = peer.state == PeerState::Alive && !ledger.is_avoided(now, seen.node);
+            let usable =
+                peer.state == PeerState::Alive && !ledger.is_avoided(now, seen.node, told_of);
             usable.then_some(There {
                 node: seen.node,
                 load,
-                age_ns,
                 coming,
                 coming_frames,
                 rtt_ns: peer.rtt_smoothed_ns.unwrap_or(1_000_000),

@@ -25,7 +25,7 @@ pub use ledger::Ledger;
 pub use start::{Start, place};
 
 use core::fmt;
-use wire::{Load, NodeId, Policy};
+use wire::{Load, NodeId, Policy, Terms};
 
 /// Nobody is believed to be more than so many times as fast as this node.
 const FASTER_MAX: u32 = 4;
@@ -35,12 +35,6 @@ const HYSTERESIS_MILLI: u64 = 500;
 const MARGIN: u64 = 12;
 /// A process that came is left alone for so long, ns.
 const REST_NS: u64 = 2_000_000_000;
-/// With no more others than this each takes the best of them: so few who decide at once do not crowd it.
-const SMALL: usize = 16;
-/// With no more others than this news of most of them is younger than the last arrival soon enough to wait for it.
-const NEAR: usize = 64;
-/// So many who have come in that time are a burst: more are on their way, and no figures are true.
-const BURST: usize = 2;
 /// What has run for less, and would be through in ten times that, is not moved, ns: it may be over before it has gone.
 const YOUNG_NS: u64 = 100_000_000;
 /// Nobody is believed to run for longer than this, ns.
@@ -72,8 +66,6 @@ pub struct There {
     pub node: NodeId,
     /// What it has told.
     pub load: Load,
-    /// How long ago, ns.
-    pub age_ns: u64,
     /// Processes sent there since it told that.
     pub coming: u32,
     /// Their page frames.
@@ -152,8 +144,6 @@ pub enum Stay {
     Manual,
     /// Programs are placed as they start.
     AtStart,
-    /// Processes have just come: what this node knows of itself and of the others is not true any more.
-    Settling,
     /// Nobody here may or would move.
     NoCandidate,
     /// No other node is known that takes guests and has room.
@@ -167,7 +157,6 @@ impl fmt::Display for Stay {
         f.write_str(match self {
             Stay::Manual => "the policy is manual",
             Stay::AtStart => "the policy is exec: programs are placed as they start",
-            Stay::Settling => "processes are still coming here",
             Stay::NoCandidate => "nobody who may move has run for long enough",
             Stay::NoTarget => "no other node is known that takes guests and has room",
             Stay::GoodHere => "nowhere else is it better by more than the way costs",
@@ -184,6 +173,8 @@ pub struct Move {
     pub target: NodeId,
     /// Why.
     pub reason: Reason,
+    /// What the target is asked to make sure of: it knows better.
+    pub terms: Terms,
 }
 
 /// Advice for this node.
@@ -207,6 +198,7 @@ pub fn decide(
                 pid: guest.pid,
                 target,
                 reason,
+                terms: Terms::Anyhow,
             });
         }
         let mut jobs = candidates
@@ -218,6 +210,7 @@ pub fn decide(
                 pid,
                 target: there.node,
                 reason,
+                terms: Terms::Anyhow,
             });
         }
     }
@@ -238,20 +231,9 @@ pub fn decide(
             reason: Reason::Memory {
                 free: here.load.frames_free,
             },
+            terms: Terms::Anyhow,
         });
     }
-    let arrived = candidates
-        .clone()
-        .filter(|candidate| !has_rested(candidate));
-    if arrived.count() >= BURST {
-        return Err(Stay::Settling);
-    }
-    let are_at_most = |count: usize| others.clone().nth(count).is_none();
-    let (is_small, is_near) = (are_at_most(SMALL), are_at_most(NEAR));
-    // Who has sent somebody here has sent others somebody too: what these said before that is not true any more.
-    let guests = candidates.clone().filter(|candidate| !candidate.at_home);
-    let newest_ns = guests.map(|guest| guest.here_ns).min().unwrap_or(u64::MAX);
-    let others = others.filter(|there| !is_near || there.age_ns <= newest_ns);
     let stretched = stretch(u64::from(here.load.runnable_milli), &here.load);
     let mut candidates = candidates
         .filter(|candidate| may_move(candidate, stretched))
@@ -266,36 +248,48 @@ pub fn decide(
         };
         known |= open().next().is_some();
         let good = open().filter_map(|there| Some((there.node, gains(&candidate, here, &there)?)));
-        let cost = |(_, there_ns): &(u64, u64)| *there_ns;
-        let best_there = if is_small {
-            good.min_by_key(|(node, times)| (cost(times), here.salt ^ u64::from(node.0)))
-        } else {
-            let draw = here.salt ^ u64::from(candidate.pid) << 32 ^ candidate.cpu_ns;
-            let mut drawn = Drawn::new(draw);
-            good.for_each(|(node, times)| drawn.add(node, times));
-            drawn.best(cost)
-        };
-        let Some((target, (here_ns, there_ns))) = best_there else {
+        let draw = here.salt ^ u64::from(candidate.pid) << 32 ^ candidate.cpu_ns;
+        let mut drawn = Drawn::new(draw);
+        good.for_each(|(node, times)| drawn.add(node, times));
+        let Some((target, (here_ns, there_ns))) = drawn.best(|(_, there_ns)| *there_ns) else {
             continue;
         };
         let gain = here_ns - there_ns;
         if best.is_none_or(|(most, _)| gain > most) {
-            let reason = Reason::Faster { here_ns, there_ns };
-            let pid = candidate.pid;
-            best = Some((
-                gain,
-                Move {
-                    pid,
-                    target,
-                    reason,
+            let demand_milli = candidate.demand_milli;
+            let advice = Move {
+                pid: candidate.pid,
+                target,
+                reason: Reason::Faster { here_ns, there_ns },
+                terms: match here.policy {
+                    Policy::Scavenge => Terms::Idle { demand_milli },
+                    _ => Terms::Faster {
+                        demand_milli,
+                        stretch: stretched,
+                    },
                 },
-            ));
+            };
+            best = Some((gain, advice));
         }
     }
     match best {
         Some((_, advice)) => Ok(advice),
         None if known => Err(Stay::GoodHere),
         None => Err(Stay::NoTarget),
+    }
+}
+
+/// Whether a process may come on its terms to a node of this load, where so many thousandths of threads want a processor
+/// now, with those that are on their way here. Many act by the same old news of a node; what this one says is of now.
+pub fn are_met(terms: &Terms, load: &Load, wanted_milli: u64) -> bool {
+    let after = |demand_milli: u32| wanted_milli.saturating_add(demand_milli.into());
+    match *terms {
+        Terms::Anyhow => true,
+        Terms::Idle { demand_milli } => is_room_for(after(demand_milli), load),
+        Terms::Faster {
+            demand_milli,
+            stretch: there,
+        } => is_less_crowded(after(demand_milli), load, there),
     }
 }
 
@@ -380,7 +374,13 @@ fn has_room(there: &There, home: NodeId, frames: u32) -> bool {
 fn stretch(wanted_milli: u64, load: &Load) -> u64 {
     let processors = u64::from(load.processors.max(1));
     let shared = (wanted_milli / processors).max(1000);
-    shared * 1_000_000 / u64::from(load.speed.max(1))
+    shared.saturating_mul(1_000_000) / u64::from(load.speed.max(1))
+}
+
+/// Whether a node on which so many thousandths of threads will want a processor is less crowded than one on which a second of work
+/// takes so long. What would make it as crowded goes back and forth.
+fn is_less_crowded(after_milli: u64, load: &Load, stretched: u64) -> bool {
+    stretch(after_milli.saturating_add(HYSTERESIS_MILLI), load) <= stretched
 }
 
 /// A load as far as it is believed: absurd speeds would draw everybody.
@@ -451,8 +451,7 @@ fn gains(candidate: &Candidate, here: &Here, there: &There) -> Option<(u64, u64)
     let now = u64::from(here.load.runnable_milli);
     let after = wanted(there) + u64::from(candidate.demand_milli);
     let stretched = stretch(now, &here.load);
-    // What would make the other node as crowded as this one goes back and forth.
-    if stretch(after + HYSTERESIS_MILLI, &believed(there, here)) > stretched {
+    if !is_less_crowded(after, &believed(there, here), stretched) {
         return None;
     }
     let here_ns = u128::from(remaining(candidate)) * u128::from(stretched) / 1_000_000;

@@ -6,7 +6,7 @@
 
 use crate::draw::Drawn;
 use crate::{Here, Stay, There, believed, eviction, has_room, is_room_for, stretch, wanted};
-use wire::{NodeId, Policy};
+use wire::{NodeId, Policy, Terms};
 
 /// A program is one thread as it starts.
 const ONE: u32 = 1000;
@@ -22,9 +22,9 @@ pub struct Start {
     pub frames: u32,
 }
 
-/// The node where a program should start, if not here. `here.load` is without the program, and of this moment if it
+/// The node where a program should start, if not here, and what that node is asked to make sure of. `here.load` is without the program, and of this moment if it
 /// can be: the average of a second does not know of those who have just started. `draw` is random and another one for each
-/// start. The policy does not matter, but for [`Policy::Manual`].
+/// start.
 ///
 /// # Errors
 /// The reason, when it is to start here.
@@ -33,7 +33,7 @@ pub fn place(
     others: impl Iterator<Item = There>,
     start: &Start,
     draw: u64,
-) -> Result<NodeId, Stay> {
+) -> Result<(NodeId, Terms), Stay> {
     let must_leave = !start.at_home && eviction(&here.load).is_some();
     let after = u64::from(here.load.runnable_milli) + u64::from(ONE);
     if !must_leave {
@@ -54,9 +54,14 @@ pub fn place(
             drawn.add(there.node, stretch_there);
         }
     }
+    // Whom nobody moves afterwards is better off beside somebody else than where it is crowded for good.
+    let terms = match must_leave || here.policy == Policy::Exec {
+        true => Terms::Anyhow,
+        false => Terms::Idle { demand_milli: ONE },
+    };
     match drawn.best(|stretch_there| *stretch_there) {
-        Some((node, _)) => Ok(node),
-        None if must_leave => Ok(start.home),
+        Some((node, _)) => Ok((node, terms)),
+        None if must_leave => Ok((start.home, terms)),
         None if is_any => Err(Stay::GoodHere),
         None => Err(Stay::NoTarget),
     }

@@ -34,7 +34,6 @@ fn there(node: u16, load: Load) -> There {
     There {
         node: NodeId(node),
         load,
-        age_ns: 0,
         coming: 0,
         coming_frames: 0,
         rtt_ns: 200_000,
@@ -143,11 +142,7 @@ fn who_has_just_begun_or_just_come_is_left_alone() {
     };
     let crowded = here(load(8000));
     assert_eq!(ask(&crowded, &idle, &[young]), Err(Stay::NoCandidate));
-    // While some come, none is sent on: nobody's figures are true then.
-    assert_eq!(
-        ask(&crowded, &idle, &[worker(9), arrived, arrived]),
-        Err(Stay::Settling)
-    );
+    assert_eq!(ask(&crowded, &idle, &[arrived]), Err(Stay::NoCandidate));
     let asleep = Candidate {
         demand_milli: 0,
         ..worker(9)
@@ -331,7 +326,13 @@ const PROGRAM: Start = Start {
 };
 
 fn start(here: &Here, others: &[There], draw: u64) -> Result<NodeId, Stay> {
-    place(here, others.iter().copied(), &PROGRAM, draw)
+    let (node, terms) = place(here, others.iter().copied(), &PROGRAM, draw)?;
+    let wanted = match here.policy {
+        Policy::Exec => Terms::Anyhow,
+        _ => Terms::Idle { demand_milli: 1000 },
+    };
+    assert_eq!(terms, wanted);
+    Ok(node)
 }
 
 #[test]
@@ -397,9 +398,47 @@ fn a_guest_does_not_start_another_program_where_the_owner_is_back() {
             ..here(present)
         };
         let from = |others: &[There]| place(&me, others.iter().copied(), &guest, 3);
-        assert_eq!(from(&others), Ok(NodeId(3)));
-        assert_eq!(from(&others[1..]), Ok(NodeId(4)));
+        assert_eq!(from(&others), Ok((NodeId(3), Terms::Anyhow)));
+        assert_eq!(from(&others[1..]), Ok((NodeId(4), Terms::Anyhow)));
     }
+}
+
+#[test]
+fn terms_are_met_by_the_target_as_it_is_now() {
+    let others = [there(2, load(0))];
+    let advice = ask(&here(load(3000)), &others, &[worker(7)]).expect("a move");
+    let Terms::Faster { demand_milli, .. } = advice.terms else {
+        panic!("{advice:?}");
+    };
+    assert_eq!(demand_milli, 1000);
+    // It was believed to be idle. The third one there is as crowded as the three here.
+    let met = |wanted_milli| are_met(&advice.terms, &load(0), wanted_milli);
+    assert!(met(0) && met(1000) && met(1500));
+    assert!(!met(1501) && !met(2000) && !met(u64::MAX));
+    let dual = Load {
+        processors: 2,
+        ..load(0)
+    };
+    assert!(are_met(&advice.terms, &dual, 4000) && !are_met(&advice.terms, &dual, 5000));
+    let idle = Terms::Idle { demand_milli: 1000 };
+    assert!(are_met(&idle, &load(0), 300) && !are_met(&idle, &load(0), 1000));
+    assert!(are_met(&idle, &dual, 1000) && !are_met(&idle, &dual, 2000));
+    assert!(are_met(&Terms::Anyhow, &load(0), u64::MAX));
+    // What a liar says of itself decides nothing else, and no figure is too large.
+    for stretch in [0, u64::MAX] {
+        let demand_milli = u32::MAX;
+        let absurd = Terms::Faster {
+            demand_milli,
+            stretch,
+        };
+        assert_eq!(are_met(&absurd, &load(0), 0), stretch != 0);
+    }
+    let scavenger = Here {
+        policy: Policy::Scavenge,
+        ..here(load(3000))
+    };
+    let advice = ask(&scavenger, &others, &[worker(7)]).expect("a move");
+    assert_eq!(advice.terms, idle);
 }
 
 #[test]
@@ -572,34 +611,4 @@ fn absurd_figures_do_no_harm() {
             }
         }
     }
-}
-
-#[test]
-fn what_was_told_before_somebody_came_here_is_not_believed() {
-    let crowded = here(load(8000));
-    let guest = |here_ns| Candidate {
-        at_home: false,
-        here_ns,
-        ..worker(7)
-    };
-    let told = |age_ns| There {
-        age_ns,
-        ..there(2, load(0))
-    };
-    let ask = |others: &[There], here_ns| ask(&crowded, others, &[guest(here_ns), worker(8)]);
-    assert!(ask(&[told(3 * SECOND)], 3 * SECOND).is_ok());
-    assert_eq!(
-        ask(&[told(3 * SECOND + 1)], 3 * SECOND),
-        Err(Stay::NoTarget)
-    );
-    let advice = ask(&[told(4 * SECOND), there(3, load(2000))], 3 * SECOND);
-    assert_eq!(advice.expect("a move").target, NodeId(3));
-    // Among many nothing that is known is so new.
-    let many: Vec<There> = (2..90)
-        .map(|node| There {
-            node: NodeId(node),
-            ..told(9 * SECOND)
-        })
-        .collect();
-    assert!(ask(&many, 3 * SECOND).is_ok());
 }

@@ -28,7 +28,7 @@ pub use id::{Attempt, BootId, NODE_MAX, NodeId, Pid};
 pub use info::{Features, NodeInfo};
 pub use message::{
     BodyFacts, CALL_ARRIVED, Call, Image, MESSAGE_MAX, Message, MoveError, MoveHow, MoveMode,
-    MovePhases, MoveStats, Offer, Order, Outcome, PagesSent, Passage, Policy, Reply, Stalls,
+    MovePhases, MoveStats, Offer, Order, Outcome, PagesSent, Passage, Policy, Reply, Stalls, Terms,
     Ticket, Whereabouts,
 };
 

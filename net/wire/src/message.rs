@@ -112,6 +112,26 @@ impl Passage {
     }
 }
 
+/// On which terms a process is offered. What others are believed to have to do is seconds old; the target knows.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Terms {
+    /// It has to leave, or somebody wants it there.
+    #[default]
+    Anyhow,
+    /// If its threads have processors to themselves there.
+    Idle {
+        /// Thousandths of threads that want a processor.
+        demand_milli: u32,
+    },
+    /// If its work takes less time there than here.
+    Faster {
+        /// Thousandths of threads that want a processor.
+        demand_milli: u32,
+        /// What a second of work takes here, in millionths of what it takes alone on a processor of speed 1000.
+        stretch: u64,
+    },
+}
+
 /// What the source asks the target to make room for.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Offer {
@@ -127,6 +147,8 @@ pub struct Offer {
     pub pages: u64,
     /// CPU features it may have seen.
     pub features: Features,
+    /// What has to be true at the target for it to come.
+    pub terms: Terms,
     /// Whether pages come before the image.
     pub copies: bool,
     /// Whether the source keeps the pages that it sends, in case the process comes back.
@@ -416,6 +438,8 @@ pub enum MoveError {
     NodeDead,
     /// The target has no room.
     NodeFull,
+    /// The target has more to do by now than its terms allow.
+    Crowded,
     /// The target's CPU lacks something the process may use.
     Features,
     /// The process holds something that binds it; the reason in words.
@@ -438,6 +462,7 @@ impl core::fmt::Display for MoveError {
             MoveError::UnknownNode => f.write_str("no such node"),
             MoveError::NodeDead => f.write_str("the node does not answer"),
             MoveError::NodeFull => f.write_str("the node has no room"),
+            MoveError::Crowded => f.write_str("the node has more to do than it had told"),
             MoveError::Features => f.write_str("the node's CPU lacks a feature in use"),
             MoveError::CantMove(reason) | MoveError::Bound(reason) => f.write_str(reason),
             MoveError::Busy => f.write_str("a move is under way"),

@@ -5,7 +5,7 @@
 use crate::{Choices, any_message};
 use wire::{
     Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Outcome, Pid, Reply,
-    Ticket,
+    Terms, Ticket,
 };
 
 pub(crate) const HOME: NodeId = NodeId(1);
@@ -55,9 +55,10 @@ pub(crate) fn attempt(random: &mut Choices<'_>) -> Attempt {
 }
 
 pub(crate) fn reason(random: &mut Choices<'_>) -> MoveError {
-    match random.below(3) {
+    match random.below(4) {
         0 => MoveError::Busy,
         1 => MoveError::Aborted,
+        2 => MoveError::Crowded,
         _ => MoveError::NodeFull,
     }
 }
@@ -70,6 +71,7 @@ pub(crate) fn offer(random: &mut Choices<'_>) -> Offer {
         home: HOME,
         pages: random.below(100),
         features: Features::default(),
+        terms: Terms::Anyhow,
         copies: random.chance(5_000),
         keeps: random.chance(5_000),
         draft: Vec::new(),

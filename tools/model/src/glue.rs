@@ -12,7 +12,7 @@ use crate::world::{
 use migrate::{HomeRecord, LostOutcome, Plan, Source, SourceAction, Target, TargetAction};
 use wire::{
     Attempt, BootId, CALL_ARRIVED, Call, Features, Image, Message, MoveError, NodeId, Offer,
-    Outcome, Passage, Reply, Ticket,
+    Outcome, Passage, Reply, Terms, Ticket,
 };
 
 /// The ticket with which a process is claimed that was not given.
@@ -102,6 +102,7 @@ impl World {
             home: node(HOME),
             pages: 4,
             features: NO_FEATURES,
+            terms: Terms::Anyhow,
             copies,
             keeps: false,
             draft: Vec::new(),

@@ -64,7 +64,7 @@ fn as_json(report: &Report) -> Value {
             "load": row.load, "max_to_mean": row.max_to_mean,
             "started_away": figures.placed, "moves": figures.moves,
             "moves_per_process": row.moves, "moves_in_vain": figures.moves_in_vain,
-            "refused": figures.refused, "bytes": figures.bytes, "begun_anew": figures.restarts,
+            "refused": figures.refused, "crowded": figures.crowded, "bytes": figures.bytes, "begun_anew": figures.restarts,
             "lost": row.lost, "gossip_bytes_per_s": figures.gossip.0,
         })
     };

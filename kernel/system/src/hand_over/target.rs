@@ -173,6 +173,8 @@ impl System {
                     .saturating_add(RESERVE_FRAMES)
         {
             Some(MoveError::NodeFull)
+        } else if !self.meets(&offer.terms) {
+            Some(MoveError::Crowded)
         } else {
             None
         };

@@ -29,7 +29,7 @@ pub(crate) fn errno_of(error: &MoveError) -> Errno {
         MoveError::CantMove(_) | MoveError::Busy => Errno::EBUSY,
         MoveError::Gone => Errno::ESRCH,
         MoveError::TimedOut | MoveError::Bound(_) => Errno::ETIMEDOUT,
-        MoveError::Aborted => Errno::EAGAIN,
+        MoveError::Aborted | MoveError::Crowded => Errno::EAGAIN,
     }
 }
 
@@ -217,6 +217,7 @@ impl System {
             home,
             pages: resident,
             features: self.settings.features,
+            terms: self.placement.terms(pid, wish.target),
             copies: wish.how.mode != MoveMode::PostCopy,
             keeps,
             draft: draft.unwrap_or_default(),

@@ -7,7 +7,7 @@ use machine::{Frame, FrameKind};
 use node::PageTag;
 use wire::{
     Attempt, BodyFacts, BootId, Call, Features, Image, Message, MoveError, MoveHow, MoveMode,
-    MoveStats, NodeId, Offer, Outcome, Pid, Reply, Stalls, Ticket,
+    MoveStats, NodeId, Offer, Outcome, Pid, Reply, Stalls, Terms, Ticket,
 };
 
 const LIAR: u16 = 3;
@@ -20,6 +20,7 @@ fn offer(pid: u32, epoch: u64, pages: u64) -> Message {
         home: Pid(pid).home(),
         pages,
         features: Features::default(),
+        terms: Terms::Anyhow,
         copies: false,
         keeps: false,
         draft: Vec::new(),

@@ -4,6 +4,7 @@ use super::{Cluster, DATA, TURN_NS};
 use crate::files::{ProcEntry, ProcView, ProcessFile};
 use crate::home::{INIT, Life};
 use crate::thread::Run;
+use abi::signal::{SIGCONT, SIGSTOP};
 use machine::Exit;
 use wire::{NodeId, Order, Policy};
 
@@ -168,6 +169,39 @@ fn programs_start_where_a_processor_is_free() {
         assert_eq!(spread(&cluster, &[starter]), now, "and stays there");
         assert_eq!(spread(&cluster, &busy), [2, 0, 0], "as does everybody");
     }
+}
+
+#[test]
+fn a_node_with_more_to_do_than_it_had_told_takes_nobody_who_would_not_have_come_then() {
+    let mut cluster = Cluster::new(2);
+    let busy = crowd(&mut cluster, 2);
+    let starters = [cluster.fork(0), cluster.fork(0)];
+    let start = |cluster: &mut Cluster, starter: u32| {
+        assert!(set_policy(cluster, starter, b"balance"));
+        cluster.poke(0, starter, DATA, b"/init\0");
+        cluster.begin_call(0, starter, EXECVE, &[DATA, 0, 0]);
+        cluster.settle();
+        assert!(set_policy(cluster, starter, b"manual"));
+        spread(cluster, &[starter])
+    };
+    let own = [cluster.fork(1), cluster.fork(1)];
+    let tell = |cluster: &mut Cluster, signal| {
+        own.map(|pid| cluster.nodes[1].signal(pid, signal));
+        cluster.settle();
+    };
+    tell(&mut cluster, SIGSTOP);
+    for node in 0..2 {
+        cluster.begin_call(node, INIT, PAUSE, &[]);
+    }
+    compute(&mut cluster, 150);
+    // By what it has told the other node is idle.
+    tell(&mut cluster, SIGCONT);
+    assert_eq!(start(&mut cluster, starters[0]), [1, 0], "it was refused");
+    tell(&mut cluster, SIGSTOP);
+    compute(&mut cluster, 150);
+    assert_eq!(spread(&cluster, &busy), [2, 0], "nobody else starts");
+    // The refusal is not held against it once it has told something newer.
+    assert_eq!(start(&mut cluster, starters[1]), [0, 1]);
 }
 
 #[test]

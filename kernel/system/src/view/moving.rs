@@ -57,7 +57,11 @@ fn order(text: &str) -> Option<(Where, MoveHow)> {
 /// Whether the same move may well succeed a moment later.
 fn passes(error: &MoveError) -> bool {
     match error {
-        MoveError::NodeDead | MoveError::Busy | MoveError::TimedOut | MoveError::Aborted => true,
+        MoveError::NodeDead
+        | MoveError::Crowded
+        | MoveError::Busy
+        | MoveError::TimedOut
+        | MoveError::Aborted => true,
         MoveError::UnknownNode
         | MoveError::NodeFull
         | MoveError::Features

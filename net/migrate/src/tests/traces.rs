@@ -11,7 +11,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use rpc::Admission;
 use wire::{
-    Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Passage, Pid, Ticket,
+    Attempt, BootId, Features, Image, Message, MoveError, NodeId, Offer, Passage, Pid, Terms,
+    Ticket,
 };
 
 const H: NodeId = NodeId(1);
@@ -37,6 +38,7 @@ fn offer() -> Offer {
             leaf7_ebx: 0,
             leaf7_ecx: 0,
         },
+        terms: Terms::Anyhow,
         copies: false,
         keeps: false,
         draft: Vec::new(),

@@ -7,6 +7,7 @@ use super::trace::{Job, Nature, Node, SECOND};
 use crate::random::Random;
 use membership::Load;
 use placement::{Average, Ledger};
+use wire::Terms;
 
 /// Threads that an owner's work is, in thousandths.
 const OWNER_MILLI: u64 = 500;
@@ -75,6 +76,8 @@ pub(super) struct Machine {
     pub(super) used: u32,
     /// Frames that are promised to those on their way.
     pub(super) reserved: u32,
+    /// How many these are.
+    pub(super) arriving: u32,
     /// Whether its owner works there.
     pub(super) owner: bool,
     owner_left_ns: Option<u64>,
@@ -108,6 +111,7 @@ impl Machine {
             running: Vec::new(),
             used: 0,
             reserved: 0,
+            arriving: 0,
             owner: false,
             owner_left_ns: None,
             is_dead: false,
@@ -227,7 +231,24 @@ impl Machine {
         !self.owner && !self.owner_left_ns.is_some_and(rests)
     }
 
-    /// Whether it takes this one.
+    /// Somebody of so many frames is not on his way here any more.
+    pub(super) fn arrived(&mut self, frames: u32) {
+        self.reserved = self.reserved.saturating_sub(frames);
+        self.arriving = self.arriving.saturating_sub(1);
+    }
+
+    /// Whether somebody may come on these terms. Whoever lies does not look.
+    pub(super) fn meets(&self, terms: &Terms) -> bool {
+        let load = Load {
+            processors: self.node.processors,
+            speed: self.node.speed,
+            ..Load::default()
+        };
+        let wanted_milli = self.wanted_milli() + 1000 * u64::from(self.arriving);
+        self.node.nature == Nature::Refuses || placement::are_met(terms, &load, wanted_milli)
+    }
+
+    /// Whether it has room for this one.
     pub(super) fn admits(&self, now: u64, job: &Job) -> bool {
         let returns = job.home == self.index;
         let free = self

@@ -49,6 +49,8 @@ pub struct Figures {
     pub moves_in_vain: u64,
     /// Moves, and starts elsewhere, that the other node did not take.
     pub refused: u64,
+    /// Those that it did not take because it had more to do than it had told.
+    pub crowded: u64,
     /// Bytes of memory that moved.
     pub bytes: u64,
     /// Processes whose node died before they could end; they were begun anew.
@@ -147,7 +149,7 @@ impl Report {
         } = self.plan;
         let mut table = format!(
             "{nodes} nodes, {} processes in {:.0} s, {:.2} of all processors asked for, seed {seed}, {scene:?}\n\n\
-             policy         slowdown   p50    p95  of the bound   load  max/mean  starts away  moves/process  in vain  refused  MiB moved/process  begun anew  guests at owners %  gossip B/s\n",
+             policy         slowdown   p50    p95  of the bound   load  max/mean  starts away  moves/process  in vain  refused  crowded  MiB moved/process  begun anew  guests at owners %  gossip B/s\n",
             self.processes, self.arrive_s, self.offered
         );
         let bound = (&self.bound, &self.bound_figures);
@@ -155,7 +157,7 @@ impl Report {
         for (row, figures) in runs.chain([bound]) {
             let (guests, disturbed) = figures.guests_ns;
             table += &format!(
-                "{:<13} {:>9.3} {:>5.2} {:>6.2} {:>12.2}x {:>6.3} {:>9.2} {:>12} {:>14.3} {:>8} {:>8} {:>18.2} {:>11} {:>19.2} {:>11.0}\n",
+                "{:<13} {:>9.3} {:>5.2} {:>6.2} {:>12.2}x {:>6.3} {:>9.2} {:>12} {:>14.3} {:>8} {:>8} {:>8} {:>18.2} {:>11} {:>19.2} {:>11.0}\n",
                 row.policy.name(),
                 row.mean,
                 row.p50,
@@ -167,6 +169,7 @@ impl Report {
                 row.moves,
                 figures.moves_in_vain,
                 figures.refused,
+                figures.crowded,
                 row.bytes / f64::from(1 << 20),
                 figures.restarts,
                 100.0 * disturbed / guests.max(1.0),

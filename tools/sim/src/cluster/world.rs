@@ -6,14 +6,14 @@
 use super::Policy;
 use super::machine::{Machine, Place, Process, RTT_NS, told};
 use super::report::{Figures, Sample, Through};
-use super::trace::{SECOND, Trace};
+use super::trace::{Job, SECOND, Trace};
 use crate::flock::{Flock, Weather};
 use crate::random::Random;
 use membership::{Load, NodeState, PERIOD_NS};
 use placement::{Candidate, Here, Start, There};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use wire::{NodeId, Pid};
+use wire::{MoveError, NodeId, Pid, Terms};
 
 /// Moves that a node has under way.
 const MOVES_MAX: u32 = 16;
@@ -197,8 +197,11 @@ impl<'a> World<'a> {
     /// Where a program starts, if somebody takes it.
     fn place(&mut self, pid: usize) -> Option<usize> {
         let job = self.processes[pid].job;
-        let target = match self.policy {
-            Policy::Random => self.random.below(self.machines.len() as u64) as usize,
+        let (target, terms) = match self.policy {
+            Policy::Random => {
+                let any = self.random.below(self.machines.len() as u64);
+                (any as usize, Terms::Anyhow)
+            }
             Policy::Exec | Policy::Both => {
                 let machine = &self.machines[job.home];
                 let load = Load {
@@ -207,7 +210,11 @@ impl<'a> World<'a> {
                     speed: machine.node.speed,
                     ..Load::default()
                 };
-                let here = self.here(job.home, load, wire::Policy::Exec);
+                let policy = match self.policy {
+                    Policy::Both => wire::Policy::Balance,
+                    _ => wire::Policy::Exec,
+                };
+                let here = self.here(job.home, load, policy);
                 let start = Start {
                     home: id(job.home),
                     at_home: true,
@@ -215,22 +222,36 @@ impl<'a> World<'a> {
                 };
                 let draw = self.random.bits();
                 let others = self.others(job.home);
-                let node = placement::place(&here, others.into_iter(), &start, draw);
-                Flock::index(node.ok()?)
+                let start = placement::place(&here, others.into_iter(), &start, draw);
+                let (node, terms) = start.ok()?;
+                (Flock::index(node), terms)
             }
             _ => return None,
         };
-        let takes = target == job.home || self.machines[target].admits(self.now, &job);
-        let ledger = &mut self.machines[job.home].ledger;
-        if takes {
-            let pid = Pid(pid as u32);
-            ledger.sent(self.now, pid, id(target), job.frames);
-            ledger.took(self.now, pid);
-        } else {
-            ledger.refused(self.now, id(target));
-            self.figures.refused += 1;
+        if target != job.home && self.refusal(job.home, target, &job, &terms).is_some() {
+            return None;
         }
-        takes.then_some(target)
+        let ledger = &mut self.machines[job.home].ledger;
+        let pid = Pid(pid as u32);
+        ledger.sent(self.now, pid, id(target), job.frames, terms);
+        ledger.took(self.now, pid);
+        Some(target)
+    }
+
+    /// Why a node does not take a process, which the one that asks remembers.
+    fn refusal(&mut self, from: usize, to: usize, job: &Job, terms: &Terms) -> Option<MoveError> {
+        let now = self.now;
+        if from == to || !self.machines[to].admits(now, job) {
+            self.machines[from].ledger.refused(now, id(to));
+            self.figures.refused += 1;
+            return Some(MoveError::NodeFull);
+        }
+        if !self.machines[to].meets(terms) {
+            self.machines[from].ledger.crowded(now, id(to));
+            self.figures.crowded += 1;
+            return Some(MoveError::Crowded);
+        }
+        None
     }
 
     fn begin(&mut self, pid: usize, node: usize) {
@@ -283,7 +304,7 @@ impl<'a> World<'a> {
         source.leaving = source.leaving.saturating_sub(1);
         source.ledger.took(self.now, Pid(pid as u32));
         let target = &mut self.machines[to];
-        target.reserved = target.reserved.saturating_sub(frames);
+        target.arrived(frames);
         target.average.came(self.now, 1000);
         self.begin(pid, to);
     }
@@ -294,10 +315,9 @@ impl<'a> World<'a> {
             Place::On(node) if !self.machines[node].is_dead => self.leave(pid, node),
             Place::Between(from, to) => {
                 let frames = self.processes[pid].job.frames;
-                let (source, target) = (&mut self.machines[from].leaving, to);
-                *source = source.saturating_sub(1);
-                let reserved = &mut self.machines[target].reserved;
-                *reserved = reserved.saturating_sub(frames);
+                let leaving = &mut self.machines[from].leaving;
+                *leaving = leaving.saturating_sub(1);
+                self.machines[to].arrived(frames);
             }
             _ => {}
         }
@@ -375,11 +395,11 @@ impl<'a> World<'a> {
             let (load, age_ns) = seen.load?;
             let told_of = self.now.saturating_sub(age_ns);
             let (coming, coming_frames) = ledger.coming(seen.node, told_of, |_| false);
-            let usable = seen.state == NodeState::Alive && !ledger.is_avoided(self.now, seen.node);
+            let usable =
+                seen.state == NodeState::Alive && !ledger.is_avoided(self.now, seen.node, told_of);
             usable.then_some(There {
                 node: seen.node,
                 load,
-                age_ns,
                 coming,
                 coming_frames,
                 rtt_ns: RTT_NS,
@@ -443,7 +463,7 @@ impl<'a> World<'a> {
             let place = candidates.iter().position(|one| one.pid == advice.pid);
             let Some(place) = place else { break };
             let gone = candidates.swap_remove(place);
-            if !self.send(advice.pid as usize, node, Flock::index(advice.target)) {
+            if !self.send(&advice, node) {
                 others.retain(|there| there.node != advice.target);
                 continue;
             }
@@ -457,13 +477,14 @@ impl<'a> World<'a> {
     }
 
     /// Begins a move; false if the other node does not take the process.
-    fn send(&mut self, pid: usize, from: usize, to: usize) -> bool {
+    fn send(&mut self, advice: &placement::Move, from: usize) -> bool {
         let now = self.now;
+        let (pid, to) = (advice.pid as usize, Flock::index(advice.target));
         let job = self.processes[pid].job;
-        if from == to || !self.machines[to].admits(now, &job) {
-            self.figures.refused += 1;
-            self.machines[from].ledger.refused(now, id(to));
-            self.processes[pid].not_before_ns = now + REFUSED_NS;
+        if let Some(why) = self.refusal(from, to, &job, &advice.terms) {
+            if why != MoveError::Crowded {
+                self.processes[pid].not_before_ns = now + REFUSED_NS;
+            }
             return false;
         }
         self.leave(pid, from);
@@ -477,9 +498,12 @@ impl<'a> World<'a> {
         let source = &mut self.machines[from];
         source.cable_ns = across;
         source.leaving += 1;
-        source.ledger.sent(now, Pid(pid as u32), id(to), job.frames);
+        source
+            .ledger
+            .sent(now, Pid(pid as u32), id(to), job.frames, advice.terms);
         self.machines[to].cable_ns = across;
         self.machines[to].reserved += job.frames;
+        self.machines[to].arriving += 1;
         let process = &mut self.processes[pid];
         process.place = Place::Between(from, to);
         process.epoch += 1;
