@@ -83,9 +83,10 @@ stop
 }
 
 /// Sixty-four processes that compute, all born on one of eight nodes: eight on each in the end, most of
-/// them after one move.
+/// them after one move. The shell that looks is not one of them, and stays.
 pub(crate) fn crowd(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
     let script = "spin 64
+policy -p $$ manual
 sleep 3
 policy balance
 until_true spread 'test $(most) -le 8'

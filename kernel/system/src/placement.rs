@@ -212,8 +212,10 @@ impl System {
         let coming = incoming
             .filter(|incoming| incoming.waits_for_image())
             .count() as u64;
-        let wanted_milli = 1000 * (self.running() + coming);
-        placement::are_met(terms, &self.own_load(), wanted_milli)
+        let average = &self.placement.average;
+        let lately_milli = u64::from(average.of_last(self.now, PERIOD_NS)) + 1000 * coming;
+        let now_milli = 1000 * (self.running() + coming);
+        placement::are_met(terms, &self.own_load(), now_milli, lately_milli)
     }
 
     /// How loaded this node is, for the others.

@@ -13,6 +13,8 @@ pub struct Average {
     wanting_milli: u64,
     /// Thousandths of threads times ns.
     area: i128,
+    /// The average of the period before, as if those who came since had been there.
+    before_milli: i128,
 }
 
 impl Average {
@@ -40,11 +42,23 @@ impl Average {
     /// A process with so many thousandths of threads has come by a move.
     pub fn came(&mut self, now: u64, milli: u64) {
         self.area += i128::from(now.saturating_sub(self.began_ns)) * i128::from(milli);
+        self.before_milli += i128::from(milli);
     }
 
     /// A process has gone by a move.
     pub fn went(&mut self, now: u64, milli: u64) {
         self.area -= i128::from(now.saturating_sub(self.began_ns)) * i128::from(milli);
+        self.before_milli -= i128::from(milli);
+    }
+
+    /// The average of so many ns until now, at most: as far as this period is too young with the one before, in thousandths of threads.
+    pub fn of_last(&self, now: u64, ns: u64) -> u32 {
+        let mut so_far = *self;
+        so_far.note(now, 0);
+        let span = i128::from(now.saturating_sub(self.began_ns));
+        let rest = (i128::from(ns) - span).max(0);
+        let milli = (so_far.area + self.before_milli * rest) / (span + rest).max(1);
+        u32::try_from(milli.max(0)).unwrap_or(u32::MAX)
     }
 
     /// Ends the period and begins the next: the average in thousandths of threads.
@@ -53,6 +67,7 @@ impl Average {
         let span = i128::from(now.saturating_sub(self.began_ns).max(1));
         let milli = core::mem::take(&mut self.area) / span;
         self.began_ns = now;
+        self.before_milli = milli;
         u32::try_from(milli.max(0)).unwrap_or(u32::MAX)
     }
 }
@@ -91,6 +106,25 @@ mod tests {
         average.note(SECOND + 3 * SECOND / 4, 2000);
         average.went(SECOND + 3 * SECOND / 4, 1000);
         assert_eq!(average.conclude(2 * SECOND), 2000);
+    }
+
+    #[test]
+    fn a_young_period_has_the_end_of_the_one_before_in_it() {
+        let mut average = Average::new(0);
+        average.note(0, 4000);
+        assert_eq!(average.of_last(SECOND / 2, SECOND / 2), 4000);
+        assert_eq!(average.conclude(SECOND), 4000);
+        average.note(SECOND, 0);
+        assert_eq!(average.of_last(SECOND, SECOND), 4000);
+        assert_eq!(average.of_last(SECOND + SECOND / 4, SECOND), 3000);
+        assert_eq!(average.of_last(2 * SECOND, SECOND), 0);
+        // Who comes counts at once, and for all of the time.
+        average.note(SECOND + SECOND / 4, 2000);
+        average.came(SECOND + SECOND / 4, 2000);
+        assert_eq!(average.of_last(SECOND + SECOND / 4, SECOND), 5000);
+        assert_eq!(average.of_last(2 * SECOND, SECOND), 2000);
+        average.went(2 * SECOND, u64::MAX);
+        assert_eq!(average.of_last(2 * SECOND, SECOND), 0);
     }
 
     #[test]

@@ -279,17 +279,23 @@ pub fn decide(
     }
 }
 
-/// Whether a process may come on its terms to a node of this load, where so many thousandths of threads want a processor
-/// now, with those that are on their way here. Many act by the same old news of a node; what this one says is of now.
-pub fn are_met(terms: &Terms, load: &Load, wanted_milli: u64) -> bool {
-    let after = |demand_milli: u32| wanted_milli.saturating_add(demand_milli.into());
+/// Whether a process may come on its terms to a node of this load, with what its threads want of the processors now and what they
+/// have wanted in the last second, each with those on their way here, in thousandths of threads. Many act by the same old news of a
+/// node; what this one says is of now. Who starts looks for a free processor, who moves is not turned away by a moment.
+pub fn are_met(terms: &Terms, load: &Load, now_milli: u64, lately_milli: u64) -> bool {
     match *terms {
         Terms::Anyhow => true,
-        Terms::Idle { demand_milli } => is_room_for(after(demand_milli), load),
+        Terms::Idle { demand_milli } => {
+            is_room_for(now_milli.saturating_add(demand_milli.into()), load)
+        }
         Terms::Faster {
             demand_milli,
-            stretch: there,
-        } => is_less_crowded(after(demand_milli), load, there),
+            stretch,
+        } => is_less_crowded(
+            lately_milli.saturating_add(demand_milli.into()),
+            load,
+            stretch,
+        ),
     }
 }
 

@@ -412,18 +412,18 @@ fn terms_are_met_by_the_target_as_it_is_now() {
     };
     assert_eq!(demand_milli, 1000);
     // It was believed to be idle. The third one there is as crowded as the three here.
-    let met = |wanted_milli| are_met(&advice.terms, &load(0), wanted_milli);
+    let met = |wanted_milli| are_met(&advice.terms, &load(0), 0, wanted_milli);
     assert!(met(0) && met(1000) && met(1500));
     assert!(!met(1501) && !met(2000) && !met(u64::MAX));
     let dual = Load {
         processors: 2,
         ..load(0)
     };
-    assert!(are_met(&advice.terms, &dual, 4000) && !are_met(&advice.terms, &dual, 5000));
+    assert!(are_met(&advice.terms, &dual, 0, 4000) && !are_met(&advice.terms, &dual, 0, 5000));
     let idle = Terms::Idle { demand_milli: 1000 };
-    assert!(are_met(&idle, &load(0), 300) && !are_met(&idle, &load(0), 1000));
-    assert!(are_met(&idle, &dual, 1000) && !are_met(&idle, &dual, 2000));
-    assert!(are_met(&Terms::Anyhow, &load(0), u64::MAX));
+    assert!(are_met(&idle, &load(0), 300, 9000) && !are_met(&idle, &load(0), 1000, 0));
+    assert!(are_met(&idle, &dual, 1000, 0) && !are_met(&idle, &dual, 2000, 0));
+    assert!(are_met(&Terms::Anyhow, &load(0), u64::MAX, u64::MAX));
     // What a liar says of itself decides nothing else, and no figure is too large.
     for stretch in [0, u64::MAX] {
         let demand_milli = u32::MAX;
@@ -431,7 +431,7 @@ fn terms_are_met_by_the_target_as_it_is_now() {
             demand_milli,
             stretch,
         };
-        assert_eq!(are_met(&absurd, &load(0), 0), stretch != 0);
+        assert_eq!(are_met(&absurd, &load(0), 0, 0), stretch != 0);
     }
     let scavenger = Here {
         policy: Policy::Scavenge,

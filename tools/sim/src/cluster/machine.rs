@@ -5,7 +5,7 @@
 
 use super::trace::{Job, Nature, Node, SECOND};
 use crate::random::Random;
-use membership::Load;
+use membership::{Load, PERIOD_NS};
 use placement::{Average, Ledger};
 use wire::Terms;
 
@@ -238,14 +238,17 @@ impl Machine {
     }
 
     /// Whether somebody may come on these terms. Whoever lies does not look.
-    pub(super) fn meets(&self, terms: &Terms) -> bool {
+    pub(super) fn meets(&self, now: u64, terms: &Terms) -> bool {
         let load = Load {
             processors: self.node.processors,
             speed: self.node.speed,
             ..Load::default()
         };
-        let wanted_milli = self.wanted_milli() + 1000 * u64::from(self.arriving);
-        self.node.nature == Nature::Refuses || placement::are_met(terms, &load, wanted_milli)
+        let coming_milli = 1000 * u64::from(self.arriving);
+        let lately_milli = u64::from(self.average.of_last(now, PERIOD_NS)) + coming_milli;
+        let now_milli = self.wanted_milli() + coming_milli;
+        let is_met = placement::are_met(terms, &load, now_milli, lately_milli);
+        is_met || self.node.nature == Nature::Refuses
     }
 
     /// Whether it has room for this one.

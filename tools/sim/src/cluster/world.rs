@@ -246,7 +246,8 @@ impl<'a> World<'a> {
             self.figures.refused += 1;
             return Some(MoveError::NodeFull);
         }
-        if !self.machines[to].meets(terms) {
+        self.touch(to);
+        if !self.machines[to].meets(now, terms) {
             self.machines[from].ledger.crowded(now, id(to));
             self.figures.crowded += 1;
             return Some(MoveError::Crowded);
