@@ -203,7 +203,8 @@ fn nor_when_home_boots_again() {
 /// The same words in the right mouth, so that the tests above would notice if anybody else were believed.
 #[test]
 fn whom_the_words_are_of_is_believed() {
-    let words: [(usize, usize, fn(Pid, u64) -> Message); 4] = [
+    type Word = fn(Pid, u64) -> Message;
+    let words: [(usize, usize, Word); 4] = [
         (0, 1, |pid, epoch| Message::Lost { pid, epoch }),
         (0, 1, |pid, epoch| Message::Decision {
             pid,

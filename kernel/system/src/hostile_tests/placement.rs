@@ -186,7 +186,9 @@ fn a_node_with_more_to_do_than_it_had_told_takes_nobody_who_would_not_have_come_
     };
     let own = [cluster.fork(1), cluster.fork(1)];
     let tell = |cluster: &mut Cluster, signal| {
-        own.map(|pid| cluster.nodes[1].signal(pid, signal));
+        for pid in own {
+            cluster.nodes[1].signal(pid, signal);
+        }
         cluster.settle();
     };
     tell(&mut cluster, SIGSTOP);
