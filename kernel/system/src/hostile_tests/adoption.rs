@@ -3,6 +3,7 @@
 use super::{Cluster, DATA};
 use crate::body::Effects;
 use crate::home::{INIT, Life};
+use crate::keeper::Orphans;
 use crate::thread::Run;
 use machine::Exit;
 use wire::{BootId, Message, MoveError, NodeId, Pid, Whereabouts};
@@ -247,6 +248,50 @@ fn one_that_ended_while_its_home_was_being_told_of_it_is_told_of_again() {
     cluster.settle();
     cluster.settle();
     assert!(!cluster.lives(pid));
+}
+
+#[test]
+fn one_whose_pages_were_under_way_when_the_grace_was_over_is_given_up_later() {
+    const GRACE_S: u64 = 10;
+    let mut cluster = Cluster::new(3);
+    cluster.nodes[2].orphans = Orphans::new(&format!("orphan_grace={GRACE_S}"));
+    let wait = |cluster: &mut Cluster| {
+        for _ in 0..(GRACE_S + 5) * 10 {
+            cluster.pass(100_000_000);
+        }
+    };
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    for page in 0..20 {
+        cluster.poke(1, pid, DATA + 4096 * page, b"full");
+    }
+    cluster.start_move(pid, 3);
+    let there = |cluster: &Cluster| cluster.nodes[2].bodies.contains_key(&pid);
+    cluster.until(Cluster::round, there);
+    // Its pages come late, and then home goes for ever.
+    fn is_page(header: &wire::Header) -> bool {
+        let ends = (header.source(), header.target());
+        ends == (NodeId(2), NodeId(3)) && header.kind() == wire::Kind::Data
+    }
+    fn is_homes(header: &wire::Header) -> bool {
+        [header.source(), header.target()].contains(&NodeId(1))
+    }
+    cluster.arrives = |header| !is_page(header);
+    let pushes = |cluster: &Cluster| {
+        let out = cluster.nodes[1].outgoing.get(&pid);
+        cluster.nodes[2].bodies[&pid].effects == Effects::Open
+            && out.is_some_and(|out| out.state_in_words().contains("pushing (true, true,"))
+    };
+    cluster.until(Cluster::round, pushes);
+    cluster.arrives = |header| !is_page(header) && !is_homes(header);
+    wait(&mut cluster);
+    assert!(there(&cluster) && cluster.nodes[2].incoming.contains_key(&pid));
+    cluster.arrives = |header| !is_homes(header);
+    let whole = |cluster: &Cluster| cluster.nodes[2].incoming.is_empty();
+    cluster.until(|cluster| cluster.pass(10_000_000), whole);
+    assert!(there(&cluster));
+    wait(&mut cluster);
+    assert!(!there(&cluster), "nobody would ever end it");
 }
 
 #[test]

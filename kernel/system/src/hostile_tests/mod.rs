@@ -367,6 +367,7 @@ impl Cluster {
     }
 
     /// Goes on step by step until something is so.
+    #[track_caller]
     pub(super) fn until(&mut self, step: fn(&mut Cluster), what: impl Fn(&Cluster) -> bool) {
         for _ in 0..3000 {
             if what(self) {

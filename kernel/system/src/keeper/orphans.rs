@@ -240,7 +240,13 @@ impl System {
             let silent = peer.is_none_or(|peer| peer.state == PeerState::Silent);
             for pid in self.guests_of(home) {
                 let waits = silent || self.body(pid).orphan;
-                if !waits || self.outgoing.contains_key(&pid) || self.incoming.contains_key(&pid) {
+                if !waits {
+                    continue;
+                }
+                if self.outgoing.contains_key(&pid) || self.incoming.contains_key(&pid) {
+                    // It is looked at again when its move may be over.
+                    let by = self.now.saturating_add(self.orphans.grace_ns);
+                    self.orphans.deadlines.insert(home, by);
                     continue;
                 }
                 let seconds = self.orphans.grace_ns / 1_000_000_000;
