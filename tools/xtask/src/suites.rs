@@ -17,6 +17,14 @@ const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
 /// Small programs of busybox's shell tests.
 const TOOLS: [&str; 3] = ["printenv", "recho", "zecho"];
 
+/// Runs its arguments with standard files only. Tests count what is in `/proc/self/fd`, and whoever started this may have left
+/// files open.
+const ONLY_STANDARD_FILES: &str = "for fd in /proc/self/fd/*; do
+    fd=${fd##*/}
+    test $fd -le 2 || eval \"exec $fd>&-\"
+done
+exec \"$@\"";
+
 /// Which release of Debian a source is taken from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Release {
@@ -218,8 +226,11 @@ pub(crate) fn busybox_on_host(
     copy(&suite, &work)?;
     let runner = work.join("run.sh");
     fs::write(&runner, script).map_err(Error::file("write", &runner))?;
-    let mut command = program::clean(work.join("busybox"));
+    let shell = work.join("busybox");
+    let mut command = program::clean(&shell);
     command
+        .args(["ash", "-c", ONLY_STANDARD_FILES, "ash"])
+        .arg(&shell)
         .arg("ash")
         .arg(&runner)
         .arg(&work)
