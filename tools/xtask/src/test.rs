@@ -2,6 +2,7 @@
 //!
 //! Law: every check is counted, the last line is `tests: N passed, M failed`, and the status is 0 only
 //! when M is 0 and N is not. What could not be had from here is said too: `, K skipped` at the end of that line.
+//! What failed is said again above it: of a long log often nothing but the end is kept.
 
 use crate::cluster::logs_shown;
 use crate::compile::Kernel;
@@ -20,12 +21,14 @@ const DISSECTOR: &str = "dissector";
 const BARE: [&str; 2] = ["image", "drivers"];
 
 /// What was counted so far.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Count {
     passed: usize,
     failed: usize,
     /// Scenarios whose subject could not be fetched.
     skipped: usize,
+    /// What failed, by name, with the reason where it is short.
+    failures: Vec<String>,
 }
 
 impl Count {
@@ -33,14 +36,22 @@ impl Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 
-    /// The last line.
-    fn line(self) -> String {
+    /// What failed, a line each, and the last line.
+    fn lines(&self) -> String {
+        let failures: String = self
+            .failures
+            .iter()
+            .map(|one| format!("failed: {one}\n"))
+            .collect();
         let (passed, failed) = (self.passed, self.failed);
         match self.skipped {
-            0 => format!("tests: {passed} passed, {failed} failed"),
-            skipped => format!("tests: {passed} passed, {failed} failed, {skipped} skipped"),
+            0 => format!("{failures}tests: {passed} passed, {failed} failed"),
+            skipped => {
+                format!("{failures}tests: {passed} passed, {failed} failed, {skipped} skipped")
+            }
         }
     }
 
@@ -54,6 +65,7 @@ impl Count {
             Err(why) => {
                 self.failed += 1;
                 println!("{name}: FAILED: {why}");
+                self.failures.push(format!("{name}: {why}"));
             }
         }
     }
@@ -85,7 +97,7 @@ pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
             "no test has `{filter}` in its name; `cargo xtask test --list` shows those in QEMU"
         ));
     }
-    println!("{}", count.line());
+    println!("{}", count.lines());
     Ok(if count.failed == 0 && count.passed > 0 {
         0
     } else {
@@ -156,6 +168,7 @@ fn host_tests(filter: Option<&str>) -> Result<Count, Error> {
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             count.add(result_line(&line));
+            count.failures.extend(failed_test(&line));
             let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
@@ -164,6 +177,12 @@ fn host_tests(filter: Option<&str>) -> Result<Count, Error> {
         count.check("host tests", Err(format!("cargo test ended with {status}")));
     }
     Ok(count)
+}
+
+/// The name in libtest's line `test NAME ... FAILED`.
+fn failed_test(line: &str) -> Option<String> {
+    let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+    Some(name.to_owned())
 }
 
 /// The counts of libtest's line `test result: ok. 3 passed; 0 failed; ...`.
@@ -180,7 +199,7 @@ fn result_line(line: &str) -> Count {
     Count {
         passed: passed.unwrap_or(0),
         failed: failed.unwrap_or(0),
-        skipped: 0,
+        ..Count::default()
     }
 }
 
@@ -267,10 +286,12 @@ fn report(report: &Report, seconds: f64, long: bool) -> Count {
             }
         );
     }
+    let named = |failure: &String| format!("{}: {failure}", report.name);
     Count {
         passed,
         failed,
         skipped: 0,
+        failures: report.verdict.failures.iter().map(named).collect(),
     }
 }
 
@@ -287,13 +308,18 @@ mod tests {
             Count {
                 passed: 22,
                 failed: 1,
-                skipped: 0
+                ..Count::default()
             }
         );
         let mut count = result_line(line);
-        assert_eq!(count.line(), "tests: 22 passed, 1 failed");
+        assert_eq!(count.lines(), "tests: 22 passed, 1 failed");
         count.skipped = 2;
-        assert_eq!(count.line(), "tests: 22 passed, 1 failed, 2 skipped");
+        count.failures.extend(failed_test("test a::b ... FAILED"));
+        assert_eq!(
+            count.lines(),
+            "failed: a::b\ntests: 22 passed, 1 failed, 2 skipped"
+        );
         assert_eq!(result_line("test x ... ok"), Count::default());
+        assert_eq!(failed_test("test x ... ok"), None);
     }
 }
