@@ -33,7 +33,8 @@ impl System {
             return;
         }
         let thread = self.thread(tid);
-        let same = matches!(purpose, Purpose::Call(_)) && thread.asked == request.number;
+        let repeatable = matches!(purpose, Purpose::Call(_) | Purpose::Signal);
+        let same = repeatable && thread.asked == request.number;
         let again = core::mem::take(&mut thread.again);
         if again && !same {
             // The number may have been that of a call which was executed.

@@ -16,6 +16,7 @@ use abi::signal::{self, Default as Action, bit, default_action};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use machine::Access;
+use serde::{Deserialize, Serialize};
 use wire::Message;
 
 /// Signals from here on are queued one by one (signal(7), "Real-time signals").
@@ -42,7 +43,7 @@ pub const CLD_STOPPED: i32 = 5;
 pub const CLD_CONTINUED: i32 = 6;
 
 /// What a handler learns of a signal: the parts of `siginfo_t` that are not zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalInfo {
     /// Which signal, from 1; 0 is none.
     pub signal: u32,
@@ -56,7 +57,7 @@ pub struct SignalInfo {
 }
 
 /// The parts of `siginfo_t` that only come from rt_sigqueueinfo(2), and are handed on as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InfoRest {
     /// `si_errno`.
     pub errno: u32,
@@ -166,7 +167,7 @@ impl SignalInfo {
 pub(crate) const STOPS: u64 = 0xf << (signal::SIGSTOP - 1);
 
 /// Signals that wait to be taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingSignals {
     set: u64,
     /// What is known of them, oldest first.
@@ -218,6 +219,18 @@ impl PendingSignals {
         };
         if !self.queue.iter().any(|other| other.signal == info.signal) {
             self.set &= !bit(info.signal);
+        }
+    }
+
+    /// What a disk has kept of them, but for what is no signal.
+    pub(crate) fn again(kept: &PendingSignals) -> PendingSignals {
+        let exists = |info: &&SignalInfo| (1..=signal::SIGNAL_MAX).contains(&info.signal);
+        let queue = kept.queue.iter().filter(exists).take(QUEUE_MAX);
+        let queue: VecDeque<SignalInfo> = queue.copied().collect();
+        let queued = queue.iter().fold(0, |set, info| set | bit(info.signal));
+        PendingSignals {
+            set: kept.set | queued,
+            queue,
         }
     }
 
@@ -346,8 +359,6 @@ impl System {
                 home.life = Life::Alive;
                 home.continued = true;
                 goes_on = Some(home.parent);
-                // Who sent it is told that it goes on: then the next boot of home must not take it for a stopped one.
-                self.keeper.touch(pid);
             }
         } else if STOPS & bit(info.signal) != 0 {
             home.forget_signals(bit(signal::SIGCONT));
@@ -362,6 +373,8 @@ impl System {
             },
         }
         home.signalled.wake();
+        // Who sent it is told that it was sent, and that a stopped one goes on.
+        self.keeper.touch(pid);
         self.announce(pid, to, info.signal);
         if let Some(parent) = goes_on {
             self.child_changed(parent, pid, CLD_CONTINUED, signal::SIGCONT);
@@ -470,9 +483,15 @@ impl System {
             }
             if body.home != me {
                 let (freezing, orphan) = (body.freezing, body.orphan);
-                let ask = waits && !freezing && !orphan && !self.thread(tid).repeats();
-                if ask {
-                    self.thread(tid).block();
+                let thread = self.thread(tid);
+                if waits && orphan {
+                    // As above: home may have it in its journal.
+                    thread.block();
+                    return false;
+                }
+                let free = !freezing && !thread.repeats();
+                if waits && (free || thread.asks_for_signals_again()) {
+                    thread.block();
                     return self.ask_for_signal(tid);
                 }
                 return true;

@@ -793,6 +793,7 @@ impl System {
             _ => !begun && (thread.poked || thread.signal_due()),
         };
         let free = thread.forward == Forward::Idle
+            && !thread.asks_for_signals_again()
             && thread.vfork_child.is_none()
             && thread.signals.due.is_none();
         if !(signal && free && body.effects == Effects::Open) || body.stopped || body.waits() {

@@ -8,6 +8,7 @@ use crate::ahead::{Post, Touch};
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
 use crate::credentials::Ids;
+use crate::dispatch::CALL_TAKE_SIGNAL;
 use crate::exec::{Loaded, Opened};
 use crate::memory::MemoryPolicy;
 use crate::seccomp::Seccomp;
@@ -223,7 +224,7 @@ pub struct Thread {
     pub forward: Forward,
     /// The number of the call that was sent to home last.
     pub asked: u32,
-    /// Home has died over that call: it is made again, under the same number in the sequence, before anything else.
+    /// Home has died over that question: it is asked again, under the same number in the sequence, before anything else.
     pub again: bool,
     /// What that may do to what home has lent.
     pub touch: Touch,
@@ -272,9 +273,14 @@ pub fn unpadded(name: &[u8; 16]) -> &[u8] {
 }
 
 impl Thread {
-    /// Whether the call that it is in is to be made again before anything else leaves.
+    /// Whether something is to be asked again before anything else leaves.
     pub fn repeats(&self) -> bool {
-        self.again && self.call.is_some()
+        self.again && (self.call.is_some() || self.asked == CALL_TAKE_SIGNAL)
+    }
+
+    /// Whether that is the question for signals: home may have given one away before it died.
+    pub fn asks_for_signals_again(&self) -> bool {
+        self.again && self.asked == CALL_TAKE_SIGNAL
     }
 
     /// The first thread of a process, or another one, without program.

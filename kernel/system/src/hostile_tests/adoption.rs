@@ -4,7 +4,7 @@ use super::{Cluster, DATA};
 use crate::body::Effects;
 use crate::home::{INIT, Life};
 use crate::keeper::Orphans;
-use crate::thread::Run;
+use crate::thread::{Forward, Purpose, Run};
 use machine::Exit;
 use wire::{BootId, Message, MoveError, NodeId, Pid, Whereabouts};
 
@@ -19,6 +19,7 @@ const GETPPID: u64 = 110;
 const EXIT: u64 = 231;
 const WAIT4: u64 = 61;
 const KILL: u64 = 62;
+const SIGUSR1: u32 = 10;
 const WNOHANG: u64 = 1;
 const WUNTRACED: u64 = 2;
 const WCONTINUED: u64 = 8;
@@ -504,6 +505,85 @@ fn who_is_to_go_on_does_though_its_home_dies_before_it_hears_of_that() {
     assert!(!cluster.nodes[1].bodies[&child].stopped);
     // Nor does its home take it for a stopped one, which would hear of no signal.
     assert_eq!(cluster.nodes[0].homes[&child].life, Life::Alive);
+}
+
+/// Signals, from which a program that does not expect them ends.
+const FATAL: [u32; 3] = [abi::signal::SIGKILL, SIGUSR1, 34];
+
+#[test]
+fn a_signal_that_was_promised_comes_though_home_dies_before_anybody_hears_of_it() {
+    for signal in FATAL {
+        let (mut cluster, pid) = guest();
+        cluster.arrives = |header| header.source() == NodeId(2);
+        cluster.nodes[0].signal(pid, signal);
+        for _ in 0..20 {
+            cluster.pass(1_000_000);
+        }
+        cluster.arrives = |_| true;
+        cluster.reboot_home();
+        cluster.settle();
+        assert!(!cluster.lives(pid), "signal {signal}");
+        assert!(!cluster.nodes[1].bodies.contains_key(&pid));
+    }
+}
+
+#[test]
+fn a_signal_for_one_thread_is_not_lost_with_home_either() {
+    let (mut cluster, pid) = guest();
+    cluster.arrives = |header| header.source() == NodeId(2);
+    let info = crate::signals::SignalInfo::kernel(SIGUSR1);
+    cluster.nodes[0].signal_thread(pid, pid, info);
+    for _ in 0..20 {
+        cluster.pass(1_000_000);
+    }
+    cluster.arrives = |_| true;
+    cluster.reboot_home();
+    cluster.settle();
+    assert!(!cluster.lives(pid));
+}
+
+#[test]
+fn a_signal_that_was_taken_unheard_is_taken_once() {
+    for signal in FATAL {
+        let (mut cluster, pid) = guest();
+        cluster.nodes[0].signal(pid, signal);
+        let taken = |cluster: &Cluster| !cluster.nodes[0].homes[&pid].has_signals();
+        cluster.until(Cluster::round, taken);
+        // The disk has that, and the answer is lost with home.
+        cluster.arrives = |header| header.source() == NodeId(2);
+        for _ in 0..20 {
+            cluster.pass(1_000_000);
+        }
+        assert!(cluster.nodes[1].bodies.contains_key(&pid));
+        cluster.arrives = |_| true;
+        cluster.reboot_home();
+        cluster.settle();
+        assert!(!cluster.lives(pid), "signal {signal}");
+    }
+}
+
+#[test]
+fn who_has_sent_itself_a_signal_does_not_run_on_without_it_while_its_home_is_gone() {
+    let (mut cluster, pid) = guest();
+    let signal = u64::from(SIGUSR1);
+    cluster.begin_call(1, pid, KILL, &[u64::from(pid), signal]);
+    // It hears that the signal was sent, asks for it, and is not answered.
+    let asks = |cluster: &Cluster| {
+        let forward = &cluster.nodes[1].threads[&pid].forward;
+        matches!(forward, Forward::Sent { purpose, .. } if *purpose == Purpose::Signal)
+    };
+    cluster.until(Cluster::round, asks);
+    cluster.arrives = |_| false;
+    cluster.reboot(0);
+    // Nor does home hear of its guests at first.
+    cluster.arrives = |header| header.source() != NodeId(2) || header.kind() != wire::Kind::Data;
+    cluster.settle();
+    assert!(cluster.nodes[1].body(pid).orphan);
+    assert_eq!(cluster.nodes[1].threads[&pid].run, Run::Blocked);
+    cluster.arrives = |_| true;
+    cluster.settle();
+    cluster.settle();
+    assert!(!cluster.lives(pid));
 }
 
 #[test]

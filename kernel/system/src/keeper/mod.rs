@@ -7,7 +7,7 @@
 //!
 //! Without a disk there is no journal, and nothing of this is done.
 //!
-//! Kept are processes that are away (`record`): owner, epoch, who they are, and of their files what is not only in memory; the answer to
+//! Kept are processes that are away (`record`): owner, epoch, who they are, their signals, and of their files what is not only in memory; the answer to
 //! the call that changed any of this last, by thread, so that it is not executed again when it is asked again; pids
 //! that were given out, by blocks; and boots. How a process is found again is in `orphans`.
 //!
@@ -39,7 +39,7 @@ const NODE: u64 = 1 << 32;
 pub(crate) const RECORDS: u64 = NODE + 1;
 /// The layout of the records that this system writes, and the only one that it reads. It is raised with any change of what a
 /// record's bytes are or mean (`tests.rs` has them).
-pub(crate) const LAYOUT: u32 = 2;
+pub(crate) const LAYOUT: u32 = 3;
 /// So many pids are given out before the disk is told again.
 const SERIALS: u16 = 256;
 /// The number of the boot begins at this bit of its id.

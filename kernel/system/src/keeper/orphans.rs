@@ -153,9 +153,10 @@ impl System {
                 let answer = crate::home::plain(-i64::from(Errno::EIO.0));
                 thread.forward = Forward::Ready { question, answer };
             }
+            // Home may have given one away: its journal has which.
             Purpose::Signal => {
-                thread.next_seq = thread.next_seq.saturating_add(1);
                 thread.poked = true;
+                thread.again = true;
             }
             // Nobody has used the answer, and nobody will; but the number may be used up.
             Purpose::Page(_) | Purpose::Arrived | Purpose::Orphan => {

@@ -6,6 +6,7 @@ use crate::calls::home::{Options, Scheduling};
 use crate::credentials::Credentials;
 use crate::files::{Cursors, FileSystem, KeptFiles};
 use crate::home::{Home, HomeThread, Life, Mapped};
+use crate::signals::PendingSignals;
 use crate::wait::Wakes;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -27,6 +28,8 @@ struct KeptThread {
     credentials: Option<Credentials>,
     scheduling: Scheduling,
     seccomp: u8,
+    /// Signals for it alone.
+    pending: PendingSignals,
 }
 
 /// What is kept of one process.
@@ -62,6 +65,8 @@ pub(super) struct Kept {
     stopped: Option<(u32, bool)>,
     /// It goes on after a stop, and its parent was not told.
     continued: bool,
+    /// Signals that no thread has taken.
+    pending: PendingSignals,
     /// It has set timers, which are not kept.
     timers: bool,
 }
@@ -78,6 +83,7 @@ impl Kept {
                 .then(|| (*thread.credentials).clone()),
             scheduling: thread.scheduling,
             seccomp: thread.seccomp,
+            pending: thread.pending.clone(),
         });
         let command_line = &home.command_line;
         Some(Kept {
@@ -112,6 +118,7 @@ impl Kept {
                 _ => None,
             },
             continued: home.continued,
+            pending: home.pending.clone(),
             timers: home.timer.0 != 0 || !home.timers.is_empty(),
         })
     }
@@ -137,6 +144,7 @@ impl Kept {
                 credentials: own.unwrap_or_else(|| credentials.clone()),
                 scheduling: thread.scheduling,
                 seccomp: thread.seccomp,
+                pending: PendingSignals::again(&thread.pending),
                 ..HomeThread::default()
             };
             (thread.tid, kept)
@@ -164,6 +172,7 @@ impl Kept {
                 Some((signal, told)) => Life::Stopped { signal, told },
             },
             continued: self.continued,
+            pending: PendingSignals::again(&self.pending),
             threads: self.threads.iter().map(thread).collect(),
             disowns: self.disowns,
             ignores_children: self.ignores_children,

@@ -26,6 +26,7 @@ fn record() -> Vec<u8> {
         &[1, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57], // who it is itself
         &[0x58, 0x59, 0x5a, 0x5b, 1, 0x5c, 0x5d, 4, 1],
         &[1, 2, 1, 3, 4, 0x3a, 0x3b, 0x3c, 2], // scheduling, seccomp
+        &[0x47, 1, 0x22, 1, 0x48, 0x49, 0x4a, 0x4b, 0x4c, 0x4d], // its signals
         &[4, 0, 0x3d, 1],                      // files: console, device, image, lost
         &text(b"/dev/null"),
         &[0x3e, 2],
@@ -37,8 +38,10 @@ fn record() -> Vec<u8> {
         &[0x12, 1, 0x42], // umask, mapped files
         &HASH,
         &text(b"/lib"),
-        &[1, 19, 0, 1, 0], // stopped, continued, timers
-        &[3, 0x39],        // answers: a value, interrupted, refused
+        &[1, 19, 0, 1],                            // stopped, continued
+        &[0x4e, 1, 10, 0, 0x4f, 0x5e, 0, 0, 0, 0], // its signals
+        &[0],                                      // timers
+        &[3, 0x39],                                // answers: a value, interrupted, refused
         &[0x43, 0x39, 5, 0x44, 0, 0x0d, 1],
         &text(b"data"),
         &[0x3a, 0x43, 0x3a, 5, 0x45, 1, 0],
@@ -64,17 +67,19 @@ const AS_READ: &str = "\
     uid: 80, euid: 81, suid: 82, fsuid: 83, gid: 84, egid: 85, sgid: 86, fsgid: 87, effective: 88, permitted: 89, \
     inheritable: 90, ambient: 91 }, groups: [92], bounding: 93, secure: 4, gains_nothing: true }), \
     scheduling: Scheduling { policy: 1, priority: 2, resets: true, processors: 3, io: 4, times: [58, 59, 60] }, \
-    seccomp: 2 }], files: KeptFiles { files: [Console(61), Device([47, 100, 101, 118, 47, 110, 117, 108, 108], \
+    seccomp: 2, pending: PendingSignals { set: 71, queue: [SignalInfo { signal: 34, code: -1, words: [72, 73], rest: \
+    InfoRest { errno: 74, gap: 75, tail: [76, 77] } }] } }], files: KeptFiles { files: [Console(61), Device([47, 100, 101, 118, 47, 110, 117, 108, 108], \
     62), Image(HASH, 63, 64), Lost], rows: [(65, 2, true)], directory: [47, 116, 109, 112], root: [47, 114, 111, \
     111, 116], umask: 18 }, mapped: [(66, HASH, [47, 108, 105, 98])], stopped: Some((19, false)), continued: true, \
-    timers: false }, [(Pid(57), Reply { pid: Pid(67), thread: Pid(57), epoch: 5, seq: 68, outcome: Value(-7), \
+    pending: PendingSignals { set: 78, queue: [SignalInfo { signal: 10, code: 0, words: [79, 94], rest: InfoRest { \
+    errno: 0, gap: 0, tail: [0, 0] } }] }, timers: false }, [(Pid(57), Reply { pid: Pid(67), thread: Pid(57), epoch: 5, seq: 68, outcome: Value(-7), \
     poke: true, data: [100, 97, 116, 97] }), (Pid(58), Reply { pid: Pid(67), thread: Pid(58), epoch: 5, seq: 69, \
     outcome: Interrupted, poke: false, data: [] }), (Pid(59), Reply { pid: Pid(67), thread: Pid(59), epoch: 5, \
     seq: 70, outcome: Refused { epoch: 6, owner: NodeId(3), owner_boot: BootId(18) }, poke: false, data: [] })])";
 
 #[test]
 fn a_record_of_this_layout() {
-    assert_eq!(LAYOUT, 2, "the bytes below are of this layout");
+    assert_eq!(LAYOUT, 3, "the bytes below are of this layout");
     let bytes = record();
     let read: Record = understood(&bytes).expect("it is understood");
     let expected = AS_READ.replace("HASH", &format!("{HASH:?}"));
