@@ -24,8 +24,9 @@ const LEFT_OUT: [&str; 8] = [
     "usr/share/icons",
 ];
 
-/// How long fetching one package may take.
-const FETCH_LIMIT: Duration = Duration::from_secs(300);
+/// So many packages are fetched at once, and how long that may take.
+const AT_ONCE: usize = 25;
+const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// What serves the system more than the program that depends on it.
 const SYSTEM: [&str; 7] = [
@@ -54,18 +55,18 @@ fn store() -> PathBuf {
 
 /// The folders with the contents of the packages and of all that they depend on.
 pub(crate) fn unpacked(names: &[String]) -> Result<Vec<PathBuf>, Error> {
-    let mut all = BTreeSet::new();
-    for name in names {
-        check(name)?;
-        all.extend(dependencies(name)?);
+    if names.is_empty() {
+        return Ok(Vec::new());
     }
-    all.iter().map(|name| unpack(name)).collect()
+    names.iter().try_for_each(|name| check(name))?;
+    unpack(&with_dependencies(names)?)
 }
 
 /// The contents of one package, without what it depends on.
 pub(crate) fn alone(name: &str) -> Result<PathBuf, Error> {
     check(name)?;
-    unpack(name)
+    unpack(&BTreeSet::from([name.to_owned()]))?;
+    Ok(store().join(name))
 }
 
 /// The first package with this prefix that the package `name`, which has nothing itself, depends on.
@@ -101,8 +102,9 @@ fn check(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The package and what it depends on, without alternatives that are not there.
-fn dependencies(name: &str) -> Result<Vec<String>, Error> {
+/// The packages and what they depend on, without alternatives that are not there. apt is asked about all of them at once:
+/// it reads its lists anew each time.
+fn with_dependencies(names: &[String]) -> Result<BTreeSet<String>, Error> {
     let words = [
         "depends",
         "--recurse",
@@ -113,22 +115,43 @@ fn dependencies(name: &str) -> Result<Vec<String>, Error> {
         "--no-replaces",
         "--no-enhances",
     ];
-    let list = |name: &str| {
+    let list = || {
         let mut command = program::clean("apt-cache");
-        let what = format!("looking for the package {name}");
-        program::output(command.args(words).arg(name), &what)
+        let what = format!("looking for the packages {}", names.join(" "));
+        program::output(command.args(words).args(names), &what)
     };
-    let text = match list(name) {
-        Ok(text) if text.contains(name) => text,
+    // It says nothing of a package that it does not know.
+    let is_complete = |text: &str| {
+        let graph = graph(text);
+        names.iter().all(|name| graph.contains_key(name.as_str()))
+    };
+    let text = match list() {
+        Ok(text) if is_complete(&text) => text,
         _ => {
             // The lists of a new machine are empty.
             crate::setup::refresh_lists()?;
-            list(name)?
+            list()?
         }
     };
     let graph = graph(&text);
-    let names: Vec<String> = graph.keys().map(|name| (*name).to_owned()).collect();
-    let required = required(&names)?;
+    let required = required(graph.keys().copied())?;
+    let mut taken = BTreeSet::new();
+    for name in names {
+        if !graph.contains_key(name.as_str()) {
+            let why = "there is no such package, or it is a name that several have";
+            return Err(Error::Usage(format!("--package {name}: {why}")));
+        }
+        taken.extend(needed_by(name, &graph, &required));
+    }
+    Ok(taken)
+}
+
+/// The package and what it depends on, of a graph of packages.
+fn needed_by(
+    name: &str,
+    graph: &BTreeMap<&str, Vec<&str>>,
+    required: &BTreeSet<String>,
+) -> BTreeSet<String> {
     let mut taken = BTreeSet::new();
     let mut waiting = vec![name];
     while let Some(next) = waiting.pop() {
@@ -139,7 +162,7 @@ fn dependencies(name: &str) -> Result<Vec<String>, Error> {
             waiting.extend(graph.get(next).into_iter().flatten());
         }
     }
-    Ok(taken.into_iter().collect())
+    taken
 }
 
 /// What `apt-cache depends` says: packages, and below each what it depends on. A package that is
@@ -164,7 +187,7 @@ fn graph(text: &str) -> BTreeMap<&str, Vec<&str>> {
 }
 
 /// Those of the packages that every Debian system has.
-fn required(names: &[String]) -> Result<BTreeSet<String>, Error> {
+fn required<'a>(names: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, Error> {
     let mut command = program::clean("apt-cache");
     let text = program::output(
         command.args(["show", "--no-all-versions"]).args(names),
@@ -184,40 +207,61 @@ fn required(names: &[String]) -> Result<BTreeSet<String>, Error> {
     Ok(required)
 }
 
-/// Fetches and unpacks one package, unless that was done before.
-fn unpack(name: &str) -> Result<PathBuf, Error> {
-    let store = store();
-    let folder = store.join(name);
-    if folder.is_dir() {
-        return Ok(folder);
+/// The folders of the packages, which are fetched and unpacked unless that was done before.
+fn unpack(names: &BTreeSet<String>) -> Result<Vec<PathBuf>, Error> {
+    let folder = |name: &String| store().join(name);
+    let missing = names.iter().filter(|name| !folder(name).is_dir());
+    let missing: Vec<&String> = missing.collect();
+    for (number, some) in missing.chunks(AT_ONCE).enumerate() {
+        let done = number * AT_ONCE;
+        let of = format!("{} to {} of {}", done + 1, done + some.len(), missing.len());
+        say::step(format!("fetching packages, {of}: {}", listed(some)));
+        fetch(some)?;
     }
-    // Other runs may do the same: each works in a folder of its own, and the first one stays.
-    let work = store.join(format!(".{name}.{}", std::process::id()));
-    fs::create_dir_all(&work).map_err(Error::file("create", &work))?;
-    say::step(format!("fetching the package {name}"));
-    let mut fetch = program::clean("apt-get");
-    fetch.args(["-q", "download", name]).current_dir(&work);
-    let log = store.join(format!("{name}.log"));
-    let what = format!("apt-get download {name}");
-    program::run_logged(&mut fetch, &what, &log, FETCH_LIMIT)?;
-    let archive = only_file(&work)?;
-    let contents = work.join("contents");
-    let mut extract = Command::new("dpkg-deb");
-    extract.arg("-x").arg(&archive).arg(&contents);
-    program::run(&mut extract, &format!("unpacking {name}"))?;
-    if fs::rename(&contents, &folder).is_err() && !folder.is_dir() {
-        return Err(Error::Usage(format!("cannot make {}", folder.display())));
-    }
-    let _ = fs::remove_dir_all(&work);
-    Ok(folder)
+    Ok(names.iter().map(folder).collect())
 }
 
-fn only_file(folder: &Path) -> Result<PathBuf, Error> {
-    let mut entries = fs::read_dir(folder)
-        .map_err(Error::file("read", folder))?
-        .flatten();
-    let first = entries.next().map(|entry| entry.path());
-    first.ok_or_else(|| Error::Usage(format!("nothing was fetched to {}", folder.display())))
+fn listed(names: &[&String]) -> String {
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    names.join(" ")
+}
+
+fn fetch(names: &[&String]) -> Result<(), Error> {
+    let store = store();
+    // Other runs may do the same: each works in a folder of its own, and the first one stays.
+    let work = store.join(format!(".fetched.{}", std::process::id()));
+    fs::create_dir_all(&work).map_err(Error::file("create", &work))?;
+    let mut download = program::clean("apt-get");
+    download
+        .args(["-q", "download"])
+        .args(names)
+        .current_dir(&work);
+    let what = format!("apt-get download {}", listed(names));
+    program::run_logged(&mut download, &what, &work.join("log"), FETCH_LIMIT)?;
+    for archive in fs::read_dir(&work)
+        .map_err(Error::file("read", &work))?
+        .flatten()
+    {
+        let archive = archive.path();
+        // NAME_VERSION_ARCHITECTURE.deb
+        let file = archive.file_name().and_then(|name| name.to_str());
+        let Some((name, _)) = file.and_then(|file| file.split_once('_')) else {
+            continue;
+        };
+        let contents = work.join(name);
+        let mut extract = Command::new("dpkg-deb");
+        extract.arg("-x").arg(&archive).arg(&contents);
+        program::run(&mut extract, &format!("unpacking {name}"))?;
+        let folder = store.join(name);
+        if fs::rename(&contents, &folder).is_err() && !folder.is_dir() {
+            return Err(Error::Usage(format!("cannot make {}", folder.display())));
+        }
+    }
+    let _ = fs::remove_dir_all(&work);
+    match names.iter().find(|name| !store.join(name).is_dir()) {
+        Some(name) => Err(Error::Usage(format!("apt-get fetched no package {name}"))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +282,15 @@ mod tests {
         let graph = graph(text);
         assert_eq!(graph.get("a"), Some(&vec!["b", "c", "<d>"]));
         assert_eq!(graph.keys().copied().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_is_needed_is_what_one_depends_on_but_what_every_system_has() {
+        let text = "perl\n  Depends: perl-base\n  Depends: dpkg\nperl-base\n  PreDepends: libc6\nlibc6\ndpkg\n  Depends: tar\ntar\nother\n";
+        let graph = graph(text);
+        let required = ["perl-base", "dpkg", "tar", "libc6"].map(str::to_owned);
+        let needed = needed_by("perl", &graph, &BTreeSet::from(required));
+        assert_eq!(Vec::from_iter(needed), ["libc6", "perl", "perl-base"]);
     }
 
     #[test]
