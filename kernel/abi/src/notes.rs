@@ -108,6 +108,10 @@ pub const NOTES: &[(&str, &str)] = &[
         "RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_APPEND; RWF_NOWAIT of what is no file",
     ),
     (
+        "ptrace",
+        "PTRACE_TRACEME, _ATTACH, _SEIZE, _DETACH, _INTERRUPT, _CONT, _SYSCALL, _SINGLESTEP, _LISTEN, _KILL, _PEEK*, _POKE*, registers (also NT_PRSTATUS, NT_PRFPREG, NT_X86_XSTATE), signals, masks and GET_SYSCALL_INFO; PTRACE_O_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACEVFORKDONE, _TRACECLONE, _TRACEEXEC, _TRACEEXIT, _EXITKILL; no debug registers and no seccomp stops; tracer and tracee of one home come home for it and stay, others answer EPERM",
+    ),
+    (
         "pwritev2",
         "RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_APPEND; RWF_NOWAIT of what is no file",
     ),

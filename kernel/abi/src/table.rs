@@ -112,6 +112,7 @@ macro_rules! for_each_call {
             98 getrusage Split [Value, Out(Fixed(144))];
             99 sysinfo Home [Out(Fixed(112))];
             100 times Split [MaybeOut(Fixed(32))];
+            101 ptrace Split [Value, Value, Value, Value];
             102 getuid Local [];
             103 syslog Home [Value, MaybeOut(Given(2)), Value];
             104 getgid Local [];

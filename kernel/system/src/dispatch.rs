@@ -76,6 +76,9 @@ pub const CALL_CAPABILITIES: u32 = PSEUDO + 42;
 pub const CALL_LIMIT_OF: u32 = PSEUDO + 43;
 /// The caller and another process are to be at home: `(pid, whether it is only asked if that may be)`.
 pub const CALL_MEET: u32 = PSEUDO + 44;
+/// A process is to be traced, and comes home with its tracer for that: `(thread, or 0 for the caller by its parent)`; the
+/// value is the tracer.
+pub const CALL_TRACE: u32 = PSEUDO + 45;
 /// Calls are to be looked at before they are made, by seccomp(2): `(mode, whether those of all threads)`.
 pub const CALL_WATCHED: u32 = PSEUDO + 46;
 /// Sets a timer: `(id, never, first by the monotonic clock, first by real time, interval)`.
@@ -370,6 +373,7 @@ macro_rules! dispatchers {
                 CALL_CAPABILITIES => home_calls::capabilities(call),
                 CALL_LIMIT_OF => home_calls::limit_of(call),
                 CALL_MEET => home_calls::meet(call),
+                CALL_TRACE => home_calls::trace(call),
                 CALL_FORGET => home_calls::forget(call),
                 CALL_DISOWN => home_calls::disown(call),
                 CALL_SET_TIMER => home_calls::set_timer(call),

@@ -340,9 +340,11 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     result_of(answer.value)?;
     let ids = answer.buffers.get(3).and_then(credentials::Ids::from_bytes);
     call.thread().ids = ids.ok_or(Errno::EIO)?;
-    call.system.replace_program(call.tid, *loaded);
+    let former = call.tid;
+    call.system.replace_program(former, *loaded);
     // It is the first thread now.
     call.tid = call.pid;
+    call.system.traced_program_begins(call.pid, former);
     call.system.place_start(call.pid);
     Ok(0)
 }

@@ -132,6 +132,8 @@ pub struct HomeThread {
     pub name: [u8; 16],
     /// Its mode of seccomp(2), to be shown.
     pub seccomp: u8,
+    /// Somebody traces it: a stop of its process does not keep signals from it.
+    pub traced: bool,
 }
 
 /// What a process has used, as getrusage(2) tells it.

@@ -41,6 +41,7 @@ mod peers;
 mod placement;
 #[cfg(test)]
 mod process_tests;
+pub mod ptrace;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal_frame;
@@ -57,6 +58,6 @@ pub mod view;
 pub mod wait;
 
 #[cfg(test)]
-mod hostile_tests;
+pub(crate) mod hostile_tests;
 
 pub use system::{Settings, System};

@@ -341,6 +341,7 @@ impl System {
         }
         thread.signals.due = None;
         thread.vfork_child = None;
+        thread.traced = crate::ptrace::Traced::default();
         thread.call = Some(Pending {
             number: CALL_END,
             args: [u64::from(status), 0, 0, 0, 0, 0],

@@ -429,6 +429,8 @@ impl System {
     fn obstacle(&self, body: &Body) -> Option<&'static str> {
         if body.pid == INIT {
             Some("the first process of a node stays there")
+        } else if let Some(reason) = self.tracing.holds(body.pid) {
+            Some(reason)
         } else if self.spaces.users(body.space) != 1 {
             Some("it shares its memory with another process")
         } else if body.effects != Effects::Open || body.freezing || body.wish.is_some() {

@@ -37,6 +37,8 @@ pub const SI_KERNEL: i32 = 0x80;
 pub const CLD_EXITED: i32 = 1;
 /// See [`CLD_EXITED`].
 pub const CLD_KILLED: i32 = 2;
+/// See [`CLD_EXITED`]; a tracee stands.
+pub const CLD_TRAPPED: i32 = 4;
 /// See [`CLD_EXITED`].
 pub const CLD_STOPPED: i32 = 5;
 /// See [`CLD_EXITED`].
@@ -269,8 +271,9 @@ impl Home {
 
     /// Pending signals, less those that a stopped process does not see.
     fn takable(&self, tid: u32) -> u64 {
+        let traced = || self.threads.get(&tid).is_some_and(|thread| thread.traced);
         match self.life {
-            Life::Stopped { .. } => self.pending_for(tid) & bit(signal::SIGKILL),
+            Life::Stopped { .. } if !traced() => self.pending_for(tid) & bit(signal::SIGKILL),
             _ => self.pending_for(tid),
         }
     }
@@ -379,6 +382,9 @@ impl System {
         if let Some(parent) = goes_on {
             self.child_changed(parent, pid, CLD_CONTINUED, signal::SIGCONT);
         }
+        if info.signal == signal::SIGCONT {
+            self.group_changed(pid);
+        }
     }
 
     /// Lets the threads look that may have to do with a signal that has become pending.
@@ -439,7 +445,7 @@ impl System {
 
     /// Sends SIGCHLD, or what the child was made to send when it ends, and wakes a parent that waits.
     pub(crate) fn tell_parent(&mut self, parent: u32, news: SignalInfo) {
-        let stops = [CLD_STOPPED, CLD_CONTINUED].contains(&news.code);
+        let stops = [CLD_STOPPED, CLD_CONTINUED, CLD_TRAPPED].contains(&news.code);
         let home = self.homes.get(&parent);
         let exists = (1..=signal::SIGNAL_MAX).contains(&news.signal);
         let wants = |home: &Home| {
@@ -464,6 +470,10 @@ impl System {
                 return true;
             }
             let pid = thread.pid;
+            if thread.traced.on && !self.tracer_lets_go(tid) {
+                return false;
+            }
+            let thread = self.thread(tid);
             if let Some(due) = thread.signals.due {
                 if !self.act(tid, due) {
                     return false;
@@ -628,6 +638,10 @@ impl System {
         let thread = self.thread(tid);
         if due.forced && (action.handler <= HANDLER_IGNORE || !thread.signals.lets_through(signal))
         {
+            if self.stands_before_end(tid, signal) {
+                return false;
+            }
+            let thread = self.thread(tid);
             let (rip, name) = (thread.registers.rip, thread.name);
             let name = core::str::from_utf8(&name)
                 .unwrap_or("?")
@@ -642,7 +656,10 @@ impl System {
         if signal != signal::SIGKILL && signal != signal::SIGSTOP && action.handler > HANDLER_IGNORE
         {
             return match self.deliver(tid, due.info, action) {
-                Ok(()) => true,
+                Ok(()) => {
+                    self.handler_is_a_step(tid);
+                    true
+                }
                 Err(Stop::Wait) => {
                     self.thread(tid).block();
                     false
@@ -654,9 +671,15 @@ impl System {
                 }
             };
         }
-        self.thread(tid).signals.due = None;
         // The end of the first process would be the node's: it gets only what it asked for.
         let first = pid == INIT;
+        let ends = matches!(default_action(signal), Action::Terminate | Action::Core)
+            && action.handler == HANDLER_DEFAULT
+            && signal != signal::SIGKILL;
+        if ends && !first && self.stands_before_end(tid, signal) {
+            return false;
+        }
+        self.thread(tid).signals.due = None;
         if action.handler == HANDLER_DEFAULT && !first {
             match default_action(signal) {
                 Action::Terminate | Action::Core => self.end_by(tid, signal),

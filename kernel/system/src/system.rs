@@ -97,6 +97,8 @@ pub struct System {
     /// Forks under way of threads that are over: the child that comes of one ends at once.
     pub(crate) abandoned: BTreeMap<u32, Abandoned>,
     pub(crate) futexes: crate::futex::Futexes,
+    /// Who is traced, and by whom.
+    pub(crate) tracing: crate::ptrace::Tracing,
     pub(crate) processors: Vec<Processor>,
     /// Processors to interrupt, a bit each.
     pub(crate) kicks: u64,
@@ -283,6 +285,7 @@ impl System {
             process_of: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             futexes: crate::futex::Futexes::default(),
+            tracing: crate::ptrace::Tracing::default(),
             processors: (0..settings.processors.max(1))
                 .map(|_| Processor::default())
                 .collect(),
@@ -720,6 +723,9 @@ impl System {
                 return self.kick(cpu);
             }
             let pid = thread.pid;
+            if thread.traced.stopped && !thread.obeys_kernel() && !self.leaves_halt(tid) {
+                return self.thread(tid).block();
+            }
             let freezing = self.bodies.get(&pid).is_some_and(|body| body.freezing);
             let thread = self.thread(tid);
             if let Forward::Sent { purpose, .. } = thread.forward
@@ -750,6 +756,8 @@ impl System {
             let body = self.body(pid);
             let (waits, stopped) = (body.waits(), body.stopped);
             let thread = self.thread(tid);
+            // Who is traced stops by what its tracer says.
+            let stopped = stopped && !thread.traced.on;
             if (stopped || thread.vfork_child.is_some()) && !thread.obeys_kernel() {
                 return thread.block();
             }
@@ -757,6 +765,7 @@ impl System {
                 if waits || thread.signal_due() {
                     thread.run = Run::Blocked;
                 } else {
+                    thread.trap_if_it_steps();
                     self.make_ready(tid);
                 }
                 return;
@@ -794,6 +803,7 @@ impl System {
         };
         let free = thread.forward == Forward::Idle
             && !thread.asks_for_signals_again()
+            && !thread.traced.restarts
             && thread.vfork_child.is_none()
             && thread.signals.due.is_none();
         if !(signal && free && body.effects == Effects::Open) || body.stopped || body.waits() {

@@ -11,6 +11,7 @@ use crate::credentials::Ids;
 use crate::dispatch::CALL_TAKE_SIGNAL;
 use crate::exec::{Loaded, Opened};
 use crate::memory::MemoryPolicy;
+use crate::ptrace::Traced;
 use crate::seccomp::Seccomp;
 use crate::signals::SignalInfo;
 use abi::Errno;
@@ -256,6 +257,8 @@ pub struct Thread {
     pub seccomp: Seccomp,
     /// Where the pages are to lie that it touches first (set_mempolicy(2)).
     pub memory_policy: MemoryPolicy,
+    /// What a tracer wants of it; such a thread does not move.
+    pub traced: Traced,
 }
 
 /// A program's name as prctl(PR_GET_NAME) gives it: at most 15 bytes, NUL padded.
@@ -321,6 +324,7 @@ impl Thread {
             robust_list: (0, 0),
             seccomp: Seccomp::Free,
             memory_policy: MemoryPolicy::default(),
+            traced: Traced::default(),
         }
     }
 
@@ -363,12 +367,20 @@ impl Thread {
 
     /// Whether each of its calls has to be looked at before it is made.
     pub fn is_watched(&self) -> bool {
-        !matches!(self.seccomp, Seccomp::Free)
+        self.traced.calls || !matches!(self.seccomp, Seccomp::Free)
     }
 
     /// The name without padding.
     pub fn short_name(&self) -> &[u8] {
         unpadded(&self.name)
+    }
+
+    /// It is to come back behind its next instruction, if its tracer wants that (SDM volume 3, section 19.3.1.4).
+    pub fn trap_if_it_steps(&mut self) {
+        const TRAP_FLAG: u64 = 0x100;
+        if self.traced.steps {
+            self.registers.rflags |= TRAP_FLAG;
+        }
     }
 
     /// Ends the pending call with a result in `rax`.

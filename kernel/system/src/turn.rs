@@ -80,8 +80,9 @@ impl System {
                 continue;
             };
             let pid = self.thread(tid).pid;
+            let traced = self.thread(tid).traced.on;
             let body = self.body(pid);
-            if body.freezing || body.stopped || body.waits() {
+            if body.freezing || body.stopped && !traced || body.waits() {
                 // It is woken when that is over.
                 continue;
             }
@@ -260,7 +261,7 @@ impl System {
         if core::mem::take(&mut thread.rewound_at) != begun {
             thread.restart = Restart::default();
         }
-        if self.is_watched(tid) && !self.permits(tid, &args) {
+        if self.is_watched(tid) && (self.shows_entry(tid) || !self.permits(tid, &args)) {
             self.settle();
             return After::Over;
         }
@@ -292,7 +293,7 @@ impl System {
             pid, tid, space, ..
         } = *turn;
         let ready = (self.threads.get(&tid))
-            .is_some_and(|thread| thread.run == Run::Ready && thread.call.is_none());
+            .is_some_and(|it| it.run == Run::Ready && it.call.is_none() && !it.traced.on);
         let there = (self.bodies.get(&pid)).is_some_and(|body| body.space == space);
         let stays =
             ready && there && self.is_undisturbed(pid, tid) && self.keeps_processor(cpu, tid);

@@ -222,6 +222,8 @@ pub fn thread_end(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if home.record.gate().running(Pid(tid)).is_none() {
         home.record.gate_mut().close_lane(Pid(tid));
     }
+    let pid = call.pid;
+    call.system.traced_thread_over(pid, tid);
     call.system.process_of.remove(&tid);
     Ok(0)
 }
@@ -245,6 +247,7 @@ impl HomeCall<'_> {
     /// whose calls go on counting.
     pub(super) fn become_only_thread(&mut self) {
         let (pid, tid) = (self.pid, self.tid);
+        self.system.traced_threads_join(pid, tid);
         let home = self.home();
         let others: Vec<u32> = home.threads.keys().copied().collect();
         let own = home.threads.remove(&tid).unwrap_or_default();
@@ -359,6 +362,14 @@ impl Home {
     }
 }
 
+/// `si_code` and `si_status` of an end with this wait status.
+pub(crate) fn end_of(status: u32) -> (i32, u32) {
+    match status & 0x7f {
+        0 => (CLD_EXITED, status >> 8),
+        signal => (CLD_KILLED, signal),
+    }
+}
+
 impl System {
     /// How many processes a node is home of at most: what its memory has room for.
     pub(crate) fn processes_max(&self) -> usize {
@@ -404,7 +415,7 @@ impl System {
         home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
         home.executing = None;
-        let (parent, exit_signal) = (home.parent, home.exit_signal);
+        let parent = home.parent;
         let files = home.files.take();
         let epoch = home.record.gate().epoch();
         let owner = home.record.gate().owner();
@@ -449,10 +460,21 @@ impl System {
         self.ipc.ended(pid);
         self.left_terminal(pid);
         self.release_orphans(&guarded);
-        let (code, status) = match status & 0x7f {
-            0 => (CLD_EXITED, status >> 8),
-            signal => (CLD_KILLED, signal),
+        if !self.traced_process_over(pid, parent, status) {
+            self.tell_end(pid);
+        }
+    }
+
+    /// The parent of a process that has ended is told, or does not want to know.
+    pub(crate) fn tell_end(&mut self, pid: u32) {
+        let Some(home) = self.homes.get(&pid) else {
+            return;
         };
+        let Life::Zombie(status) = home.life else {
+            return;
+        };
+        let (parent, exit_signal) = (home.parent, home.exit_signal);
+        let (code, status) = end_of(status);
         let mut news = self.child_news(pid, code, status);
         news.signal = exit_signal;
         let is_child = exit_signal == abi::signal::SIGCHLD;

@@ -15,6 +15,7 @@ mod options;
 mod others;
 mod pieces;
 mod polling;
+mod ptrace;
 mod queues;
 mod scheduling;
 mod segments;
@@ -34,6 +35,7 @@ pub use mapping::*;
 pub use numa::*;
 pub use others::*;
 pub use polling::*;
+pub use ptrace::*;
 pub use queues::*;
 pub use scheduling::*;
 pub use segments::*;
@@ -226,6 +228,7 @@ pub fn stopped(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         // The others stop where they are, those on other processors as soon as they are back.
         let pid = call.pid;
         call.system.wake_threads(pid);
+        call.system.group_changed(pid);
     }
     Ok(0)
 }

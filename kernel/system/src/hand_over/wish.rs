@@ -182,7 +182,8 @@ impl System {
         }
         body.wish = None;
         let (home, epoch) = (body.home, body.epoch);
-        let obstacle = self.space_mut(pid).and_then(Space::prepare_to_move);
+        let obstacle = self.tracing.holds(pid);
+        let obstacle = obstacle.or_else(|| self.space_mut(pid).and_then(Space::prepare_to_move));
         let obstacle = obstacle.or_else(|| self.reads_what_changes(pid));
         let space = self.space_of(pid);
         let resident = space.map_or(0, |space| space.usage().resident_pages);

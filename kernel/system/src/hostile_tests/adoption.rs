@@ -448,7 +448,7 @@ fn that_a_child_has_stopped_is_told_once_though_its_home_dies_before_that() {
     let (mut cluster, pid, child) = with_a_stopped_child();
     cluster.reboot_home();
     assert_eq!(cluster.change_of_child(pid, child), i64::from(child));
-    assert_eq!(cluster.peek(1, pid, DATA), 0x7f);
+    assert_eq!(cluster.byte(1, pid, DATA), 0x7f);
     assert_eq!(cluster.change_of_child(pid, child), 0, "it is told once");
     cluster.reboot_home();
     assert_eq!(cluster.change_of_child(pid, child), 0, "and never again");
@@ -477,7 +477,7 @@ fn that_a_child_goes_on_is_told_once_though_its_home_dies_before_that() {
     let (mut cluster, pid, child) = with_a_child_that_goes_on();
     cluster.reboot_home();
     assert_eq!(cluster.change_of_child(pid, child), i64::from(child));
-    assert_eq!(cluster.peek(1, pid, DATA), 0xff);
+    assert_eq!(cluster.byte(1, pid, DATA), 0xff);
     assert_eq!(cluster.change_of_child(pid, child), 0, "it is told once");
     cluster.reboot_home();
     assert_eq!(cluster.change_of_child(pid, child), 0, "and never again");
@@ -642,7 +642,7 @@ fn a_late_word_of_who_was_where_does_not_end_the_source_of_a_move() {
     cluster.arrives = |_| true;
     cluster.settle();
     assert!(!cluster.nodes[2].lacks_pages(pid));
-    assert_eq!(cluster.peek(2, pid, DATA), b'x');
+    assert_eq!(cluster.byte(2, pid, DATA), b'x');
     assert!(cluster.nodes[1].outgoing.is_empty() && cluster.nodes[2].incoming.is_empty());
     assert_eq!(cluster.call(2, pid, GETPPID, &[]), i64::from(INIT));
 }

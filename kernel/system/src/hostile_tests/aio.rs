@@ -60,7 +60,7 @@ impl Program {
 
     fn word(&mut self, at: u64) -> u64 {
         let (node, pid) = (self.node, self.pid);
-        let bytes = (0..8).map(|byte| self.cluster.peek(node, pid, at + byte));
+        let bytes = (0..8).map(|byte| self.cluster.byte(node, pid, at + byte));
         let bytes: Vec<u8> = bytes.collect();
         u64::from_le_bytes(bytes.try_into().expect("eight"))
     }

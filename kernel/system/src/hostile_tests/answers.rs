@@ -33,7 +33,7 @@ impl Program {
         let mut cluster = Cluster::new(2);
         let pid = cluster.fork(0);
         assert_eq!(cluster.call(0, pid, PIPE, &[ENDS]), 0);
-        let ends: Vec<u8> = (0..8).map(|at| cluster.peek(0, pid, ENDS + at)).collect();
+        let ends: Vec<u8> = (0..8).map(|at| cluster.byte(0, pid, ENDS + at)).collect();
         let (reader, writer) = (u64::from(ends[0]), u64::from(ends[4]));
         let other = cluster.call(0, pid, CLONE, &[THREAD, DATA + 0x800]) as u32;
         cluster.move_to(pid, 2);
@@ -134,7 +134,7 @@ fn memory_that_goes_while_home_is_asked_leaves_no_answer_behind() {
         let status = [u64::MAX, NOTHING, ANY_NOW, 0];
         let child = program.cluster.call(1, other, 61, &status);
         assert!(child > 0, "a child that has ended: {child}");
-        assert_eq!(program.cluster.peek(1, program.pid, NOTHING), 9);
+        assert_eq!(program.cluster.byte(1, program.pid, NOTHING), 9);
     }
     assert_eq!(
         program

@@ -107,7 +107,7 @@ impl Cluster {
         let node = usize::from(at) - 1;
         assert_eq!(self.nodes[0].homes[&pid].record.gate().owner(), NodeId(at));
         for page in 0..DATA_BYTES / PAGE {
-            let byte = self.peek(node, pid, DATA + page * PAGE + 7);
+            let byte = self.byte(node, pid, DATA + page * PAGE + 7);
             assert_eq!(byte, page as u8 + 1, "page {page}");
         }
         assert_eq!(self.call(node, pid, GETPPID, &[]), i64::from(INIT));

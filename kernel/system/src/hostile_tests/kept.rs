@@ -33,7 +33,7 @@ impl Cluster {
 
     fn has_its_pages(&mut self, node: usize, pid: u32, from: u64) {
         for page in from..PAGES {
-            let byte = self.peek(node, pid, DATA + page * PAGE + 7);
+            let byte = self.byte(node, pid, DATA + page * PAGE + 7);
             assert_eq!(byte, page as u8 + 1, "page {page}");
         }
     }
@@ -52,14 +52,14 @@ fn what_was_not_written_to_is_not_sent_again() {
     let back = cluster.last_move(pid);
     assert!(back.pages_kept >= PAGES - BLOCK, "{back:?}");
     assert!(back.pages_sent <= BLOCK + 4, "{back:?}");
-    assert_eq!(cluster.peek(0, pid, DATA + 7), 99);
+    assert_eq!(cluster.byte(0, pid, DATA + 7), 99);
     cluster.has_its_pages(0, pid, 1);
     // It goes to and fro without a page that had been written to before.
     assert_eq!(cluster.kept(0), 0);
     cluster.move_to(pid, 2);
     let again = cluster.last_move(pid);
     assert!(again.pages_kept >= PAGES, "{again:?}");
-    assert_eq!(cluster.peek(1, pid, DATA + 7), 99);
+    assert_eq!(cluster.byte(1, pid, DATA + 7), 99);
     cluster.has_its_pages(1, pid, 1);
 }
 
@@ -85,7 +85,7 @@ fn wherever_it_goes_and_whatever_it_writes_it_has_its_memory() {
             at = target;
         }
         for page in 0..PAGES {
-            let byte = cluster.peek(at, pid, DATA + page * PAGE + 7);
+            let byte = cluster.byte(at, pid, DATA + page * PAGE + 7);
             assert_eq!(byte, model[page as usize], "step {step}, page {page}");
         }
     }
@@ -175,7 +175,7 @@ fn a_move_that_came_to_nothing_counts_on_nothing() {
     cluster.has_its_pages(at, pid, 0);
     cluster.poke(at, pid, DATA + 7, &[77]);
     cluster.move_to(pid, 2 - at as u16);
-    assert_eq!(cluster.peek(1 - at, pid, DATA + 7), 77);
+    assert_eq!(cluster.byte(1 - at, pid, DATA + 7), 77);
     cluster.has_its_pages(1 - at, pid, 1);
 }
 

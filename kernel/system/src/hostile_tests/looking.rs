@@ -26,7 +26,7 @@ impl Cluster {
         let read = self.call(node, pid, READ, &[fd as u64, INTO, 4000]);
         assert!(read >= 0, "{name}: {read}");
         let bytes: Vec<u8> = (0..read as u64)
-            .map(|at| self.peek(node, pid, INTO + at))
+            .map(|at| self.byte(node, pid, INTO + at))
             .collect();
         String::from_utf8(bytes).expect("text")
     }
@@ -69,13 +69,13 @@ fn memory_is_read_and_written_by_its_file() {
             5
         );
         let at = node_of(&cluster, pid);
-        assert_eq!(cluster.peek(at, pid, INTO + 4), b'e');
+        assert_eq!(cluster.byte(at, pid, INTO + 4), b'e');
         assert_eq!(
             call(&mut cluster, pid, PWRITE, &[fd, INTO, 5, DATA + 0x40]),
             5
         );
         let at = node_of(&cluster, pid);
-        assert_eq!(cluster.peek(at, pid, DATA + 0x40), b't');
+        assert_eq!(cluster.byte(at, pid, DATA + 0x40), b't');
         for number in [PREAD, PWRITE] {
             assert_eq!(call(&mut cluster, pid, number, &[fd, INTO, 5, 0]), EIO);
         }
@@ -91,7 +91,7 @@ fn the_map_of_pages_says_which_are_there() {
     let fd = cluster.open(0, pid, "/proc/self/pagemap", 0) as u64;
     let read = cluster.call(0, pid, PREAD, &[fd, INTO, 16, fresh / 0x1000 * 8]);
     assert_eq!(read, 16);
-    let highest = |cluster: &mut Cluster, entry: u64| cluster.peek(0, pid, INTO + 8 * entry + 7);
+    let highest = |cluster: &mut Cluster, entry: u64| cluster.byte(0, pid, INTO + 8 * entry + 7);
     assert_eq!(highest(&mut cluster, 0) & 0x80, 0);
     assert_eq!(highest(&mut cluster, 1) & 0x80, 0x80);
     assert_eq!(cluster.call(0, pid, PREAD, &[fd, INTO, 16, 4]), EINVAL);

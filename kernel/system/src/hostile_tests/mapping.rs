@@ -45,7 +45,7 @@ fn what_turns_out_to_be_unmappable_has_taken_the_place_of_what_was_there() {
         assert_eq!(map(&mut cluster, file), (EACCES, 0));
         // A socket is asked last.
         cluster.call(node, pid, SOCKETPAIR, &[1, 1, 0, DATA]);
-        let socket = u64::from(cluster.peek(node, pid, DATA));
+        let socket = u64::from(cluster.byte(node, pid, DATA));
         assert_eq!(map(&mut cluster, socket), (ENODEV, ENOMEM));
     }
 }
@@ -89,7 +89,7 @@ fn a_file_that_is_mapped_counts_as_read() {
         assert_eq!(cluster.call(node, pid, FSTAT, &[fd, STATUS]), 0);
         [72, 88].map(|at| {
             let bytes: Vec<u8> = (0..16)
-                .map(|byte| cluster.peek(node, pid, STATUS + at + byte))
+                .map(|byte| cluster.byte(node, pid, STATUS + at + byte))
                 .collect();
             u128::from_le_bytes(bytes.try_into().expect("sixteen"))
         })

@@ -32,9 +32,9 @@ use machine::{Exit, Frame, FrameKind};
 use wire::{BootId, Header, Message, NodeId, Pid};
 
 /// Where the test program has its code.
-const CODE: u64 = 0x40_1000;
+pub(crate) const CODE: u64 = 0x40_1000;
 /// Memory of the test program to read and write.
-const DATA: u64 = 0x60_0000;
+pub(crate) const DATA: u64 = 0x60_0000;
 const DATA_BYTES: u64 = 0x2_0000;
 /// Every turn in user mode takes so long that others come first then, ns.
 const TURN_NS: u64 = 20_000_000;
@@ -43,18 +43,18 @@ const TURN_NS: u64 = 20_000_000;
 pub(super) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
 }
@@ -127,8 +127,8 @@ fn seal(system: &mut System) {
 }
 
 /// Nodes 1, 2, ... on one cable without loss, unless it is cut.
-pub(super) struct Cluster {
-    pub(super) nodes: Vec<System>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<System>,
     pub(super) now: u64,
     /// Nodes (by index) whose packets are lost.
     pub(super) cut: Vec<usize>,
@@ -171,7 +171,7 @@ impl Disk {
 }
 
 impl Cluster {
-    pub(super) fn new(count: u16) -> Cluster {
+    pub(crate) fn new(count: u16) -> Cluster {
         let nodes = (1..=count).map(|number| Cluster::boot(number, 0));
         Cluster::of(nodes.collect())
     }
@@ -235,7 +235,7 @@ impl Cluster {
     }
 
     /// A node loses everything and boots again.
-    pub(super) fn reboot(&mut self, node: usize) {
+    pub(crate) fn reboot(&mut self, node: usize) {
         let mut settings = Cluster::settings(node as u16 + 1, self.now);
         if let Some(Some(disk)) = self.disks.get_mut(node) {
             disk.written.clear();
@@ -248,7 +248,7 @@ impl Cluster {
     }
 
     /// Nodes of a cluster with keys.
-    pub(super) fn sealed(count: u16) -> Cluster {
+    pub(crate) fn sealed(count: u16) -> Cluster {
         let nodes = (1..=count).map(|number| Cluster::boot(number, 0));
         Cluster::joined(nodes.collect()).sealing().join()
     }
@@ -260,17 +260,17 @@ impl Cluster {
     }
 
     /// Nodes of which the first has a disk.
-    pub(super) fn with_a_disk(count: u16) -> Cluster {
+    pub(crate) fn with_a_disk(count: u16) -> Cluster {
         Cluster::with_a_disk_of(count, 1 << 20)
     }
 
     /// The same with so many bytes.
-    pub(super) fn with_a_disk_of(count: u16, bytes: usize) -> Cluster {
+    pub(crate) fn with_a_disk_of(count: u16, bytes: usize) -> Cluster {
         Cluster::with_a_disk_apart(count, bytes).join()
     }
 
     /// The same in a cluster with keys.
-    pub(super) fn sealed_with_a_disk(count: u16) -> Cluster {
+    pub(crate) fn sealed_with_a_disk(count: u16) -> Cluster {
         Cluster::with_a_disk_apart(count, 1 << 20).sealing().join()
     }
 
@@ -289,7 +289,7 @@ impl Cluster {
     }
 
     /// Lets time go on and carries what the nodes say.
-    pub(super) fn pass(&mut self, ns: u64) {
+    pub(crate) fn pass(&mut self, ns: u64) {
         self.now += ns;
         machine::fake::set_now_ns(self.now);
         for _ in 0..4 {
@@ -298,7 +298,7 @@ impl Cluster {
     }
 
     /// Every node in turn sends what it has to send.
-    pub(super) fn round(&mut self) {
+    pub(crate) fn round(&mut self) {
         for from in 0..self.nodes.len() {
             self.nodes[from].tick(self.now);
             self.serve_disk(from);
@@ -331,7 +331,7 @@ impl Cluster {
     }
 
     /// Lets it do what was noted until now, and nothing that comes of that.
-    pub(super) fn flush_once(&mut self, node: usize) {
+    pub(crate) fn flush_once(&mut self, node: usize) {
         let disk = self.disks[node].as_mut().expect("it has one");
         let mut flushed = false;
         while !flushed && let Some(op) = self.nodes[node].poll_disk() {
@@ -368,7 +368,7 @@ impl Cluster {
 
     /// Goes on step by step until something is so.
     #[track_caller]
-    pub(super) fn until(&mut self, step: fn(&mut Cluster), what: impl Fn(&Cluster) -> bool) {
+    pub(crate) fn until(&mut self, step: fn(&mut Cluster), what: impl Fn(&Cluster) -> bool) {
         for _ in 0..3000 {
             if what(self) {
                 return;
@@ -379,7 +379,7 @@ impl Cluster {
     }
 
     /// Lets a second pass in small steps.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
             self.pass(10_000_000);
         }
@@ -387,7 +387,7 @@ impl Cluster {
 
     /// Takes the first thread of a process that may run to user mode and brings it back as `act`
     /// says.
-    pub(super) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Turn) -> Exit) {
+    pub(crate) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Turn) -> Exit) {
         let mut others = Vec::new();
         let mut act = Some(act);
         while let Some(mut turn) = self.nodes[node].begin(0) {
@@ -419,7 +419,7 @@ impl Cluster {
     }
 
     /// Gives every process of a node that may run a turn in which it does nothing.
-    pub(super) fn idle_round(&mut self, node: usize) {
+    pub(crate) fn idle_round(&mut self, node: usize) {
         for _ in 0..self.nodes[node].bodies.len() {
             if let Some(turn) = self.nodes[node].begin(0) {
                 let now = self.now;
@@ -429,7 +429,7 @@ impl Cluster {
     }
 
     /// Begins a system call.
-    pub(super) fn begin_call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) {
+    pub(crate) fn begin_call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) {
         let args: Vec<u64> = args.to_vec();
         self.run(node, pid, move |turn| {
             let word = |index: usize| args.get(index).copied().unwrap_or(0);
@@ -443,7 +443,7 @@ impl Cluster {
     }
 
     /// Makes a system call and waits for its end.
-    pub(super) fn call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) -> i64 {
+    pub(crate) fn call(&mut self, node: usize, pid: u32, number: u64, args: &[u64]) -> i64 {
         self.begin_call(node, pid, number, args);
         for _ in 0..1000 {
             match self.nodes[node].threads.get(&pid) {
@@ -455,14 +455,14 @@ impl Cluster {
     }
 
     /// Writes into the memory of a process.
-    pub(super) fn poke(&mut self, node: usize, pid: u32, address: u64, bytes: &[u8]) {
+    pub(crate) fn poke(&mut self, node: usize, pid: u32, address: u64, bytes: &[u8]) {
         self.nodes[node]
             .with_space(pid, |space, pages| space.write(address, bytes, pages))
             .expect("test memory");
     }
 
     /// A byte of a process.
-    fn peek(&mut self, node: usize, pid: u32, address: u64) -> u8 {
+    pub(crate) fn byte(&mut self, node: usize, pid: u32, address: u64) -> u8 {
         let mut byte = [0];
         self.nodes[node]
             .with_space(pid, |space, pages| space.read(address, &mut byte, pages))
@@ -471,17 +471,17 @@ impl Cluster {
     }
 
     /// A child of init of a node.
-    pub(super) fn fork(&mut self, node: usize) -> u32 {
+    pub(crate) fn fork(&mut self, node: usize) -> u32 {
         self.call(node, INIT, 57, &[]) as u32
     }
 
     /// Asks for a move without waiting for it.
-    pub(super) fn start_move(&mut self, pid: u32, target: u16) {
+    pub(crate) fn start_move(&mut self, pid: u32, target: u16) {
         self.order_move_by(pid, &target.to_string());
     }
 
     /// Asks for a move in the words of `goto`.
-    pub(super) fn order_move_by(&mut self, pid: u32, text: &str) {
+    pub(crate) fn order_move_by(&mut self, pid: u32, text: &str) {
         // The first process is one on every node; node 1's will do.
         let home = usize::from(Pid(pid).home().0.max(1)) - 1;
         let _ = crate::files::ProcView::write(
@@ -493,7 +493,7 @@ impl Cluster {
     }
 
     /// Moves a process and waits until it is there.
-    pub(super) fn move_to(&mut self, pid: u32, target: u16) {
+    pub(crate) fn move_to(&mut self, pid: u32, target: u16) {
         self.start_move(pid, target);
         self.settle();
         let at = usize::from(target) - 1;
@@ -504,7 +504,7 @@ impl Cluster {
     }
 
     /// A message as if it came from a node, without the cable.
-    pub(super) fn say(&mut self, to: usize, from: u16, message: Message) {
+    pub(crate) fn say(&mut self, to: usize, from: u16, message: Message) {
         let boot = BootId(0x1000 + u64::from(from));
         self.nodes[to].message(NodeId(from), boot, message);
         self.nodes[to].settle();

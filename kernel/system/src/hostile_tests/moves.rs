@@ -281,7 +281,7 @@ fn read_while(
 ) -> (u64, i64) {
     assert_eq!(cluster.call(node, pid, 22, &[DATA]), 0);
     cluster.catch(node, pid, SIGUSR1);
-    let reader = u64::from(cluster.peek(node, pid, DATA));
+    let reader = u64::from(cluster.byte(node, pid, DATA));
     let mut turn = loop {
         let turn = cluster.nodes[node].begin(0).expect("it may run");
         if turn.pid == pid {

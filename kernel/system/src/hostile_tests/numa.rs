@@ -27,7 +27,7 @@ fn no(error: Errno) -> i64 {
 
 fn word(cluster: &mut Cluster, node: usize, pid: u32, at: u64) -> u64 {
     let bytes: Vec<u8> = (0..8)
-        .map(|byte| cluster.peek(node, pid, at + byte))
+        .map(|byte| cluster.byte(node, pid, at + byte))
         .collect();
     u64::from_le_bytes(bytes.try_into().expect("eight"))
 }

@@ -162,7 +162,7 @@ fn who_is_moved_to_an_owned_futex_has_it_in_the_end_wherever_that_is() {
     let unlocked = cluster.call(1, waiters[0], FUTEX, &[MUTEX, UNLOCK_PI]);
     cluster.settle();
     assert_eq!((unlocked, ended(&cluster, waiters[1])), (0, (true, 0)));
-    let owner: Vec<u8> = (0..4).map(|at| cluster.peek(1, pid, MUTEX + at)).collect();
+    let owner: Vec<u8> = (0..4).map(|at| cluster.byte(1, pid, MUTEX + at)).collect();
     assert_eq!(owner, (waiters[1] & 0x3fff_ffff).to_le_bytes());
     // One that is free goes to who has waited longest at once.
     let unlocked = cluster.call(1, waiters[1], FUTEX, &[MUTEX, UNLOCK_PI]);
@@ -195,7 +195,7 @@ fn what_is_left_of_the_time_of_ppoll_is_told() {
         let thread = &cluster.nodes[node].threads[&pid];
         assert_eq!((thread.call, thread.registers.rax), (None, 0));
         let left: Vec<u8> = (0..16)
-            .map(|at| cluster.peek(node, pid, TIMEOUT + at))
+            .map(|at| cluster.byte(node, pid, TIMEOUT + at))
             .collect();
         assert_eq!(left, [0; 16]);
     }

@@ -101,7 +101,7 @@ impl Space {
     }
 
     /// Fills a page that is touched for the first time.
-    fn fill(
+    pub(super) fn fill(
         &mut self,
         page: u64,
         area: &Area,

@@ -18,6 +18,7 @@ mod copy;
 mod cut;
 pub mod elf;
 mod fault;
+mod force;
 mod fork;
 mod gaps;
 mod growth;

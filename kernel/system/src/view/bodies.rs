@@ -280,7 +280,9 @@ impl System {
         let space = self.spaces.get(body.space);
         let usage = space.map(Space::usage).unwrap_or_default();
         let shared = self.spaces.users(body.space) > 1;
+        let traced = self.tracing.holds(body.pid);
         let obstacle = match space {
+            _ if traced.is_some() => traced,
             _ if shared && body.vfork_parent.is_some() => {
                 Some("it runs in its parent's memory (vfork)")
             }
@@ -292,12 +294,13 @@ impl System {
             let thread = self.threads.get(tid);
             thread.is_some_and(|thread| thread.run != Run::Blocked)
         };
+        let first = self.threads.get(&body.pid);
         let state = match body.stopped {
+            _ if first.is_some_and(|thread| thread.traced.stopped) => b't',
             true => b'T',
             false if body.threads.iter().any(ready) => b'R',
             false => b'S',
         };
-        let first = self.threads.get(&body.pid);
         let usual = first.map(|thread| thread.memory_policy).unwrap_or_default();
         BodyFacts {
             state,

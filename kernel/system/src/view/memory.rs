@@ -51,7 +51,9 @@ impl System {
         while bytes.len() < count {
             let from = at.saturating_add(bytes.len() as u64);
             let mut piece = alloc::vec![0; System::in_page(from, count - bytes.len())];
-            let read = self.with_space(pid, |space, pages| space.read(from, &mut piece, pages));
+            let read = self.with_space(pid, |space, pages| {
+                space.read_by_force(from, &mut piece, pages)
+            });
             if let Err(trouble) = read {
                 return match self.trouble(reader, trouble) {
                     _ if !bytes.is_empty() => Ok(bytes),
@@ -81,7 +83,8 @@ impl System {
         while done < count {
             let to = at.saturating_add(done as u64);
             let piece = &bytes[done..done + System::in_page(to, count - done)];
-            let written = self.with_space(pid, |space, pages| space.write(to, piece, pages));
+            let written =
+                self.with_space(pid, |space, pages| space.write_by_force(to, piece, pages));
             if let Err(trouble) = written {
                 return match self.trouble(writer, trouble) {
                     _ if done > 0 => Ok(done),

@@ -186,6 +186,7 @@ impl System {
             facts.user_ns = thread.cpu.user_ns;
             facts.system_ns = thread.cpu.system_ns;
             facts.state = match thread.run {
+                _ if thread.traced.stopped => TRACED,
                 Run::Blocked if facts.state != b'T' => b'S',
                 Run::Ready | Run::Running(_) => b'R',
                 Run::Blocked => facts.state,
@@ -334,9 +335,13 @@ fn migstat_more(text: &mut String, stats: &MoveStats) {
     );
 }
 
+/// The state of a thread that stands for its tracer.
+const TRACED: u8 = b't';
+
 fn state_letter(home: &Home, facts: &BodyFacts) -> char {
     match home.life {
         Life::Zombie(_) => 'Z',
+        _ if facts.state == TRACED => char::from(TRACED),
         Life::Stopped { .. } => 'T',
         Life::Alive => char::from(if facts.state == 0 { b'S' } else { facts.state }),
     }
@@ -479,16 +484,18 @@ impl System {
     /// `/proc/PID/status`.
     fn status(&self, home: &Home, facts: &BodyFacts, who: &Shown) -> String {
         let user = home.credentials_of(who.tid).ids.uid;
-        status(home, facts, who, self.queued_for(user))
+        let tracer = self.tracing.tracing_thread(who.tid).unwrap_or(0);
+        status(home, facts, who, (self.queued_for(user), tracer))
     }
 }
 
 /// `/proc/PID/status`, the lines that programs read; `queued` signals are its user's.
-fn status(home: &Home, facts: &BodyFacts, who: &Shown, queued: u64) -> String {
+fn status(home: &Home, facts: &BodyFacts, who: &Shown, (queued, tracer): (u64, u32)) -> String {
     let letter = state_letter(home, facts);
     let word = match letter {
         'R' => "running",
         'T' => "stopped",
+        't' => "tracing stop",
         'Z' => "zombie",
         _ => "sleeping",
     };
@@ -504,7 +511,7 @@ fn status(home: &Home, facts: &BodyFacts, who: &Shown, queued: u64) -> String {
     let (size, resident) = (facts.virtual_bytes >> 10, kib(facts.resident_pages));
     let mut text = format!(
         "Name:\t{}\nUmask:\t{umask:04o}\nState:\t{letter} ({word})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\n\
-         TracerPid:\t0\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{groups}\n\
+         TracerPid:\t{tracer}\nUid:\t{}\t{}\t{}\t{}\nGid:\t{}\t{}\t{}\t{}\nFDSize:\t64\nGroups:\t{groups}\n\
          NStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\n",
         String::from_utf8_lossy(crate::thread::unpadded(&who.name)),
         home.pid,

@@ -65,7 +65,9 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 /// Who the caller is when it has become the program in a file (execve(2), "set-user-ID").
 fn becomes(call: &mut HomeCall<'_>, inode: &InodeRef) -> Ids {
     let held = inode.attributes();
-    let set = |bits: u32| held.mode & bits == bits;
+    // A tracer without the right to trace everybody would have what the program is given.
+    let traced = call.system.is_traced_by_a_lesser(call.pid);
+    let set = |bits: u32| held.mode & bits == bits && !traced;
     let program = ProgramRights {
         uid: Some(held.uid).filter(|_| set(0o4000)),
         gid: Some(held.gid).filter(|_| set(0o2010)),

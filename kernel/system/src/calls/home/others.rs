@@ -9,7 +9,7 @@ use crate::credentials::{Ids, SYS_ADMIN, SYS_NICE, SYS_PTRACE, SYS_RESOURCE};
 use crate::dispatch::HomeCall;
 use crate::files::Common;
 use crate::files::MAX_DESCRIPTORS;
-use crate::home::Home;
+use crate::home::{Home, INIT};
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
@@ -102,6 +102,36 @@ pub fn meet(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         call.system.bring_home(pid, call.tid)?;
     }
     Ok(other.into())
+}
+
+/// A thread is to be traced, or the caller by its parent (0): both are brought home for it. The value is the process that
+/// traces.
+pub fn trace(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
+    let who = call.args[0] as u32;
+    let (tracer, by, tid) = match who {
+        0 => {
+            let parent = call.home().parent;
+            (parent, parent, call.tid)
+        }
+        who => (call.pid, call.tid, who),
+    };
+    if who != 0 && wire::Pid(who).home() != call.system.me {
+        // Its home is elsewhere, and only there it can be traced. The first process is nobody's.
+        return Err(Errno::EPERM.into());
+    }
+    let pid = call.system.process_at_home(tid);
+    let target = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;
+    if !target.threads.contains_key(&tid) || !call.system.homes.contains_key(&tracer) {
+        return Err(Errno::ESRCH.into());
+    }
+    if pid == tracer || pid == INIT || call.system.tracing.get(tid).is_some() {
+        return Err(Errno::EPERM.into());
+    }
+    call.system.may_look_into(by, pid)?;
+    for pid in [tracer, pid] {
+        call.system.bring_home(pid, call.tid)?;
+    }
+    Ok(tracer.into())
 }
 
 /// Limits of another process: `(pid, which, whether it changes, soft, hard)`; buffer 5 of the answer is

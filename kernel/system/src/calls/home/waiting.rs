@@ -3,9 +3,11 @@
 //! Law: a child's change is reported once, by whichever of the calls asks first; looking with
 //! `WNOWAIT` leaves it for the next.
 
+use super::end_of;
 use crate::dispatch::HomeCall;
 use crate::home::{Home, Life, Used};
-use crate::signals::{CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SignalInfo};
+use crate::ptrace::News;
+use crate::signals::{CLD_CONTINUED, CLD_EXITED, CLD_STOPPED, CLD_TRAPPED, SignalInfo};
 use crate::view::cpu_of;
 use crate::wait::Stop;
 use abi::{Errno, signal};
@@ -39,7 +41,7 @@ impl Change {
     fn wait_status(&self) -> u32 {
         match self.code {
             CLD_EXITED => self.status << 8,
-            CLD_STOPPED => (self.status << 8) | 0x7f,
+            CLD_STOPPED | CLD_TRAPPED => (self.status << 8) | 0x7f,
             CLD_CONTINUED => 0xffff,
             _ => self.status,
         }
@@ -49,10 +51,7 @@ impl Change {
 /// What there is to say about a child to somebody with these options.
 fn change_of(child: &Home, options: u64) -> Option<Change> {
     let (code, status) = match child.life {
-        Life::Zombie(status) if options & WEXITED != 0 => match status & 0x7f {
-            0 => (CLD_EXITED, status >> 8),
-            killed => (CLD_KILLED, killed),
-        },
+        Life::Zombie(status) if options & WEXITED != 0 => end_of(status),
         Life::Stopped {
             signal,
             told: false,
@@ -79,21 +78,92 @@ fn is_of_kind(child: &Home, options: u64) -> bool {
     options & WALL != 0 || by_clone == (options & WCLONE != 0)
 }
 
-/// The next change of a wanted child, which is thereby reported; `None` if there is none and the
+/// Who is waited for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Any,
+    /// By its number, which may be that of a thread that is traced.
+    One(u32),
+    Group(u32),
+}
+
+impl Wanted {
+    fn is(self, number: u32, group: u32) -> bool {
+        match self {
+            Wanted::Any => true,
+            Wanted::One(wanted) => number == wanted,
+            Wanted::Group(wanted) => group == wanted,
+        }
+    }
+}
+
+/// The next change of a wanted tracee, which is thereby reported, and whether there is such a tracee.
+fn next_of_tracees(
+    call: &mut HomeCall<'_>,
+    options: u64,
+    wanted: Wanted,
+) -> (bool, Option<Change>) {
+    let homes = &call.system.homes;
+    let group_of = |pid: u32| homes.get(&pid).map_or(0, |home| home.group);
+    let is_wanted = |tid: u32, pid: u32| wanted.is(tid, group_of(pid));
+    let ends = || options & WEXITED != 0;
+    let (any, news) = call.system.tracing.news(call.pid, is_wanted, ends);
+    let Some((tid, news)) = news else {
+        return (any, None);
+    };
+    let (code, status) = match news {
+        News::Stopped(status) => (CLD_TRAPPED, status),
+        News::Ended(status) => end_of(status),
+    };
+    let pid = call.system.process_at_home(tid);
+    let mut used = Used::default();
+    match call.system.threads.get(&tid) {
+        Some(thread) => used.cpu = thread.cpu,
+        None if tid == pid => used = homes.get(&pid).map_or(used, |home| home.used),
+        None => {}
+    }
+    let change = Change {
+        pid: tid,
+        user: homes.get(&pid).map_or(0, |home| home.ids().uid),
+        code,
+        status,
+        used,
+    };
+    if options & WNOWAIT == 0 {
+        call.system.tracer_knows(tid);
+    }
+    (true, Some(change))
+}
+
+/// The next change of a wanted child or tracee, which is thereby reported; `None` if there is none and the
 /// caller does not wait.
 fn next_change(
     call: &mut HomeCall<'_>,
     options: u64,
-    wanted: impl Fn(&Home) -> bool,
+    wanted: Wanted,
 ) -> Result<Option<Change>, Stop> {
     let me = call.pid;
-    let mut any = false;
+    let (mut any, of_tracee) = next_of_tracees(call, options, wanted);
+    if of_tracee.is_some() {
+        return Ok(of_tracee);
+    }
     let mut found = None;
     for child in call.system.homes.values() {
-        if child.parent != me || !is_of_kind(child, options) || !wanted(child) {
+        let is_wanted = wanted.is(child.pid, child.group);
+        if child.parent != me || !is_of_kind(child, options) || !is_wanted {
             continue;
         }
         any = true;
+        let tracing = &call.system.tracing;
+        let tracer = tracing.tracer_of(child.pid);
+        // Its own tracee has reported what there is; the end of one that another traces is first that one's to know.
+        let hidden = match child.life {
+            Life::Zombie(_) => tracer.is_some() || tracing.has_other_dead(child.pid),
+            _ => tracer == Some(me),
+        };
+        if hidden {
+            continue;
+        }
         found = change_of(child, options);
         if found.is_some() {
             break;
@@ -141,12 +211,13 @@ pub fn wait4(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::ESRCH.into());
     }
     let group = call.home().group;
-    let change = next_change(call, options | WEXITED, |child| match which as i32 {
-        -1 => true,
-        0 => child.group == group,
-        pid if pid > 0 => child.pid == pid as u32,
-        other => child.group == other.unsigned_abs(),
-    })?;
+    let wanted = match which as i32 {
+        -1 => Wanted::Any,
+        0 => Wanted::Group(group),
+        pid if pid > 0 => Wanted::One(pid as u32),
+        other => Wanted::Group(other.unsigned_abs()),
+    };
+    let change = next_change(call, options | WEXITED, wanted)?;
     let Some(change) = change else {
         return Ok(0);
     };
@@ -189,11 +260,12 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     if !named {
         return Err(Errno::EINVAL.into());
     }
-    let change = next_change(call, options, |child| match kind {
-        P_ALL => true,
-        P_PID => child.pid == id as u32,
-        _ => child.group == group,
-    })?;
+    let wanted = match kind {
+        P_ALL => Wanted::Any,
+        P_PID => Wanted::One(id as u32),
+        _ => Wanted::Group(group),
+    };
+    let change = next_change(call, options, wanted)?;
     if impatient && change.is_none() {
         return Err(Errno::EAGAIN.into());
     }

@@ -7,6 +7,7 @@
 use crate::body::Body;
 use crate::dispatch::{CALL_END, CALL_FORK, CALL_THREAD, CALL_THREAD_END, LocalCall};
 use crate::memory::{Space, Trouble};
+use crate::ptrace::{ChildEvent, ChildKind};
 use crate::thread::{AltStack, Pending};
 use crate::wait::Stop;
 use abi::{Errno, signal};
@@ -21,7 +22,7 @@ pub(crate) const CLONE_FS: u64 = 0x200;
 pub(crate) const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_PIDFD: u64 = 0x1000;
-/// Who is traced has its children traced, too: nobody is.
+/// Who is traced has this child traced, too.
 const CLONE_PTRACE: u64 = 0x2000;
 const CLONE_VFORK: u64 = 0x4000;
 /// The child is one of the caller's parent.
@@ -304,7 +305,20 @@ fn begin(call: &mut LocalCall<'_>, wanted: &Wanted, pid: u32, tid: u32) -> Resul
     if flags & CLONE_PARENT_SETTID != 0 {
         call.write(wanted.parent_tid, &word)?;
     }
-    call.system.make_ready(tid);
+    let event = match flags {
+        _ if flags & CLONE_VFORK != 0 => ChildEvent::Vfork,
+        _ if flags & CLONE_THREAD != 0 => ChildEvent::Clone,
+        _ if flags & EXIT_SIGNAL != u64::from(signal::SIGCHLD) => ChildEvent::Clone,
+        _ => ChildEvent::Fork,
+    };
+    let how = ChildKind {
+        event,
+        untraced: flags & CLONE_UNTRACED != 0,
+        traced: flags & CLONE_PTRACE != 0,
+    };
+    if !(call.thread().traced.on && call.system.trace_child(call.tid, tid, how)) {
+        call.system.make_ready(tid);
+    }
     Ok(())
 }
 
@@ -313,8 +327,12 @@ fn begin(call: &mut LocalCall<'_>, wanted: &Wanted, pid: u32, tid: u32) -> Resul
 /// exit(2): the thread ends, and with the last one the process.
 pub fn exit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let status = ((call.args[0] & 0xff) << 8) as u32;
+    if call.system.stands_before_end(call.tid, status) {
+        return Err(Stop::Wait);
+    }
     call.settle_debts()?;
     let (pid, tid) = (call.pid, call.tid);
+    call.system.note_end(tid, status);
     if tid == pid {
         call.body().leader_status = status;
     }
@@ -340,6 +358,9 @@ pub fn exit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// exit_group(2).
 pub fn exit_group(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let status = ((call.args[0] & 0xff) << 8) as u32;
+    if call.system.stands_before_end(call.tid, status) {
+        return Err(Stop::Wait);
+    }
     call.system.end_by(call.tid, status);
     Err(Stop::Wait)
 }
