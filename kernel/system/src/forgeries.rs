@@ -6,8 +6,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use wire::{
-    Attempt, BodyFacts, BootId, Call, Message, MoveError, MoveHow, NodeId, Outcome, PageTag, Pid,
-    Reply, Stalls, Whereabouts,
+    Attempt, BodyFacts, BootId, Call, Features, Message, MoveError, MoveHow, NodeId, Offer,
+    Outcome, PageTag, Pid, Reply, Stalls, Terms, Whereabouts,
 };
 
 /// Of whom and of what it speaks.
@@ -188,6 +188,22 @@ impl About {
             outcome,
             poke: true,
             data: Vec::new(),
+        })
+    }
+
+    /// It is offered, by who does not have it.
+    pub(crate) fn offer(&self) -> Message {
+        Message::Offer(Offer {
+            pid: Pid(self.pid),
+            epoch: self.epoch,
+            attempt: self.attempt,
+            home: Pid(self.pid).home(),
+            pages: 1,
+            features: Features::default(),
+            terms: Terms::Anyhow,
+            copies: false,
+            keeps: false,
+            draft: Vec::new(),
         })
     }
 

@@ -128,10 +128,16 @@ impl System {
 
     pub(super) fn offered(&mut self, from: NodeId, boot: BootId, offer: Offer) {
         let pid = offer.pid.0;
-        // Who offers a process back has all of it, so a push to there is over.
+        let granted = self.homes.get(&pid).is_some_and(|home| {
+            let epoch = offer.epoch.wrapping_sub(1);
+            home.record.gate().is_owner(from, boot, epoch)
+        });
+        // Who offers a process back has all of it, so a push to there is over. Anybody can say that he has it: believed are who got it from here, and
+        // at home its owner.
         if let Some(out) = self.outgoing.get_mut(&pid)
             && out.end_sent
             && out.source.target_epoch() < offer.epoch
+            && (granted || out.source.target() == from)
         {
             out.source.push_done(self.now);
             self.pump_source(pid);
@@ -142,11 +148,7 @@ impl System {
         let welcome = offer.home == self.me || self.placement.takes_guests();
         let unfit =
             offer.home != offer.pid.home() || !offer.home.is_valid() || offer.epoch > EPOCH_MAX;
-        let forged = offer.home == self.me
-            && self.homes.get(&pid).is_none_or(|home| {
-                let epoch = offer.epoch.wrapping_sub(1);
-                !home.record.gate().is_owner(from, boot, epoch)
-            });
+        let forged = offer.home == self.me && !granted;
         // An offer is small, and so is a lie: nobody has more of them here than a few.
         let others = |incoming: &&Incoming| {
             incoming.waits_for_image()
