@@ -326,9 +326,17 @@ impl System {
                 self.send_following(pid, &following);
             }
         } else {
-            // Its own end left nobody to reap it.
-            let pid = wire_pid(pid);
-            self.send(from, Message::Lost { pid, epoch });
+            // Its own end is an answer as any other, though who waited for it has reaped it meanwhile.
+            let reply = Reply {
+                pid: wire_pid(pid),
+                thread: wire_pid(tid),
+                epoch,
+                seq: remote.seq,
+                outcome: Outcome::Value(answer.value),
+                poke: false,
+                data: answer.buffers.encode(),
+            };
+            self.send(from, Message::Reply(reply));
         }
     }
 

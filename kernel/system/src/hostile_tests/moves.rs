@@ -451,6 +451,27 @@ fn a_parent_away_that_ignores_its_children_finds_none() {
 }
 
 #[test]
+fn an_end_that_a_parent_away_waits_for_is_no_loss_of_a_copy() {
+    const WAIT4: u64 = 61;
+    let mut cluster = Cluster::new(3);
+    let parent = cluster.fork(0);
+    cluster.move_to(parent, 2);
+    for node in [1, 2] {
+        let child = cluster.call(1, parent, 57, &[]) as u32;
+        cluster.move_to(child, node as u16 + 1);
+        cluster.begin_call(1, parent, WAIT4, &[u64::MAX, 0, 0, 0]);
+        cluster.settle();
+        cluster.begin_call(node, child, 231, &[0]);
+        cluster.settle();
+        let waited = cluster.nodes[1].thread(parent).registers.rax;
+        assert_eq!(waited, u64::from(child));
+        assert!(!cluster.nodes[node].bodies.contains_key(&child));
+        let story = cluster.nodes[node].events();
+        assert!(!story.contains("dropped"), "{story}");
+    }
+}
+
+#[test]
 fn an_unknown_number_above_the_kernel_s_own_is_enosys() {
     let mut cluster = Cluster::new(1);
     let pid = cluster.fork(0);
