@@ -55,7 +55,7 @@ const DEBIAN: [&str; 21] = [
     "zstd",
 ];
 /// Debian packages of [`packages`].
-const PACKAGES: [&str; 49] = [
+const PACKAGES: [&str; 52] = [
     "bash",
     "bsdutils",
     "coreutils",
@@ -68,9 +68,11 @@ const PACKAGES: [&str; 49] = [
     "findutils",
     "g++",
     "gcc",
+    "gdb",
     "git",
     "grep",
     "gzip",
+    "libboost-regex1.74.0",
     "libc-bin",
     "libc6-dev",
     "libmemcached-tools",
@@ -96,6 +98,7 @@ const PACKAGES: [&str; 49] = [
     "screen",
     "sed",
     "socat",
+    "strace",
     "swi-prolog-nox",
     "tar",
     "tcc",
@@ -409,6 +412,7 @@ fn packages() -> Vec<Unit> {
         };
     }
     let pairs = [
+        pair!("gdb"),
         pair!("git"),
         pair!("languages"),
         pair!("make"),
@@ -421,6 +425,7 @@ fn packages() -> Vec<Unit> {
         pair!("rsync"),
         pair!("ruby"),
         pair!("ssh"),
+        pair!("strace"),
         pair!("terminals"),
     ];
     let one = |(name, script, printed): (&str, &str, &str)| {

@@ -33,6 +33,7 @@ mod streams;
 mod system;
 mod threads;
 mod time;
+mod tracing;
 mod usage;
 mod watches;
 mod work;
@@ -75,7 +76,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 113] = [
+const PROBES: [(&str, Probe); 115] = [
     ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
@@ -185,6 +186,8 @@ const PROBES: [(&str, Probe); 113] = [
     ("thread-timeouts", threads::timeouts),
     ("timer-once", events::timer_once),
     ("timerfd", events::timerfd),
+    ("traced", tracing::asked),
+    ("traced-seized", tracing::seized),
     ("wild", processes::wild),
     ("xattrs", named::attributes),
     ("zero-pages", memory::zero_pages),
