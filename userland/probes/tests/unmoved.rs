@@ -27,11 +27,24 @@ fn names() -> Vec<String> {
     text(&output).lines().map(str::to_owned).collect()
 }
 
+/// Probes that need the address `::1`, which many containers do not have.
+const OF_IPV6: [&str; 1] = ["datagram-headers"];
+
 #[test]
 fn all_pass_unmoved() {
     let names = names();
     assert!(names.len() >= 20, "only {} probes", names.len());
+    assert!(
+        OF_IPV6
+            .iter()
+            .all(|name| names.iter().any(|one| one == name))
+    );
+    let has_ipv6 = std::net::UdpSocket::bind("[::1]:0").is_ok();
     for name in names {
+        if !has_ipv6 && OF_IPV6.contains(&name.as_str()) {
+            eprintln!("{name}: left out, this machine has no ::1");
+            continue;
+        }
         let output = probes().arg(&name).output().expect("it starts");
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(text(&output), format!("PASS {name}\n"), "{errors}");
