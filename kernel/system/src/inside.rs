@@ -5,6 +5,7 @@
 
 use crate::body::Body;
 use crate::files::{ClusterFile, ProcEntry, ProcView, ProcessFile, Who};
+use crate::forgeries::About;
 use crate::hand_over::{Incoming, Outgoing};
 use crate::home::{Home, INIT};
 use crate::system::System;
@@ -14,8 +15,9 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use machine::Frame;
-use wire::{BootId, NodeId};
+use machine::{Frame, FrameKind, PAGE_SIZE};
+use node::Lane;
+use wire::{Attempt, BootId, NodeId, Pid};
 
 /// A bug that is switched on in every node: what does not find it is worth nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,11 +42,13 @@ pub enum Canary {
     AnswersForgotten,
     /// Home takes every ticket for good.
     TicketsUnjudged,
+    /// Whoever says so is believed that a process is over.
+    AnybodyBelieved,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 10] = [
+    pub const ALL: [Canary; 11] = [
         Canary::EffectsAtOnce,
         Canary::PushEndAtOnce,
         Canary::SignalsTwice,
@@ -55,6 +59,7 @@ impl Canary {
         Canary::WordsUnflushed,
         Canary::AnswersForgotten,
         Canary::TicketsUnjudged,
+        Canary::AnybodyBelieved,
     ];
 }
 
@@ -84,6 +89,30 @@ pub struct Step {
     pub epoch: u64,
     /// The other node.
     pub peer: NodeId,
+}
+
+/// What a liar speaks of. It has found out all that it has to know to be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgery {
+    /// The process.
+    pub pid: u32,
+    /// In which epoch.
+    pub epoch: u64,
+    /// In which try of its move.
+    pub attempt: Attempt,
+    /// The number of its call.
+    pub seq: u64,
+    /// The address of one of its pages.
+    pub page: u64,
+}
+
+impl Home {
+    /// The number of the next call of its first thread, and its epoch.
+    pub fn place(&self) -> (u64, u64) {
+        let gate = self.record.gate();
+        let next = gate.next_seq(Pid(self.pid));
+        (next.unwrap_or_default(), gate.epoch())
+    }
 }
 
 impl Turn {
@@ -231,6 +260,39 @@ impl System {
             }
             _ => false,
         }
+    }
+
+    /// Says of a process of others what only its home, its owner, or the source or target of its move may say: one of all these
+    /// words. Returns its name.
+    pub fn forge(&mut self, to: NodeId, of: Forgery, which: u64) -> String {
+        let about = About {
+            pid: of.pid,
+            epoch: of.epoch,
+            attempt: of.attempt,
+            seq: of.seq,
+            liar: (self.me, self.boot),
+        };
+        let mut words = about.words();
+        words.push(about.offer());
+        let which = (which % (words.len() as u64 + 1)) as usize;
+        let name = if which < words.len() {
+            let word = words.swap_remove(which);
+            let name = alloc::format!("{word:?}");
+            self.send(to, word);
+            name
+        } else {
+            for tag in about.pages(of.page) {
+                // Where no memory is, there is nothing to lie with.
+                if let Ok(frame) = Frame::zeroed(FrameKind::User) {
+                    frame.write(0, &[0xbd; PAGE_SIZE]);
+                    self.send_page(to, Lane::Urgent, tag, frame);
+                }
+            }
+            String::from("Pages")
+        };
+        self.settle();
+        let name = name.split([' ', '(', '{']).next();
+        name.unwrap_or_default().into()
     }
 
     /// Writes to the cluster's `control`.

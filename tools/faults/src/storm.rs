@@ -24,6 +24,7 @@ const PEACE_NS: u64 = 10_000 * MS;
 /// Make other dice of a seed.
 const SEAL_DIE: u64 = 0x5ea1;
 const PACK_DIE: u64 = 0x9ac4;
+const LIAR_DIE: u64 = 0x11a4;
 /// Of 10 000 packets so many have a bit turned at most.
 const TURNED_MOST: u64 = 500;
 /// The longest clog, and the longest time that a machine stands still: longer than any deadline of a move.
@@ -113,8 +114,8 @@ pub(crate) fn run(plan: Plan, tell: &mut dyn FnMut(&Event)) -> Result<Summary, F
     result
 }
 
-/// In a third of the worlds the nodes have keys, and then bits may turn on the way, and nodes claim what they were not given. That is from a die of its own, so that the other worlds do
-/// not know of it.
+/// In a third of the worlds the nodes have keys, and then bits may turn on the way, nodes claim what they were not given, and one says of others' processes what is not its to say.
+/// That is from dice of its own, so that the other worlds do not know of it.
 fn seal(world: &mut World<'_>, seed: u64) {
     let mut die = Random(seed ^ SEAL_DIE);
     let suite = die.below(3 * Suite::ALL.len() as u64);
@@ -122,6 +123,9 @@ fn seal(world: &mut World<'_>, seed: u64) {
     if world.suite.is_some() {
         world.network.turned = die.below(2) * die.below(TURNED_MOST);
         world.claims = (die.below(2) == 0).then_some(die);
+        let mut die = Random(seed ^ LIAR_DIE);
+        let liar = die.below(world.machines.len() as u64) as usize;
+        world.liar = (die.below(2) == 0).then_some((liar, die));
     }
 }
 
@@ -143,6 +147,7 @@ fn storm(world: &mut World<'_>, climate: &Climate) -> Result<(), Failure> {
     let mut trouble_at = world.random.between(300 * MS, 1000 * MS);
     while world.now < STORM_NS {
         world.step(trouble_at.min(STORM_NS))?;
+        world.forge();
         world.claim();
         world.fresh.clear();
         if world.now >= trouble_at {

@@ -9,7 +9,7 @@ use crate::check::{Checker, Failure};
 use crate::disk::Disk;
 use crate::network::{Faults, Network, Packet, address};
 use crate::processor::{Panel, plug_in};
-use crate::programs::{Programs, Work};
+use crate::programs::{self, Programs, Work};
 use crate::random::Random;
 use crate::telling::Event;
 use crate::{Canary, Summary};
@@ -19,8 +19,9 @@ use node::{OwnerKey, Suite};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use system::home::INIT;
-use system::inside::Step;
+use system::hand_over::Outgoing;
+use system::home::{Home, INIT};
+use system::inside::{Forgery, Step};
 use system::schedule::SLICE_NS;
 use system::turn::{After, Turn};
 use system::{Settings, System};
@@ -49,6 +50,9 @@ const TRANSFERS: [&str; 6] = ["write", "written", "read", "piece", "record", "wo
 pub(crate) const PREPARED: &str = "guest: ";
 /// One of so many who are asked to take a process claims it before it has come.
 const CLAIMS: u64 = 4;
+/// With one of so many steps of moves the liar speaks, once or a few times.
+const LIES: u64 = 3;
+const LIES_AT_ONCE: u64 = 4;
 /// The key of who owns a cluster with keys.
 const OWNER: [u8; 32] = [0x5e; 32];
 /// The last request that may fail is the one of this power of two.
@@ -166,6 +170,9 @@ pub(crate) struct World<'a> {
     pub(crate) suite: Option<Suite>,
     /// A node to which a process is to be moved may claim it before it has it, if this die says so.
     pub(crate) claims: Option<Random>,
+    /// The key of this node was taken over: it says of others' processes what is not its to say. It takes no guests, as what becomes of
+    /// those is its own.
+    pub(crate) liar: Option<(usize, Random)>,
     archive: &'static [u8],
     reasons: Vec<String>,
     canary: Option<Canary>,
@@ -252,6 +259,7 @@ impl<'a> World<'a> {
             packs: false,
             suite: None,
             claims: None,
+            liar: None,
             archive,
             reasons,
             canary,
@@ -466,6 +474,9 @@ impl<'a> World<'a> {
         system
             .spawn_init(b"/init")
             .map_err(|errno| format!("no init: {errno:?}"))?;
+        if self.liar.as_ref().is_some_and(|(liar, _)| *liar == index) {
+            system.order_node(b"drain");
+        }
         machine.system = Some(system);
         let used = machine.used;
         match carried {
@@ -778,6 +789,52 @@ impl<'a> World<'a> {
             }
         }
         self.claims = Some(die);
+    }
+
+    /// A node that was taken over says of the processes that move what would have an effect if it came from their home, their owner, or the other
+    /// end of their move. It knows what these know.
+    pub(crate) fn forge(&mut self) {
+        let Some((liar, mut die)) = self.liar.take() else {
+            return;
+        };
+        for at in 0..self.fresh.len() {
+            let (_, step) = self.fresh[at];
+            let (pid, home) = (step.pid, Pid(step.pid).home());
+            if die.below(LIES) != 0 || pid == INIT || home == id(liar) {
+                continue;
+            }
+            for _ in 0..die.between(1, LIES_AT_ONCE) {
+                let to = die.below(self.machines.len() as u64) as usize;
+                if to == liar {
+                    continue;
+                }
+                let of = self.found_out(pid, &mut die);
+                let which = die.bits();
+                let said = self.command(liar, |system| system.forge(id(to), of, which));
+                if let Some(word) = said {
+                    let text = format!("to node {}, of {of:?}: {word}", to + 1);
+                    self.tell("forges", liar, text);
+                }
+            }
+        }
+        self.liar = Some((liar, die));
+    }
+
+    /// What a liar speaks of so that it might be believed.
+    fn found_out(&self, pid: u32, die: &mut Random) -> Forgery {
+        let systems = || self.machines.iter().filter_map(|it| it.system.as_ref());
+        let homes = systems().filter(|system| system.node() == Pid(pid).home());
+        let home = homes.filter_map(|system| system.inside().homes.get(&pid));
+        let (seq, epoch) = home.map(Home::place).next().unwrap_or((1, 1));
+        let out = systems().filter_map(|system| system.inside().outgoing.get(&pid));
+        let attempt = out.map(Outgoing::attempt).next().unwrap_or_default();
+        Forgery {
+            pid,
+            epoch: (epoch + die.below(4)).saturating_sub(1),
+            attempt,
+            seq: (seq + die.below(2)).saturating_sub(1),
+            page: programs::page(die),
+        }
     }
 
     /// Does something to a node that no process of it does.

@@ -134,7 +134,13 @@ impl System {
         let Some(body) = self.bodies.get(&pid) else {
             return;
         };
-        if body.home != from || self.outgoing.contains_key(&pid) || self.incoming.contains_key(&pid)
+        #[cfg(feature = "canary")]
+        let believes = self.canary == Some(crate::inside::Canary::AnybodyBelieved);
+        #[cfg(not(feature = "canary"))]
+        let believes = false;
+        if body.home != from && !believes
+            || self.outgoing.contains_key(&pid)
+            || self.incoming.contains_key(&pid)
         {
             return;
         }

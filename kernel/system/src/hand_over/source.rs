@@ -142,6 +142,12 @@ impl Outgoing {
         self.since_ns
     }
 
+    /// Which try it is.
+    #[cfg(feature = "canary")]
+    pub fn attempt(&self) -> wire::Attempt {
+        self.source.attempt()
+    }
+
     /// In which state it is.
     #[cfg(feature = "canary")]
     pub fn state(&self) -> migrate::SourceState {

@@ -101,6 +101,11 @@ impl Role {
     }
 }
 
+/// The address of a page that a worker writes to.
+pub(crate) fn page(die: &mut Random) -> u64 {
+    PAGES + 4096 * die.below(PAGE_COUNT)
+}
+
 /// Writes the programs of a seed.
 pub(crate) fn write(work: Work, random: &mut Random) -> Programs {
     write_with(work, random, |author| author.init())
