@@ -83,6 +83,7 @@ pub fn long() -> Vec<Case> {
         in_all_ways!("long-packages", programs, Part::Packages),
         in_all_ways!("long-python", programs, Part::Python),
         in_all_ways!("long-python-system", programs, Part::PythonSystem),
+        in_all_ways!("long-services", programs, Part::Services),
         in_all_ways!("long-sqlite", programs, Part::Sqlite),
         in_all_ways!("long-stress", programs, Part::Stress),
         in_all_ways!("long-zdtm", zdtm, None),

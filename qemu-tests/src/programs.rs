@@ -109,6 +109,41 @@ const PACKAGES: [&str; 52] = [
     "xz-utils",
     "zstd",
 ];
+/// Debian packages of [`services`].
+const SERVICES: [&str; 32] = [
+    "beanstalkd",
+    "bind9",
+    "bind9-dnsutils",
+    "coreutils",
+    "curl",
+    "dash",
+    "dnsmasq-base",
+    "fio",
+    "gawk",
+    "gdbmtool",
+    "grep",
+    "guile-3.0",
+    "haproxy",
+    "ioping",
+    "iperf3",
+    "lbzip2",
+    "lmdb-utils",
+    "lz4",
+    "mosquitto",
+    "mosquitto-clients",
+    "openssl",
+    "pbzip2",
+    "pigz",
+    "plzip",
+    "socat",
+    "sqlite3",
+    "stunnel4",
+    "sysbench",
+    "sysvinit-utils",
+    "unbound",
+    "xz-utils",
+    "zstd",
+];
 /// Where a set of programs lies on a node.
 const SQLITE: &str = "/programs/sqlite";
 const LUA: &str = "/programs/lua";
@@ -130,6 +165,8 @@ pub(crate) enum Part {
     Debian,
     /// More of what they can do, held against what they print on Linux.
     Packages,
+    /// Servers with their clients, and tools with many threads, held against what they print on Linux.
+    Services,
     /// Every stressor of stress-ng, for a second.
     Stress,
 }
@@ -140,6 +177,7 @@ impl Part {
         match self {
             Part::Debian => (&DEBIAN, 2048),
             Part::Packages => (&PACKAGES, 2048),
+            Part::Services => (&SERVICES, 1024),
             _ => (&TESTED, 1024),
         }
     }
@@ -400,35 +438,40 @@ fn debian() -> Vec<Unit> {
         .into()
 }
 
+/// Name, script and what that prints on Linux, of suites in a folder.
+macro_rules! printed {
+    ($folder:literal, $($name:literal)*) => {
+        [$((
+            $name,
+            include_str!(concat!("../suites/", $folder, "/", $name, ".sh")),
+            include_str!(concat!("../suites/", $folder, "/", $name, ".txt")),
+        )),*]
+    };
+}
+
 /// Programs of Debian at all they can do with a system: what they print must be what they print on Linux.
 fn packages() -> Vec<Unit> {
-    macro_rules! pair {
-        ($name:literal) => {
-            (
-                $name,
-                include_str!(concat!("../suites/packages/", $name, ".sh")),
-                include_str!(concat!("../suites/packages/", $name, ".txt")),
-            )
-        };
-    }
-    let pairs = [
-        pair!("gdb"),
-        pair!("git"),
-        pair!("languages"),
-        pair!("make"),
-        pair!("memcached"),
-        pair!("nginx"),
-        pair!("openssl"),
-        pair!("perl"),
-        pair!("postgres"),
-        pair!("redis"),
-        pair!("rsync"),
-        pair!("ruby"),
-        pair!("ssh"),
-        pair!("strace"),
-        pair!("terminals"),
-    ];
-    let one = |(name, script, printed): (&str, &str, &str)| {
+    let all = printed!(
+        "packages",
+        "gdb" "git" "languages" "make" "memcached" "nginx" "openssl" "perl" "postgres" "redis"
+        "rsync" "ruby" "ssh" "strace" "terminals"
+    );
+    as_on_linux("package", &all)
+}
+
+/// Servers with their clients, and tools with many threads.
+fn services() -> Vec<Unit> {
+    let all = printed!(
+        "services",
+        "beanstalkd" "compressors" "databases" "fio" "guile" "haproxy" "iperf" "mosquitto" "named"
+        "resolvers" "stunnel" "sysbench"
+    );
+    as_on_linux("service", &all)
+}
+
+/// Scripts that have to print what they print on Linux.
+fn as_on_linux(kind: &str, all: &[(&str, &str, &str)]) -> Vec<Unit> {
+    let one = |(name, script, printed): &(&str, &str, &str)| {
         let command = format!(
             "export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
              cat > script << 'END OF SCRIPT'\n{script}END OF SCRIPT\n\
@@ -437,9 +480,9 @@ fn packages() -> Vec<Unit> {
              diff /tmp/printed /tmp/prints && echo all is well"
         );
         let says = Proof::Says("all is well");
-        unit(&format!("package-{name}"), 900, Set::Lua, &command, says)
+        unit(&format!("{kind}-{name}"), 900, Set::Lua, &command, says)
     };
-    pairs.map(one).into()
+    all.iter().map(one).collect()
 }
 
 fn units(part: Part) -> Vec<Unit> {
@@ -449,6 +492,9 @@ fn units(part: Part) -> Vec<Unit> {
     }
     if part == Part::Packages {
         units.extend(packages());
+    }
+    if part == Part::Services {
+        units.extend(services());
     }
     if part == Part::Stress {
         units.extend(all_stressors());
@@ -486,7 +532,7 @@ pub(crate) fn programs(
         .add(lab.programs(Set::Lua)?, LUA)
         .timeout_s(limit);
     // With its packages comes a shell, to which commands are those of packages, too.
-    if part != Part::Packages {
+    if !matches!(part, Part::Packages | Part::Services) {
         spec = spec.add("/bin/busybox", "/bin/sh");
     }
     let (packages, memory_mib) = part.needs();
@@ -542,6 +588,7 @@ mod tests {
             Part::Others,
             Part::Debian,
             Part::Packages,
+            Part::Services,
             Part::Stress,
         ];
         for part in [Part::Short].into_iter().chain(long) {
