@@ -112,7 +112,7 @@ impl System {
         if seq != reply.seq {
             return;
         }
-        thread.forward = Forward::Idle;
+        thread.take_up();
         thread.poked |= reply.poke;
         match reply.outcome {
             Outcome::Interrupted => {

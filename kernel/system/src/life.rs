@@ -211,18 +211,15 @@ impl System {
     pub(crate) fn drop_answer(&mut self, tid: u32) {
         let thread = self.thread(tid);
         let pid = thread.pid;
-        let forward = &mut thread.forward;
-        let child = forward.answer_to(CALL_FORK);
-        let other = forward.answer_to(CALL_THREAD);
-        if matches!(forward, Forward::Ready { .. }) {
-            *forward = Forward::Idle;
-        }
-        if let Some(child) = child {
-            let home = self.body(pid).home;
-            self.end_orphan(home, child.value);
-        }
-        if let Some(other) = other {
-            self.end_orphan_thread(pid, other.value);
+        thread.put_aside();
+        let unused = thread.aside.take();
+        match unused.map(|(question, answer)| (question, answer.value)) {
+            Some((CALL_FORK, child)) => {
+                let home = self.body(pid).home;
+                self.end_orphan(home, child);
+            }
+            Some((CALL_THREAD, other)) => self.end_orphan_thread(pid, other),
+            _ => {}
         }
     }
 

@@ -223,6 +223,9 @@ pub struct Thread {
     pub rewound_at: u64,
     /// The message to home.
     pub forward: Forward,
+    /// The answer to the call that it is in, and to which question of it, while a page of a file is asked for without which the call
+    /// cannot use it: home may have called that page back meanwhile.
+    pub aside: Option<(u32, Answer)>,
     /// The number of the call that was sent to home last.
     pub asked: u32,
     /// Home has died over that question: it is asked again, under the same number in the sequence, before anything else.
@@ -281,6 +284,22 @@ impl Thread {
         self.again && (self.call.is_some() || self.asked == CALL_TAKE_SIGNAL)
     }
 
+    /// Nothing is under way any more: an answer that was put aside for that is there again.
+    pub fn take_up(&mut self) {
+        self.forward = match self.aside.take() {
+            Some((question, answer)) => Forward::Ready { question, answer },
+            None => Forward::Idle,
+        };
+    }
+
+    /// Puts an answer aside that is not used yet.
+    pub fn put_aside(&mut self) {
+        match core::mem::replace(&mut self.forward, Forward::Idle) {
+            Forward::Ready { question, answer } => self.aside = Some((question, answer)),
+            other => self.forward = other,
+        }
+    }
+
     /// Whether that is the question for signals: home may have given one away before it died.
     pub fn asks_for_signals_again(&self) -> bool {
         self.again && self.asked == CALL_TAKE_SIGNAL
@@ -307,6 +326,7 @@ impl Thread {
             restart: Restart::default(),
             rewound_at: 0,
             forward: Forward::Idle,
+            aside: None,
             asked: 0,
             again: false,
             touch: Touch::Nothing,

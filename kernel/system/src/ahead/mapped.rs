@@ -68,12 +68,19 @@ impl System {
         let me = self.me;
         let pid = self.thread(tid).pid;
         let thread = self.thread(tid);
-        let (refused, idle) = (thread.refused_page, thread.forward == Forward::Idle);
+        let refused = thread.refused_page;
+        let (idle, answered) = match thread.forward {
+            Forward::Idle => (true, false),
+            Forward::Ready { .. } => (false, true),
+            Forward::Sent { .. } => (false, false),
+        };
         let body = self.body(pid);
         if body.home == me || refused == Some(page) {
             return Stop::Errno(Errno::EFAULT);
         }
-        if idle && body.effects == Effects::Open && !body.freezing {
+        // A call whose answer is there comes to its end before the process stands still.
+        let may = answered && !body.orphan || idle && !body.freezing;
+        if may && body.effects == Effects::Open {
             let file = backing.home_file;
             let span = body.ahead.faults.span(file, offset / PAGE);
             let space = self.space_of(pid);
@@ -85,6 +92,7 @@ impl System {
             faults.asked.insert(tid, (file, offset));
             let args = [u64::from(file), offset, count, 0, 0, 0];
             let request = Request::plain(CALL_PAGE_IN, args);
+            self.thread(tid).put_aside();
             self.forward(tid, Purpose::Page(page), request);
         }
         Stop::Wait

@@ -81,6 +81,38 @@ fn the_place_is_looked_at_before_what_is_mapped_and_behind_whether_anything_is()
 }
 
 #[test]
+fn a_page_that_is_called_back_while_a_call_waits_is_fetched_for_the_rest_of_that() {
+    const WRITE: u64 = 1;
+    const FTRUNCATE: u64 = 77;
+    const PRLIMIT: u64 = 302;
+    const CORE: u64 = 4;
+    let (mut cluster, pid, at) = process(1);
+    let other = cluster.fork(0);
+    let [own, others] = [(1, pid), (0, other)].map(|(node, pid)| {
+        cluster.poke(node, pid, DATA, b"/f\0");
+        cluster.call(node, pid, OPEN, &[DATA, 0o102, 0o600]) as u64
+    });
+    assert_eq!(cluster.call(1, pid, FTRUNCATE, &[own, 4096]), 0);
+    assert_eq!(
+        cluster.call(1, pid, MMAP, &[at, 4096, 1, 0x12, own, 0]),
+        at as i64
+    );
+    assert_eq!(cluster.call(1, pid, PRLIMIT, &[0, CORE, at, 0]), 0);
+    // The same again is on its way home, and the limits that it is about change in their file.
+    cluster.arrives = |header| header.source() != wire::NodeId(2);
+    cluster.begin_call(1, pid, PRLIMIT, &[0, CORE, at, 0]);
+    assert_eq!(
+        cluster.call(0, other, WRITE, &[others, DATA + 0x1000, 3]),
+        3
+    );
+    cluster.settle();
+    cluster.arrives = |_| true;
+    cluster.settle();
+    let thread = &cluster.nodes[1].threads[&pid];
+    assert_eq!((thread.call, thread.registers.rax), (None, 0));
+}
+
+#[test]
 fn a_file_that_is_mapped_counts_as_read() {
     const FSTAT: u64 = 5;
     const STATUS: u64 = DATA + 0x1000;

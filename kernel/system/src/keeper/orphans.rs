@@ -142,7 +142,7 @@ impl System {
         let Forward::Sent { purpose, .. } = thread.forward else {
             return;
         };
-        thread.forward = Forward::Idle;
+        thread.take_up();
         match purpose {
             Purpose::Call(_) if can_be_asked_again(thread.asked) => {
                 thread.restart.begun = true;
