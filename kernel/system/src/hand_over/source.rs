@@ -402,6 +402,9 @@ impl System {
                 None => thread.held_back,
             };
         }
+        // Its next node sees only the pages that come there.
+        let resident = frozen.space.resident_pages();
+        frozen.body.peak_pages = frozen.body.peak_pages.max(resident);
         let descriptor = descriptor::encode(&frozen, frozen_at_ns);
         let image_bytes = (descriptor.len() + copied.len()) as u64;
         let first = match mode.starts_whole() {

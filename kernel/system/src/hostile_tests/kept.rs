@@ -64,6 +64,28 @@ fn what_was_not_written_to_is_not_sent_again() {
 }
 
 #[test]
+fn the_most_memory_that_it_had_goes_with_it() {
+    const GETRUSAGE: u64 = 98;
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.process_with_pages();
+    // ru_maxrss, KiB.
+    let most = |cluster: &mut Cluster, node: usize| {
+        assert_eq!(cluster.call(node, pid, GETRUSAGE, &[0, DATA]), 0);
+        let bytes: Vec<u8> = (0..8)
+            .map(|at| cluster.byte(node, pid, DATA + 32 + at))
+            .collect();
+        u64::from_le_bytes(bytes.try_into().expect("8"))
+    };
+    // A clean page of its program does not travel.
+    cluster.byte(0, pid, super::CODE);
+    let space = cluster.nodes[0].space_of(pid).expect("it is here");
+    let at_home = space.usage().resident_pages * 4;
+    cluster.move_to(pid, 2);
+    let away = most(&mut cluster, 1);
+    assert!(away >= at_home, "{away} KiB after {at_home}");
+}
+
+#[test]
 fn wherever_it_goes_and_whatever_it_writes_it_has_its_memory() {
     let mut cluster = Cluster::new(3);
     let mut dice = Dice(0x5eed_ca5e);

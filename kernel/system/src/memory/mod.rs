@@ -303,7 +303,7 @@ impl Space {
     /// How much memory there is. The cost follows the number of areas.
     pub fn usage(&self) -> Usage {
         let mut usage = Usage {
-            resident_pages: self.table.mapped_count(),
+            resident_pages: self.resident_pages(),
             private_pages: self.private.len(),
             absent_pages: self.absent.len(),
             ..Usage::default()
@@ -323,6 +323,11 @@ impl Space {
             }
         }
         usage
+    }
+
+    /// Pages that are mapped here, counted as they come and go.
+    pub(crate) fn resident_pages(&self) -> u64 {
+        self.table.mapped_count()
     }
 
     /// Pages of an area that are mapped here, and how many of them have contents of their own.
