@@ -186,6 +186,8 @@ fn is_free(thread: &Thread, body: &Body) -> bool {
         && thread.signals.due.is_none()
         && thread.vfork_child.is_none()
         && !thread.signal_due()
+        // Its tracer may have asked it to stop.
+        && !thread.traced.on
         && body.effects == Effects::Open
         && !(body.freezing || body.stopped || body.waits() || body.arriving)
 }

@@ -293,7 +293,7 @@ impl System {
             pid, tid, space, ..
         } = *turn;
         let ready = (self.threads.get(&tid))
-            .is_some_and(|it| it.run == Run::Ready && it.call.is_none() && !it.traced.on);
+            .is_some_and(|thread| thread.run == Run::Ready && thread.call.is_none());
         let there = (self.bodies.get(&pid)).is_some_and(|body| body.space == space);
         let stays =
             ready && there && self.is_undisturbed(pid, tid) && self.keeps_processor(cpu, tid);

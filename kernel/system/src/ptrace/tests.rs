@@ -282,6 +282,29 @@ fn who_is_seized_is_interrupted_and_listens_while_its_process_is_stopped() {
     assert!(pair.runs());
 }
 
+/// It was hanging with two processors: the call that it came with waited, and nobody looked why it was called back.
+#[test]
+fn who_is_interrupted_in_user_mode_and_comes_with_a_call_stops() {
+    let mut pair = Pair::new();
+    let child = pair.child;
+    assert_eq!(pair.ptrace(SEIZE, 0, 0), 0);
+    let now = pair.cluster.now;
+    let node = &mut pair.cluster.nodes[0];
+    let mut turn = loop {
+        let turn = node.begin(0).expect("the child may run");
+        if turn.tid == child {
+            break turn;
+        }
+        node.end_turn(turn, Exit::Interrupt, 1000, now);
+    };
+    // As its tracer does on another processor.
+    node.interrupt(child);
+    node.settle();
+    (turn.registers.rax, turn.registers.rip) = (PAUSE, CODE + 2);
+    node.end_turn(turn, Exit::Syscall, 1000, now);
+    assert_eq!(pair.status(), Some((child, 0x80_057f)));
+}
+
 #[test]
 fn a_child_of_who_is_traced_is_an_event_and_traced_too() {
     let mut pair = Pair::traced();
