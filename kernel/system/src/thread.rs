@@ -11,7 +11,7 @@ use crate::credentials::Ids;
 use crate::dispatch::CALL_TAKE_SIGNAL;
 use crate::exec::{Loaded, Opened};
 use crate::memory::MemoryPolicy;
-use crate::ptrace::Traced;
+use crate::ptrace::{TRAP_FLAG, Traced};
 use crate::seccomp::Seccomp;
 use crate::signals::SignalInfo;
 use abi::Errno;
@@ -397,7 +397,6 @@ impl Thread {
 
     /// It is to come back behind its next instruction, if its tracer wants that (SDM volume 3, section 19.3.1.4).
     pub fn trap_if_it_steps(&mut self) {
-        const TRAP_FLAG: u64 = 0x100;
         if self.traced.steps {
             self.registers.rflags |= TRAP_FLAG;
         }

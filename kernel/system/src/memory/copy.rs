@@ -36,7 +36,7 @@ pub struct PagePart {
 }
 
 /// Checks that `[address, address + length)` is user space; nothing is, anywhere.
-fn check(address: u64, length: usize) -> Result<(), Trouble> {
+pub(super) fn check(address: u64, length: usize) -> Result<(), Trouble> {
     match address.checked_add(length as u64) {
         Some(end) if end <= USER_END || length == 0 => Ok(()),
         _ => Err(Trouble::Segv),
@@ -44,7 +44,7 @@ fn check(address: u64, length: usize) -> Result<(), Trouble> {
 }
 
 /// Bytes from `address` to the end of its page, at most `length`.
-fn chunk(address: u64, length: usize) -> (usize, usize) {
+pub(super) fn chunk(address: u64, length: usize) -> (usize, usize) {
     let offset = (address % PAGE) as usize;
     (offset, length.min(PAGE_SIZE - offset))
 }

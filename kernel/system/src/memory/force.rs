@@ -3,10 +3,11 @@
 //! Law: as Linux does it (`FOLL_FORCE`). A page that is written so becomes contents of this space alone, and keeps the
 //! rights of its area; memory that is shared is never written against them.
 
+use super::copy::{check, chunk};
 use super::limits::PAGE;
 use super::{PageSource, Space, Trouble, page_of};
 use alloc::vec::Vec;
-use machine::{Access, Frame, FrameKind, PAGE_SIZE, USER_END};
+use machine::{Access, Frame, FrameKind};
 
 impl Space {
     /// As [`Space::read`], whatever the rights.
@@ -96,15 +97,12 @@ impl Space {
 
 /// A range cut at the borders of pages: where each part is, and which bytes of the range it has.
 fn pieces(address: u64, length: usize) -> Result<Vec<(u64, core::ops::Range<usize>)>, Trouble> {
-    let end = address.checked_add(length as u64);
-    if end.is_none_or(|end| end > USER_END) {
-        return Err(Trouble::Segv);
-    }
+    check(address, length)?;
     let mut pieces = Vec::new();
     let mut done = 0;
     while done < length {
         let at = address + done as u64;
-        let part = (length - done).min(PAGE_SIZE - (at % PAGE) as usize);
+        let (_, part) = chunk(at, length - done);
         pieces.push((at, done..done + part));
         done += part;
     }

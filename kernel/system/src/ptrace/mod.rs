@@ -33,7 +33,7 @@ const EXIT_KILL: u64 = 1 << 20;
 /// The options there are. `PTRACE_O_TRACESECCOMP` and `PTRACE_O_SUSPEND_SECCOMP` are not among them.
 pub(crate) const OPTIONS: u64 = 0x7f | EXIT_KILL;
 /// The trap flag of RFLAGS.
-const TRAP_FLAG: u64 = 0x100;
+pub(crate) const TRAP_FLAG: u64 = 0x100;
 /// `orig_rax` of who is in no call.
 const NO_CALL: u64 = u64::MAX;
 /// `-ERESTARTSYS`, `-ERESTARTNOHAND` and `-ERESTART_RESTARTBLOCK`, which only a tracer sees.
@@ -207,7 +207,7 @@ impl Tracing {
         &self,
         tracer: u32,
         wanted: impl Fn(u32, u32) -> bool,
-        ends: impl Fn() -> bool,
+        ends: bool,
     ) -> (bool, Option<(u32, News)>) {
         let mine = self
             .0
@@ -218,7 +218,7 @@ impl Tracing {
             any = true;
             let delayed = *tid == tracee.pid && self.has_other_dead(tracee.pid);
             match (tracee.dead, tracee.halt) {
-                (Some(status), _) if ends() && !delayed => {
+                (Some(status), _) if ends && !delayed => {
                     return (true, Some((*tid, News::Ended(status))));
                 }
                 (None, Some(halt)) if !halt.told => {

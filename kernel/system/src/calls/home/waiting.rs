@@ -106,7 +106,7 @@ fn next_of_tracees(
     let homes = &call.system.homes;
     let group_of = |pid: u32| homes.get(&pid).map_or(0, |home| home.group);
     let is_wanted = |tid: u32, pid: u32| wanted.is(tid, group_of(pid));
-    let ends = || options & WEXITED != 0;
+    let ends = options & WEXITED != 0;
     let (any, news) = call.system.tracing.news(call.pid, is_wanted, ends);
     let Some((tid, news)) = news else {
         return (any, None);
