@@ -15,6 +15,10 @@ pub const NOTES: &[(&str, &str)] = &[
         "arch_prctl",
         "ARCH_SET_FS, ARCH_GET_FS, ARCH_SET_GS, ARCH_GET_GS",
     ),
+    (
+        "cachestat",
+        "pages in memory; none is ever dirty or thrown out",
+    ),
     ("clock_adjtime", "CLOCK_REALTIME, as adjtimex"),
     (
         "clock_nanosleep",

@@ -313,6 +313,7 @@ macro_rules! for_each_call {
             441 epoll_pwait2 Split [Value, Value, Value, Value, Value, Value];
             449 futex_waitv Local [Value, Value, Value, Value, Value];
             450 set_mempolicy_home_node Local [Value, Value, Value, Value];
+            451 cachestat File [Value, In(Fixed(16)), Out(Fixed(40)), Value] again;
             452 fchmodat2 File [Value, Path, Value, Value];
         }
     };

@@ -7,7 +7,7 @@ use crate::body::NOFILE;
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
 use crate::credentials::{Credentials, Ids};
-use crate::files::{Executing, Exit, FileState, InodeRef};
+use crate::files::{Executing, Exit, FileState, InodeRef, ThreadEnd};
 use crate::signals::PendingSignals;
 use crate::thread::Answer;
 use crate::timers::ProcessTimers;
@@ -134,6 +134,8 @@ pub struct HomeThread {
     pub seccomp: u8,
     /// Somebody traces it: a stop of its process does not keep signals from it.
     pub traced: bool,
+    /// Its end, for those who hold it as a file.
+    pub end: ThreadEnd,
 }
 
 /// What a process has used, as getrusage(2) tells it.

@@ -32,4 +32,16 @@ impl Peers for System {
     fn exit_of(&self, pid: u32) -> Option<Arc<Exit>> {
         Some(self.homes.get(&pid)?.exit.clone())
     }
+
+    fn thread_exit(&self, tid: u32) -> Option<(u32, Arc<Exit>)> {
+        let pid = self.process_at_home(tid);
+        let home = self.homes.get(&pid)?;
+        let exit = match home.threads.get(&tid) {
+            Some(thread) => thread.end.exit(self.fs.wakes()),
+            // The first thread of one that has ended and was not waited for.
+            None if tid == pid => home.exit.clone(),
+            None => return None,
+        };
+        Some((pid, exit))
+    }
 }

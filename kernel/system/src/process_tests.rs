@@ -570,6 +570,77 @@ fn the_robust_list_of_another_is_found() {
     assert_eq!(cluster.call(0, child, GET_ROBUST_LIST, &nobody), -3);
 }
 
+#[test]
+fn a_thread_can_be_held_as_a_file_and_sent_signals_by_it() {
+    const FLAGS: u64 = 0x5_0f00;
+    const PIDFD_OPEN: u64 = 434;
+    const SEND: u64 = 424;
+    const POLL: u64 = 7;
+    const FCNTL: u64 = 72;
+    const FSTAT: u64 = 5;
+    const GETFL: u64 = 3;
+    const EXIT: u64 = 60;
+    const THREAD: u64 = 0o200;
+    const USR1: u64 = 10;
+    for away in [false, true] {
+        let mut cluster = Cluster::new(2);
+        let child = cluster.fork(0);
+        let tid = cluster.call(0, child, CLONE, &[FLAGS, DATA + 0x1000]) as u32;
+        let node = usize::from(away);
+        if away {
+            cluster.move_to(child, 2);
+        }
+        // Only the first thread stands for its process.
+        assert_eq!(cluster.call(node, child, PIDFD_OPEN, &[tid.into(), 0]), -22);
+        let open = |cluster: &mut Cluster, number: u32| {
+            cluster.call(node, child, PIDFD_OPEN, &[number.into(), THREAD]) as u64
+        };
+        let (worker, first) = (open(&mut cluster, tid), open(&mut cluster, child));
+        let number = |cluster: &mut Cluster, fd: u64| {
+            assert_eq!(cluster.call(node, child, FSTAT, &[fd, DATA]), 0);
+            cluster.peek_words(node, child, DATA + 8, 1)[0]
+        };
+        let again = open(&mut cluster, tid);
+        let same = number(&mut cluster, worker);
+        assert_eq!(number(&mut cluster, again), same);
+        assert_ne!(number(&mut cluster, first), same);
+        let flags = cluster.call(node, child, FCNTL, &[worker, GETFL]) as u64;
+        assert_eq!(flags & THREAD, THREAD);
+        let ended = |cluster: &mut Cluster, fd: u64| {
+            cluster.poke(node, child, DATA, &words(&[fd | 1 << 32]));
+            cluster.call(node, child, POLL, &[DATA, 1, 0])
+        };
+        let pending = |cluster: &Cluster, tid: u32| {
+            let home = &cluster.nodes[0].homes[&child];
+            (home.pending.set(), home.threads[&tid].pending.set())
+        };
+        // Blocked, so that they stay.
+        cluster.poke(node, child, DATA, &words(&[1 << (USR1 - 1)]));
+        for thread in [child, tid] {
+            let block = [0, DATA, 0, 8];
+            assert_eq!(cluster.call(node, thread, RT_SIGPROCMASK, &block), 0);
+        }
+        let send = |cluster: &mut Cluster, fd, flags| {
+            cluster.call(node, child, SEND, &[fd, USR1, 0, flags])
+        };
+        assert_eq!(send(&mut cluster, worker, 3), -22);
+        // Its process is not the first of a group.
+        assert_eq!(send(&mut cluster, worker, 4), -3);
+        assert_eq!(send(&mut cluster, worker, 0), 0);
+        assert_eq!(pending(&cluster, tid), (0, 1 << (USR1 - 1)));
+        assert_eq!(send(&mut cluster, worker, 2), 0);
+        assert_eq!(pending(&cluster, child), (1 << (USR1 - 1), 0));
+        assert_eq!(ended(&mut cluster, worker), 0);
+        cluster.begin_call(node, tid, EXIT, &[0]);
+        cluster.settle();
+        assert_eq!(ended(&mut cluster, worker), 1);
+        assert_eq!(send(&mut cluster, worker, 0), -3);
+        assert_eq!(ended(&mut cluster, first), 0);
+        assert_eq!(send(&mut cluster, first, 0), 0);
+        assert_eq!(pending(&cluster, child).1, 1 << (USR1 - 1));
+    }
+}
+
 impl Cluster {
     /// Words of the memory of a process.
     pub(super) fn peek_words(

@@ -250,7 +250,11 @@ impl HomeCall<'_> {
         self.system.traced_threads_join(pid, tid);
         let home = self.home();
         let others: Vec<u32> = home.threads.keys().copied().collect();
-        let own = home.threads.remove(&tid).unwrap_or_default();
+        let mut own = home.threads.remove(&tid).unwrap_or_default();
+        if let Some(first) = home.threads.get_mut(&pid) {
+            // Who holds the first thread holds the only one from now on; its own former number is nobody's.
+            core::mem::swap(&mut own.end, &mut first.end);
+        }
         home.threads = BTreeMap::from([(pid, own)]);
         let gate = home.record.gate_mut();
         for other in others.iter().filter(|other| **other != tid) {

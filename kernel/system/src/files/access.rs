@@ -11,6 +11,7 @@ use super::walk::Found;
 use abi::Errno;
 use abi::layout::{S_IFDIR, S_IFMT, S_IFREG};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 /// What is asked of a file: the bits of access(2).
 pub(super) const READ: u32 = 4;
@@ -72,6 +73,11 @@ impl Who {
             },
             ..self.clone()
         }
+    }
+
+    /// Whether it is in one of several groups.
+    pub(super) fn is_in_one_of(&self, range: RangeInclusive<u32>) -> bool {
+        range.contains(&self.gid) || self.groups.iter().any(|group| range.contains(group))
     }
 
     /// Whether it is in a group.

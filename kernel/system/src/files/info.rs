@@ -134,7 +134,7 @@ fn describe(object: &Object, now_ns: u64, text: &mut String) {
         Object::Signal(signals) => writeln!(text, "sigmask:\t{:016x}", signals.set()),
         Object::Process(process) => {
             let pid = match process.is_over() {
-                false => i64::from(process.pid),
+                false => i64::from(process.thread.unwrap_or(process.pid)),
                 true => -1,
             };
             writeln!(text, "Pid:\t{pid}\nNSpid:\t{pid}")

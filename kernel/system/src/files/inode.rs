@@ -236,9 +236,24 @@ impl InodeCounts {
             .collect()
     }
 
+    /// A number that no other inode has or will have.
+    pub(super) fn new_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A new inode, or `ENOSPC` when there are too many.
     pub(super) fn create(
         self: &Arc<Self>,
+        node: Node,
+        attributes: Attributes,
+    ) -> Result<InodeRef, Errno> {
+        self.create_numbered(self.new_number(), node, attributes)
+    }
+
+    /// As [`InodeCounts::create`], with a number that was kept for it.
+    pub(super) fn create_numbered(
+        self: &Arc<Self>,
+        number: u64,
         node: Node,
         attributes: Attributes,
     ) -> Result<InodeRef, Errno> {
@@ -247,7 +262,7 @@ impl InodeCounts {
         }
         self.live.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Inode {
-            number: self.next.fetch_add(1, Ordering::Relaxed),
+            number,
             attributes: Mutex::new(attributes),
             node,
             users: AtomicI64::new(0),

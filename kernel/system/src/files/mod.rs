@@ -46,7 +46,7 @@ pub use inode::{Attributes, Device, Executing, Inode, InodeRef};
 pub(crate) use kept::{Cursors, KeptFiles};
 pub(crate) use lending::{Behind, Writable, changes};
 pub(crate) use objects::{AlarmKey, Rings};
-pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle};
+pub use objects::{Alarms, Asker, Exit, Peers, ProcessHandle, ThreadEnd};
 pub use open::{Common, Descriptor, FileState, OpenFile};
 pub use owner::{FileNotice, Owner, OwnerKind};
 pub use pipe::{CAPACITY_MAX as PIPE_CAPACITY_MAX, PIPE_BUF, PIPE_CAPACITY};

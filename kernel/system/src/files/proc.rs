@@ -454,7 +454,7 @@ impl ProcNode {
             ProcNode::Entry(ProcEntry::Thread(_, _, ThreadFile::Comm))
             | ProcNode::Entry(ProcEntry::Cluster(Policy | Control | Ping | Observer))
             | ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(
-                "kernel/hostname" | "kernel/domainname",
+                "kernel/hostname" | "kernel/domainname" | "net/ipv4/ping_group_range",
             ))) => S_IFREG | 0o644,
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys(path)))
                 if crate::sysv::SETTINGS.contains(&path)

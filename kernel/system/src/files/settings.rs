@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// Path below /proc/sys and contents, without the end of line.
-pub(crate) const FIXED: [(&str, &str); 142] = [
+pub(crate) const FIXED: [(&str, &str); 141] = [
     ("fs/aio-max-nr", "65536"),
     ("fs/aio-nr", "0"),
     ("fs/dentry-state", "0\t0\t45\t0\t0\t0"),
@@ -93,7 +93,6 @@ pub(crate) const FIXED: [(&str, &str); 142] = [
     ("net/ipv4/ip_local_reserved_ports", ""),
     ("net/ipv4/ip_nonlocal_bind", "0"),
     ("net/ipv4/ip_unprivileged_port_start", "1024"),
-    ("net/ipv4/ping_group_range", "0\t2147483647"),
     ("net/ipv4/tcp_abort_on_overflow", "0"),
     ("net/ipv4/tcp_available_congestion_control", "reno cubic"),
     ("net/ipv4/tcp_congestion_control", "cubic"),

@@ -213,6 +213,16 @@ impl FileData {
         index * PAGE < self.base.len() as u64 || self.pages.contains_key(&index)
     }
 
+    /// How many pages with bytes of `[offset, end)` have contents of their own.
+    pub(super) fn pages_in(&self, offset: u64, end: u64) -> u64 {
+        let (first, last) = (offset / PAGE, end.min(self.size).div_ceil(PAGE));
+        let based = (self.base.len() as u64).div_ceil(PAGE);
+        let above = self
+            .pages
+            .range(first.max(based)..last.max(first).max(based));
+        last.min(based).saturating_sub(first) + above.count() as u64
+    }
+
     /// The first byte from `offset` on that is no hole; `None` if there are only holes.
     pub(super) fn next_data(&self, offset: u64) -> Option<u64> {
         if offset >= self.size {

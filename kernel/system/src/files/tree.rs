@@ -195,7 +195,13 @@ impl FileSystem {
         now_ns: u64,
     ) -> Result<Arc<OpenFile>, Errno> {
         let attributes = Attributes::new(mode, self.time(now_ns));
-        let inode = self.counts.create(Node::Object(object), attributes);
+        let new = || self.counts.new_number();
+        let number = match &object {
+            Object::Process(process) => process.exit.number(new),
+            _ => new(),
+        };
+        let node = Node::Object(object);
+        let inode = self.counts.create_numbered(number, node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
         Ok(OpenFile::new(inode, flags, None))
     }
@@ -210,7 +216,11 @@ impl FileSystem {
         exit: Arc<Exit>,
         now_ns: u64,
     ) -> Result<Arc<OpenFile>, Errno> {
-        let process = Object::Process(ProcessHandle { pid, exit });
+        let process = Object::Process(ProcessHandle {
+            pid,
+            thread: None,
+            exit,
+        });
         self.new_object(process, 0o600, O_RDWR, now_ns)
     }
 
@@ -240,8 +250,18 @@ impl FileSystem {
         self.queues.set(name, text)
     }
 
+    /// Which groups' members may have sockets that ask whether somebody is there.
+    pub(crate) fn askers(&self) -> alloc::string::String {
+        self.network.askers()
+    }
+
+    /// A write to that setting.
+    pub(crate) fn set_askers(&self, text: &str) -> Result<(), Errno> {
+        self.network.set_askers(text)
+    }
+
     /// Where queues of this node report to.
-    pub(super) fn wakes(&self) -> &Wakes {
+    pub(crate) fn wakes(&self) -> &Wakes {
         &self.wakes
     }
 
@@ -375,6 +395,7 @@ impl FileSystem {
         let kind = match inode.node() {
             Node::Proc(_) => 0x9fa0,
             Node::Object(Object::Socket(_)) => 0x534f_434b,
+            Node::Object(Object::Process(_)) => 0x5049_4446,
             Node::Object(_) => 0x0904_1934,
             Node::Pipe(pipe) if !pipe.named => 0x5049_5045,
             _ => 0x0102_1994,

@@ -42,6 +42,7 @@ impl System {
                 let now = self.setting(name);
                 return self.kept_settings.set(name, &now, text);
             }
+            "net/ipv4/ping_group_range" => return self.fs.set_askers(text),
             _ if name.starts_with("fs/mqueue/") => return self.fs.set_queues(name, text),
             _ => return self.ipc.set(name, text),
         };
@@ -97,6 +98,7 @@ impl System {
             "fs/pipe-user-pages-soft" | "fs/inotify/max_queued_events" => "16384\n".into(),
             "fs/inotify/max_user_instances" => "128\n".into(),
             "fs/inotify/max_user_watches" => "65536\n".into(),
+            "net/ipv4/ping_group_range" => self.fs.askers(),
             "net/core/somaxconn" => "4096\n".into(),
             _ => {
                 let asked = || {

@@ -245,10 +245,11 @@ pub fn waitid(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
             return Err(Errno::EINVAL.into());
         }
         // A process that is gone is nobody's child.
-        let (pid, never) = call.handle(id)?;
+        let (held, never) = call.handle(id)?;
         impatient = never && options & WNOHANG == 0;
         options |= if never { WNOHANG } else { 0 };
-        (kind, id) = (P_PID, u64::from(pid.ok_or(Errno::ECHILD)?));
+        let held = held.ok_or(Errno::ECHILD)?;
+        (kind, id) = (P_PID, u64::from(held.number()));
     }
     let own = call.home().group;
     let group = if id == 0 { own } else { id as u32 };

@@ -22,6 +22,7 @@ const FIOQSIZE: u32 = 0x5460;
 const FICLONE: u32 = 0x4004_9409;
 const FICLONERANGE: u32 = 0x4020_940d;
 const FIDEDUPERANGE: u32 = 0xc018_9436;
+const FIEMAP: u32 = 0xc020_660b;
 const FIONBIO: u32 = 0x5421;
 const FIOASYNC: u32 = 0x5452;
 // `asm-generic/sockios.h`.
@@ -101,6 +102,8 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
         FICLONE | FICLONERANGE | FIDEDUPERANGE if file.inode().is_file() => {
             return Err(Errno::EOPNOTSUPP.into());
         }
+        // Its pages lie nowhere on a disk.
+        FIEMAP if has_size(&file) => return Err(Errno::EOPNOTSUPP.into()),
         FIOASYNC => {
             let on = fixed::<4>(call)? != [0; 4];
             if has_size(&file) && on {

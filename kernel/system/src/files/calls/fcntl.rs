@@ -16,7 +16,7 @@ use super::super::socket::socket_of;
 use super::{Argument, CallResult, FileCall, descriptor, file, usable};
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_APPEND, O_ASYNC, O_DIRECT, O_NONBLOCK, O_PATH};
+use abi::layout::{O_APPEND, O_ASYNC, O_DIRECT, O_EXCL, O_NONBLOCK, O_PATH};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
@@ -100,7 +100,12 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
                 .set_close_on_exec(fd, argument & FD_CLOEXEC != 0)?;
             Ok(0)
         }
-        F_GETFL => Ok(u64::from(file.flags())),
+        F_GETFL => {
+            // What was asked for when opening a pidfd is told, as it is of no other file.
+            let thread = file.process().is_some_and(|held| held.thread.is_some());
+            let asked = if thread { O_EXCL } else { 0 };
+            Ok(u64::from(file.flags() | asked))
+        }
         F_SETFL => {
             if argument as u32 & !file.flags() & O_NOATIME != 0 {
                 call.who.check_owner(file.inode())?;

@@ -45,8 +45,8 @@ pub use objects::{
 pub use opening::{creat, memfd_create, open, openat, openat2};
 pub use queues::{mq_getsetattr, mq_notify, mq_open, mq_timedreceive, mq_timedsend, mq_unlink};
 pub use sizes::{
-    fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync, sync_file_range,
-    syncfs, truncate,
+    cachestat, fadvise64, fallocate, fdatasync, fsync, ftruncate, lseek, readahead, sync,
+    sync_file_range, syncfs, truncate,
 };
 pub use sockets::{
     accept4, bind, connect, getpeername, getsockname, getsockopt, listen, setsockopt, shutdown,

@@ -16,7 +16,7 @@ use crate::credentials::SYS_ADMIN;
 use crate::files::access::READ;
 use crate::wait::Stop;
 use abi::Errno;
-use abi::layout::{O_CLOEXEC, O_NONBLOCK, O_RDONLY, O_RDWR};
+use abi::layout::{O_CLOEXEC, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -155,13 +155,34 @@ pub fn signalfd(call: &mut FileCall) -> CallResult {
 
 /// `pidfd_open(pid, flags)`.
 pub fn pidfd_open(call: &mut FileCall) -> CallResult {
-    let (pid, flags) = (call.args[0] as i32, call.args[1] as u32);
-    check_flags(flags, O_NONBLOCK)?;
-    let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0);
-    let pid = pid.ok_or(Errno::EINVAL)?;
-    let exit = call.view.exit_of(pid).ok_or(Errno::ESRCH)?;
-    let process = Object::Process(ProcessHandle { pid, exit });
-    install(call, process, O_RDWR, flags | O_CLOEXEC)
+    /// `PIDFD_THREAD`: the thread with that number alone (Linux 6.9).
+    const THREAD: u32 = O_EXCL;
+    let (number, flags) = (call.args[0] as i32, call.args[1] as u32);
+    check_flags(flags, O_NONBLOCK | THREAD)?;
+    let number = u32::try_from(number).ok().filter(|number| *number != 0);
+    let number = number.ok_or(Errno::EINVAL)?;
+    let handle = if flags & THREAD != 0 {
+        let (pid, exit) = call.view.thread_exit(number).ok_or(Errno::ESRCH)?;
+        ProcessHandle {
+            pid,
+            thread: Some(number),
+            exit,
+        }
+    } else {
+        let exit = call.view.exit_of(number).ok_or_else(|| {
+            // A thread that is not the first of its process does not stand for it.
+            match call.view.thread_exit(number) {
+                Some(_) => Errno::EINVAL,
+                None => Errno::ESRCH,
+            }
+        })?;
+        ProcessHandle {
+            pid: number,
+            thread: None,
+            exit,
+        }
+    };
+    install(call, Object::Process(handle), O_RDWR, flags | O_CLOEXEC)
 }
 
 /// `pidfd_getfd(pidfd, targetfd, flags)`: the caller gets an open file of another process.
@@ -172,7 +193,10 @@ pub fn pidfd_getfd(call: &mut FileCall) -> CallResult {
     let handle = usable(call, 0)?;
     let process = handle.process().ok_or(Errno::EBADF)?;
     let fd = u32::try_from(call.args[1] as i32).map_err(|_| Errno::EBADF);
-    let alive = call.view.exit_of(process.pid);
+    let alive = match process.thread {
+        Some(tid) => call.view.thread_exit(tid).map(|(_, exit)| exit),
+        None => call.view.exit_of(process.pid),
+    };
     if process.pid != call.pid && !alive.is_some_and(|exit| Arc::ptr_eq(&exit, &process.exit)) {
         return Err(Errno::ESRCH.into());
     }

@@ -221,6 +221,36 @@ pub fn readahead(call: &mut FileCall) -> CallResult {
     }
 }
 
+/// `cachestat(fd, range, result, flags)`: how many pages of a file are in memory. None has to be written anywhere, and none
+/// was ever thrown out.
+pub fn cachestat(call: &mut FileCall) -> CallResult {
+    let file = usable(call, 0)?;
+    let inode = file.inode();
+    let may_know = file.writable()
+        || call.who.check_owner(inode).is_ok()
+        || call.who.check(inode, WRITE).is_ok();
+    if !may_know {
+        return Err(Errno::EPERM.into());
+    }
+    let words = call.input(1).as_chunks::<8>().0;
+    let &[offset, length] = words else {
+        return Err(Errno::EFAULT.into());
+    };
+    let (offset, length) = (u64::from_le_bytes(offset), u64::from_le_bytes(length));
+    if call.args[3] as u32 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let end = match length {
+        0 => u64::MAX,
+        length => offset.saturating_add(length),
+    };
+    let pages = inode.data().map_or(0, |data| data.pages_in(offset, end));
+    let mut told = [0; 40];
+    told[..8].copy_from_slice(&pages.to_le_bytes());
+    call.output(2, &told);
+    Ok(0)
+}
+
 /// `fadvise64(fd, offset, len, advice)`: checked, and without effect.
 pub fn fadvise64(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;

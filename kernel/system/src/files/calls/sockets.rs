@@ -118,7 +118,10 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
     match (kind, protocol) {
         (1, 0 | 6) => Ok((family, Kind::Stream)),
         (2, 0 | 17 | UDPLITE) => Ok((family, Kind::Datagram)),
-        (2, _) if asks_for_echo(family, protocol) => Ok((family, Kind::Datagram)),
+        (2, _) if asks_for_echo(family, protocol) => match call.fs.network().may_ask(&call.who) {
+            true => Ok((family, Kind::Datagram)),
+            false => Err(Errno::EACCES),
+        },
         (3, _) if asks_for_echo(family, protocol) && call.who.has(NET_RAW) => {
             Ok((family, Kind::Datagram))
         }

@@ -18,7 +18,7 @@ pub(crate) use alarms::{AlarmKey, Rings};
 pub(super) use epoll::{Change, Epoll, Item, Watched, set_of};
 pub(super) use event::{EventFile, Takes};
 pub(super) use notify::{Notify, NotifyFile};
-pub use process::{Exit, ProcessHandle};
+pub use process::{Exit, ProcessHandle, ThreadEnd};
 pub(super) use queue::{Queue, Queues};
 pub(super) use signal::SignalFile;
 pub(super) use timer::{Setting, TimerFile};
@@ -67,6 +67,10 @@ pub trait Peers {
     }
     /// The end of a process.
     fn exit_of(&self, _pid: u32) -> Option<Arc<Exit>> {
+        None
+    }
+    /// The process of a thread, and the thread's end.
+    fn thread_exit(&self, _tid: u32) -> Option<(u32, Arc<Exit>)> {
         None
     }
 }

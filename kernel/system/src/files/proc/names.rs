@@ -64,7 +64,7 @@ pub(super) const GLOBAL: [(&str, GlobalFile); 25] = [
 ];
 
 /// The files below /proc/sys whose contents are asked for; the others are in `settings.rs`.
-pub(super) const SETTINGS: [&str; 36] = [
+pub(super) const SETTINGS: [&str; 37] = [
     "kernel/hostname",
     "kernel/domainname",
     "kernel/ostype",
@@ -101,6 +101,7 @@ pub(super) const SETTINGS: [&str; 36] = [
     "fs/inotify/max_user_instances",
     "fs/inotify/max_user_watches",
     "net/core/somaxconn",
+    "net/ipv4/ping_group_range",
 ];
 
 /// The directories of them: parent first.

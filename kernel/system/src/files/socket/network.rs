@@ -7,9 +7,12 @@ use super::garbage::Flights;
 use super::names::{Endpoint, Name};
 use super::transfer::Segment;
 use super::{Link, Socket};
+use crate::files::access::Who;
 use crate::files::objects::Alarms;
 use abi::Errno;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use spin::Mutex;
@@ -75,6 +78,16 @@ pub(in super::super) struct Network {
     /// What sockets that are gone have held.
     graves: Mutex<Graves>,
     pub(super) alarms: Arc<Alarms>,
+    askers: Mutex<Askers>,
+}
+
+/// Groups whose members may ask whether somebody is there: from this one to that (`net.ipv4.ping_group_range`).
+struct Askers(u32, u32);
+
+impl Default for Askers {
+    fn default() -> Askers {
+        Askers(0, i32::MAX as u32)
+    }
 }
 
 /// Sockets may hold sockets that hold sockets: they end one after the other, not one in the other.
@@ -130,6 +143,41 @@ impl Network {
             alarms: alarms.clone(),
             ..Network::default()
         }
+    }
+
+    /// Whether somebody may have a socket that asks whether somebody is there.
+    pub(in super::super) fn may_ask(&self, who: &Who) -> bool {
+        let askers = self.askers.lock();
+        who.is_in_one_of(askers.0..=askers.1)
+    }
+
+    /// Which groups' members may, as /proc/sys tells it.
+    pub(in super::super) fn askers(&self) -> String {
+        let askers = self.askers.lock();
+        format!("{}\t{}\n", askers.0, askers.1)
+    }
+
+    /// A write to that setting: who writes one number leaves the other, and a range that ends before it begins is
+    /// nobody's.
+    pub(in super::super) fn set_askers(&self, text: &str) -> Result<(), Errno> {
+        let mut askers = self.askers.lock();
+        let mut numbers = text.split_ascii_whitespace().map(str::parse);
+        let mut next = |now| match numbers.next() {
+            None => Ok(now),
+            // All ones is no group.
+            Some(Ok(u32::MAX) | Err(_)) => Err(Errno::EINVAL),
+            Some(Ok(number)) => Ok(number),
+        };
+        let (first, last) = (next(askers.0)?, next(askers.1)?);
+        if text.is_empty() || numbers.next().is_some() {
+            return Err(Errno::EINVAL);
+        }
+        *askers = if first <= last {
+            Askers(first, last)
+        } else {
+            Askers(1, 0)
+        };
+        Ok(())
     }
 
     /// Lets go of what a socket has held.

@@ -47,6 +47,8 @@ const RCVLOWAT: u32 = 18;
 const SNDLOWAT: u32 = 19;
 const RCVTIMEO: u32 = 20;
 const SNDTIMEO: u32 = 21;
+/// Whether labels of a security module come with messages: without one there are none.
+const PASSSEC: u32 = 34;
 const ACCEPTCONN: u32 = 30;
 const SNDBUFFORCE: u32 = 32;
 const RCVBUFFORCE: u32 = 33;
@@ -498,8 +500,8 @@ impl Socket {
                 let least = if number < 0 { i32::MAX } else { number.max(1) };
                 options.flags.insert((SOL_SOCKET, RCVLOWAT), least);
             }
-            PASSCRED if !self.is_local() => return Err(Errno::EOPNOTSUPP),
-            PASSCRED => {
+            PASSCRED | PASSSEC if !self.is_local() => return Err(Errno::EOPNOTSUPP),
+            PASSCRED | PASSSEC => {
                 options
                     .flags
                     .insert((SOL_SOCKET, name), i32::from(number != 0));
@@ -627,7 +629,7 @@ impl Socket {
             BUF_LOCK => number(options.locked as i32),
             BINDTODEVICE if options.on_device => Ok([LOOPBACK, b"\0"].concat()),
             BINDTODEVICE => Ok(Vec::new()),
-            RCVLOWAT | PASSCRED | PEEK_OFF => {
+            RCVLOWAT | PASSCRED | PASSSEC | PEEK_OFF => {
                 let default = match name {
                     RCVLOWAT => 1,
                     PEEK_OFF => -1,

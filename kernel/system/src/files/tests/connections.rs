@@ -675,6 +675,27 @@ fn options_of_ip_are_none_until_some_are_set() {
     assert_eq!(told(&mut node), [0; 0]);
 }
 
+#[test]
+fn labels_of_messages_are_asked_for_by_sockets_without_an_address_only() {
+    const PASSSEC: u64 = 34;
+    let mut node = Node::new(&[]);
+    let (local, _) = pair(&mut node, STREAM);
+    let set = |node: &mut Node, fd| {
+        let args = [N(fd), N(1), N(PASSSEC), In(&[7, 0, 0, 0]), N(4)];
+        node.call(calls::setsockopt, &args)
+    };
+    let option = |node: &mut Node, fd| {
+        let args = [N(fd), N(1), N(PASSSEC), Out(4), N(0)];
+        node.call(calls::getsockopt, &args).bytes(3)
+    };
+    assert_eq!(option(&mut node, local), [0; 4]);
+    set(&mut node, local).ok();
+    assert_eq!(option(&mut node, local), 1_u32.to_le_bytes());
+    let stream = socket(&mut node, INET, STREAM);
+    assert_eq!(set(&mut node, stream).errno(), Errno::EOPNOTSUPP);
+    assert_eq!(option(&mut node, stream), [0; 4]);
+}
+
 const MORE: u64 = 0x8000;
 
 /// A connection of the loopback: client and server.

@@ -357,6 +357,46 @@ fn copies_inside_the_kernel() {
 }
 
 #[test]
+fn how_much_of_a_file_is_in_memory_is_told() {
+    const PAGE: u64 = 4096;
+    let mut node = Node::new(&[]);
+    let fd = node.open("/f", 0o102);
+    let ask = |node: &mut Node, fd: u64, offset: u64, length: u64| {
+        let range = [offset.to_le_bytes(), length.to_le_bytes()].concat();
+        let args = [N(fd), In(&range), Out(40), N(0)];
+        let told = node.call(calls::cachestat, &args).bytes(2).to_vec();
+        assert_eq!(told[8..], [0; 32]);
+        u64::from_le_bytes(told[..8].try_into().expect("a word"))
+    };
+    assert_eq!(ask(&mut node, fd, 0, 0), 0);
+    // Two pages, a hole of two, one page.
+    for at in [10, PAGE + 1, 4 * PAGE] {
+        let args = [N(fd), In(b"x"), N(1), N(at)];
+        assert_eq!(node.call(calls::pwrite64, &args).ok(), 1);
+    }
+    assert_eq!(ask(&mut node, fd, 0, 0), 3);
+    assert_eq!(ask(&mut node, fd, PAGE - 1, 1), 1);
+    assert_eq!(ask(&mut node, fd, PAGE - 1, 2), 2);
+    assert_eq!(ask(&mut node, fd, 2 * PAGE, 2 * PAGE), 0);
+    assert_eq!(ask(&mut node, fd, 2 * PAGE, u64::MAX), 1);
+    assert_eq!(ask(&mut node, fd, u64::MAX, u64::MAX), 0);
+    let flags = [N(fd), In(&[0; 16]), Out(40), N(1)];
+    assert_eq!(node.call(calls::cachestat, &flags).errno(), Errno::EINVAL);
+    let path = node.open("/f", 0o10_000_000);
+    let args = [N(path), In(&[0; 16]), Out(40), N(0)];
+    assert_eq!(node.call(calls::cachestat, &args).errno(), Errno::EBADF);
+    // What lies in the boot archive is in memory too.
+    let long = [7; PAGE as usize + 1];
+    let mut node = Node::new(leak(tar(&[(b'0', "old", &long)])));
+    let fd = node.open("/old", 2);
+    assert_eq!(ask(&mut node, fd, 0, 0), 2);
+    let args = [N(fd), In(b"x"), N(1), N(2 * PAGE)];
+    assert_eq!(node.call(calls::pwrite64, &args).ok(), 1);
+    assert_eq!(ask(&mut node, fd, 0, 0), 3);
+    assert_eq!(ask(&mut node, fd, PAGE, 0), 2);
+}
+
+#[test]
 fn attributes() {
     let mut node = Node::new(&[]);
     node.now_ns = 5_000_000_001;
@@ -474,6 +514,10 @@ fn files_tell_their_blocks_and_share_none() {
     assert_eq!(refused.errno(), Errno::EOPNOTSUPP);
     let refused = node.call(calls::ioctl, &clone(folder));
     assert_eq!(refused.errno(), Errno::EISDIR);
+    for fd in [fd, folder] {
+        let refused = node.call(calls::ioctl, &[N(fd), N(0xc020_660b)]);
+        assert_eq!(refused.errno(), Errno::EOPNOTSUPP);
+    }
     let own = [N(fd), N(0x5452), In(&[1, 0, 0, 0])];
     assert_eq!(node.call(calls::ioctl, &own).errno(), Errno::ENOTTY);
 }

@@ -148,6 +148,35 @@ fn what_is_no_question_or_goes_nowhere_is_refused() {
 }
 
 #[test]
+fn who_may_ask_is_a_setting() {
+    let mut node = Node::new(&[]);
+    let asks = |node: &mut Node, group: u32| {
+        node.who.gid = group;
+        node.who.groups = vec![900];
+        let args = [N(INET), N(DATAGRAM), N(ICMP)];
+        node.call(calls::socket, &args).result.is_ok()
+    };
+    assert_eq!(node.fs.askers(), "0\t2147483647\n");
+    assert!(asks(&mut node, 7));
+    assert_eq!(node.fs.set_askers("10 20"), Ok(()));
+    assert!(!asks(&mut node, 7) && asks(&mut node, 10) && asks(&mut node, 20));
+    let args = [N(INET), N(DATAGRAM), N(ICMP)];
+    assert!(!asks(&mut node, 21));
+    assert_eq!(node.call(calls::socket, &args).errno(), Errno::EACCES);
+    // As a member of a further group.
+    assert_eq!(node.fs.set_askers("900 900"), Ok(()));
+    assert!(asks(&mut node, 7));
+    // One number leaves the other, and nothing is between 901 and 900.
+    assert_eq!(node.fs.set_askers("901"), Ok(()));
+    assert_eq!(node.fs.askers(), "1\t0\n");
+    assert!(!asks(&mut node, 1) && !asks(&mut node, 0));
+    for wrong in ["", "x", "1 2 3", "-1 3", "0 4294967295"] {
+        assert_eq!(node.fs.set_askers(wrong), Err(Errno::EINVAL), "{wrong}");
+    }
+    assert_eq!(node.fs.askers(), "1\t0\n");
+}
+
+#[test]
 fn raw_sockets_send_as_is_and_overhear_everything() {
     let mut node = Node::new(&[]);
     node.who.capabilities = 0;
