@@ -1,7 +1,8 @@
 //! CRIU's own tests (zdtm), built from Debian's source.
 //!
 //! Law: nothing in the source is changed. Each test is one static program; what was built once is kept under
-//! the target folder. The options that a test has to be given are read from its source.
+//! the target folder. What a test is compiled with is read from the Makefile, and the options that it has to be given
+//! from its source: many tests are one source, compiled in several ways.
 
 use crate::error::Error;
 use crate::suites::{self, Release};
@@ -42,13 +43,6 @@ const FLAGS: [&str; 9] = [
     "-static",
     "-s",
 ];
-/// Words that the Makefile adds for a test.
-const OWN_FLAGS: [(&str, &str); 4] = [
-    ("fpu03", "-DZDTM_FPU00_RUN_IN_THREAD"),
-    ("inotify_system_nodel", "-DNO_DEL"),
-    ("unlink_largefile", "-D_FILE_OFFSET_BITS=64"),
-    ("shm", "-DNEW_IPC_NS"),
-];
 /// Options that a test asks for and their values in the Makefile.
 const OPTIONS: [(&str, &str); 9] = [
     ("filename", "--filename=@.test"),
@@ -73,19 +67,24 @@ pub(crate) fn tests(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, Error> {
     let ready = suites::folder().join("zdtm");
     fs::create_dir_all(&ready).map_err(Error::file("create", &ready))?;
     let shared = objects(&source, &ready)?;
+    let makefile = source.join("static/Makefile");
+    let makefile = fs::read_to_string(&makefile).map_err(Error::file("read", &makefile))?;
     let missing: Vec<&String> = names
         .iter()
-        .filter(|name| !ready.join(name).is_file())
+        .filter(|name| !is_ready(&ready, name, &definitions(name, &makefile)))
         .collect();
     if !missing.is_empty() {
         say::step(format!("building {} tests of zdtm", missing.len()));
     }
-    compile_all(&missing, |name| compile(&source, &ready, name, &shared))?;
+    compile_all(&missing, |name| {
+        let own = definitions(name, &makefile);
+        compile(&source, &ready, name, &own, &shared)
+    })?;
     let tests = names.into_iter().map(|name| {
         let text = text_of(&source, &name)?;
         Ok(Zdtm {
             program: ready.join(&name),
-            options: options(&name, &text),
+            options: options(&name, &text, &definitions(&name, &makefile)),
             name,
         })
     });
@@ -111,9 +110,67 @@ fn text_of(source: &Path, name: &str) -> Result<String, Error> {
     fs::read_to_string(&path).map_err(Error::file("read", &path))
 }
 
+/// What the Makefile defines for a test (`NAME: CFLAGS += -D WORD`), each as `WORD` or `WORD=VALUE`.
+fn definitions(name: &str, makefile: &str) -> Vec<String> {
+    let own = makefile.lines().filter_map(|line| {
+        let (names, flags) = line.split_once(':')?;
+        let flags = flags.trim_start().strip_prefix("CFLAGS += ")?;
+        names
+            .split_whitespace()
+            .any(|known| known == name)
+            .then_some(flags)
+    });
+    let mut found = Vec::new();
+    for flags in own {
+        let mut words = flags.split_whitespace();
+        while let Some(word) = words.next() {
+            match word.strip_prefix("-D") {
+                Some("") => found.extend(words.next().map(str::to_owned)),
+                Some(word) => found.push(word.to_owned()),
+                None => {}
+            }
+        }
+    }
+    found
+}
+
+/// The lines of a source that are compiled with these definitions. Conditions that are more than one word are taken
+/// to hold.
+fn compiled<'a>(text: &'a str, definitions: &[String]) -> Vec<&'a str> {
+    let is_defined = |word: &str| {
+        let mut names = definitions.iter().map(|word| word.split('=').next());
+        names.any(|name| name == Some(word.trim()))
+    };
+    let mut conditions: Vec<bool> = Vec::new();
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let directive = line.trim_start();
+        if let Some(word) = directive.strip_prefix("#ifdef ") {
+            conditions.push(is_defined(word));
+        } else if let Some(word) = directive.strip_prefix("#ifndef ") {
+            conditions.push(!is_defined(word));
+        } else if directive.starts_with("#if") {
+            conditions.push(true);
+        } else if directive.starts_with("#else") {
+            if let Some(condition) = conditions.last_mut() {
+                *condition = !*condition;
+            }
+        } else if directive.starts_with("#endif") {
+            conditions.pop();
+        } else if conditions.iter().all(|holds| *holds) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
 /// What a test has to be given, by the options that its source declares.
-fn options(name: &str, text: &str) -> String {
-    let asked = |option: &str| text.contains(&format!("TEST_OPTION({option},"));
+fn options(name: &str, text: &str, definitions: &[String]) -> String {
+    let lines = compiled(text, definitions);
+    let asked = |option: &str| {
+        let declared = format!("TEST_OPTION({option},");
+        lines.iter().any(|line| line.contains(&declared))
+    };
     let values = OPTIONS.iter().filter(|(option, _)| asked(option));
     let values: Vec<String> = values.map(|(_, value)| value.replace('@', name)).collect();
     values.join(" ")
@@ -169,28 +226,62 @@ fn compile_all(
     })
 }
 
-fn compile(source: &Path, ready: &Path, name: &str, shared: &[PathBuf]) -> Result<(), Error> {
+/// Where it is written what a test was compiled with, if that is anything.
+fn noted(ready: &Path, name: &str) -> PathBuf {
+    ready.join(format!("{name}.defined"))
+}
+
+/// Whether a test is there, compiled with these definitions.
+fn is_ready(ready: &Path, name: &str, definitions: &[String]) -> bool {
+    let with = fs::read_to_string(noted(ready, name)).unwrap_or_default();
+    ready.join(name).is_file() && with == definitions.join(" ")
+}
+
+fn compile(
+    source: &Path,
+    ready: &Path,
+    name: &str,
+    definitions: &[String],
+    shared: &[PathBuf],
+) -> Result<(), Error> {
     let fresh = ready.join(format!("{name}.{}", std::process::id()));
     let mut command = compiler(source);
-    let own = OWN_FLAGS.iter().filter(|(test, _)| *test == name);
-    command.args(own.map(|(_, flag)| flag));
+    command.args(definitions.iter().map(|word| format!("-D{word}")));
     // Some tests have a function of the same name as a helper.
     command.arg("-Wl,--allow-multiple-definition");
     command.arg(source.join("static").join(format!("{name}.c")));
     command.args(shared).arg("-o").arg(&fresh);
     program::run(&mut command, &format!("compiling zdtm's {name}"))?;
     let path = ready.join(name);
-    fs::rename(&fresh, &path).map_err(Error::file("create", &path))
+    fs::rename(&fresh, &path).map_err(Error::file("create", &path))?;
+    let note = noted(ready, name);
+    fs::write(&note, definitions.join(" ")).map_err(Error::file("write", &note))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::options;
+    use super::{definitions, options};
 
     #[test]
     fn options_are_those_that_the_source_asks_for() {
         let text = "char *filename;\nTEST_OPTION(filename, string, \"file name\", 1);\n";
-        assert_eq!(options("fifo", text), "--filename=fifo.test");
-        assert_eq!(options("pid00", "int main() {}"), "");
+        assert_eq!(options("fifo", text, &[]), "--filename=fifo.test");
+        assert_eq!(options("pid00", "int main() {}", &[]), "");
+    }
+
+    #[test]
+    fn one_source_is_several_tests() {
+        let makefile = "fpu03:\t\tCFLAGS += -pthread -D IN_THREAD\nfpu03:\tLDLIBS += -pthread\n\
+                        over: CFLAGS += -DOVER -DSIZE=4\nother:\tCFLAGS += -DOTHER\n";
+        assert_eq!(definitions("fpu03", makefile), ["IN_THREAD"]);
+        assert_eq!(definitions("over", makefile), ["OVER", "SIZE=4"]);
+        assert!(definitions("fpu00", makefile).is_empty());
+        let text = "#ifdef OVER\nTEST_OPTION(dirname, string, \"\", 1);\n#else\n\
+                    TEST_OPTION(filename, string, \"\", 1);\n#endif\n#ifndef OVER\n#if 1\n\
+                    TEST_OPTION(mask, int, \"\", 1);\n#endif\n#endif\n";
+        let over = definitions("over", makefile);
+        assert_eq!(options("over", text, &over), "--dirname=over.dir.test");
+        let plain = "--filename=plain.test --mask=0345";
+        assert_eq!(options("plain", text, &[]), plain);
     }
 }
