@@ -402,7 +402,7 @@ impl System {
         let inode = self
             .fs
             .open_program(&files, self, pid, &Who::default(), path)?
-            .inode;
+            .place;
         let mut first = alloc::vec![0; machine::PAGE_SIZE];
         let length = inode.read_at(0, &mut first)?;
         let header = parse_header(&first[..length])?;

@@ -7,7 +7,7 @@ use crate::body::NOFILE;
 use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
 use crate::credentials::{Credentials, Ids};
-use crate::files::{Executing, Exit, FileState, InodeRef, ThreadEnd};
+use crate::files::{Executing, Exit, FileState, InodeRef, LoosePlace, ThreadEnd};
 use crate::signals::PendingSignals;
 use crate::thread::Answer;
 use crate::timers::ProcessTimers;
@@ -244,8 +244,8 @@ pub struct Home {
     pub name: [u8; 16],
     /// Its arguments, each ended by NUL.
     pub command_line: Vec<u8>,
-    /// The path of the program that its execve under way has opened last.
-    pub opening: Vec<u8>,
+    /// The program that its execve under way has opened last, and its path.
+    pub opening: (LoosePlace, Vec<u8>),
     /// The path of its program, from the root, without links.
     pub program: Vec<u8>,
     /// What it has said of itself by prctl(2).

@@ -313,8 +313,8 @@ impl System {
         let opened = fs
             .open_program(&files, self, INIT, &Who::default(), path)
             .map_err(|errno| alloc::format!("{errno:?}"))?;
-        for page in 0..opened.inode.size().div_ceil(machine::PAGE_SIZE as u64) {
-            let page = opened.inode.page(page);
+        for page in 0..opened.place.size().div_ceil(machine::PAGE_SIZE as u64) {
+            let page = opened.place.page(page);
             page.map_err(|error| alloc::format!("{error:?}").to_string())?;
         }
         Ok(())

@@ -346,7 +346,7 @@ impl Home {
             children_changed: WaitQueue::new(wakes),
             name: [0; 16],
             command_line: Vec::new(),
-            opening: Vec::new(),
+            opening: Default::default(),
             program: Vec::new(),
             executing: None,
             options: Options::default(),

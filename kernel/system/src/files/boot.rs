@@ -177,9 +177,8 @@ impl FileSystem {
                 }
             }
         }
-        directory(b"proc");
-        if let Some(mut root) = self.root.directory() {
-            root.set(b"proc", self.proc_root().clone());
+        if let Some(on) = directory(b"proc") {
+            self.mount_proc(on);
         }
         self.add_pts();
         self.add_sys();

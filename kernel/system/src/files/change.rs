@@ -6,6 +6,7 @@
 use super::MAX_NAME;
 use super::access::{WRITE, Who};
 use super::inode::{Attributes, Directory, InodeRef, Node};
+use super::mounts::Place;
 use super::objects::notify::{IN_ATTRIB, IN_CREATE, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO};
 use super::storage::FileData;
 use super::tree::FileSystem;
@@ -182,7 +183,7 @@ impl FileSystem {
     pub(super) fn add_name(
         &self,
         found: &Found,
-        inode: InodeRef,
+        inode: Place,
         change: Change,
     ) -> Result<(), Errno> {
         let nameless = match inode.node() {
@@ -209,7 +210,7 @@ impl FileSystem {
             held.links += 1;
             held.changed = change.now;
         });
-        self.insert(found, inode.clone(), change.now);
+        self.insert(found, inode.inode.clone(), change.now);
         inode.tell_itself(IN_ATTRIB);
         self.tell_name(found, &inode, IN_CREATE);
         Ok(())
@@ -233,6 +234,7 @@ impl FileSystem {
         if inode.is_directory() {
             return Err(Errno::EISDIR);
         }
+        self.check_no_point(found)?;
         let mut directory = found.parent.directory().ok_or(Errno::EPERM)?;
         directory.take(&found.name);
         drop(directory);
@@ -254,6 +256,7 @@ impl FileSystem {
         if !inode.is_directory() {
             return Err(Errno::ENOTDIR);
         }
+        self.check_no_point(found)?;
         let last_path = inode.path().unwrap_or_default();
         let mut parent = found.parent.directory().ok_or(Errno::EPERM)?;
         let mut directory = inode.directory().ok_or(Errno::EBUSY)?;
@@ -323,12 +326,12 @@ impl FileSystem {
         {
             return Err(Errno::ENOTDIR);
         }
-        if is_directory && self.is_below(&to.parent, inode) {
+        if is_directory && to.parent.is_below(inode) {
             return Err(Errno::EINVAL);
         }
         if let Some(old) = &to.inode
             && old.is_directory()
-            && self.is_below(&from.parent, old)
+            && from.parent.is_below(old)
         {
             return Err(if exchanged {
                 Errno::EINVAL
@@ -340,12 +343,6 @@ impl FileSystem {
             Some(old) if Arc::ptr_eq(old, inode) => return Ok(()),
             _ => change.who.check_remove(from)?,
         }
-        for inode in [Some(inode), to.inode.as_ref()].into_iter().flatten() {
-            // /proc is mounted where it is.
-            if matches!(inode.node(), Node::Proc(_)) {
-                return Err(Errno::EBUSY);
-            }
-        }
         let moves_up = |inode: &InodeRef| match Arc::ptr_eq(&from.parent, &to.parent) {
             false if inode.is_directory() => change.who.check(inode, WRITE),
             _ => Ok(()),
@@ -353,7 +350,9 @@ impl FileSystem {
         if exchanged {
             change.who.check_remove(to)?;
             moves_up(inode)?;
-            to.inode.as_ref().map_or(Ok(()), moves_up)?;
+            to.inode.as_deref().map_or(Ok(()), moves_up)?;
+            self.check_no_point(from)?;
+            self.check_no_point(to)?;
             self.exchange(from, to, change);
             return Ok(());
         }
@@ -362,6 +361,7 @@ impl FileSystem {
             None => FileSystem::check_new(to, change.who)?,
         }
         moves_up(inode)?;
+        self.check_no_point(from)?;
         self.replace(from, to, inode, change)
     }
 
@@ -411,23 +411,8 @@ impl FileSystem {
                 left.parent.change(|held| held.links -= 1);
                 place.parent.change(|held| held.links += 1);
             }
-            self.insert(place, inode.clone(), change.now);
+            self.insert(place, inode.inode.clone(), change.now);
             inode.change(|held| held.changed = change.now);
-        }
-    }
-
-    /// Whether `inode` is `directory` or lies somewhere below it.
-    fn is_below(&self, inode: &InodeRef, directory: &InodeRef) -> bool {
-        let mut at = inode.clone();
-        loop {
-            if Arc::ptr_eq(&at, directory) {
-                return true;
-            }
-            let parent = at.directory().and_then(|held| held.parent.upgrade());
-            match parent {
-                Some(parent) if !Arc::ptr_eq(&parent, &at) => at = parent,
-                _ => return false,
-            }
         }
     }
 }

@@ -105,7 +105,7 @@ impl FileState {
         let mut text = format!(
             "pos:\t{}\nflags:\t0{flags:o}\nmnt_id:\t{}\nino:\t{}\n",
             file.offset(),
-            inode.status().mount,
+            file.place().status().mount,
             inode.number()
         );
         let mine = |owner: Owner| {

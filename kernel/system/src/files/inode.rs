@@ -4,8 +4,8 @@
 //! frees a file however it went out of the tree, and a file that is still open lives on without a
 //! name. Entries of a directory keep their cookie, so that a listing survives changes in between.
 
-use super::MAX_PATH;
 use super::locks::Locks;
+use super::mounts::Place;
 use super::objects::{Object, queue};
 use super::pipe::Pipe;
 use super::proc::ProcNode;
@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use machine::Frame;
 use spin::{Mutex, MutexGuard};
 
@@ -193,7 +193,7 @@ impl Directory {
             .map(|(&cookie, (name, inode))| (cookie, name.as_slice(), inode))
     }
 
-    fn name_of(&self, child: &InodeRef) -> Option<&[u8]> {
+    pub(super) fn name_of(&self, child: &InodeRef) -> Option<&[u8]> {
         let mut entries = self.entries.values();
         let entry = entries.find(|entry| Arc::ptr_eq(&entry.1, child))?;
         Some(&entry.0)
@@ -267,6 +267,7 @@ impl InodeCounts {
             node,
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
+            mounts: AtomicU32::new(0),
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
@@ -285,6 +286,8 @@ pub struct Inode {
     users: AtomicI64,
     /// Open files of it.
     opened: AtomicI64,
+    /// Mounts that it is the mount point of, in any mount.
+    mounts: AtomicU32,
     /// How long what is written to it is expected to be of use (`F_SET_RW_HINT`): kept and told.
     write_hint: AtomicU64,
     /// Locks of fcntl(2) and flock(2), once there have been some.
@@ -313,6 +316,7 @@ impl Inode {
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
+            mounts: AtomicU32::new(0),
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
@@ -333,6 +337,7 @@ impl Inode {
             node: Node::Proc(node),
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
+            mounts: AtomicU32::new(0),
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
@@ -414,6 +419,22 @@ impl Inode {
     /// One more, or one less.
     pub(super) fn count_open(&self, step: i64) {
         self.opened.fetch_add(step, Ordering::Relaxed);
+    }
+
+    /// Whether something may be mounted on it: of nodes of /proc, whose handles pass, that is not known.
+    pub(super) fn is_covered(&self) -> bool {
+        matches!(self.node, Node::Proc(_)) || self.mounts.load(Ordering::Relaxed) > 0
+    }
+
+    /// One more mount on it.
+    pub(super) fn count_mount(&self) {
+        self.mounts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where a directory was, if it was removed.
+    pub(super) fn removed_path(&self) -> Option<Vec<u8>> {
+        let directory = self.directory().filter(|directory| directory.removed);
+        directory.map(|directory| directory.last_path.clone())
     }
 
     /// Unique in its file system while the inode lives.
@@ -657,58 +678,6 @@ impl Inode {
             is_mount: false,
         }
     }
-
-    /// The path of a directory as links of /proc show it: with a remark if it was removed.
-    ///
-    /// # Errors
-    /// As [`Inode::path`].
-    pub fn shown_path(self: &Arc<Self>) -> Result<Vec<u8>, Errno> {
-        let removed = self.directory().filter(|directory| directory.removed);
-        let last =
-            removed.map(|directory| [&directory.last_path, b" (deleted)".as_slice()].concat());
-        // The directory is let go: the path is asked of it again.
-        last.map_or_else(|| self.path(), Ok)
-    }
-
-    /// The path of a directory from the root.
-    ///
-    /// # Errors
-    /// `ENOENT` if it was removed, `ENOTDIR` if it is none, `ENAMETOOLONG`.
-    pub fn path(self: &Arc<Self>) -> Result<Vec<u8>, Errno> {
-        if let Node::Proc(node) = self.node {
-            let mut path = b"/proc".to_vec();
-            path.extend_from_slice(&node.directory_path());
-            return Ok(path);
-        }
-        let mut names: Vec<Vec<u8>> = Vec::new();
-        let mut length = 0;
-        let mut at = self.clone();
-        loop {
-            let parent = at.directory().ok_or(Errno::ENOTDIR)?.parent.upgrade();
-            let parent = parent.ok_or(Errno::ENOENT)?;
-            if Arc::ptr_eq(&parent, &at) {
-                break;
-            }
-            let directory = parent.directory().ok_or(Errno::ENOENT)?;
-            let name = directory.name_of(&at).ok_or(Errno::ENOENT)?.to_vec();
-            drop(directory);
-            length += name.len() + 1;
-            if length > MAX_PATH {
-                return Err(Errno::ENAMETOOLONG);
-            }
-            names.push(name);
-            at = parent;
-        }
-        let mut path = Vec::new();
-        for name in names.iter().rev() {
-            path.push(b'/');
-            path.extend_from_slice(name);
-        }
-        if path.is_empty() {
-            path.push(b'/');
-        }
-        Ok(path)
-    }
 }
 
 impl Inode {
@@ -758,17 +727,23 @@ impl Drop for Use {
 
 /// A program runs from a file: as long as this lives nobody opens it for writing.
 #[derive(Clone)]
-pub struct Executing(Use);
+pub struct Executing {
+    place: Place,
+    #[expect(dead_code, reason = "held for its drop")]
+    of: Use,
+}
 
 impl Executing {
     /// `None` while somebody has the file open for writing.
-    pub fn new(inode: &InodeRef) -> Option<Executing> {
-        Use::new(inode, -1).map(Executing)
+    pub fn new(place: &Place) -> Option<Executing> {
+        let of = Use::new(place, -1)?;
+        let place = place.clone();
+        Some(Executing { place, of })
     }
 
     /// The file.
-    pub fn inode(&self) -> &InodeRef {
-        &self.0.inode
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 }
 

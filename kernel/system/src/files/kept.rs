@@ -137,19 +137,18 @@ impl FileSystem {
             Kept::Console(flags) => self.console_again(*flags),
             Kept::Device(path, flags) => self.device_again(path, *flags),
             Kept::Image(hash, flags, cursor) => self.by_hash(hash).map(|inode| {
-                let place = inode.path().ok().and_then(|path| self.place_of(&path));
-                let file = OpenFile::new(inode, *flags, place);
+                let file = OpenFile::new(self.root_place().beside(inode), *flags, None);
                 file.cursor().offset = *cursor;
                 file
             }),
             Kept::Lost => None,
         };
-        opened.unwrap_or_else(|| OpenFile::lost(self.root().clone()))
+        opened.unwrap_or_else(|| OpenFile::lost(self.root_place()))
     }
 
     fn console_again(&self, flags: u32) -> Option<Arc<OpenFile>> {
         let console = self.open_console();
-        let inode = console.inode().clone();
+        let inode = console.place().clone();
         let place = self.place_of(b"/dev/console");
         let end = End::line(self.console(), true).ok()?;
         Some(OpenFile::with_terminal(inode, flags, place, Some(end)))
@@ -162,10 +161,10 @@ impl FileSystem {
     }
 
     /// Directory and name of a path.
-    fn place_of(&self, path: &[u8]) -> Option<(super::InodeRef, Vec<u8>)> {
+    fn place_of(&self, path: &[u8]) -> Option<super::mounts::Named> {
         let at = path.iter().rposition(|byte| *byte == b'/')?;
         let parent = self.lookup(&path[..at.max(1)]).ok()?;
-        Some((parent, path[at + 1..].to_vec()))
+        Some((parent.inode, path[at + 1..].to_vec()))
     }
 }
 

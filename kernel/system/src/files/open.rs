@@ -5,6 +5,7 @@
 
 use super::inode::{Inode, InodeRef, Node, Writing};
 use super::locks::identity;
+use super::mounts::{Named, Place};
 use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, NotifyFile};
 use super::objects::{Asker, Item, Object, ProcessHandle};
 use super::owner::{Asynchronous, Owner};
@@ -46,9 +47,9 @@ pub(super) struct Cursor {
 pub struct OpenFile {
     /// Whose locks on the whole file are.
     identity: u64,
-    inode: InodeRef,
+    place: Place,
     /// Directory and name it was opened by; `None` for pipes.
-    place: Option<(InodeRef, Vec<u8>)>,
+    name: Option<Named>,
     /// What it is called if it never had a name in the tree.
     title: Vec<u8>,
     access: u32,
@@ -71,9 +72,9 @@ impl Drop for OpenFile {
         for item in in_sets.iter().filter_map(Weak::upgrade) {
             item.closed();
         }
-        self.inode.release_open(self.identity);
+        self.place.release_open(self.identity);
         if self.counts_as_open() {
-            self.inode.count_open(-1);
+            self.place.count_open(-1);
         }
         if self.access & O_PATH == 0 {
             let event = if self.writable() {
@@ -81,27 +82,23 @@ impl Drop for OpenFile {
             } else {
                 IN_CLOSE_NOWRITE
             };
-            let place = self.place.as_ref();
-            let place = place.map(|(parent, name)| (&**parent, name.as_slice()));
-            self.inode.tell_opened(event, place);
+            let name = self.name.as_ref();
+            let name = name.map(|(parent, name)| (&**parent, name.as_slice()));
+            self.place.tell_opened(event, name);
         }
     }
 }
 
 impl OpenFile {
     /// Opens an inode with `O_*` flags, which were checked.
-    pub(super) fn new(
-        inode: InodeRef,
-        flags: u32,
-        place: Option<(InodeRef, Vec<u8>)>,
-    ) -> Arc<OpenFile> {
-        OpenFile::with_terminal(inode, flags, place, None)
+    pub(super) fn new(place: Place, flags: u32, name: Option<Named>) -> Arc<OpenFile> {
+        OpenFile::with_terminal(place, flags, name, None)
     }
 
     /// What stands for a file that is gone: nothing can be done with it but to close it.
-    pub(super) fn lost(inode: InodeRef) -> Arc<OpenFile> {
+    pub(super) fn lost(place: Place) -> Arc<OpenFile> {
         let title = b"(lost)".to_vec();
-        let mut file = OpenFile::titled(inode, O_PATH, None, title, None);
+        let mut file = OpenFile::titled(place, O_PATH, None, title, None);
         if let Some(file) = Arc::get_mut(&mut file) {
             file.lost = true;
         }
@@ -114,41 +111,41 @@ impl OpenFile {
     }
 
     /// A file that never had a name, with something to call it by.
-    pub(super) fn nameless(inode: InodeRef, flags: u32, title: Vec<u8>) -> Arc<OpenFile> {
-        OpenFile::titled(inode, flags | O_LARGEFILE, None, title, None)
+    pub(super) fn nameless(place: Place, flags: u32, title: Vec<u8>) -> Arc<OpenFile> {
+        OpenFile::titled(place, flags | O_LARGEFILE, None, title, None)
     }
 
     /// As [`OpenFile::new`], as an end of a terminal if there is one.
     pub(super) fn with_terminal(
-        inode: InodeRef,
+        place: Place,
         flags: u32,
-        place: Option<(InodeRef, Vec<u8>)>,
+        name: Option<Named>,
         terminal: Option<End>,
     ) -> Arc<OpenFile> {
         // As 64-bit Linux shows it of every file opened by its name.
-        let large = if place.is_some() && flags & O_PATH == 0 {
+        let large = if name.is_some() && flags & O_PATH == 0 {
             O_LARGEFILE
         } else {
             0
         };
-        OpenFile::titled(inode, flags | large, place, Vec::new(), terminal)
+        OpenFile::titled(place, flags | large, name, Vec::new(), terminal)
     }
 
     fn titled(
-        inode: InodeRef,
+        place: Place,
         flags: u32,
-        place: Option<(InodeRef, Vec<u8>)>,
+        name: Option<Named>,
         title: Vec<u8>,
         terminal: Option<End>,
     ) -> Arc<OpenFile> {
-        let lonely = inode.pipe().and_then(|pipe| match pipe.writer_openings() {
+        let lonely = place.pipe().and_then(|pipe| match pipe.writer_openings() {
             (0, openings) if pipe.named => Some(openings),
             _ => None,
         });
         let mut file = OpenFile {
             identity: identity(),
-            inode,
             place,
+            name,
             title,
             access: flags & (O_ACCMODE | O_PATH),
             ends: [None, None],
@@ -168,30 +165,35 @@ impl OpenFile {
             lost: false,
         };
         if file.readable() {
-            file.ends[0] = PipeEnd::new(&file.inode, Side::Read);
+            file.ends[0] = PipeEnd::new(&file.place, Side::Read);
         }
         if file.writable() {
-            file.ends[1] = PipeEnd::new(&file.inode, Side::Write);
+            file.ends[1] = PipeEnd::new(&file.place, Side::Write);
             // What memfd_create(2) has opened may be run all the same; what is opened by a name may not.
-            if file.inode.is_file() && file.place.is_some() {
+            if file.place.is_file() && file.name.is_some() {
                 // What runs was refused before with ETXTBSY.
-                file.writing = Writing::new(&file.inode);
+                file.writing = Writing::new(&file.place);
             }
         }
         if file.counts_as_open() {
-            file.inode.count_open(1);
+            file.place.count_open(1);
         }
         Arc::new(file)
     }
 
     /// Whether it is one of those that a lease says there are not.
     fn counts_as_open(&self) -> bool {
-        self.access & O_PATH == 0 && self.inode.is_file()
+        self.access & O_PATH == 0 && self.place.is_file()
     }
 
     /// What is open.
     pub fn inode(&self) -> &InodeRef {
-        &self.inode
+        &self.place
+    }
+
+    /// The same, and through which mount.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Tells it from every other open file there has been.
@@ -238,8 +240,8 @@ impl OpenFile {
 
     /// Switches `O_ASYNC`; files of which nobody could hear anything ignore it.
     pub(super) fn set_asynchronous(self: &Arc<Self>, on: bool, fd: u32, asker: &Asker) {
-        let can = self.inode.pipe().is_some() || self.terminal.is_some() || {
-            let node = self.inode.node();
+        let can = self.place.pipe().is_some() || self.terminal.is_some() || {
+            let node = self.place.node();
             matches!(node, Node::Object(Object::Socket(_) | Object::Notify(_)))
         };
         if !can || on == self.asynchronous_fd().is_some() {
@@ -273,7 +275,7 @@ impl OpenFile {
     /// Its contents were read: the time of that is kept as `relatime` does (mount(8)).
     pub(crate) fn was_read(&self, now: Timespec) {
         if self.flags() & O_NOATIME == 0 {
-            self.inode.was_read(now);
+            self.place.was_read(now);
         }
     }
 
@@ -288,12 +290,12 @@ impl OpenFile {
 
     /// What is the case, as `POLL*` bits.
     pub fn ready(&self, asker: &Asker) -> i16 {
-        if let Some(pipe) = self.inode.pipe() {
+        if let Some(pipe) = self.place.pipe() {
             let read = self.readable().then(|| pipe.ready(Side::Read, self.lonely));
             let write = self.writable().then(|| pipe.ready(Side::Write, None));
             return read.unwrap_or(0) | write.unwrap_or(0);
         }
-        if let Node::Object(object) = self.inode.node() {
+        if let Node::Object(object) = self.place.node() {
             return object.ready(asker);
         }
         match &self.terminal {
@@ -304,15 +306,15 @@ impl OpenFile {
 
     /// Whether there is anything to wait for: what is always ready cannot be put into a set.
     pub fn is_pollable(&self) -> bool {
-        let node = self.inode.node();
+        let node = self.place.node();
         matches!(node, Node::Pipe(_) | Node::Object(_)) || self.terminal.is_some()
     }
 
     /// Shows every queue that a change of [`OpenFile::ready`] wakes.
     fn queues(&self, asker: &Asker, each: &mut dyn FnMut(&WaitQueue)) {
-        if let Some(pipe) = self.inode.pipe() {
+        if let Some(pipe) = self.place.pipe() {
             pipe.queues().into_iter().for_each(each);
-        } else if let Node::Object(object) = self.inode.node() {
+        } else if let Node::Object(object) = self.place.node() {
             object.queues(asker, each);
         } else if let Some(end) = &self.terminal {
             end.queues().into_iter().for_each(each);
@@ -338,22 +340,22 @@ impl OpenFile {
 
     /// Whether it is a socket.
     pub fn is_socket(&self) -> bool {
-        matches!(self.inode.node(), Node::Object(Object::Socket(_)))
+        matches!(self.place.node(), Node::Object(Object::Socket(_)))
     }
 
     /// Whether it is an eventfd(2).
     pub fn is_event(&self) -> bool {
-        matches!(self.inode.node(), Node::Object(Object::Event(_)))
+        matches!(self.place.node(), Node::Object(Object::Event(_)))
     }
 
     /// Whether it is a set of descriptors (epoll(7)).
     pub(super) fn is_event_set(&self) -> bool {
-        matches!(self.inode.node(), Node::Object(Object::Epoll(_)))
+        matches!(self.place.node(), Node::Object(Object::Epoll(_)))
     }
 
     /// Whether read(2) is anything but an error for what it is.
     pub(crate) fn can_be_read(&self) -> bool {
-        match self.inode.node() {
+        match self.place.node() {
             Node::Object(object) => object.can_be_read(),
             _ => true,
         }
@@ -361,7 +363,7 @@ impl OpenFile {
 
     /// The same of write(2).
     pub(crate) fn can_be_written(&self) -> bool {
-        match self.inode.node() {
+        match self.place.node() {
             Node::Object(object) => object.can_be_written(),
             _ => true,
         }
@@ -369,7 +371,7 @@ impl OpenFile {
 
     /// The process that it stands for, if it is a pidfd.
     pub fn process(&self) -> Option<&ProcessHandle> {
-        match self.inode.node() {
+        match self.place.node() {
             Node::Object(Object::Process(process)) => Some(process),
             _ => None,
         }
@@ -377,7 +379,7 @@ impl OpenFile {
 
     /// The process whose directory in /proc it is, if it is one: `pidfd_send_signal` takes that too.
     pub fn process_directory(&self) -> Option<u32> {
-        match self.inode.node() {
+        match self.place.node() {
             Node::Proc(ProcNode::Process(pid)) if self.flags() & O_PATH == 0 => Some(*pid),
             _ => None,
         }
@@ -385,28 +387,28 @@ impl OpenFile {
 
     /// The path it was opened by, `pipe:[N]`, or a path with ` (deleted)` behind it.
     pub fn describe(&self) -> Vec<u8> {
-        if let Node::Proc(node) = self.inode.node()
+        if let Node::Proc(node) = self.place.node()
             && let Some(title) = node.title()
         {
             return title;
         }
-        let Some((parent, name)) = &self.place else {
-            return match self.inode.node() {
+        let Some((parent, name)) = &self.name else {
+            return match self.place.node() {
                 _ if !self.title.is_empty() => self.title.clone(),
-                Node::Pipe(_) => format!("pipe:[{}]", self.inode.number()).into_bytes(),
+                Node::Pipe(_) => format!("pipe:[{}]", self.place.number()).into_bytes(),
                 Node::Object(Object::Socket(_)) => {
-                    format!("socket:[{}]", self.inode.number()).into_bytes()
+                    format!("socket:[{}]", self.place.number()).into_bytes()
                 }
                 Node::Object(object) => object.label().into(),
-                _ => self.inode.path().unwrap_or_else(|_| b"(deleted)".to_vec()),
+                _ => (self.place.path()).unwrap_or_else(|_| b"(deleted)".to_vec()),
             };
         };
-        let mut path = match self.inode.is_directory() {
-            true => return self.inode.shown_path().unwrap_or_default(),
-            false => parent.path().map(|directory| join(directory, name)),
+        let mut path = match self.place.is_directory() || self.place.is_mount_root() {
+            true => return self.place.shown_path().unwrap_or_default(),
+            false => (self.place.beside(parent.clone()).path()).map(|above| join(above, name)),
         }
         .unwrap_or_else(|_| join(b"/".to_vec(), name));
-        let gone = self.inode.attributes().links == 0
+        let gone = self.place.attributes().links == 0
             || parent
                 .directory()
                 .is_some_and(|directory| directory.get(name).is_none());
@@ -511,10 +513,10 @@ impl Table {
     /// What closing any descriptor of a file does beside dropping it.
     fn closed(&self, row: Option<Descriptor>) {
         if let Some(row) = row {
-            row.file.inode.release_process(self.identity);
+            row.file.place.release_process(self.identity);
             let by_this = |watching: &mut (u64, _)| watching.0 == self.identity;
             drop(row.file.cursor().watching.take_if(by_this));
-            if let Node::Object(Object::Queue(queue)) = row.file.inode.node() {
+            if let Node::Object(Object::Queue(queue)) = row.file.place.node() {
                 queue.closed(self.identity);
             }
         }
@@ -531,9 +533,9 @@ impl Drop for Table {
 
 /// Where a process is in the tree, which others may have in common with it (`CLONE_FS`).
 #[derive(Clone)]
-struct Place {
-    cwd: InodeRef,
-    root: InodeRef,
+struct Standing {
+    cwd: Place,
+    root: Place,
     umask: u32,
 }
 
@@ -548,7 +550,7 @@ pub struct Common {
 
 /// What a process has of files. Cloning is what `fork` does; dropping the last that has it closes everything.
 pub struct FileState {
-    place: Arc<Mutex<Place>>,
+    standing: Arc<Mutex<Standing>>,
     /// No file is written behind this (`RLIMIT_FSIZE`).
     pub largest_file: u64,
     table: Arc<Table>,
@@ -565,9 +567,9 @@ impl FileState {
     /// Nothing open, in the root directory.
     pub fn new(fs: &FileSystem) -> FileState {
         FileState {
-            place: Arc::new(Mutex::new(Place {
-                cwd: fs.root().clone(),
-                root: fs.root().clone(),
+            standing: Arc::new(Mutex::new(Standing {
+                cwd: fs.root_place(),
+                root: fs.root_place(),
                 umask: 0o022,
             })),
             largest_file: u64::MAX,
@@ -579,9 +581,9 @@ impl FileState {
     /// What a child begins with: the same, or a copy. A child with a table of its own has no record locks.
     pub fn of_child(&self, common: Common) -> FileState {
         FileState {
-            place: match common.place {
-                true => self.place.clone(),
-                false => Arc::new(Mutex::new(self.place.lock().clone())),
+            standing: match common.place {
+                true => self.standing.clone(),
+                false => Arc::new(Mutex::new(self.standing.lock().clone())),
             },
             largest_file: self.largest_file,
             table: match common.table {
@@ -596,7 +598,7 @@ impl FileState {
     pub fn common_with(&self, other: &FileState) -> Common {
         Common {
             table: Arc::ptr_eq(&self.table, &other.table),
-            place: Arc::ptr_eq(&self.place, &other.place),
+            place: Arc::ptr_eq(&self.standing, &other.standing),
         }
     }
 
@@ -619,33 +621,33 @@ impl FileState {
     }
 
     /// The current directory.
-    pub fn cwd(&self) -> InodeRef {
-        self.place.lock().cwd.clone()
+    pub fn cwd(&self) -> Place {
+        self.standing.lock().cwd.clone()
     }
 
     /// Where paths with a leading slash begin, and no `..` leads out of.
-    pub fn root(&self) -> InodeRef {
-        self.place.lock().root.clone()
+    pub fn root(&self) -> Place {
+        self.standing.lock().root.clone()
     }
 
     /// Permission bits that new files do not get.
     pub fn umask(&self) -> u32 {
-        self.place.lock().umask
+        self.standing.lock().umask
     }
 
-    pub(super) fn set_cwd(&self, cwd: InodeRef) {
-        let old = core::mem::replace(&mut self.place.lock().cwd, cwd);
+    pub(super) fn set_cwd(&self, cwd: Place) {
+        let old = core::mem::replace(&mut self.standing.lock().cwd, cwd);
         drop(old);
     }
 
-    pub(super) fn set_root(&self, root: InodeRef) {
-        let old = core::mem::replace(&mut self.place.lock().root, root);
+    pub(super) fn set_root(&self, root: Place) {
+        let old = core::mem::replace(&mut self.standing.lock().root, root);
         drop(old);
     }
 
     /// Returns the old one.
     pub(super) fn set_umask(&self, umask: u32) -> u32 {
-        core::mem::replace(&mut self.place.lock().umask, umask)
+        core::mem::replace(&mut self.standing.lock().umask, umask)
     }
 
     /// As [`FileState::new`], with the console as descriptors 0, 1 and 2.
@@ -675,13 +677,10 @@ impl FileState {
     /// # Errors
     /// `ENOENT` if it was removed.
     pub(super) fn directory_from_root(&self) -> Result<Vec<u8>, Errno> {
-        let path = self.cwd().path()?;
-        let root = self.root().path()?;
-        match path.strip_prefix(root.as_slice()) {
-            _ if root == b"/" => Ok(path),
-            Some(b"") => Ok(b"/".to_vec()),
-            Some(below) if below[0] == b'/' => Ok(below.to_vec()),
-            _ => Ok([b"(unreachable)".as_slice(), &path].concat()),
+        let (path, reached) = self.cwd().path_from(Some(&self.root()))?;
+        match reached {
+            true => Ok(path),
+            false => Ok([b"(unreachable)".as_slice(), &path].concat()),
         }
     }
 
@@ -816,16 +815,16 @@ impl FileState {
         }
     }
 
-    /// The inode of a descriptor to be mapped, and whether it was opened for reading and for writing.
+    /// What a descriptor is of, to be mapped, and whether it was opened for reading and for writing.
     ///
     /// # Errors
     /// `EBADF`.
-    pub fn inode(&self, fd: u32) -> Result<(InodeRef, bool, bool), Errno> {
+    pub fn inode(&self, fd: u32) -> Result<(Place, bool, bool), Errno> {
         let file = self.get(fd)?;
         if file.flags() & O_PATH != 0 {
             return Err(Errno::EBADF);
         }
-        Ok((file.inode.clone(), file.readable(), file.writable()))
+        Ok((file.place.clone(), file.readable(), file.writable()))
     }
 
     /// What `/proc/self/fd/N` links to.
@@ -847,7 +846,7 @@ impl FileState {
 
 impl core::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let inode: &Inode = &self.inode;
+        let inode: &Inode = &self.place;
         write!(f, "open {inode:?}")
     }
 }

@@ -6,6 +6,7 @@ use super::access::{EXECUTE, Who};
 use super::boot::BootReport;
 use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
 use super::locks::Waiting;
+use super::mounts::{Mounts, Place};
 use super::objects::{Alarms, Exit, Object, ProcessHandle, Queues};
 use super::open::{FileState, OpenFile};
 use super::owner::{FileNotice, Posts};
@@ -30,6 +31,7 @@ use spin::Mutex;
 pub struct FileSystem {
     pub(super) root: InodeRef,
     proc_root: InodeRef,
+    pub(super) mounts: Mounts,
     pub(super) console_inode: InodeRef,
     terminals: Terminals,
     /// /dev/pts.
@@ -64,6 +66,7 @@ impl FileSystem {
         };
         let alarms = Arc::default();
         let mut fs = FileSystem {
+            mounts: Mounts::new(&root),
             proc_root: Inode::proc(ProcNode::Root, (0, 0), boot),
             console_inode: device(Device::Console, 0o600),
             root,
@@ -155,7 +158,8 @@ impl FileSystem {
         let dev = self.plain_walk(&[b"dev".to_vec()]);
         let place = dev.map(|dev| (dev, b"console".to_vec()));
         let end = End::line(self.console(), true).ok();
-        OpenFile::with_terminal(self.console_inode.clone(), O_RDWR, place, end)
+        let console = self.root_place().beside(self.console_inode.clone());
+        OpenFile::with_terminal(console, O_RDWR, place, end)
     }
 
     /// The two ends of a new pipe: for reading, and for writing. `flags` may have `O_NONBLOCK`, and `O_DIRECT`,
@@ -177,9 +181,10 @@ impl FileSystem {
         let node = Node::Pipe(Pipe::new(&self.wakes));
         let inode = self.counts.create(node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
+        let place = self.nowhere(inode);
         Ok((
-            OpenFile::new(inode.clone(), flags & !O_DIRECT, None),
-            OpenFile::new(inode, flags | O_WRONLY, None),
+            OpenFile::new(place.clone(), flags & !O_DIRECT, None),
+            OpenFile::new(place, flags | O_WRONLY, None),
         ))
     }
 
@@ -203,7 +208,7 @@ impl FileSystem {
         let node = Node::Object(object);
         let inode = self.counts.create_numbered(number, node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
-        Ok(OpenFile::new(inode, flags, None))
+        Ok(OpenFile::new(self.nowhere(inode), flags, None))
     }
 
     /// A process as a file (pidfd_open(2)).
@@ -299,10 +304,10 @@ impl FileSystem {
     ///
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`.
-    pub fn lookup(&self, path: &[u8]) -> Result<InodeRef, Errno> {
+    pub fn lookup(&self, path: &[u8]) -> Result<Place, Errno> {
         let state = FileState::new(self);
         let root = Who::default();
-        Ok(self.locate(&state, &Nobody, 0, &root, path)?.inode)
+        Ok(self.locate(&state, &Nobody, 0, &root, path)?.place)
     }
 
     /// All bytes of a regular file of at most `limit` bytes.
@@ -339,8 +344,8 @@ impl FileSystem {
         };
         let found = walker.walk(&state.cwd(), path, Follow::Always)?;
         let path = found.path()?;
-        let inode = found.existing()?;
-        Ok(Located { inode, path })
+        let place = found.existing()?;
+        Ok(Located { place, path })
     }
 
     /// Whether a path leads to a symbolic link, which is not followed.
@@ -383,10 +388,10 @@ impl FileSystem {
         path: &[u8],
     ) -> Result<Located, Errno> {
         let located = self.locate(state, view, pid, who, path)?;
-        if !located.inode.is_file() {
+        if !located.place.is_file() {
             return Err(Errno::EACCES);
         }
-        who.check(&located.inode, EXECUTE)?;
+        who.check(&located.place, EXECUTE)?;
         Ok(located)
     }
 

@@ -1,17 +1,17 @@
-//! From a path to an inode.
+//! From a path to a place.
 //!
 //! Law: at most 40 links are followed and no path is longer than `PATH_MAX`, so a walk ends. A walk
 //! changes nothing. What is behind the last slash may be missing; everything before it may not.
 
 use super::access::{EXECUTE, Who};
 use super::inode::{Inode, InodeRef, Node};
+use super::mounts::Place;
 use super::open::join;
 use super::proc::{ProcEntry, ProcNode, ProcessFile, Viewer};
 use super::tree::FileSystem;
 use super::{MAX_NAME, MAX_PATH};
 use abi::Errno;
 use abi::layout::{S_IFLNK, S_IFMT};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 const MAX_LINKS: u32 = 40;
@@ -34,7 +34,7 @@ pub(super) enum Follow {
 #[derive(Clone)]
 pub struct Located {
     /// The file.
-    pub inode: InodeRef,
+    pub place: Place,
     /// Its path from the root, without links.
     pub path: Vec<u8>,
 }
@@ -42,18 +42,18 @@ pub struct Located {
 /// Where a walk ended.
 pub(super) struct Found {
     /// The directory of the last component.
-    pub(super) parent: InodeRef,
+    pub(super) parent: Place,
     /// The last component; `.`, `..` or empty (the root) if it is not a name.
     pub(super) name: Vec<u8>,
     /// What is there, if there is something.
-    pub(super) inode: Option<InodeRef>,
+    pub(super) inode: Option<Place>,
     /// Whether a slash followed.
     pub(super) slash: bool,
 }
 
 impl Found {
     /// What is there.
-    pub(super) fn existing(self) -> Result<InodeRef, Errno> {
+    pub(super) fn existing(self) -> Result<Place, Errno> {
         self.inode.ok_or(Errno::ENOENT)
     }
 
@@ -65,7 +65,7 @@ impl Found {
     /// The path from the root.
     pub(super) fn path(&self) -> Result<Vec<u8>, Errno> {
         match &self.inode {
-            Some(inode) if inode.is_directory() => inode.path(),
+            Some(place) if place.is_directory() || place.is_mount_root() => place.path(),
             _ => Ok(join(self.parent.path()?, &self.name)),
         }
     }
@@ -96,12 +96,7 @@ pub(super) const RESOLVE_CACHED: u64 = 32;
 pub(super) const RESOLVE_KNOWN: u64 = 0x3f;
 
 impl Walker<'_> {
-    pub(super) fn walk(
-        &self,
-        start: &InodeRef,
-        path: &[u8],
-        follow: Follow,
-    ) -> Result<Found, Errno> {
+    pub(super) fn walk(&self, start: &Place, path: &[u8], follow: Follow) -> Result<Found, Errno> {
         if path.is_empty() {
             return Err(Errno::ENOENT);
         }
@@ -133,22 +128,22 @@ impl Walker<'_> {
             let (name, behind) = (name.to_vec(), behind.to_vec());
             let slash = !behind.is_empty();
             let last = behind.iter().all(|&byte| byte == b'/');
-            if inside && name == b".." && Arc::ptr_eq(&at, &top) {
+            if inside && name == b".." && at == top {
                 if self.resolve & RESOLVE_BENEATH != 0 {
                     return Err(Errno::EXDEV);
                 }
                 rest = behind;
                 continue;
             }
+            let stays = matches!(follow, Follow::Never | Follow::Later);
             let child = match self.child(&at, &name) {
                 Err(Errno::ENAMETOOLONG) if last && follow == Follow::Later => None,
-                found => found?,
+                // What is to be made or removed is the name, and not what is mounted there.
+                Ok(Some(child)) if last && stays => Some(child),
+                found => found?.map(|child| self.enter(child, &at, &name)),
             };
-            let crosses = |child: &InodeRef| {
-                matches!(at.node(), Node::Proc(_)) != matches!(child.node(), Node::Proc(_))
-            };
-            if self.resolve & RESOLVE_NO_XDEV != 0 && child.as_ref().is_some_and(crosses) {
-                return Err(Errno::EXDEV);
+            if let Some(child) = &child {
+                self.check_mounts(&at, child)?;
             }
             let Some(child) = child else {
                 if !last {
@@ -179,6 +174,7 @@ impl Walker<'_> {
                     if inside {
                         return Err(Errno::EXDEV);
                     }
+                    self.check_mounts(&at, &inode)?;
                     if last {
                         return Ok(Found {
                             parent: at,
@@ -201,13 +197,13 @@ impl Walker<'_> {
                 }
                 if text[0] == b'/' {
                     self.check_absolute()?;
+                    self.check_mounts(&at, &top)?;
                     at = top.clone();
                 }
                 rest = text;
                 continue;
             }
             if last {
-                let stays = matches!(follow, Follow::Never | Follow::Later);
                 if slash && !stays && !child.is_directory() {
                     return Err(Errno::ENOTDIR);
                 }
@@ -231,8 +227,24 @@ impl Walker<'_> {
         Ok(())
     }
 
+    /// A step must not lead from one mount into another.
+    fn check_mounts(&self, from: &Place, to: &Place) -> Result<(), Errno> {
+        match self.resolve & RESOLVE_NO_XDEV != 0 && !from.is_beside(to) {
+            true => Err(Errno::EXDEV),
+            false => Ok(()),
+        }
+    }
+
+    /// What is mounted on a child, if something is.
+    fn enter(&self, child: Place, parent: &Place, name: &[u8]) -> Place {
+        match child.is_covered() {
+            true => self.fs.mounts.enter(child, Some((parent, name))),
+            false => child,
+        }
+    }
+
     /// One step down, or up.
-    fn child(&self, at: &InodeRef, name: &[u8]) -> Result<Option<InodeRef>, Errno> {
+    fn child(&self, at: &Place, name: &[u8]) -> Result<Option<Place>, Errno> {
         if !at.is_directory() {
             return Err(Errno::ENOTDIR);
         }
@@ -240,26 +252,23 @@ impl Walker<'_> {
         if name.len() > MAX_NAME {
             return Err(Errno::ENAMETOOLONG);
         }
-        if name == b".." && Arc::ptr_eq(at, &self.viewer.state.root()) {
-            return Ok(Some(at.clone()));
-        }
-        match (at.node(), name) {
-            (_, b".") => Ok(Some(at.clone())),
-            (Node::Directory(directory), b"..") => {
-                let parent = directory.lock().parent.upgrade();
-                parent.ok_or(Errno::ENOENT).map(Some)
+        let child = match (at.node(), name) {
+            (_, b".") => return Ok(Some(at.clone())),
+            (_, b"..") => {
+                let mut above = at.above(&self.viewer.state.root())?;
+                if let Node::Proc(node) = above.node() {
+                    above = above.beside(self.proc(*node));
+                }
+                return Ok(Some(above));
             }
-            (Node::Directory(directory), name) => Ok(directory.lock().get(name)),
-            (Node::Proc(node), b"..") => Ok(Some(match node.parent() {
-                None => self.fs.root().clone(),
-                Some(parent) => self.proc(parent),
-            })),
+            (Node::Directory(directory), name) => directory.lock().get(name),
             (Node::Proc(node), name) => {
                 let child = self.viewer.child(*node, name);
-                Ok(child.map(|child| self.proc(child)))
+                child.map(|child| self.proc(child))
             }
-            _ => Err(Errno::ENOTDIR),
-        }
+            _ => return Err(Errno::ENOTDIR),
+        };
+        Ok(child.map(|child| at.beside(child)))
     }
 
     fn proc(&self, node: ProcNode) -> InodeRef {
@@ -289,7 +298,7 @@ impl Walker<'_> {
     }
 
     /// Links of /proc to what a process has lead to the file itself, whatever its name.
-    fn jump(&self, link: &Arc<Inode>) -> Option<InodeRef> {
+    fn jump(&self, link: &Place) -> Option<Place> {
         let Node::Proc(node) = link.node() else {
             return None;
         };
@@ -297,7 +306,7 @@ impl Walker<'_> {
         let own = self.viewer.state;
         match *node {
             ProcNode::Descriptor(pid, fd) if pid == self.viewer.pid => {
-                Some(own.get(fd).ok()?.inode().clone())
+                Some(own.get(fd).ok()?.place().clone())
             }
             ProcNode::Descriptor(pid, fd) => self
                 .viewer
@@ -310,7 +319,10 @@ impl Walker<'_> {
                     _ => self.viewer.view.file(ProcEntry::Process(pid, file)),
                 }
             }
-            ProcNode::Namespace(..) => Some(self.proc(ProcNode::NamespaceFile(node.namespace()?))),
+            ProcNode::Namespace(..) => {
+                let file = self.proc(ProcNode::NamespaceFile(node.namespace()?));
+                Some(self.fs.nowhere(file))
+            }
             ProcNode::Entry(entry) => self.viewer.view.file(entry),
             _ => None,
         }

@@ -15,8 +15,8 @@ mod sys;
 
 use crate::credentials::AUDIT_CONTROL;
 use crate::files::{
-    ClusterFile, GlobalFile, InodeRef, MemoryPart, OpenFile, ProcEntry, ProcView, ProcessFile,
-    Sockets, ThreadFile,
+    ClusterFile, GlobalFile, InodeRef, MemoryPart, OpenFile, Place, ProcEntry, ProcView,
+    ProcessFile, Sockets, ThreadFile,
 };
 use crate::home::Home;
 use crate::system::System;
@@ -220,15 +220,15 @@ impl ProcView for System {
         }
     }
 
-    fn file(&self, entry: ProcEntry) -> Option<InodeRef> {
+    fn file(&self, entry: ProcEntry) -> Option<Place> {
         let ProcEntry::Process(pid, file) = entry else {
             return None;
         };
         let home = self.homes.get(&pid)?;
         let files = home.files.as_ref();
         match file {
-            ProcessFile::Exe => Some(home.executing.as_ref()?.inode().clone()),
-            ProcessFile::Fd(fd) => Some(files?.get(fd).ok()?.inode().clone()),
+            ProcessFile::Exe => Some(home.executing.as_ref()?.place().clone()),
+            ProcessFile::Fd(fd) => Some(files?.get(fd).ok()?.place().clone()),
             ProcessFile::Cwd => Some(files?.cwd()),
             ProcessFile::Root => Some(files?.root()),
             _ => None,

@@ -9,6 +9,7 @@ use crate::files::{Common, Device, Executing, InodeRef};
 use crate::thread::padded_name;
 use crate::wait::Stop;
 use abi::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use machine::PAGE_SIZE;
 
@@ -38,7 +39,7 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::ELOOP.into());
     }
     let located = fs.open_program(&files, call.system, pid, &who, &path)?;
-    let inode = located.inode;
+    let inode = located.place.inode().clone();
     if inode.has_writers() {
         return Err(Errno::ETXTBSY.into());
     }
@@ -55,7 +56,7 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         ids,
     };
     if kind == OPENS_PROGRAM {
-        home.opening = located.path;
+        home.opening = (located.place.loose(), located.path);
     }
     call.outputs.set(0, record.to_bytes());
     call.outputs.set(1, first);
@@ -97,8 +98,12 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     auxiliary.truncate(PROC_BYTES);
     let home = call.home();
     let inode = home.mapped.get(handle).ok_or(Errno::EIO)?;
+    // What it is in may have been unmounted since.
+    let opened = home.opening.0.upgrade();
+    let place = opened.filter(|place| Arc::ptr_eq(place.inode(), &inode));
+    let place = place.ok_or(Errno::EIO)?;
     // Somebody may have opened it for writing since.
-    let executing = Executing::new(&inode).ok_or(Errno::ETXTBSY)?;
+    let executing = Executing::new(&place).ok_or(Errno::ETXTBSY)?;
     home.executing = Some(executing);
     let (old, ids) = (call.ids(), becomes(call, &inode));
     let credentials = call.credentials();
@@ -120,7 +125,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.environment = environment;
     home.environment.truncate(PROC_BYTES);
     home.auxiliary = auxiliary;
-    home.program = core::mem::take(&mut home.opening);
+    home.program = core::mem::take(&mut home.opening).1;
     home.executed = true;
     call.become_only_thread();
     let home = call.home();

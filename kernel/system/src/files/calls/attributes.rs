@@ -5,7 +5,6 @@ use super::super::inode::{Inode, InodeRef, Node};
 use super::super::objects::notify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use super::super::storage::F_SEAL_EXEC;
 use super::super::walk::Follow;
-use super::names::is_mounted;
 use super::{Base, CallResult, FileCall, existing, file, now, usable, walk};
 use crate::credentials::CHOWN;
 use abi::Errno;
@@ -44,7 +43,7 @@ pub fn lstat(call: &mut FileCall) -> CallResult {
 
 /// `fstat(fd, buf)`.
 pub fn fstat(call: &mut FileCall) -> CallResult {
-    let status = file(call, 0)?.inode().status();
+    let status = file(call, 0)?.place().status();
     call.output(1, &status.to_bytes());
     Ok(0)
 }
@@ -69,9 +68,7 @@ pub fn statx(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     let inode = existing(call, Base::Argument(0), 1, flags, follow(flags))?;
-    let mut status = inode.status();
-    status.is_mount = is_mounted(call, &inode);
-    call.output(4, &status.to_statx_bytes());
+    call.output(4, &inode.status().to_statx_bytes());
     Ok(0)
 }
 
@@ -238,7 +235,7 @@ pub fn utimensat(call: &mut FileCall) -> CallResult {
     let inode = match call.inputs[1] {
         None if call.args[0] as i32 == AT_FDCWD => return Err(Errno::EFAULT.into()),
         None if flags & AT_SYMLINK_NOFOLLOW != 0 => return Err(Errno::EINVAL.into()),
-        None => usable(call, 0)?.inode().clone(),
+        None => usable(call, 0)?.place().clone(),
         Some(_) => existing(call, Base::Argument(0), 1, flags, follow(flags))?,
     };
     set_times(call, &inode, both)
@@ -329,7 +326,7 @@ pub fn futimesat(call: &mut FileCall) -> CallResult {
     let both = timevals(call, 2)?;
     let inode = match call.inputs[1] {
         None if call.args[0] as i32 == AT_FDCWD => return Err(Errno::EFAULT.into()),
-        None => usable(call, 0)?.inode().clone(),
+        None => usable(call, 0)?.place().clone(),
         Some(_) => walk(call, Base::Argument(0), 1, Follow::Always)?.existing()?,
     };
     set_times(call, &inode, both)

@@ -59,7 +59,7 @@ pub use xattrs::{
 };
 
 use super::change::Change;
-use super::inode::InodeRef;
+use super::mounts::Place;
 use super::open::OpenFile;
 use super::pipe::Patience;
 use super::proc::Viewer;
@@ -148,12 +148,12 @@ fn change<'c>(call: &'c FileCall) -> Change<'c> {
     }
 }
 
-/// The inode that a `dirfd` names.
-fn base_inode(call: &FileCall, base: Base) -> Result<InodeRef, Errno> {
+/// What a `dirfd` names.
+fn base_place(call: &FileCall, base: Base) -> Result<Place, Errno> {
     match base {
         Base::Current => Ok(call.state.cwd()),
         Base::Argument(arg) if call.args[arg] as i32 == AT_FDCWD => Ok(call.state.cwd()),
-        Base::Argument(arg) => Ok(file(call, arg)?.inode().clone()),
+        Base::Argument(arg) => Ok(file(call, arg)?.place().clone()),
     }
 }
 
@@ -167,7 +167,7 @@ fn walk_to(call: &FileCall, base: Base, path: &[u8], follow: Follow) -> Result<F
     let start = match path.first() {
         None => return Err(Errno::ENOENT),
         Some(b'/') if call.resolve & RESOLVE_IN_ROOT == 0 => call.state.root(),
-        Some(_) => base_inode(call, base)?,
+        Some(_) => base_place(call, base)?,
     };
     walker(call).walk(&start, path, follow)
 }
@@ -179,9 +179,9 @@ fn existing(
     path: usize,
     flags: u32,
     follow: Follow,
-) -> Result<InodeRef, Errno> {
+) -> Result<Place, Errno> {
     if flags & AT_EMPTY_PATH != 0 && call.input(path).is_empty() {
-        return base_inode(call, base);
+        return base_place(call, base);
     }
     walk(call, base, path, follow)?.existing()
 }

@@ -202,7 +202,7 @@ fn rename_at(call: &FileCall, from: (Base, usize), to: (Base, usize), flags: u32
     let from = walk(call, from.0, from.1, Follow::Later)?;
     let to = walk(call, to.0, to.1, Follow::Later)?;
     call.fs.rename(&from, &to, target, change(call))?;
-    let same = |(from, to)| alloc::sync::Arc::ptr_eq(from, to);
+    let same = |(from, to): (&super::Place, &super::Place)| from.is_same(to);
     if !from.inode.as_ref().zip(to.inode.as_ref()).is_some_and(same) {
         call.fs.tell_move(&from, &to);
         if target == Target::Exchanged {
@@ -296,22 +296,22 @@ pub fn symlinkat(call: &mut FileCall) -> CallResult {
 
 /// `chdir(path)`.
 pub fn chdir(call: &mut FileCall) -> CallResult {
-    let inode = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
-    enter(call, inode)
+    let place = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
+    enter(call, place)
 }
 
 /// `fchdir(fd)`.
 pub fn fchdir(call: &mut FileCall) -> CallResult {
-    let inode = file(call, 0)?.inode().clone();
-    enter(call, inode)
+    let place = file(call, 0)?.place().clone();
+    enter(call, place)
 }
 
-fn enter(call: &mut FileCall, inode: super::InodeRef) -> CallResult {
-    if !inode.is_directory() {
+fn enter(call: &mut FileCall, place: super::Place) -> CallResult {
+    if !place.is_directory() {
         return Err(Errno::ENOTDIR.into());
     }
-    call.who.check(&inode, EXECUTE)?;
-    call.state.set_cwd(inode);
+    call.who.check(&place, EXECUTE)?;
+    call.state.set_cwd(place);
     Ok(0)
 }
 
@@ -337,13 +337,13 @@ pub fn mount(call: &mut FileCall) -> CallResult {
         return Err(Errno::EPERM.into());
     }
     if call.args[3] & MS_REMOUNT != 0 {
-        return match is_mounted(call, &target) {
+        return match target.is_mount_root() {
             true => Ok(0),
             false => Err(Errno::EINVAL.into()),
         };
     }
     match call.input(2) {
-        b"tmpfs" | b"proc" if is_mounted(call, &target) => Err(Errno::EBUSY.into()),
+        b"tmpfs" | b"proc" if target.is_mount_root() => Err(Errno::EBUSY.into()),
         b"tmpfs" | b"proc" => Err(Errno::EPERM.into()),
         _ => Err(Errno::ENODEV.into()),
     }
@@ -358,18 +358,10 @@ pub fn umount2(call: &mut FileCall) -> CallResult {
     if !call.who.has(SYS_ADMIN) {
         return Err(Errno::EPERM.into());
     }
-    match is_mounted(call, &target) {
+    match target.is_mount_root() {
         true => Err(Errno::EBUSY.into()),
         false => Err(Errno::EINVAL.into()),
     }
-}
-
-/// Whether it is the root of a file system.
-pub(super) fn is_mounted(call: &FileCall, inode: &super::InodeRef) -> bool {
-    let roots = [call.fs.root(), call.fs.proc_root()];
-    roots
-        .iter()
-        .any(|root| alloc::sync::Arc::ptr_eq(root, inode))
 }
 
 /// `getcwd(buf, size)`: the path with its NUL; returns its length with the NUL, as the kernel does.

@@ -114,7 +114,7 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
     }
     let found = walk(call, base, path, follow)?;
     let mut truncated = false;
-    let inode = match &found.inode {
+    let place = match &found.inode {
         Some(_) if exclusive => return Err(Errno::EEXIST.into()),
         Some(inode) => {
             check_open(call, inode, flags)?;
@@ -138,12 +138,13 @@ fn open_at(call: &mut FileCall, base: Base, path: usize, flags: u32, mode: u32) 
         None if flags & O_CREAT == 0 => return Err(Errno::ENOENT.into()),
         None => {
             let mode = mode & !call.state.umask();
-            call.fs.make_file(&found, mode, change(call))?
+            let made = call.fs.make_file(&found, mode, change(call))?;
+            found.parent.beside(made)
         }
     };
-    let terminal = super::terminals::open(call, &inode, flags)?;
-    let place = Some((found.parent, found.name));
-    let file = OpenFile::with_terminal(inode, flags, place, terminal);
+    let terminal = super::terminals::open(call, &place, flags)?;
+    let name = Some((found.parent.inode, found.name));
+    let file = OpenFile::with_terminal(place, flags, name, terminal);
     if flags & O_PATH == 0 {
         file.inode().tell(IN_OPEN);
         if truncated {
@@ -180,7 +181,8 @@ fn open_nameless(
         .fs
         .make_nameless(&directory, mode, linkable, change(call))?;
     let name = alloc::format!("#{}", inode.number()).into_bytes();
-    let file = OpenFile::new(inode, flags, Some((directory, name)));
+    let place = directory.beside(inode);
+    let file = OpenFile::new(place, flags, Some((directory.inode, name)));
     call.state.put(fd, file, flags & O_CLOEXEC != 0);
     Ok(u64::from(fd))
 }
@@ -287,7 +289,7 @@ pub fn memfd_create(call: &mut FileCall) -> CallResult {
     let mut title = Vec::from(b"/memfd:".as_slice());
     title.extend_from_slice(name);
     title.extend_from_slice(b" (deleted)");
-    let file = OpenFile::nameless(inode, O_RDWR, title);
+    let file = OpenFile::nameless(call.fs.nowhere(inode), O_RDWR, title);
     call.state.put(fd, file, flags & MFD_CLOEXEC != 0);
     Ok(u64::from(fd))
 }

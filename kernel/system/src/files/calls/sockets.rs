@@ -211,7 +211,7 @@ fn walk_to(
 ) -> Result<super::super::walk::Found, Errno> {
     let start = match path.first() {
         None => return Err(Errno::ENOENT),
-        Some(b'/') => call.fs.root().clone(),
+        Some(b'/') => call.state.root(),
         Some(_) => call.state.cwd(),
     };
     walker(call).walk(&start, path, follow)

@@ -227,7 +227,7 @@ fn open_peer(call: &mut FileCall, end: &End) -> CallResult {
     let fd = call.state.free_descriptor(0)?;
     let place = end.tty().name().ok_or(Errno::EIO)?;
     let inode = place.0.directory().and_then(|held| held.get(&place.1));
-    let inode = inode.ok_or(Errno::EIO)?;
+    let line_place = call.fs.root_place().beside(inode.ok_or(Errno::EIO)?);
     // The lock is for those who come by name.
     let locked = end.tty().is_locked();
     end.tty().set_locked(false);
@@ -238,7 +238,7 @@ fn open_peer(call: &mut FileCall, end: &End) -> CallResult {
     if readable && flags & O_NOCTTY == 0 && line.tty().session() == 0 && leads(call) {
         line.tty().set_session(call.job.session, call.job.group);
     }
-    let file = OpenFile::with_terminal(inode, flags, Some(place), Some(line));
+    let file = OpenFile::with_terminal(line_place, flags, Some(place), Some(line));
     call.state.put(fd, file, flags & O_CLOEXEC != 0);
     Ok(u64::from(fd))
 }

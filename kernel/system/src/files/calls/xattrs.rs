@@ -5,6 +5,7 @@
 
 use super::super::access::{READ, WRITE};
 use super::super::inode::{InodeRef, Node};
+use super::super::mounts::Place;
 use super::super::objects::notify::IN_ATTRIB;
 use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, now, usable, walk};
@@ -27,10 +28,10 @@ enum Meant {
     Descriptor,
 }
 
-fn meant(call: &FileCall, meant: Meant) -> Result<InodeRef, Errno> {
+fn meant(call: &FileCall, meant: Meant) -> Result<Place, Errno> {
     match meant {
         Meant::Path(follow) => walk(call, Base::Current, 0, follow)?.existing(),
-        Meant::Descriptor => Ok(usable(call, 0)?.inode().clone()),
+        Meant::Descriptor => Ok(usable(call, 0)?.place().clone()),
     }
 }
 

@@ -212,7 +212,7 @@ pub trait ProcView: super::super::Peers {
     /// `ENOENT` if there is none.
     fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno>;
     /// The file that a link leads to, whatever its name: `exe`, `cwd`, `root`, or `fd/N` of another process.
-    fn file(&self, _entry: ProcEntry) -> Option<super::super::InodeRef> {
+    fn file(&self, _entry: ProcEntry) -> Option<super::super::Place> {
         None
     }
     /// The nodes in `/proc/cluster/trace`, ascending.
