@@ -275,8 +275,6 @@ impl Stat {
 
 /// The flags are told (`linux/statfs.h`).
 const ST_VALID: u64 = 0x20;
-/// Times of access are kept as `relatime` does.
-const ST_RELATIME: u64 = 0x1000;
 
 /// What `statfs` tells; the block size is 4096 bytes and names are up to 255 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -291,6 +289,8 @@ pub struct Statfs {
     pub inodes: u64,
     /// Inodes not in use.
     pub free_inodes: u64,
+    /// How it is mounted: `ST_*` (`linux/statfs.h`).
+    pub mount: u64,
 }
 
 impl Statfs {
@@ -307,7 +307,7 @@ impl Statfs {
             (48, self.free_inodes),
             (64, 255),
             (72, 4096),
-            (80, ST_VALID | ST_RELATIME),
+            (80, ST_VALID | self.mount),
         ];
         for (at, word) in words {
             put(&mut bytes, at, &word.to_le_bytes());

@@ -81,7 +81,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "mount",
-        "answers only: EBUSY where something is mounted, else EPERM or ENODEV",
+        "tmpfs, proc, MS_BIND, MS_REC, MS_MOVE, MS_REMOUNT, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE; MS_SHARED is EINVAL; a mapping keeps its rights when MS_NOEXEC or MS_RDONLY comes",
     ),
     (
         "mprotect",
@@ -170,7 +170,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "umount2",
-        "answers only: EBUSY where something is mounted, else EINVAL",
+        "MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW; EBUSY by working directories, roots, programs and open files, not by mappings",
     ),
     (
         "unshare",

@@ -169,7 +169,7 @@ macro_rules! for_each_call {
             161 chroot File [Path];
             162 sync File [];
             164 settimeofday Local [Value, Value];
-            165 mount File [MaybePath, Path, MaybePath, Value, Value];
+            165 mount File [MaybePath, Path, MaybePath, Value, MaybePath];
             166 umount2 File [Path, Value];
             169 reboot Home [Value, Value, Value, Value];
             170 sethostname Home [In(Given(1)), Value];

@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod locks;
 mod memory;
+mod mounts;
 mod moves;
 mod named;
 mod order;
@@ -76,7 +77,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 115] = [
+const PROBES: [(&str, Probe); 116] = [
     ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
@@ -128,6 +129,7 @@ const PROBES: [(&str, Probe); 115] = [
     ("message-queue", named::message_queue),
     ("messages", sockets::messages),
     ("mmap", memory::mmap),
+    ("mounts", mounts::mounts),
     ("mremap", memory::mremap),
     ("openat2", named::beneath),
     ("order", order::order),

@@ -111,7 +111,7 @@ impl FileSystem {
             }
             old.change(|held| held.links -= 1);
         }
-        let inode = self.counts.create(node, attributes).ok()?;
+        let inode = self.volume.create(node, attributes).ok()?;
         parent.directory()?.set(name, inode);
         Some(())
     }
@@ -135,7 +135,7 @@ impl FileSystem {
     fn add_directory(&self, parent: &InodeRef, name: &[u8], time: Timespec) -> Option<InodeRef> {
         let attributes = Attributes::new(S_IFDIR | 0o755, time);
         let node = Node::Directory(Mutex::new(Directory::new(Arc::downgrade(parent))));
-        let inode = self.counts.create(node, attributes).ok()?;
+        let inode = self.volume.create(node, attributes).ok()?;
         parent.directory()?.set(name, inode.clone());
         parent.change(|held| held.links += 1);
         Some(inode)
@@ -170,7 +170,7 @@ impl FileSystem {
             for (name, node, mode) in devices.chain(links) {
                 let inode = match node {
                     Node::Device(Device::Console) => Ok(self.console_inode.clone()),
-                    node => self.counts.create(node, Attributes::new(mode, boot)),
+                    node => self.volume.create(node, Attributes::new(mode, boot)),
                 };
                 if let (Some(mut dev), Ok(inode)) = (dev.directory(), inode) {
                     dev.set(name.as_bytes(), inode);
@@ -209,7 +209,7 @@ impl FileSystem {
             let bytes: &'static [u8] = Box::leak(text.as_bytes().into());
             let data = FileData::new(bytes);
             let attributes = Attributes::new(S_IFREG | 0o444, self.boot_time());
-            let inode = self.counts.create(Node::File(Mutex::new(data)), attributes);
+            let inode = self.volume.create(Node::File(Mutex::new(data)), attributes);
             if let (Some(mut parent), Ok(inode)) = (parent.directory(), inode) {
                 parent.set(name, inode);
             }
@@ -283,7 +283,7 @@ impl FileSystem {
     fn add_pts(&mut self) {
         let pts = self.make_directories(&[b"dev".to_vec(), b"pts".to_vec()]);
         let ptmx = Attributes::new(S_IFCHR | 0o666, self.boot_time());
-        let ptmx = self.counts.create(Node::Device(Device::Ptmx), ptmx);
+        let ptmx = self.volume.create(Node::Device(Device::Ptmx), ptmx);
         if let Some(pts) = pts {
             if let (Some(mut names), Ok(ptmx)) = (pts.directory(), ptmx) {
                 names.set(b"ptmx", ptmx);

@@ -69,6 +69,7 @@ impl FileSystem {
         if found.name.len() > MAX_NAME {
             return Err(Errno::ENAMETOOLONG);
         }
+        found.parent.check_writable()?;
         let removed = match found.parent.directory() {
             Some(directory) if directory.is_closed => return Err(Errno::EPERM),
             Some(directory) => directory.removed,
@@ -98,7 +99,8 @@ impl FileSystem {
     ) -> Result<InodeRef, Errno> {
         FileSystem::check_new(found, change.who)?;
         let attributes = change.attributes(&found.parent, mode);
-        let inode = self.counts.create(node, attributes)?;
+        let volume = found.parent.volume().ok_or(Errno::EPERM)?;
+        let inode = volume.create(node, attributes)?;
         self.insert(found, inode.clone(), change.now);
         self.tell_name(found, &inode, IN_CREATE);
         Ok(inode)
@@ -132,7 +134,11 @@ impl FileSystem {
         mode: u32,
         change: Change,
     ) -> Result<InodeRef, Errno> {
-        let node = Node::File(Mutex::new(FileData::new(&[])));
+        let bound = found
+            .parent
+            .volume()
+            .and_then(|volume| volume.pages.clone());
+        let node = Node::File(Mutex::new(FileData::bounded(bound)));
         self.make_node(found, node, S_IFREG | mode & 0o7777, change)
     }
 
@@ -144,13 +150,14 @@ impl FileSystem {
         linkable: bool,
         change: Change,
     ) -> Result<InodeRef, Errno> {
-        let mut data = FileData::new(&[]);
+        let volume = directory.volume().ok_or(Errno::EOPNOTSUPP)?;
+        let mut data = FileData::bounded(volume.pages.clone());
         data.linkable = linkable;
         let attributes = Attributes {
             links: 0,
             ..change.attributes(directory, S_IFREG | mode & 0o7777)
         };
-        self.counts.create(Node::File(Mutex::new(data)), attributes)
+        volume.create(Node::File(Mutex::new(data)), attributes)
     }
 
     /// Makes a directory.
@@ -194,6 +201,10 @@ impl FileSystem {
         if found.inode.is_some() || !found.is_name() {
             return Err(Errno::EEXIST);
         }
+        found.parent.check_writable()?;
+        if !found.parent.is_beside(&inode) {
+            return Err(Errno::EXDEV);
+        }
         change.who.check_link(&inode)?;
         if nameless || found.parent.directory().is_none() {
             return Err(Errno::EXDEV);
@@ -218,6 +229,9 @@ impl FileSystem {
 
     /// Takes a name that is no directory away.
     pub(super) fn remove_name(&self, found: &Found, change: Change) -> Result<(), Errno> {
+        if found.is_name() {
+            found.parent.check_writable()?;
+        }
         let inode = found.inode.as_ref().ok_or(Errno::ENOENT)?;
         if found.slash && found.is_name() {
             let directory = inode.is_directory();
@@ -245,6 +259,9 @@ impl FileSystem {
 
     /// Takes an empty directory away.
     pub(super) fn remove_directory(&self, found: &Found, change: Change) -> Result<(), Errno> {
+        if found.is_name() {
+            found.parent.check_writable()?;
+        }
         let inode = found.inode.as_ref().ok_or(Errno::ENOENT)?;
         match found.name.as_slice() {
             b"." => return Err(Errno::EINVAL),
@@ -293,7 +310,8 @@ impl FileSystem {
         target: Target,
         change: Change,
     ) -> Result<(), Errno> {
-        if from.parent.directory().is_none() || to.parent.directory().is_none() {
+        let outside = from.parent.directory().is_none() || to.parent.directory().is_none();
+        if outside || !from.parent.is_beside(&to.parent) {
             return Err(Errno::EXDEV);
         }
         if !from.is_name() {
@@ -305,6 +323,7 @@ impl FileSystem {
                 _ => Errno::EBUSY,
             });
         }
+        from.parent.check_writable()?;
         let fits = |found: &Found| match found.name.len() <= MAX_NAME {
             true => Ok(()),
             false => Err(Errno::ENAMETOOLONG),

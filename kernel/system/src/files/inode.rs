@@ -10,6 +10,7 @@ use super::objects::{Object, queue};
 use super::pipe::Pipe;
 use super::proc::ProcNode;
 use super::storage::{FileData, PageError};
+use super::volume::Volume;
 use abi::Errno;
 use abi::layout::{
     S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Stat, Timespec, device_number,
@@ -186,6 +187,14 @@ impl Directory {
         self.names.is_empty()
     }
 
+    /// All its files, which it has no longer; nothing comes into it any more.
+    pub(super) fn take_apart(&mut self) -> Vec<InodeRef> {
+        self.removed = true;
+        self.names.clear();
+        let entries = core::mem::take(&mut self.entries).into_values();
+        entries.map(|entry| entry.1).collect()
+    }
+
     /// The entries behind the cookie `after`, ascending.
     pub(super) fn list(&self, after: u64) -> impl Iterator<Item = (u64, &[u8], &InodeRef)> {
         self.entries
@@ -236,9 +245,25 @@ impl InodeCounts {
             .collect()
     }
 
+    /// One more inode, or `ENOSPC` when there are too many.
+    pub(super) fn take(&self) -> Result<(), Errno> {
+        if self.live() >= MAX_INODES {
+            return Err(Errno::ENOSPC);
+        }
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// One less.
+    pub(super) fn give(&self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Volume {
     /// A number that no other inode has or will have.
     pub(super) fn new_number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        self.counts.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A new inode, or `ENOSPC` when there are too many.
@@ -250,17 +275,14 @@ impl InodeCounts {
         self.create_numbered(self.new_number(), node, attributes)
     }
 
-    /// As [`InodeCounts::create`], with a number that was kept for it.
+    /// As [`Volume::create`], with a number that was kept for it.
     pub(super) fn create_numbered(
         self: &Arc<Self>,
         number: u64,
         node: Node,
         attributes: Attributes,
     ) -> Result<InodeRef, Errno> {
-        if self.live() >= MAX_INODES {
-            return Err(Errno::ENOSPC);
-        }
-        self.live.fetch_add(1, Ordering::Relaxed);
+        self.take_inode()?;
         Ok(Arc::new(Inode {
             number,
             attributes: Mutex::new(attributes),
@@ -271,7 +293,7 @@ impl InodeCounts {
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
-            counts: Some(self.clone()),
+            volume: Some(self.clone()),
         }))
     }
 }
@@ -294,24 +316,24 @@ pub struct Inode {
     locks: Mutex<Option<Box<Locks>>>,
     /// Extended attributes by name.
     extended: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-    counts: Option<Arc<InodeCounts>>,
+    volume: Option<Arc<Volume>>,
 }
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        if let Some(counts) = &self.counts {
-            counts.live.fetch_sub(1, Ordering::Relaxed);
-            counts.notify.gone(self.number);
+        if let Some(volume) = &self.volume {
+            volume.give_inode();
+            volume.counts.notify.gone(self.number);
         }
     }
 }
 
 impl Inode {
     /// The root directory, which is its own parent.
-    pub(super) fn root(counts: &Arc<InodeCounts>, attributes: Attributes) -> InodeRef {
-        counts.live.fetch_add(1, Ordering::Relaxed);
-        Arc::new_cyclic(|root| Inode {
-            number: counts.next.fetch_add(1, Ordering::Relaxed),
+    pub(super) fn root(volume: &Arc<Volume>, attributes: Attributes) -> Result<InodeRef, Errno> {
+        volume.take_inode()?;
+        Ok(Arc::new_cyclic(|root| Inode {
+            number: volume.counts.next.fetch_add(1, Ordering::Relaxed),
             attributes: Mutex::new(attributes),
             node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
             users: AtomicI64::new(0),
@@ -320,8 +342,8 @@ impl Inode {
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
-            counts: Some(counts.clone()),
-        })
+            volume: Some(volume.clone()),
+        }))
     }
 
     /// A passing handle of a node of /proc.
@@ -341,14 +363,35 @@ impl Inode {
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
-            counts: None,
+            volume: None,
+        })
+    }
+
+    /// A directory that was removed.
+    pub(super) fn removed(attributes: Attributes) -> InodeRef {
+        let mut directory = Directory::new(Weak::new());
+        directory.removed = true;
+        Arc::new(Inode {
+            number: 0,
+            attributes: Mutex::new(Attributes {
+                links: 0,
+                ..attributes
+            }),
+            node: Node::Directory(Mutex::new(directory)),
+            users: AtomicI64::new(0),
+            opened: AtomicI64::new(0),
+            mounts: AtomicU32::new(0),
+            write_hint: AtomicU64::new(0),
+            locks: Mutex::new(None),
+            extended: Mutex::default(),
+            volume: None,
         })
     }
 
     /// Whether somebody watches it, as far as that is known without looking: whether any file is watched.
     pub(super) fn is_watched(&self) -> bool {
-        let counts = self.counts.as_ref();
-        counts.is_some_and(|counts| counts.notify.is_watching())
+        let volume = self.volume.as_ref();
+        volume.is_some_and(|volume| volume.counts.notify.is_watching())
     }
 
     /// Tells those who watch it, or a directory that it is in, what has happened to it.
@@ -358,15 +401,15 @@ impl Inode {
 
     /// As [`Inode::tell`], for a file that was opened at a place.
     pub(super) fn tell_opened(&self, event: u32, place: Option<(&Inode, &[u8])>) {
-        if let Some(counts) = &self.counts {
-            counts.notify.tell(self, event, place);
+        if let Some(volume) = &self.volume {
+            volume.counts.notify.tell(self, event, place);
         }
     }
 
     /// Tells those only who watch it itself.
     pub(super) fn tell_itself(&self, event: u32) {
-        if let Some(counts) = &self.counts {
-            counts.notify.tell_itself(self, event);
+        if let Some(volume) = &self.volume {
+            volume.counts.notify.tell_itself(self, event);
         }
     }
 
@@ -376,8 +419,8 @@ impl Inode {
 
     /// It is about to have its first lock.
     pub(super) fn note_locked(self: &Arc<Self>) {
-        if let Some(counts) = &self.counts {
-            let mut locked = counts.locked.lock();
+        if let Some(volume) = &self.volume {
+            let mut locked = volume.counts.locked.lock();
             let has_locks = |inode: &Weak<Inode>| {
                 let inode = inode.upgrade();
                 inode
@@ -429,6 +472,16 @@ impl Inode {
     /// One more mount on it.
     pub(super) fn count_mount(&self) {
         self.mounts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(super) fn discount_mount(&self) {
+        self.mounts.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The file system it is in, unless that is /proc.
+    pub(super) fn volume(&self) -> Option<&Arc<Volume>> {
+        self.volume.as_ref()
     }
 
     /// Where a directory was, if it was removed.
@@ -653,7 +706,7 @@ impl Inode {
             Node::Proc(_) => 21,
             Node::Pipe(pipe) if !pipe.named => 12,
             Node::Object(_) => 14,
-            _ => 20,
+            _ => self.volume.as_ref().map_or(20, |volume| volume.minor()),
         };
         let blocks = self.data().map_or(0, |data| data.blocks());
         Stat {

@@ -5,6 +5,7 @@
 //! in home's memory, and is lost.
 
 use super::inode::Device;
+use super::mounts::Place;
 use super::open::{FileState, OpenFile};
 use super::tree::FileSystem;
 use super::tty::End;
@@ -41,6 +42,14 @@ pub(crate) struct KeptFiles {
     umask: u32,
 }
 
+/// The path of a directory; empty if what it is mounted by is gone when home has booted again.
+fn kept_path(place: &Place) -> Vec<u8> {
+    match place.is_of_boot() {
+        true => place.shown_path().unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
+
 fn kept(file: &OpenFile, cursor: Option<u64>) -> Kept {
     let flags = file.flags();
     if flags & O_PATH != 0 || file.is_lost() {
@@ -50,7 +59,9 @@ fn kept(file: &OpenFile, cursor: Option<u64>) -> Kept {
         Some(Device::Console | Device::Serial) if file.terminal().is_some() => {
             return Kept::Console(flags);
         }
-        Some(Device::Null | Device::Zero | Device::Full | Device::Random | Device::Urandom) => {
+        Some(Device::Null | Device::Zero | Device::Full | Device::Random | Device::Urandom)
+            if file.place().is_of_boot() =>
+        {
             return Kept::Device(file.describe(), flags);
         }
         _ => {}
@@ -69,8 +80,8 @@ impl FileState {
         let rows = self.rows();
         let mut known = Cursors::new();
         let mut kept_files = KeptFiles {
-            directory: self.directory().unwrap_or_default(),
-            root: self.root().path().unwrap_or_default(),
+            directory: kept_path(&self.cwd()),
+            root: kept_path(&self.root()),
             umask: self.umask(),
             ..KeptFiles::default()
         };
@@ -108,8 +119,14 @@ impl FileSystem {
     pub(crate) fn open_again(&self, kept: &KeptFiles) -> (FileState, Vec<u32>) {
         let mut state = FileState::new(self);
         let directory = |path: &[u8]| self.lookup(path).ok().filter(|inode| inode.is_directory());
-        if let Some(root) = directory(&kept.root) {
-            state.set_root(root);
+        match directory(&kept.root) {
+            Some(root) => state.set_root(root),
+            // Who had less than all to see does not see all now.
+            None => {
+                let nothing = self.nothing();
+                state.set_root(nothing.clone());
+                state.set_cwd(nothing);
+            }
         }
         if let Some(cwd) = directory(&kept.directory) {
             state.set_cwd(cwd);

@@ -8,7 +8,7 @@
 //! Users see bytes only: [`FileCall`] carries copies of the in-buffers and collects the out-buffers.
 //! Who may do what is decided in `access`, for the ids that come with the call.
 //!
-//! Not here: contents of /proc (see [`ProcView`]), mounts, quotas per process.
+//! Not here: contents of /proc (see [`ProcView`]), quotas per process.
 
 mod access;
 mod archive;
@@ -34,6 +34,7 @@ mod storage;
 mod tests;
 mod tree;
 mod tty;
+mod volume;
 mod walk;
 
 use crate::wait::Stop;

@@ -5,7 +5,7 @@
 
 use super::inode::{Inode, InodeRef, Node, Writing};
 use super::locks::identity;
-use super::mounts::{Named, Place};
+use super::mounts::{Named, Place, WritesBy};
 use super::objects::notify::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, NotifyFile};
 use super::objects::{Asker, Item, Object, ProcessHandle};
 use super::owner::{Asynchronous, Owner};
@@ -56,6 +56,8 @@ pub struct OpenFile {
     ends: [Option<PipeEnd>; 2],
     /// Keeps a regular file from being executed while it may be written.
     writing: Option<Writing>,
+    /// Keeps what a regular file is mounted by from becoming read-only.
+    writes_by: Option<WritesBy>,
     terminal: Option<End>,
     /// Openings for writing that a reader saw when it found no writer.
     lonely: Option<u64>,
@@ -150,6 +152,7 @@ impl OpenFile {
             access: flags & (O_ACCMODE | O_PATH),
             ends: [None, None],
             writing: None,
+            writes_by: None,
             terminal,
             lonely,
             cursor: Mutex::new(Cursor {
@@ -171,6 +174,7 @@ impl OpenFile {
             file.ends[1] = PipeEnd::new(&file.place, Side::Write);
             // What memfd_create(2) has opened may be run all the same; what is opened by a name may not.
             if file.place.is_file() && file.name.is_some() {
+                file.writes_by = Some(WritesBy::new(&file.place.mount));
                 // What runs was refused before with ETXTBSY.
                 file.writing = Writing::new(&file.place);
             }

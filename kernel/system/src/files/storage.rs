@@ -4,8 +4,10 @@
 //! that far, else zero. So the overlay needs no second copy of a file and a hole needs no memory.
 //! Bytes of a page behind the end of the file are zero. All pages together may take half of memory.
 
+use super::volume::{Bound, Held};
 use abi::Errno;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use machine::{Frame, FrameKind, OutOfMemory, PAGE_SIZE, frame_counts};
@@ -84,6 +86,8 @@ pub(super) struct FileData {
     size: u64,
     base: &'static [u8],
     pages: BTreeMap<u64, Page>,
+    /// How many of what its file system may hold these are.
+    held: Held,
     hash: Option<[u8; 32]>,
     /// Grows with every change of the contents.
     version: u64,
@@ -140,12 +144,21 @@ impl FileData {
             size: base.len() as u64,
             base,
             pages: BTreeMap::new(),
+            held: Held::default(),
             hash: None,
             version: 0,
             exposed: false,
             linkable: false,
             is_memory: false,
             seals: F_SEAL_SEAL,
+        }
+    }
+
+    /// An empty file whose pages count against a bound.
+    pub(super) fn bounded(bound: Option<Arc<Bound>>) -> FileData {
+        FileData {
+            held: Held::of(bound),
+            ..FileData::new(&[])
         }
     }
 
@@ -276,6 +289,7 @@ impl FileData {
         for index in whole {
             self.pages.remove(&index);
         }
+        self.held.count(self.pages.len());
         Ok(())
     }
 
@@ -311,10 +325,11 @@ impl FileData {
         self.changed();
     }
 
-    /// Tells the contents from those before and after; `None` if they change without a word, or what
-    /// may be written does.
+    /// Tells the contents from those before and after; `None` if they change without a word, what
+    /// may be written does, or a write that was promised could fail.
     pub(super) fn version(&self) -> Option<u64> {
-        (!self.exposed && self.seals == F_SEAL_SEAL).then_some(self.version)
+        let plain = !self.exposed && !self.held.is_limited();
+        (plain && self.seals == F_SEAL_SEAL).then_some(self.version)
     }
 
     /// The archive's bytes from `offset`, at most `length`.
@@ -363,6 +378,9 @@ impl FileData {
 
     /// The frame of a page, brought into memory if it was not there.
     fn frame(&mut self, index: u64) -> Result<Frame, PageError> {
+        if !self.pages.contains_key(&index) {
+            self.held.check()?;
+        }
         self.frame_or(index, new_frame)
     }
 
@@ -378,6 +396,7 @@ impl FileData {
         let frame = new()?;
         frame.write(0, self.base_from(index * PAGE, PAGE_SIZE));
         self.pages.insert(index, Page::new(frame.clone()));
+        self.held.count(self.pages.len());
         Ok(frame)
     }
 
@@ -398,12 +417,18 @@ impl FileData {
         if index >= self.size.div_ceil(PAGE) {
             return Err(PageError::BeyondEnd);
         }
-        self.frame(index)
+        let full = self.held.is_full();
+        // Who maps a file of a file system that is full gets SIGBUS for its holes, and is not out of memory.
+        self.frame(index).map_err(|error| match full {
+            true => PageError::BeyondEnd,
+            false => error,
+        })
     }
 
     /// Takes all pages that are in memory; what is left has none.
     pub(super) fn take_pages(&mut self) -> Vec<(u64, Frame)> {
         let pages = core::mem::take(&mut self.pages).into_iter();
+        self.held.count(0);
         let own = |(index, mut page): (u64, Page)| Some((index, page.own(new_frame).ok()?));
         pages.filter_map(own).collect()
     }
@@ -506,6 +531,7 @@ impl FileData {
         }
         frame.set_kind(FrameKind::Cache);
         self.pages.insert(index, Page::new(frame.clone()));
+        self.held.count(self.pages.len());
         self.changed();
         self.size = self.size.max(end);
         true
@@ -529,6 +555,7 @@ impl FileData {
         if size < self.size {
             self.base = self.base_from(0, size as usize);
             let _ = self.pages.split_off(&size.div_ceil(PAGE));
+            self.held.count(self.pages.len());
         }
         self.size = size;
         Ok(())

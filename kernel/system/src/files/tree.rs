@@ -4,7 +4,7 @@
 
 use super::access::{EXECUTE, Who};
 use super::boot::BootReport;
-use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, MAX_INODES, Node};
+use super::inode::{Attributes, Device, Inode, InodeCounts, InodeRef, Node};
 use super::locks::Waiting;
 use super::mounts::{Mounts, Place};
 use super::objects::{Alarms, Exit, Object, ProcessHandle, Queues};
@@ -15,6 +15,7 @@ use super::proc::{ProcEntry, ProcNode, ProcView, Viewer};
 use super::socket::Network;
 use super::storage::{FileData, share};
 use super::tty::{End, Terminals, Tty};
+use super::volume::{Tree, Volume};
 use super::walk::{Follow, Located, Walker};
 use crate::wait::{Stop, Wakes};
 use abi::Errno;
@@ -30,7 +31,8 @@ use spin::Mutex;
 /// The file system of a node.
 pub struct FileSystem {
     pub(super) root: InodeRef,
-    proc_root: InodeRef,
+    /// /proc.
+    pub(super) proc: Arc<Tree>,
     pub(super) mounts: Mounts,
     pub(super) console_inode: InodeRef,
     terminals: Terminals,
@@ -41,6 +43,8 @@ pub struct FileSystem {
     network: Arc<Network>,
     boot_unix_ns: u64,
     pub(super) counts: Arc<InodeCounts>,
+    /// What is not mounted: the root, and all without a name.
+    pub(super) volume: Arc<Volume>,
     pub(super) hashes: BTreeMap<[u8; 32], InodeRef>,
     pub(super) report: BootReport,
     lock_waits: Mutex<Waiting>,
@@ -57,17 +61,18 @@ impl FileSystem {
     /// `boot_unix_ns` is the wall clock at boot; times of files are that plus the monotonic time.
     pub fn new(archive: &'static [u8], wakes: Wakes, boot_unix_ns: u64) -> FileSystem {
         let boot = Timespec::from_ns(boot_unix_ns);
-        let counts = Arc::new(InodeCounts::new());
-        let root = Inode::root(&counts, Attributes::new(S_IFDIR | 0o755, boot));
+        let volume = Volume::first();
+        let root = Inode::root(&volume, Attributes::new(S_IFDIR | 0o755, boot))
+            .expect("an empty volume takes a root");
         let device = |device, mode| {
-            counts
+            volume
                 .create(Node::Device(device), Attributes::new(S_IFCHR | mode, boot))
                 .expect("an empty tree takes one more inode")
         };
         let alarms = Arc::default();
         let mut fs = FileSystem {
-            mounts: Mounts::new(&root),
-            proc_root: Inode::proc(ProcNode::Root, (0, 0), boot),
+            mounts: Mounts::new(Tree::new("tmpfs", &root, Some(&volume))),
+            proc: Tree::new("proc", &Inode::proc(ProcNode::Root, (0, 0), boot), None),
             console_inode: device(Device::Console, 0o600),
             root,
             terminals: Terminals::new(&wakes),
@@ -77,7 +82,8 @@ impl FileSystem {
             alarms,
             posts: Arc::default(),
             boot_unix_ns,
-            counts: counts.clone(),
+            counts: volume.counts.clone(),
+            volume,
             hashes: BTreeMap::new(),
             report: BootReport::default(),
             lock_waits: Mutex::default(),
@@ -126,7 +132,7 @@ impl FileSystem {
             links: 0,
             ..Attributes::new(S_IFREG | 0o777, self.time(now_ns))
         };
-        self.counts.create(Node::File(Mutex::new(data)), attributes)
+        self.volume.create(Node::File(Mutex::new(data)), attributes)
     }
 
     /// The root directory.
@@ -135,7 +141,7 @@ impl FileSystem {
     }
 
     pub(super) fn proc_root(&self) -> &InodeRef {
-        &self.proc_root
+        &self.proc.root
     }
 
     /// Who waits for a record lock of whom.
@@ -179,7 +185,7 @@ impl FileSystem {
             ..Attributes::new(S_IFIFO | 0o600, self.time(now_ns))
         };
         let node = Node::Pipe(Pipe::new(&self.wakes));
-        let inode = self.counts.create(node, attributes);
+        let inode = self.volume.create(node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
         let place = self.nowhere(inode);
         Ok((
@@ -200,13 +206,13 @@ impl FileSystem {
         now_ns: u64,
     ) -> Result<Arc<OpenFile>, Errno> {
         let attributes = Attributes::new(mode, self.time(now_ns));
-        let new = || self.counts.new_number();
+        let new = || self.volume.new_number();
         let number = match &object {
             Object::Process(process) => process.exit.number(new),
             _ => new(),
         };
         let node = Node::Object(object);
-        let inode = self.counts.create_numbered(number, node, attributes);
+        let inode = self.volume.create_numbered(number, node, attributes);
         let inode = inode.map_err(|_| Errno::ENFILE)?;
         Ok(OpenFile::new(self.nowhere(inode), flags, None))
     }
@@ -388,7 +394,7 @@ impl FileSystem {
         path: &[u8],
     ) -> Result<Located, Errno> {
         let located = self.locate(state, view, pid, who, path)?;
-        if !located.place.is_file() {
+        if !located.place.is_file() || located.place.is_not_executed() {
             return Err(Errno::EACCES);
         }
         who.check(&located.place, EXECUTE)?;
@@ -396,8 +402,9 @@ impl FileSystem {
     }
 
     /// What `statfs` tells of the file system an inode is in (magic numbers: `linux/magic.h`).
-    pub(super) fn statistics(&self, inode: &Inode) -> Statfs {
-        let kind = match inode.node() {
+    pub(super) fn statistics(&self, place: &Place) -> Statfs {
+        let mount = place.mount.statfs_flags();
+        let kind = match place.node() {
             Node::Proc(_) => 0x9fa0,
             Node::Object(Object::Socket(_)) => 0x534f_434b,
             Node::Object(Object::Process(_)) => 0x5049_4446,
@@ -408,16 +415,33 @@ impl FileSystem {
         if kind != 0x0102_1994 {
             return Statfs {
                 kind,
+                mount,
                 ..Statfs::default()
             };
         }
-        let (blocks, used) = share();
+        let (all, used) = share();
+        let left = all.saturating_sub(used);
+        let volume = place.volume().unwrap_or(&self.volume);
+        let (blocks, free) = match &volume.pages {
+            Some(pages) if pages.limit() != u64::MAX => {
+                let free = pages.limit().saturating_sub(pages.used());
+                (pages.limit(), free.min(left))
+            }
+            Some(pages) => (left + pages.used(), left),
+            None => (all, left),
+        };
+        let inodes = volume.inodes.limit();
+        let free_inodes = match &volume.pages {
+            Some(_) => inodes.saturating_sub(volume.inodes.used()),
+            None => inodes.saturating_sub(self.counts.live()),
+        };
         Statfs {
             kind,
             blocks,
-            free: blocks.saturating_sub(used),
-            inodes: MAX_INODES,
-            free_inodes: MAX_INODES.saturating_sub(self.counts.live()),
+            free,
+            inodes,
+            free_inodes,
+            mount,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::access::{EXECUTE, Who};
 use super::inode::{Inode, InodeRef, Node};
-use super::mounts::Place;
+use super::mounts::{MS_NOSYMFOLLOW, Named, Place};
 use super::open::join;
 use super::proc::{ProcEntry, ProcNode, ProcessFile, Viewer};
 use super::tree::FileSystem;
@@ -62,6 +62,18 @@ impl Found {
         !matches!(self.name.as_slice(), b"" | b"." | b"..")
     }
 
+    /// The name by which something in it was found that is neither a directory nor the root of a mount.
+    pub(super) fn named(&self) -> Option<Named> {
+        let place = self.inode.as_ref()?;
+        if place.is_directory() || place.is_mount_root() {
+            return None;
+        }
+        // A link of /proc leads to a file, and not to its name.
+        let there = self.parent.directory()?.get(&self.name)?;
+        let name = (self.parent.inode.clone(), self.name.clone());
+        there.is_same(place).then_some(name)
+    }
+
     /// The path from the root.
     pub(super) fn path(&self) -> Result<Vec<u8>, Errno> {
         match &self.inode {
@@ -94,6 +106,8 @@ pub(super) const RESOLVE_IN_ROOT: u64 = 16;
 pub(super) const RESOLVE_CACHED: u64 = 32;
 /// All of them.
 pub(super) const RESOLVE_KNOWN: u64 = 0x3f;
+/// Our own: to come by does not count as using a mount.
+pub(super) const RESOLVE_ONLY_LOOKS: u64 = 1 << 63;
 
 impl Walker<'_> {
     pub(super) fn walk(&self, start: &Place, path: &[u8], follow: Follow) -> Result<Found, Errno> {
@@ -163,7 +177,9 @@ impl Walker<'_> {
             };
             if child.mode() & S_IFMT == S_IFLNK && (!last || goes_on) {
                 links += 1;
-                if links > MAX_LINKS || self.resolve & RESOLVE_NO_SYMLINKS != 0 {
+                let refused =
+                    self.resolve & RESOLVE_NO_SYMLINKS != 0 || child.mount.has(MS_NOSYMFOLLOW);
+                if links > MAX_LINKS || refused {
                     return Err(Errno::ELOOP);
                 }
                 let magic = self.resolve & RESOLVE_NO_MAGICLINKS != 0 && is_magic(&child);
@@ -238,7 +254,12 @@ impl Walker<'_> {
     /// What is mounted on a child, if something is.
     fn enter(&self, child: Place, parent: &Place, name: &[u8]) -> Place {
         match child.is_covered() {
-            true => self.fs.mounts.enter(child, Some((parent, name))),
+            true => {
+                let only_looks = self.resolve & RESOLVE_ONLY_LOOKS != 0;
+                self.fs
+                    .mounts
+                    .enter(child, Some((parent, name)), only_looks)
+            }
             false => child,
         }
     }

@@ -11,12 +11,6 @@ use alloc::string::{String, ToString};
 use core::fmt::Write as _;
 use machine::{FrameCounts, PAGE_SIZE};
 
-/// `/proc/mounts`.
-pub(super) const MOUNTS: &str = "root / tmpfs rw,relatime 0 0\nproc /proc proc rw,relatime 0 0\n";
-/// `/proc/PID/mountinfo`.
-pub(super) const MOUNTINFO: &str = "20 1 0:20 / / rw,relatime - tmpfs root rw\n\
-     21 20 0:21 / /proc rw,relatime - proc proc rw\n";
-
 /// `/proc/slabinfo`: nothing is in slabs.
 const SLABINFO: &str = "slabinfo - version: 2.1\n\
      # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> \
@@ -30,9 +24,6 @@ serial               /dev/ttyS       4      64 serial
 pty_slave            /dev/pts      136 0-1048575 pty:slave
 pty_master           /dev/ptm      128 0-1048575 pty:master
 ";
-/// `/proc/PID/mountstats`.
-pub(super) const MOUNTSTATS: &str =
-    "device root mounted on / with fstype tmpfs\ndevice proc mounted on /proc with fstype proc\n";
 
 impl System {
     /// How many run, or could.
@@ -72,7 +63,8 @@ impl System {
                     wire::Pid::new(self.me, self.last_serial).0
                 )
             }
-            GlobalFile::Mounts => MOUNTS.to_string(),
+            // Files tell of mounts themselves.
+            GlobalFile::Mounts => String::new(),
             GlobalFile::Cpuinfo => cpuinfo(),
             GlobalFile::Cmdline => format!("{}\n", self.settings.command_line),
             GlobalFile::Config => super::configuration::text(),

@@ -44,8 +44,6 @@ impl System {
             }
             ProcessFile::Environ => home.environment.clone(),
             ProcessFile::Limits => limits(home).into_bytes(),
-            ProcessFile::Mounts => super::node::MOUNTS.into(),
-            ProcessFile::Mountinfo => super::node::MOUNTINFO.into(),
             ProcessFile::Cgroup => b"0::/\n".to_vec(),
             ProcessFile::Cpuset => b"/\n".to_vec(),
             ProcessFile::Wchan => b"0".to_vec(),
@@ -64,7 +62,8 @@ impl System {
             ProcessFile::TimerslackNs => format!("{}\n", home.options.timer_slack()).into_bytes(),
             ProcessFile::CoredumpFilter => format!("{:08x}\n", home.options.dumped()).into_bytes(),
             ProcessFile::OomAdj => format!("{}\n", oom_adj(home.oom_score_adj)).into_bytes(),
-            ProcessFile::Mountstats => super::node::MOUNTSTATS.into(),
+            // Files tell of mounts themselves.
+            ProcessFile::Mounts | ProcessFile::Mountinfo | ProcessFile::Mountstats => Vec::new(),
             ProcessFile::Setgroups => b"allow\n".to_vec(),
             ProcessFile::Schedstat => {
                 let facts = self.facts_of(pid, reader)?;

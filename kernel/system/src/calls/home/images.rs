@@ -5,7 +5,7 @@
 
 use crate::credentials::{Ids, KEEP_CAPABILITIES, ProgramRights, WORDS};
 use crate::dispatch::{CHUNK, HomeCall};
-use crate::files::{Common, Device, Executing, InodeRef};
+use crate::files::{Common, Device, Executing, Place};
 use crate::thread::padded_name;
 use crate::wait::Stop;
 use abi::Errno;
@@ -39,16 +39,16 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::ELOOP.into());
     }
     let located = fs.open_program(&files, call.system, pid, &who, &path)?;
-    let inode = located.place.inode().clone();
+    let inode = located.place.inode();
     if inode.has_writers() {
         return Err(Errno::ETXTBSY.into());
     }
     let mut first = alloc::vec![0; PAGE_SIZE];
     let length = inode.read_at(0, &mut first)?;
     first.truncate(length);
-    let ids = becomes(call, &inode);
+    let ids = becomes(call, &located.place);
     let home = call.home();
-    let handle = home.mapped.add(&inode, &located.path);
+    let handle = home.mapped.add(inode, &located.path);
     let record = ExecFile {
         hash: inode.content_hash().unwrap_or([0; 32]),
         home_file: handle.ok_or(Errno::ENOMEM)?,
@@ -64,11 +64,11 @@ pub fn exec_open(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 }
 
 /// Who the caller is when it has become the program in a file (execve(2), "set-user-ID").
-fn becomes(call: &mut HomeCall<'_>, inode: &InodeRef) -> Ids {
-    let held = inode.attributes();
+fn becomes(call: &mut HomeCall<'_>, place: &Place) -> Ids {
+    let held = place.attributes();
     // A tracer without the right to trace everybody would have what the program is given.
     let traced = call.system.is_traced_by_a_lesser(call.pid);
-    let set = |bits: u32| held.mode & bits == bits && !traced;
+    let set = |bits: u32| held.mode & bits == bits && !traced && !place.ignores_set_ids();
     let program = ProgramRights {
         uid: Some(held.uid).filter(|_| set(0o4000)),
         gid: Some(held.gid).filter(|_| set(0o2010)),
@@ -96,16 +96,17 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let (name, line) = (call.input(0).to_vec(), call.input(1).to_vec());
     let (environment, mut auxiliary) = (call.input(2).to_vec(), call.input(3).to_vec());
     auxiliary.truncate(PROC_BYTES);
+    let fs = call.system.fs.clone();
     let home = call.home();
     let inode = home.mapped.get(handle).ok_or(Errno::EIO)?;
-    // What it is in may have been unmounted since.
+    // What it is in may have been unmounted since; or home has booted, and knows only what is in the image.
     let opened = home.opening.0.upgrade();
-    let place = opened.filter(|place| Arc::ptr_eq(place.inode(), &inode));
-    let place = place.ok_or(Errno::EIO)?;
+    let opened = opened.filter(|place| Arc::ptr_eq(place.inode(), &inode));
+    let place = opened.or_else(|| fs.in_root(&inode)).ok_or(Errno::EIO)?;
     // Somebody may have opened it for writing since.
     let executing = Executing::new(&place).ok_or(Errno::ETXTBSY)?;
     home.executing = Some(executing);
-    let (old, ids) = (call.ids(), becomes(call, &inode));
+    let (old, ids) = (call.ids(), becomes(call, &place));
     let credentials = call.credentials();
     credentials.ids = ids;
     credentials.secure &= !KEEP_CAPABILITIES;
@@ -149,18 +150,21 @@ pub const MAPS_DEVICE: u64 = 2;
 /// From this bit on: the error with which the file refuses, once it has its place.
 pub const MAPS_NOTHING_SHIFT: u32 = 8;
 
-/// A descriptor is to be mapped: `(fd, shared, written)`. The value is a set of `MAPS_*`, buffer 0 of
+/// A descriptor is to be mapped: `(fd, shared, written, executed)`. The value is a set of `MAPS_*`, buffer 0 of
 /// the answer an [`ExecFile`].
 ///
 /// Who shares a file that it may write has to be here; if it is elsewhere it is sent for, and calls
 /// again when it has come.
 pub fn map_file(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let [fd, shared, writes, ..] = call.args;
+    let [fd, shared, writes, executes, ..] = call.args;
     let home = call.home();
     let files = home.files.as_ref().ok_or(Errno::ESRCH)?;
     let (inode, readable, writable) = files.inode(fd as u32)?;
     if !readable || (writes != 0 && !writable) {
         return Err(Errno::EACCES.into());
+    }
+    if executes != 0 && inode.is_not_executed() {
+        return Err(Errno::EPERM.into());
     }
     if !inode.is_file() {
         return match inode.device() {

@@ -147,7 +147,9 @@ fn file_backing(
     (shared, access): (bool, Access),
 ) -> Result<Result<(Backing, AreaFlags), Refusal>, Stop> {
     let writes = shared && access.contains(Access::WRITE);
-    let args = [fd, u64::from(shared), u64::from(writes), 0, 0, 0];
+    let executes = access.contains(Access::EXECUTE);
+    let args = [shared, writes, executes].map(u64::from);
+    let args = [fd, args[0], args[1], args[2], 0, 0];
     let answer = call.home(CALL_MAP_FILE, |_| {
         let mut request = Request::plain(CALL_MAP_FILE, args);
         request.rooms[0] = ExecFile::BYTES as u32;

@@ -1,7 +1,8 @@
 //! What is known of a file beside its contents: asking and changing.
 
 use super::super::access::WRITE;
-use super::super::inode::{Inode, InodeRef, Node};
+use super::super::inode::Node;
+use super::super::mounts::Place;
 use super::super::objects::notify::{IN_ACCESS, IN_ATTRIB, IN_MODIFY};
 use super::super::storage::F_SEAL_EXEC;
 use super::super::walk::Follow;
@@ -81,19 +82,20 @@ pub fn statfs(call: &mut FileCall) -> CallResult {
 
 /// `fstatfs(fd, buf)`.
 pub fn fstatfs(call: &mut FileCall) -> CallResult {
-    let inode = file(call, 0)?.inode().clone();
+    let inode = file(call, 0)?.place().clone();
     call.output(1, &call.fs.statistics(&inode).to_bytes());
     Ok(0)
 }
 
-fn check_changeable(inode: &Inode) -> Result<(), Errno> {
+fn check_changeable(inode: &Place) -> Result<(), Errno> {
+    inode.check_writable()?;
     match inode.node() {
         Node::Proc(_) => Err(Errno::EPERM),
         _ => Ok(()),
     }
 }
 
-fn change_mode(call: &FileCall, inode: &Inode, mode: u32) -> CallResult {
+fn change_mode(call: &FileCall, inode: &Place, mode: u32) -> CallResult {
     check_changeable(inode)?;
     if inode.mode() & S_IFMT == S_IFLNK {
         return Err(Errno::EOPNOTSUPP.into());
@@ -124,7 +126,7 @@ pub fn chmod(call: &mut FileCall) -> CallResult {
 /// `fchmod(fd, mode)`.
 pub fn fchmod(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;
-    change_mode(call, file.inode(), call.args[1] as u32)
+    change_mode(call, file.place(), call.args[1] as u32)
 }
 
 /// `fchmodat(dirfd, path, mode)`.
@@ -143,7 +145,7 @@ pub fn fchmodat2(call: &mut FileCall) -> CallResult {
     change_mode(call, &inode, call.args[2] as u32)
 }
 
-fn change_owner(call: &FileCall, inode: &Inode, uid: u32, gid: u32) -> CallResult {
+fn change_owner(call: &FileCall, inode: &Place, uid: u32, gid: u32) -> CallResult {
     check_changeable(inode)?;
     let held = inode.attributes();
     let mine = held.uid == call.who.uid;
@@ -189,7 +191,7 @@ pub fn lchown(call: &mut FileCall) -> CallResult {
 /// `fchown(fd, uid, gid)`.
 pub fn fchown(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;
-    change_owner(call, file.inode(), call.args[1] as u32, call.args[2] as u32)
+    change_owner(call, file.place(), call.args[1] as u32, call.args[2] as u32)
 }
 
 /// `fchownat(dirfd, path, uid, gid, flags)`.
@@ -242,7 +244,7 @@ pub fn utimensat(call: &mut FileCall) -> CallResult {
 }
 
 /// Sets the times of a file: the last access and the last change, or both to now.
-fn set_times(call: &FileCall, inode: &InodeRef, both: Option<(Timespec, Timespec)>) -> CallResult {
+fn set_times(call: &FileCall, inode: &Place, both: Option<(Timespec, Timespec)>) -> CallResult {
     let time = now(call);
     let (accessed, modified) = match both {
         None => (Some(time), Some(time)),

@@ -11,7 +11,8 @@ use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
 use super::super::{
-    Device, MAX_TRANSFER, MemoryPart, ProcEntry, ProcessFile, RWF_APPEND, RWF_NOWAIT, Sockets,
+    Device, GlobalFile, MAX_TRANSFER, MemoryPart, ProcEntry, ProcessFile, RWF_APPEND, RWF_NOWAIT,
+    Sockets,
 };
 use super::{CallResult, FileCall, now, readable, usable, writable};
 use crate::credentials::FSETID;
@@ -194,6 +195,7 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
             memory(call, MemoryPart::Pages(*pid, offset), count)
         }
         Node::Proc(ProcNode::Entry(entry)) => {
+            use ProcessFile::{Mountinfo, Mounts, Mountstats};
             let known = core::mem::replace(&mut file.cursor().is_known, true);
             if offset == 0 || !known {
                 file.cursor().is_known = false;
@@ -207,6 +209,20 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
                         call.state.add_sockets(&mut sockets);
                         call.view.sockets(&mut sockets);
                         sockets.text(file).into_bytes()
+                    }
+                    ProcEntry::Global(GlobalFile::Mounts) => {
+                        call.fs.mounts_text(&call.state.root())
+                    }
+                    ProcEntry::Process(pid, of @ (Mounts | Mountinfo | Mountstats)) => {
+                        let own = || Some(call.state.root());
+                        let others = || call.view.file(ProcEntry::Process(pid, ProcessFile::Root));
+                        let root = if pid == call.pid { own() } else { others() };
+                        let root = root.ok_or(Errno::EINVAL)?;
+                        match of {
+                            Mounts => call.fs.mounts_text(&root),
+                            Mountinfo => call.fs.mountinfo_text(&root),
+                            _ => call.fs.mountstats_text(&root),
+                        }
                     }
                     entry => call.view.read(entry, call.tid)?,
                 };

@@ -10,6 +10,7 @@ mod descriptors;
 mod fcntl;
 mod io;
 mod messages;
+mod mounts;
 mod names;
 mod objects;
 mod opening;
@@ -32,10 +33,11 @@ pub(crate) use io::{read_plain, write_plain};
 pub(crate) use messages::MESSAGE;
 pub(super) use messages::{read_socket, write_socket};
 pub use messages::{recvmsg, sendmsg};
+pub use mounts::{mount, umount2};
 pub use names::{
     access, chdir, chroot, faccessat, faccessat2, fchdir, getcwd, link, linkat, mkdir, mkdirat,
-    mknod, mknodat, mount, readlink, readlinkat, rename, renameat, renameat2, rmdir, symlink,
-    symlinkat, umount2, unlink, unlinkat,
+    mknod, mknodat, readlink, readlinkat, rename, renameat, renameat2, rmdir, symlink, symlinkat,
+    unlink, unlinkat,
 };
 pub use objects::{
     EPOLL_EVENT, epoll_create, epoll_create1, epoll_ctl, epoll_wait, eventfd, eventfd2,

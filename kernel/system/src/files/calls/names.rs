@@ -1,6 +1,6 @@
 //! Names: making, moving and removing them, links, and the current directory.
 
-use super::super::access::EXECUTE;
+use super::super::access::{EXECUTE, WRITE};
 use super::super::change::Target;
 use super::super::inode::{DEVICES, Node};
 use super::super::objects::notify::{IN_ATTRIB, IN_DELETE};
@@ -8,7 +8,7 @@ use super::super::pipe::Pipe;
 use super::super::walk::Follow;
 use super::super::{MAX_PATH, walk::Found};
 use super::{Base, CallResult, FileCall, change, existing, file, now, walk, walker};
-use crate::credentials::{DAC_READ_SEARCH, MKNOD, SYS_ADMIN, SYS_CHROOT};
+use crate::credentials::{DAC_READ_SEARCH, MKNOD, SYS_CHROOT};
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
@@ -37,8 +37,16 @@ fn access_at(call: &mut FileCall, base: Base, path: usize, wanted: u32, flags: u
     if flags & AT_EACCESS == 0 {
         call.who = call.who.really();
     }
-    let inode = existing(call, base, path, flags, follow)?;
-    call.who.check(&inode, wanted)?;
+    let place = existing(call, base, path, flags, follow)?;
+    let file = place.is_file();
+    if file && wanted & EXECUTE != 0 && place.is_not_executed() {
+        return Err(Errno::EACCES.into());
+    }
+    call.who.check(&place, wanted)?;
+    let kind = place.mode() & S_IFMT;
+    if wanted & WRITE != 0 && matches!(kind, S_IFREG | S_IFDIR | S_IFLNK) {
+        place.check_writable()?;
+    }
     Ok(0)
 }
 
@@ -327,41 +335,6 @@ pub fn chroot(call: &mut FileCall) -> CallResult {
     }
     call.state.set_root(inode);
     Ok(0)
-}
-
-/// `mount(source, target, type, flags, data)`: nothing can be mounted beside what is.
-pub fn mount(call: &mut FileCall) -> CallResult {
-    const MS_REMOUNT: u64 = 0x20;
-    let target = walk(call, Base::Current, 1, Follow::Always)?.existing()?;
-    if !call.who.has(SYS_ADMIN) {
-        return Err(Errno::EPERM.into());
-    }
-    if call.args[3] & MS_REMOUNT != 0 {
-        return match target.is_mount_root() {
-            true => Ok(0),
-            false => Err(Errno::EINVAL.into()),
-        };
-    }
-    match call.input(2) {
-        b"tmpfs" | b"proc" if target.is_mount_root() => Err(Errno::EBUSY.into()),
-        b"tmpfs" | b"proc" => Err(Errno::EPERM.into()),
-        _ => Err(Errno::ENODEV.into()),
-    }
-}
-
-/// `umount2(target, flags)`: what is mounted is in use.
-pub fn umount2(call: &mut FileCall) -> CallResult {
-    if call.args[1] & !15 != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let target = walk(call, Base::Current, 0, Follow::Always)?.existing()?;
-    if !call.who.has(SYS_ADMIN) {
-        return Err(Errno::EPERM.into());
-    }
-    match target.is_mount_root() {
-        true => Err(Errno::EBUSY.into()),
-        false => Err(Errno::EINVAL.into()),
-    }
 }
 
 /// `getcwd(buf, size)`: the path with its NUL; returns its length with the NUL, as the kernel does.

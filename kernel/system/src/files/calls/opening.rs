@@ -5,6 +5,7 @@
 use super::super::access::{EXECUTE, READ, WRITE};
 use super::super::inode::{InodeRef, Node};
 use super::super::leases::break_leases;
+use super::super::mounts::{MS_NODEV, Place};
 use super::super::objects::notify::{IN_MODIFY, IN_OPEN};
 use super::super::open::OpenFile;
 use super::super::pipe::{Patience, Side};
@@ -16,7 +17,7 @@ use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
     O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_PATH,
-    O_RDONLY, O_RDWR, O_TMPFILE_BIT, O_TRUNC, O_WRONLY, S_IFLNK, S_IFMT, S_IFREG,
+    O_RDONLY, O_RDWR, O_TMPFILE_BIT, O_TRUNC, O_WRONLY, S_IFBLK, S_IFCHR, S_IFLNK, S_IFMT, S_IFREG,
 };
 use alloc::vec::Vec;
 use spin::Mutex;
@@ -172,6 +173,7 @@ fn open_nameless(
     if !directory.is_directory() {
         return Err(Errno::ENOTDIR.into());
     }
+    directory.check_writable()?;
     call.who.check(&directory, WRITE | EXECUTE)?;
     if directory.directory().is_none() {
         return Err(Errno::EOPNOTSUPP.into());
@@ -215,7 +217,7 @@ fn patience(call: &FileCall, flags: u32) -> Patience {
 }
 
 /// Whether an existing file may be opened like this.
-fn check_open(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(), Errno> {
+fn check_open(call: &FileCall, inode: &Place, flags: u32) -> Result<(), Errno> {
     let is_directory = inode.is_directory();
     let access = flags & O_ACCMODE;
     let writes = access != O_RDONLY || flags & O_TRUNC != 0;
@@ -233,6 +235,14 @@ fn check_open(call: &FileCall, inode: &InodeRef, flags: u32) -> Result<(), Errno
     }
     if is_directory && (writes || flags & O_CREAT != 0) {
         return Err(Errno::EISDIR);
+    }
+    let device = matches!(inode.node(), Node::Device(_))
+        || matches!(inode.mode() & S_IFMT, S_IFCHR | S_IFBLK);
+    if device && inode.mount.has(MS_NODEV) {
+        return Err(Errno::EACCES);
+    }
+    if writes && inode.is_file() {
+        inode.check_writable()?;
     }
     let reads = access != O_WRONLY;
     let wanted = if reads { READ } else { 0 } | if writes { WRITE } else { 0 };
@@ -285,7 +295,7 @@ pub fn memfd_create(call: &mut FileCall) -> CallResult {
         links: 0,
         ..change(call).attributes(call.fs.root(), S_IFREG | mode)
     };
-    let inode = call.fs.counts.create(node, attributes)?;
+    let inode = call.fs.volume.create(node, attributes)?;
     let mut title = Vec::from(b"/memfd:".as_slice());
     title.extend_from_slice(name);
     title.extend_from_slice(b" (deleted)");

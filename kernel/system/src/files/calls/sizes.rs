@@ -98,6 +98,7 @@ pub fn truncate(call: &mut FileCall) -> CallResult {
     if !inode.is_file() {
         return Err(Errno::EINVAL.into());
     }
+    inode.check_writable()?;
     call.who.check(&inode, WRITE)?;
     if inode.is_executing() {
         return Err(Errno::ETXTBSY.into());

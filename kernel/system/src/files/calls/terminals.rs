@@ -198,7 +198,7 @@ pub(super) fn open(call: &mut FileCall, inode: &Inode, flags: u32) -> Result<Opt
             };
             return Ok(Some(terminals.open_master(
                 pts,
-                &call.fs.counts,
+                &call.fs.volume,
                 attributes,
             )?));
         }

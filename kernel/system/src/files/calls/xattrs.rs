@@ -86,6 +86,7 @@ fn set(call: &mut FileCall, which: Meant) -> CallResult {
         return Err(Errno::EFAULT.into());
     }
     let inode = meant(call, which)?;
+    inode.check_writable()?;
     check(call, &inode, name, WRITE)?;
     let mut attributes = inode.extended();
     let known = attributes.contains_key(name);
@@ -145,6 +146,7 @@ fn list(call: &mut FileCall, which: Meant) -> CallResult {
 fn remove(call: &mut FileCall, which: Meant) -> CallResult {
     let name = name(call)?;
     let inode = meant(call, which)?;
+    inode.check_writable()?;
     check(call, &inode, name, WRITE)?;
     inode.extended().remove(name).ok_or(Errno::ENODATA)?;
     changed(call, &inode);

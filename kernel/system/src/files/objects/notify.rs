@@ -31,6 +31,7 @@ pub(in super::super) const IN_DELETE: u32 = 0x200;
 const IN_DELETE_SELF: u32 = 0x400;
 pub(in super::super) const IN_MOVE_SELF: u32 = 0x800;
 const IN_ALL_EVENTS: u32 = 0xfff;
+const IN_UNMOUNT: u32 = 0x2000;
 const IN_Q_OVERFLOW: u32 = 0x4000;
 const IN_IGNORED: u32 = 0x8000;
 pub(in super::super) const IN_ONLYDIR: u32 = 0x0100_0000;
@@ -198,7 +199,14 @@ impl Notify {
 
     /// A file is over: nobody has it open, and it has no name.
     pub(in super::super) fn gone(&self, number: u64) {
-        self.for_each(|file| file.lose(number));
+        self.for_each(|file| file.lose(number, IN_DELETE_SELF));
+    }
+
+    /// The file system that a file is in is unmounted.
+    pub(in super::super) fn unmounted(&self, number: u64) {
+        if self.is_watching() {
+            self.for_each(|file| file.lose(number, IN_UNMOUNT));
+        }
     }
 }
 
@@ -354,18 +362,19 @@ impl NotifyFile {
         }
     }
 
-    fn lose(&self, number: u64) {
+    fn lose(&self, number: u64, event: u32) {
         let mut state = self.state.lock();
         let found = state.watches.iter().find(|(_, held)| held.number == number);
         let Some((watch, mask)) = found.map(|(watch, held)| (*watch, held.mask)) else {
             return;
         };
-        if mask & IN_DELETE_SELF != 0 {
+        // Whether it wants to or not, a watch hears of the unmounting.
+        if (mask | IN_UNMOUNT) & event != 0 {
             self.push(
                 &mut state,
                 Event {
                     watch,
-                    mask: IN_DELETE_SELF,
+                    mask: event,
                     cookie: 0,
                     name: Vec::new(),
                 },

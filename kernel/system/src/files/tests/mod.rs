@@ -10,6 +10,7 @@ mod fifos;
 mod headers;
 mod lending;
 mod locking;
+mod mounts;
 mod names;
 mod objects;
 mod order;

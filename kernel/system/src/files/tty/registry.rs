@@ -7,7 +7,8 @@ use super::ends::End;
 use super::post::{Notice, Post};
 use super::wire::{Meaning, Wire};
 use super::{Kind, Tty, pty_name};
-use crate::files::inode::{Attributes, Device, InodeCounts, InodeRef, Node};
+use crate::files::inode::{Attributes, Device, InodeRef, Node};
+use crate::files::volume::Volume;
 use crate::wait::Wakes;
 use abi::Errno;
 use abi::layout::S_IFCHR;
@@ -106,7 +107,7 @@ impl Terminals {
     pub(in super::super) fn open_master(
         &self,
         directory: &InodeRef,
-        counts: &Arc<InodeCounts>,
+        volume: &Arc<Volume>,
         attributes: Attributes,
     ) -> Result<End, Errno> {
         let mut ptys = self.ptys.lock();
@@ -119,7 +120,7 @@ impl Terminals {
             links: 1,
             ..attributes
         };
-        let inode = counts.create(Node::Device(Device::Pts(number)), attributes)?;
+        let inode = volume.create(Node::Device(Device::Pts(number)), attributes)?;
         let mut names = directory.directory().ok_or(Errno::ENXIO)?;
         names.set(&pty_name(number), inode);
         drop(names);
