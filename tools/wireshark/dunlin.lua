@@ -76,6 +76,8 @@ enums.Message = {
     { "Observed", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "ns", { is = "unsigned" } } } } },
     { "Cut", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "file", { is = "unsigned" } }, { "size", { is = "unsigned" } } } } },
     { "Stale", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "window", { is = "unsigned" } } } } },
+    { "Recall", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "object", { is = "unsigned" } }, { "page", { is = "unsigned" } } } } },
+    { "NotLent", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "object", { is = "unsigned" } }, { "page", { is = "unsigned" } } } } },
     { "Settled", { is = "fields", fields = { { "pid", { is = "unsigned" } }, { "epoch", { is = "unsigned" } }, { "target", { is = "unsigned" } }, { "stalls", { is = "fields", fields = { { "absent", { is = "unsigned" } }, { "faults", { is = "unsigned" } }, { "count", { is = "unsigned" } }, { "sum_ns", { is = "unsigned" } }, { "worst_ns", { is = "unsigned" } } } } } } } },
     { "TraceWanted", { is = "fields", fields = {  } } },
     { "Trace", { is = "fields", fields = { { "text", { is = "bytes" } } } } },

@@ -197,6 +197,8 @@ pub struct Body {
     pub orphan: bool,
     /// What it holds of the files of its home; nothing of it moves.
     pub ahead: Ahead,
+    /// When home has lent it pages of shared memory, lately.
+    pub lent_since: alloc::collections::BTreeMap<(u32, u64), u64>,
     /// Calls that its home has answered since it came here.
     pub calls: u64,
     /// Who has kept the pages of it that are as they came; nothing of that moves.

@@ -75,6 +75,7 @@ impl System {
 
     /// Home has decided where a body is: it is told there what it may have missed on the way.
     pub(crate) fn tell_missed(&mut self, pid: u32) {
+        self.keep_shared(pid);
         let Some(home) = self.homes.get_mut(&pid) else {
             return;
         };

@@ -43,6 +43,10 @@ pub const CALL_EXEC_OPEN: u32 = PSEUDO + 3;
 pub const CALL_EXEC_COMMIT: u32 = PSEUDO + 4;
 /// A page of a mapped file: `(handle, offset)`.
 pub const CALL_PAGE_IN: u32 = PSEUDO + 5;
+/// Pages of memory that the process shares: `(object, page)`.
+pub const CALL_LEND: u32 = PSEUDO + 72;
+/// The process is to be at home.
+pub const CALL_COME_HOME: u32 = PSEUDO + 73;
 /// A descriptor is to be mapped: `(fd, shared and writable)`.
 pub const CALL_MAP_FILE: u32 = PSEUDO + 6;
 /// The next signal that is not in the mask: `(mask)`.
@@ -363,6 +367,8 @@ macro_rules! dispatchers {
                 CALL_OPTION => home_calls::option(call),
                 CALL_WATCHED => crate::seccomp::watched(call),
                 CALL_PAGE_IN => crate::ahead::page_in(call),
+                CALL_LEND => crate::shared::lend(call),
+                CALL_COME_HOME => crate::shared::come_home(call),
                 CALL_MAP_FILE => home_calls::map_file(call),
                 CALL_TAKE_SIGNAL => home_calls::take_signal(call),
                 CALL_STOPPED => home_calls::stopped(call),

@@ -314,6 +314,11 @@ fn commit(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let Some(loaded) = call.thread().loaded.take() else {
         return Err(Errno::EIO.into());
     };
+    // What home has lent ends with the old program. Other threads of it, which are about to end, may get some again.
+    if let Err(stop) = call.surrender(0, machine::USER_END) {
+        call.thread().loaded = Some(loaded);
+        return Err(stop);
+    }
     let answer = call.home(CALL_EXEC_COMMIT, |call| {
         let files = (loaded.home_file, loaded.interpreter_file);
         // A handler of SIGCHLD is gone with its flags; to ignore it stays.

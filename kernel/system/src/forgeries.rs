@@ -78,6 +78,12 @@ impl About {
                 epoch,
                 window: 1,
             },
+            Message::Recall {
+                pid,
+                epoch,
+                object: 0,
+                page: 0,
+            },
             Message::Adopted { pid, epoch },
             // Of the owner.
             Message::Call(Call {
@@ -164,6 +170,12 @@ impl About {
             },
             Message::LetGo { pid, epoch },
             Message::PushEnd { pid, epoch },
+            Message::NotLent {
+                pid,
+                epoch,
+                object: 0,
+                page: 0,
+            },
             Message::Settled {
                 pid,
                 epoch,

@@ -8,6 +8,7 @@ use crate::buffers::Buffers;
 use crate::cpu_timers::CpuTime;
 use crate::credentials::{Credentials, Ids};
 use crate::files::{Executing, Exit, FileState, InodeRef, LoosePlace, ThreadEnd};
+use crate::shared::SharedObjects;
 use crate::signals::PendingSignals;
 use crate::thread::Answer;
 use crate::timers::ProcessTimers;
@@ -196,6 +197,8 @@ pub struct Home {
     pub files: Option<FileState>,
     /// Files mapped by the body or being executed, by handle.
     pub mapped: Mapped,
+    /// Memory that it shares with other processes.
+    pub shared: SharedObjects,
     /// Whether it lives.
     pub life: Life,
     /// Signals for the process that no thread of it has taken.

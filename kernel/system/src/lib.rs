@@ -44,6 +44,7 @@ mod process_tests;
 pub mod ptrace;
 pub mod schedule;
 pub mod seccomp;
+pub mod shared;
 pub mod signal_frame;
 pub mod signals;
 pub mod spaces;

@@ -72,6 +72,7 @@ impl Body {
             ahead: Ahead::default(),
             calls: 0,
             holder: None,
+            lent_since: alloc::collections::BTreeMap::new(),
         }
     }
 

@@ -69,6 +69,13 @@ impl Spaces {
         self.spaces.values().map(|shared| &shared.space)
     }
 
+    /// Nobody here has this page of a shared object mapped any more.
+    pub fn unmap_object(&mut self, identity: usize, page: u64) {
+        for shared in self.spaces.values_mut() {
+            shared.space.unmap_object(identity, page);
+        }
+    }
+
     /// How many spaces there are.
     #[cfg(any(test, feature = "canary"))]
     pub(crate) fn count(&self) -> usize {

@@ -130,6 +130,10 @@ pub struct System {
     pub(crate) changes_seen: u64,
     /// When bytes that bodies have written leave for their homes.
     pub(crate) tails: BTreeSet<(u64, u32)>,
+    /// What is due for pages of shared memory.
+    pub(crate) errands: BTreeSet<crate::shared::Errand>,
+    /// Who waits for such pages to come home, in no order.
+    pub(crate) await_shared: Vec<u32>,
     /// The number of the call that is being executed for a body elsewhere.
     pub(crate) serving: Option<u64>,
     /// Reads of terminals that are limited in time, by waiter.
@@ -307,6 +311,8 @@ impl System {
             last_window: 0,
             changes_seen: 0,
             tails: BTreeSet::new(),
+            errands: BTreeSet::new(),
+            await_shared: Vec::new(),
             serving: None,
             timed_reads: BTreeMap::new(),
             last_serial,
@@ -377,6 +383,7 @@ impl System {
         fs.alarms().ring(self.now);
         self.process_timers();
         self.tails_due();
+        self.errands_due();
         self.hand_over_timeouts();
         self.give_up_kept();
         self.orphans_due();
@@ -485,8 +492,10 @@ impl System {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let timer = self.timers.first().map(|(at, _)| *at);
         let tail = self.tails.first().map(|(at, _)| *at);
+        let errand = self.errands.first().map(|(at, ..)| *at);
         let (terminals, files) = (self.fs.terminals(), self.fs.alarms());
-        node::earliest([alarm, timer, tail, terminals.next_alarm(), files.next()])
+        let (terminals, files) = (terminals.next_alarm(), files.next());
+        node::earliest([alarm, timer, tail, errand, terminals, files])
     }
 
     /// Whether a guest has just arrived: until it runs it stands still, and everything else can wait.
@@ -605,6 +614,18 @@ impl System {
                 file,
                 size,
             } => self.cut_came(from, (pid, epoch), file, size),
+            Message::Recall {
+                pid,
+                epoch,
+                object,
+                page,
+            } => self.recalled(from, (pid, epoch), (object, page)),
+            Message::NotLent {
+                pid,
+                epoch,
+                object,
+                page,
+            } => self.shared_page_missing(from, boot, (pid, epoch), (object, page)),
             Message::Advice { pid, epoch, target } => {
                 self.advised((from, boot), (pid, epoch), target);
             }
@@ -648,6 +669,12 @@ impl System {
                 backing,
                 offset,
             } => self.request_file_page(tid, page, &backing, offset),
+            Trouble::NotLent {
+                page,
+                object,
+                index,
+            } => self.request_lent_page(tid, page, (object, index)),
+            Trouble::Held(held) => self.recall(tid, held),
         }
     }
 

@@ -57,7 +57,7 @@ pub const LENGTH_BITS: u32 = 13;
 /// IEEE 802 local experimental EtherType 1.
 pub const ETHERTYPE: u16 = 0x88b5;
 /// The protocol's version; nodes of different versions do not hear each other.
-pub const VERSION: u8 = 10;
+pub const VERSION: u8 = 11;
 /// Bytes of each message of a handshake.
 pub const HANDSHAKE_LEN: usize = 64;
 /// The Ethernet address of all nodes.

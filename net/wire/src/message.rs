@@ -626,6 +626,20 @@ pub enum Message {
     /// H to owner: what was sent ahead under this number is not what the file holds any more. What
     /// comes behind this message on the lane may tell the process so.
     Stale { pid: Pid, epoch: u64, window: u32 },
+    /// H to owner: a page of memory that the process shares is wanted back. It comes as a page.
+    Recall {
+        pid: Pid,
+        epoch: u64,
+        object: u32,
+        page: u64,
+    },
+    /// Owner to H: it has not got that page.
+    NotLent {
+        pid: Pid,
+        epoch: u64,
+        object: u32,
+        page: u64,
+    },
     /// D to S, and S to H if S has told already: all pages are at `target`, which waited so for them.
     Settled {
         pid: Pid,

@@ -77,7 +77,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 116] = [
+const PROBES: [(&str, Probe); 117] = [
     ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
@@ -158,6 +158,7 @@ const PROBES: [(&str, Probe); 116] = [
     ("registers", cpu::registers),
     ("segment", segments::segment),
     ("semaphores", sockets::semaphores),
+    ("shared-apart", shared::apart),
     ("shared-file", shared::file),
     ("shared-memory", shared::memory),
     ("signal-masks", signals::masks),

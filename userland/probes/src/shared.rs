@@ -11,7 +11,7 @@ use rt::shared::Shared;
 use rt::system::proc_path;
 
 use crate::memory::{check, fill};
-use crate::moves::{Moves, tell};
+use crate::moves::{Moves, go, tell};
 use crate::{Doing, Verdict, ensure};
 
 fn pattern(length: usize, seed: u64) -> Vec<u8> {
@@ -34,8 +34,7 @@ pub(crate) fn memory(moves: &mut Moves) -> Verdict {
                 check(&memory.read(0, SIZE / 2), seed, 0)?;
                 memory.write(SIZE / 2, &pattern(SIZE / 2, seed + 1));
                 memory.write(0, &pattern(PAGE, seed + 2));
-                map_file_too()?;
-                stay()
+                map_file_too()
             };
             tell(work())
         })
@@ -51,8 +50,51 @@ pub(crate) fn memory(moves: &mut Moves) -> Verdict {
     Ok(())
 }
 
-/// Shares a file as well: that is possible where the file is, and whoever has memory with others cannot go
-/// there alone.
+/// Processes that share memory are moved one by one: all see what each writes, in one order, also in the page that
+/// all of them count in, and what one has written is there when it has ended.
+pub(crate) fn apart(moves: &mut Moves) -> Verdict {
+    const CHILDREN: usize = 3;
+    const COUNTS: u32 = 300;
+    const PART: usize = 2 * PAGE;
+    let memory = Shared::anonymous((CHILDREN + 1) * PART).doing("map")?;
+    while moves.more() {
+        let seed = moves.round() * 10;
+        let before = memory.add(0, 0);
+        memory.write(4, &pattern(PART - 4, seed));
+        let mut children = Vec::new();
+        for child in 1..=CHILDREN {
+            let node = moves.take();
+            let work = || {
+                go(node.as_deref())?;
+                check(&memory.read(4, PART - 4), seed, 0)?;
+                for _ in 0..COUNTS {
+                    memory.add(0, 1);
+                }
+                memory.write(child * PART, &pattern(PART, seed + child as u64));
+                Ok(())
+            };
+            children.push(start(|| tell(work())).doing("fork")?);
+        }
+        moves.point()?;
+        for _ in 0..COUNTS {
+            memory.add(0, 1);
+        }
+        for (child, pid) in (1..).zip(children) {
+            let ended = wait_for(pid).doing("wait")?;
+            ensure!(
+                ended == Ended::Exited(0),
+                "child {child} ended with {ended:?}"
+            );
+            check(&memory.read(child * PART, PART), seed + child as u64, 0)?;
+        }
+        let counted = memory.add(0, 0) - before;
+        let expected = COUNTS * (CHILDREN as u32 + 1);
+        ensure!(counted == expected, "{counted} of {expected} were counted");
+    }
+    Ok(())
+}
+
+/// Shares a file as well: that is possible where the file is, and who does that stays there.
 fn map_file_too() -> Verdict {
     let path = std::env::temp_dir().join(format!("probe-both-{}", std::process::id()));
     let mut options = OpenOptions::new();
@@ -64,16 +106,17 @@ fn map_file_too() -> Verdict {
     memory.write(0, &pattern(PAGE, 7));
     let mut read = vec![0; PAGE];
     file.read_exact_at(&mut read, 0).doing("read")?;
-    check(&read, 7, 0)
+    check(&read, 7, 0)?;
+    stay()
 }
 
-/// Who shares memory is told that it does not move, also by its own wish.
+/// Who may write to a file through memory is told that it does not move, also by its own wish.
 fn stay() -> Verdict {
     // A pid names its home; on the host there is nowhere to go.
     let home = std::process::id() >> 16;
     let elsewhere = if home == 2 { "1" } else { "2" };
     match std::fs::write(proc_path("self/goto"), elsewhere) {
-        Ok(()) => Err("it moved away from what it shares".to_owned()),
+        Ok(()) => Err("it moved away from the file that it maps".to_owned()),
         Err(_) => Ok(()),
     }
 }

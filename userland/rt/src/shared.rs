@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const READ: libc::c_int = libc::PROT_READ;
 
@@ -98,6 +99,17 @@ impl Shared {
         // SAFETY: within the mapping, of which no reference exists.
         let read = unsafe { libc::pread(file.as_raw_fd(), target, length, offset) };
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Adds to a counter in one step, whoever else does so; the value before.
+    ///
+    /// # Panics
+    /// If it is not aligned, or not all in the mapping.
+    pub fn add(&self, at: usize, more: u32) -> u32 {
+        assert!(at.is_multiple_of(4) && at.checked_add(4).is_some_and(|end| end <= self.length));
+        // SAFETY: within the mapping and aligned; everybody who counts here does so in one step.
+        let counter = unsafe { AtomicU32::from_ptr((self.start + at) as *mut u32) };
+        counter.fetch_add(more, Ordering::SeqCst)
     }
 
     /// Copies bytes in.

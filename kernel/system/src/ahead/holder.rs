@@ -434,6 +434,9 @@ impl System {
         tag: PageTag,
         frame: Frame,
     ) {
+        if let Some(part) = crate::shared::returned_part(tag.page) {
+            return self.shared_page_came((from, boot), tag, part, frame);
+        }
         let Some(body) = self.bodies.get_mut(&tag.pid.0) else {
             return self.written_page(from, boot, tag, frame);
         };

@@ -6,7 +6,7 @@
 
 use super::{Ahead, LAST_SPAN, PAGE, file_tag};
 use crate::body::Effects;
-use crate::dispatch::{CALL_PAGE_IN, HomeCall};
+use crate::dispatch::{CALL_LEND, CALL_PAGE_IN, HomeCall};
 use crate::files::PageError;
 use crate::home::Request;
 use crate::memory::FileBacking;
@@ -31,10 +31,19 @@ const LANE_SPARE: u64 = 64;
 pub(super) struct Faults {
     /// The file, the page behind those that came last, and how many they were to be.
     last: Option<(u32, u64, u64)>,
-    /// What threads have asked for: file and offset.
-    asked: BTreeMap<u32, (u32, u64)>,
+    /// What threads have asked for.
+    asked: BTreeMap<u32, Asked>,
     /// Pages whose answer has not come.
     came: Vec<Frame>,
+}
+
+/// What a thread has asked home for.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// Pages of a file, by handle, from an offset on.
+    File(u32, u64),
+    /// Pages of shared memory, by number, from a page on.
+    Shared(u32, u64),
 }
 
 impl Faults {
@@ -67,34 +76,58 @@ impl System {
     ) -> Stop {
         let me = self.me;
         let pid = self.thread(tid).pid;
+        if self.body(pid).home == me || self.thread(tid).refused_page == Some(page) {
+            return Stop::Errno(Errno::EFAULT);
+        }
+        if !self.may_ask(tid) {
+            return Stop::Wait;
+        }
+        let file = backing.home_file;
+        let span = self.body(pid).ahead.faults.span(file, offset / PAGE);
+        let space = self.space_of(pid);
+        let count = space.map_or(1, |space| space.missing_from(page, span).max(1));
+        self.body(pid).ahead.faults.last = Some((file, offset / PAGE + count, span));
+        let args = [u64::from(file), offset, count, 0, 0, 0];
+        let request = Request::plain(CALL_PAGE_IN, args);
+        self.ask_for_pages(tid, page, Asked::File(file, offset), request)
+    }
+
+    /// A page of shared memory that home lends: asks for it, unless the process cannot ask just now.
+    pub(crate) fn request_lent_page(&mut self, tid: u32, page: u64, part: (u32, u64)) -> Stop {
+        if self.thread(tid).refused_page == Some(page) {
+            return Stop::Errno(Errno::EFAULT);
+        }
+        if !self.may_ask(tid) {
+            return Stop::Wait;
+        }
+        let (object, index) = part;
+        let request = Request::plain(CALL_LEND, [object.into(), index, 0, 0, 0, 0]);
+        self.ask_for_pages(tid, page, Asked::Shared(object, index), request)
+    }
+
+    /// Whether a thread that needs a page can ask home for it now.
+    fn may_ask(&mut self, tid: u32) -> bool {
         let thread = self.thread(tid);
-        let refused = thread.refused_page;
+        let pid = thread.pid;
         let (idle, answered) = match thread.forward {
             Forward::Idle => (true, false),
             Forward::Ready { .. } => (false, true),
             Forward::Sent { .. } => (false, false),
         };
         let body = self.body(pid);
-        if body.home == me || refused == Some(page) {
-            return Stop::Errno(Errno::EFAULT);
-        }
         // A call whose answer is there comes to its end before the process stands still.
         let may = answered && !body.orphan || idle && !body.freezing;
-        if may && body.effects == Effects::Open {
-            let file = backing.home_file;
-            let span = body.ahead.faults.span(file, offset / PAGE);
-            let space = self.space_of(pid);
-            let count = space.map_or(1, |space| space.missing_from(page, span).max(1));
-            let body = self.body(pid);
-            let faults = &mut body.ahead.faults;
-            faults.asked.retain(|tid, _| body.threads.contains(tid));
-            faults.last = Some((file, offset / PAGE + count, span));
-            faults.asked.insert(tid, (file, offset));
-            let args = [u64::from(file), offset, count, 0, 0, 0];
-            let request = Request::plain(CALL_PAGE_IN, args);
-            self.thread(tid).put_aside();
-            self.forward(tid, Purpose::Page(page), request);
-        }
+        may && body.effects == Effects::Open
+    }
+
+    fn ask_for_pages(&mut self, tid: u32, page: u64, asked: Asked, request: Request) -> Stop {
+        let pid = self.thread(tid).pid;
+        let body = self.body(pid);
+        let faults = &mut body.ahead.faults;
+        faults.asked.retain(|tid, _| body.threads.contains(tid));
+        faults.asked.insert(tid, asked);
+        self.thread(tid).put_aside();
+        self.forward(tid, Purpose::Page(page), request);
         Stop::Wait
     }
 
@@ -118,9 +151,15 @@ impl System {
             self.force_signal(tid, SIGBUS, told, Trap::page_fault(Access::READ, false));
             return;
         }
-        let (Some((file, offset)), true) = (asked, answer.value == came.len() as i64) else {
+        let (Some(asked), true) = (asked, answer.value == came.len() as i64) else {
             // Whoever wants it touches it again.
             return;
+        };
+        let (file, offset) = match asked {
+            Asked::File(file, offset) => (file, offset),
+            Asked::Shared(object, index) => {
+                return self.lent_pages_came(pid, page, (object, index), came);
+            }
         };
         let Some(space) = self.space_mut(pid) else {
             return;

@@ -30,9 +30,9 @@ pub(crate) use lender::{Lent, ahead, behind};
 pub(crate) use mapped::page_in;
 
 use crate::dispatch::{
-    CALL_AHEAD, CALL_BEHIND, CALL_CHECK_FD, CALL_EXEC_OPEN, CALL_EXEC_READ, CALL_MAP_FILE,
-    CALL_PAGE_IN, CALL_PENDING, CALL_RENAME, CALL_SET_TIMER, CALL_STOPPED, CALL_TAKE_SIGNAL,
-    CALL_THREAD, CALL_WAIT_SIGNAL, wire_pid,
+    CALL_AHEAD, CALL_BEHIND, CALL_CHECK_FD, CALL_EXEC_OPEN, CALL_EXEC_READ, CALL_LEND,
+    CALL_MAP_FILE, CALL_PAGE_IN, CALL_PENDING, CALL_RENAME, CALL_SET_TIMER, CALL_STOPPED,
+    CALL_TAKE_SIGNAL, CALL_THREAD, CALL_WAIT_SIGNAL, wire_pid,
 };
 use crate::home::Request;
 use abi::Errno;
@@ -46,12 +46,13 @@ use wire::CALL_ARRIVED;
 const PAGE: u64 = PAGE_SIZE as u64;
 /// In which buffer of an answer home says what it lends.
 pub(crate) const LENT: usize = 3;
-/// Page tags from here on name pages of files, not of memory.
-const FILE_PAGES: u64 = 1 << 63;
+/// Page tags from here on name pages of files, not of memory of one process; with the next bit, see
+/// [`crate::shared`].
+pub(crate) const FILE_PAGES: u64 = 1 << 63;
 /// The number of a window is in the tag above that of the page.
 const WINDOW_SHIFT: u32 = 44;
 /// Numbers of windows.
-const WINDOWS: u32 = 1 << (63 - WINDOW_SHIFT);
+const WINDOWS: u32 = 1 << (62 - WINDOW_SHIFT);
 /// Pages that come with the first word of a window, and most that are under way or unread.
 const FIRST_SPAN: u64 = 16;
 const LAST_SPAN: u64 = 128;
@@ -83,6 +84,11 @@ fn file_tag((pid, epoch): (u32, u64), window: u32, index: u64) -> PageTag {
         epoch,
         page: file_page(window, index),
     }
+}
+
+/// The tag of a page that comes with the answer to a call, in order.
+pub(crate) fn answered_page(of: (u32, u64), number: u64) -> PageTag {
+    file_tag(of, 0, number)
 }
 
 /// What home lends.
@@ -212,11 +218,10 @@ impl Touch {
             217 | 232 | 234 | 257 | 258 | 262 | 263 | 267 => Touch::Nothing,
             // faccessat, pipe2, statx, faccessat2
             269 | 293 | 332 | 439 => Touch::Nothing,
-            CALL_ARRIVED | CALL_PAGE_IN | CALL_MAP_FILE | CALL_TAKE_SIGNAL | CALL_WAIT_SIGNAL
-            | CALL_PENDING | CALL_STOPPED | CALL_RENAME | CALL_SET_TIMER | CALL_THREAD
-            | CALL_EXEC_OPEN | CALL_EXEC_READ | CALL_AHEAD | CALL_BEHIND | CALL_CHECK_FD => {
-                Touch::Nothing
-            }
+            CALL_ARRIVED | CALL_PAGE_IN | CALL_LEND | CALL_MAP_FILE | CALL_TAKE_SIGNAL
+            | CALL_WAIT_SIGNAL | CALL_PENDING | CALL_STOPPED | CALL_RENAME | CALL_SET_TIMER
+            | CALL_THREAD | CALL_EXEC_OPEN | CALL_EXEC_READ | CALL_AHEAD | CALL_BEHIND
+            | CALL_CHECK_FD => Touch::Nothing,
             _ => Touch::All,
         }
     }

@@ -124,6 +124,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         record,
         files: parent.files.as_ref().map(|files| files.of_child(common)),
         mapped: parent.mapped.clone(),
+        shared: parent.shared.clone(),
         program: parent.program.clone(),
         executing: parent.executing.clone(),
         options: parent.options.of_child(),
@@ -322,6 +323,7 @@ impl Home {
             record: HomeRecord::new(Pid(pid), Pid(pid).home(), wire::BootId(0)),
             files: None,
             mapped: crate::home::Mapped::default(),
+            shared: crate::shared::SharedObjects::default(),
             life: Life::Alive,
             pending: PendingSignals::default(),
             threads: BTreeMap::from([(pid, HomeThread::default())]),
@@ -416,6 +418,10 @@ impl System {
             self.process_of.remove(&tid);
         }
         self.lent.remove(&pid);
+        self.release_shared(pid);
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
         home.timer = (0, 0);
         home.mapped = crate::home::Mapped::default();
         home.executing = None;

@@ -293,6 +293,7 @@ impl System {
     /// Why a process that stands still cannot be captured after all: forked, lent or mapped since
     /// the offer, it moves another time.
     fn reason_to_stay(&mut self, pid: u32) -> Option<&'static str> {
+        self.name_shared(pid);
         let body = self.bodies.get(&pid)?;
         let lent = self.spaces.users(body.space) > 1;
         let lent = lent.then_some("it shares its memory with another process");
@@ -526,8 +527,9 @@ impl System {
         let Frozen {
             mut body,
             threads,
-            space,
+            mut space,
         } = frozen;
+        space.unmap_objects();
         body.space = self.spaces.add(space);
         for mut thread in threads {
             self.forget_fpu(thread.tid);

@@ -8,6 +8,7 @@ use crate::descriptor::{self, Prepared};
 use crate::dispatch::wire_pid;
 use crate::home::Request;
 use crate::memory::{Copies, Installed, Space};
+use crate::shared::check_shared;
 use crate::system::System;
 use crate::thread::{Forward, Purpose};
 use crate::timeline::What;
@@ -265,7 +266,8 @@ impl System {
             .saturating_sub(image.frozen_at_ns);
         let prepared = incoming.prepared.take();
         let frozen = descriptor::decode(&image.descriptor, pid, self.now, elapsed, prepared)
-            .and_then(|frozen| adopt(frozen, copies, &image.copied));
+            .and_then(|frozen| adopt(frozen, copies, &image.copied))
+            .and_then(|frozen| check_shared(&self.homes, pid, &frozen.space).map(|()| frozen));
         match frozen {
             Ok(frozen)
                 if frozen
@@ -441,6 +443,9 @@ impl System {
             false => Effects::Open,
         };
         self.body(pid).effects = effects;
+        if home == self.me {
+            self.share_at_home(pid);
+        }
         self.note_target(What::Opened, pid, 0);
         for tid in self.tids(pid) {
             self.thread(tid).poked |= poke;

@@ -182,6 +182,7 @@ impl System {
         }
         body.wish = None;
         let (home, epoch) = (body.home, body.epoch);
+        self.name_shared(pid);
         let obstacle = self.tracing.holds(pid);
         let obstacle = obstacle.or_else(|| self.space_mut(pid).and_then(Space::prepare_to_move));
         let obstacle = obstacle.or_else(|| self.reads_what_changes(pid));

@@ -19,6 +19,7 @@ mod network;
 mod numa;
 mod pipes;
 mod placement;
+mod shared;
 mod tickets;
 mod timeline;
 mod users;

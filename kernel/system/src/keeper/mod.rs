@@ -39,7 +39,7 @@ const NODE: u64 = 1 << 32;
 pub(crate) const RECORDS: u64 = NODE + 1;
 /// The layout of the records that this system writes, and the only one that it reads. It is raised with any change of what a
 /// record's bytes are or mean (`tests.rs` has them).
-pub(crate) const LAYOUT: u32 = 3;
+pub(crate) const LAYOUT: u32 = 4;
 /// So many pids are given out before the disk is told again.
 const SERIALS: u16 = 256;
 /// The number of the boot begins at this bit of its id.

@@ -277,6 +277,11 @@ impl System {
                 self.keeper.forget(pid);
                 continue;
             };
+            if let Some(obstacle) = kept.obstacle() {
+                machine::log!("process {pid}: {obstacle}; it ends where it is");
+                self.keeper.forget(pid);
+                continue;
+            }
             let known = self.keeper.known.entry(pid).or_default();
             known.answers = answers
                 .iter()

@@ -69,6 +69,8 @@ pub(super) struct Kept {
     pending: PendingSignals,
     /// It has set timers, which are not kept.
     timers: bool,
+    /// It shares memory, which is not kept.
+    shares: bool,
 }
 
 impl Kept {
@@ -120,7 +122,14 @@ impl Kept {
             continued: home.continued,
             pending: home.pending.clone(),
             timers: home.timer.0 != 0 || !home.timers.is_empty(),
+            shares: !home.shared.is_empty(),
         })
+    }
+
+    /// What of it cannot be had again, and without which it cannot go on.
+    pub(super) fn obstacle(&self) -> Option<&'static str> {
+        self.shares
+            .then_some("the memory that it shared was its home's")
     }
 
     /// The home part again, with what of it is lost in words (empty: nothing).

@@ -40,7 +40,7 @@ fn record() -> Vec<u8> {
         &text(b"/lib"),
         &[1, 19, 0, 1],                            // stopped, continued
         &[0x4e, 1, 10, 0, 0x4f, 0x5e, 0, 0, 0, 0], // its signals
-        &[0],                                      // timers
+        &[0, 1],                                   // timers, shared memory
         &[3, 0x39],                                // answers: a value, interrupted, refused
         &[0x43, 0x39, 5, 0x44, 0, 0x0d, 1],
         &text(b"data"),
@@ -72,14 +72,14 @@ const AS_READ: &str = "\
     62), Image(HASH, 63, 64), Lost], rows: [(65, 2, true)], directory: [47, 116, 109, 112], root: [47, 114, 111, \
     111, 116], umask: 18 }, mapped: [(66, HASH, [47, 108, 105, 98])], stopped: Some((19, false)), continued: true, \
     pending: PendingSignals { set: 78, queue: [SignalInfo { signal: 10, code: 0, words: [79, 94], rest: InfoRest { \
-    errno: 0, gap: 0, tail: [0, 0] } }] }, timers: false }, [(Pid(57), Reply { pid: Pid(67), thread: Pid(57), epoch: 5, seq: 68, outcome: Value(-7), \
+    errno: 0, gap: 0, tail: [0, 0] } }] }, timers: false, shares: true }, [(Pid(57), Reply { pid: Pid(67), thread: Pid(57), epoch: 5, seq: 68, outcome: Value(-7), \
     poke: true, data: [100, 97, 116, 97] }), (Pid(58), Reply { pid: Pid(67), thread: Pid(58), epoch: 5, seq: 69, \
     outcome: Interrupted, poke: false, data: [] }), (Pid(59), Reply { pid: Pid(67), thread: Pid(59), epoch: 5, \
     seq: 70, outcome: Refused { epoch: 6, owner: NodeId(3), owner_boot: BootId(18) }, poke: false, data: [] })])";
 
 #[test]
 fn a_record_of_this_layout() {
-    assert_eq!(LAYOUT, 3, "the bytes below are of this layout");
+    assert_eq!(LAYOUT, 4, "the bytes below are of this layout");
     let bytes = record();
     let read: Record = understood(&bytes).expect("it is understood");
     let expected = AS_READ.replace("HASH", &format!("{HASH:?}"));

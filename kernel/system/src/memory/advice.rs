@@ -13,7 +13,8 @@ use super::map::range_end;
 
 const MADV_DONTNEED: u64 = 4;
 const MADV_FREE: u64 = 8;
-const MADV_REMOVE: u64 = 9;
+/// Makes the contents of a shared mapping zeros.
+pub const MADV_REMOVE: u64 = 9;
 const MADV_DONTFORK: u64 = 10;
 const MADV_DOFORK: u64 = 11;
 const MADV_WIPEONFORK: u64 = 18;
@@ -101,6 +102,8 @@ impl Space {
                     pages, first_page, ..
                 } => pages.punch(index(*first_page, start), index(*first_page, end))?,
                 Backing::Anonymous | Backing::File(_) => self.discard(start, end),
+                // Who wants that goes home first.
+                Backing::SharedElsewhere { .. } => return Err(Errno::EOPNOTSUPP),
             }
         }
         Ok(())
@@ -111,7 +114,7 @@ impl Space {
         let parts: alloc::vec::Vec<(u64, u64)> = self
             .areas
             .overlapping(from, to)
-            .filter(|area| !super::sharing::is_alone(area))
+            .filter(|area| !super::sharing::is_alone(area) && !area.is_lent())
             .map(|area| (area.start.max(from), area.end.min(to)))
             .collect();
         for (from, to) in parts {

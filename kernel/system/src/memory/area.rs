@@ -4,16 +4,15 @@
 //! joined again without loss ([`Area::split`] and [`Area::join`] are inverse to each other).
 
 use abi::layout::Timespec;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use abi::Errno;
 use bitflags::bitflags;
-use machine::{Access, Frame, FrameKind, OutOfMemory};
-use spin::Mutex;
+use machine::{Access, Frame};
 
 use super::limits::PAGE;
+use super::object::{Held, SharedObject};
 use super::policy::MemoryPolicy;
 
 /// The file behind an area that is mapped privately.
@@ -29,54 +28,6 @@ pub struct FileBacking {
     /// have accesses behind the end of the file answered by the file (`SIGBUS`), give the length
     /// of the area.
     pub length: u64,
-}
-
-/// Memory shared by all areas that hold a handle of it (`MAP_SHARED | MAP_ANONYMOUS`).
-#[derive(Debug, Default)]
-pub struct SharedObject {
-    pages: Mutex<BTreeMap<u64, Frame>>,
-}
-
-impl SharedObject {
-    /// An object of zeros; it takes no memory yet.
-    pub fn new() -> Arc<SharedObject> {
-        Arc::new(SharedObject::default())
-    }
-
-    /// Puts a frame in as page `index`.
-    pub(super) fn put(&self, index: u64, frame: Frame) {
-        self.pages.lock().insert(index, frame);
-    }
-
-    /// The pages there are of a range, in order.
-    pub(super) fn pages(&self, from: u64, to: u64) -> Vec<(u64, Frame)> {
-        let pages = self.pages.lock();
-        let range = pages.range(from..to);
-        range
-            .map(|(index, frame)| (*index, frame.clone()))
-            .collect()
-    }
-
-    /// Lets go of the pages of a range.
-    pub(super) fn forget(&self, from: u64, to: u64) {
-        self.pages
-            .lock()
-            .retain(|index, _| !(from..to).contains(index));
-    }
-
-    /// The frame of page `index`, made of zeros when first asked for.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] when no frame is free.
-    pub fn page(&self, index: u64) -> Result<Frame, OutOfMemory> {
-        let mut pages = self.pages.lock();
-        if let Some(frame) = pages.get(&index) {
-            return Ok(frame.clone());
-        }
-        let frame = Frame::zeroed(FrameKind::User)?;
-        pages.insert(index, frame.clone());
-        Ok(frame)
-    }
 }
 
 /// The pages of a file mapped with `MAP_SHARED`: the very frames the file is stored in.
@@ -118,6 +69,8 @@ pub enum FetchStop {
     Bus,
     /// No frame is free.
     NoMemory,
+    /// A process elsewhere has it.
+    Held(Held),
 }
 
 /// Where the contents of an area come from when nothing was written to it.
@@ -131,6 +84,13 @@ pub enum Backing {
     SharedAnonymous {
         /// The memory.
         object: Arc<SharedObject>,
+        /// The page of the object that is the area's first.
+        first_page: u64,
+    },
+    /// The same away from home: the object is there, and lends its pages to one process at a time.
+    SharedElsewhere {
+        /// The number by which home knows the object, for this process.
+        object: u32,
         /// The page of the object that is the area's first.
         first_page: u64,
     },
@@ -155,6 +115,9 @@ impl core::fmt::Debug for Backing {
             Backing::SharedAnonymous { first_page, .. } => {
                 write!(f, "shared memory from page {first_page}")
             }
+            Backing::SharedElsewhere { object, first_page } => {
+                write!(f, "shared memory {object} of home from page {first_page}")
+            }
             Backing::SharedFile {
                 first_page,
                 home_file,
@@ -165,12 +128,17 @@ impl core::fmt::Debug for Backing {
 }
 
 impl Backing {
-    /// Whether writes are seen by others.
+    /// Whether the frames themselves are those that others have mapped too.
     pub fn is_shared(&self) -> bool {
         matches!(
             self,
             Backing::SharedAnonymous { .. } | Backing::SharedFile { .. }
         )
+    }
+
+    /// Whether writes are seen by others.
+    pub fn is_seen_by_others(&self) -> bool {
+        self.is_shared() || matches!(self, Backing::SharedElsewhere { .. })
     }
 
     /// The backing of what lies `distance` bytes (whole pages) behind the beginning.
@@ -183,6 +151,7 @@ impl Backing {
                 file.length = file.length.saturating_sub(distance);
             }
             Backing::SharedAnonymous { first_page, .. }
+            | Backing::SharedElsewhere { first_page, .. }
             | Backing::SharedFile { first_page, .. } => *first_page += distance / PAGE,
         }
         rest
@@ -252,7 +221,7 @@ impl Area {
 
     /// Whether it was made with `MAP_SHARED` (the `s` or `p` of `/proc/PID/maps`).
     pub fn says_shared(&self) -> bool {
-        self.is_shared() || self.flags.contains(AreaFlags::SHARED)
+        self.backing.is_seen_by_others() || self.flags.contains(AreaFlags::SHARED)
     }
 
     /// Whether it may never be written: shared pages of a file that was opened for reading only.
@@ -271,6 +240,7 @@ impl Area {
             Backing::Anonymous => 0,
             Backing::File(file) => file.offset,
             Backing::SharedAnonymous { first_page, .. }
+            | Backing::SharedElsewhere { first_page, .. }
             | Backing::SharedFile { first_page, .. } => first_page * PAGE,
         }
     }
@@ -281,7 +251,9 @@ impl Area {
             Backing::File(file) => Some(file.home_file),
             Backing::SharedFile { .. } if self.flags.contains(AreaFlags::SEGMENT) => None,
             Backing::SharedFile { home_file, .. } => Some(*home_file),
-            Backing::Anonymous | Backing::SharedAnonymous { .. } => None,
+            Backing::Anonymous
+            | Backing::SharedAnonymous { .. }
+            | Backing::SharedElsewhere { .. } => None,
         }
     }
 
@@ -291,7 +263,9 @@ impl Area {
             _ if self.flags.contains(AreaFlags::STACK) => Some("[stack]"),
             _ if self.flags.contains(AreaFlags::HEAP) => Some("[heap]"),
             _ if self.flags.contains(AreaFlags::SEGMENT) => Some("/SYSV00000000 (deleted)"),
-            Backing::SharedAnonymous { .. } => Some("/dev/zero (deleted)"),
+            Backing::SharedAnonymous { .. } | Backing::SharedElsewhere { .. } => {
+                Some("/dev/zero (deleted)")
+            }
             Backing::Anonymous if self.says_shared() => Some("/dev/zero (deleted)"),
             _ => None,
         }
@@ -358,6 +332,13 @@ impl Area {
                     first_page: rest,
                 },
             ) => Arc::ptr_eq(object, other) && first_page + length / PAGE == *rest,
+            (
+                Backing::SharedElsewhere { object, first_page },
+                Backing::SharedElsewhere {
+                    object: other,
+                    first_page: rest,
+                },
+            ) => object == other && first_page + length / PAGE == *rest,
             (
                 Backing::SharedFile {
                     pages,

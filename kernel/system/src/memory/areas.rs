@@ -41,14 +41,14 @@ impl Areas {
 
     fn put(&mut self, area: Area) {
         self.version += 1;
-        self.shared += usize::from(area.backing.is_shared());
+        self.shared += usize::from(area.backing.is_seen_by_others());
         self.by_start.insert(area.start, area);
     }
 
     fn take(&mut self, start: u64) -> Option<Area> {
         let area = self.by_start.remove(&start)?;
         self.version += 1;
-        self.shared -= usize::from(area.backing.is_shared());
+        self.shared -= usize::from(area.backing.is_seen_by_others());
         let next = self.by_start.range(start..).next();
         self.gaps.taken(next.map_or(u64::MAX, |(&next, _)| next));
         Some(area)

@@ -117,13 +117,15 @@ impl Space {
                 self.table.map(page, frame, area.access)?;
                 Ok(())
             }
+            Backing::SharedElsewhere { object, first_page } => Err(Trouble::NotLent {
+                page,
+                object: *object,
+                index: first_page + index,
+            }),
             Backing::SharedFile {
                 pages, first_page, ..
             } => {
-                let frame = pages.page(first_page + index).map_err(|stop| match stop {
-                    FetchStop::Missing | FetchStop::Bus => Trouble::Bus,
-                    FetchStop::NoMemory => Trouble::NoMemory,
-                })?;
+                let frame = pages.page(first_page + index)?;
                 // The first write is to be seen: it changes the times of the file.
                 let access = if write { area.access } else { area.resting() };
                 self.table.map(page, frame, access)?;
@@ -208,7 +210,6 @@ fn fetch(
                 backing: *backing,
                 offset,
             },
-            FetchStop::Bus => Trouble::Bus,
-            FetchStop::NoMemory => Trouble::NoMemory,
+            other => Trouble::from(other),
         })
 }

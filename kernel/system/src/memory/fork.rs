@@ -35,6 +35,9 @@ impl Space {
             lock_future: 0,
             rings: Rings::default(),
             outlined: None,
+            // The child's home part knows them by the same numbers.
+            names: self.names.clone(),
+            lent_to: 0,
         };
         let areas: Vec<Area> = self
             .areas
@@ -45,7 +48,8 @@ impl Space {
         for mut area in areas {
             // Locks are not inherited (mlock(2)).
             area.flags.remove(AreaFlags::LOCKED);
-            let empty = area.is_shared() || area.flags.contains(AreaFlags::WIPE_ON_FORK);
+            let empty =
+                area.backing.is_seen_by_others() || area.flags.contains(AreaFlags::WIPE_ON_FORK);
             if !empty {
                 self.share_pages(&area, &mut child)?;
             }

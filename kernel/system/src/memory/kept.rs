@@ -96,7 +96,8 @@ impl Space {
     /// As [`Space::install`], for a page that its source has, too: a write to it is noticed from now on.
     pub fn install_as_kept(&mut self, page: u64, frame: Frame) -> Installed {
         let installed = self.install_with(page, frame, Area::resting);
-        if installed == Installed::Yes {
+        // What shows a page of a shared object at home is not this space's own.
+        if installed == Installed::Yes && self.private.contains(page) {
             self.copied.insert(page);
             self.by_block = true;
         }

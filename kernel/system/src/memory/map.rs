@@ -49,12 +49,12 @@ pub(super) fn backing_fits(backing: &Backing, length: u64) -> bool {
                 && file.offset.checked_add(length).is_some()
                 && file.length <= length
         }
-        Backing::SharedAnonymous { first_page, .. } | Backing::SharedFile { first_page, .. } => {
-            first_page
-                .checked_mul(PAGE)
-                .and_then(|offset| offset.checked_add(length))
-                .is_some()
-        }
+        Backing::SharedAnonymous { first_page, .. }
+        | Backing::SharedElsewhere { first_page, .. }
+        | Backing::SharedFile { first_page, .. } => first_page
+            .checked_mul(PAGE)
+            .and_then(|offset| offset.checked_add(length))
+            .is_some(),
     }
 }
 

@@ -48,11 +48,12 @@ impl Space {
         if let Some(obstacle) = self.obstacle() {
             return Err(obstacle);
         }
-        if self.areas.iter().any(Area::is_shared) {
-            return Err("its shared memory is not its own yet");
+        let areas = self.export_areas();
+        if areas.len() < self.areas.len() {
+            return Err("its shared memory has no name yet");
         }
         Ok(SpaceRecords {
-            areas: self.export_areas(),
+            areas,
             runs: self.export_runs(),
             layout: LayoutRecord::of(self),
         })
@@ -60,7 +61,10 @@ impl Space {
 
     /// The areas.
     pub(super) fn export_areas(&self) -> Vec<AreaRecord> {
-        self.areas.iter().filter_map(AreaRecord::of).collect()
+        let areas = self.areas.iter();
+        areas
+            .filter_map(|area| AreaRecord::of(area, &self.names))
+            .collect()
     }
 
     /// The pages that are here and have to be sent: all but untouched zeros and unchanged pages of
@@ -174,6 +178,10 @@ impl Space {
         if !page.is_multiple_of(PAGE) || !self.absent.remove(page) {
             return Installed::NotWanted;
         }
+        let frame = match self.install_in_object(page, frame) {
+            Ok(()) => return Installed::Yes,
+            Err(frame) => frame,
+        };
         let Some(area) = self.areas.find(page) else {
             self.absent.insert(page);
             return Installed::NotWanted;
@@ -201,21 +209,23 @@ impl Space {
     pub fn install_zero(&mut self, page: u64, count: u32) -> Result<u64, OutOfMemory> {
         let from = page_of(page);
         let to = from.saturating_add(u64::from(count) * PAGE);
-        let file_areas: Vec<Area> = self
+        let others: Vec<Area> = self
             .areas
             .overlapping(from, to)
-            .filter(|area| matches!(area.backing, Backing::File(_)))
+            .filter(|area| !matches!(area.backing, Backing::Anonymous))
             .cloned()
             .collect();
         let mut done = 0;
-        for area in file_areas {
+        for area in others {
             let end = area.end.min(to);
             let mut next = area.start.max(from);
             while let Some(page) = self.absent.next(next).filter(|&page| page < end) {
-                if self.shows_file(&area, page) {
+                if self.shows_more(&area, page) {
                     let frame = Frame::zeroed(FrameKind::User)?;
-                    self.table.map(page, frame, area.access)?;
-                    self.private.insert(page);
+                    if let Err(frame) = self.install_in_object(page, frame) {
+                        self.table.map(page, frame, area.access)?;
+                        self.private.insert(page);
+                    }
                 }
                 self.absent.remove(page);
                 done += 1;
@@ -225,11 +235,12 @@ impl Space {
         Ok(done + self.absent.remove_range(from, to))
     }
 
-    /// Whether an untouched page of a private file area would show bytes of the file.
-    fn shows_file(&self, area: &Area, page: u64) -> bool {
+    /// Whether an untouched page of an area would show other bytes than zeros.
+    fn shows_more(&self, area: &Area, page: u64) -> bool {
         match &area.backing {
+            Backing::Anonymous => false,
             Backing::File(file) => !matches!(file_part(file, area.start, page), FilePart::Zeros),
-            _ => false,
+            _ => true,
         }
     }
 

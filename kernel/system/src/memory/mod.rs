@@ -17,6 +17,7 @@ mod copied;
 mod copy;
 mod cut;
 pub mod elf;
+mod elsewhere;
 mod fault;
 mod force;
 mod fork;
@@ -26,6 +27,7 @@ mod kept;
 pub mod limits;
 mod map;
 mod migrate;
+mod object;
 mod outline;
 mod page_set;
 mod policy;
@@ -41,16 +43,18 @@ mod tests;
 use abi::layout::Timespec;
 use machine::{Access, Frame, FrameKind, OutOfMemory, PageTable};
 
-pub use advice::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
-pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedObject, SharedPages};
+pub use advice::{MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_REMOVE};
+pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedPages};
 use areas::Areas;
 pub use copied::{Copies, Sent};
 pub use copy::{PagePart, StringStop};
+pub use elsewhere::GivesBack;
 pub use growth::SpaceLimits;
 pub use kept::Kept;
 use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};
 pub use map::MapHow;
 pub use migrate::{Installed, SpaceRecords};
+pub use object::{Held, SharedObject};
 pub use outline::sum as outline_sum;
 use page_set::PageSet;
 pub use policy::{MPOL_MF_MOVE_ALL, MemoryNodes, MemoryPolicy};
@@ -118,6 +122,28 @@ pub enum Trouble {
         /// Page aligned offset in the file.
         offset: u64,
     },
+    /// The page is shared, and home lends it: ask there, then [`Space::install_lent`] it.
+    NotLent {
+        /// Address of the page.
+        page: u64,
+        /// The number by which home knows the object.
+        object: u32,
+        /// Which page of the object.
+        index: u64,
+    },
+    /// The page is shared and its home is here, and a process elsewhere has it: it has to give it back.
+    Held(Held),
+}
+
+impl From<FetchStop> for Trouble {
+    /// Of memory that is here, or of a process that is.
+    fn from(stop: FetchStop) -> Trouble {
+        match stop {
+            FetchStop::Missing | FetchStop::Bus => Trouble::Bus,
+            FetchStop::NoMemory => Trouble::NoMemory,
+            FetchStop::Held(held) => Trouble::Held(held),
+        }
+    }
 }
 
 impl From<OutOfMemory> for Trouble {
@@ -189,6 +215,10 @@ pub struct Space {
     pub(crate) rings: Rings,
     /// The sum of the latest [`Space::outline`], and the version of the areas then.
     outlined: Option<(u64, u64)>,
+    /// How shared objects are called elsewhere.
+    names: elsewhere::Names,
+    /// To whom pages of shared objects were lent that are still on their way home.
+    lent_to: u32,
 }
 
 /// The page that holds `address`.
@@ -223,6 +253,8 @@ impl Space {
             lock_future: 0,
             rings: Rings::default(),
             outlined: None,
+            names: elsewhere::Names::default(),
+            lent_to: 0,
         })
     }
 
@@ -271,9 +303,10 @@ impl Space {
     pub fn shared_place(&self, address: u64) -> Option<(u64, u64)> {
         let area = self.areas.find(address)?;
         let object = match &area.backing {
-            Backing::SharedAnonymous { object, .. } => alloc::sync::Arc::as_ptr(object).addr(),
+            Backing::SharedAnonymous { object, .. } => object.identity(),
             Backing::SharedFile { pages, .. } => alloc::sync::Arc::as_ptr(pages).addr(),
-            Backing::Anonymous | Backing::File(_) => return None,
+            // What waits there waits at home.
+            Backing::Anonymous | Backing::File(_) | Backing::SharedElsewhere { .. } => return None,
         };
         Some((object as u64, area.file_offset() + (address - area.start)))
     }

@@ -77,7 +77,7 @@ impl Space {
     pub fn changes(&self) -> Option<(u64, Vec<u8>)> {
         let (sum, version) = self.outlined?;
         let chunks = self.private.changes()?;
-        if version != self.areas.version() || self.areas.has_shared() {
+        if version != self.areas.version() {
             return None;
         }
         let mut bytes = LayoutRecord::of(self).as_bytes().to_vec();

@@ -2,7 +2,8 @@
 //!
 //! Law: fixed layout, little-endian, no padding, no pointers, reserved bytes zero. `check()` looks
 //! at one record alone; what holds between records is checked by [`Space::import`](super::Space::import).
-//! Shared mappings have no record: a process with one does not move.
+//! Of shared memory the number is told by which home knows it; other shared mappings have no record: a process
+//! with one does not move.
 
 use alloc::vec::Vec;
 
@@ -10,6 +11,7 @@ use machine::{Access, OutOfMemory, USER_END};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::area::{Area, AreaFlags, Backing, FileBacking, normal};
+use super::elsewhere::Names;
 use super::limits::{LOWEST_ADDRESS, PAGE};
 use super::map::backing_fits;
 use super::policy::MemoryPolicy;
@@ -17,6 +19,7 @@ use super::{Layout, Space};
 
 const KIND_ANONYMOUS: u32 = 0;
 const KIND_FILE: u32 = 1;
+const KIND_SHARED: u32 = 2;
 
 /// Why memory that came from elsewhere was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub struct AreaRecord {
     pub end: u64,
     /// Bits of [`Access`].
     pub access: u32,
-    /// 0 anonymous, 1 file.
+    /// 0 anonymous, 1 file, 2 shared memory.
     pub kind: u32,
     /// Bits of [`AreaFlags`].
     pub flags: u32,
@@ -85,11 +88,11 @@ pub struct AreaRecord {
     pub policy: u32,
     /// See [`FileBacking::hash`].
     pub hash: [u8; 32],
-    /// See [`FileBacking::offset`].
+    /// See [`FileBacking::offset`]; of shared memory, the same in its object.
     pub offset: u64,
     /// See [`FileBacking::length`].
     pub length: u64,
-    /// See [`FileBacking::home_file`].
+    /// See [`FileBacking::home_file`]; of shared memory, the number of its object.
     pub home_file: u32,
     /// Zero.
     pub reserved: u32,
@@ -168,12 +171,27 @@ pub struct LayoutRecord {
 const _: () = assert!(size_of::<LayoutRecord>() == 64);
 
 impl AreaRecord {
-    /// The record of an area; `None` if it is shared.
-    pub(super) fn of(area: &Area) -> Option<AreaRecord> {
+    /// The record of an area; `None` if it is shared and has no name.
+    pub(super) fn of(area: &Area, names: &Names) -> Option<AreaRecord> {
+        let shared = |object: u32, first_page: u64| {
+            let offset = first_page.checked_mul(PAGE)?;
+            Some(FileBacking {
+                home_file: object,
+                offset,
+                ..FileBacking::none()
+            })
+        };
         let (kind, file) = match &area.backing {
             Backing::Anonymous => (KIND_ANONYMOUS, FileBacking::none()),
             Backing::File(file) => (KIND_FILE, *file),
-            Backing::SharedAnonymous { .. } | Backing::SharedFile { .. } => return None,
+            Backing::SharedAnonymous { object, first_page } => {
+                let name = names.get(&object.identity())?;
+                (KIND_SHARED, shared(*name, *first_page)?)
+            }
+            Backing::SharedElsewhere { object, first_page } => {
+                (KIND_SHARED, shared(*object, *first_page)?)
+            }
+            Backing::SharedFile { .. } => return None,
         };
         let (policy, policy_nodes) = area.policy.told();
         Some(AreaRecord {
@@ -217,6 +235,15 @@ impl AreaRecord {
         let backing = match self.kind {
             KIND_ANONYMOUS if file == FileBacking::none() => Backing::Anonymous,
             KIND_FILE => Backing::File(file),
+            KIND_SHARED if file.hash == [0; 32] && file.length == 0 => {
+                if !file.offset.is_multiple_of(PAGE) {
+                    return Err(Invalid::AreaFile);
+                }
+                Backing::SharedElsewhere {
+                    object: file.home_file,
+                    first_page: file.offset / PAGE,
+                }
+            }
             _ => return Err(Invalid::AreaFields),
         };
         if self.reserved != 0 {

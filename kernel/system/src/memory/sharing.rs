@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use machine::{FrameKind, OutOfMemory};
 
 use super::Space;
-use super::area::{Area, AreaFlags, Backing, SharedObject, SharedPages};
+use super::area::{Area, AreaFlags, Backing, SharedPages};
 use super::limits::PAGE;
+use super::object::SharedObject;
 
 impl Space {
     /// Makes objects of all shared memory that this space has alone, so that a second space can have
@@ -173,26 +174,13 @@ impl Space {
         apart && pages.iter().all(|(index, _)| inside(*index))
     }
 
-    /// Whether only areas of this space have the object of an area.
-    fn has_alone(&self, area: &Area) -> bool {
-        let Backing::SharedAnonymous { object, .. } = &area.backing else {
-            return false;
-        };
-        let same = |other: &&Area| {
-            let other = &other.backing;
-            matches!(other, Backing::SharedAnonymous { object: held, .. } if Arc::ptr_eq(held, object))
-        };
-        Arc::strong_count(object) == self.areas.iter().filter(same).count()
-    }
-
     /// What of its shared memory keeps this space where it is.
     pub(super) fn sharing_obstacle(&self) -> Option<&'static str> {
         self.areas.iter().find_map(|area| match &area.backing {
-            Backing::SharedAnonymous { .. } if !self.is_last_holder(area) => {
-                if self.has_alone(area) {
-                    return Some("it has shared memory of which it maps only a part, or twice");
-                }
-                Some("it shares memory with another process")
+            Backing::SharedAnonymous { object, .. }
+                if !self.names.contains_key(&object.identity()) && !self.is_last_holder(area) =>
+            {
+                Some("it shares more memory than home can name")
             }
             Backing::SharedFile { .. } if area.flags.contains(AreaFlags::SEGMENT) => {
                 let reason = "it has a segment of System V shared memory that others can attach";
@@ -212,9 +200,12 @@ impl Space {
         obstacle
     }
 
-    /// Whether a copy of this space shows what is written to this one from then on.
+    /// Whether a copy of this space needs home to show what is written to this one from then on: home is where
+    /// an object can be made of memory that nobody else has so far.
     pub fn would_share(&self) -> bool {
-        self.is_seen_by_others() || self.areas.iter().any(is_alone)
+        self.areas
+            .iter()
+            .any(|area| area.is_shared() || is_alone(area))
     }
 
     /// Whether another process may see what is written to some of it.

@@ -64,10 +64,10 @@ fn a_hello_and_a_handshake_are_these_bytes() {
     assert_eq!(hex(&frame.header[116..]), DATA_SEAL);
 }
 
-const HELLO_SEAL: &str = "01000000221c3da57770258fb20e53aea2bf0adb";
-const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb94edf3cd6a2a57c03946690a2f744df90f";
-const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e888c49b236f1b117855118e114974716a2e";
-const DATA_SEAL: &str = "01000000fd63f514a93afa8c10da4faf343ff58b";
+const HELLO_SEAL: &str = "010000000cc65aa01c824bc9eb5284bafdac69ea";
+const KNOCK: &str = "4b5f4357246aa1b76136da55eb6ba205e5e83c2d745acf9c3bd11903c1533d3f285762bc6116a054765ca19c3a54fb943e58f8508fc0973720bd3ca0a7f7625c";
+const WELCOME: &str = "70b17f490a546c0556647e2a2231a24840fb96c46e3eb016acf46d96a6ba0f05249ff6b69479c57165ffaec3ce84e888c4ea523503a9ae13e2ea11cfa68d8914";
+const DATA_SEAL: &str = "01000000052f743d9a9e4e13dd8c80dd1004dab7";
 
 #[test]
 fn the_owners_key_is_bytes_or_digits() {

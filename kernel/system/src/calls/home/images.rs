@@ -140,6 +140,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         files.close_on_exec();
     }
     call.outputs.set(3, ids.to_bytes());
+    call.system.release_shared(pid);
     Ok(0)
 }
 

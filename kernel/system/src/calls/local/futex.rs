@@ -56,6 +56,14 @@ pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if by_wall && !matches!(command, WAIT_BITSET | WAIT_REQUEUE_PI | LOCK_PI2) {
         return Err(Errno::ENOSYS.into());
     }
+    let two = !matches!(command, WAIT | WAKE | WAIT_BITSET | WAKE_BITSET);
+    if !private {
+        // Who waits at shared memory waits where the memory's home is.
+        call.be_at_home_for(address, address.saturating_add(4))?;
+        if two {
+            call.be_at_home_for(second, second.saturating_add(4))?;
+        }
+    }
     match command {
         WAIT | WAIT_BITSET => wait(call, bits),
         WAKE | WAKE_BITSET => {
@@ -362,6 +370,9 @@ fn compared(call: &mut LocalCall<'_>, waiters: u64, count: u64) -> Result<Vec<Fu
     }
     let mut keys = Vec::new();
     for (_, address, private) in &wanted {
+        if !private {
+            call.be_at_home_for(*address, address.saturating_add(4))?;
+        }
         keys.push(call.futex_key(*address, *private)?);
     }
     for (value, address, _) in wanted {
@@ -509,6 +520,9 @@ impl LocalCall<'_> {
         }
         let word = self.thread().clear_tid;
         if word != 0 {
+            if self.be_at_home_for(word, word.saturating_add(4)) == Err(Stop::Wait) {
+                return Err(Stop::Wait);
+            }
             if self.write(word, &[0; 4]) == Err(Stop::Wait) {
                 return Err(Stop::Wait);
             }
@@ -546,6 +560,7 @@ impl LocalCall<'_> {
     /// Marks a robust futex and wakes who waits for it; one with priority inheritance (bit 0 of its
     /// entry) is handed over.
     fn release_word(&mut self, address: u64, owned: u64) -> Result<(), Stop> {
+        self.be_at_home_for(address, address.saturating_add(4))?;
         let tid = self.tid;
         let key = self.futex_key(address, false)?;
         if owned != 0 {

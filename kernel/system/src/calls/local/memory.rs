@@ -6,7 +6,8 @@
 use crate::credentials::IPC_LOCK;
 use crate::dispatch::LocalCall;
 use crate::memory::{
-    MADV_POPULATE_READ, MADV_POPULATE_WRITE, MapStop, Space, SpaceLimits, Trouble,
+    MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_REMOVE, MapStop, RemapFlags, Space, SpaceLimits,
+    Trouble,
 };
 use crate::wait::Stop;
 use abi::Errno;
@@ -63,7 +64,7 @@ impl LocalCall<'_> {
     ///
     /// # Errors
     /// EFAULT never happens in practice: a process whose memory is lent does not run.
-    pub(in crate::calls) fn space(&mut self) -> Result<&mut Space, Stop> {
+    pub(crate) fn space(&mut self) -> Result<&mut Space, Stop> {
         let limits = self.limits();
         let space = self.system.space_mut(self.pid);
         let space = space.ok_or(Stop::Errno(Errno::EFAULT))?;
@@ -140,6 +141,7 @@ pub fn pkey_free(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// munmap(2).
 pub fn munmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, ..] = call.args;
+    call.surrender(address, address.saturating_add(length))?;
     call.space()?.unmap(address, length)?;
     Ok(0)
 }
@@ -165,6 +167,14 @@ pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     may_commit(new_length.saturating_sub(old_length))?;
+    // What it may lose: where it was, as far as it gets shorter, and where it will be.
+    call.surrender(
+        old.saturating_add(new_length.min(old_length)),
+        old.saturating_add(old_length),
+    )?;
+    if RemapFlags::from_bits_retain(flags).contains(RemapFlags::FIXED) {
+        call.surrender(place, place.saturating_add(new_length))?;
+    }
     match call
         .space()?
         .remap(old, old_length, new_length, flags, place)
@@ -180,6 +190,9 @@ pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// madvise(2).
 pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, advice, ..] = call.args;
+    if advice == MADV_REMOVE {
+        call.have_shared(address, address.saturating_add(length))?;
+    }
     call.space()?.advise(address, length, advice)?;
     let access = match advice {
         MADV_POPULATE_READ => Access::READ,

@@ -82,6 +82,9 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         flags & MAP_GROWSDOWN != 0 && zeros && !shared,
     );
     area.set(AreaFlags::LOCKED, flags & MAP_LOCKED != 0);
+    if how == MapHow::Fixed {
+        call.surrender(hint, hint.saturating_add(length))?;
+    }
     let space = call.space()?;
     let address = space.map_flagged(hint, length, access, backing, (how, area))?;
     let populate = flags & (MAP_POPULATE | MAP_NONBLOCK) == MAP_POPULATE

@@ -268,7 +268,8 @@ fn shares_memory(call: &LocalCall<'_>, flags: u64) -> bool {
         CLONE_VM => true,
         _ if flags & CLONE_SIGHAND != 0 => true,
         0 => space.is_some_and(Space::would_share),
-        _ => false,
+        // Pages are lent to processes, and these two would have the same.
+        _ => space.is_some_and(Space::is_lent),
     }
 }
 
@@ -367,6 +368,7 @@ pub fn exit_group(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 
 /// The process ends with a wait status, by its own will or by a signal.
 pub fn end(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    call.surrender(0, USER_END)?;
     let used = call.used();
     let args = [
         call.args[0],

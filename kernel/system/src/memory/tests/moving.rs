@@ -221,7 +221,7 @@ fn impossible_records_are_refused() {
     assert_eq!(with(|area| area.end = 1 << 47), Invalid::AreaBounds);
     assert_eq!(with(|area| area.access = 2), Invalid::AreaFields);
     assert_eq!(with(|area| area.access = 8), Invalid::AreaFields);
-    assert_eq!(with(|area| area.kind = 2), Invalid::AreaFields);
+    assert_eq!(with(|area| area.kind = 3), Invalid::AreaFields);
     assert_eq!(with(|area| area.flags = 1 << 31), Invalid::AreaFields);
     assert_eq!(with(|area| area.reserved = 1), Invalid::AreaFields);
     assert_eq!(with(|area| area.policy = 7), Invalid::AreaFields);

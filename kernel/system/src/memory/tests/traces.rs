@@ -362,7 +362,7 @@ fn shared_memory_is_shared() {
     assert_eq!((byte(&mut parent, 1), byte(&mut parent, 2)), (Ok(2), Ok(3)));
     assert_eq!(
         parent.obstacle(),
-        Some("it shares memory with another process")
+        Some("it shares more memory than home can name")
     );
     assert!(parent.export().is_err());
     // A second view of the same memory.
