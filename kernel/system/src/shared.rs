@@ -135,14 +135,22 @@ impl System {
         }
     }
 
-    /// Home has decided that a process is elsewhere, where nobody but its home part keeps what it shares. That it is
-    /// here counts from [`System::share_at_home`] on.
+    /// Home has decided where a process is. Elsewhere nobody but its home part keeps what it shares; so it does for one that has
+    /// just come, until [`System::share_at_home`].
     pub(crate) fn keep_shared(&mut self, pid: u32) {
         let me = self.me;
-        if let Some(home) = self.homes.get_mut(&pid)
-            && home.record.gate().owner() != me
-        {
-            home.shared.keep();
+        let stays = self.space_of(pid).is_some_and(|space| !space.is_lent());
+        let Some(home) = self.homes.get_mut(&pid) else {
+            return;
+        };
+        if home.record.gate().owner() == me {
+            if stays {
+                home.shared.kept.clear();
+            }
+            return;
+        }
+        home.shared.keep();
+        if !home.shared.is_empty() {
             self.keeper.touch(pid);
         }
     }
@@ -191,12 +199,24 @@ impl System {
         if !self.await_shared.contains(&tid) {
             self.await_shared.push(tid);
         }
-        let asked =
-            |errand: &Errand| (errand.1, errand.2, errand.3) == (held.by, number, held.page);
-        if !self.errands.iter().any(asked) {
+        if !self.has_errand(held.by, (number, held.page)) {
             self.ask_back(held.by, number, held.page);
         }
         Stop::Wait
+    }
+
+    /// Whether something is due for a page.
+    fn has_errand(&self, pid: u32, (object, page): (u32, u64)) -> bool {
+        let same = |errand: &Errand| (errand.1, errand.2, errand.3) == (pid, object, page);
+        self.errands.iter().any(same)
+    }
+
+    /// Looks after a page in a while, unless that is noted already.
+    fn later(&mut self, ns: u64, pid: u32, part: (u32, u64)) {
+        if !self.has_errand(pid, part) {
+            let due = self.now.saturating_add(ns);
+            self.errands.insert((due, pid, part.0, part.1));
+        }
     }
 
     /// Asks a process for a page, until it is back.
@@ -212,11 +232,9 @@ impl System {
         let (owner, epoch) = (gate.owner(), gate.epoch());
         if owner == self.me {
             // It comes with the rest of its memory.
-            self.errands.insert((self.now + LOOK_NS, pid, number, page));
-            return;
+            return self.later(LOOK_NS, pid, (number, page));
         }
-        self.errands
-            .insert((self.now + AGAIN_NS, pid, number, page));
+        self.later(AGAIN_NS, pid, (number, page));
         let recall = Message::Recall {
             pid: wire_pid(pid),
             epoch,
@@ -289,7 +307,8 @@ impl System {
         let room = self.net.urgent_room(owner).saturating_sub(LANE_SPARE) as u64;
         for sent in 0..room.clamp(1, LENT_AT_ONCE) {
             let at = index + sent;
-            if sent > 0 && !object.is_idle(at) {
+            let idle = object.is_idle(at);
+            if sent > 0 && !idle {
                 return Ok(sent);
             }
             let frame = match object.lend(at, pid) {
@@ -298,7 +317,9 @@ impl System {
                 Err(FetchStop::Held(held)) => return Err(self.recall(tid, held)),
                 Err(_) => return Err(Errno::ENOMEM.into()),
             };
-            self.spaces.unmap_object(object.identity(), at);
+            if !idle {
+                self.spaces.unmap_object(object.identity(), at);
+            }
             let tag = crate::ahead::answered_page((pid, epoch), sent);
             self.send_page(owner, Lane::Urgent, tag, frame);
         }
@@ -343,12 +364,10 @@ impl System {
             return;
         }
         let since = body.lent_since.get(&part).copied().unwrap_or(0);
-        let due = since.saturating_add(HOLD_NS);
-        if due > self.now {
-            self.errands.insert((due, pid.0, part.0, part.1));
-            return;
+        match since.saturating_add(HOLD_NS).saturating_sub(self.now) {
+            0 => self.obey_recall(pid.0, part),
+            left => self.later(left, pid.0, part),
         }
-        self.obey_recall(pid.0, part);
     }
 
     /// Gives a page back that home has asked for.
@@ -363,9 +382,7 @@ impl System {
         };
         match space.take_lent(object, page) {
             GivesBack::Page(frame) => self.give_back(pid, (object, page), frame),
-            GivesBack::Later => {
-                self.errands.insert((self.now + LOOK_NS, pid, object, page));
-            }
+            GivesBack::Later => self.later(LOOK_NS, pid, (object, page)),
             GivesBack::Nothing => {
                 let missing = Message::NotLent {
                     pid: wire_pid(pid),

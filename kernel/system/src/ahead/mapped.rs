@@ -100,6 +100,9 @@ impl System {
         if !self.may_ask(tid) {
             return Stop::Wait;
         }
+        // Who fights for a page with others has a reason to be where they are.
+        let pid = self.thread(tid).pid;
+        self.body(pid).calls += 1;
         let (object, index) = part;
         let request = Request::plain(CALL_LEND, [object.into(), index, 0, 0, 0, 0]);
         self.ask_for_pages(tid, page, Asked::Shared(object, index), request)

@@ -329,6 +329,11 @@ impl System {
                     if self.lacks_pages(pid) {
                         machine::log!("process {pid}: its last source is lost with pages of it");
                         self.note_target(What::PagesLost, pid, 0);
+                        // Nobody waits for them any more, also who is already ending and wants to give some back.
+                        if let Some(space) = self.space_mut(pid) {
+                            space.forget_absent();
+                        }
+                        self.wake_threads(pid);
                         self.die(pid, abi::signal::SIGKILL);
                     }
                 }

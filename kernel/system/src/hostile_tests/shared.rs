@@ -196,6 +196,40 @@ fn what_a_lost_process_has_shown_is_not_lost() {
     assert_eq!(cluster.byte(0, parent, AT + 2), 0);
 }
 
+/// A process whose pages are lost with its last source ends, and what it shared is there for the others.
+#[test]
+fn a_process_that_has_lost_shared_pages_ends() {
+    for ends_before in [false, true] {
+        let mut cluster = Cluster::new(3);
+        let (parent, child) = cluster.sharing();
+        cluster.move_to(child, 2);
+        for page in 0..PAGES {
+            cluster.put(1, child, AT + page * PAGE, 30 + page as u8);
+        }
+        cluster.start_move(child, 3);
+        cluster.until(Cluster::round, |cluster| {
+            cluster.nodes[2].effects_open(child)
+        });
+        cluster.cut.push(1);
+        if ends_before {
+            cluster.begin_call(2, child, EXIT, &[0]);
+        }
+        cluster.settle();
+        cluster.reboot(1);
+        cluster.cut.clear();
+        for _ in 0..20 {
+            cluster.idle_round(2);
+            cluster.settle();
+        }
+        assert!(
+            !cluster.nodes[2].bodies.contains_key(&child),
+            "it has ended"
+        );
+        assert_eq!(cluster.get(0, parent, AT), 1);
+        assert_eq!(cluster.get(0, parent, AT + PAGE), 0);
+    }
+}
+
 #[test]
 fn a_page_is_called_back_from_wherever_its_process_is_by_now() {
     let mut cluster = Cluster::new(3);

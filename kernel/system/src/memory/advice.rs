@@ -114,7 +114,7 @@ impl Space {
         let parts: alloc::vec::Vec<(u64, u64)> = self
             .areas
             .overlapping(from, to)
-            .filter(|area| !super::sharing::is_alone(area) && !area.is_lent())
+            .filter(|area| !super::sharing::is_alone(area) && !area.backing.is_seen_by_others())
             .map(|area| (area.start.max(from), area.end.min(to)))
             .collect();
         for (from, to) in parts {

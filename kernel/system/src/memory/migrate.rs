@@ -152,6 +152,11 @@ impl Space {
         self.absent.len()
     }
 
+    /// The last source is gone, and what was still there with it: the process must not run any more.
+    pub fn forget_absent(&mut self) {
+        self.absent = PageSet::default();
+    }
+
     /// Whether the page that holds `address` is still at the last source node.
     pub fn is_absent(&self, address: u64) -> bool {
         self.absent.contains(page_of(address))
