@@ -32,8 +32,6 @@ const HOLD_NS: u64 = if cfg!(test) { 0 } else { 1_000_000 };
 const AGAIN_NS: u64 = 20_000_000;
 /// How long until it is looked again whether a page has come that is on its way, ns.
 const LOOK_NS: u64 = 1_000_000;
-/// Room on the urgent lane that is left to others.
-const LANE_SPARE: usize = 64;
 /// Most pages that are lent with one that is asked for.
 const LENT_AT_ONCE: u64 = 16;
 
@@ -116,16 +114,15 @@ pub(crate) type Errand = (u64, u32, u32, u64);
 // ---- home's side -------------------------------------------------------------------------------
 
 impl System {
+    /// The home part of a process and its memory, if both are here.
+    fn both_at_home(&mut self, pid: u32) -> Option<(&mut Home, &mut Space)> {
+        let space = self.spaces.get_mut(self.bodies.get(&pid)?.space)?;
+        Some((self.homes.get_mut(&pid)?, space))
+    }
+
     /// Gives the shared memory of a process that is at home the names by which it is known elsewhere.
     pub(crate) fn name_shared(&mut self, pid: u32) {
-        let System {
-            homes,
-            bodies,
-            spaces,
-            ..
-        } = self;
-        let space = bodies.get(&pid).and_then(|body| spaces.get_mut(body.space));
-        let (Some(home), Some(space)) = (homes.get_mut(&pid), space) else {
+        let Some((home, space)) = self.both_at_home(pid) else {
             return;
         };
         for object in space.shared_objects() {
@@ -157,14 +154,7 @@ impl System {
 
     /// A process is at home for good: what it shares is here again, and its memory keeps it.
     pub(crate) fn share_at_home(&mut self, pid: u32) {
-        let System {
-            homes,
-            bodies,
-            spaces,
-            ..
-        } = self;
-        let space = bodies.get(&pid).and_then(|body| spaces.get_mut(body.space));
-        if let (Some(home), Some(space)) = (homes.get_mut(&pid), space) {
+        if let Some((home, space)) = self.both_at_home(pid) {
             space.come_home(pid, |number| home.shared.get(number));
             home.shared.kept.clear();
             self.pages_are_back();
@@ -245,7 +235,7 @@ impl System {
     }
 
     /// A process gives a page back, or says that it has none.
-    fn given_back(
+    pub(crate) fn given_back(
         &mut self,
         (from, boot): (NodeId, BootId),
         (pid, epoch): (Pid, u64),
@@ -262,28 +252,6 @@ impl System {
         if object.is_some_and(|object| object.give_back(page, pid.0, frame)) {
             self.pages_are_back();
         }
-    }
-
-    /// A page came that its tag says to be one of shared memory.
-    pub(crate) fn shared_page_came(
-        &mut self,
-        from: (NodeId, BootId),
-        tag: PageTag,
-        part: (u32, u64),
-        frame: Frame,
-    ) {
-        self.given_back(from, (tag.pid, tag.epoch), part, Some(frame));
-    }
-
-    /// A process says that it has not got a page that it was asked for.
-    pub(crate) fn shared_page_missing(
-        &mut self,
-        from: NodeId,
-        boot: BootId,
-        of: (Pid, u64),
-        part: (u32, u64),
-    ) {
-        self.given_back((from, boot), of, part, None);
     }
 
     /// Sends a page of an object to the process elsewhere that asks for it, and with it those behind that nobody here uses.
@@ -304,8 +272,8 @@ impl System {
         }
         // What they show may be news.
         self.call_back_changed();
-        let room = self.net.urgent_room(owner).saturating_sub(LANE_SPARE) as u64;
-        for sent in 0..room.clamp(1, LENT_AT_ONCE) {
+        let most = self.room_for_pages(owner).clamp(1, LENT_AT_ONCE);
+        for sent in 0..most {
             let at = index + sent;
             let idle = object.is_idle(at);
             if sent > 0 && !idle {
@@ -323,7 +291,7 @@ impl System {
             let tag = crate::ahead::answered_page((pid, epoch), sent);
             self.send_page(owner, Lane::Urgent, tag, frame);
         }
-        Ok(room.clamp(1, LENT_AT_ONCE))
+        Ok(most)
     }
 }
 
@@ -474,7 +442,7 @@ impl LocalCall<'_> {
             if !may_speak(body.effects) {
                 return Err(Stop::Wait);
             }
-            if self.system.net.urgent_room(home) <= LANE_SPARE {
+            if self.system.room_for_pages(home) == 0 {
                 let soon = self.clock() + LOOK_NS;
                 self.system.set_alarm(tid, soon);
                 return Err(Stop::Wait);

@@ -625,7 +625,7 @@ impl System {
                 epoch,
                 object,
                 page,
-            } => self.shared_page_missing(from, boot, (pid, epoch), (object, page)),
+            } => self.given_back((from, boot), (pid, epoch), (object, page), None),
             Message::Advice { pid, epoch, target } => {
                 self.advised((from, boot), (pid, epoch), target);
             }

@@ -435,7 +435,7 @@ impl System {
         frame: Frame,
     ) {
         if let Some(part) = crate::shared::returned_part(tag.page) {
-            return self.shared_page_came((from, boot), tag, part, frame);
+            return self.given_back((from, boot), (tag.pid, tag.epoch), part, Some(frame));
         }
         let Some(body) = self.bodies.get_mut(&tag.pid.0) else {
             return self.written_page(from, boot, tag, frame);

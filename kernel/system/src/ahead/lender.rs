@@ -32,8 +32,6 @@ const ENDS_MAX: usize = 64;
 /// Frames kept for each descriptor that is written behind: a piece that begins and ends within
 /// pages needs two more than it brings.
 const SPARE: usize = 4;
-/// Room on the urgent lane that is left to others.
-const LANE_SPARE: usize = 64;
 
 struct LentWindow {
     id: u32,
@@ -284,7 +282,7 @@ impl System {
         if owner == self.me || inode.version() != Some(version) {
             return 0;
         }
-        let room = self.net.urgent_room(owner).saturating_sub(LANE_SPARE) as u64;
+        let room = self.room_for_pages(owner);
         let count = count.min(LAST_SPAN).min(room);
         for sent in 0..count {
             let index = from.saturating_add(sent);

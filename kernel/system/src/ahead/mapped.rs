@@ -23,8 +23,6 @@ use node::Lane;
 
 /// Pages that come with one that is touched out of order; in order they double.
 const FIRST_PAGES: u64 = 16;
-/// Room on the urgent lane that is left to others.
-const LANE_SPARE: u64 = 64;
 
 /// Where a body reads the files that it has mapped.
 #[derive(Default)]
@@ -183,7 +181,7 @@ impl System {
         let inode = home.mapped.get(handle).ok_or(Errno::EFAULT)?;
         let gate = home.record.gate();
         let (owner, epoch) = (gate.owner(), gate.epoch());
-        let room = (self.net.urgent_room(owner) as u64).saturating_sub(LANE_SPARE);
+        let room = self.room_for_pages(owner);
         let wanted = count.min(LAST_SPAN).min(room).max(1);
         for sent in 0..wanted {
             let frame = match inode.lend_page(first.saturating_add(sent)) {

@@ -35,13 +35,14 @@ use crate::dispatch::{
     CALL_TAKE_SIGNAL, CALL_THREAD, CALL_WAIT_SIGNAL, wire_pid,
 };
 use crate::home::Request;
+use crate::system::System;
 use abi::Errno;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use machine::{Frame, PAGE_SIZE};
 use node::PageTag;
 use pipes::{Pieces, Slots};
-use wire::CALL_ARRIVED;
+use wire::{CALL_ARRIVED, NodeId};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// In which buffer of an answer home says what it lends.
@@ -62,6 +63,8 @@ const CREDIT: u64 = 512 << 10;
 const TAIL: usize = 128 << 10;
 /// So few bytes need no page to travel in.
 const INLINE: usize = 3 << 10;
+/// Room on the urgent lane that is left to others.
+const LANE_SPARE: usize = 64;
 /// How long written bytes wait for company, ns; in tests so long that moves find them.
 const TAIL_NS: u64 = if cfg!(test) { 20_000_000 } else { 1_000_000 };
 /// Windows and writers of a body at most, whatever home says.
@@ -167,6 +170,13 @@ impl Grant {
             size,
             hash: *hash,
         })
+    }
+}
+
+impl System {
+    /// How many pages can leave for a node at once, so that others have room on the urgent lane.
+    pub(crate) fn room_for_pages(&self, to: NodeId) -> u64 {
+        self.net.urgent_room(to).saturating_sub(LANE_SPARE) as u64
     }
 }
 

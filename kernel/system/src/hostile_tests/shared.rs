@@ -39,12 +39,7 @@ impl Cluster {
             if there(self) {
                 return;
             }
-            self.run(node, pid, |_| Exit::PageFault {
-                address,
-                write: true,
-                execute: false,
-                protection: false,
-            });
+            self.fault(node, pid, address);
             for _ in 0..40 {
                 self.pass(1_000_000);
             }
@@ -60,6 +55,32 @@ impl Cluster {
     fn get(&mut self, node: usize, pid: u32, address: u64) -> u8 {
         self.touch(node, pid, address);
         self.byte(node, pid, address)
+    }
+
+    /// Writes to each page of the memory, another byte to each.
+    fn put_each(&mut self, node: usize, pid: u32, first: u8) {
+        for page in 0..PAGES {
+            self.put(node, pid, AT + page * PAGE, first + page as u8);
+        }
+    }
+
+    /// Each page has what was written to it, after the writer has made this call.
+    #[track_caller]
+    fn has_each(&mut self, node: usize, pid: u32, first: u8, way: u64) {
+        for page in 0..PAGES {
+            let byte = self.get(node, pid, AT + page * PAGE);
+            assert_eq!(byte, first + page as u8, "call {way}, page {page}");
+        }
+    }
+
+    /// A program begins to touch a byte.
+    fn fault(&mut self, node: usize, pid: u32, address: u64) {
+        self.run(node, pid, |_| Exit::PageFault {
+            address,
+            write: true,
+            execute: false,
+            protection: false,
+        });
     }
 }
 
@@ -105,9 +126,7 @@ fn what_was_written_survives_the_end_of_the_writer() {
         let mut cluster = Cluster::new(2);
         let (parent, child) = cluster.sharing();
         cluster.move_to(child, 2);
-        for page in 0..PAGES {
-            cluster.put(1, child, AT + page * PAGE, 40 + page as u8);
-        }
+        cluster.put_each(1, child, 40);
         match way {
             EXIT => cluster.begin_call(1, child, EXIT, &[0]),
             MUNMAP => assert_eq!(cluster.call(1, child, MUNMAP, &[AT, PAGES * PAGE]), 0),
@@ -120,13 +139,7 @@ fn what_was_written_survives_the_end_of_the_writer() {
             cluster.idle_round(1);
             cluster.settle();
         }
-        for page in 0..PAGES {
-            assert_eq!(
-                cluster.get(0, parent, AT + page * PAGE),
-                40 + page as u8,
-                "call {way}, page {page}"
-            );
-        }
+        cluster.has_each(0, parent, 40, way);
     }
 }
 
@@ -136,9 +149,7 @@ fn pages_that_are_on_their_way_home_get_there_though_their_process_ends() {
         let mut cluster = Cluster::new(2);
         let (parent, child) = cluster.sharing();
         cluster.move_to(child, 2);
-        for page in 0..PAGES {
-            cluster.put(1, child, AT + page * PAGE, 80 + page as u8);
-        }
+        cluster.put_each(1, child, 80);
         cluster.start_move(child, 1);
         cluster.until(Cluster::round, |cluster| {
             cluster.nodes[0].effects_open(child)
@@ -151,10 +162,7 @@ fn pages_that_are_on_their_way_home_get_there_though_their_process_ends() {
             _ => cluster.begin_call(0, child, MUNMAP, &[AT, PAGES * PAGE]),
         }
         cluster.settle();
-        for page in 0..PAGES {
-            let byte = cluster.get(0, parent, AT + page * PAGE);
-            assert_eq!(byte, 80 + page as u8, "call {way}, page {page}");
-        }
+        cluster.has_each(0, parent, 80, way);
     }
 }
 
@@ -203,9 +211,7 @@ fn a_process_that_has_lost_shared_pages_ends() {
         let mut cluster = Cluster::new(3);
         let (parent, child) = cluster.sharing();
         cluster.move_to(child, 2);
-        for page in 0..PAGES {
-            cluster.put(1, child, AT + page * PAGE, 30 + page as u8);
-        }
+        cluster.put_each(1, child, 30);
         cluster.start_move(child, 3);
         cluster.until(Cluster::round, |cluster| {
             cluster.nodes[2].effects_open(child)
@@ -238,23 +244,13 @@ fn a_page_is_called_back_from_wherever_its_process_is_by_now() {
     cluster.put(1, child, AT, 60);
     // The parent asks while the child moves on.
     cluster.start_move(child, 3);
-    cluster.run(0, parent, |_| Exit::PageFault {
-        address: AT,
-        write: true,
-        execute: false,
-        protection: false,
-    });
+    cluster.fault(0, parent, AT);
     cluster.settle();
     assert!(cluster.nodes[2].bodies.contains_key(&child), "it has moved");
     assert_eq!(cluster.get(0, parent, AT), 60);
     cluster.put(2, child, AT, 61);
     cluster.start_move(child, 1);
-    cluster.run(0, parent, |_| Exit::PageFault {
-        address: AT,
-        write: true,
-        execute: false,
-        protection: false,
-    });
+    cluster.fault(0, parent, AT);
     cluster.settle();
     assert!(cluster.nodes[0].bodies.contains_key(&child), "it is home");
     assert_eq!(cluster.get(0, parent, AT), 61);

@@ -8,24 +8,28 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use machine::{Frame, FrameKind};
+use machine::Frame;
 
 use super::area::{Area, Backing};
 use super::limits::PAGE;
+use super::migrate::own_frame;
 use super::object::{Held, SharedObject};
 use super::{Installed, Space};
 
 /// The numbers by which home knows shared objects, by their identity.
 pub(super) type Names = BTreeMap<usize, u32>;
 
-/// The part of an object that an area shows, by number: object, first page, pages.
-fn named_part(area: &Area) -> Option<(u32, u64, u64)> {
+/// The object that an area shows, by number, from which page on.
+fn named_part(area: &Area) -> Option<(u32, u64)> {
     match &area.backing {
-        Backing::SharedElsewhere { object, first_page } => {
-            Some((*object, *first_page, area.length() / PAGE))
-        }
+        Backing::SharedElsewhere { object, first_page } => Some((*object, *first_page)),
         _ => None,
     }
+}
+
+/// Which page an area shows at an address of it, if it shows its object from `first_page` on.
+fn index_in(area: &Area, first_page: u64, address: u64) -> u64 {
+    first_page + (address - area.start) / PAGE
 }
 
 /// Where an area shows a page of what it maps from `first_page` on.
@@ -100,7 +104,7 @@ impl Space {
             let Backing::SharedAnonymous { object, first_page } = &area.backing else {
                 return None;
             };
-            let index = |at: u64| first_page + (at - area.start) / PAGE;
+            let index = |at: u64| index_in(area, *first_page, at);
             object.first_lent(index(area.start.max(from)), index(area.end.min(to)))
         });
         held.next()
@@ -117,14 +121,14 @@ impl Space {
         find: impl Fn(u32) -> Option<Arc<SharedObject>>,
     ) -> Result<(), &'static str> {
         for area in self.areas.iter() {
-            let Some((number, first_page, _)) = named_part(area) else {
+            let Some((number, first_page)) = named_part(area) else {
                 continue;
             };
             let object = find(number).ok_or("shared memory that home does not know")?;
             let mut next = area.start;
             while let Some(page) = self.next_own(next, area.end) {
                 next = page + PAGE;
-                if object.holder(first_page + (page - area.start) / PAGE) != Some(pid) {
+                if object.holder(index_in(area, first_page, page)) != Some(pid) {
                     return Err("a page of shared memory that home has not lent it");
                 }
             }
@@ -138,7 +142,7 @@ impl Space {
         self.lent_to = pid;
         let areas: Vec<Area> = self.areas.iter().cloned().collect();
         for area in areas {
-            let Some((number, first_page, _)) = named_part(&area) else {
+            let Some((number, first_page)) = named_part(&area) else {
                 continue;
             };
             let Some(object) = find(number) else {
@@ -148,11 +152,11 @@ impl Space {
             while let Some(page) = self.private.next(next).filter(|page| *page < area.end) {
                 next = page + PAGE;
                 if let Some(frame) = self.take(page) {
-                    object.give_back(first_page + (page - area.start) / PAGE, pid, Some(frame));
+                    object.give_back(index_in(&area, first_page, page), pid, Some(frame));
                 }
             }
             self.areas.update(area.start, area.end, |part| {
-                let first_page = first_page + (part.start - area.start) / PAGE;
+                let first_page = index_in(&area, first_page, part.start);
                 part.backing = Backing::SharedAnonymous {
                     object: object.clone(),
                     first_page,
@@ -166,7 +170,7 @@ impl Space {
         let area = self.areas.find(page)?;
         match &area.backing {
             Backing::SharedAnonymous { object, first_page } => {
-                Some((object, first_page + (page - area.start) / PAGE))
+                Some((object, index_in(area, *first_page, page)))
             }
             _ => None,
         }
@@ -215,8 +219,8 @@ impl Space {
     /// Which page of an object lies at an address, if its home is elsewhere.
     pub fn lent_at(&self, address: u64) -> Option<(u32, u64)> {
         let area = self.areas.find(address)?;
-        let (object, first_page, _) = named_part(area)?;
-        Some((object, first_page + (address - area.start) / PAGE))
+        let (object, first_page) = named_part(area)?;
+        Some((object, index_in(area, first_page, address)))
     }
 
     /// Gives the program a page of an object that home has lent it, unless something else is there by now.
@@ -225,14 +229,9 @@ impl Space {
         if !wanted || self.absent.contains(page) || self.is_resident(page) {
             return Installed::NotWanted;
         }
-        let own = match frame.is_shared() {
-            true => frame.copy_of(FrameKind::User),
-            false => Ok(frame),
-        };
-        let (Ok(own), Some(area)) = (own, self.areas.find(page)) else {
+        let (Ok(own), Some(area)) = (own_frame(frame), self.areas.find(page)) else {
             return Installed::NoMemory;
         };
-        own.set_kind(FrameKind::User);
         if self.table.map(page, own, area.access).is_err() {
             return Installed::NoMemory;
         }
@@ -243,7 +242,7 @@ impl Space {
     /// Takes a page of an object from the program.
     pub fn take_lent(&mut self, object: u32, index: u64) -> GivesBack {
         let places = self.areas.iter().filter_map(|area| {
-            let (number, first_page, _) = named_part(area)?;
+            let (number, first_page) = named_part(area)?;
             place_in(area, first_page, index).filter(|_| number == object)
         });
         let mut later = false;
@@ -263,9 +262,9 @@ impl Space {
     pub fn next_lent(&self, from: u64, to: u64) -> Option<(u64, u32, u64)> {
         let areas = self.areas.overlapping(from, to);
         let mut found = areas.filter_map(|area| {
-            let (object, first_page, _) = named_part(area)?;
+            let (object, first_page) = named_part(area)?;
             let page = self.next_own(area.start.max(from), area.end.min(to))?;
-            Some((page, object, first_page + (page - area.start) / PAGE))
+            Some((page, object, index_in(area, first_page, page)))
         });
         found.next()
     }

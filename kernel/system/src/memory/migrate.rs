@@ -294,18 +294,12 @@ impl Space {
             Some(_) => area.access,
             None => area.resting(),
         };
-        let frame = if frame.is_shared() {
-            match frame.copy_of(FrameKind::User) {
-                Ok(copy) => copy,
-                Err(OutOfMemory) => return Installed::NoMemory,
-            }
-        } else {
-            frame
+        let Ok(frame) = own_frame(frame) else {
+            return Installed::NoMemory;
         };
         if let Some(valid) = valid {
             frame.zero(valid, PAGE as usize - valid);
         }
-        frame.set_kind(FrameKind::User);
         if self.table.map(page, frame, rights).is_err() {
             return Installed::NoMemory;
         }
@@ -404,6 +398,16 @@ impl Space {
         self.copied.remove(page);
         self.table.unmap(page)
     }
+}
+
+/// A frame that came, as a user frame that nobody else has: a copy, if somebody still has it.
+pub(super) fn own_frame(frame: Frame) -> Result<Frame, OutOfMemory> {
+    let own = match frame.is_shared() {
+        true => frame.copy_of(FrameKind::User)?,
+        false => frame,
+    };
+    own.set_kind(FrameKind::User);
+    Ok(own)
 }
 
 /// Checks runs against each other, the limits and the areas.

@@ -45,6 +45,14 @@ impl SharedObject {
         Arc::as_ptr(self).addr()
     }
 
+    fn held(self: &Arc<Self>, by: u32, page: u64) -> Held {
+        Held {
+            by,
+            object: self.identity(),
+            page,
+        }
+    }
+
     /// Puts a frame in as page `index`.
     pub(super) fn put(&self, index: u64, frame: Frame) {
         self.0.lock().frames.insert(index, frame);
@@ -72,11 +80,7 @@ impl SharedObject {
     pub fn page(self: &Arc<Self>, index: u64) -> Result<Frame, FetchStop> {
         let mut pages = self.0.lock();
         if let Some(by) = pages.lent.get(&index) {
-            return Err(FetchStop::Held(Held {
-                by: *by,
-                object: self.identity(),
-                page: index,
-            }));
+            return Err(FetchStop::Held(self.held(*by, index)));
         }
         if let Some(frame) = pages.frames.get(&index) {
             return Ok(frame.clone());
@@ -90,11 +94,7 @@ impl SharedObject {
     pub fn first_lent(self: &Arc<Self>, from: u64, to: u64) -> Option<Held> {
         let pages = self.0.lock();
         let (page, by) = pages.lent.range(from..to.max(from)).next()?;
-        Some(Held {
-            by: *by,
-            object: self.identity(),
-            page: *page,
-        })
+        Some(self.held(*by, *page))
     }
 
     /// Who has a page elsewhere.
