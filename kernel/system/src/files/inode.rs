@@ -283,18 +283,8 @@ impl Volume {
         attributes: Attributes,
     ) -> Result<InodeRef, Errno> {
         self.take_inode()?;
-        Ok(Arc::new(Inode {
-            number,
-            attributes: Mutex::new(attributes),
-            node,
-            users: AtomicI64::new(0),
-            opened: AtomicI64::new(0),
-            mounts: AtomicU32::new(0),
-            write_hint: AtomicU64::new(0),
-            locks: Mutex::new(None),
-            extended: Mutex::default(),
-            volume: Some(self.clone()),
-        }))
+        let volume = Some(self.clone());
+        Ok(Arc::new(Inode::new(number, node, attributes, volume)))
     }
 }
 
@@ -329,20 +319,28 @@ impl Drop for Inode {
 }
 
 impl Inode {
-    /// The root directory, which is its own parent.
-    pub(super) fn root(volume: &Arc<Volume>, attributes: Attributes) -> Result<InodeRef, Errno> {
-        volume.take_inode()?;
-        Ok(Arc::new_cyclic(|root| Inode {
-            number: volume.counts.next.fetch_add(1, Ordering::Relaxed),
+    /// An inode that nobody has used yet; one of a volume is counted there by who makes it.
+    fn new(number: u64, node: Node, attributes: Attributes, volume: Option<Arc<Volume>>) -> Inode {
+        Inode {
+            number,
             attributes: Mutex::new(attributes),
-            node: Node::Directory(Mutex::new(Directory::new(root.clone()))),
+            node,
             users: AtomicI64::new(0),
             opened: AtomicI64::new(0),
             mounts: AtomicU32::new(0),
             write_hint: AtomicU64::new(0),
             locks: Mutex::new(None),
             extended: Mutex::default(),
-            volume: Some(volume.clone()),
+            volume,
+        }
+    }
+
+    /// The root directory, which is its own parent.
+    pub(super) fn root(volume: &Arc<Volume>, attributes: Attributes) -> Result<InodeRef, Errno> {
+        volume.take_inode()?;
+        Ok(Arc::new_cyclic(|root| {
+            let node = Node::Directory(Mutex::new(Directory::new(root.clone())));
+            Inode::new(volume.new_number(), node, attributes, Some(volume.clone()))
         }))
     }
 
@@ -353,39 +351,20 @@ impl Inode {
             gid: owner.1,
             ..Attributes::new(node.mode(), now)
         };
-        Arc::new(Inode {
-            number: node.inode_number(),
-            attributes: Mutex::new(attributes),
-            node: Node::Proc(node),
-            users: AtomicI64::new(0),
-            opened: AtomicI64::new(0),
-            mounts: AtomicU32::new(0),
-            write_hint: AtomicU64::new(0),
-            locks: Mutex::new(None),
-            extended: Mutex::default(),
-            volume: None,
-        })
+        let number = node.inode_number();
+        Arc::new(Inode::new(number, Node::Proc(node), attributes, None))
     }
 
     /// A directory that was removed.
     pub(super) fn removed(attributes: Attributes) -> InodeRef {
         let mut directory = Directory::new(Weak::new());
         directory.removed = true;
-        Arc::new(Inode {
-            number: 0,
-            attributes: Mutex::new(Attributes {
-                links: 0,
-                ..attributes
-            }),
-            node: Node::Directory(Mutex::new(directory)),
-            users: AtomicI64::new(0),
-            opened: AtomicI64::new(0),
-            mounts: AtomicU32::new(0),
-            write_hint: AtomicU64::new(0),
-            locks: Mutex::new(None),
-            extended: Mutex::default(),
-            volume: None,
-        })
+        let attributes = Attributes {
+            links: 0,
+            ..attributes
+        };
+        let node = Node::Directory(Mutex::new(directory));
+        Arc::new(Inode::new(0, node, attributes, None))
     }
 
     /// Whether somebody watches it, as far as that is known without looking: whether any file is watched.
