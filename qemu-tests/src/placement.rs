@@ -152,10 +152,11 @@ stop
 }
 
 /// Processes on nodes whose owner is away leave when he is back, and go on elsewhere; a job that finds no such node
-/// waits for one.
+/// waits for one. The programs of the shell that looks stay with it: they would take turns on the idle node.
 pub(crate) fn owners(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
     let script = "each=$(nproc)
 spin $((4 * each))
+policy -p $$ manual
 sleep 1
 policy scavenge
 until_true idle-nodes 'test $(most) -le $each'
@@ -178,8 +179,12 @@ sleep 1
 check stands-still 'test $(used) -eq $before'
 owner away 3
 until_true its-turn 'test $(on 3) -eq 1 && test $(used) -gt $before'
-owner present 3
-until_true queued-again 'why $pids | grep -q queued'
+for round in 1 2 3; do
+    owner present 3
+    until_true queued-again.$round 'why $pids | grep -q queued'
+    owner away 3
+    until_true its-turn-again.$round 'test $(on 3) -eq 1'
+done
 stop
 for node in 1 2 3 4 5; do owner auto $node; done
 ";
@@ -191,7 +196,12 @@ for node in 1 2 3 4 5; do owner auto $node; done
         "queued",
         "stands-still",
         "its-turn",
-        "queued-again",
+        "queued-again.1",
+        "its-turn-again.1",
+        "queued-again.2",
+        "its-turn-again.2",
+        "queued-again.3",
+        "its-turn-again.3",
     ];
     Ok(scenario(name, 5, script, expected))
 }

@@ -136,18 +136,25 @@ impl Placement {
                 self.ledger.took(now, Pid(pid));
                 self.learn_rate(bytes, ns);
             }
-            Err(error) => {
-                use MoveError::{Crowded, Features, NodeDead, NodeFull, TimedOut};
-                match (self.ledger.failed(Pid(pid)), error) {
-                    // Another node may take it in the next period.
-                    (Some(target), Crowded) => return self.ledger.crowded(now, target),
-                    (Some(target), Features | NodeDead | NodeFull | TimedOut) => {
-                        self.ledger.refused(now, target);
-                    }
-                    _ => {}
-                }
+            Err(error) => self.learn_failure(now, pid, error),
+        }
+    }
+
+    /// A move has failed. One that somebody has asked for says nothing of what this node would do.
+    fn learn_failure(&mut self, now: u64, pid: u32, error: &MoveError) {
+        use MoveError::{Crowded, Features, NodeDead, NodeFull, TimedOut};
+        let Some(target) = self.ledger.failed(Pid(pid)) else {
+            return;
+        };
+        match error {
+            // Another node may take it in the next period.
+            Crowded => self.ledger.crowded(now, target),
+            NodeDead | NodeFull => self.ledger.refused(now, target),
+            Features | TimedOut => {
+                self.ledger.refused(now, target);
                 self.refused(now, pid);
             }
+            _ => self.refused(now, pid),
         }
     }
 
@@ -171,6 +178,12 @@ impl Placement {
             watched.not_before_ns = now + REFUSED_NS;
         }
     }
+
+    /// Whether a process is let alone, as it could not move.
+    fn rests(&self, now: u64, pid: u32) -> bool {
+        let watched = self.watched.get(&pid);
+        watched.is_some_and(|watched| now < watched.not_before_ns)
+    }
 }
 
 impl System {
@@ -188,6 +201,11 @@ impl System {
         let span = self.placement.conclude(now);
         self.placement.look_for_owner(now);
         self.watch(span);
+        let (membership, ledger) = (self.net.membership(), &mut self.placement.ledger);
+        ledger.forgive(|node| {
+            let (load, age_ns) = membership.get(now, node)?.load?;
+            Some((load, now.saturating_sub(age_ns)))
+        });
         let load = self.own_load();
         self.net.set_load(now, load);
         self.send_away(self.load_to_come(load));
@@ -394,7 +412,8 @@ impl System {
         ledger.sent(self.now, Pid(pid), target, frames, terms);
         if home == self.me {
             // What stands in its way stands in /proc/PID/cantmove.
-            if self.send_for(pid, &target.0.to_string()).is_err() {
+            if self.send_off(pid, target).is_err() {
+                self.placement.ledger.failed(Pid(pid));
                 self.placement.refused(self.now, pid);
             }
         } else {
@@ -413,7 +432,7 @@ impl System {
         let home = self.homes.get(&pid.0).filter(|home| home.lives());
         if home.is_some_and(|home| home.record.gate().is_owner(from.0, from.1, epoch)) {
             // The owner finds out that it is still there.
-            let _ = self.send_for(pid.0, &target.0.to_string());
+            let _ = self.send_off(pid.0, target);
         }
     }
 
@@ -433,7 +452,11 @@ impl System {
             Some(reason)
         } else if self.spaces.users(body.space) != 1 {
             Some("it shares its memory with another process")
-        } else if body.effects != Effects::Open || body.freezing || body.wish.is_some() {
+        } else if body.effects != Effects::Open
+            || body.freezing
+            || body.wish.is_some()
+            || self.outgoing.contains_key(&body.pid)
+        {
             Some("a move of it is under way")
         } else {
             None
@@ -451,10 +474,16 @@ impl System {
         let here = self.here(self.own_load(), Policy::Scavenge);
         let others: Vec<There> = self.others().collect();
         let jobs = jobs.filter_map(|body| {
-            let waits = match self.mover(body) {
-                Ok(job) => placement::is_queued(&here, others.iter().copied(), &job),
-                // It is as it was while it tries to leave, or could not.
-                Err(_) => body.queued && self.placement.owner_present && self.is_job(body),
+            let waits = match self.may_leave(body) {
+                Ok(job) if job.demand_milli > 0 => {
+                    // Nobody takes who could not leave.
+                    let others = others
+                        .iter()
+                        .filter(|_| !self.placement.rests(self.now, body.pid));
+                    placement::is_queued(&here, others.copied(), &job)
+                }
+                // It is as it was while it tries to leave, or sleeps.
+                _ => body.queued && self.placement.owner_present && self.is_job(body),
             };
             (waits != body.queued).then_some((body.pid, waits))
         });
@@ -490,25 +519,30 @@ impl System {
         body.threads.iter().filter(wants).count()
     }
 
-    /// A process as one who might leave, or why it is none.
+    /// A process as one who might leave now, or why it is none.
     fn mover(&self, body: &Body) -> Result<Candidate, &'static str> {
+        let candidate = self.may_leave(body)?;
+        let leaves = !self.placement.takes_guests() && !candidate.at_home;
+        if self.placement.rests(self.now, body.pid) {
+            Err("it could not move a moment ago")
+        } else if candidate.demand_milli == 0 && !leaves && !self.is_short_of_memory() {
+            Err("it sleeps, and is in nobody's way")
+        } else {
+            Ok(candidate)
+        }
+    }
+
+    /// What is known of a process that nothing keeps from moving, or what does.
+    fn may_leave(&self, body: &Body) -> Result<Candidate, &'static str> {
         self.obstacle(body).map_or(Ok(()), Err)?;
         let watched = self.placement.watched.get(&body.pid);
         let watched = watched.ok_or("it has just come")?;
-        let demand = self.demand(body);
-        let leaves = !self.placement.takes_guests() && body.home != self.me;
-        if self.now < watched.not_before_ns {
-            return Err("it could not move a moment ago");
-        }
-        if demand == 0 && !leaves && !self.is_short_of_memory() {
-            return Err("it sleeps, and is in nobody's way");
-        }
         let space = self.spaces.get(body.space).ok_or("it ends")?;
         Ok(Candidate {
             pid: body.pid,
             home: body.home,
             at_home: body.home == self.me,
-            demand_milli: demand as u32 * 1000,
+            demand_milli: self.demand(body) as u32 * 1000,
             cpu_ns: body.cpu.user_ns.saturating_add(body.cpu.system_ns),
             here_ns: self.now.saturating_sub(watched.since_ns),
             frames: u32::try_from(space.usage().resident_pages).unwrap_or(u32::MAX),
@@ -569,7 +603,7 @@ impl System {
             let told_of = now.saturating_sub(age_ns);
             let ledger = &self.placement.ledger;
             let is_over = |pid: Pid| self.is_over(pid.0);
-            let (coming, coming_frames) = ledger.coming(seen.node, told_of, is_over);
+            let (coming, coming_frames) = ledger.coming(now, (seen.node, told_of), is_over);
             let usable =
                 peer.state == PeerState::Alive && !ledger.is_avoided(now, seen.node, told_of);
             usable.then_some(There {

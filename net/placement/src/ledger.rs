@@ -2,12 +2,13 @@
 //! has more to do than it had told.
 //!
 //! Law: others are believed by their deeds. Who takes nobody although it says that it would is not asked again for a while,
-//! each time for twice as long, so that a node which lies costs a little time and not all of it. Bounded: what is
-//! over is forgotten, and of those who refuse at most [`REFUSERS_MAX`] are kept.
+//! each time for twice as long, so that a node which lies costs a little time and not all of it. Who refuses and then says that
+//! it takes nobody has not lied: what was known of it was old. Bounded: what is over is forgotten, and of those who refuse
+//! at most [`REFUSERS_MAX`] are kept.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use wire::{NodeId, Pid, Terms};
+use wire::{Load, NodeId, Pid, Terms};
 
 /// Something that was sent counts for so long at most, ns.
 const SENT_NS: u64 = 8_000_000_000;
@@ -35,6 +36,16 @@ struct Refused {
     at_ns: u64,
 }
 
+impl Sent {
+    fn is_under_way(&self, pid: Pid) -> bool {
+        self.pid == pid && self.there_ns.is_none()
+    }
+
+    fn counts(&self, now: u64) -> bool {
+        now < self.at_ns.saturating_add(SENT_NS)
+    }
+}
+
 impl Refused {
     /// How long it is let alone, ns.
     fn rest_ns(self) -> u64 {
@@ -54,8 +65,7 @@ pub struct Ledger {
 impl Ledger {
     /// A process of so many frames is on its way to a node, on these terms.
     pub fn sent(&mut self, now: u64, pid: Pid, to: NodeId, frames: u32, terms: Terms) {
-        self.sent
-            .retain(|sent| now < sent.at_ns.saturating_add(SENT_NS));
+        self.sent.retain(|sent| sent.counts(now));
         self.sent.push(Sent {
             pid,
             to,
@@ -69,14 +79,19 @@ impl Ledger {
     /// On which terms a process goes to a node.
     pub fn terms(&self, pid: Pid, to: NodeId) -> Terms {
         let mut sent = self.sent.iter().rev();
-        let is_it = |sent: &&Sent| (sent.pid, sent.to, sent.there_ns) == (pid, to, None);
+        let is_it = |sent: &&Sent| sent.is_under_way(pid) && sent.to == to;
         sent.find(is_it).map_or(Terms::Anyhow, |sent| sent.terms)
     }
 
     /// What is on its way to a node, or has come there since that told `told_of` how loaded it was, and is not over:
     /// processes and their frames.
-    pub fn coming(&self, node: NodeId, told_of: u64, is_over: impl Fn(Pid) -> bool) -> (u32, u32) {
-        let coming = self.sent.iter();
+    pub fn coming(
+        &self,
+        now: u64,
+        (node, told_of): (NodeId, u64),
+        is_over: impl Fn(Pid) -> bool,
+    ) -> (u32, u32) {
+        let coming = self.sent.iter().filter(|sent| sent.counts(now));
         let coming = coming.filter(|sent| {
             sent.to == node && sent.there_ns.is_none_or(|there_ns| there_ns >= told_of)
         });
@@ -88,13 +103,14 @@ impl Ledger {
 
     /// A process has not got to where it was sent; returns where that was.
     pub fn failed(&mut self, pid: Pid) -> Option<NodeId> {
-        let place = self.sent.iter().rposition(|sent| sent.pid == pid)?;
+        let place = (self.sent.iter()).rposition(|sent| sent.is_under_way(pid))?;
         Some(self.sent.remove(place).to)
     }
 
     /// A process has got to where it was sent: what that node says is true again.
     pub fn took(&mut self, now: u64, pid: Pid) {
-        if let Some(sent) = self.sent.iter_mut().rfind(|sent| sent.pid == pid) {
+        let mut sent = self.sent.iter_mut();
+        if let Some(sent) = sent.rfind(|sent| sent.is_under_way(pid)) {
             sent.there_ns = Some(now);
             self.refused.remove(&sent.to);
         }
@@ -115,6 +131,14 @@ impl Ledger {
         self.refused.insert(by, Refused { times, at_ns: now });
     }
 
+    /// Forgives whoever has told since it refused that it takes nobody: its load, and of when that is.
+    pub fn forgive(&mut self, told: impl Fn(NodeId) -> Option<(Load, u64)>) {
+        self.refused.retain(|node, refused| {
+            let told = told(*node).filter(|(_, of)| *of > refused.at_ns);
+            told.is_none_or(|(load, _)| load.accepts_guests)
+        });
+    }
+
     /// A node has more to do than it had told.
     pub fn crowded(&mut self, now: u64, node: NodeId) {
         self.crowded
@@ -127,12 +151,12 @@ impl Ledger {
     /// Whether a node is not to be asked now, that told `told_of` how loaded it was.
     pub fn is_avoided(&self, now: u64, node: NodeId, told_of: u64) -> bool {
         let refused = self.refused.get(&node);
+        let rests = |refused: &Refused| now < refused.at_ns.saturating_add(refused.rest_ns());
         let is_crowded = self
             .crowded
             .get(&node)
             .is_some_and(|at_ns| told_of <= *at_ns);
-        is_crowded
-            || refused.is_some_and(|refused| now < refused.at_ns.saturating_add(refused.rest_ns()))
+        is_crowded || refused.is_some_and(rests)
     }
 }
 
@@ -150,18 +174,66 @@ mod tests {
         ledger.sent(SECOND, Pid(7), NODE, 100, Terms::Anyhow);
         ledger.sent(3 * SECOND, Pid(8), NODE, u32::MAX, Terms::Anyhow);
         ledger.sent(3 * SECOND, Pid(9), NodeId(3), 7, Terms::Anyhow);
-        assert_eq!(ledger.coming(NODE, 0, nobody), (2, u32::MAX));
+        assert_eq!(ledger.coming(3 * SECOND, (NODE, 0), nobody), (2, u32::MAX));
         // On its way it is in nobody's load yet, whenever that was told.
-        assert_eq!(ledger.coming(NODE, 4 * SECOND, nobody), (2, u32::MAX));
+        assert_eq!(
+            ledger.coming(4 * SECOND, (NODE, 4 * SECOND), nobody),
+            (2, u32::MAX)
+        );
         ledger.took(2 * SECOND, Pid(7));
-        assert_eq!(ledger.coming(NODE, 2 * SECOND, nobody), (2, u32::MAX));
-        assert_eq!(ledger.coming(NODE, 3 * SECOND, nobody), (1, u32::MAX));
-        assert_eq!(ledger.coming(NODE, 0, |pid| pid == Pid(8)), (1, 100));
+        assert_eq!(
+            ledger.coming(4 * SECOND, (NODE, 2 * SECOND), nobody),
+            (2, u32::MAX)
+        );
+        assert_eq!(
+            ledger.coming(4 * SECOND, (NODE, 3 * SECOND), nobody),
+            (1, u32::MAX)
+        );
+        assert_eq!(
+            ledger.coming(4 * SECOND, (NODE, 0), |pid| pid == Pid(8)),
+            (1, 100)
+        );
         assert_eq!(ledger.failed(Pid(8)), Some(NODE));
         assert_eq!(ledger.failed(Pid(8)), None);
-        assert_eq!(ledger.coming(NODE, 0, nobody), (1, 100));
+        assert_eq!(ledger.coming(3 * SECOND, (NODE, 0), nobody), (1, 100));
+        assert_eq!(ledger.coming(60 * SECOND, (NODE, 0), nobody), (0, 0));
         ledger.sent(60 * SECOND, Pid(7), NODE, 1, Terms::Anyhow);
-        assert_eq!(ledger.coming(NODE, 0, nobody), (1, 1));
+        assert_eq!(ledger.coming(60 * SECOND, (NODE, 0), nobody), (1, 1));
+    }
+
+    #[test]
+    fn what_has_got_to_where_it_was_sent_has_not_failed_when_somebody_moves_it_on() {
+        let mut ledger = Ledger::default();
+        ledger.sent(SECOND, Pid(7), NODE, 1, Terms::Anyhow);
+        ledger.took(2 * SECOND, Pid(7));
+        assert_eq!(ledger.failed(Pid(7)), None);
+        ledger.took(9 * SECOND, Pid(7));
+        let nobody = |_: Pid| false;
+        let told = (NODE, 3 * SECOND);
+        assert_eq!(ledger.coming(3 * SECOND, told, nobody), (0, 0));
+    }
+
+    #[test]
+    fn who_says_after_a_refusal_that_it_takes_nobody_has_not_lied() {
+        let told = |accepts_guests, of| {
+            let load = Load {
+                accepts_guests,
+                ..Load::default()
+            };
+            move |node| (node == NODE).then_some((load, of))
+        };
+        let mut ledger = Ledger::default();
+        for times in 1..=3 {
+            ledger.refused(times * SECOND, NODE);
+        }
+        for old in [told(true, 4 * SECOND), told(false, 3 * SECOND)] {
+            ledger.forgive(old);
+            assert!(ledger.is_avoided(4 * SECOND, NODE, 4 * SECOND));
+        }
+        ledger.refused(4 * SECOND, NodeId(3));
+        ledger.forgive(told(false, 4 * SECOND));
+        assert!(!ledger.is_avoided(4 * SECOND, NODE, 4 * SECOND));
+        assert!(ledger.is_avoided(4 * SECOND, NodeId(3), 4 * SECOND));
     }
 
     #[test]

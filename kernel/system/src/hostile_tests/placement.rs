@@ -279,6 +279,49 @@ fn a_job_waits_for_its_owner_to_leave_or_for_an_idle_node() {
 }
 
 #[test]
+fn a_job_whose_way_out_has_closed_stands_still_and_goes_as_soon_as_it_is_open() {
+    let mut cluster = Cluster::new(2);
+    let job = cluster.fork(0);
+    for node in 0..2 {
+        cluster.begin_call(node, INIT, PAUSE, &[]);
+    }
+    assert!(set_policy(&mut cluster, job, b"scavenge"));
+    assert_eq!(cluster.call(0, job, SETPGID, &[0, 0]), 0);
+    let owner = |cluster: &mut Cluster, node: usize, present| {
+        let id = NodeId(node as u16 + 1);
+        let order = Order::Owner(Some(present));
+        cluster.nodes[node].instruct(id, order).expect("itself");
+    };
+    compute(&mut cluster, 300);
+    for _ in 0..4 {
+        // By what the other node has told it is open.
+        owner(&mut cluster, 1, true);
+        owner(&mut cluster, 0, true);
+        compute(&mut cluster, 300);
+        assert_eq!(spread(&cluster, &[job]), [1, 0]);
+        assert!(cluster.nodes[0].bodies[&job].queued, "its owner is here");
+        owner(&mut cluster, 1, false);
+        compute(&mut cluster, 500);
+        let why = ProcEntry::Process(job, ProcessFile::Placement);
+        let why = cluster.text(why).expect("it lives");
+        let told = cluster.nodes[0].load_columns(NodeId(2));
+        assert_eq!(spread(&cluster, &[job]), [0, 1], "{why} {told}");
+        owner(&mut cluster, 0, false);
+        cluster.move_to(job, 1);
+        compute(&mut cluster, 300);
+    }
+    // What a user has asked for in vain is not held against the process.
+    owner(&mut cluster, 1, true);
+    compute(&mut cluster, 300);
+    cluster.start_move(job, 2);
+    compute(&mut cluster, 300);
+    owner(&mut cluster, 0, true);
+    owner(&mut cluster, 1, false);
+    compute(&mut cluster, 300);
+    assert_eq!(spread(&cluster, &[job]), [0, 1]);
+}
+
+#[test]
 fn a_node_that_boots_later_hears_of_the_policy() {
     let mut cluster = Cluster::new(3);
     cluster.nodes[0].set_policy("balance").expect("a policy");

@@ -204,8 +204,18 @@ impl System {
         Err(Stop::Wait)
     }
 
+    /// Begins a move that nobody waits for, now or later, unless one is under way. What became of the one before
+    /// says nothing about it.
+    pub(crate) fn send_off(&mut self, pid: u32, target: NodeId) -> Result<(), Stop> {
+        let home = self.homes.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        let is_old =
+            |request: &mut MoveRequest| request.asker == NOBODY && request.result.is_some();
+        home.request.take_if(is_old);
+        self.send_for(pid, &target.0.to_string())
+    }
+
     /// Begins a move that nobody waits for, unless one is under way.
-    pub(crate) fn send_for(&mut self, pid: u32, target: &str) -> Result<(), Stop> {
+    fn send_for(&mut self, pid: u32, target: &str) -> Result<(), Stop> {
         // An old result is taken out by the first attempt.
         for _ in 0..2 {
             match self.go(pid, target, NOBODY) {

@@ -42,8 +42,6 @@ pub(super) struct Process {
     pub(super) cpu_ns: f64,
     /// Since when it is there, ns.
     pub(super) since_ns: u64,
-    /// It is not to be moved before, ns.
-    pub(super) not_before_ns: u64,
     /// Counts its moves and new beginnings, so that what was meant for it before is told apart.
     pub(super) epoch: u32,
 }
@@ -57,7 +55,6 @@ impl Process {
             left_ns: job.work_ns,
             cpu_ns: 0.0,
             since_ns: 0,
-            not_before_ns: 0,
             epoch: 0,
         }
     }

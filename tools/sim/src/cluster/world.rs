@@ -13,12 +13,10 @@ use membership::{Load, NodeState, PERIOD_NS};
 use placement::{Candidate, Here, Start, There};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use wire::{MoveError, NodeId, Pid, Terms};
+use wire::{NodeId, Pid, Terms};
 
 /// Moves that a node has under way.
 const MOVES_MAX: u32 = 16;
-/// A process that could not move is let alone for so long, ns.
-const REFUSED_NS: u64 = 30 * SECOND;
 /// What a cable brings across in a second, bytes.
 const BYTES_PER_S: u64 = 100_000_000;
 /// A move takes so long for itself, ns.
@@ -228,7 +226,7 @@ impl<'a> World<'a> {
             }
             _ => return None,
         };
-        if target != job.home && self.refusal(job.home, target, &job, &terms).is_some() {
+        if target != job.home && !self.is_taken(job.home, target, &job, &terms) {
             return None;
         }
         let ledger = &mut self.machines[job.home].ledger;
@@ -238,21 +236,21 @@ impl<'a> World<'a> {
         Some(target)
     }
 
-    /// Why a node does not take a process, which the one that asks remembers.
-    fn refusal(&mut self, from: usize, to: usize, job: &Job, terms: &Terms) -> Option<MoveError> {
+    /// Whether a node takes a process; the one that asks remembers if it does not.
+    fn is_taken(&mut self, from: usize, to: usize, job: &Job, terms: &Terms) -> bool {
         let now = self.now;
         if from == to || !self.machines[to].admits(now, job) {
             self.machines[from].ledger.refused(now, id(to));
             self.figures.refused += 1;
-            return Some(MoveError::NodeFull);
+            return false;
         }
         self.touch(to);
         if !self.machines[to].meets(now, terms) {
             self.machines[from].ledger.crowded(now, id(to));
             self.figures.crowded += 1;
-            return Some(MoveError::Crowded);
+            return false;
         }
-        None
+        true
     }
 
     fn begin(&mut self, pid: usize, node: usize) {
@@ -395,7 +393,7 @@ impl<'a> World<'a> {
         let there = |seen: membership::Seen| {
             let (load, age_ns) = seen.load?;
             let told_of = self.now.saturating_sub(age_ns);
-            let (coming, coming_frames) = ledger.coming(seen.node, told_of, |_| false);
+            let (coming, coming_frames) = ledger.coming(self.now, (seen.node, told_of), |_| false);
             let usable =
                 seen.state == NodeState::Alive && !ledger.is_avoided(self.now, seen.node, told_of);
             usable.then_some(There {
@@ -411,7 +409,6 @@ impl<'a> World<'a> {
 
     fn candidates(&self, node: usize) -> Vec<Candidate> {
         let machine = &self.machines[node];
-        let ready = |pid: &&usize| self.now >= self.processes[**pid].not_before_ns;
         let candidate = |&pid: &usize| {
             let process = &self.processes[pid];
             Candidate {
@@ -427,7 +424,7 @@ impl<'a> World<'a> {
             }
         };
         let running = machine.running.iter();
-        running.filter(ready).map(candidate).collect()
+        running.map(candidate).collect()
     }
 
     /// A period is over: tells the load and begins the moves that are advised.
@@ -454,6 +451,14 @@ impl<'a> World<'a> {
         let mut candidates = self.candidates(node);
         if candidates.is_empty() {
             return;
+        }
+        if let Some(flock) = &self.flock {
+            let membership = flock.membership(node);
+            let told = |node| {
+                let (load, age_ns) = membership.get(now, node)?.load?;
+                Some((load, now.saturating_sub(age_ns)))
+            };
+            self.machines[node].ledger.forgive(told);
         }
         let mut others = self.others(node);
         for _ in self.machines[node].leaving..MOVES_MAX {
@@ -482,10 +487,7 @@ impl<'a> World<'a> {
         let now = self.now;
         let (pid, to) = (advice.pid as usize, Flock::index(advice.target));
         let job = self.processes[pid].job;
-        if let Some(why) = self.refusal(from, to, &job, &advice.terms) {
-            if why != MoveError::Crowded {
-                self.processes[pid].not_before_ns = now + REFUSED_NS;
-            }
+        if !self.is_taken(from, to, &job, &advice.terms) {
             return false;
         }
         self.leave(pid, from);
