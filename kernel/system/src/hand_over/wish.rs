@@ -210,7 +210,7 @@ impl System {
         self.check_hashes(pid);
         let keeps = wish.how.mode == MoveMode::PostCopy && self.keeps_pages();
         self.look_who_keeps(pid, wish.target, wish.how.mode);
-        let draft = self.draft(pid).filter(|draft| draft.len() <= DRAFT_MAX);
+        let draft = self.draft(pid);
         self.attempt = self.attempt.next();
         let offer = Offer {
             pid: wire_pid(pid),
@@ -247,7 +247,7 @@ impl System {
         self.pump_source(pid);
     }
 
-    /// A process as it is now.
+    /// A process as it is now, if that is not too long for an offer: then the image has all of its memory's outline.
     fn draft(&mut self, pid: u32) -> Option<Vec<u8>> {
         let System {
             bodies,
@@ -263,7 +263,12 @@ impl System {
             .filter_map(|tid| threads.get(tid))
             .map(|thread| &**thread)
             .collect();
-        Some(descriptor::draft(body, &threads, space, *now))
+        let draft = descriptor::draft(body, &threads, space, *now);
+        if draft.len() > DRAFT_MAX {
+            space.forget_outline();
+            return None;
+        }
+        Some(draft)
     }
 
     /// Forgets which contents the files had that a process maps, if they have others by now.

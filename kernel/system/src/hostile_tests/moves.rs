@@ -785,3 +785,20 @@ fn the_handler_of_a_fault_finds_what_the_processor_said() {
         assert_eq!(read(registers.rsi + 8) >> 32, 0);
     }
 }
+
+#[test]
+fn a_process_with_more_areas_than_an_offer_has_room_for_moves() {
+    const MMAP: u64 = 9;
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    for area in 0..3000 {
+        // Of different rights, so that none are joined.
+        let (at, rights) = (0x10_0000_0000 + area * 0x1000, 1 + area % 2);
+        let args = [at, 0x1000, rights, 0x32, u64::MAX, 0];
+        assert_eq!(cluster.call(0, pid, MMAP, &args), at as i64);
+    }
+    cluster.poke(0, pid, 0x10_0000_1000, b"x");
+    cluster.move_to(pid, 2);
+    assert_eq!(cluster.byte(1, pid, 0x10_0000_1000), b'x');
+    cluster.move_to(pid, 1);
+}

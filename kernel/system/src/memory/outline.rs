@@ -53,6 +53,11 @@ impl Space {
         Ok(outline)
     }
 
+    /// Nobody gets the outline that was made: the next image has one.
+    pub fn forget_outline(&mut self) {
+        self.outlined = None;
+    }
+
     /// The outline of this memory as it is now.
     ///
     /// # Errors
