@@ -322,6 +322,36 @@ pub(crate) fn come_home(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 // ---- the body's side ---------------------------------------------------------------------------
 
+/// Of which pages home has been told that they are not with a process, and may not have heard it.
+///
+/// Home may have asked for a page before it heard that, and have lent it again before it hears the answer, which would then
+/// be that the page is not there: it would be lent to two. So nothing is answered as long as that can be. An answer to
+/// what was asked later than home was told shows that it has heard it: what it asks for behind that answer it has lent since.
+#[derive(Default)]
+pub struct Gone {
+    /// Each with how many times pages had been asked for when home was told.
+    pages: BTreeMap<(u32, u64), u64>,
+    asked: u64,
+}
+
+impl Gone {
+    /// Home is told of a page.
+    fn told(&mut self, part: (u32, u64)) {
+        self.pages.insert(part, self.asked);
+    }
+
+    /// Home is asked for pages. Returns how many times by now.
+    pub(crate) fn ask(&mut self) -> u64 {
+        self.asked += 1;
+        self.asked
+    }
+
+    /// That is answered.
+    pub(crate) fn answered(&mut self, number: u64) {
+        self.pages.retain(|_, asked| *asked >= number);
+    }
+}
+
 impl System {
     /// Home wants a page back.
     pub(crate) fn recalled(&mut self, from: NodeId, (pid, epoch): (Pid, u64), part: (u32, u64)) {
@@ -351,7 +381,9 @@ impl System {
         match space.take_lent(object, page) {
             GivesBack::Page(frame) => self.give_back(pid, (object, page), frame),
             GivesBack::Later => self.later(LOOK_NS, pid, (object, page)),
+            GivesBack::Nothing if self.body(pid).gone.pages.contains_key(&(object, page)) => {}
             GivesBack::Nothing => {
+                self.body(pid).gone.told((object, page));
                 let missing = Message::NotLent {
                     pid: wire_pid(pid),
                     epoch,
@@ -366,6 +398,7 @@ impl System {
     fn give_back(&mut self, pid: u32, part: (u32, u64), frame: Frame) {
         let body = self.body(pid);
         body.lent_since.remove(&part);
+        body.gone.told(part);
         let tag = PageTag {
             pid: wire_pid(pid),
             epoch: body.epoch,

@@ -40,8 +40,8 @@ pub(super) struct Faults {
 enum Asked {
     /// Pages of a file, by handle, from an offset on.
     File(u32, u64),
-    /// Pages of shared memory, by number, from a page on.
-    Shared(u32, u64),
+    /// Pages of shared memory, by number, from a page on; and the how many-th time such pages were asked for.
+    Shared((u32, u64), u64),
 }
 
 impl Faults {
@@ -100,10 +100,12 @@ impl System {
         }
         // Who fights for a page with others has a reason to be where they are.
         let pid = self.thread(tid).pid;
-        self.body(pid).calls += 1;
+        let body = self.body(pid);
+        body.calls += 1;
+        let number = body.gone.ask();
         let (object, index) = part;
         let request = Request::plain(CALL_LEND, [object.into(), index, 0, 0, 0, 0]);
-        self.ask_for_pages(tid, page, Asked::Shared(object, index), request)
+        self.ask_for_pages(tid, page, Asked::Shared(part, number), request)
     }
 
     /// Whether a thread that needs a page can ask home for it now.
@@ -138,6 +140,9 @@ impl System {
         let faults = &mut self.body(pid).ahead.faults;
         let came = core::mem::take(&mut faults.came);
         let asked = faults.asked.remove(&tid);
+        if let Some(Asked::Shared(_, number)) = asked {
+            self.body(pid).gone.answered(number);
+        }
         if answer.value <= 0 && self.thread(tid).call.is_some() {
             // The call that needed it finds out, and fails.
             self.thread(tid).refused_page = Some(page);
@@ -158,8 +163,8 @@ impl System {
         };
         let (file, offset) = match asked {
             Asked::File(file, offset) => (file, offset),
-            Asked::Shared(object, index) => {
-                return self.lent_pages_came(pid, page, (object, index), came);
+            Asked::Shared(part, _) => {
+                return self.lent_pages_came(pid, page, part, came);
             }
         };
         let Some(space) = self.space_mut(pid) else {

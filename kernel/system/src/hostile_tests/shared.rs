@@ -5,6 +5,7 @@ use crate::home::INIT;
 use crate::memory::Space;
 use abi::signal::SIGKILL;
 use machine::{Exit, PAGE_SIZE};
+use wire::NodeId;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const MMAP: u64 = 9;
@@ -254,6 +255,40 @@ fn a_page_is_called_back_from_wherever_its_process_is_by_now() {
     cluster.settle();
     assert!(cluster.nodes[0].bodies.contains_key(&child), "it is home");
     assert_eq!(cluster.get(0, parent, AT), 61);
+}
+
+/// Home asks twice for a page. Its process gives it back and wants it again, and only then hears home ask the second time.
+#[test]
+fn a_page_that_is_lent_again_is_not_taken_for_gone_by_an_old_word() {
+    let mut cluster = Cluster::new(2);
+    let (parent, child) = cluster.sharing();
+    cluster.move_to(child, 2);
+    cluster.put(1, child, AT, 5);
+    // What node 2 says comes late.
+    cluster.arrives = |header| header.source() != NodeId(2);
+    cluster.fault(0, parent, AT);
+    let is_there = |cluster: &Cluster| {
+        let space = cluster.nodes[1].space_of(child);
+        space.is_some_and(|space| space.is_resident(AT))
+    };
+    cluster.until(
+        |cluster| cluster.pass(1_000_000),
+        |cluster| !is_there(cluster),
+    );
+    cluster.fault(1, child, AT);
+    for _ in 0..30 {
+        cluster.pass(1_000_000);
+    }
+    cluster.arrives = |_| true;
+    cluster.until(|cluster| cluster.pass(1_000_000), is_there);
+    cluster.poke(1, child, AT, &[6]);
+    for _ in 0..10 {
+        cluster.pass(1_000_000);
+    }
+    assert_eq!(cluster.get(0, parent, AT), 6);
+    cluster.put(1, child, AT, 7);
+    cluster.move_to(child, 1);
+    assert_eq!(cluster.get(0, parent, AT), 7);
 }
 
 #[test]
