@@ -5,7 +5,12 @@
 //! mounted on is marked; only then is the table asked. A mount is in use as long as somebody beside the table has a handle of
 //! it: the handles are what is counted.
 //!
-//! Not here: namespaces, and mounts that others see (`MS_SHARED`).
+//! Not here: namespaces.
+
+mod sharing;
+
+pub(super) use sharing::Kind;
+use sharing::{Branch, Sharing};
 
 use super::MAX_PATH;
 use super::inode::{Inode, InodeRef, Node};
@@ -14,7 +19,7 @@ use super::volume::Tree;
 use super::walk::Found;
 use abi::Errno;
 use abi::layout::{Stat, Timespec};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
@@ -67,8 +72,7 @@ pub(super) struct Mount {
     flags: AtomicU32,
     /// Files that are open for writing by it.
     writers: AtomicU32,
-    /// No mount is made of it.
-    pub(super) unbindable: AtomicBool,
+    sharing: Mutex<Sharing>,
     /// Nobody has come by since somebody wanted to see it go when it is not used (`MNT_EXPIRE`).
     pub(super) expiring: AtomicBool,
     root: InodeRef,
@@ -81,6 +85,7 @@ pub(super) struct Mount {
 }
 
 /// What a new mount shows.
+#[derive(Clone)]
 pub(super) struct Shown {
     pub(super) tree: Arc<Tree>,
     pub(super) root: InodeRef,
@@ -119,7 +124,7 @@ impl Shown {
 }
 
 impl Mount {
-    fn new(id: u64, shown: Shown, point: Option<Point>) -> MountRef {
+    fn new(id: u64, shown: Shown, sharing: Sharing, point: Option<Point>) -> MountRef {
         let root = shown.root;
         Arc::new(Mount {
             id,
@@ -127,7 +132,7 @@ impl Mount {
             source: shown.source,
             flags: AtomicU32::new(shown.flags),
             writers: AtomicU32::new(0),
-            unbindable: AtomicBool::new(false),
+            sharing: Mutex::new(sharing),
             expiring: AtomicBool::new(false),
             is_whole: root.parent().is_ok_and(|parent| parent.is_same(&root)),
             root,
@@ -409,6 +414,15 @@ impl Place {
     }
 }
 
+/// Whether a point is by the same name as another, or by none as that.
+fn is_same_name(one: &Option<Named>, other: &Option<Named>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.0.is_same(&other.0) && one.1 == other.1,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 impl Inode {
     /// Whether both are the same; nodes of /proc have passing handles.
     pub(super) fn is_same(self: &Arc<Self>, other: &InodeRef) -> bool {
@@ -517,11 +531,29 @@ impl Table {
         point.on.discount_mount();
     }
 
-    fn attach(&mut self, shown: Shown, point: Point) -> MountRef {
-        let mount = Mount::new(self.next, shown, Some(point.clone()));
+    fn attach(&mut self, shown: Shown, sharing: Sharing, point: Point) -> MountRef {
+        let mount = Mount::new(self.next, shown, sharing, Some(point.clone()));
         self.next += 1;
         self.put(&mount, &point);
         mount
+    }
+
+    /// What is mounted at just this point.
+    fn on_point(&self, point: &Point) -> Option<&MountRef> {
+        let on = self.on.get(&(point.on.mount.id, point.on.number()))?;
+        let mut on = on.iter().filter_map(|id| self.all.get(id));
+        on.find(|mount| {
+            let held = mount.point.lock();
+            held.as_ref()
+                .is_some_and(|held| is_same_name(&held.name, &point.name))
+        })
+    }
+
+    /// A mount is somewhere else from here on.
+    fn shift(&mut self, mount: &MountRef, point: Point) {
+        self.take(mount);
+        self.put(mount, &point);
+        *mount.point.lock() = Some(point);
     }
 
     /// A mount and all that are on it, each behind the one that it is on. `within` is asked of each where it is.
@@ -556,9 +588,9 @@ impl Mounts {
         let outside = Inode::removed(tree.root.attributes());
         let outside = Shown::whole(Tree::new("none", &outside, None), b"", MS_RELATIME);
         let shown = Shown::whole(tree, b"root", MS_RELATIME);
-        let mount = Mount::new(FIRST_MOUNT, shown, None);
+        let mount = Mount::new(FIRST_MOUNT, shown, Sharing::default(), None);
         Mounts {
-            nowhere: Mount::new(0, outside, None),
+            nowhere: Mount::new(0, outside, Sharing::default(), None),
             table: Mutex::new(Table {
                 all: BTreeMap::from([(FIRST_MOUNT, mount.clone())]),
                 on: BTreeMap::new(),
@@ -628,18 +660,15 @@ impl Mounts {
         known.is_some_and(|known| Arc::ptr_eq(known, mount))
     }
 
-    /// Mounts something on what a walk has found.
+    /// Mounts something on what a walk has found, and wherever that is told of it.
     ///
     /// # Errors
     /// `EINVAL` if the place is in none of the mounts, `ENOENT` if it was removed, `ENOTDIR` if one is a directory and the
     /// other is not, `ENOSPC` if there are too many mounts.
-    pub(super) fn attach(&self, found: Found, shown: Shown) -> Result<MountRef, Errno> {
+    pub(super) fn attach(&self, found: Found, shown: Shown) -> Result<(), Errno> {
         let point = self.point(found, &shown.root)?;
-        let mut table = self.table.lock();
-        match table.all.len() < MAX_MOUNTS {
-            true => Ok(table.attach(shown, point)),
-            false => Err(Errno::ENOSPC),
-        }
+        let tree = Vec::from([Branch::first(shown, Sharing::default())]);
+        self.table.lock().graft(&point, tree)
     }
 
     /// Where something with this root is to be mounted.
@@ -665,54 +694,41 @@ impl Mounts {
         Ok(Point { on, name })
     }
 
-    /// As [`Mounts::attach`], with what is mounted below what is shown.
-    pub(super) fn attach_all(
+    /// As [`Mounts::attach`], of what is seen at a place, or with all that is mounted below that, too.
+    ///
+    /// # Errors
+    /// As [`Mounts::attach`]; `EINVAL` if no mount is made of it.
+    pub(super) fn bind(
         &self,
         found: Found,
-        (place, shown): (&Place, Shown),
+        (place, name): (&Place, Option<Named>),
+        all: bool,
     ) -> Result<(), Errno> {
+        let mount = &place.mount;
+        if !self.has(mount) || mount.sharing().unbindable {
+            return Err(Errno::EINVAL);
+        }
+        let shown = Shown::again(place, name);
         let point = self.point(found, &shown.root)?;
         let mut table = self.table.lock();
-        let within = |point: &Point| match &point.name {
-            Some((directory, _)) => directory.is_below(&place.inode),
-            None => point.on.is_below(&place.inode),
-        };
-        let all = table.with_all_on(&place.mount, within);
-        let mut left_out = BTreeSet::new();
-        let mut wanted = Vec::new();
-        for mount in &all[1..] {
-            let point = mount.point().ok_or(Errno::EINVAL)?;
-            if mount.unbindable.load(Ordering::Relaxed) || left_out.contains(&point.on.mount.id) {
-                left_out.insert(mount.id);
-            } else {
-                wanted.push((mount, point));
-            }
-        }
-        if table.all.len() + wanted.len() + 1 > MAX_MOUNTS {
-            return Err(Errno::ENOSPC);
-        }
-        let mut made = BTreeMap::new();
-        made.insert(place.mount.id, table.attach(shown, point));
-        for (mount, point) in wanted {
-            let Some(on) = made.get(&point.on.mount.id) else {
-                continue;
+        let mut tree = Vec::from([Branch::first(shown, mount.sharing())]);
+        if all {
+            let within = |point: &Point| match &point.name {
+                Some((directory, _)) => directory.is_below(&place.inode),
+                None => point.on.is_below(&place.inode),
             };
-            let point = Point {
-                on: Place::new(on, point.on.inode),
-                name: point.name,
-            };
-            let copy = table.attach(Shown::again(&mount.place(), None), point);
-            made.insert(mount.id, copy);
+            sharing::add_branches(&mut tree, &table.with_all_on(mount, within));
         }
-        Ok(())
+        table.graft(&point, tree)
     }
 
     /// Moves a mount.
     ///
     /// # Errors
-    /// As [`Mounts::attach`]; `ELOOP` if it would be below itself.
+    /// As [`Mounts::attach`]; `ELOOP` if it would be below itself, `EINVAL` if others were told of it, or cannot be told.
     pub(super) fn shift(&self, mount: &MountRef, found: Found) -> Result<(), Errno> {
-        if !self.has(mount) || mount.point().is_none() {
+        let from = mount.point().ok_or(Errno::EINVAL)?;
+        if !self.has(mount) || from.on.mount.sharing().is_shared() {
             return Err(Errno::EINVAL);
         }
         let on = found.inode.as_ref().ok_or(Errno::ENOENT)?;
@@ -727,11 +743,19 @@ impl Mounts {
             above = at.point().map(|point| point.on.mount);
         }
         let point = self.point(found, &mount.root)?;
-        let mut table = self.table.lock();
-        table.take(mount);
-        *mount.point.lock() = Some(point.clone());
-        table.put(mount, &point);
-        Ok(())
+        self.table.lock().regraft(&point, mount)
+    }
+
+    /// How a mount, or all that are on it, too, is shared from here on.
+    pub(super) fn share(&self, mount: &MountRef, kind: Kind, all: bool) {
+        let table = self.table.lock();
+        let wanted = match all {
+            true => table.with_all_on(mount, |_| true),
+            false => Vec::from([mount.clone()]),
+        };
+        for mount in wanted {
+            table.set_kind(&mount, kind);
+        }
     }
 
     /// Refuses to take away what somebody uses; the caller has one handle of it.
@@ -742,40 +766,35 @@ impl Mounts {
         let table = self.table.lock();
         let carries = table.all.values().any(|other| mount.is_under(other));
         // The table's handle and the caller's; the root's are never all gone.
-        match carries || Arc::strong_count(mount) > 2 || mount.is_of_all() {
+        let used = carries || Arc::strong_count(mount) > 2 || mount.is_of_all();
+        match used || table.is_echo_used(mount) {
             true => Err(Errno::EBUSY),
             false => Ok(()),
         }
     }
 
-    /// Takes a mount away that nobody uses.
+    /// Takes a mount away that nobody uses, and what is there because others were told of it.
     ///
     /// # Errors
     /// As [`Mounts::check_unused`].
     pub(super) fn detach(&self, mount: &MountRef) -> Result<(), Errno> {
         self.check_unused(mount)?;
-        self.table.lock().take(mount);
+        self.take_away(|_| Vec::from([mount.clone()]));
         Ok(())
     }
 
     /// Takes a mount away, and all that are on it; who uses them goes on with each by itself.
     pub(super) fn detach_all(&self, mount: &MountRef) {
-        let mut table = self.table.lock();
-        let all = table.with_all_on(mount, |_| true);
-        for mount in &all {
-            table.take(mount);
-        }
-        drop(table);
-        // Trees are taken apart here, with nothing locked.
-        drop(all);
+        self.take_away(|table| table.with_all_on(mount, |_| true));
     }
 
-    /// A mount and all that are on it, or that one alone.
-    pub(super) fn with_those_on(&self, mount: &MountRef, all: bool) -> Vec<MountRef> {
-        match all {
-            true => self.table.lock().with_all_on(mount, |_| true),
-            false => Vec::from([mount.clone()]),
-        }
+    fn take_away(&self, which: impl FnOnce(&Table) -> Vec<MountRef>) {
+        let mut table = self.table.lock();
+        let going = which(&table);
+        let gone = table.uproot(going);
+        drop(table);
+        // Trees are taken apart here, with nothing locked.
+        drop(gone);
     }
 
     /// All of them that can be seen from a root, in the order in which they were made, each with its path from there.
@@ -833,7 +852,12 @@ impl Mount {
     /// The path of its root in its file system.
     fn root_path(&self) -> Vec<u8> {
         let whole = Place::new(
-            &Mount::new(0, Shown::whole(self.tree.clone(), b"", 0), None),
+            &Mount::new(
+                0,
+                Shown::whole(self.tree.clone(), b"", 0),
+                Sharing::default(),
+                None,
+            ),
             self.root.clone(),
         );
         let path = match &self.root_name {
@@ -867,21 +891,21 @@ impl FileSystem {
     pub(super) fn mountinfo_text(&self, root: &Place) -> Vec<u8> {
         let mut text = Vec::new();
         let rights = |ro: bool| if ro { "ro" } else { "rw" };
-        for (mount, path) in self.mounts.seen_from(root) {
+        let seen = self.mounts.seen_from(root);
+        let tells = |group| seen.iter().any(|(mount, _)| mount.sharing().tells(group));
+        let nearest = |mount: &Mount| self.mounts.table.lock().nearest_master(mount, tells);
+        for (mount, path) in &seen {
             let above = mount.point().map_or(1, |point| point.on.mount.id);
             let minor = mount.tree.minor();
             text.extend_from_slice(format!("{} {above} 0:{minor} ", mount.id).as_bytes());
             push_word(&mut text, &mount.root_path());
             text.push(b' ');
-            push_word(&mut text, &path);
+            push_word(&mut text, path);
             let own = rights(mount.has(MS_RDONLY));
-            let kept = match mount.unbindable.load(Ordering::Relaxed) {
-                true => " unbindable",
-                false => "",
-            };
+            let shared = mount.sharing().shown(nearest(mount));
             let kind = mount.tree.kind;
             let options = mount.options();
-            text.extend_from_slice(format!(" {own}{options}{kept} - {kind} ").as_bytes());
+            text.extend_from_slice(format!(" {own}{options}{shared} - {kind} ").as_bytes());
             push_word(&mut text, mount.source());
             let whole = rights(mount.tree.read_only.load(Ordering::Relaxed));
             let options = mount.tree.options();
@@ -938,6 +962,7 @@ impl FileSystem {
         let on = self.root_place().beside(on);
         let shown = Shown::whole(self.proc.clone(), b"proc", MS_RELATIME);
         let point = Point { on, name: None };
-        self.mounts.table.lock().attach(shown, point);
+        let mut table = self.mounts.table.lock();
+        table.attach(shown, Sharing::default(), point);
     }
 }

@@ -1,11 +1,10 @@
 //! Mounting and unmounting: mount(2), umount2(2).
 //!
-//! Law: everything is checked before a mount is made, changed or taken away. All mounts are private: what would have to be
-//! passed on to others (`MS_SHARED`) is refused, and a slave of nobody is a private mount.
+//! Law: everything is checked before a mount is made, changed or taken away.
 
 use super::super::inode::{Attributes, MAX_INODES};
 use super::super::mounts::{
-    MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY,
+    Kind, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY,
     MS_RELATIME, MS_STRICTATIME, Shown,
 };
 use super::super::volume::Tree;
@@ -135,35 +134,27 @@ fn bind(call: &FileCall, found: Found, all: bool) -> Result<(), Errno> {
     let source = source_of(call)?;
     let name = source.named();
     let place = source.existing()?;
-    let mounts = &call.fs.mounts;
-    if !mounts.has(&place.mount) || place.mount.unbindable.load(Ordering::Relaxed) {
-        return Err(Errno::EINVAL);
-    }
-    let shown = Shown::again(&place, name);
-    match all {
-        true => mounts.attach_all(found, (&place, shown)),
-        false => mounts.attach(found, shown).map(|_| ()),
-    }
+    call.fs.mounts.bind(found, (&place, name), all)
 }
 
-/// How a mount is passed on to others: not at all.
+/// Who is told from here on what is mounted on a mount, and of whom it is told.
 fn pass_on(call: &FileCall, target: &Place, flags: u32) -> Result<(), Errno> {
     let kinds = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
-    let kind = flags & kinds;
-    if flags & !(kinds | MS_REC | MS_SILENT) != 0 || kind.count_ones() != 1 {
+    if flags & !(kinds | MS_REC | MS_SILENT) != 0 {
         return Err(Errno::EINVAL);
     }
-    if !target.is_mount_root() || !call.fs.mounts.has(&target.mount) || kind == MS_SHARED {
+    let kind = match flags & kinds {
+        MS_SHARED => Kind::Shared,
+        MS_SLAVE => Kind::Slave,
+        MS_PRIVATE => Kind::Private,
+        MS_UNBINDABLE => Kind::Unbindable,
+        _ => return Err(Errno::EINVAL),
+    };
+    let mounts = &call.fs.mounts;
+    if !target.is_mount_root() || !mounts.has(&target.mount) {
         return Err(Errno::EINVAL);
     }
-    let all = call
-        .fs
-        .mounts
-        .with_those_on(&target.mount, flags & MS_REC != 0);
-    for mount in all {
-        let unbindable = kind == MS_UNBINDABLE;
-        mount.unbindable.store(unbindable, Ordering::Relaxed);
-    }
+    mounts.share(&target.mount, kind, flags & MS_REC != 0);
     Ok(())
 }
 
@@ -198,8 +189,7 @@ fn new(call: &FileCall, found: Found, target: &Place, flags: u32) -> Result<(), 
         tree.read_only.store(true, Ordering::Relaxed);
     }
     let shown = Shown::whole(tree, call.input(0), kept(flags));
-    call.fs.mounts.attach(found, shown)?;
-    Ok(())
+    call.fs.mounts.attach(found, shown)
 }
 
 /// What a file system is mounted with (tmpfs(5)).

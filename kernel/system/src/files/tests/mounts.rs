@@ -1,5 +1,7 @@
 //! Mounts: what is seen where, what is refused, and what is left when one goes.
 
+mod sharing;
+
 use super::*;
 
 const BIND: u64 = 0x1000;
@@ -441,10 +443,11 @@ fn mounts_are_for_who_may_and_there_is_an_end() {
         Errno::EINVAL
     );
     node.tmpfs("/m");
-    // Nothing is passed on to others.
     let pass = |node: &mut Node, flags: u64| node.mount(("none", "/m"), "", flags, "");
-    assert_eq!(pass(&mut node, 1 << 20).errno(), Errno::EINVAL);
-    for flags in [1 << 18, 1 << 19, 1 << 17] {
+    let two = (1 << 20) | (1 << 18);
+    assert_eq!(pass(&mut node, two).errno(), Errno::EINVAL);
+    assert_eq!(pass(&mut node, (1 << 20) | 2).errno(), Errno::EINVAL);
+    for flags in [1 << 20, 1 << 18, 1 << 19, 1 << 17] {
         pass(&mut node, flags | RECURSIVE).ok();
     }
     assert_eq!(node.bind("/m", "/n").errno(), Errno::EINVAL, "unbindable");
