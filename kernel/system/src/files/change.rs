@@ -7,7 +7,9 @@ use super::MAX_NAME;
 use super::access::{WRITE, Who};
 use super::inode::{Attributes, Directory, InodeRef, Node};
 use super::mounts::Place;
-use super::objects::notify::{IN_ATTRIB, IN_CREATE, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO};
+use super::objects::notify::{
+    IN_ATTRIB, IN_CREATE, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, directory_bit,
+};
 use super::storage::FileData;
 use super::tree::FileSystem;
 use super::walk::Found;
@@ -102,14 +104,14 @@ impl FileSystem {
         let volume = found.parent.volume().ok_or(Errno::EPERM)?;
         let inode = volume.create(node, attributes)?;
         self.insert(found, inode.clone(), change.now);
-        self.tell_name(found, &inode, IN_CREATE);
+        self.tell_name(found, IN_CREATE | directory_bit(&inode));
         Ok(inode)
     }
 
     /// Tells those who watch a directory of a name in it.
-    pub(super) fn tell_name(&self, found: &Found, inode: &InodeRef, event: u32) {
-        let entry = (found.name.as_slice(), &**inode);
-        self.counts.notify.tell_name(&found.parent, entry, event, 0);
+    pub(super) fn tell_name(&self, found: &Found, event: u32) {
+        let notify = &self.counts.notify;
+        notify.tell_name(&found.parent, &found.name, event, 0);
     }
 
     /// Tells of a rename that has happened, in one direction.
@@ -119,8 +121,9 @@ impl FileSystem {
         };
         let notify = &self.counts.notify;
         let cookie = notify.new_cookie();
-        notify.tell_name(&from.parent, (&from.name, inode), IN_MOVED_FROM, cookie);
-        notify.tell_name(&to.parent, (&to.name, inode), IN_MOVED_TO, cookie);
+        let bit = directory_bit(inode);
+        notify.tell_name(&from.parent, &from.name, IN_MOVED_FROM | bit, cookie);
+        notify.tell_name(&to.parent, &to.name, IN_MOVED_TO | bit, cookie);
         if let Some(replaced) = &to.inode {
             replaced.tell_itself(IN_ATTRIB);
         }
@@ -223,7 +226,7 @@ impl FileSystem {
         });
         self.insert(found, inode.inode.clone(), change.now);
         inode.tell_itself(IN_ATTRIB);
-        self.tell_name(found, &inode, IN_CREATE);
+        self.tell_name(found, IN_CREATE | directory_bit(&inode));
         Ok(())
     }
 

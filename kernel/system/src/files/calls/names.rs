@@ -3,7 +3,7 @@
 use super::super::access::{EXECUTE, WRITE};
 use super::super::change::Target;
 use super::super::inode::{DEVICES, Node};
-use super::super::objects::notify::{IN_ATTRIB, IN_DELETE};
+use super::super::objects::notify::{IN_ATTRIB, IN_DELETE, directory_bit};
 use super::super::pipe::Pipe;
 use super::super::walk::Follow;
 use super::super::{MAX_PATH, walk::Found};
@@ -166,16 +166,19 @@ fn unlink_at(call: &FileCall, base: Base, path: usize, flags: u32) -> CallResult
     if flags & !AT_REMOVEDIR != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let found = walk(call, base, path, Follow::Never)?;
+    let mut found = walk(call, base, path, Follow::Never)?;
     match flags {
         0 => call.fs.remove_name(&found, change(call))?,
         _ => call.fs.remove_directory(&found, change(call))?,
     }
-    if let Some(inode) = &found.inode {
+    if let Some(inode) = found.inode.take() {
         if flags == 0 {
             inode.tell_itself(IN_ATTRIB);
         }
-        call.fs.tell_name(&found, inode, IN_DELETE);
+        let event = IN_DELETE | directory_bit(&inode);
+        // Who watches the file hears of its end, if this is it, before who watches the directory.
+        drop(inode);
+        call.fs.tell_name(&found, event);
     }
     Ok(0)
 }

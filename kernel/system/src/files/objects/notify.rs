@@ -177,18 +177,18 @@ impl Notify {
         self.for_each(|file| file.tell_self(inode, event));
     }
 
-    /// Something has happened to a name in a directory.
+    /// Something has happened to a name in a directory; `mask` has the event and the file's
+    /// [`directory_bit`].
     pub(in super::super) fn tell_name(
         &self,
         directory: &Inode,
-        (name, inode): (&[u8], &Inode),
-        event: u32,
+        name: &[u8],
+        mask: u32,
         cookie: u32,
     ) {
-        let mask = event | directory_bit(inode);
         self.for_each(|file| {
             let number = directory.number();
-            file.each_watch(number, (event, 0), |watch| Event {
+            file.each_watch(number, (mask, 0), |watch| Event {
                 watch,
                 mask,
                 cookie,
@@ -210,7 +210,8 @@ impl Notify {
     }
 }
 
-fn directory_bit(inode: &Inode) -> u32 {
+/// What every event of a directory has besides.
+pub(in super::super) fn directory_bit(inode: &Inode) -> u32 {
     if inode.is_directory() { IN_ISDIR } else { 0 }
 }
 

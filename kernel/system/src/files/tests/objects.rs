@@ -435,6 +435,40 @@ fn what_has_no_name_any_more_is_not_told_of_if_that_is_not_wanted() {
 }
 
 #[test]
+fn the_end_of_a_file_is_told_before_that_of_its_name() {
+    const ALL: u64 = 0xfff;
+    let mut node = Node::new(&[]);
+    node.call(calls::mkdir, &[In(b"/d"), N(0o755)]).ok();
+    node.put_file("/d/f", b"");
+    node.call(calls::mkdir, &[In(b"/d/s"), N(0o755)]).ok();
+    let watcher = node.call(calls::inotify_init1, &[N(NONBLOCK)]).ok();
+    for path in [&b"/d"[..], b"/d/f", b"/d/s"] {
+        let args = [N(watcher), In(path), N(ALL)];
+        node.call(calls::inotify_add_watch, &args).ok();
+    }
+    node.call(calls::unlink, &[In(b"/d/f")]).ok();
+    node.call(calls::rmdir, &[In(b"/d/s")]).ok();
+    let read = node.read(watcher, 4096).bytes(1);
+    let (mut events, mut rest) = (Vec::new(), read.as_slice());
+    while let [watch, _, _, _, low, high, _, top, _, _, _, _, length, ..] = rest {
+        let mask = u32::from_le_bytes([*low, *high, 0, *top]);
+        events.push((*watch, mask));
+        rest = &rest[16 + usize::from(*length)..];
+    }
+    // One name less, gone, watched no longer; then its directory.
+    let expected = [
+        (2, 4),
+        (2, 0x400),
+        (2, 0x8000),
+        (1, 0x200),
+        (3, 0x400),
+        (3, 0x8000),
+        (1, 0x4000_0000 | 0x200),
+    ];
+    assert_eq!(events, expected);
+}
+
+#[test]
 fn the_only_namespace_can_be_entered() {
     const UTS: u64 = 0x0400_0000;
     const NET: u64 = 0x4000_0000;
