@@ -4,6 +4,7 @@
 //! that tells how it went: 0 well, 1 badly, 2 wrong usage, 124 ended by the watchdog, 125 node 1
 //! crashed, else what the guest's script ended with.
 
+mod alternatives;
 mod archive;
 mod bench;
 mod bench_linux;

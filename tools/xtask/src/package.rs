@@ -1,9 +1,10 @@
 //! Debian packages for the image: fetched, unpacked beside the build, with what they depend on.
 //!
-//! Law: nothing is installed on this machine and no script of a package runs. A package is fetched
-//! once and kept under the target folder. Of dependencies that every Debian system has, only
-//! libraries are taken.
+//! Law: nothing is installed on this machine and no script of a package runs; the names that one
+//! would give with `update-alternatives` are read from it. A package is fetched once and kept under
+//! the target folder. Of dependencies that every Debian system has, only libraries are taken.
 
+use crate::alternatives::{self, Alternative};
 use crate::error::Error;
 use crate::{places, program, say};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Where the scripts of an unpacked package lie.
+const CONTROL: &str = "DEBIAN";
+
 /// Parts of a package that programs do not need to run.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
+    CONTROL,
     "usr/share/doc",
     "usr/share/man",
     "usr/share/info",
@@ -27,6 +32,9 @@ const LEFT_OUT: [&str; 8] = [
 /// So many packages are fetched at once, and how long that may take.
 const AT_ONCE: usize = 25;
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
+
+/// What this machine has installed is not asked for: it may be of other sources, which are gone.
+const NOTHING_INSTALLED: [&str; 2] = ["-o", "Dir::State::status=/dev/null"];
 
 /// What serves the system more than the program that depends on it.
 const SYSTEM: [&str; 7] = [
@@ -62,6 +70,29 @@ pub(crate) fn unpacked(names: &[String]) -> Result<Vec<PathBuf>, Error> {
     unpack(&with_dependencies(names)?)
 }
 
+/// The names that these packages share, each with the file that has it, as links.
+pub(crate) fn shared_names(folders: &[PathBuf]) -> Vec<(String, String)> {
+    let script = |folder: &PathBuf| fs::read_to_string(folder.join(CONTROL).join("postinst")).ok();
+    let offered = folders.iter().filter_map(|folder| {
+        let mut offered = alternatives::offered(&script(folder)?);
+        offered.retain(|one| {
+            let inside = one.target.trim_start_matches('/');
+            !is_left_out(Path::new(inside)) && folder.join(inside).symlink_metadata().is_ok()
+        });
+        Some(offered)
+    });
+    let mut best: BTreeMap<String, Alternative> = BTreeMap::new();
+    for one in offered.flatten() {
+        let place = best.entry(one.path.clone()).or_insert_with(|| one.clone());
+        if one.priority > place.priority {
+            *place = one;
+        }
+    }
+    best.into_iter()
+        .map(|(path, one)| (path, one.target))
+        .collect()
+}
+
 /// The contents of one package, without what it depends on.
 pub(crate) fn alone(name: &str) -> Result<PathBuf, Error> {
     check(name)?;
@@ -72,9 +103,9 @@ pub(crate) fn alone(name: &str) -> Result<PathBuf, Error> {
 /// The first package with this prefix that the package `name`, which has nothing itself, depends on.
 pub(crate) fn stands_for(name: &str, prefix: &str) -> Result<String, Error> {
     let list = || {
-        let mut command = program::clean("apt-cache");
+        let mut apt = asked("apt-cache");
         let what = format!("looking for the package {name}");
-        program::output(command.args(["depends", name]), &what)
+        program::output(apt.args(["depends", name]), &what)
     };
     let found = |text: &str| {
         let mut names = text.lines().filter_map(|line| line.split_once("Depends: "));
@@ -89,6 +120,13 @@ pub(crate) fn stands_for(name: &str, prefix: &str) -> Result<String, Error> {
     // The lists of a new machine are empty.
     crate::setup::refresh_lists()?;
     found(&list()?).ok_or_else(|| Error::Usage(format!("{name} stands for no package")))
+}
+
+/// A tool that asks the sources of packages.
+fn asked(tool: &str) -> Command {
+    let mut command = program::clean(tool);
+    command.args(NOTHING_INSTALLED);
+    command
 }
 
 /// A name that no option of a tool can be taken for.
@@ -116,9 +154,9 @@ fn with_dependencies(names: &[String]) -> Result<BTreeSet<String>, Error> {
         "--no-enhances",
     ];
     let list = || {
-        let mut command = program::clean("apt-cache");
+        let mut apt = asked("apt-cache");
         let what = format!("looking for the packages {}", names.join(" "));
-        program::output(command.args(words).args(names), &what)
+        program::output(apt.args(words).args(names), &what)
     };
     // It says nothing of a package that it does not know.
     let is_complete = |text: &str| {
@@ -188,9 +226,9 @@ fn graph(text: &str) -> BTreeMap<&str, Vec<&str>> {
 
 /// Those of the packages that every Debian system has.
 fn required<'a>(names: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, Error> {
-    let mut command = program::clean("apt-cache");
+    let mut apt = asked("apt-cache");
     let text = program::output(
-        command.args(["show", "--no-all-versions"]).args(names),
+        apt.args(["show", "--no-all-versions"]).args(names),
         "reading about packages",
     )?;
     let mut required = BTreeSet::new();
@@ -231,7 +269,7 @@ fn fetch(names: &[&String]) -> Result<(), Error> {
     // Other runs may do the same: each works in a folder of its own, and the first one stays.
     let work = store.join(format!(".fetched.{}", std::process::id()));
     fs::create_dir_all(&work).map_err(Error::file("create", &work))?;
-    let mut download = program::clean("apt-get");
+    let mut download = asked("apt-get");
     download
         .args(["-q", "download"])
         .args(names)
@@ -250,7 +288,7 @@ fn fetch(names: &[&String]) -> Result<(), Error> {
         };
         let contents = work.join(name);
         let mut extract = Command::new("dpkg-deb");
-        extract.arg("-x").arg(&archive).arg(&contents);
+        extract.arg("-R").arg(&archive).arg(&contents);
         program::run(&mut extract, &format!("unpacking {name}"))?;
         let folder = store.join(name);
         if fs::rename(&contents, &folder).is_err() && !folder.is_dir() {

@@ -61,6 +61,10 @@ pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(),
         archive.file(path, 0o755, text.clone().into_bytes())?;
     }
     let packages = package::unpacked(&spec.packages)?;
+    // Before the packages: a file of one of them is more than a name that another one offers.
+    for (path, target) in package::shared_names(&packages) {
+        archive.link(&path, &target)?;
+    }
     for folder in &packages {
         archive.host_tree("/", folder, &package::is_left_out)?;
     }
