@@ -34,6 +34,21 @@ complaint() {
     cat out* said 2> /dev/null | sed -nE 's/.*(FAIL|ERR|SKIP): [^ ]*\//\1 /p' | head -n 3 | tr '\n' ' '
 }
 
+# The numbers of all mounts, the last one first.
+mounts() {
+    cut -d ' ' -f 1 /proc/self/mountinfo | sort -rn
+}
+
+# Takes away the mounts that were not there before.
+unmount() {
+    for mount in $(mounts); do
+        case " $mounted " in *" $mount "*) continue ;; esac
+        path=$(awk -v id="$mount" '$1 == id { print $5 }' /proc/self/mountinfo)
+        # It may have gone with another.
+        test -z "$path" || umount -l "$path"
+    done
+}
+
 # Waits for the end of the test, which takes a while under emulation.
 ended() {
     tries=0
@@ -48,6 +63,7 @@ rm -rf "$work" && mkdir -p "$work/zdtm/static" && chmod 777 "$work" && cd "$work
 chmod 777 .
 cp "/zdtm/$name" .
 before=$(cd /proc && echo [0-9]*)
+mounted=$(mounts | tr '\n' ' ')
 begin=
 test "$way" = away && begin="trials herd 0 2"
 stay=
@@ -74,5 +90,6 @@ elif test -n "$stay"; then
 else
     echo "PASS $name"
 fi
-cd / && rm -rf "$work"
+cd / && unmount
+rm -rf "$work"
 true

@@ -43,6 +43,8 @@ const FLAGS: [&str; 9] = [
     "-static",
     "-s",
 ];
+/// Libraries of tests, and the packages that have them.
+const LIBRARIES: [(&str, &str); 2] = [("-laio", "libaio-dev"), ("-lcap", "libcap-dev")];
 /// Options that a test asks for and their values in the Makefile.
 const OPTIONS: [(&str, &str); 9] = [
     ("filename", "--filename=@.test"),
@@ -75,10 +77,12 @@ pub(crate) fn tests(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, Error> {
         .collect();
     if !missing.is_empty() {
         say::step(format!("building {} tests of zdtm", missing.len()));
+        install_libraries(&missing, &makefile)?;
     }
     compile_all(&missing, |name| {
         let own = definitions(name, &makefile);
-        compile(&source, &ready, name, &own, &shared)
+        let linked = libraries(name, &makefile);
+        compile(&source, &ready, name, (&own, &linked), &shared)
     })?;
     let tests = names.into_iter().map(|name| {
         let text = text_of(&source, &name)?;
@@ -110,18 +114,49 @@ fn text_of(source: &Path, name: &str) -> Result<String, Error> {
     fs::read_to_string(&path).map_err(Error::file("read", &path))
 }
 
+/// What the Makefile adds to a variable for a test.
+fn set_for<'a>(name: &str, makefile: &'a str, variable: &str) -> Vec<&'a str> {
+    let own = makefile.lines().filter_map(|line| {
+        let (names, value) = line.split_once(':')?;
+        let value = value.trim_start().strip_prefix(variable)?;
+        let value = value.trim_start().strip_prefix("+=")?;
+        let mut names = names.split_whitespace();
+        names.any(|known| known == name).then_some(value)
+    });
+    own.collect()
+}
+
+/// The libraries that a test is linked with (`NAME: LDLIBS += -lLIBRARY`).
+fn libraries<'a>(name: &str, makefile: &'a str) -> Vec<&'a str> {
+    let own = set_for(name, makefile, "LDLIBS").into_iter();
+    let words = own.flat_map(str::split_whitespace);
+    words.filter(|word| word.starts_with("-l")).collect()
+}
+
+/// Installs what tests are linked with, if it is not there.
+fn install_libraries(names: &[&String], makefile: &str) -> Result<(), Error> {
+    for (library, package) in LIBRARIES {
+        let is_linked = |name: &&String| libraries(name, makefile).contains(&library);
+        if names.iter().any(is_linked) && !is_there(library)? {
+            setup::install("a library of tests", &[package])?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the compiler knows where a library for static programs is.
+fn is_there(library: &str) -> Result<bool, Error> {
+    let file = library.replacen("-l", "lib", 1) + ".a";
+    let mut command = program::clean("cc");
+    command.arg(format!("-print-file-name={file}"));
+    let path = program::output(&mut command, "looking for a library")?;
+    Ok(Path::new(path.trim()).is_absolute())
+}
+
 /// What the Makefile defines for a test (`NAME: CFLAGS += -D WORD`), each as `WORD` or `WORD=VALUE`.
 fn definitions(name: &str, makefile: &str) -> Vec<String> {
-    let own = makefile.lines().filter_map(|line| {
-        let (names, flags) = line.split_once(':')?;
-        let flags = flags.trim_start().strip_prefix("CFLAGS += ")?;
-        names
-            .split_whitespace()
-            .any(|known| known == name)
-            .then_some(flags)
-    });
     let mut found = Vec::new();
-    for flags in own {
+    for flags in set_for(name, makefile, "CFLAGS") {
         let mut words = flags.split_whitespace();
         while let Some(word) = words.next() {
             match word.strip_prefix("-D") {
@@ -241,7 +276,7 @@ fn compile(
     source: &Path,
     ready: &Path,
     name: &str,
-    definitions: &[String],
+    (definitions, libraries): (&[String], &[&str]),
     shared: &[PathBuf],
 ) -> Result<(), Error> {
     let fresh = ready.join(format!("{name}.{}", std::process::id()));
@@ -250,7 +285,8 @@ fn compile(
     // Some tests have a function of the same name as a helper.
     command.arg("-Wl,--allow-multiple-definition");
     command.arg(source.join("static").join(format!("{name}.c")));
-    command.args(shared).arg("-o").arg(&fresh);
+    command.args(shared).args(libraries);
+    command.arg("-o").arg(&fresh);
     program::run(&mut command, &format!("compiling zdtm's {name}"))?;
     let path = ready.join(name);
     fs::rename(&fresh, &path).map_err(Error::file("create", &path))?;
@@ -260,7 +296,7 @@ fn compile(
 
 #[cfg(test)]
 mod tests {
-    use super::{definitions, options};
+    use super::{definitions, libraries, options};
 
     #[test]
     fn options_are_those_that_the_source_asks_for() {
@@ -276,6 +312,9 @@ mod tests {
         assert_eq!(definitions("fpu03", makefile), ["IN_THREAD"]);
         assert_eq!(definitions("over", makefile), ["OVER", "SIZE=4"]);
         assert!(definitions("fpu00", makefile).is_empty());
+        let linked = "LDLIBS += -lall\ncreds uids:\tLDLIBS += -pthread -lcap\n";
+        assert_eq!(libraries("uids", linked), ["-lcap"]);
+        assert!(libraries("other", linked).is_empty());
         let text = "#ifdef OVER\nTEST_OPTION(dirname, string, \"\", 1);\n#else\n\
                     TEST_OPTION(filename, string, \"\", 1);\n#endif\n#ifndef OVER\n#if 1\n\
                     TEST_OPTION(mask, int, \"\", 1);\n#endif\n#endif\n";
