@@ -199,8 +199,6 @@ pub struct Body {
     pub ahead: Ahead,
     /// When home has lent it pages of shared memory, lately.
     pub lent_since: alloc::collections::BTreeMap<(u32, u64), u64>,
-    /// Pages of shared memory of which home has heard, or will, that they are not here.
-    pub gone: crate::shared::Gone,
     /// Calls that its home has answered since it came here.
     pub calls: u64,
     /// Who has kept the pages of it that are as they came; nothing of that moves.

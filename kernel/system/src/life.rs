@@ -73,7 +73,6 @@ impl Body {
             calls: 0,
             holder: None,
             lent_since: alloc::collections::BTreeMap::new(),
-            gone: crate::shared::Gone::default(),
         }
     }
 

@@ -30,10 +30,10 @@ const PAGES_MAX: u64 = 1 << (OBJECT_SHIFT - 12);
 const HOLD_NS: u64 = if cfg!(test) { 0 } else { 1_000_000 };
 /// How long home waits for a page before it asks again, ns: who had it may have moved.
 const AGAIN_NS: u64 = 20_000_000;
-/// How long until it is looked again whether a page has come that is on its way, ns.
+/// How long until it is looked again whether a page that is on its way has come, ns.
 const LOOK_NS: u64 = 1_000_000;
 /// Most pages that are lent with one that is asked for.
-const LENT_AT_ONCE: u64 = 16;
+pub(crate) const LENT_AT_ONCE: u64 = 16;
 
 /// The shared objects of a process, by the numbers that its areas name them by elsewhere.
 #[derive(Clone, Default)]
@@ -108,10 +108,21 @@ pub(crate) fn returned_part(page: u64) -> Option<(u32, u64)> {
     (page & is == is).then_some((object as u32, index))
 }
 
-/// Something that is due for a page of an object of a process: home asks for it again, the process gives it back.
-pub(crate) type Errand = (u64, u32, u32, u64);
+/// An object, by its number, and a page of it.
+pub(crate) type Part = (u32, u64);
+
+/// Something that is due: when, for which process, and for which page. Home asks for it again, the process gives it back; a process
+/// that stands still looks whether what it gave back has arrived.
+pub(crate) type Errand = (u64, u32, Option<Part>);
 
 // ---- home's side -------------------------------------------------------------------------------
+
+impl Home {
+    /// Whether its process is elsewhere and shares memory, which ends with this boot of its home.
+    pub fn shares_memory(&self) -> bool {
+        !self.shared.is_empty()
+    }
+}
 
 impl System {
     /// The home part of a process and its memory, if both are here.
@@ -189,23 +200,23 @@ impl System {
         if !self.await_shared.contains(&tid) {
             self.await_shared.push(tid);
         }
-        if !self.has_errand(held.by, (number, held.page)) {
+        if !self.has_errand(held.by, Some((number, held.page))) {
             self.ask_back(held.by, number, held.page);
         }
         Stop::Wait
     }
 
-    /// Whether something is due for a page.
-    fn has_errand(&self, pid: u32, (object, page): (u32, u64)) -> bool {
-        let same = |errand: &Errand| (errand.1, errand.2, errand.3) == (pid, object, page);
+    /// Whether something is due for a process, or for a page of it.
+    fn has_errand(&self, pid: u32, part: Option<Part>) -> bool {
+        let same = |errand: &Errand| (errand.1, errand.2) == (pid, part);
         self.errands.iter().any(same)
     }
 
-    /// Looks after a page in a while, unless that is noted already.
-    fn later(&mut self, ns: u64, pid: u32, part: (u32, u64)) {
+    /// Looks after a page, or a process, in a while, unless that is noted already.
+    fn later(&mut self, ns: u64, pid: u32, part: Option<Part>) {
         if !self.has_errand(pid, part) {
             let due = self.now.saturating_add(ns);
-            self.errands.insert((due, pid, part.0, part.1));
+            self.errands.insert((due, pid, part));
         }
     }
 
@@ -222,9 +233,9 @@ impl System {
         let (owner, epoch) = (gate.owner(), gate.epoch());
         if owner == self.me {
             // It comes with the rest of its memory.
-            return self.later(LOOK_NS, pid, (number, page));
+            return self.later(LOOK_NS, pid, Some((number, page)));
         }
-        self.later(AGAIN_NS, pid, (number, page));
+        self.later(AGAIN_NS, pid, Some((number, page)));
         let recall = Message::Recall {
             pid: wire_pid(pid),
             epoch,
@@ -322,36 +333,6 @@ pub(crate) fn come_home(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 // ---- the body's side ---------------------------------------------------------------------------
 
-/// Of which pages home has been told that they are not with a process, and may not have heard it.
-///
-/// Home may have asked for a page before it heard that, and have lent it again before it hears the answer, which would then
-/// be that the page is not there: it would be lent to two. So nothing is answered as long as that can be. An answer to
-/// what was asked later than home was told shows that it has heard it: what it asks for behind that answer it has lent since.
-#[derive(Default)]
-pub struct Gone {
-    /// Each with how many times pages had been asked for when home was told.
-    pages: BTreeMap<(u32, u64), u64>,
-    asked: u64,
-}
-
-impl Gone {
-    /// Home is told of a page.
-    fn told(&mut self, part: (u32, u64)) {
-        self.pages.insert(part, self.asked);
-    }
-
-    /// Home is asked for pages. Returns how many times by now.
-    pub(crate) fn ask(&mut self) -> u64 {
-        self.asked += 1;
-        self.asked
-    }
-
-    /// That is answered.
-    pub(crate) fn answered(&mut self, number: u64) {
-        self.pages.retain(|_, asked| *asked >= number);
-    }
-}
-
 impl System {
     /// Home wants a page back.
     pub(crate) fn recalled(&mut self, from: NodeId, (pid, epoch): (Pid, u64), part: (u32, u64)) {
@@ -364,26 +345,32 @@ impl System {
         let since = body.lent_since.get(&part).copied().unwrap_or(0);
         match since.saturating_add(HOLD_NS).saturating_sub(self.now) {
             0 => self.obey_recall(pid.0, part),
-            left => self.later(left, pid.0, part),
+            left => self.later(left, pid.0, Some(part)),
         }
     }
 
     /// Gives a page back that home has asked for.
-    fn obey_recall(&mut self, pid: u32, (object, page): (u32, u64)) {
+    fn obey_recall(&mut self, pid: u32, part: Part) {
+        let (object, page) = part;
         let Some(body) = self.bodies.get(&pid).filter(|body| may_speak(body.effects)) else {
             // Home asks again.
             return;
         };
+        if body.freezing {
+            // What leaves now could arrive when its process is elsewhere by home's record.
+            return self.later(LOOK_NS, pid, Some(part));
+        }
         let (home, epoch) = (body.home, body.epoch);
         let Some(space) = self.space_mut(pid) else {
             return;
         };
         match space.take_lent(object, page) {
-            GivesBack::Page(frame) => self.give_back(pid, (object, page), frame),
-            GivesBack::Later => self.later(LOOK_NS, pid, (object, page)),
-            GivesBack::Nothing if self.body(pid).gone.pages.contains_key(&(object, page)) => {}
+            GivesBack::Page(frame) => self.give_back(pid, part, frame),
+            GivesBack::Later => self.later(LOOK_NS, pid, Some(part)),
+            GivesBack::Nothing if self.is_about_to_come(pid, part) => {
+                self.later(LOOK_NS, pid, Some(part));
+            }
             GivesBack::Nothing => {
-                self.body(pid).gone.told((object, page));
                 let missing = Message::NotLent {
                     pid: wire_pid(pid),
                     epoch,
@@ -398,7 +385,6 @@ impl System {
     fn give_back(&mut self, pid: u32, part: (u32, u64), frame: Frame) {
         let body = self.body(pid);
         body.lent_since.remove(&part);
-        body.gone.told(part);
         let tag = PageTag {
             pid: wire_pid(pid),
             epoch: body.epoch,
@@ -408,17 +394,34 @@ impl System {
         self.send_page(home, Lane::Urgent, tag, frame);
     }
 
+    /// Whether what a process that stands still has given back is at home, where what it says from another node could overtake it. If
+    /// it may not be, the process looks again.
+    pub(crate) fn is_given_back(&mut self, pid: u32) -> bool {
+        let home = self.body(pid).home;
+        let is_there = home == self.me || !self.is_telling(home, wire_pid(pid));
+        if !is_there {
+            self.later(LOOK_NS, pid, None);
+        }
+        is_there
+    }
+
     /// Does what is due about shared pages.
     pub(crate) fn errands_due(&mut self) {
-        while let Some((due, pid, object, page)) = self.errands.first().copied() {
+        while let Some((due, pid, part)) = self.errands.first().copied() {
             if due > self.now {
                 return;
             }
             self.errands.pop_first();
             let elsewhere = |home: NodeId| home != self.me;
-            match self.bodies.get(&pid) {
-                Some(body) if elsewhere(body.home) => self.obey_recall(pid, (object, page)),
-                _ => self.ask_back(pid, object, page),
+            match (self.bodies.get(&pid), part) {
+                (Some(body), Some(part)) if elsewhere(body.home) => self.obey_recall(pid, part),
+                (_, Some((object, page))) => self.ask_back(pid, object, page),
+                (Some(body), None) => body
+                    .threads
+                    .iter()
+                    .take(1)
+                    .for_each(|tid| self.wakes.push(*tid)),
+                (None, None) => {}
             }
         }
     }

@@ -160,6 +160,11 @@ impl<P: Page> Link<P> {
         self.senders.iter().any(|sender| sender.keeps_page(&like))
     }
 
+    /// Whether a page whose tag is like this was queued on a lane and may not have been handed on by the peer.
+    pub fn holds_page(&self, lane: Lane, like: impl Fn(&PageTag) -> bool) -> bool {
+        self.senders[lane as usize].holds_page(like)
+    }
+
     /// Whether nothing that waits to be acknowledged has come through for several timeouts.
     pub fn is_stuck(&self) -> bool {
         self.senders.iter().any(Sender::is_stuck)

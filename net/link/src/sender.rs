@@ -139,6 +139,17 @@ impl<P: Page> Sender<P> {
         ring.chain(queue).any(like)
     }
 
+    /// Whether a page whose tag is like this may not have been handed on at the peer: what it has may wait there
+    /// for something before it.
+    pub(crate) fn holds_page(&self, like: impl Fn(&PageTag) -> bool) -> bool {
+        let ring = self.ring.iter().filter_map(|slot| slot.tag.as_ref());
+        let queue = self.queue.iter().filter_map(|item| match item {
+            Item::Page(tag, _) => Some(tag),
+            Item::Message(_) => None,
+        });
+        ring.chain(queue).any(like)
+    }
+
     /// Whether nothing has come through for several timeouts.
     pub(crate) fn is_stuck(&self) -> bool {
         self.doublings >= STUCK

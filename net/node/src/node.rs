@@ -773,6 +773,14 @@ impl<P: Page> Node<P> {
             .is_ok_and(|index| self.peers[index].link.keeps_page(like))
     }
 
+    /// Whether a page of a file or of shared memory that this process has sent there on the urgent lane may not have been
+    /// handed on there: something that comes from elsewhere could overtake it.
+    pub fn is_telling(&self, to: NodeId, pid: Pid) -> bool {
+        let like = |tag: &PageTag| tag.pid == pid && tag.is_file();
+        self.index(to)
+            .is_ok_and(|index| self.peers[index].link.holds_page(Lane::Urgent, like))
+    }
+
     /// Acknowledges at once what has come from a node: it waits for that.
     pub fn acknowledge(&mut self, to: NodeId) {
         if let Ok(index) = self.index(to) {

@@ -110,16 +110,13 @@ impl Checker {
             if home.parent == INIT && pid != INIT && name.starts_with('w') {
                 self.must.workers.insert((line, pid), name.clone());
             }
-            // A frozen copy, or pages of it, die with this node.
-            if inside
-                .outgoing
-                .get(&pid)
-                .is_some_and(|out| out.frozen().is_some())
-            {
+            // A frozen copy, or pages of it, die with this node, and what it shares.
+            let out = inside.outgoing.get(&pid);
+            if out.is_some_and(|out| out.frozen().is_some()) || home.shares_memory() {
                 self.may_be_lost.insert((line, pid));
                 self.lost_names.insert((line, name));
             }
-            if home.record.gate().owner() == dead {
+            if home.record.gate().owner() == dead || home.shares_memory() {
                 continue;
             }
             for other in machines {

@@ -441,9 +441,12 @@ impl Checker {
                 .filter(|home| home.lives())
             {
                 let gate = home.record.gate();
-                let owns = (gate.owner(), gate.owner_boot()) == (dead, boot);
-                // Its first effect may be among the last words.
-                let hosts = owns && (home.record.previous().is_none() || last == LastWords::Arrive);
+                let owns = gate.owner() == dead;
+                // Its first effect may be among the last words; home may not have heard of the death before this one.
+                let hosts = owns
+                    && (home.record.previous().is_none()
+                        || last == LastWords::Arrive
+                        || gate.owner_boot() != boot);
                 let has_pages = system
                     .inside()
                     .outgoing

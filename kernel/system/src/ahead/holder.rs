@@ -245,11 +245,12 @@ impl System {
             self.catch_up(tid);
         }
         let tids = self.tids(pid);
-        tids.iter().all(|tid| {
+        let are_answered = tids.iter().all(|tid| {
             self.threads
                 .get(tid)
                 .is_none_or(|thread| thread.posts.is_empty())
-        })
+        });
+        are_answered && self.is_given_back(pid)
     }
 
     /// The answer to the first call that its thread does not wait for.

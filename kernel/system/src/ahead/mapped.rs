@@ -10,6 +10,7 @@ use crate::dispatch::{CALL_LEND, CALL_PAGE_IN, HomeCall};
 use crate::files::PageError;
 use crate::home::Request;
 use crate::memory::FileBacking;
+use crate::shared::{LENT_AT_ONCE, Part};
 use crate::signals::Trap;
 use crate::system::System;
 use crate::thread::{Answer, Forward, Purpose};
@@ -40,8 +41,8 @@ pub(super) struct Faults {
 enum Asked {
     /// Pages of a file, by handle, from an offset on.
     File(u32, u64),
-    /// Pages of shared memory, by number, from a page on; and the how many-th time such pages were asked for.
-    Shared((u32, u64), u64),
+    /// Pages of shared memory, from this one on.
+    Shared(Part),
 }
 
 impl Faults {
@@ -100,12 +101,34 @@ impl System {
         }
         // Who fights for a page with others has a reason to be where they are.
         let pid = self.thread(tid).pid;
-        let body = self.body(pid);
-        body.calls += 1;
-        let number = body.gone.ask();
+        self.body(pid).calls += 1;
         let (object, index) = part;
         let request = Request::plain(CALL_LEND, [object.into(), index, 0, 0, 0, 0]);
-        self.ask_for_pages(tid, page, Asked::Shared(part, number), request)
+        self.ask_for_pages(tid, page, Asked::Shared(part), request)
+    }
+
+    /// Whether a page of shared memory may be in an answer that a thread waits for. One that is there and was not looked at, as
+    /// of a process that is stopped, is forgotten: whoever wants what came with it asks again.
+    pub(crate) fn is_about_to_come(&mut self, pid: u32, (object, page): Part) -> bool {
+        let threads = &self.threads;
+        let Some(body) = self.bodies.get_mut(&pid) else {
+            return false;
+        };
+        let mut waits = false;
+        body.ahead.faults.asked.retain(|tid, asked| {
+            let Asked::Shared((number, first)) = *asked else {
+                return true;
+            };
+            let lent = first..first.saturating_add(LENT_AT_ONCE);
+            if number != object || !lent.contains(&page) {
+                return true;
+            }
+            let forward = threads.get(tid).map(|thread| &thread.forward);
+            let is_asked = matches!(forward, Some(Forward::Sent { .. }));
+            waits |= is_asked;
+            is_asked
+        });
+        waits
     }
 
     /// Whether a thread that needs a page can ask home for it now.
@@ -140,9 +163,6 @@ impl System {
         let faults = &mut self.body(pid).ahead.faults;
         let came = core::mem::take(&mut faults.came);
         let asked = faults.asked.remove(&tid);
-        if let Some(Asked::Shared(_, number)) = asked {
-            self.body(pid).gone.answered(number);
-        }
         if answer.value <= 0 && self.thread(tid).call.is_some() {
             // The call that needed it finds out, and fails.
             self.thread(tid).refused_page = Some(page);
@@ -163,7 +183,7 @@ impl System {
         };
         let (file, offset) = match asked {
             Asked::File(file, offset) => (file, offset),
-            Asked::Shared(part, _) => {
+            Asked::Shared(part) => {
                 return self.lent_pages_came(pid, page, part, came);
             }
         };

@@ -291,6 +291,47 @@ fn a_page_that_is_lent_again_is_not_taken_for_gone_by_an_old_word() {
     assert_eq!(cluster.get(0, parent, AT), 7);
 }
 
+/// A page is given back, and its process moves on: home hears of the move from elsewhere.
+#[test]
+fn a_page_that_is_given_back_is_not_overtaken_by_its_process() {
+    let mut cluster = Cluster::new(3);
+    let (parent, child) = cluster.sharing();
+    cluster.move_to(child, 2);
+    cluster.put(1, child, AT, 5);
+    // What node 2 says to home comes late.
+    cluster.arrives = |header| (header.source(), header.target()) != (NodeId(2), NodeId(1));
+    cluster.fault(0, parent, AT);
+    for _ in 0..5 {
+        cluster.pass(1_000_000);
+    }
+    cluster.start_move(child, 3);
+    for _ in 0..5 {
+        cluster.pass(1_000_000);
+    }
+    cluster.arrives = |_| true;
+    for _ in 0..20 {
+        cluster.pass(20_000_000);
+    }
+    assert_eq!(cluster.get(0, parent, AT), 5);
+    assert!(cluster.nodes[2].bodies.contains_key(&child), "it has moved");
+    assert_eq!(cluster.get(2, child, AT), 5);
+}
+
+#[test]
+fn a_page_that_is_mapped_twice_is_one_page() {
+    let mut cluster = Cluster::new(2);
+    let (parent, child) = cluster.sharing();
+    cluster.move_to(child, 2);
+    cluster.put(1, child, AT, 5);
+    let again = cluster.call(1, child, 25, &[AT, 0, PAGES * PAGE, 1, 0]) as u64;
+    assert_eq!(cluster.get(1, child, again), 5);
+    cluster.put(1, child, again, 6);
+    assert_eq!(cluster.get(1, child, AT), 6);
+    cluster.put(1, child, AT, 7);
+    assert_eq!(cluster.get(0, parent, AT), 7);
+    assert_eq!(cluster.get(1, child, again), 7);
+}
+
 #[test]
 fn a_child_that_is_born_away_shares_with_all() {
     let mut cluster = Cluster::new(2);

@@ -320,6 +320,16 @@ impl System {
         }
     }
 
+    /// Whether a page of a file or of shared memory that a process has sent to a node may not have been handed on there: something
+    /// that comes from elsewhere could overtake it.
+    pub(crate) fn is_telling(&self, to: NodeId, pid: Pid) -> bool {
+        let is_of = |tag: &PageTag, node: NodeId| tag.pid == pid && tag.is_file() && node == to;
+        let mut held = self.keeper.held.iter();
+        let is_held =
+            held.any(|(_, held)| matches!(held, Held::Page(to, _, tag, _) if is_of(tag, *to)));
+        is_held || self.net.is_telling(to, pid)
+    }
+
     fn hold(&mut self, held: Held) {
         if !self.keeper.touched.is_empty() {
             self.keep_touched();

@@ -122,7 +122,7 @@ impl Kept {
             continued: home.continued,
             pending: home.pending.clone(),
             timers: home.timer.0 != 0 || !home.timers.is_empty(),
-            shares: !home.shared.is_empty(),
+            shares: home.shares_memory(),
         })
     }
 

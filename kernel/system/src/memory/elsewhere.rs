@@ -14,7 +14,7 @@ use super::area::{Area, Backing};
 use super::limits::PAGE;
 use super::migrate::own_frame;
 use super::object::{Held, SharedObject};
-use super::{Installed, Space};
+use super::{Installed, Space, Trouble};
 
 /// The numbers by which home knows shared objects, by their identity.
 pub(super) type Names = BTreeMap<usize, u32>;
@@ -239,14 +239,43 @@ impl Space {
         Installed::Yes
     }
 
-    /// Takes a page of an object from the program.
-    pub fn take_lent(&mut self, object: u32, index: u64) -> GivesBack {
+    /// Where a page of an object is mapped.
+    fn places_of(&self, object: u32, index: u64) -> Vec<u64> {
         let places = self.areas.iter().filter_map(|area| {
             let (number, first_page) = named_part(area)?;
             place_in(area, first_page, index).filter(|_| number == object)
         });
+        places.collect()
+    }
+
+    /// Shows a page of an object here, which the process may have been lent at another address that it is mapped at.
+    pub(super) fn fill_lent(
+        &mut self,
+        page: u64,
+        area: &Area,
+        (object, index): (u32, u64),
+    ) -> Result<(), Trouble> {
+        for other in self.places_of(object, index) {
+            if self.absent.contains(other) {
+                return Err(Trouble::Absent { page: other });
+            }
+            if let Some(mapping) = self.table.get(other) {
+                self.fill_private(page, area, mapping.frame)?;
+                self.take(other);
+                return Ok(());
+            }
+        }
+        Err(Trouble::NotLent {
+            page,
+            object,
+            index,
+        })
+    }
+
+    /// Takes a page of an object from the program.
+    pub fn take_lent(&mut self, object: u32, index: u64) -> GivesBack {
         let mut later = false;
-        for page in places.collect::<Vec<u64>>() {
+        for page in self.places_of(object, index) {
             later |= self.absent.contains(page);
             if let Some(frame) = self.take(page) {
                 return GivesBack::Page(frame);

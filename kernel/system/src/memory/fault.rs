@@ -117,11 +117,9 @@ impl Space {
                 self.table.map(page, frame, area.access)?;
                 Ok(())
             }
-            Backing::SharedElsewhere { object, first_page } => Err(Trouble::NotLent {
-                page,
-                object: *object,
-                index: first_page + index,
-            }),
+            Backing::SharedElsewhere { object, first_page } => {
+                self.fill_lent(page, area, (*object, first_page + index))
+            }
             Backing::SharedFile {
                 pages, first_page, ..
             } => {
@@ -189,7 +187,12 @@ impl Space {
     }
 
     /// Maps a frame nobody else holds as contents of this space alone.
-    fn fill_private(&mut self, page: u64, area: &Area, frame: Frame) -> Result<(), Trouble> {
+    pub(super) fn fill_private(
+        &mut self,
+        page: u64,
+        area: &Area,
+        frame: Frame,
+    ) -> Result<(), Trouble> {
         self.table.map(page, frame, area.access)?;
         self.private.insert(page);
         Ok(())

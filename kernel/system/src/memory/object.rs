@@ -102,13 +102,22 @@ impl SharedObject {
         self.0.lock().lent.get(&index).copied()
     }
 
-    /// Lends a page that is here to a process elsewhere. Whoever has it mapped here has to lose it.
+    /// Lends a page that is here to a process elsewhere. Whoever has it mapped here has to lose it. Who has been lent it and
+    /// asks again has not got it, and never had: it gets what it was to get.
     ///
     /// # Errors
     /// As for [`SharedObject::page`].
     pub fn lend(self: &Arc<Self>, index: u64, to: u32) -> Result<Frame, FetchStop> {
+        let mut pages = self.0.lock();
+        if pages.lent.get(&index) == Some(&to)
+            && let Some(frame) = pages.frames.get(&index)
+        {
+            return Ok(frame.clone());
+        }
+        drop(pages);
         let frame = self.page(index)?;
-        self.0.lock().lent.insert(index, to);
+        pages = self.0.lock();
+        pages.lent.insert(index, to);
         Ok(frame)
     }
 

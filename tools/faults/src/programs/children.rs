@@ -161,7 +161,7 @@ impl Author<'_> {
     }
 
     /// A child that waits for its parent does not outlive it: the parent may be lost with a node.
-    fn end_with_parent(&mut self) {
+    pub(super) fn end_with_parent(&mut self) {
         self.asm.call(157, &[Is(1), Is(9)]);
         self.asm.expect(RAX, 0, "prctl(PR_SET_PDEATHSIG)");
         self.asm.call(110, &[]);

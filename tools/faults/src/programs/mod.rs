@@ -8,6 +8,7 @@ mod cargo;
 mod children;
 mod files;
 mod guests;
+mod shared;
 
 pub(crate) use cargo::write_cargo;
 
@@ -326,7 +327,7 @@ impl Author<'_> {
     }
 
     fn step(&mut self, role: &mut Role) {
-        let most = if role.depth < 2 { 20 } else { 12 };
+        let most = if role.depth < 2 { 21 } else { 12 };
         match self.random.below(most) {
             0 | 1 => self.tell(role, ""),
             2 | 3 => self.log(role),
@@ -343,6 +344,7 @@ impl Author<'_> {
             16 => self.stopped_child(),
             17 => self.other_program(),
             18 => self.file_of_two(role),
+            19 => self.memory_of_two(),
             _ => self.borrowing_child(),
         }
     }
