@@ -293,6 +293,10 @@ impl System {
 
     /// Executes the forwarded call of a thread, again if it has waited.
     pub(crate) fn run_remote(&mut self, pid: u32, tid: u32) {
+        if self.bereft.contains(&pid) {
+            // It is over, or asks again from where it is found. A child would be born on a node that is not there.
+            return;
+        }
         let Some(remote) = self
             .home_thread(pid, tid)
             .and_then(|thread| thread.remote.take())
