@@ -110,14 +110,19 @@ const PACKAGES: [&str; 52] = [
     "zstd",
 ];
 /// Debian packages of [`services`].
-const SERVICES: [&str; 32] = [
+const SERVICES: [&str; 40] = [
+    "bash",
     "beanstalkd",
     "bind9",
     "bind9-dnsutils",
+    "caddy",
     "coreutils",
     "curl",
     "dash",
     "dnsmasq-base",
+    "etcd-client",
+    "etcd-server",
+    "exim4-daemon-light",
     "fio",
     "gawk",
     "gdbmtool",
@@ -131,10 +136,13 @@ const SERVICES: [&str; 32] = [
     "lz4",
     "mosquitto",
     "mosquitto-clients",
+    "nats-server",
     "openssl",
     "pbzip2",
     "pigz",
     "plzip",
+    "sed",
+    "shellcheck",
     "socat",
     "sqlite3",
     "stunnel4",
@@ -463,8 +471,8 @@ fn packages() -> Vec<Unit> {
 fn services() -> Vec<Unit> {
     let all = printed!(
         "services",
-        "beanstalkd" "compressors" "databases" "fio" "guile" "haproxy" "iperf" "mosquitto" "named"
-        "resolvers" "stunnel" "sysbench"
+        "beanstalkd" "compressors" "databases" "etcd" "exim" "fio" "guile" "haproxy" "iperf"
+        "mosquitto" "named" "resolvers" "shellcheck" "stunnel" "sysbench" "web"
     );
     as_on_linux("service", &all)
 }
