@@ -416,12 +416,11 @@ impl System {
             match (self.bodies.get(&pid), part) {
                 (Some(body), Some(part)) if elsewhere(body.home) => self.obey_recall(pid, part),
                 (_, Some((object, page))) => self.ask_back(pid, object, page),
-                (Some(body), None) => body
-                    .threads
-                    .iter()
-                    .take(1)
-                    .for_each(|tid| self.wakes.push(*tid)),
-                (None, None) => {}
+                (body, None) => {
+                    if let Some(tid) = body.and_then(|body| body.threads.first()) {
+                        self.wakes.push(*tid);
+                    }
+                }
             }
         }
     }
