@@ -128,26 +128,23 @@ impl<P: Page> Sender<P> {
 
     /// Whether the peer is not known to have a page whose tag is like this.
     pub(crate) fn keeps_page(&self, like: impl Fn(&PageTag) -> bool) -> bool {
-        let ring = self.ring.iter().filter_map(|slot| {
-            let tag = slot.tag.as_ref();
-            tag.filter(|_| slot.state != State::Received)
-        });
-        let queue = self.queue.iter().filter_map(|item| match item {
-            Item::Page(tag, _) => Some(tag),
-            Item::Message(_) => None,
-        });
-        ring.chain(queue).any(like)
+        self.pages(|slot| slot.state != State::Received).any(like)
     }
 
     /// Whether a page whose tag is like this may not have been handed on at the peer: what it has may wait there
     /// for something before it.
     pub(crate) fn holds_page(&self, like: impl Fn(&PageTag) -> bool) -> bool {
-        let ring = self.ring.iter().filter_map(|slot| slot.tag.as_ref());
+        self.pages(|_| true).any(like)
+    }
+
+    /// The pages of some of the packets that are not acknowledged in order, and those that no packet was made of.
+    fn pages(&self, counts: impl Fn(&Slot<P>) -> bool) -> impl Iterator<Item = &PageTag> {
+        let ring = self.ring.iter().filter(move |slot| counts(slot));
         let queue = self.queue.iter().filter_map(|item| match item {
             Item::Page(tag, _) => Some(tag),
             Item::Message(_) => None,
         });
-        ring.chain(queue).any(like)
+        ring.filter_map(|slot| slot.tag.as_ref()).chain(queue)
     }
 
     /// Whether nothing has come through for several timeouts.

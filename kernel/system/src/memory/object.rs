@@ -108,16 +108,9 @@ impl SharedObject {
     /// # Errors
     /// As for [`SharedObject::page`].
     pub fn lend(self: &Arc<Self>, index: u64, to: u32) -> Result<Frame, FetchStop> {
-        let mut pages = self.0.lock();
-        if pages.lent.get(&index) == Some(&to)
-            && let Some(frame) = pages.frames.get(&index)
-        {
-            return Ok(frame.clone());
-        }
-        drop(pages);
+        self.give_back(index, to, None);
         let frame = self.page(index)?;
-        pages = self.0.lock();
-        pages.lent.insert(index, to);
+        self.0.lock().lent.insert(index, to);
         Ok(frame)
     }
 

@@ -94,17 +94,23 @@ fn peers_see_what_is_mounted_on_each_other() {
     assert_eq!(node.shared("/w"), seen);
 }
 
-#[test]
-fn who_only_hears_tells_nothing() {
+/// `/w/b` hears `/w/a`, which has these folders, and `/w/c` hears `/w/b`.
+fn heard(folders: &[&str]) -> Node {
     let mut node = Node::new(&[]);
     node.world("/w", &["a", "b", "c"]);
-    node.world("/w/a", &["d", "e"]);
+    node.world("/w/a", folders);
     node.share("/w/a", SHARED);
     node.bind("/w/a", "/w/b").ok();
     node.share("/w/b", SLAVE);
     node.share("/w/b", SHARED);
     node.bind("/w/b", "/w/c").ok();
     node.share("/w/c", SLAVE);
+    node
+}
+
+#[test]
+fn who_only_hears_tells_nothing() {
+    let mut node = heard(&["d", "e"]);
     node.tmpfs("/w/a/d");
     node.tmpfs("/w/b/e");
     assert_eq!(
@@ -135,15 +141,7 @@ fn who_only_hears_tells_nothing() {
 
 #[test]
 fn a_group_that_ends_leaves_who_heard_it_to_the_one_that_it_heard() {
-    let mut node = Node::new(&[]);
-    node.world("/w", &["a", "b", "c"]);
-    node.world("/w/a", &["d", "in"]);
-    node.share("/w/a", SHARED);
-    node.bind("/w/a", "/w/b").ok();
-    node.share("/w/b", SLAVE);
-    node.share("/w/b", SHARED);
-    node.bind("/w/b", "/w/c").ok();
-    node.share("/w/c", SLAVE);
+    let mut node = heard(&["d", "in"]);
     node.bind("/w/a", "/w/a/in").ok();
     node.unmount("/w/a/in", 0).ok();
     node.unmount("/w/b", 0).ok();
