@@ -202,10 +202,7 @@ impl System {
         self.placement.look_for_owner(now);
         self.watch(span);
         let (membership, ledger) = (self.net.membership(), &mut self.placement.ledger);
-        ledger.forgive(|node| {
-            let (load, age_ns) = membership.get(now, node)?.load?;
-            Some((load, now.saturating_sub(age_ns)))
-        });
+        ledger.forgive(|node| membership.get(now, node)?.told(now));
         let load = self.own_load();
         self.net.set_load(now, load);
         self.send_away(self.load_to_come(load));
@@ -598,9 +595,8 @@ impl System {
             .view(now)
             .filter(|seen| seen.state == NodeState::Alive);
         let there = move |seen: node::Seen| {
-            let (load, age_ns) = seen.load?;
+            let (load, told_of) = seen.told(now)?;
             let peer = self.net.peer(seen.node)?;
-            let told_of = now.saturating_sub(age_ns);
             let ledger = &self.placement.ledger;
             let is_over = |pid: Pid| self.is_over(pid.0);
             let (coming, coming_frames) = ledger.coming(now, (seen.node, told_of), is_over);

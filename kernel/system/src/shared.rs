@@ -11,7 +11,7 @@
 use crate::body::Effects;
 use crate::dispatch::{CALL_COME_HOME, HomeCall, LocalCall, wire_pid};
 use crate::home::Home;
-use crate::memory::{FetchStop, GivesBack, Held, SharedObject, Space, Trouble};
+use crate::memory::{FetchStop, GivesBack, Held, Part, SharedObject, Space, Trouble};
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
@@ -101,15 +101,12 @@ fn returned_page(object: u32, index: u64) -> u64 {
 }
 
 /// The reverse: object and page, if a tag is of such a page.
-pub(crate) fn returned_part(page: u64) -> Option<(u32, u64)> {
+pub(crate) fn returned_part(page: u64) -> Option<Part> {
     let is = crate::ahead::FILE_PAGES | RETURNED;
     let object = (page & (RETURNED - 1)) >> OBJECT_SHIFT;
     let index = (page & ((1 << OBJECT_SHIFT) - 1)) >> 12;
     (page & is == is).then_some((object as u32, index))
 }
-
-/// An object, by its number, and a page of it.
-pub(crate) type Part = (u32, u64);
 
 /// Something that is due: when, for which process, and for which page. Home asks for it again, the process gives it back; a process
 /// that stands still looks whether what it gave back has arrived.
@@ -250,7 +247,7 @@ impl System {
         &mut self,
         (from, boot): (NodeId, BootId),
         (pid, epoch): (Pid, u64),
-        (object, page): (u32, u64),
+        (object, page): Part,
         frame: Option<Frame>,
     ) {
         let Some(home) = self.homes.get(&pid.0) else {
@@ -335,7 +332,7 @@ pub(crate) fn come_home(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 impl System {
     /// Home wants a page back.
-    pub(crate) fn recalled(&mut self, from: NodeId, (pid, epoch): (Pid, u64), part: (u32, u64)) {
+    pub(crate) fn recalled(&mut self, from: NodeId, (pid, epoch): (Pid, u64), part: Part) {
         let Some(body) = self.bodies.get(&pid.0) else {
             return;
         };
@@ -382,7 +379,7 @@ impl System {
         }
     }
 
-    fn give_back(&mut self, pid: u32, part: (u32, u64), frame: Frame) {
+    fn give_back(&mut self, pid: u32, part: Part, frame: Frame) {
         let body = self.body(pid);
         body.lent_since.remove(&part);
         let tag = PageTag {
@@ -430,7 +427,7 @@ impl System {
         &mut self,
         pid: u32,
         page: u64,
-        (object, index): (u32, u64),
+        (object, index): Part,
         came: Vec<Frame>,
     ) {
         let now = self.now;

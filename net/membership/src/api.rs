@@ -56,6 +56,14 @@ pub struct Seen {
     pub load: Option<(Load, u64)>,
 }
 
+impl Seen {
+    /// Its load and when it told that, on the clock of which this is `now`.
+    pub fn told(&self, now: u64) -> Option<(Load, u64)> {
+        let (load, age_ns) = self.load?;
+        Some((load, now.saturating_sub(age_ns)))
+    }
+}
+
 /// What a membership has counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {

@@ -19,8 +19,11 @@ use super::{Installed, Space, Trouble};
 /// The numbers by which home knows shared objects, by their identity.
 pub(super) type Names = BTreeMap<usize, u32>;
 
+/// A page of an object: its number, and that of the page.
+pub type Part = (u32, u64);
+
 /// The object that an area shows, by number, from which page on.
-fn named_part(area: &Area) -> Option<(u32, u64)> {
+fn named_part(area: &Area) -> Option<Part> {
     match &area.backing {
         Backing::SharedElsewhere { object, first_page } => Some((*object, *first_page)),
         _ => None,
@@ -217,14 +220,14 @@ impl Space {
     }
 
     /// Which page of an object lies at an address, if its home is elsewhere.
-    pub fn lent_at(&self, address: u64) -> Option<(u32, u64)> {
+    pub fn lent_at(&self, address: u64) -> Option<Part> {
         let area = self.areas.find(address)?;
         let (object, first_page) = named_part(area)?;
         Some((object, index_in(area, first_page, address)))
     }
 
     /// Gives the program a page of an object that home has lent it, unless something else is there by now.
-    pub fn install_lent(&mut self, page: u64, part: (u32, u64), frame: Frame) -> Installed {
+    pub fn install_lent(&mut self, page: u64, part: Part, frame: Frame) -> Installed {
         let wanted = page.is_multiple_of(PAGE) && self.lent_at(page) == Some(part);
         if !wanted || self.absent.contains(page) || self.is_resident(page) {
             return Installed::NotWanted;
@@ -253,7 +256,7 @@ impl Space {
         &mut self,
         page: u64,
         area: &Area,
-        (object, index): (u32, u64),
+        (object, index): Part,
     ) -> Result<(), Trouble> {
         for other in self.places_of(object, index) {
             if self.absent.contains(other) {

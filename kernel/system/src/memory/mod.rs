@@ -48,7 +48,7 @@ pub use area::{Area, AreaFlags, Backing, FetchStop, FileBacking, SharedPages};
 use areas::Areas;
 pub use copied::{Copies, Sent};
 pub use copy::{PagePart, StringStop};
-pub use elsewhere::GivesBack;
+pub use elsewhere::{GivesBack, Part};
 pub use growth::SpaceLimits;
 pub use kept::Kept;
 use limits::{PAGE, STACK_GAP, STACK_ROOM, STACK_TOP};

@@ -391,8 +391,7 @@ impl<'a> World<'a> {
         let ledger = &self.machines[node].ledger;
         let seen = flock.membership(node).loads(self.now);
         let there = |seen: membership::Seen| {
-            let (load, age_ns) = seen.load?;
-            let told_of = self.now.saturating_sub(age_ns);
+            let (load, told_of) = seen.told(self.now)?;
             let (coming, coming_frames) = ledger.coming(self.now, (seen.node, told_of), |_| false);
             let usable =
                 seen.state == NodeState::Alive && !ledger.is_avoided(self.now, seen.node, told_of);
@@ -454,10 +453,7 @@ impl<'a> World<'a> {
         }
         if let Some(flock) = &self.flock {
             let membership = flock.membership(node);
-            let told = |node| {
-                let (load, age_ns) = membership.get(now, node)?.load?;
-                Some((load, now.saturating_sub(age_ns)))
-            };
+            let told = |node| membership.get(now, node)?.told(now);
             self.machines[node].ledger.forgive(told);
         }
         let mut others = self.others(node);
