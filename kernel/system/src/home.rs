@@ -181,6 +181,8 @@ pub struct Home {
     pub pid: u32,
     /// Its parent, on the same node.
     pub parent: u32,
+    /// The thread of its parent that made it, as long as it is there.
+    pub maker: u32,
     /// Its process group.
     pub group: u32,
     /// Its session.

@@ -47,6 +47,10 @@ const SYSTEM: [&str; 7] = [
     "tar",
 ];
 
+/// Packages of which every Debian system has the second, so that the first, which is nothing without it, does
+/// not depend on it: descriptions of terminals.
+const BESIDE: [(&str, &str); 1] = [("libtinfo6", "ncurses-base")];
+
 /// Whether this path in a package (relative) is left out of the image.
 pub(crate) fn is_left_out(path: &Path) -> bool {
     LEFT_OUT.iter().any(|folder| path.starts_with(folder))
@@ -181,7 +185,16 @@ fn with_dependencies(names: &[String]) -> Result<BTreeSet<String>, Error> {
         }
         taken.extend(needed_by(name, &graph, &required));
     }
+    add_what_stands_beside(&mut taken);
     Ok(taken)
+}
+
+fn add_what_stands_beside(taken: &mut BTreeSet<String>) {
+    for (package, other) in BESIDE {
+        if taken.contains(package) {
+            taken.insert(other.to_owned());
+        }
+    }
 }
 
 /// The package and what it depends on, of a graph of packages.
@@ -329,6 +342,16 @@ mod tests {
         let required = ["perl-base", "dpkg", "tar", "libc6"].map(str::to_owned);
         let needed = needed_by("perl", &graph, &BTreeSet::from(required));
         assert_eq!(Vec::from_iter(needed), ["libc6", "perl", "perl-base"]);
+    }
+
+    #[test]
+    fn who_draws_on_terminals_gets_their_descriptions() {
+        let mut taken = BTreeSet::from(["procps".to_owned(), "libtinfo6".to_owned()]);
+        add_what_stands_beside(&mut taken);
+        assert!(taken.contains("ncurses-base"));
+        let mut none = BTreeSet::from(["procps".to_owned()]);
+        add_what_stands_beside(&mut none);
+        assert_eq!(none.len(), 1);
     }
 
     #[test]

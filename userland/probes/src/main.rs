@@ -77,7 +77,7 @@ fn must(desk: &mut Desk, what: &str, number: libc::c_long, words: [u64; 6]) -> R
 
 type Probe = fn(&mut Moves) -> Verdict;
 
-const PROBES: [(&str, Probe); 117] = [
+const PROBES: [(&str, Probe); 118] = [
     ("aio", aio::requests),
     ("arguments", exec::arguments),
     ("async-io", owners::asynchronous),
@@ -123,6 +123,7 @@ const PROBES: [(&str, Probe); 117] = [
     ("holes", locks::holes),
     ("ids", processes::ids),
     ("inotify", watches::inotify),
+    ("int-arguments", system::int_arguments),
     ("kill", processes::kill),
     ("lease", owners::lease),
     ("memory-policy", memory::policy),

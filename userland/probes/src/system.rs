@@ -5,6 +5,7 @@
 use std::fs::read;
 use std::os::fd::AsRawFd;
 
+use rt::raw::{DESK, Desk, libc};
 use rt::system::{BAD_ADDRESSES, BufferCall, Uname, call_with, uname, unknown_call};
 
 use crate::files::Scratch;
@@ -176,6 +177,84 @@ pub(crate) fn bad_pointers(moves: &mut Moves) -> Verdict {
             length == 1000,
             "a refused write changed the file to {length} bytes"
         );
+    }
+    Ok(())
+}
+
+/// Of an argument that is an `int` only the lower half counts: what calls by way of syscall(3) leaves the upper one as
+/// it was.
+pub(crate) fn int_arguments(moves: &mut Moves) -> Verdict {
+    const JUNK: u64 = 0xdead_beef << 32;
+    const BYTES: u64 = 16;
+    let mut desk = Desk::map().ok_or("no desk")?;
+    let names = ["int-arguments-from", "int-arguments-to"].map(Scratch::new);
+    while moves.more() {
+        let (from, to) = (names[0].create()?, names[1].create()?);
+        from.set_len(BYTES).doing("make the file long")?;
+        let timer = desk.call(libc::SYS_timerfd_create, [1, 0, 0, 0, 0, 0]);
+        ensure!(timer >= 0, "timerfd_create gave {timer}");
+        moves.point()?;
+        let fds = [from.as_raw_fd(), to.as_raw_fd()].map(|fd| u64::from(fd.unsigned_abs()));
+        let [from, to] = fds;
+        desk.put(0, &[0; 64]);
+        let timer = JUNK | timer.unsigned_abs();
+        let calls = [
+            (
+                "copy_file_range",
+                libc::SYS_copy_file_range,
+                [JUNK | from, 0, to, 0, BYTES, JUNK],
+                16,
+            ),
+            (
+                "fadvise64",
+                libc::SYS_fadvise64,
+                [from, 0, 0, JUNK | 1, 0, 0],
+                0,
+            ),
+            (
+                "futex",
+                libc::SYS_futex,
+                [DESK, JUNK | 129, JUNK | 1, 0, 0, 0],
+                0,
+            ),
+            (
+                "getpriority",
+                libc::SYS_getpriority,
+                [JUNK, JUNK, 0, 0, 0, 0],
+                20,
+            ),
+            (
+                "getrandom",
+                libc::SYS_getrandom,
+                [DESK + 64, 8, JUNK, 0, 0, 0],
+                8,
+            ),
+            ("msync", libc::SYS_msync, [DESK, 4096, JUNK | 4, 0, 0, 0], 0),
+            ("prctl", libc::SYS_prctl, [JUNK | 3, 0, 0, 0, 0, 0], 1),
+            (
+                "rt_sigprocmask",
+                libc::SYS_rt_sigprocmask,
+                [JUNK, DESK, 0, 8, 0, 0],
+                0,
+            ),
+            (
+                "sched_get_priority_max",
+                libc::SYS_sched_get_priority_max,
+                [JUNK | 1, 0, 0, 0, 0, 0],
+                99,
+            ),
+            (
+                "timerfd_settime",
+                libc::SYS_timerfd_settime,
+                [timer, JUNK, DESK, 0, 0, 0],
+                0,
+            ),
+            ("close", libc::SYS_close, [timer, 0, 0, 0, 0, 0], 0),
+        ];
+        for (name, number, words, expected) in calls {
+            let result = desk.call(number, words);
+            ensure!(result == expected, "{name} gave {result}, not {expected}");
+        }
     }
     Ok(())
 }

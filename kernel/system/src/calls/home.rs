@@ -107,6 +107,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let child = call.system.new_pid().ok_or(Errno::EAGAIN)?;
     let (now, wakes) = (call.system.now, call.system.wakes.clone());
     let first = call.thread().of_child();
+    let maker = call.tid;
     let common = crate::files::Common {
         table: flags & CLONE_FILES != 0,
         place: flags & CLONE_FS != 0,
@@ -118,6 +119,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     let home = Home {
         pid: child,
         parent: if sibling { parent.parent } else { parent.pid },
+        maker: if sibling { parent.maker } else { maker },
         group: parent.group,
         session: parent.session,
         detached: parent.detached,
@@ -315,6 +317,7 @@ impl Home {
         Home {
             pid,
             parent: 0,
+            maker: 0,
             group: pid,
             session: pid,
             detached: false,
@@ -453,6 +456,7 @@ impl System {
         let mut children = Vec::new();
         for child in self.homes.values_mut().filter(|child| child.parent == pid) {
             child.parent = reaper;
+            child.maker = reaper;
             child.exit_signal = abi::signal::SIGCHLD;
             orphans |= !child.lives();
             children.push(child.pid);

@@ -122,6 +122,7 @@ pub fn rseq(_: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// getrandom(2).
 pub fn getrandom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, flags, ..] = call.args;
+    let flags = flags as u32;
     // Of RANDOM and INSECURE only one can be meant.
     if flags & !7 != 0 || flags & 6 == 6 {
         return Err(Errno::EINVAL.into());

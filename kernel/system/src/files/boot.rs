@@ -269,7 +269,14 @@ impl FileSystem {
         for (name, text) in loopback {
             add(&format!("sys/class/net/lo/{name}"), text);
         }
-        for empty in ["block", "class/block", "fs/cgroup", "module"] {
+        for empty in [
+            "block",
+            "class/block",
+            "dev/block",
+            "dev/char",
+            "fs/cgroup",
+            "module",
+        ] {
             let path: Vec<Vec<u8>> = ["sys"]
                 .into_iter()
                 .chain(empty.split('/'))

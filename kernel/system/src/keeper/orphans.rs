@@ -316,6 +316,7 @@ impl System {
         for home in self.homes.values_mut() {
             if !there.contains(&home.parent) {
                 home.parent = INIT;
+                home.maker = INIT;
                 home.exit_signal = signal::SIGCHLD;
                 // It asks for signals when it is adopted.
                 if let Some(signal) = home.options.death_signal() {

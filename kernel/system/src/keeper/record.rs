@@ -168,6 +168,8 @@ impl Kept {
         files.set_limit(u32::try_from(nofile).unwrap_or(u32::MAX));
         let home = Home {
             parent: self.parent,
+            // Which of its threads it was is not kept.
+            maker: self.parent,
             exit_signal: self.exit_signal,
             group: self.group,
             session: self.session,

@@ -603,6 +603,16 @@ impl System {
         }
     }
 
+    /// The thread of a process' parent that traces it if it asks for that: the one that made it, or the first.
+    pub(crate) fn maker_of(&self, pid: u32, parent: u32) -> u32 {
+        let made_by = self.homes.get(&pid).map(|home| home.maker);
+        let parent_has = |tid: &u32| {
+            let parent = self.homes.get(&parent);
+            parent.is_some_and(|parent| parent.threads.contains_key(tid))
+        };
+        made_by.filter(parent_has).unwrap_or(parent)
+    }
+
     /// A thread is traced from now on.
     pub(crate) fn attach(&mut self, tid: u32, tracer: (u32, u32), (seized, options): (bool, u64)) {
         let Some(thread) = self.threads.get_mut(&tid) else {

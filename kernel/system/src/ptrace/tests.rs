@@ -212,6 +212,31 @@ fn who_is_attached_stops_and_goes_on_when_it_is_left() {
 }
 
 #[test]
+fn a_child_that_asks_for_it_is_traced_by_the_thread_that_made_it() {
+    const CLONE: u64 = 56;
+    const THREAD: u64 = 0x1_0f00;
+    let mut pair = Pair::new();
+    let thread = pair.call(CLONE, &[THREAD, 0, 0, 0, 0]) as u32;
+    let child = pair.cluster.call(0, thread, FORK, &[]) as u32;
+    pair.child = child;
+    assert_eq!(pair.by_child(PTRACE, &[TRACEME]), 0);
+    pair.call(KILL, &[child.into(), 19]);
+    assert_eq!(pair.status(), Some((child, 0x137f)));
+    assert_eq!(pair.ptrace(CONT, 0, 0), ESRCH);
+    let goes_on = [CONT, child.into(), 0, 0];
+    assert_eq!(pair.cluster.call(0, thread, PTRACE, &goes_on), 0);
+    // Without that thread it is the first one.
+    let orphan = pair.cluster.call(0, thread, FORK, &[]) as u32;
+    pair.cluster.begin_call(0, thread, EXIT, &[0]);
+    pair.cluster.settle();
+    pair.child = orphan;
+    assert_eq!(pair.by_child(PTRACE, &[TRACEME]), 0);
+    pair.call(KILL, &[orphan.into(), 19]);
+    assert!(pair.status().is_some());
+    assert_eq!(pair.ptrace(CONT, 0, 0), 0);
+}
+
+#[test]
 fn code_that_a_program_may_not_write_is_written_for_its_tracer_and_for_it_alone() {
     let mut pair = Pair::traced();
     let (tracer, child) = (pair.tracer, pair.child);

@@ -37,7 +37,7 @@ pub fn getgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
 
 /// setgroups(2).
 pub fn setgroups(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
-    let count = call.args[0];
+    let count = u64::from(call.args[0] as u32);
     if !call.ids().has(SETGID) {
         return Err(Errno::EPERM.into());
     }

@@ -113,7 +113,7 @@ fn ranked(call: &mut HomeCall<'_>) -> Result<Vec<u32>, Stop> {
     const PRIO_PROCESS: u64 = 0;
     const PRIO_PGRP: u64 = 1;
     const PRIO_USER: u64 = 2;
-    let [kind, who, ..] = call.args;
+    let [kind, who, ..] = call.args.map(|arg| u64::from(arg as u32));
     let (pid, user, group) = (call.pid, call.ids().uid, call.home().group);
     let or = |default: u32| if who == 0 { default } else { who as u32 };
     let wanted = |home: &&Home| match kind {

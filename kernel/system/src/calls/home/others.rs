@@ -175,7 +175,7 @@ const USUAL: u16 = 2 << CLASS_SHIFT | 4;
 
 /// The threads that ioprio_set(2) means, each with its process.
 fn scheduled(call: &mut HomeCall<'_>) -> Result<Vec<(u32, u32)>, Errno> {
-    let [kind, who, ..] = call.args;
+    let [kind, who, ..] = call.args.map(|arg| u64::from(arg as u32));
     let (pid, tid, user) = (call.pid, call.tid, call.ids().uid);
     let group = call.home().group;
     let or = |default: u32| if who == 0 { default } else { who as u32 };

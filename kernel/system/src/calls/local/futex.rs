@@ -40,11 +40,16 @@ const WAITV_MAX: u64 = 128;
 /// Entries of a robust list that are looked at (`ROBUST_LIST_LIMIT`).
 const ROBUST_MAX: usize = 2048;
 
+/// What futex(2) is to do, without what it says of the word and the clock.
+fn command_of(operation: u64) -> u64 {
+    u64::from(operation as u32) & !(PRIVATE | CLOCK_REALTIME)
+}
+
 /// futex(2).
 pub fn futex(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, operation, value, fourth, second, third] = call.args;
     let private = operation & PRIVATE != 0;
-    let command = operation & !(PRIVATE | CLOCK_REALTIME);
+    let command = command_of(operation);
     let bits = match command {
         WAIT_BITSET | WAKE_BITSET => third as u32,
         _ => ANY,
@@ -445,7 +450,7 @@ impl System {
     fn requeues_to(&self, tid: u32) -> Option<u64> {
         const FUTEX: u32 = 202;
         let call = self.threads.get(&tid)?.call?;
-        let command = call.args[1] & !(PRIVATE | CLOCK_REALTIME);
+        let command = command_of(call.args[1]);
         (call.number == FUTEX && command == WAIT_REQUEUE_PI).then_some(call.args[4])
     }
 

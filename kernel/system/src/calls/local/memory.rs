@@ -190,6 +190,7 @@ pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// madvise(2).
 pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, advice, ..] = call.args;
+    let advice = u64::from(advice as u32);
     if advice == MADV_REMOVE {
         call.have_shared(address, address.saturating_add(length))?;
     }
@@ -232,6 +233,7 @@ pub fn msync(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const MS_INVALIDATE: u64 = 2;
     const MS_SYNC: u64 = 4;
     let [address, length, flags, ..] = call.args;
+    let flags = u64::from(flags as u32);
     let both = MS_ASYNC | MS_SYNC;
     if flags & !(both | MS_INVALIDATE) != 0 || flags & both == both {
         return Err(Errno::EINVAL.into());
@@ -289,7 +291,7 @@ pub fn munlock(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn mlock2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const MLOCK_ONFAULT: u64 = 1;
     let [address, length, flags, ..] = call.args;
-    match flags {
+    match u64::from(flags as u32) {
         0 => mlock(call),
         MLOCK_ONFAULT => {
             may_lock(call)?;
@@ -304,7 +306,7 @@ pub fn mlock2(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn mlockall(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const MCL_CURRENT: u64 = 1;
     const MCL_ONFAULT: u64 = 4;
-    let flags = call.args[0];
+    let flags = u64::from(call.args[0] as u32);
     if flags == 0 || flags & !7 != 0 || flags == MCL_ONFAULT {
         return Err(Errno::EINVAL.into());
     }

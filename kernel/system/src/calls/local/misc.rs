@@ -109,7 +109,7 @@ const SCHED_DEADLINE: u64 = 6;
 
 /// The range of `sched_priority` for a policy.
 fn priorities(policy: u64) -> Result<(u64, u64), Stop> {
-    match policy {
+    match u64::from(policy as u32) {
         SCHED_FIFO | SCHED_RR => Ok((1, 99)),
         0 | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok((0, 0)),
         _ => Err(Errno::EINVAL.into()),

@@ -25,7 +25,7 @@ pub fn rt_sigprocmask(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     };
     let before = call.thread().signals.mask;
     if let Some(set) = set {
-        let mask = match how {
+        let mask = match u64::from(how as u32) {
             0 => before | set,
             1 => before & !set,
             2 => set,

@@ -92,6 +92,7 @@ pub fn timerfd_settime(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const ABSTIME: u64 = 1;
     const CANCEL_ON_SET: u64 = 2;
     let [fd, flags, new, old, ..] = call.args;
+    let flags = u64::from(flags as u32);
     if flags & !(ABSTIME | CANCEL_ON_SET) != 0 {
         return Err(Errno::EINVAL.into());
     }

@@ -68,6 +68,7 @@ fn of_other(call: &mut LocalCall<'_>, limits: Option<(u64, u64)>) -> Result<u64,
         if old != 0 {
             call.make_writable(old, 16)?;
         }
+        let which = u64::from(which as u32);
         let args = [pid, which, u64::from(limits.is_some()), soft, hard, 0];
         let mut request = Request::plain(CALL_LIMIT_OF, args);
         request.rooms[5] = 16;

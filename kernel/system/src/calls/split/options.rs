@@ -13,6 +13,7 @@ const PR_GET_TID_ADDRESS: u64 = 40;
 /// Any option: home answers, and what is written to memory is written here.
 pub(super) fn option(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [option, value, third, fourth, fifth, _] = call.args;
+    let option = u64::from(option as u32);
     if option == PR_GET_TID_ADDRESS {
         let word = call.thread().clear_tid;
         call.write(value, &word.to_le_bytes())?;

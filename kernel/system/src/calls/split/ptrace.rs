@@ -199,7 +199,7 @@ fn begin(call: &mut LocalCall<'_>, who: u64, (seized, options): (bool, u64)) -> 
     }
     let tracer = call.ask_home(CALL_TRACE, [who.into(), 0, 0, 0, 0, 0])? as u32;
     let (tid, by) = match who {
-        0 => (call.tid, tracer),
+        0 => (call.tid, call.system.maker_of(call.pid, tracer)),
         who => (who, call.tid),
     };
     let pid = call.system.process_at_home(tid);

@@ -534,7 +534,7 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
 pub fn copy_file_range(call: &mut FileCall) -> CallResult {
     let (source, target) = (usable(call, 0)?, usable(call, 2)?);
     let (from, to) = (place(call, 1)?, place(call, 3)?);
-    if call.args[5] != 0 {
+    if call.args[5] as u32 != 0 {
         return Err(Errno::EINVAL.into());
     }
     let files = [source.inode(), target.inode()];

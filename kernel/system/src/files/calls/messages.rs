@@ -19,6 +19,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 const SOL_SOCKET: u32 = 1;
+/// The control message that has the length of datagrams, by level and type; and how many of them go at once.
+const UDP_SEGMENT: (u32, u32) = (17, 103);
+const SEGMENTS_MAX: usize = 64;
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
 /// Most descriptors in one message (`SCM_MAX_FD`).
@@ -35,6 +38,20 @@ struct Cargo {
     sender: Option<Credentials>,
     /// What a datagram of the internet says of its header.
     header: Header,
+    /// It goes in datagrams of so many bytes (`UDP_SEGMENT`), if not as the socket says.
+    segment: Option<usize>,
+}
+
+impl Cargo {
+    /// Nothing beside the bytes.
+    fn none() -> Cargo {
+        Cargo {
+            files: Vec::new(),
+            sender: None,
+            header: Header::default(),
+            segment: None,
+        }
+    }
 }
 
 /// Reads control messages.
@@ -44,11 +61,7 @@ fn cargo(
     socket: &Socket,
     given: Option<&Given>,
 ) -> Result<Cargo, Errno> {
-    let mut cargo = Cargo {
-        files: Vec::new(),
-        sender: None,
-        header: Header::default(),
-    };
+    let mut cargo = Cargo::none();
     let is_inet = matches!(socket.family, Family::Inet | Family::Inet6);
     let is_datagram = is_inet && socket.kind == Kind::Datagram;
     let remote = socket.default_target();
@@ -77,6 +90,10 @@ fn cargo(
                 cargo.sender = Some(claimed(call, data)?);
             }
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
+            UDP_SEGMENT if is_datagram && !socket.speaks_icmp() => {
+                let size = data.try_into().map_err(|_| Errno::EINVAL)?;
+                cargo.segment = Some(u16::from_le_bytes(size).into());
+            }
             kind if is_datagram => cargo.header.take(kind, data, v4)?,
             _ => {}
         }
@@ -162,29 +179,61 @@ fn send(
         match socket.part_of_datagram(bytes, given.as_ref(), more)? {
             Part::Held => return Ok(bytes.len()),
             Part::Last(whole, given) => {
-                return send_whole(call, file, &whole, cargo, given, flags)
+                return send_in_segments(call, file, &whole, cargo, given, flags)
                     .map(|sent| sent.min(bytes.len()));
             }
             Part::Whole => {}
         }
+        return send_in_segments(call, file, bytes, cargo, given, flags);
     }
     send_whole(call, file, bytes, cargo, given, flags)
 }
 
 /// Sends what of a socket was held back, which nothing holds back any more.
 pub(super) fn let_go(call: &mut FileCall, file: &OpenFile) -> Result<(), Stop> {
-    let cargo = Cargo {
-        files: Vec::new(),
-        sender: None,
-        header: Header::default(),
-    };
     match socket_of(file)?.kind {
-        Kind::Datagram => send(call, file, &[], cargo, None, 0).map(drop),
+        Kind::Datagram => send(call, file, &[], Cargo::none(), None, 0).map(drop),
         _ => {
             socket_of(file)?.let_go();
             Ok(())
         }
     }
+}
+
+/// Sends the bytes of a socket of UDP: as one datagram, or as several of the length that was asked for (`UDP_SEGMENT`).
+/// What becomes of one is nothing to the others.
+fn send_in_segments(
+    call: &mut FileCall,
+    file: &OpenFile,
+    bytes: &[u8],
+    cargo: Cargo,
+    given: Option<Given>,
+    flags: u32,
+) -> Result<usize, Stop> {
+    let socket = socket_of(file)?.clone();
+    let segment = cargo.segment.unwrap_or_else(|| socket.segment());
+    if segment == 0 || bytes.len() <= segment {
+        return send_whole(call, file, bytes, cargo, given, flags);
+    }
+    if bytes.len() > UDP_MAX {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    if bytes.len() > segment * SEGMENTS_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    let header = cargo.header;
+    for (number, part) in bytes.chunks(segment).enumerate() {
+        // Nobody is there: that is told once.
+        if number > 0 && socket.has_error() {
+            break;
+        }
+        let cargo = Cargo {
+            header,
+            ..Cargo::none()
+        };
+        send_whole(call, file, part, cargo, given.clone(), flags)?;
+    }
+    Ok(bytes.len())
 }
 
 /// Sends bytes of which nothing is held back here: of a datagram all of it.
@@ -300,12 +349,7 @@ pub(in crate::files) fn write_socket(
     if socket.kind != Kind::Stream && cut && call.no_bytes.is_none() {
         return Err(Errno::EMSGSIZE.into());
     }
-    let cargo = Cargo {
-        files: Vec::new(),
-        sender: None,
-        header: Header::default(),
-    };
-    send(call, file, bytes, cargo, None, 0)
+    send(call, file, bytes, Cargo::none(), None, 0)
 }
 
 /// read(2) from a socket.

@@ -265,7 +265,7 @@ fn size(text: &str, whole: Option<u64>) -> Result<u64, Errno> {
 
 /// `umount2(target, flags)`.
 pub fn umount2(call: &mut FileCall) -> CallResult {
-    let flags = call.args[1];
+    let flags = u64::from(call.args[1] as u32);
     if flags & !(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW) != 0 {
         return Err(Errno::EINVAL.into());
     }

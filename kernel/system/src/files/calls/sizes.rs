@@ -258,7 +258,7 @@ pub fn fadvise64(call: &mut FileCall) -> CallResult {
     if file.inode().pipe().is_some() {
         return Err(Errno::ESPIPE.into());
     }
-    if call.args[3] > 5 || call.args[2] as i64 <= -1 {
+    if call.args[3] as u32 > 5 || call.args[2] as i64 <= -1 {
         return Err(Errno::EINVAL.into());
     }
     Ok(0)

@@ -91,8 +91,6 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
         2 => Family::Inet,
         10 => Family::Inet6,
         16 => Family::Netlink,
-        // There is no link that a program could look into.
-        17 => return Err(Errno::EPERM),
         _ => return Err(Errno::EAFNOSUPPORT),
     };
     let (kind, protocol) = (kind & 0xf, protocol as i32);

@@ -289,6 +289,11 @@ impl Socket {
         self.lock().error.take()
     }
 
+    /// Whether an error is to be told.
+    pub(super) fn has_error(&self) -> bool {
+        self.lock().error.is_some()
+    }
+
     /// What poll(2) says.
     pub(super) fn ready(&self) -> i16 {
         let room = self.has_room();

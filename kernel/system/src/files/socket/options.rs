@@ -26,6 +26,10 @@ const BEHIND_HEADER_MAX: usize = 40;
 pub(super) const SOL_TCP: u32 = 6;
 pub(super) const SOL_UDP: u32 = 17;
 pub(super) const SOL_IPV6: u32 = 41;
+/// The length of datagrams that what is sent at once is cut into.
+const UDP_SEGMENT: (u32, u32) = (SOL_UDP, 103);
+/// What is to speak above TCP (`TCP_ULP`).
+const ABOVE: u32 = 31;
 const SOL_UDPLITE: u32 = 136;
 /// How much of a message UDP-Lite's sum covers, as sent and at least as received (RFC 3828).
 const SEND_COVERAGE: u32 = 10;
@@ -229,6 +233,7 @@ fn allowed(level: u32, name: u32) -> RangeInclusive<i32> {
         (SOL_IP, 10) => 0..=5,
         (SOL_IP, 33) | (SOL_IPV6, 16 | 18 | 67) => -1..=255,
         (SOL_TCP, 2) => 0..=32_767,
+        UDP_SEGMENT => 0..=u16::MAX as i32,
         (SOL_TCP, 4 | 5) => 1..=32_767,
         (SOL_TCP, 6 | 7) => 1..=127,
         _ => i32::MIN..=i32::MAX,
@@ -344,6 +349,8 @@ impl Socket {
                     _ => Err(Errno::ENOENT),
                 }
             }
+            // Nothing can.
+            SOL_TCP if self.kind == Kind::Stream && name == ABOVE => Err(Errno::ENOENT),
             SOL_UDP | SOL_UDPLITE if matches!(name, SEND_COVERAGE | RECEIVE_COVERAGE) => {
                 let covered = match int(value)? {
                     0 => 0,
@@ -382,6 +389,12 @@ impl Socket {
             }
             _ => Err(Errno::ENOPROTOOPT),
         }
+    }
+
+    /// The length of the datagrams that what is sent at once is cut into; 0 if it is not.
+    pub(in super::super) fn segment(&self) -> usize {
+        let bytes = self.lock().options.number(UDP_SEGMENT).unwrap_or(0);
+        usize::try_from(bytes).unwrap_or(0)
     }
 
     /// Whether this says which types of ICMP a raw socket takes (`ICMP_FILTER`, `ICMPV6_FILTER`).

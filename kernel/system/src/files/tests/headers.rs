@@ -326,3 +326,48 @@ fn messages_to_nobody_come_back_to_who_asks_for_them() {
         );
     }
 }
+
+#[test]
+fn what_is_sent_at_once_goes_in_datagrams_of_the_length_that_was_asked_for() {
+    const UDP_SEGMENT: (u32, u64) = (17, 103);
+    let mut node = Node::new(&[]);
+    let (sender, receiver, name) = pair_of(&mut node, INET6, &six(1), &[]);
+    let send = |node: &mut Node, bytes: &[u8], control: &[u8]| {
+        let numbers = [sender, bytes.len() as u64, 0, 0, 0, 0];
+        let mut call = FileCall::new(
+            &mut node.state,
+            &node.fs,
+            &mut node.view,
+            PID,
+            node.now_ns,
+            numbers,
+        );
+        call.inputs[1] = Some(bytes);
+        call.inputs[2] = Some(&name);
+        call.inputs[3] = Some(control);
+        calls::sendmsg(&mut call)
+    };
+    let come = |node: &mut Node| {
+        let args = [N(receiver), Out(64), N(0x40), Out(0), Out(8)];
+        node.call(calls::recvmsg, &args).result
+    };
+    let of = |size: u16| message(17, 103, &size.to_le_bytes());
+    for value in [-1, 1 << 16] {
+        let refused = set(&mut node, sender, UDP_SEGMENT, value);
+        assert_eq!(refused.errno(), Errno::EINVAL);
+    }
+    set(&mut node, sender, UDP_SEGMENT, 4).ok();
+    assert_eq!(send(&mut node, b"0123456789", &[]), Ok(10));
+    assert_eq!([(); 3].map(|()| come(&mut node)), [Ok(4), Ok(4), Ok(2)]);
+    // A message may say it otherwise.
+    assert_eq!(send(&mut node, b"0123456789", &of(6)), Ok(10));
+    assert_eq!([(); 2].map(|()| come(&mut node)), [Ok(6), Ok(4)]);
+    assert_eq!(send(&mut node, b"0123456789", &of(0)), Ok(10));
+    assert_eq!(come(&mut node), Ok(10));
+    assert!(come(&mut node).is_err());
+    // At most 64 of them go at once.
+    let refused = send(&mut node, &[0; 65], &of(1));
+    assert_eq!(refused, Err(Errno::EINVAL.into()));
+    let refused = send(&mut node, b"x", &message(17, 103, &[1, 0, 0, 0]));
+    assert_eq!(refused, Err(Errno::EINVAL.into()));
+}
