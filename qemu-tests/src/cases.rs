@@ -149,6 +149,10 @@ pub fn all() -> Vec<Case> {
             build: guest_lost,
         },
         Case {
+            name: "restarted",
+            build: restarted,
+        },
+        Case {
             name: "unreachable",
             build: unreachable,
         },
@@ -540,6 +544,65 @@ true
     let spec = Spec::new(name, 3)
         .script(script)
         .timeout_s(90)
+        .when("lab: kill 3", Action::Kill(3))
+        .when("lab: start 3", Action::Start(3));
+    Ok(Scenario::new(spec, move |outcome| {
+        counted(outcome, &expected)
+    }))
+}
+
+/// A program of Debian's is lost with the node it was on, and goes on from its checkpoint: there is one of it, and it
+/// says what it would have said. Another one is put aside, and goes on elsewhere. What has children is refused.
+fn restarted(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
+    let script = String::from(
+        "cd /tmp
+cat > sum.awk << 'END'
+BEGIN { for (i = 0; i < 400000; i++) { s = (s * 31 + i) % 1000003; if (i % 1000 == 0) a[i] = s }
+        for (i = 0; i < 400000; i += 1000) t = (t * 7 + a[i]) % 1000003; print s, t }
+END
+busybox awk -f sum.awk > whole
+busybox awk -f sum.awk > sum &
+job=$!
+sleep 0.5
+migrate $job 3
+if checkpoint $job job; then echo PASS taken; else echo FAIL taken: refused; fi
+migrate $job 3 || echo FAIL lost: it does not move
+echo lab: kill 3
+echo lab: start 3
+wait $job
+status=$?
+if test $status -eq 137; then echo PASS lost; else echo FAIL lost: status $status; fi
+restart job &
+again=$!
+sleep 1
+if restart job 2> why; then echo FAIL once: there are two; else echo PASS once; fi
+if grep -q 'number is in use' why && test $(cat /proc/$job/where) = home; then echo PASS there; else echo FAIL there: $(cat why) $(cat /proc/$job/where); fi
+migrate $job 2
+wait $again
+status=$?
+if test $status -eq 0 && cmp whole sum; then echo PASS answer; else echo FAIL answer: status $status, $(cat sum); fi
+busybox awk -f sum.awk > sum &
+job=$!
+sleep 0.5
+checkpoint --stop $job job
+wait $job
+status=$?
+if test $status -eq 137 && test ! -s sum; then echo PASS aside; else echo FAIL aside: status $status; fi
+restart job && cmp whole sum && echo PASS later || echo FAIL later: $(cat sum)
+sh -c 'sleep 60; true' &
+sleep 0.5
+if checkpoint $! none 2> why; then echo FAIL refused: it has a child; elif grep -q children why && test ! -e none; then echo PASS refused; else echo FAIL refused: $(cat why); fi
+kill -9 $!; wait $!
+true
+",
+    );
+    let expected = [
+        "taken", "lost", "once", "there", "answer", "aside", "later", "refused",
+    ];
+    let expected = expected.map(str::to_owned).to_vec();
+    let spec = Spec::new(name, 3)
+        .script(script)
+        .timeout_s(120)
         .when("lab: kill 3", Action::Kill(3))
         .when("lab: start 3", Action::Start(3));
     Ok(Scenario::new(spec, move |outcome| {

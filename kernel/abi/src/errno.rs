@@ -65,6 +65,7 @@ errnos! {
     EIDRM = 43, "Identifier removed.";
     ENODATA = 61, "No data available.";
     EPROTO = 71, "Protocol error.";
+    EBADMSG = 74, "Bad message.";
     EOVERFLOW = 75, "Value too large for defined data type.";
     ELIBBAD = 80, "Accessing a corrupted shared library.";
     ENOTSOCK = 88, "Socket operation on non-socket.";
@@ -90,6 +91,7 @@ errnos! {
     EHOSTUNREACH = 113, "No route to host.";
     EALREADY = 114, "Operation already in progress.";
     EINPROGRESS = 115, "Operation now in progress.";
+    ESTALE = 116, "Stale file handle.";
 }
 
 impl core::fmt::Debug for Errno {

@@ -483,6 +483,22 @@ impl Mapped {
         mapped
     }
 
+    /// Gives a file a handle that is free.
+    pub(crate) fn put(&mut self, handle: u32, inode: InodeRef, path: &[u8]) {
+        let more = Mapped::again([(handle, inode, path)].into_iter());
+        if self.0.len() < more.0.len() {
+            self.0.resize(more.0.len(), None);
+        }
+        for (slot, new) in self.0.iter_mut().zip(more.0) {
+            *slot = slot.take().or(new);
+        }
+    }
+
+    /// The path by which the file of a handle was opened.
+    pub(crate) fn path(&self, handle: u64) -> Option<&[u8]> {
+        Some(&self.slot(handle)?.path)
+    }
+
     /// The file of a handle.
     pub fn get(&self, handle: u64) -> Option<InodeRef> {
         Some(self.slot(handle)?.inode.clone())

@@ -12,6 +12,7 @@ pub mod body;
 mod bpf;
 pub mod buffers;
 pub mod calls;
+mod checkpoint;
 pub mod cpu_timers;
 #[cfg(test)]
 mod credential_tests;

@@ -115,6 +115,8 @@ pub struct System {
     pub(crate) bereft: BTreeSet<u32>,
     /// What is kept on a disk.
     pub(crate) keeper: crate::keeper::Keeper,
+    /// Checkpoints that are being taken, read and written.
+    pub(crate) checkpoints: crate::checkpoint::Checkpoints,
     /// Guests whose homes are away.
     pub(crate) orphans: crate::keeper::Orphans,
     /// What it has kept of processes that have left.
@@ -301,6 +303,7 @@ impl System {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             tombstones: migrate::Tombstones::new(TOMBSTONES),
+            checkpoints: crate::checkpoint::Checkpoints::default(),
             bereft: BTreeSet::new(),
             keeper,
             orphans: crate::keeper::Orphans::new(&settings.command_line),

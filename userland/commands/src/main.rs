@@ -5,6 +5,7 @@
 
 mod bench;
 mod bench_files;
+mod checkpoint;
 mod cluster;
 mod migrate;
 mod mon;
@@ -45,10 +46,11 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 16] = [
+const COMMANDS: [(&str, Run); 18] = [
     ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
     ("bench-samples", samples::run),
+    ("checkpoint", checkpoint::checkpoint),
     ("cps", ps::run),
     ("drain", cluster::drain),
     ("migrate", migrate::migrate),
@@ -59,6 +61,7 @@ const COMMANDS: [(&str, Run); 16] = [
     ("policy", place::policy),
     ("poweroff", cluster::poweroff),
     ("ps", ps::run),
+    ("restart", checkpoint::restart),
     ("run", place::run),
     ("undrain", cluster::undrain),
     ("why", migrate::why),

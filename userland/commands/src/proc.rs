@@ -78,7 +78,7 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
 }
 
 /// What the system says why the process did not move.
-fn obstacle(pid: i32) -> String {
+pub(crate) fn obstacle(pid: i32) -> String {
     let text = read_to_string(proc_path(&format!("{pid}/cantmove"))).unwrap_or_default();
     text.trim().to_owned()
 }

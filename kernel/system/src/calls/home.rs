@@ -470,6 +470,7 @@ impl System {
             self.request_power_off(1);
         }
         self.timed_reads.remove(&pid);
+        self.checkpoints_without(pid);
         self.fs.collect_sockets();
         self.ipc.ended(pid);
         self.left_terminal(pid);

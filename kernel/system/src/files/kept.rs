@@ -4,7 +4,9 @@
 //! the boot image, too, if its contents are the same and it is known for certain where its cursor is. Everything else was
 //! in home's memory, and is lost.
 
+use super::info::ShownLock;
 use super::inode::Device;
+use super::locks::Owner;
 use super::mounts::Place;
 use super::open::{FileState, OpenFile};
 use super::tree::FileSystem;
@@ -12,6 +14,8 @@ use super::tty::End;
 use abi::Errno;
 use abi::layout::{O_ACCMODE, O_PATH, O_RDONLY};
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -29,6 +33,8 @@ enum Kept {
     /// A file of the boot image that is only read: its contents, flags, and cursor.
     Image([u8; 32], u32, u64),
     Lost,
+    /// A file or a directory by its path, flags, and cursor: only in checkpoints, as a journal outlives the files of its home.
+    Named(Vec<u8>, u32, u64),
 }
 
 /// What the journal has of the files of a process.
@@ -73,7 +79,87 @@ fn kept(file: &OpenFile, cursor: Option<u64>) -> Kept {
     }
 }
 
+/// As a checkpoint has it, which is read while files still have their names.
+fn in_checkpoint(file: &OpenFile, fs: &FileSystem) -> Kept {
+    let (flags, cursor) = (file.flags(), file.offset());
+    let path = file.describe();
+    let same = fs
+        .lookup(&path)
+        .is_ok_and(|inode| inode.is_same(file.inode()));
+    let plain = file.inode().is_file() || file.inode().is_directory();
+    match kept(file, Some(cursor)) {
+        Kept::Lost if plain && same && flags & O_PATH == 0 => Kept::Named(path, flags, cursor),
+        kept => kept,
+    }
+}
+
+/// Descriptors up to this one, if they cannot be had again, become those of who begins a process again from a checkpoint.
+const STANDARD: u32 = 2;
+
 impl FileState {
+    /// What a checkpoint has of this.
+    ///
+    /// # Errors
+    /// In words, what of it nobody could have again.
+    pub(crate) fn in_checkpoint(&self, pid: u32, fs: &FileSystem) -> Result<KeptFiles, String> {
+        let path = |place: &Place| place.shown_path().unwrap_or_default();
+        let mut kept_files = KeptFiles {
+            directory: path(&self.cwd()),
+            root: path(&self.root()),
+            umask: self.umask(),
+            ..KeptFiles::default()
+        };
+        if self.shares_table() {
+            return Err("it shares its descriptors with another process".to_string());
+        }
+        let mut numbers: BTreeMap<u64, u32> = BTreeMap::new();
+        for (fd, row) in (0..).zip(self.rows().iter()) {
+            let Some(row) = row else { continue };
+            let file = &row.file;
+            let what = in_checkpoint(file, fs);
+            let shown = || String::from_utf8_lossy(&file.describe()).into_owned();
+            if what == Kept::Lost && fd > STANDARD {
+                return Err(format!(
+                    "descriptor {fd} is {}, which a checkpoint cannot hold",
+                    shown()
+                ));
+            }
+            let own =
+                |lock: &ShownLock| lock.pid == pid || lock.owner == Owner::Open(file.identity());
+            if file.inode().shown_locks().iter().any(own) {
+                return Err(format!("it holds a lock on {}", shown()));
+            }
+            let index = *numbers.entry(file.identity()).or_insert_with(|| {
+                kept_files.files.push(what);
+                kept_files.files.len() as u32 - 1
+            });
+            kept_files.rows.push((fd, index, row.close_on_exec));
+        }
+        Ok(kept_files)
+    }
+
+    /// The standard descriptors, for somebody who has none.
+    pub(crate) fn standard_files(&self) -> Vec<(u32, Arc<OpenFile>)> {
+        let file = |fd: u32| Some((fd, self.get(fd).ok()?));
+        (0..=STANDARD).filter_map(file).collect()
+    }
+
+    /// Takes these for those of its own that are lost; whether none is lost then.
+    pub(crate) fn make_good(&mut self, with: Vec<(u32, Arc<OpenFile>)>) -> bool {
+        let lost = |state: &FileState, fd: u32| {
+            let rows = state.rows();
+            let row = rows.get(fd as usize)?.as_ref()?;
+            row.file.is_lost().then_some(row.close_on_exec)
+        };
+        for (fd, file) in with {
+            if let Some(close_on_exec) = lost(self, fd) {
+                self.put(fd, file, close_on_exec);
+            }
+        }
+        let rows = self.rows();
+        rows.iter().flatten().all(|row| !row.file.is_lost())
+    }
+
     /// What is to be kept of this. `exact`: cursors are where they are, as the process stands still; else one that has
     /// moved since it was told is not followed any more, so that not each read has to be written down.
     pub(crate) fn to_be_kept(&self, exact: bool, cursors: &mut Cursors) -> KeptFiles {
@@ -115,6 +201,12 @@ impl FileState {
 }
 
 impl FileSystem {
+    /// Whether the directories are there in which a process was.
+    pub(crate) fn has_directories_of(&self, kept: &KeptFiles) -> bool {
+        let is_there = |path| self.lookup(path).is_ok_and(|inode| inode.is_directory());
+        is_there(&kept.root) && is_there(&kept.directory)
+    }
+
     /// Opens again what can be; the descriptors of the rest are lost.
     pub(crate) fn open_again(&self, kept: &KeptFiles) -> (FileState, Vec<u32>) {
         let mut state = FileState::new(self);
@@ -157,6 +249,12 @@ impl FileSystem {
                 let file = OpenFile::new(self.root_place().beside(inode), *flags, None);
                 file.cursor().offset = *cursor;
                 file
+            }),
+            Kept::Named(path, flags, cursor) => self.lookup(path).ok().and_then(|inode| {
+                let plain = inode.is_file() || inode.is_directory();
+                let file = plain.then(|| OpenFile::new(inode, *flags, self.place_of(path)))?;
+                file.cursor().offset = *cursor;
+                Some(file)
             }),
             Kept::Lost => None,
         };

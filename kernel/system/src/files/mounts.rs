@@ -425,7 +425,7 @@ fn is_same_name(one: &Option<Named>, other: &Option<Named>) -> bool {
 
 impl Inode {
     /// Whether both are the same; nodes of /proc have passing handles.
-    pub(super) fn is_same(self: &Arc<Self>, other: &InodeRef) -> bool {
+    pub(crate) fn is_same(self: &Arc<Self>, other: &InodeRef) -> bool {
         let same = match (self.node(), other.node()) {
             (Node::Proc(one), Node::Proc(other)) => one == other,
             _ => false,

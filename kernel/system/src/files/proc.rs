@@ -427,8 +427,8 @@ impl ProcNode {
     pub(super) fn mode(self) -> u32 {
         use ClusterFile::{Control, Observer, Ping, Policy};
         use ProcessFile::{
-            Auxv, CantMove, ClearRefs, Comm, CoredumpFilter, Environ, Goto, Loginuid, Mem, OomAdj,
-            OomScoreAdj, Pagemap, TimerslackNs,
+            Auxv, CantMove, Checkpoint, ClearRefs, Comm, CoredumpFilter, Environ, Goto, Loginuid,
+            Mem, OomAdj, OomScoreAdj, Pagemap, TimerslackNs,
         };
         match self {
             node if node.is_link() => S_IFLNK | 0o777,
@@ -445,7 +445,7 @@ impl ProcNode {
                         | ProcessFile::Policy
                         | ProcessFile::Setgroups => 0o644,
                         TimerslackNs => 0o666,
-                        Environ | Auxv | Pagemap | ProcessFile::Syscall => 0o400,
+                        Environ | Auxv | Pagemap | Checkpoint | ProcessFile::Syscall => 0o400,
                         Mem => 0o600,
                         ClearRefs => 0o200,
                         _ => 0o444,
@@ -464,9 +464,10 @@ impl ProcNode {
                 S_IFREG | 0o644
             }
             ProcNode::Entry(ProcEntry::Global(GlobalFile::Slabinfo)) => S_IFREG | 0o400,
-            ProcNode::Entry(ProcEntry::Global(GlobalFile::Sys("vm/drop_caches"))) => {
-                S_IFREG | 0o200
-            }
+            ProcNode::Entry(
+                ProcEntry::Global(GlobalFile::Sys("vm/drop_caches"))
+                | ProcEntry::Cluster(ClusterFile::Restart),
+            ) => S_IFREG | 0o200,
             ProcNode::Entry(_) | ProcNode::NamespaceFile(_) => S_IFREG | 0o444,
             ProcNode::Descriptors(_) | ProcNode::Infos(_) => S_IFDIR | 0o500,
             _ => S_IFDIR | 0o555,

@@ -9,6 +9,7 @@ use super::kept::There;
 use crate::body::{Body, Effects, Hold, MoveWish};
 use crate::descriptor;
 use crate::dispatch::wire_pid;
+use crate::home::Home;
 use crate::memory::Space;
 use crate::system::System;
 use crate::thread::{Forward, Purpose, Run, Thread};
@@ -38,6 +39,25 @@ pub struct Frozen {
     /// In the order of their numbers.
     pub(crate) threads: Vec<Thread>,
     pub(crate) space: Space,
+}
+
+impl Frozen {
+    /// Every thread stands in front of the call that it was in, as it will find itself wherever it goes on.
+    pub(crate) fn wind_back(&mut self, home: Option<&Home>) {
+        for thread in &mut self.threads {
+            thread.rewind_call();
+            if core::mem::take(&mut thread.again) {
+                // The call has come to nothing, and its number may be used up.
+                thread.next_seq = thread.next_seq.saturating_add(1);
+            }
+            // What may be pending is fetched before the first instruction there that would notice.
+            thread.held_back = match home {
+                Some(home) => home.pending_for(thread.tid),
+                None if thread.poked => u64::MAX,
+                None => thread.held_back,
+            };
+        }
+    }
 }
 
 /// A move as its source drives it.
@@ -240,19 +260,25 @@ impl System {
 
     /// Stops a process at the user boundary. Its threads are there already, but for those in user
     /// mode on other processors, which are called back, and those that ask home just now.
-    pub(super) fn freeze(&mut self, pid: u32) {
-        let Some(body) = self.bodies.get_mut(&pid) else {
+    pub(crate) fn freeze(&mut self, pid: u32) {
+        if !self.bodies.contains_key(&pid) {
             if let Some(out) = self.outgoing.get_mut(&pid) {
                 out.source.freeze_failed(self.now, MoveError::Gone);
             }
             return;
-        };
-        body.freezing = true;
+        }
         if !self.has_copied(pid) {
             self.admitted(pid);
         }
         let left = self.uncopied(pid);
         self.note_source(What::Freezes, pid, left);
+        self.bring_to_boundary(pid);
+    }
+
+    /// Brings the threads of a process that freezes to the user boundary: the last one that comes there goes on with
+    /// [`System::stand_still`].
+    pub(crate) fn bring_to_boundary(&mut self, pid: u32) {
+        self.body(pid).freezing = true;
         let tids = self.tids(pid);
         for tid in &tids {
             let thread = self.thread(*tid);
@@ -286,13 +312,16 @@ impl System {
             })
         });
         if still && self.is_caught_up(tid) {
-            self.capture(pid);
+            match self.checkpoints.is_wanted(pid) {
+                true => self.take_checkpoint(pid),
+                false => self.capture(pid),
+            }
         }
     }
 
     /// Why a process that stands still cannot be captured after all: forked, lent or mapped since
     /// the offer, it moves another time.
-    fn reason_to_stay(&mut self, pid: u32) -> Option<&'static str> {
+    pub(crate) fn reason_to_stay(&mut self, pid: u32) -> Option<&'static str> {
         self.name_shared(pid);
         let body = self.bodies.get(&pid)?;
         let lent = self.spaces.users(body.space) > 1;
@@ -389,20 +418,7 @@ impl System {
         phases.drain_ns = frozen_at_ns.saturating_sub(admitted_ns);
         self.beacon(frozen_at_ns, target, pid, epoch, node::Edge::Stopped);
         frozen.body.ahead.let_go();
-        let home = self.homes.get(&pid);
-        for thread in &mut frozen.threads {
-            thread.rewind_call();
-            if core::mem::take(&mut thread.again) {
-                // The call has come to nothing, and its number may be used up.
-                thread.next_seq = thread.next_seq.saturating_add(1);
-            }
-            // What may be pending is fetched before the first instruction there that would notice.
-            thread.held_back = match home {
-                Some(home) => home.pending_for(thread.tid),
-                None if thread.poked => u64::MAX,
-                None => thread.held_back,
-            };
-        }
+        frozen.wind_back(self.homes.get(&pid));
         // Its next node sees only the pages that come there.
         let resident = frozen.space.resident_pages();
         frozen.body.peak_pages = frozen.body.peak_pages.max(resident);
@@ -505,21 +521,32 @@ impl System {
         // If it is home that says so, in a new epoch, home knows it: so does its next boot.
         body.orphan &= epoch == body.epoch;
         body.epoch = epoch;
-        body.freezing = false;
         body.held = false;
         body.effects = Effects::Open;
         body.arriving = false;
         // What the target had kept went with its part of the move.
         body.holder = None;
+        self.tombstones.record(wire_pid(pid), epoch);
+        self.run_on(pid, poke);
+    }
+
+    /// A process that stood still, and was taken out of the System for that, goes on where it was.
+    pub(crate) fn run_on(&mut self, pid: u32, poke: bool) {
+        self.body(pid).freezing = false;
         for tid in self.tids(pid) {
             let thread = self.thread(tid);
             thread.poked |= poke;
             thread.block();
             thread.queued = None;
         }
-        self.tombstones.record(wire_pid(pid), epoch);
         self.wake_threads(pid);
         self.note_coming(pid);
+    }
+
+    /// Whether a move has stopped a process to take its image.
+    pub(crate) fn is_stopped_to_move(&self, pid: u32) -> bool {
+        let out = self.outgoing.get(&pid);
+        out.is_some_and(|out| out.source.freezing())
     }
 
     /// Puts a process, its threads and its memory into the System.

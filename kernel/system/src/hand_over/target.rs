@@ -421,7 +421,7 @@ impl System {
 
     /// Lets the threads of a process that has just arrived go on: all of them take up what they
     /// waited for before any of them runs. One that can run goes before everybody else, this once.
-    fn compute(&mut self, pid: u32) {
+    pub(crate) fn compute(&mut self, pid: u32) {
         let tids = self.tids(pid);
         for tid in &tids {
             self.advance(*tid);
@@ -437,7 +437,7 @@ impl System {
     }
 
     /// Home has confirmed: the first effect says so back, and whatever waited goes on.
-    pub(super) fn open_effects(&mut self, pid: u32, epoch: u64, poke: bool) {
+    pub(crate) fn open_effects(&mut self, pid: u32, epoch: u64, poke: bool) {
         let Some(body) = self.bodies.get_mut(&pid) else {
             return;
         };

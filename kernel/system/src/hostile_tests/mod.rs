@@ -6,6 +6,7 @@
 mod adoption;
 mod aio;
 mod answers;
+mod checkpoints;
 mod express;
 mod files;
 mod forgeries;

@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 use journal::{Journal, Mark, Op};
 use machine::Frame;
 use node::{Lane, PageTag};
-use record::Kept;
+pub(crate) use record::Kept;
 use serde::de::DeserializeOwned;
 use wire::{BootId, Message, NodeId, Pid, Reply};
 
@@ -219,7 +219,7 @@ fn records(journal: &Journal) -> Vec<(u32, Vec<u8>)> {
 }
 
 /// What was noted, if all of it is understood.
-fn understood<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn understood<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
     rest.is_empty().then_some(value)
 }
@@ -381,7 +381,7 @@ impl System {
             return self.keeper.forget(pid);
         };
         let known = self.keeper.known.entry(pid).or_default();
-        let Some(kept) = Kept::of(home, exact, &mut known.cursors) else {
+        let Some(kept) = Kept::now(home, exact, &mut known.cursors) else {
             // One of its calls is being executed: the end of that comes here again.
             return;
         };

@@ -34,7 +34,7 @@ struct KeptThread {
 
 /// What is kept of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     epoch: u64,
     owner: (NodeId, BootId),
     previous: Option<(NodeId, BootId)>,
@@ -75,9 +75,14 @@ pub(super) struct Kept {
 
 impl Kept {
     /// What is to be kept now; `None` while a call has its files.
-    pub(super) fn of(home: &Home, exact: bool, cursors: &mut Cursors) -> Option<Kept> {
-        let gate = home.record.gate();
+    pub(super) fn now(home: &Home, exact: bool, cursors: &mut Cursors) -> Option<Kept> {
         let files = home.files.as_ref()?.to_be_kept(exact, cursors);
+        Some(Kept::of(home, files))
+    }
+
+    /// What is to be kept, and this of its files.
+    pub(crate) fn of(home: &Home, files: KeptFiles) -> Kept {
+        let gate = home.record.gate();
         let threads = home.threads.iter().map(|(tid, thread)| KeptThread {
             tid: *tid,
             name: thread.name,
@@ -88,7 +93,7 @@ impl Kept {
             pending: thread.pending.clone(),
         });
         let command_line = &home.command_line;
-        Some(Kept {
+        Kept {
             epoch: gate.epoch(),
             owner: (gate.owner(), gate.owner_boot()),
             previous: home.record.previous(),
@@ -123,7 +128,43 @@ impl Kept {
             pending: home.pending.clone(),
             timers: home.timer.0 != 0 || !home.timers.is_empty(),
             shares: home.shares_memory(),
-        })
+        }
+    }
+
+    /// The same for a process that begins again here, in an epoch that it has never had, as a child of `parent`.
+    pub(crate) fn begun_again(self, epoch: u64, me: (NodeId, BootId), parent: &Home) -> Kept {
+        Kept {
+            epoch,
+            owner: me,
+            previous: None,
+            last_source: None,
+            parent: parent.pid,
+            exit_signal: abi::signal::SIGCHLD,
+            // Whoever has it now has it in the foreground or in the background, as any program it starts.
+            group: parent.group,
+            session: parent.session,
+            detached: false,
+            ..self
+        }
+    }
+
+    /// Its threads.
+    pub(crate) fn tids(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().map(|thread| thread.tid)
+    }
+
+    /// Its epoch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether all is there that it had open and mapped by name.
+    pub(crate) fn finds_its_files(&self, fs: &FileSystem) -> bool {
+        let mapped = self
+            .mapped
+            .iter()
+            .all(|(_, hash, _)| fs.by_hash(hash).is_some());
+        mapped && fs.has_directories_of(&self.files)
     }
 
     /// What of it cannot be had again, and without which it cannot go on.
@@ -133,7 +174,7 @@ impl Kept {
     }
 
     /// The home part again, with what of it is lost in words (empty: nothing).
-    pub(super) fn again(
+    pub(crate) fn again(
         &self,
         pid: u32,
         answers: Vec<(Pid, Reply)>,

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use machine::{Access, OutOfMemory};
+use machine::{Access, Frame, OutOfMemory};
 
 use super::area::{Area, AreaFlags};
 use super::limits::PAGE;
@@ -56,6 +56,28 @@ impl Space {
             child.areas.insert(area);
         }
         Ok(child)
+    }
+
+    /// The pages that cannot be had again, as they are now: whoever writes to one from here on gets a copy.
+    pub fn portrait(&mut self) -> Vec<(u64, Frame)> {
+        let mut pages = Vec::with_capacity(self.private.len() as usize);
+        let mut next = 0;
+        while let Some(page) = self.private.next(next) {
+            next = page + PAGE;
+            if let Some(mapping) = self.table.get(page) {
+                let resting = mapping.access.difference(Access::WRITE);
+                if mapping.access != resting {
+                    self.table.protect(page, resting);
+                }
+                pages.push((page, mapping.frame));
+            }
+        }
+        pages
+    }
+
+    /// The handles of the files that it shows.
+    pub fn home_files(&self) -> impl Iterator<Item = u32> {
+        self.areas.iter().filter_map(Area::home_file)
     }
 
     /// Maps the private pages of an area in the child too, writable in neither. What can be had again

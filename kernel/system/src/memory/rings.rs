@@ -104,6 +104,11 @@ pub struct Rings {
 }
 
 impl Rings {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
     /// The context with its ring at an address.
     pub fn get(&mut self, address: u64) -> Option<&mut Ring> {
         self.by_address.get_mut(&address)

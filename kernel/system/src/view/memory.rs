@@ -17,7 +17,7 @@ const OF_A_FILE: u64 = 1 << 61;
 
 impl System {
     /// Makes sure that a process may be looked into and is here with all its memory.
-    fn look_into(&mut self, pid: u32, reader: u32) -> Result<(), Stop> {
+    pub(crate) fn look_into(&mut self, pid: u32, reader: u32) -> Result<(), Stop> {
         self.may_look_into(reader, pid)?;
         if !self.homes.get(&pid).is_some_and(crate::home::Home::lives) {
             return Err(Stop::Errno(Errno::ESRCH));

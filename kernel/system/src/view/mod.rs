@@ -191,7 +191,17 @@ impl ProcView for System {
         match part {
             MemoryPart::Bytes(pid, at) => self.bytes_of(pid, reader, at, count),
             MemoryPart::Pages(pid, at) => self.pages_of(pid, reader, at, count),
+            MemoryPart::Checkpoint(pid, at) => self.read_checkpoint(pid, reader, at, count),
         }
+    }
+
+    fn restart(
+        &mut self,
+        writer: u32,
+        bytes: &[u8],
+        standard: Vec<(u32, Arc<OpenFile>)>,
+    ) -> Result<usize, Stop> {
+        self.write_checkpoint(writer, bytes, standard)
     }
 
     fn set_memory(&mut self, pid: u32, writer: u32, at: u64, bytes: &[u8]) -> Result<usize, Stop> {

@@ -11,8 +11,8 @@ use super::super::proc::ProcNode;
 use super::super::storage::{MAX_SIZE, Piece};
 use super::super::tty::ReadClock;
 use super::super::{
-    Device, GlobalFile, MAX_TRANSFER, MemoryPart, ProcEntry, ProcessFile, RWF_APPEND, RWF_NOWAIT,
-    Sockets,
+    ClusterFile, Device, GlobalFile, MAX_TRANSFER, MemoryPart, ProcEntry, ProcessFile, RWF_APPEND,
+    RWF_NOWAIT, Sockets,
 };
 use super::{CallResult, FileCall, now, readable, usable, writable};
 use crate::credentials::FSETID;
@@ -194,6 +194,9 @@ fn fetch(call: &mut FileCall, file: &OpenFile, at: At, count: usize) -> Result<V
         Node::Proc(ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Pagemap))) => {
             memory(call, MemoryPart::Pages(*pid, offset), count)
         }
+        Node::Proc(ProcNode::Entry(ProcEntry::Process(pid, ProcessFile::Checkpoint))) => {
+            memory(call, MemoryPart::Checkpoint(*pid, offset), count)
+        }
         Node::Proc(ProcNode::Entry(entry)) => {
             use ProcessFile::{Mountinfo, Mounts, Mountstats};
             let known = core::mem::replace(&mut file.cursor().is_known, true);
@@ -325,6 +328,10 @@ fn store(call: &mut FileCall, file: &OpenFile, at: At, bytes: &[u8]) -> Result<u
                 file.cursor().offset = offset + *written.as_ref().unwrap_or(&0) as u64;
             }
             written
+        }
+        Node::Proc(ProcNode::Entry(ProcEntry::Cluster(ClusterFile::Restart))) => {
+            let standard = call.state.standard_files();
+            call.view.restart(call.tid, bytes, standard)
         }
         Node::Proc(ProcNode::Entry(entry)) => {
             let written = call.view.write(*entry, call.tid, bytes)?;

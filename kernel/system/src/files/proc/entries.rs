@@ -107,6 +107,8 @@ pub enum ProcessFile {
     Mem,
     /// What stands for each of its pages.
     Pagemap,
+    /// All of it, to begin again from.
+    Checkpoint,
     /// The file `fdinfo/N`; asked for only when it belongs to another process than the caller.
     Fdinfo(u32),
     /// A file in `net`.
@@ -143,6 +145,7 @@ pub enum ClusterFile {
     Observer,
     Events,
     Clocks,
+    Restart,
 }
 
 /// A file or link under /proc whose contents the rest of the system knows.
@@ -160,13 +163,15 @@ pub enum ProcEntry {
     Trace(u16),
 }
 
-/// A place in `/proc/PID/mem` or `/proc/PID/pagemap`.
+/// A place in `/proc/PID/mem`, `pagemap` or `checkpoint`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum MemoryPart {
     /// Bytes of a process from an address on.
     Bytes(u32, u64),
     /// Entries for pages of a process, from this offset in the file on.
     Pages(u32, u64),
+    /// Its checkpoint, from this byte on.
+    Checkpoint(u32, u64),
 }
 
 /// The rest of the system as files see it.
@@ -186,12 +191,26 @@ pub trait ProcView: super::super::Peers {
     /// # Errors
     /// Whatever fits the file; `Stop::Wait` without an effect.
     fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop>;
-    /// Bytes of the memory of a process for `mem`, up to `count` of them, or what `pagemap` says of it there.
+    /// Bytes of the memory of a process for `mem`, up to `count` of them, what `pagemap` says of it there, or its
+    /// checkpoint.
     ///
     /// # Errors
     /// `EIO`: no memory is there; whatever forbids to look into it. `Stop::Wait` until it can be looked at.
     fn memory(&mut self, _part: MemoryPart, _reader: u32, _count: usize) -> Result<Vec<u8>, Stop> {
         Err(Errno::EIO.into())
+    }
+    /// Takes bytes of a checkpoint, and with the last of them begins the process again. What it has lost of its
+    /// standard descriptors becomes these.
+    ///
+    /// # Errors
+    /// Why it does not; nothing has happened then.
+    fn restart(
+        &mut self,
+        _writer: u32,
+        _bytes: &[u8],
+        _standard: Vec<(u32, Arc<OpenFile>)>,
+    ) -> Result<usize, Stop> {
+        Err(Errno::EINVAL.into())
     }
     /// Writes to the memory of a process.
     ///

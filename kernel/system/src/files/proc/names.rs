@@ -157,7 +157,7 @@ pub(super) fn settings(folder: &'static str) -> impl Iterator<Item = (&'static s
     all.filter_map(move |(path, node)| Some((directly_in(path, folder)?, node)))
 }
 
-pub(super) const PROCESS: [(&str, ProcessFile); 47] = [
+pub(super) const PROCESS: [(&str, ProcessFile); 48] = [
     ("home", ProcessFile::Home),
     ("where", ProcessFile::Where),
     ("goto", ProcessFile::Goto),
@@ -205,6 +205,7 @@ pub(super) const PROCESS: [(&str, ProcessFile); 47] = [
     ("syscall", ProcessFile::Syscall),
     ("mem", ProcessFile::Mem),
     ("pagemap", ProcessFile::Pagemap),
+    ("checkpoint", ProcessFile::Checkpoint),
 ];
 
 pub(super) const THREAD: [(&str, ThreadFile); 4] = [
@@ -214,7 +215,7 @@ pub(super) const THREAD: [(&str, ThreadFile); 4] = [
     ("comm", ThreadFile::Comm),
 ];
 
-pub(super) const CLUSTER: [(&str, ClusterFile); 8] = [
+pub(super) const CLUSTER: [(&str, ClusterFile); 9] = [
     ("nodes", ClusterFile::Nodes),
     ("self", ClusterFile::SelfNode),
     ("policy", ClusterFile::Policy),
@@ -223,4 +224,5 @@ pub(super) const CLUSTER: [(&str, ClusterFile); 8] = [
     ("observer", ClusterFile::Observer),
     ("events", ClusterFile::Events),
     ("clocks", ClusterFile::Clocks),
+    ("restart", ClusterFile::Restart),
 ];

@@ -14,7 +14,7 @@ fn the_tree_lists_what_exists() {
             .ok();
     }
     assert!(process.contains(&"goto".to_string()));
-    assert_eq!(node.list("/proc/cluster", 10_000).len(), 11);
+    assert_eq!(node.list("/proc/cluster", 10_000).len(), 12);
     // Nodes are the system's to know.
     assert_eq!(node.list("/proc/cluster/trace", 10_000), [".", ".."]);
     node.view.pids.pop();
