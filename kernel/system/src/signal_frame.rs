@@ -35,10 +35,13 @@ const USER_CS: u64 = 0x33;
 const USER_SS: u64 = 0x2b;
 /// Bits of RFLAGS a handler may bring back: CF PF AF ZF SF TF DF OF AC (`FIX_EFLAGS`).
 const RFLAGS_RESTORED: u64 = 0x4_0dd5;
+const SELECT: u64 = 23;
 const NANOSLEEP: u64 = 35;
 const MOVE_PAGES: u64 = 279;
 const FUTEX: u64 = 202;
 const CLOCK_NANOSLEEP: u64 = 230;
+const PSELECT6: u64 = 270;
+const PPOLL: u64 = 271;
 const TIMER_ABSTIME: u64 = 1;
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -99,8 +102,18 @@ fn is_requeued(number: u64, registers: &Registers) -> bool {
 /// How a call ends that a handler comes in between of.
 struct Interrupted {
     registers: Registers,
-    /// Where the rest of a sleep is to be written, and that rest, ns.
-    rest: Option<(u64, u64)>,
+    /// What is left of a wait with a time limit, if that is to be told.
+    rest: Option<Rest>,
+}
+
+/// The time that is left of a wait.
+struct Rest {
+    /// Where it is to be written, and as what: `struct timespec` or `struct timeval`.
+    at: u64,
+    unit_ns: u64,
+    left_ns: u64,
+    /// Whether the call fails if it cannot be written.
+    must: bool,
 }
 
 /// The registers behind, or again before, the call that the body is in.
@@ -149,18 +162,26 @@ fn interrupted(thread: &Thread, clock: u64, used: u64, restart: bool) -> Interru
     } else {
         registers.rip = at.wrapping_add(SYSCALL_BYTES);
         registers.rax = -i64::from(Errno::EINTR.0) as u64;
-        let into = match number {
-            NANOSLEEP => registers.rsi,
-            CLOCK_NANOSLEEP if registers.rsi & TIMER_ABSTIME == 0 => registers.r10,
-            _ => 0,
+        let (at, unit_ns, must) = match number {
+            NANOSLEEP => (registers.rsi, 1, true),
+            CLOCK_NANOSLEEP if registers.rsi & TIMER_ABSTIME == 0 => (registers.r10, 1, true),
+            SELECT => (registers.r8, 1000, false),
+            PSELECT6 => (registers.r8, 1, false),
+            PPOLL => (registers.rdx, 1, false),
+            _ => (0, 1, false),
         };
         let by_use = number == CLOCK_NANOSLEEP && {
             let clock = registers.rdi as i32;
             clock == 2 || clock < 0
         };
         let now = if by_use { used } else { clock };
-        let left = state.deadline_ns.saturating_sub(now);
-        rest = (into != 0).then_some((into, left));
+        let left_ns = state.deadline_ns.saturating_sub(now);
+        rest = (at != 0).then_some(Rest {
+            at,
+            unit_ns,
+            left_ns,
+            must,
+        });
     }
     Interrupted { registers, rest }
 }
@@ -185,14 +206,17 @@ impl System {
             mut registers,
             rest,
         } = interrupted(thread, clock, used, action.flags & SA_RESTART != 0);
-        if let Some((into, left)) = rest {
-            let pair = [left / NS_PER_S, left % NS_PER_S];
+        if let Some(rest) = rest {
+            let left = rest.left_ns;
+            let pair = [left / NS_PER_S, left % NS_PER_S / rest.unit_ns];
             let bytes: Vec<u8> = pair.iter().flat_map(|word| word.to_le_bytes()).collect();
-            match self.put(tid, into, &bytes) {
+            match self.put(tid, rest.at, &bytes) {
                 Err(Stop::Wait) => return Err(Stop::Wait),
-                // A bad address is what the sleep has ended with; the handler runs all the same.
-                Err(Stop::Errno(error)) => registers.rax = -i64::from(error.0) as u64,
-                Ok(()) => {}
+                // A bad address is what a sleep has ended with; the handler runs all the same.
+                Err(Stop::Errno(error)) if rest.must => {
+                    registers.rax = -i64::from(error.0) as u64;
+                }
+                Err(Stop::Errno(_)) | Ok(()) => {}
             }
         }
         let thread = self.thread(tid);

@@ -272,6 +272,35 @@ fn a_signal_behind_a_call_that_was_wound_back_interrupts_it() {
     }
 }
 
+#[test]
+fn a_signal_during_a_wait_for_descriptors_leaves_what_is_left_of_its_time() {
+    let (select, pselect6, ppoll) = (23, 270, 271);
+    let minute = [60u64, 0].map(u64::to_le_bytes).concat();
+    for (number, words, unit) in [
+        (select, &[0, 0, 0, 0, DATA][..], 1_000_000),
+        (pselect6, &[0, 0, 0, 0, DATA, 0], 1_000_000_000),
+        (ppoll, &[0, 0, DATA, 0, 0], 1_000_000_000),
+    ] {
+        let mut cluster = Cluster::new(2);
+        let pid = cluster.fork(0);
+        cluster.catch(0, pid, SIGUSR1);
+        cluster.poke(0, pid, DATA, &minute);
+        cluster.begin_call(0, pid, number, words);
+        cluster.pass(1_500_000_000);
+        cluster.signal(pid, SIGUSR1);
+        cluster.live();
+        assert_eq!(cluster.nodes[0].thread(pid).registers.rip, HANDLER);
+        let mut left = [0; 16];
+        cluster.nodes[0]
+            .with_space(pid, |space, pages| space.read(DATA, &mut left, pages))
+            .expect("the time");
+        let (words, _) = left.as_chunks::<8>();
+        let [seconds, parts] = [words[0], words[1]].map(u64::from_le_bytes);
+        assert!(seconds < 59 && seconds > 50, "{number}: {seconds}");
+        assert!(parts < unit, "{number}: {parts}");
+    }
+}
+
 /// A read of an empty pipe that begins while something comes in between. Where the handler returns to, and with what.
 fn read_while(
     cluster: &mut Cluster,
