@@ -280,6 +280,7 @@ pub(crate) fn option(call: &mut LocalCall<'_>) -> Option<Result<u64, Stop>> {
     const PR_GET_SECCOMP: u64 = 21;
     const PR_SET_SECCOMP: u64 = 22;
     let [option, mode, program, ..] = call.args;
+    let option = u64::from(option as u32);
     Some(match (option, mode) {
         (PR_GET_SECCOMP, _) => Ok(call.thread().seccomp.mode()),
         (PR_SET_SECCOMP, STRICT) => be_strict(call),

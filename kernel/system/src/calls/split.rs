@@ -238,6 +238,7 @@ pub fn prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     const PR_SET_NAME: u64 = 15;
     const PR_GET_NAME: u64 = 16;
     let [option, argument, ..] = call.args;
+    let option = u64::from(option as u32);
     match option {
         PR_GET_NAME => {
             let name = call.thread().name;
