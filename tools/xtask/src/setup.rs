@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::{places, program, say};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The emulator.
@@ -86,6 +87,9 @@ pub(crate) fn install_from(what: &str, packages: &[&str], lists: Lists) -> Resul
 }
 
 fn apt(words: &[&str], packages: &[&str], log: &Path) -> Result<(), Error> {
+    // Two at a time would find each other's locks, of which not all are waited for.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
     let mut command = Command::new("apt-get");
     command
         .args(["-q", "-o", "DPkg::Lock::Timeout=120"])

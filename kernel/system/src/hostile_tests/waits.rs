@@ -200,3 +200,22 @@ fn what_is_left_of_the_time_of_ppoll_is_told() {
         assert_eq!(left, [0; 16]);
     }
 }
+
+#[test]
+fn the_upper_half_of_an_operation_makes_no_span_a_point_in_time() {
+    let mut cluster = Cluster::new(1);
+    let pid = cluster.fork(0);
+    cluster.poke(0, pid, TIMEOUT, &[0; 16]);
+    cluster.poke(0, pid, TIMEOUT + 8, &500_000_000_u64.to_le_bytes());
+    cluster.begin_call(0, pid, FUTEX, &[WORDS, 0xdead << 32 | 0x80, 0, TIMEOUT]);
+    for _ in 0..20 {
+        cluster.pass(10_000_000);
+    }
+    assert!(cluster.nodes[0].threads[&pid].call.is_some(), "it waits");
+    cluster.settle();
+    let thread = &cluster.nodes[0].threads[&pid];
+    assert_eq!(
+        (thread.call, thread.registers.rax as i64),
+        (None, no(Errno::ETIMEDOUT))
+    );
+}

@@ -121,10 +121,7 @@ fn wait(call: &mut LocalCall<'_>, bits: u32) -> Result<u64, Stop> {
     let key = call.futex_key(address, operation & PRIVATE != 0)?;
     let deadline = call.deadline(timeout, |call, timeout| {
         let span = timespec(call, timeout)?;
-        let base = match (
-            operation & !(PRIVATE | CLOCK_REALTIME),
-            operation & CLOCK_REALTIME,
-        ) {
+        let base = match (command_of(operation), operation & CLOCK_REALTIME) {
             (WAIT, _) => 0,
             (_, 0) => call.clock(),
             _ => call.wall(),
