@@ -20,8 +20,9 @@ use crate::zdtm::{self, zdtm};
 use std::fmt::Write;
 use switch::{Chance, Faults};
 
-/// Migrations of the long scenarios, on links that lose, repeat and reorder, and on those that do not.
-const MANY: u32 = 1000;
+/// Migrations one after the other, on links that lose, repeat and reorder, and on those that do not; and in the long tests.
+const MANY: u32 = 200;
+pub(crate) const MANY_LONG: u32 = 1000;
 /// Those before the first count of frames: each node has as large a heap then as it needs on such links.
 const FIRST: u32 = 100;
 /// Frames of memory by which a node may differ from its baseline after the long scenarios: what the
@@ -273,7 +274,7 @@ pub fn all() -> Vec<Case> {
 }
 
 /// 2 % loss, duplication and reordering, as the goals ask for.
-fn bad_links() -> Faults {
+pub(crate) fn bad_links() -> Faults {
     let chance = Chance::percent(2);
     Faults {
         loss: chance,
@@ -685,7 +686,7 @@ if seq $(lines) | cmp - /tmp/written; then echo PASS written; else echo FAIL wri
 }
 
 /// A program that is moved 2000 times in a row, and what is left of it on every node.
-fn many(name: &'static str, moves: u32, faults: Faults) -> Result<Scenario, LabError> {
+pub(crate) fn many(name: &'static str, moves: u32, faults: Faults) -> Result<Scenario, LabError> {
     let mut script = String::new();
     let _ = write!(
         script,

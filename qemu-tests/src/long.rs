@@ -4,7 +4,7 @@
 //! docs/long-run.md.
 
 use crate::adopted;
-use crate::cases::Case;
+use crate::cases::{self, Case};
 use crate::cells;
 use crate::compared::{self, compared};
 use crate::programs::{Part, programs};
@@ -12,6 +12,7 @@ use crate::soak;
 use crate::suites::{self, Way};
 use crate::trials;
 use crate::zdtm::zdtm;
+use switch::Faults;
 
 /// What is run of a suite at home, away and on the move: a case each.
 macro_rules! in_all_ways {
@@ -39,6 +40,14 @@ pub fn long() -> Vec<Case> {
         Case {
             name: "long-busybox-short-moved",
             build: |name, lab| suites::busybox(name, lab, Way::Moved, &suites::SHORT),
+        },
+        Case {
+            name: "long-many-migrations",
+            build: |name, _| cases::many(name, cases::MANY_LONG, Faults::default()),
+        },
+        Case {
+            name: "long-many-migrations-faults",
+            build: |name, _| cases::many(name, cases::MANY_LONG, cases::bad_links()),
         },
         Case {
             name: "long-trace",

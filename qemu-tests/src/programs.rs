@@ -246,7 +246,6 @@ fn sqlite(part: Part) -> Vec<Unit> {
     if part == Part::Short {
         return vec![
             speed("sqlite-speedtest", 60, "--size 2"),
-            many("sqlite-mptest", "multiwrite01.test", "DELETE"),
             threads("create_drop_index_1", 60),
         ];
     }

@@ -182,7 +182,8 @@ fn host_tests(filter: Option<&str>) -> Result<Count, Error> {
     say::step("host tests");
     let mut command = program::clean("cargo");
     command
-        .args(["test", "--workspace", "--no-fail-fast"])
+        // All targets, which leaves out tests in documentation: there are none, and to look takes half a minute.
+        .args(["test", "--workspace", "--all-targets", "--no-fail-fast"])
         .current_dir(places::root());
     without_bare(&mut command).args(filter);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
