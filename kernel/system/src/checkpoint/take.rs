@@ -10,14 +10,13 @@ use crate::home::{Home, Life};
 use crate::keeper::Kept;
 use crate::system::System;
 use crate::thread::Thread;
+use crate::view::AT_ONCE;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Bytes that one call copies at most.
-const AT_ONCE: usize = 64 << 10;
 /// A process that does not stand still within this time goes on, ns.
 const STILL_NS: u64 = 5_000_000_000;
 

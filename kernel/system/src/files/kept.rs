@@ -5,7 +5,7 @@
 //! in home's memory, and is lost.
 
 use super::info::ShownLock;
-use super::inode::Device;
+use super::inode::{Device, Inode};
 use super::locks::Owner;
 use super::mounts::Place;
 use super::open::{FileState, OpenFile};
@@ -79,6 +79,17 @@ fn kept(file: &OpenFile, cursor: Option<u64>) -> Kept {
     }
 }
 
+/// Whether it can be opened again by its path, and is the same then.
+fn is_plain(inode: &Inode) -> bool {
+    inode.is_file() || inode.is_directory()
+}
+
+/// The file with its cursor there.
+fn at(file: Arc<OpenFile>, cursor: u64) -> Arc<OpenFile> {
+    file.cursor().offset = cursor;
+    file
+}
+
 /// As a checkpoint has it, which is read while files still have their names.
 fn in_checkpoint(file: &OpenFile, fs: &FileSystem) -> Kept {
     let (flags, cursor) = (file.flags(), file.offset());
@@ -86,9 +97,10 @@ fn in_checkpoint(file: &OpenFile, fs: &FileSystem) -> Kept {
     let same = fs
         .lookup(&path)
         .is_ok_and(|inode| inode.is_same(file.inode()));
-    let plain = file.inode().is_file() || file.inode().is_directory();
     match kept(file, Some(cursor)) {
-        Kept::Lost if plain && same && flags & O_PATH == 0 => Kept::Named(path, flags, cursor),
+        Kept::Lost if is_plain(file.inode()) && same && flags & O_PATH == 0 => {
+            Kept::Named(path, flags, cursor)
+        }
         kept => kept,
     }
 }
@@ -247,15 +259,13 @@ impl FileSystem {
             Kept::Device(path, flags) => self.device_again(path, *flags),
             Kept::Image(hash, flags, cursor) => self.by_hash(hash).map(|inode| {
                 let file = OpenFile::new(self.root_place().beside(inode), *flags, None);
-                file.cursor().offset = *cursor;
-                file
+                at(file, *cursor)
             }),
-            Kept::Named(path, flags, cursor) => self.lookup(path).ok().and_then(|inode| {
-                let plain = inode.is_file() || inode.is_directory();
-                let file = plain.then(|| OpenFile::new(inode, *flags, self.place_of(path)))?;
-                file.cursor().offset = *cursor;
-                Some(file)
-            }),
+            Kept::Named(path, flags, cursor) => {
+                let place = self.lookup(path).ok().filter(|place| is_plain(place));
+                let file = |place| OpenFile::new(place, *flags, self.place_of(path));
+                place.map(|place| at(file(place), *cursor))
+            }
             Kept::Lost => None,
         };
         opened.unwrap_or_else(|| OpenFile::lost(self.root_place()))

@@ -381,10 +381,11 @@ impl System {
             return self.keeper.forget(pid);
         };
         let known = self.keeper.known.entry(pid).or_default();
-        let Some(kept) = Kept::now(home, exact, &mut known.cursors) else {
+        let Some(files) = home.files.as_ref() else {
             // One of its calls is being executed: the end of that comes here again.
             return;
         };
+        let kept = Kept::of(home, files.to_be_kept(exact, &mut known.cursors));
         let made = answer.is_some_and(|(.., made)| made);
         if known.kept.as_ref() == Some(&kept) && !made {
             return;

@@ -4,7 +4,7 @@
 
 use crate::calls::home::{Options, Scheduling};
 use crate::credentials::Credentials;
-use crate::files::{Cursors, FileSystem, KeptFiles};
+use crate::files::{FileSystem, KeptFiles};
 use crate::home::{Home, HomeThread, Life, Mapped};
 use crate::signals::PendingSignals;
 use crate::wait::Wakes;
@@ -74,12 +74,6 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// What is to be kept now; `None` while a call has its files.
-    pub(super) fn now(home: &Home, exact: bool, cursors: &mut Cursors) -> Option<Kept> {
-        let files = home.files.as_ref()?.to_be_kept(exact, cursors);
-        Some(Kept::of(home, files))
-    }
-
     /// What is to be kept, and this of its files.
     pub(crate) fn of(home: &Home, files: KeptFiles) -> Kept {
         let gate = home.record.gate();

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use machine::{PAGE_SIZE, USER_END};
 
 /// Bytes that one call copies at most.
-const AT_ONCE: usize = 64 << 10;
+pub(crate) const AT_ONCE: usize = 64 << 10;
 /// An entry of `pagemap`: the page is there (`PM_PRESENT`), and is one of a file or shared (`PM_FILE`).
 const PRESENT: u64 = 1 << 63;
 const OF_A_FILE: u64 = 1 << 61;

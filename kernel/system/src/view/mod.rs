@@ -27,6 +27,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 pub(crate) use bodies::cpu_of;
 pub(crate) use cluster::Card;
+pub(crate) use memory::AT_ONCE;
 use wire::NodeId;
 
 /// Clock ticks per second in proc(5).

@@ -5,7 +5,7 @@
 use super::super::open::OpenFile;
 use super::super::socket::{
     Credentials, Family, Given, Header, Kind, Limit, Message, Name, Part, Received, Socket,
-    UDP_MAX, Wanted, socket_of,
+    UDP_MAX, UDP_SEGMENT, Wanted, socket_of,
 };
 use super::sockets::{find, limited};
 use super::{CallResult, FileCall, usable};
@@ -19,8 +19,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 const SOL_SOCKET: u32 = 1;
-/// The control message that has the length of datagrams, by level and type; and how many of them go at once.
-const UDP_SEGMENT: (u32, u32) = (17, 103);
+/// Datagrams that what is sent at once is cut into at most (`UDP_MAX_SEGMENTS`).
 const SEGMENTS_MAX: usize = 64;
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;

@@ -33,7 +33,7 @@ pub(super) use echo::{ICMP, ICMPV6};
 pub(super) use headers::Header;
 pub(super) use names::{Family, Given, Name};
 pub(super) use network::Network;
-pub(super) use options::Limit;
+pub(super) use options::{Limit, UDP_SEGMENT};
 pub(super) use tables::NAMES as NET_FILES;
 pub use tables::{NetFile, Sockets};
 pub(super) use transfer::{Credentials, Message, Received, UDP_MAX, Wanted};

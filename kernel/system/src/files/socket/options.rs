@@ -26,8 +26,8 @@ const BEHIND_HEADER_MAX: usize = 40;
 pub(super) const SOL_TCP: u32 = 6;
 pub(super) const SOL_UDP: u32 = 17;
 pub(super) const SOL_IPV6: u32 = 41;
-/// The length of datagrams that what is sent at once is cut into.
-const UDP_SEGMENT: (u32, u32) = (SOL_UDP, 103);
+/// The length of datagrams that what is sent at once is cut into: an option, and a control message of the same numbers.
+pub(in super::super) const UDP_SEGMENT: (u32, u32) = (SOL_UDP, 103);
 /// What is to speak above TCP (`TCP_ULP`).
 const ABOVE: u32 = 31;
 const SOL_UDPLITE: u32 = 136;
