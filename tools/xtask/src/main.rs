@@ -28,6 +28,7 @@ mod model;
 mod node;
 mod options;
 mod package;
+mod pam;
 mod places;
 mod plot;
 mod program;

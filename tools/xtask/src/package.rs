@@ -1,11 +1,12 @@
 //! Debian packages for the image: fetched, unpacked beside the build, with what they depend on.
 //!
 //! Law: nothing is installed on this machine and no script of a package runs; the names that one
-//! would give with `update-alternatives` are read from it. A package is fetched once and kept under
-//! the target folder. Of dependencies that every Debian system has, only libraries are taken.
+//! would give with `update-alternatives` are read from it, and PAM's stacks made as `pam-auth-update`
+//! would. A package is fetched once and kept under the target folder. Of dependencies that every Debian system has, only libraries are taken.
 
 use crate::alternatives::{self, Alternative};
 use crate::error::Error;
+use crate::pam::{self, Profile};
 use crate::{places, program, say};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -95,6 +96,35 @@ pub(crate) fn shared_names(folders: &[PathBuf]) -> Vec<(String, String)> {
     best.into_iter()
         .map(|(path, one)| (path, one.target))
         .collect()
+}
+
+/// The stacks of PAM, which all services share and no package has, as files.
+pub(crate) fn stacks(folders: &[PathBuf]) -> Vec<(String, String)> {
+    let inside = |path: &str| -> Vec<String> {
+        let files = folders
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder.join(path)).ok());
+        let files = files.flatten().flatten();
+        files
+            .filter_map(|file| fs::read_to_string(file.path()).ok())
+            .collect()
+    };
+    let profiles = inside("usr/share/pam-configs");
+    let profiles: Vec<Profile> = profiles
+        .iter()
+        .filter_map(|text| Profile::read(text))
+        .collect();
+    let template = |name: &str| {
+        let path = format!("usr/share/pam/common-{name}");
+        folders
+            .iter()
+            .find_map(|folder| fs::read_to_string(folder.join(&path)).ok())
+    };
+    let one = |name: &&str| {
+        let path = format!("/etc/pam.d/common-{name}");
+        Some((path, pam::stack(name, &template(name)?, &profiles)))
+    };
+    pam::STACKS.iter().filter_map(one).collect()
 }
 
 /// The contents of one package, without what it depends on.

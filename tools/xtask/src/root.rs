@@ -65,6 +65,9 @@ pub(crate) fn write(userland: &Userland, spec: &Spec, path: &Path) -> Result<(),
     for (path, target) in package::shared_names(&packages) {
         archive.link(&path, &target)?;
     }
+    for (path, text) in package::stacks(&packages) {
+        archive.file(&path, 0o644, text.into_bytes())?;
+    }
     for folder in &packages {
         archive.host_tree("/", folder, &package::is_left_out)?;
     }
