@@ -179,15 +179,15 @@ pub fn all() -> Vec<Case> {
         },
         Case {
             name: "hostile",
-            build: |name, _| Ok(trials::hostile(name, 1, 6000)),
+            build: |name, _| Ok(trials::hostile(name, 1, 3000)),
         },
         Case {
             name: "hostile-processors",
-            build: |name, _| Ok(trials::hostile(name, 2, 6000)),
+            build: |name, _| Ok(trials::hostile(name, 2, 3000)),
         },
         Case {
             name: "hostile-moved",
-            build: |name, _| Ok(trials::hostile_moved(name, 1, 1500)),
+            build: |name, _| Ok(trials::hostile_moved(name, 1, 800)),
         },
         Case {
             name: "busybox-suite",

@@ -49,7 +49,8 @@ const JOBS: [(&str, &str); 12] = [
     ),
     (
         "traps",
-        "trap 'echo caught' USR1; kill -USR1 $$; (kill -TERM $$) & trap 'echo end' TERM; wait; wait",
+        // Both traps are set before anybody may send their signals.
+        "trap 'echo caught' USR1; kill -USR1 $$; trap 'echo end' TERM; (kill -TERM $$) & wait; wait",
     ),
     (
         "find",

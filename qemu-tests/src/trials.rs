@@ -9,7 +9,7 @@ use crate::scenario::{SEED, Scenario};
 use crate::verdict::{between, counted};
 
 /// Tame programs in the test command, and in the long run.
-const PROGRAMS: u64 = 300;
+const PROGRAMS: u64 = 150;
 const PROGRAMS_LONG: u64 = 3000;
 /// Those of which is recorded what they are on Linux.
 const RECORDED: usize = 300;
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn programs_that_were_not_moved_show_nothing() {
-        let console = "traced 300 programs, 1600 moves, 0 differ\nPASS moved-by-themselves\n\
-            traced 300 programs, 300 moves, 0 differ\nPASS moved-by-others\n";
+        let console = "traced 150 programs, 1600 moves, 0 differ\nPASS moved-by-themselves\n\
+            traced 150 programs, 300 moves, 0 differ\nPASS moved-by-others\n";
         let report = short("x").run(&PaperLab::new(console));
         assert_eq!(report.verdict.failures, Vec::<String>::new());
         let report = short("x").run(&PaperLab::new(&console.replace("1600", "16")));
