@@ -14,6 +14,7 @@ use super::io::{is_stream, lose_set_ids, within_limit};
 use super::{Base, CallResult, FileCall, file, now, usable, walk};
 use crate::files::access::WRITE;
 use abi::Errno;
+use abi::layout::{S_IFMT, S_IFREG};
 
 const SEEK_SET: u32 = 0;
 const SEEK_CUR: u32 = 1;
@@ -68,7 +69,16 @@ fn seek_in(file: &OpenFile, from: i64, whence: u32) -> CallResult {
     Ok(found)
 }
 
+/// Whether a length can be asked for: of regular files, those of /proc among them.
+fn has_length(inode: &InodeRef) -> bool {
+    inode.mode() & S_IFMT == S_IFREG && (inode.is_file() || matches!(inode.node(), Node::Proc(_)))
+}
+
 fn resize(call: &mut FileCall, inode: &InodeRef, size: u64) -> CallResult {
+    if matches!(inode.node(), Node::Proc(_)) {
+        // Accepted and without effect (proc_setattr in Linux): pam_loginuid cuts before it writes.
+        return Ok(0);
+    }
     let before = inode.size();
     let grows = size > before;
     if grows {
@@ -95,7 +105,7 @@ pub fn truncate(call: &mut FileCall) -> CallResult {
     if inode.is_directory() {
         return Err(Errno::EISDIR.into());
     }
-    if !inode.is_file() {
+    if !has_length(&inode) {
         return Err(Errno::EINVAL.into());
     }
     inode.check_writable()?;
@@ -114,7 +124,7 @@ pub fn ftruncate(call: &mut FileCall) -> CallResult {
         return Err(Errno::EINVAL.into());
     }
     let file = usable(call, 0)?;
-    if !file.writable() || !file.inode().is_file() {
+    if !file.writable() || !has_length(file.inode()) {
         return Err(Errno::EINVAL.into());
     }
     resize(call, file.inode(), size)

@@ -32,6 +32,17 @@ fn the_tree_lists_what_exists() {
 }
 
 #[test]
+fn a_file_of_proc_can_be_cut_without_effect() {
+    let mut node = Node::new(&[]);
+    let fd = node.open("/proc/7/goto", 2);
+    node.call(calls::ftruncate, &[N(fd), N(0)]).ok();
+    node.call(calls::ftruncate, &[N(fd), N(5)]).ok();
+    let read = node.open("/proc/self/stat", 0);
+    let cut = node.call(calls::ftruncate, &[N(read), N(0)]);
+    assert_eq!(cut.errno(), Errno::EINVAL);
+}
+
+#[test]
 fn modes_and_refusals() {
     let mut node = Node::new(&[]);
     assert_eq!(node.lstat("/proc").mode, 0o040_555);
