@@ -78,6 +78,13 @@ fn the_place_is_looked_at_before_what_is_mapped_and_behind_whether_anything_is()
     assert_eq!(map(at, 0, 99, 0), EBADF);
     assert_eq!(map(at, 4096, set, 0xffff_ffff_ffff_f000), EOVERFLOW);
     assert_eq!(map(1 << 48, 4096, set, 0), ENOMEM);
+    // What no process has room for is not looked for in a file.
+    assert_eq!(map(at, u64::MAX << 12, set, 0), ENOMEM);
+    assert_eq!(map(at, u64::MAX << 12, set, 0x7fff_ffff_ffff_f000), ENOMEM);
+    cluster.poke(0, pid, DATA, b"/f\0");
+    let file = cluster.call(0, pid, OPEN, &[DATA, 0o102, 0o600]) as u64;
+    let args = [at, u64::MAX << 12, 1, FIXED_SHARED, file, 0];
+    assert_eq!(cluster.call(0, pid, MMAP, &args), ENOMEM);
 }
 
 #[test]

@@ -108,8 +108,11 @@ enum Refusal {
     Late(Errno),
 }
 
-/// Whether a file can have bytes that far (`file_mmap_ok`).
+/// Whether a file can have bytes that far (`file_mmap_ok`). That a process has no room for as many comes first.
 fn ends_in_a_file(offset: u64, length: u64) -> Result<(), Errno> {
+    if length > machine::USER_END {
+        return Err(Errno::ENOMEM);
+    }
     let end = offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
     i64::try_from(end).map(|_| ()).map_err(|_| Errno::EOVERFLOW)
 }
