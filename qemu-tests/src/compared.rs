@@ -1,4 +1,4 @@
-//! Tests of Go's library, the selftests of Linux and the tests of libuv, held against what they give on the host's Linux.
+//! Tests of Go's library, the selftests of Linux, the tests of libuv and of POSIX, held against what they give on the host's Linux.
 //!
 //! Law: what passes on the host must pass in each way of being run, or is in the list of known failures, with a
 //! reason. A listed test that passes everywhere has to leave the list. What the host does not pass is not asked for.
@@ -145,8 +145,25 @@ pub(crate) const UV: Suite = Suite {
     limit_s: 120,
     processors: 1,
     commands: &[],
-    users: Some("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n"),
+    users: Some(USERS),
 };
+
+/// The Open POSIX Test Suite, by patterns.
+pub(crate) const POSIX: Suite = Suite {
+    set: Set::Posix,
+    runner: include_str!("../suites/posix.sh"),
+    known: include_str!("../suites/posix-failures.txt"),
+    place: "/posix.sh",
+    names: &["'*'"],
+    limit_s: 120,
+    processors: 1,
+    // The library is loaded by who ends a thread.
+    commands: &["/usr/bin/nohup", "/lib/x86_64-linux-gnu/libgcc_s.so.1"],
+    users: Some(USERS),
+};
+
+/// Root, and somebody who may nothing.
+const USERS: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n";
 
 /// Seconds for all of a suite; each of its programs has a limit of its own.
 const WATCHDOG_S: u64 = 3600;
@@ -263,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_known_failure_has_a_reason() {
-        for suite in [&GO, &LINUX, &UV] {
+        for suite in [&GO, &LINUX, &UV, &POSIX] {
             assert!(suite.known.is_empty() || suite.known.starts_with('#'));
         }
     }

@@ -433,6 +433,8 @@ pub enum Set {
     Linux,
     /// The tests of libuv: one program, `run-tests`, and in `test` what they read.
     Uv,
+    /// The Open POSIX Test Suite, each test a program.
+    Posix,
 }
 
 /// A test of CRIU's zdtm, built.

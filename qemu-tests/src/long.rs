@@ -90,6 +90,7 @@ pub fn long() -> Vec<Case> {
         in_all_ways!("long-libuv", compared, &compared::UV),
         in_all_ways!("long-others", programs, Part::Others),
         in_all_ways!("long-packages", programs, Part::Packages),
+        in_all_ways!("long-posix", compared, &compared::POSIX),
         in_all_ways!("long-python", programs, Part::Python),
         in_all_ways!("long-python-system", programs, Part::PythonSystem),
         in_all_ways!("long-services", programs, Part::Services),

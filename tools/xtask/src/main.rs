@@ -31,6 +31,7 @@ mod package;
 mod pam;
 mod places;
 mod plot;
+mod posix;
 mod program;
 mod programs;
 mod record;

@@ -1,10 +1,10 @@
-//! Test programs of sqlite, Lua's libraries, Go, Linux and libuv, built from Debian's sources.
+//! Test programs of sqlite, Lua's libraries, Go, Linux, libuv and POSIX, built from Debian's sources.
 //!
-//! Law: nothing in the sources is changed. Programs are linked statically, so that the same file runs here and
-//! on a node. What was built once is kept under the target folder.
+//! Law: nothing in the sources is changed. Programs are linked statically, or to the libraries of this machine, so that
+//! the same file runs here and on a node. What was built once is kept under the target folder.
 
 use crate::error::Error;
-use crate::{golang, libuv, program, say, selftests, setup, suites};
+use crate::{golang, libuv, posix, program, say, selftests, setup, suites};
 use qemu_tests::Set;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,7 @@ pub(crate) fn folder(set: Set) -> Result<PathBuf, Error> {
         Set::Go => "go-programs",
         Set::Linux => "linux-programs",
         Set::Uv => "libuv-programs",
+        Set::Posix => "posix-programs",
     };
     let ready = suites::folder().join(name);
     if ready.is_dir() {
@@ -49,6 +50,7 @@ pub(crate) fn folder(set: Set) -> Result<PathBuf, Error> {
         Set::Go => golang::build(&fresh)?,
         Set::Linux => selftests::build(&fresh)?,
         Set::Uv => libuv::build(&fresh)?,
+        Set::Posix => posix::build(&fresh)?,
     }
     fs::rename(&fresh, &ready).map_err(Error::file("create", &ready))?;
     Ok(ready)

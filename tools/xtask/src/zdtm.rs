@@ -240,7 +240,7 @@ fn compiler(source: &Path) -> std::process::Command {
 }
 
 /// Runs `compile` for all names, on as many processors as there are.
-fn compile_all(
+pub(crate) fn compile_all(
     names: &[&String],
     compile: impl Fn(&str) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
