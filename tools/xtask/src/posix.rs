@@ -2,12 +2,13 @@
 //!
 //! Law: nothing in the source is changed. Each test is a program of its own, linked to the installed libraries: linked
 //! statically, all of them would take more memory than a node has. What does not compile is not asked for. Left out are
-//! tests that set the clock, and those that look for races for as long as they are given (`stress`).
+//! tests that set the clock, those of what the standard leaves open (`speculative`), and those that look for races for as
+//! long as they are given (`stress`).
 
 use crate::error::Error;
-use crate::{program, say, setup, suites, zdtm};
+use crate::{program, say, setup, suites};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The parts of the source with tests, and what their names begin with.
 const PARTS: [(&str, &str); 2] = [
@@ -31,14 +32,8 @@ pub(crate) fn build(to: &Path) -> Result<(), Error> {
         let folder = source.join(part);
         collect(&folder, begin, &mut tests)?;
     }
-    tests.sort();
     say::step(format!("building {} tests of POSIX", tests.len()));
-    let names: Vec<&String> = tests.iter().map(|(name, _)| name).collect();
-    zdtm::compile_all(&names, |name| {
-        let at = tests.binary_search_by(|(known, _)| known.as_str().cmp(name));
-        let Some((_, file)) = at.ok().and_then(|at| tests.get(at)) else {
-            return Ok(());
-        };
+    suites::for_all(&tests, |(name, file)| {
         let mut command = program::clean("cc");
         command.args(["-O1", "-w", "-s", "-std=gnu99", "-pthread"]);
         command.args(["-D_POSIX_C_SOURCE=200112L", "-D_XOPEN_SOURCE=600"]);
@@ -52,11 +47,7 @@ pub(crate) fn build(to: &Path) -> Result<(), Error> {
 }
 
 /// The tests in a folder and in those below it: each by its path, with dashes.
-fn collect(
-    folder: &Path,
-    begin: &str,
-    tests: &mut Vec<(String, std::path::PathBuf)>,
-) -> Result<(), Error> {
+fn collect(folder: &Path, begin: &str, tests: &mut Vec<(String, PathBuf)>) -> Result<(), Error> {
     let entries = fs::read_dir(folder).map_err(Error::file("read", folder))?;
     for entry in entries.flatten() {
         let path = entry.path();

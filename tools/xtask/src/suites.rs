@@ -8,6 +8,7 @@ use crate::{places, program, say, setup};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long fetching, unpacking or building may take.
@@ -97,6 +98,28 @@ pub(crate) fn source_of(name: &str, release: Release) -> Result<PathBuf, Error> 
     program::run_logged(&mut unpack, "unpacking", &log, FETCH_LIMIT)?;
     fs::rename(&fresh, &unpacked).map_err(Error::file("create", &unpacked))?;
     Ok(unpacked)
+}
+
+/// Does `work` for all items, on as many processors as there are.
+pub(crate) fn for_all<T: Sync>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let rest = Mutex::new(items.iter());
+    let next = || rest.lock().ok().and_then(|mut rest| rest.next());
+    std::thread::scope(|scope| {
+        let worker = || {
+            while let Some(item) = next() {
+                work(item)?;
+            }
+            Ok(())
+        };
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        let panicked = |_| Err(Error::Unmet("a thread panicked".into()));
+        let mut results = running.into_iter().map(|thread| thread.join());
+        results.try_for_each(|result| result.unwrap_or_else(panicked))
+    })
 }
 
 fn with_extension(folder: &Path, extension: &str) -> Result<PathBuf, Error> {

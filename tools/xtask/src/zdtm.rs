@@ -10,7 +10,6 @@ use crate::{program, say, setup};
 use qemu_tests::Zdtm;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// What all tests share.
 const LIBRARY: [&str; 14] = [
@@ -79,7 +78,7 @@ pub(crate) fn tests(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Zdtm>, Error> {
         say::step(format!("building {} tests of zdtm", missing.len()));
         install_libraries(&missing, &makefile)?;
     }
-    compile_all(&missing, |name| {
+    suites::for_all(&missing, |name| {
         let own = definitions(name, &makefile);
         let linked = libraries(name, &makefile);
         compile(&source, &ready, name, (&own, &linked), &shared)
@@ -237,28 +236,6 @@ fn compiler(source: &Path) -> std::process::Command {
     let machine = source.join("lib/arch/x86/include");
     command.arg("-iquote").arg(machine);
     command
-}
-
-/// Runs `compile` for all names, on as many processors as there are.
-pub(crate) fn compile_all(
-    names: &[&String],
-    compile: impl Fn(&str) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let rest = Mutex::new(names.iter());
-    let next = || rest.lock().ok().and_then(|mut rest| rest.next().copied());
-    std::thread::scope(|scope| {
-        let worker = || {
-            while let Some(name) = next() {
-                compile(name)?;
-            }
-            Ok(())
-        };
-        let running: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
-        let panicked = |_| Err(Error::Unmet("a thread panicked".into()));
-        let mut results = running.into_iter().map(|thread| thread.join());
-        results.try_for_each(|result| result.unwrap_or_else(panicked))
-    })
 }
 
 /// Where it is written what a test was compiled with, if that is anything.

@@ -68,8 +68,9 @@ pub fn mmap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if length == 0 {
         return Err(Errno::EINVAL.into());
     }
+    fits_a_process(length)?;
     // There are no huge pages, as on a Linux that has none reserved.
-    if length > machine::USER_END || flags & MAP_HUGETLB != 0 && anonymous {
+    if flags & MAP_HUGETLB != 0 && anonymous {
         return Err(Errno::ENOMEM.into());
     }
     let zeros = matches!(backing, Backing::Anonymous);
@@ -108,11 +109,17 @@ enum Refusal {
     Late(Errno),
 }
 
-/// Whether a file can have bytes that far (`file_mmap_ok`). That a process has no room for as many comes first.
-fn ends_in_a_file(offset: u64, length: u64) -> Result<(), Errno> {
+/// Whether a process can have room for so many bytes.
+fn fits_a_process(length: u64) -> Result<(), Errno> {
     if length > machine::USER_END {
         return Err(Errno::ENOMEM);
     }
+    Ok(())
+}
+
+/// Whether a file can have bytes that far (`file_mmap_ok`). That no process has room for as many comes first.
+fn ends_in_a_file(offset: u64, length: u64) -> Result<(), Errno> {
+    fits_a_process(length)?;
     let end = offset.checked_add(length).ok_or(Errno::EOVERFLOW)?;
     i64::try_from(end).map(|_| ()).map_err(|_| Errno::EOVERFLOW)
 }

@@ -14,7 +14,6 @@ use super::io::{is_stream, lose_set_ids, within_limit};
 use super::{Base, CallResult, FileCall, file, now, usable, walk};
 use crate::files::access::WRITE;
 use abi::Errno;
-use abi::layout::{S_IFMT, S_IFREG};
 
 const SEEK_SET: u32 = 0;
 const SEEK_CUR: u32 = 1;
@@ -69,9 +68,10 @@ fn seek_in(file: &OpenFile, from: i64, whence: u32) -> CallResult {
     Ok(found)
 }
 
-/// Whether a length can be asked for: of regular files, those of /proc among them.
+/// Whether a length can be asked for. Of /proc, only regular files come here: folders are refused or
+/// never writable, and links are followed.
 fn has_length(inode: &InodeRef) -> bool {
-    inode.mode() & S_IFMT == S_IFREG && (inode.is_file() || matches!(inode.node(), Node::Proc(_)))
+    matches!(inode.node(), Node::File(_) | Node::Proc(_))
 }
 
 fn resize(call: &mut FileCall, inode: &InodeRef, size: u64) -> CallResult {
