@@ -10,6 +10,7 @@ use crate::pam::{self, Profile};
 use crate::{places, program, say};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -52,9 +53,24 @@ const SYSTEM: [&str; 7] = [
 /// not depend on it: descriptions of terminals.
 const BESIDE: [(&str, &str); 1] = [("libtinfo6", "ncurses-base")];
 
+/// Where packages have the commands that users type.
+const COMMANDS: [&str; 4] = ["bin", "sbin", "usr/bin", "usr/sbin"];
+
+/// Interpreters that every Debian system has, so that no package depends on those that have them.
+const INTERPRETERS: [(&str, &str); 3] = [
+    ("/bin/bash", "bash"),
+    ("/usr/bin/bash", "bash"),
+    ("/usr/bin/perl", "perl-base"),
+];
+
 /// Whether this path in a package (relative) is left out of the image.
+///
+/// Of a folder what is in it: programs look whether there is a `/usr/share/locale`.
 pub(crate) fn is_left_out(path: &Path) -> bool {
-    LEFT_OUT.iter().any(|folder| path.starts_with(folder))
+    path == Path::new(CONTROL)
+        || LEFT_OUT
+            .iter()
+            .any(|folder| path.starts_with(folder) && path != Path::new(folder))
 }
 
 /// Whether a file lies in an unpacked package.
@@ -72,7 +88,62 @@ pub(crate) fn unpacked(names: &[String]) -> Result<Vec<PathBuf>, Error> {
         return Ok(Vec::new());
     }
     names.iter().try_for_each(|name| check(name))?;
-    unpack(&with_dependencies(names)?)
+    let mut folders = unpack(&with_dependencies(names)?)?;
+    let wanted = interpreters(&folders);
+    let wanted: Vec<String> = wanted
+        .into_iter()
+        .filter(|name| !is_among(name, &folders))
+        .collect();
+    if !wanted.is_empty() {
+        let more = unpack(&with_dependencies(&wanted)?)?;
+        folders.extend(more);
+        folders.sort();
+        folders.dedup();
+    }
+    Ok(folders)
+}
+
+fn is_among(name: &str, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| folder.ends_with(name))
+}
+
+/// The packages with the interpreters that commands in these folders name in their first line.
+fn interpreters(folders: &[PathBuf]) -> BTreeSet<String> {
+    let commands = folders.iter().flat_map(|folder| {
+        COMMANDS
+            .iter()
+            .filter_map(move |path| fs::read_dir(folder.join(path)).ok())
+    });
+    let mut wanted = BTreeSet::new();
+    for command in commands.flatten().flatten() {
+        if let Some(name) = first_bytes(&command.path())
+            .as_deref()
+            .and_then(interpreter)
+        {
+            wanted.insert(name.to_owned());
+        }
+    }
+    wanted
+}
+
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).ok()?;
+    file.take(64).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The package that has the interpreter which a script begins with, if no package depends on that one.
+fn interpreter(script: &[u8]) -> Option<&'static str> {
+    let line = script
+        .strip_prefix(b"#!")?
+        .split(|&byte| byte == b'\n')
+        .next()?;
+    let path = line.trim_ascii_start().split(|&byte| byte == b' ').next()?;
+    let known = INTERPRETERS
+        .iter()
+        .find(|(known, _)| known.as_bytes() == path);
+    known.map(|&(_, package)| package)
 }
 
 /// The names that these packages share, each with the file that has it, as links.
@@ -206,7 +277,8 @@ fn with_dependencies(names: &[String]) -> Result<BTreeSet<String>, Error> {
         }
     };
     let graph = graph(&text);
-    let required = required(graph.keys().copied())?;
+    let real = graph.keys().copied().filter(|name| !is_virtual(name));
+    let required = required(real)?;
     let mut taken = BTreeSet::new();
     for name in names {
         if !graph.contains_key(name.as_str()) {
@@ -236,6 +308,14 @@ fn needed_by(
     let mut taken = BTreeSet::new();
     let mut waiting = vec![name];
     while let Some(next) = waiting.pop() {
+        if is_virtual(next) {
+            let packages = graph.get(next).map_or(&[][..], Vec::as_slice);
+            let mut there = packages.iter().copied();
+            if !there.any(|one| taken.contains(one) || required.contains(one)) {
+                waiting.extend(packages.first());
+            }
+            continue;
+        }
         // perl is nothing without perl-base, which every system has.
         let own = next.starts_with(name) || next.starts_with("lib");
         let wanted = own || !required.contains(next);
@@ -246,22 +326,38 @@ fn needed_by(
     taken
 }
 
-/// What `apt-cache depends` says: packages, and below each what it depends on. A package that is
-/// only a name for others has nothing below it, and stands in brackets.
+/// A name without a package of its own stands in brackets.
+fn is_virtual(name: &str) -> bool {
+    name.starts_with('<')
+}
+
+/// What `apt-cache depends` says: packages, and below each what it depends on; names in brackets, and the
+/// packages that have them. Of a choice (`|`) all packages are taken, a name in brackets only where nothing else is.
 fn graph(text: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut package = "";
-    for line in text.lines().filter(|line| !line.starts_with('<')) {
-        let Some((kind, other)) = line.split_once("epends: ") else {
-            if !line.starts_with(' ') {
-                package = line;
-                graph.entry(package).or_default();
+    let (mut package, mut name) = ("", "");
+    // Whether the next line belongs to the same choice, and whether that has a package already.
+    let (mut goes_on, mut is_met) = (false, false);
+    for line in text.lines() {
+        if let Some((kind, other)) = line.split_once("epends: ") {
+            is_met &= goes_on;
+            goes_on = kind.contains('|');
+            (name, is_met) = (other, is_met || !is_virtual(other));
+            if kind.trim_start_matches([' ', '|']).len() > "PreD".len() {
+                continue;
             }
-            continue;
-        };
-        // Behind a `|` the next line is as good; the first one is taken.
-        if kind.trim_start_matches([' ', '|']).len() <= "PreD".len() {
-            graph.entry(package).or_default().push(other);
+            if !is_virtual(other) || !(is_met || goes_on) {
+                graph.entry(package).or_default().push(other);
+            }
+        } else if !line.starts_with(' ') {
+            package = line;
+            graph.entry(package).or_default();
+        } else if line.starts_with("    ") && is_virtual(name) {
+            let packages = graph.entry(name).or_default();
+            let one = line.trim_start();
+            if !packages.contains(&one) {
+                packages.push(one);
+            }
         }
     }
     graph
@@ -359,10 +455,27 @@ mod tests {
 
     #[test]
     fn the_graph_is_read() {
-        let text = "a\n  PreDepends: b\n |Depends: c\n  Depends: <d>\n    e\nb\n<d>\nc\n";
+        let text = "a\n  PreDepends: b\n |Depends: c\n  Depends: <d>\n    e\nb\n  Depends: <d>\n    e\n<d>\nc\ne\n";
         let graph = graph(text);
-        assert_eq!(graph.get("a"), Some(&vec!["b", "c", "<d>"]));
-        assert_eq!(graph.keys().copied().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(graph.get("a"), Some(&vec!["b", "c"]));
+        assert_eq!(graph.get("b"), Some(&vec!["<d>"]));
+        assert_eq!(graph.get("<d>"), Some(&vec!["e"]));
+    }
+
+    #[test]
+    fn a_name_without_a_package_brings_one_that_has_it() {
+        let text = "ocaml\n  Depends: <ocaml-base-4>\n    ocaml-base\n    ocaml-other\n  Depends: <awk>\n    gawk\n    mawk\nocaml-base\nocaml-other\ngawk\nmawk\n<awk>\n";
+        let graph = graph(text);
+        let needed = needed_by("ocaml", &graph, &BTreeSet::from(["mawk".to_owned()]));
+        assert_eq!(Vec::from_iter(needed), ["ocaml", "ocaml-base"]);
+    }
+
+    #[test]
+    fn scripts_want_their_interpreter() {
+        assert_eq!(interpreter(b"#!/bin/bash\nset -e"), Some("bash"));
+        assert_eq!(interpreter(b"#! /usr/bin/perl -w\n"), Some("perl-base"));
+        assert_eq!(interpreter(b"#!/bin/sh\n"), None);
+        assert_eq!(interpreter(b"\x7fELF"), None);
     }
 
     #[test]
@@ -387,6 +500,7 @@ mod tests {
     #[test]
     fn manuals_stay_out() {
         assert!(is_left_out(Path::new("usr/share/doc/bash/README")));
+        assert!(!is_left_out(Path::new("usr/share/locale")));
         assert!(!is_left_out(Path::new("usr/share/docs")));
         assert!(!is_left_out(Path::new("usr/lib/python3.11/os.py")));
     }
