@@ -1,11 +1,15 @@
 //! Starting other programs: found on PATH, with a clean environment, within a time limit.
 
 use crate::error::{Error, Outcome};
-use crate::places;
+use crate::{places, say};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+/// How often a long program says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 /// The program `name` on PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
@@ -128,6 +132,38 @@ pub(crate) fn output(command: &mut Command, what: &str) -> Result<String, Error>
     };
     judge(what, output.status, &detail)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What a command prints, where that takes minutes: how far it is, is said now and then. What it says on standard error
+/// is shown as it comes.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub(crate) fn output_told(command: &mut Command, what: &str) -> Result<String, Error> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(starting(command))?;
+    let mut text = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        let mut lines = BufReader::new(stdout);
+        let mut told = Instant::now();
+        // What is unreadable ends it as the end does: its status says the rest.
+        while lines
+            .read_until(b'\n', &mut text)
+            .is_ok_and(|read| read > 0)
+        {
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                let lines = text.iter().filter(|byte| **byte == b'\n').count();
+                say::step(format!("{what}: {lines} lines so far"));
+            }
+        }
+    }
+    let status = child.wait().map_err(starting(command))?;
+    judge(what, status, "")?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn judge(what: &str, status: ExitStatus, detail: &str) -> Result<(), Error> {
