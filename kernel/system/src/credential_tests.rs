@@ -216,9 +216,9 @@ fn queued_signals_are_told() {
     cluster.poke(0, pid, DATA, &(1_u64 << 9).to_le_bytes());
     assert_eq!(cluster.call(0, pid, RT_SIGPROCMASK, &[0, DATA, 0, 8]), 0);
     let entry = ProcEntry::Process(other, ProcessFile::Status);
-    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t0/32768");
+    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t0/1024");
     assert_eq!(cluster.call(0, other, KILL, &[pid.into(), 10]), 0);
-    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t1/32768");
+    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t1/1024");
     becomes_user(&mut cluster, 0, pid);
-    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t0/32768");
+    assert_eq!(line(&mut cluster, entry, other, "SigQ:"), "SigQ:\t0/1024");
 }

@@ -7,6 +7,7 @@
 use crate::ahead::Ahead;
 use crate::body::{Actions, Body, Effects, LIMITS, SignalAction};
 use crate::dispatch::{CALL_END, CALL_FORK, CALL_THREAD, CALL_THREAD_END, wire_pid};
+use crate::signals::QUEUE_MAX;
 use crate::spaces::SpaceId;
 use crate::system::{Abandoned, System};
 use crate::thread::{Forward, Pending, Purpose, Run, Thread};
@@ -25,7 +26,7 @@ pub(crate) const LIMIT_DEFAULTS: [(u64, u64); LIMITS] = {
     limits[4] = (0, UNLIMITED);
     limits[6] = (32_768, 32_768);
     limits[8] = (8 << 20, 8 << 20);
-    limits[11] = (32_768, 32_768);
+    limits[11] = (QUEUE_MAX as u64, QUEUE_MAX as u64);
     limits[12] = (819_200, 819_200);
     limits[13] = (0, 0);
     limits[14] = (0, 0);

@@ -546,6 +546,47 @@ fn refusals_are_those_of_linux_wherever_a_process_is() {
     }
 }
 
+/// What a call looks at first, and what it does not mind.
+#[test]
+fn children_stacks_and_locks_are_refused_as_on_linux() {
+    const FLOCK: u64 = 73;
+    const RT_SIGTIMEDWAIT: u64 = 128;
+    const SIGALTSTACK: u64 = 131;
+    const CLONE3: u64 = 435;
+    const EFAULT: i64 = -14;
+    const EINVAL: i64 = -22;
+    const PARENT_SETTID: u64 = 0x10_0000;
+    let nowhere = u64::MAX;
+    for away in [false, true] {
+        let mut cluster = Cluster::new(2);
+        let child = cluster.fork(0);
+        let node = usize::from(away);
+        if away {
+            cluster.move_to(child, 2);
+        }
+        let mut ask = |number: u64, memory: &[u64], args: &[u64]| {
+            cluster.poke(node, child, DATA, &words(memory));
+            cluster.call(node, child, number, args)
+        };
+        let with_stack = |stack, length| [0, 0, 0, 0, 17, stack, length, 0];
+        let past_the_end = with_stack(0xffff_ffff_ff00_0000, 4096);
+        assert_eq!(ask(CLONE3, &past_the_end, &[DATA, 64]), EINVAL);
+        assert_eq!(ask(CLONE3, &with_stack(4096, nowhere), &[DATA, 64]), EINVAL);
+        // A number that cannot be told is no reason to have no child.
+        let untold = [PARENT_SETTID, 0, 0, nowhere, 17, 0, 0, 0];
+        assert!(ask(CLONE3, &untold, &[DATA, 64]) > 0);
+        // Both modes at once.
+        assert_eq!(ask(SIGALTSTACK, &[DATA, 3, 0x1_0000], &[DATA, 0]), EINVAL);
+        assert_eq!(ask(SIGALTSTACK, &[DATA, 1, 0x1_0000], &[DATA, 0]), 0);
+        // Of two mistakes, that of the set.
+        let before_now = [nowhere, 0];
+        let both_wrong = [nowhere, 0, DATA, 8];
+        assert_eq!(ask(RT_SIGTIMEDWAIT, &before_now, &both_wrong), EFAULT);
+        // LOCK_MAND | LOCK_READ.
+        assert_eq!(ask(FLOCK, &[], &[nowhere, 0x60]), 0);
+    }
+}
+
 /// Who may look into another finds its robust futexes, and is brought to where it is.
 #[test]
 fn the_robust_list_of_another_is_found() {

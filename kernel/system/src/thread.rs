@@ -54,6 +54,8 @@ impl AltStack {
 
 /// `SS_AUTODISARM`: it is off while a handler runs on it.
 pub const SS_AUTODISARM: u32 = 0x8000_0000;
+/// `SS_ONSTACK`, which nobody need say who sets one.
+pub const SS_ONSTACK: u32 = 1;
 /// `SS_DISABLE`.
 pub const SS_DISABLE: u32 = 2;
 

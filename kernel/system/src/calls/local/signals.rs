@@ -4,7 +4,7 @@
 //! the body, and comes back when the call ends or in the frame of the handler that ends it.
 
 use crate::dispatch::LocalCall;
-use crate::thread::{AltStack, SS_AUTODISARM, SS_DISABLE};
+use crate::thread::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK};
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
@@ -51,7 +51,7 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
         let (base, flags, size) = (word(0), word(1) as u32, word(2));
         // The last is a bit on top of the mode.
-        if flags & !(SS_DISABLE | 1 | SS_AUTODISARM) != 0 {
+        if !matches!(flags & !SS_AUTODISARM, 0 | SS_ONSTACK | SS_DISABLE) {
             return Err(Errno::EINVAL.into());
         }
         let off = flags & SS_DISABLE != 0;
@@ -61,7 +61,7 @@ pub fn sigaltstack(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         Some(AltStack {
             base: if off { 0 } else { base },
             size: if off { 0 } else { size },
-            flags: flags & !1,
+            flags: flags & !SS_ONSTACK,
         })
     };
     if old != 0 {

@@ -115,10 +115,10 @@ pub fn rt_sigtimedwait(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if set_bytes != SET_BYTES {
         return Err(Errno::EINVAL.into());
     }
+    let set = call.read_u64(set)?;
     let deadline = call.deadline(timeout, timespec)?;
     let waits = u64::from(call.clock() < deadline);
     let result = call.home(CALL_WAIT_SIGNAL, |call| {
-        let set = call.read_u64(set)?;
         if info != 0 {
             call.make_writable(info, 128)?;
         }

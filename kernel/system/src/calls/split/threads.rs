@@ -143,14 +143,15 @@ pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let (stack, length) = (word(5), word(6));
-    if (stack == 0) != (length == 0) {
+    let within = stack.checked_add(length).is_some_and(|end| end <= USER_END);
+    if (stack == 0) != (length == 0) || !within {
         return Err(Errno::EINVAL.into());
     }
     spawn(
         call,
         Wanted {
             flags: word(0) | exit_signal,
-            stack: stack.wrapping_add(length),
+            stack: stack + length,
             parent_tid: word(3),
             child_tid: word(2),
             tls: word(7),
@@ -160,13 +161,17 @@ pub fn clone3(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 }
 
 /// Checks the flags and makes a thread or a process.
-fn spawn(call: &mut LocalCall<'_>, wanted: Wanted) -> Result<u64, Stop> {
+fn spawn(call: &mut LocalCall<'_>, mut wanted: Wanted) -> Result<u64, Stop> {
     let flags = wanted.flags;
     if flags & CLONE_SETTLS != 0 && wanted.tls >= USER_END {
         return Err(Errno::EPERM.into());
     }
     if flags & CLONE_PARENT_SETTID != 0 {
-        call.make_writable(wanted.parent_tid, 4)?;
+        match call.make_writable(wanted.parent_tid, 4) {
+            // As in Linux, a number that cannot be told is no reason to have no child.
+            Err(Stop::Errno(_)) => wanted.flags &= !CLONE_PARENT_SETTID,
+            other => other?,
+        }
     }
     if flags & CLONE_THREAD != 0 {
         let whole = flags & SHARED == SHARED;

@@ -445,7 +445,12 @@ pub fn flock(call: &mut FileCall) -> CallResult {
     const LOCK_EX: u32 = 2;
     const LOCK_NB: u32 = 4;
     const LOCK_UN: u32 = 8;
+    // What Linux once had for locks that must be kept; without effect since.
+    const LOCK_MAND: u32 = 32;
     let operation = call.args[1] as u32;
+    if operation & LOCK_MAND != 0 {
+        return Ok(0);
+    }
     let kind = match operation & !LOCK_NB {
         LOCK_SH => Some(Kind::Shared),
         LOCK_EX => Some(Kind::Exclusive),
