@@ -9,7 +9,7 @@
 folder=$1
 limit=$2
 shift 2
-at_once=6
+at_once=8
 first_user=64000
 work=/tmp/posix.$$
 
