@@ -27,6 +27,8 @@ pub const SETGID: u32 = 6;
 pub const SETUID: u32 = 7;
 /// Gives capabilities away.
 pub const SETPCAP: u32 = 8;
+/// Has ports that are those of the system's services.
+pub const NET_BIND_SERVICE: u32 = 10;
 /// Changes the network.
 pub const NET_ADMIN: u32 = 12;
 /// Sends what it likes.

@@ -94,15 +94,20 @@ impl LocalCall<'_> {
         Ok(i32::from_le_bytes(bytes))
     }
 
-    /// How much of a name there is room for, which must be writable, and so must its length.
-    fn name_room(&mut self, address: u64, length: u64) -> Result<usize, Stop> {
+    /// How much of a name there is room for, of which the length must be writable.
+    fn name_size(&mut self, address: u64, length: u64) -> Result<usize, Stop> {
         if address == 0 {
             return Ok(0);
         }
         let room = usize::try_from(self.read_int(length)?).map_err(|_| Errno::EINVAL)?;
-        let room = room.min(NAME_MAX);
-        self.make_writable(address, room)?;
         self.make_writable(length, 4)?;
+        Ok(room.min(NAME_MAX))
+    }
+
+    /// How much of a name there is room for, which must be writable.
+    fn name_room(&mut self, address: u64, length: u64) -> Result<usize, Stop> {
+        let room = self.name_size(address, length)?;
+        self.make_writable(address, room)?;
         Ok(room)
     }
 
@@ -117,7 +122,9 @@ impl LocalCall<'_> {
         if address == 0 {
             return Ok(());
         }
-        self.write(address, &name[..name.len().min(room)])?;
+        if !name.is_empty() {
+            self.write(address, &name[..name.len().min(room)])?;
+        }
         self.write(length, &(name.len() as u32).to_le_bytes())
     }
 }
@@ -604,8 +611,13 @@ impl Arrived {
 /// recvfrom(2).
 pub fn recvfrom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, address, length, flags, name, name_length] = call.args;
-    let found = call.name_room(name, name_length);
+    let found = call.name_size(name, name_length);
     let room = call.behind_socket(found)?;
+    match call.make_writable(name, room) {
+        // Told where a name is to be written; of TCP nobody tells one.
+        Err(Stop::Errno(_)) => {}
+        other => other?,
+    }
     let envelope = Envelope {
         name,
         name_length: room,

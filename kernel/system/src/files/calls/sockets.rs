@@ -11,7 +11,7 @@ use super::super::socket::{
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, usable, walker};
-use crate::credentials::NET_RAW;
+use crate::credentials::{NET_BIND_SERVICE, NET_RAW};
 use crate::dispatch::LIMIT;
 use crate::files::objects::Object;
 use crate::wait::Stop;
@@ -22,6 +22,8 @@ use alloc::sync::Arc;
 /// `IPPROTO_UDPLITE`.
 const UDPLITE: i32 = 136;
 const SOCK_RAW: u32 = 3;
+/// Ports below are those of the system's services (`net.ipv4.ip_unprivileged_port_start`).
+const FIRST_FREE_PORT: u16 = 1024;
 
 impl FileCall<'_> {
     /// Whether the call waits for this socket.
@@ -262,6 +264,10 @@ pub fn bind(call: &mut FileCall) -> CallResult {
             if socket.is_raw() {
                 socket.bind_raw(Some(endpoint.address))?;
                 return Ok(0);
+            }
+            let is_service = (1..FIRST_FREE_PORT).contains(&endpoint.port);
+            if is_service && !socket.speaks_icmp() && !call.who.has(NET_BIND_SERVICE) {
+                return Err(Errno::EACCES.into());
             }
             socket.check_bind()?;
             socket.bind_endpoint(endpoint)?;

@@ -432,11 +432,11 @@ impl Socket {
             SOL_SOCKET => Ok(()),
             _ if self.is_local() => Err(Errno::EOPNOTSUPP),
             SOL_IP => Ok(()),
-            _ if self.asks_for_echo() && self.family == Family::Inet => Err(Errno::EOPNOTSUPP),
             SOL_TCP if self.kind == Kind::Stream => Ok(()),
             SOL_UDP | SOL_UDPLITE if self.kind == Kind::Datagram && !self.speaks_icmp() => Ok(()),
             SOL_IPV6 if self.family == Family::Inet6 => Ok(()),
             SOL_RAW | SOL_ICMPV6 if self.is_raw() => Ok(()),
+            _ if self.family == Family::Inet => Err(Errno::EOPNOTSUPP),
             _ => Err(Errno::ENOPROTOOPT),
         }
     }

@@ -653,6 +653,36 @@ fn udp_lite_has_ports_of_its_own_and_says_what_its_sum_covers() {
 }
 
 #[test]
+fn ports_of_services_are_for_who_may_have_them() {
+    let mut node = Node::new(&[]);
+    let mut bind = |capabilities, kind, port| {
+        node.who.capabilities = capabilities;
+        let fd = socket(&mut node, INET, kind);
+        on_name(&mut node, calls::bind, fd, &address(port)).result
+    };
+    for kind in [STREAM, DATAGRAM] {
+        assert_eq!(bind(0, kind, 1023), Err(Stop::Errno(Errno::EACCES)));
+        assert_eq!(bind(1 << 10, kind, 1023), Ok(0));
+        assert_eq!(bind(0, kind, 1024), Ok(0));
+        assert_eq!(bind(0, kind, 0), Ok(0));
+    }
+}
+
+#[test]
+fn a_level_that_a_socket_of_ip_has_not_is_not_offered() {
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, INET, STREAM);
+    for level in [17, 500] {
+        let args = [N(fd), N(level), N(10), Out(4), N(0)];
+        let refused = node.call(calls::getsockopt, &args);
+        assert_eq!(refused.errno(), Errno::EOPNOTSUPP);
+        let args = [N(fd), N(level), N(10), In(&[1, 0, 0, 0]), N(4)];
+        let refused = node.call(calls::setsockopt, &args);
+        assert_eq!(refused.errno(), Errno::ENOPROTOOPT);
+    }
+}
+
+#[test]
 fn options_of_ip_are_none_until_some_are_set() {
     const IP_OPTIONS: u64 = 4;
     let mut node = Node::new(&[]);
