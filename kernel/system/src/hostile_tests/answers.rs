@@ -98,7 +98,7 @@ fn memory_that_goes_while_home_is_asked_leaves_no_answer_behind() {
         (20, &[writer, GONE, 1], [DATA, 1]),
         (23, &[8, 0, GONE, 0, NOTHING], [1 << writer, 0]),
         (40, &[writer, reader, GONE, 1], [0, 0]),
-        (56, &[0x10_0000 | CHILD, 0, GONE], [0, 0]),
+        (56, &[0x1000 | CHILD, 0, GONE], [0, 0]),
         (
             59,
             &[GONE, NOTHING, NOTHING],
