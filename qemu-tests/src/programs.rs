@@ -110,7 +110,7 @@ const PACKAGES: [&str; 52] = [
     "zstd",
 ];
 /// Debian packages of [`services`].
-const SERVICES: [&str; 40] = [
+const SERVICES: [&str; 42] = [
     "bash",
     "beanstalkd",
     "bind9",
@@ -119,6 +119,7 @@ const SERVICES: [&str; 40] = [
     "coreutils",
     "curl",
     "dash",
+    "dbench",
     "dnsmasq-base",
     "etcd-client",
     "etcd-server",
@@ -141,6 +142,7 @@ const SERVICES: [&str; 40] = [
     "pbzip2",
     "pigz",
     "plzip",
+    "rt-tests",
     "sed",
     "shellcheck",
     "socat",
@@ -470,7 +472,7 @@ fn packages() -> Vec<Unit> {
 fn services() -> Vec<Unit> {
     let all = printed!(
         "services",
-        "beanstalkd" "compressors" "databases" "etcd" "exim" "fio" "guile" "haproxy" "iperf"
+        "beanstalkd" "compressors" "databases" "etcd" "exim" "fio" "guile" "haproxy" "iperf" "latencies"
         "mosquitto" "named" "resolvers" "shellcheck" "stunnel" "sysbench" "web"
     );
     as_on_linux("service", &all)

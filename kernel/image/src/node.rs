@@ -195,7 +195,7 @@ enum Next {
 /// The loop of one processor. It leaves only by powering off.
 fn serve(cpu: usize) -> ! {
     let mut passed_over = 0;
-    let mut guard = lock(cpu);
+    let (mut guard, _) = lock(cpu);
     loop {
         let node = guard.as_mut().expect("the node is up before its loops run");
         let more = node.round();
@@ -207,7 +207,7 @@ fn serve(cpu: usize) -> ! {
         guard = match node.next(cpu, more, &mut passed_over) {
             Next::Again => {
                 leave(guard, cpu);
-                lock(cpu)
+                lock(cpu).0
             }
             Next::Run(turn) => in_user_mode(guard, cpu, turn),
             Next::Sleep => asleep(guard, cpu),
@@ -215,13 +215,22 @@ fn serve(cpu: usize) -> ! {
     }
 }
 
+/// How a processor got the lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Awake,
+    /// It has slept, and served interrupts meanwhile: its timer may not be armed any more.
+    Napped,
+}
+
 /// Waits for the lock. It is not fair, as who is to be next may not be running; but no processor
 /// has it without pause, as it is given back for every stay in user mode.
-fn lock(cpu: usize) -> Guard {
+fn lock(cpu: usize) -> (Guard, Wait) {
+    let mut wait = Wait::Awake;
     loop {
         for _ in 0..TRIES {
             if let Some(guard) = NODE.try_lock() {
-                return guard;
+                return (guard, wait);
             }
             core::hint::spin_loop();
         }
@@ -229,10 +238,11 @@ fn lock(cpu: usize) -> Guard {
         let guard = NODE.try_lock();
         if guard.is_none() {
             machine::nap();
+            wait = Wait::Napped;
         }
         WAITING.fetch_and(!(1 << cpu), Ordering::SeqCst);
         if let Some(guard) = guard {
-            return guard;
+            return (guard, wait);
         }
     }
 }
@@ -269,7 +279,7 @@ fn go_away(guard: Guard, cpu: usize) {
 }
 
 /// In the kernel again.
-fn come_back(cpu: usize) -> Guard {
+fn come_back(cpu: usize) -> (Guard, Wait) {
     AWAY.fetch_and(!(1 << cpu), Ordering::SeqCst);
     lock(cpu)
 }
@@ -281,11 +291,18 @@ fn in_user_mode(mut guard: Guard, cpu: usize, mut turn: Turn) -> Guard {
         let now = machine::now_ns();
         let exit = turn.run();
         let then = machine::now_ns();
-        guard = come_back(cpu);
+        let wait;
+        (guard, wait) = come_back(cpu);
         let node = guard.as_mut().expect("the node is up before its loops run");
         let ran_ns = then.saturating_sub(now);
         let after = node.system.end(cpu, &mut turn, exit, ran_ns, then);
-        if !node.goes_on(cpu, exit, after, &mut turn) {
+        // What was served in a nap is for a round, as if it had come in user mode: nobody else looks at the
+        // clock while all rely on this processor's timer.
+        let last = match wait {
+            Wait::Awake => exit,
+            Wait::Napped => Exit::Interrupt,
+        };
+        if !node.goes_on(cpu, last, after, &mut turn) {
             node.timers[cpu] = NEVER;
             return guard;
         }
@@ -298,7 +315,7 @@ fn asleep(guard: Guard, cpu: usize) -> Guard {
     let now = machine::now_ns();
     machine::idle();
     let slept_ns = machine::now_ns().saturating_sub(now);
-    let mut guard = come_back(cpu);
+    let (mut guard, _) = come_back(cpu);
     if let Some(node) = guard.as_mut() {
         node.timers[cpu] = NEVER;
         node.system.idled(cpu, now, slept_ns);
