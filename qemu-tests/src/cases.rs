@@ -28,6 +28,8 @@ const FIRST: u32 = 100;
 /// Frames of memory by which a node may differ from its baseline after the long scenarios: what the
 /// kernel heap and caches legitimately keep.
 const FRAMES_TOLERANCE: u64 = 64;
+/// How many probes run at a time.
+const LANES: usize = 2;
 /// Seconds a probe may take before it is killed.
 const PROBE_TIMEOUT_S: u32 = 45;
 /// Scenarios whose nodes have two processors, unless one is asked for. Everything must pass with any
@@ -347,7 +349,8 @@ enum Moved {
     ByOthers(u32),
 }
 
-/// Every probe on its own, under a watchdog, so that one that hangs hides no other. A probe reports
+/// Every probe is a process of its own, under a watchdog, so that one that hangs hides no other, and beside those of the other
+/// lanes: most of a probe's time is waiting. A probe reports
 /// `PASS name` or `FAIL name: why` itself; how it is moved is in its environment.
 fn probes(name: &'static str, lab: &dyn Lab, moved: Moved) -> Result<Scenario, LabError> {
     let names = lab.probes()?;
@@ -370,17 +373,21 @@ fn probes(name: &'static str, lab: &dyn Lab, moved: Moved) -> Result<Scenario, L
         ),
     };
     let mut script = String::new();
-    for probe in &names {
-        let _ = write!(
-            script,
-            "{environment} /probes/{probe} & probe=$!
+    for lane in 0..LANES {
+        script.push_str("(\n");
+        for probe in names.iter().skip(lane).step_by(LANES) {
+            let _ = write!(
+                script,
+                "{environment} /probes/{probe} & probe=$!
 sh -c \"sleep {PROBE_TIMEOUT_S}; echo {probe} hangs; kill -9 $probe\" & watchdog=$!
 {mover}wait $probe || echo {probe} ended with status $?
 kill -9 $watchdog
 "
-        );
+            );
+        }
+        script.push_str(") &\n");
     }
-    script.push_str("true\n");
+    script.push_str("wait\ntrue\n");
     let spec = Spec::new(name, nodes).script(script).timeout_s(600);
     Ok(Scenario::new(spec, move |outcome| counted(outcome, &names)))
 }

@@ -21,6 +21,8 @@ const EXACT: [&str; 6] = [
     "frames_user",
     "frames_pagetable",
 ];
+/// The frames of who counts, which the others are without.
+const OWN: &str = "frames_own";
 /// Frames by which what the kernel allocates for itself may have grown: its heap keeps what it got.
 const KERNEL_GROWTH: u64 = 2048;
 const FRAME_KIB: u64 = 4;
@@ -47,6 +49,7 @@ impl Counts {
             if before == own {
                 let of_users = counts.of("frames_user").saturating_sub(own);
                 counts.0.insert("frames_user".to_owned(), of_users);
+                counts.0.insert(OWN.to_owned(), own);
                 return Some(counts);
             }
         }
@@ -82,6 +85,10 @@ impl Counts {
             if before != after {
                 wrong.push(format!("{name} {before} before, {after} after"));
             }
+        }
+        if !wrong.is_empty() && self.of(OWN) != now.of(OWN) {
+            let (before, after) = (self.of(OWN), now.of(OWN));
+            wrong.push(format!("besides {before} of who counts, {after} after"));
         }
         for name in ["frames_kernel", "frames_cache"] {
             let (before, after) = (self.of(name), now.of(name));
