@@ -1,7 +1,7 @@
 //! The fault matrix where nodes have disks: home dies and comes back, and a second fault.
 //!
-//! Law: a process of home's computes for long and says what comes out. Home is killed like a machine whose plug is pulled and boots with its disk;
-//! while it is down or boots, it is killed once more, or somebody else is killed, stands still or is not heard. If the node that has the process
+//! Law: a process of home's computes for long and says what comes out. Home is killed like a machine whose plug is pulled, or its disk fails and it
+//! ends by itself, and boots with its disk; while it is down or boots, it is killed once more, or somebody else is killed, stands still or is not heard. If the node that has the process
 //! lives, home's log says that it was adopted, its sum is right, and it ends with its status, told once. If that died too, it is lost, told once.
 
 use crate::cells::{
@@ -14,12 +14,23 @@ const ROUNDS: u64 = 120_000;
 /// Its status as a wait status, in the log's words.
 const STATUS: &str = "0x700";
 
-/// A cell: home dies at that step, and that happens then.
-type Cell = (Step, Option<Fault>);
+/// What home dies of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Plug,
+    Disk,
+}
 
-fn name((step, then): Cell) -> String {
+/// A cell: home dies at that step of that, and that happens then.
+type Cell = (Step, Cause, Option<Fault>);
+
+fn name((step, cause, then): Cell) -> String {
     let then = then.map(|then| format!("-then-{}", fault_name(then)));
-    format!("adopted-{step:?}-kill-home{}", then.unwrap_or_default()).to_lowercase()
+    let cause = match cause {
+        Cause::Plug => "kill-home",
+        Cause::Disk => "break-disk-of-home",
+    };
+    format!("adopted-{step:?}-{cause}{}", then.unwrap_or_default()).to_lowercase()
 }
 
 /// The command that starts it.
@@ -45,7 +56,7 @@ fn sum() -> u64 {
     (1..=ROUNDS).fold(0, |sum, i| (sum * 31 + i) % 1_000_003)
 }
 
-fn table() -> Vec<Cell> {
+fn table(cause: Cause) -> Vec<Cell> {
     let seconds = [
         Fault::Kill(HOME),
         Fault::Kill(SOURCE),
@@ -63,12 +74,12 @@ fn table() -> Vec<Cell> {
     let steps = [Step::Before, Step::Offer, Step::Image, Step::After];
     let cells = steps
         .into_iter()
-        .flat_map(|step| seconds.clone().map(move |then| (step, then)));
+        .flat_map(|step| seconds.clone().map(move |then| (step, cause, then)));
     cells.collect()
 }
 
 /// Whether the process dies with the second node: it is there alone.
-fn dies((step, then): Cell) -> bool {
+fn dies((step, _, then): Cell) -> bool {
     match then {
         Some(Fault::Kill(SOURCE)) => matches!(step, Step::Before | Step::Offer),
         Some(Fault::Kill(TARGET)) => step == Step::After,
@@ -85,14 +96,24 @@ fn start(node: usize) -> [Do; 2] {
 
 /// What a cell consists of.
 fn course(cell: Cell) -> Vec<Do> {
-    let (n, (step, then)) = (name(cell), cell);
+    let (n, (step, cause, then)) = (name(cell), cell);
     let mut all = vec![
         Do::Begin(n.clone()),
         typed(HOME, format!("all_up; orphan {n}; place 2")),
         Do::Await(HOME, format!("cell: {n} placed")),
     ];
     all.extend(way_to(step, &n));
-    all.extend([Do::Act(Action::Kill(HOME)), Do::Act(Action::Heal)]);
+    all.extend(match cause {
+        Cause::Plug => vec![Do::Act(Action::Kill(HOME))],
+        // It learns of that when it has something to write down: a signal, of which its process does not see anything.
+        Cause::Disk => vec![
+            Do::Act(Action::BreakDisk(HOME)),
+            typed(HOME, "kill -WINCH $p".to_owned()),
+            Do::Dies(HOME),
+            Do::Act(Action::MendDisk(HOME)),
+        ],
+    });
+    all.push(Do::Act(Action::Heal));
     let other = match then {
         Some(Fault::Kill(node)) if node != HOME => Some(node),
         _ => None,
@@ -127,12 +148,21 @@ fn course(cell: Cell) -> Vec<Do> {
     all
 }
 
-/// All of them.
-pub(crate) fn all(name: &str) -> Scenario {
-    let cells = table();
+/// All of them where home is killed.
+pub(crate) fn killed(name: &str) -> Scenario {
+    scenario(name, Cause::Plug, Disks::Fresh)
+}
+
+/// All of them where its disk fails.
+pub(crate) fn broken(name: &str) -> Scenario {
+    scenario(name, Cause::Disk, Disks::Breakable)
+}
+
+fn scenario(name: &str, cause: Cause, disks: Disks) -> Scenario {
+    let cells = table(cause);
     let spec = Spec::new(name, 3)
         .append("worker=/etc/worker")
-        .disks(Disks::Fresh)
+        .disks(disks)
         .text("/etc/worker", &format!(". /etc/shrc\n{}{WORKER}", orphan()))
         .timeout_s(60 + 40 * cells.len() as u64);
     Scenario::conducted(spec, |_| Cells::of(cells.into_iter().flat_map(course)))
@@ -145,9 +175,10 @@ mod tests {
 
     #[test]
     fn cells_have_names_of_their_own_and_each_is_judged() {
-        let names: BTreeSet<String> = table().into_iter().map(name).collect();
-        assert_eq!((names.len(), table().len()), (48, 48));
-        for cell in table() {
+        let all = || [Cause::Plug, Cause::Disk].into_iter().flat_map(table);
+        let names: BTreeSet<String> = all().map(name).collect();
+        assert_eq!((names.len(), all().count()), (96, 96));
+        for cell in all() {
             let course = course(cell);
             let judged = |step: &&Do| matches!(step, Do::Check(..));
             assert_eq!(course.iter().filter(judged).count(), 1, "{}", name(cell));
@@ -156,7 +187,7 @@ mod tests {
 
     #[test]
     fn few_die() {
-        let dead: Vec<String> = table()
+        let dead: Vec<String> = table(Cause::Plug)
             .into_iter()
             .filter(|cell| dies(*cell))
             .map(name)

@@ -248,6 +248,8 @@ pub(crate) enum Do {
     Await(usize, String),
     /// So long.
     Wait(Duration),
+    /// Until the node has ended by itself, as it should.
+    Dies(usize),
     /// Whatever was told before does not count.
     Begin(String),
     /// The cell is over: the process was lost so often.
@@ -394,7 +396,10 @@ impl Conductor for Cells {
         self.lines.push((node, line.to_owned()));
     }
 
-    fn died(&mut self, _: Duration, node: usize) {
+    fn died(&mut self, now: Duration, node: usize) {
+        if self.todo.front() == Some(&Do::Dies(node)) {
+            return self.next(now);
+        }
         self.fail(&format!("node {node} has died by itself"));
     }
 
@@ -418,6 +423,12 @@ impl Conductor for Cells {
                 }
                 Do::Wait(time) if now.saturating_sub(self.since) < time => return None,
                 Do::Wait(_) => {}
+                Do::Dies(node) => {
+                    if now.saturating_sub(self.since) > PATIENCE {
+                        self.fail(&format!("node {node} goes on"));
+                    }
+                    return None;
+                }
                 Do::Begin(name) => {
                     self.cell = name;
                     self.lost = 0;

@@ -34,6 +34,10 @@ pub enum Action {
     Pause(usize),
     /// It goes on.
     Continue(usize),
+    /// From now on every request to the disk of a node fails, which is to end the node.
+    BreakDisk(usize),
+    /// The disk works again.
+    MendDisk(usize),
     /// Somebody types into the console of a node.
     Type(usize, String),
     /// Random and changed frames go to the node, so long, as fast as it takes them.
@@ -110,6 +114,8 @@ pub enum Disks {
     Fresh,
     /// The same, and it cannot be written.
     ReadOnly,
+    /// The same as fresh ones, and [`Action::BreakDisk`] works.
+    Breakable,
     /// Each has the one of its number in this folder, which outlives the cluster.
     In(PathBuf),
 }

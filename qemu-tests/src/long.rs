@@ -67,7 +67,11 @@ pub fn long() -> Vec<Case> {
         },
         Case {
             name: "long-fault-cells-disks",
-            build: |name, _| Ok(adopted::all(name)),
+            build: |name, _| Ok(adopted::killed(name)),
+        },
+        Case {
+            name: "long-fault-cells-broken-disks",
+            build: |name, _| Ok(adopted::broken(name)),
         },
         Case {
             name: "long-bombarded",

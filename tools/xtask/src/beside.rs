@@ -114,7 +114,6 @@ impl Linux {
                 net: Net::Virtio,
                 mtu: MTU,
                 disk: None,
-                read_only: false,
                 key: None,
                 command_line: format!(
                     "console=ttyS0 quiet panic=-1 mitigations=off dunlin.machine={number}"

@@ -5,6 +5,7 @@
 
 mod conduct;
 
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::node::{Event, Node, NodeConfig, PowerOff, log_path, power_off};
 use crate::places::RunDirectory;
@@ -132,7 +133,9 @@ impl<'a> Cluster<'a> {
             match event {
                 Ok(Event::Output { node, bytes }) => self.output(node, &bytes, show)?,
                 Ok(Event::Closed { node: 1, .. }) => break self.node_1_ended(),
-                Ok(Event::Closed { node, start }) => self.other_ended(node, start),
+                Ok(Event::Closed { node, start }) => {
+                    self.other_ended(node, start);
+                }
                 Ok(Event::Typed(bytes)) => {
                     if let Some(node) = &mut self.nodes[0].node {
                         node.type_in(&bytes);
@@ -179,7 +182,6 @@ impl<'a> Cluster<'a> {
             net: self.spec.net,
             mtu,
             disk,
-            read_only: self.spec.disks == Disks::ReadOnly,
             key,
             command_line: command_line(self.spec, number),
         };
@@ -219,11 +221,11 @@ impl<'a> Cluster<'a> {
     }
 
     /// The file that is the disk of a node, made if it is missing: without anything in it, and without taking room.
-    fn disk(&self, number: usize) -> Result<Option<PathBuf>, Error> {
+    fn disk(&self, number: usize) -> Result<Option<Disk>, Error> {
         let name = format!("node-{number}.disk");
         let path = match &self.spec.disks {
             Disks::None => return Ok(None),
-            Disks::Fresh | Disks::ReadOnly => self.run.file(&name),
+            Disks::Fresh | Disks::ReadOnly | Disks::Breakable => self.run.file(&name),
             Disks::In(directory) => {
                 std::fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
                 directory.join(name)
@@ -240,7 +242,16 @@ impl<'a> Cluster<'a> {
             let made = file.set_len(DISK_BYTES);
             made.map_err(Error::file("make room in", &path))?;
         }
-        Ok(Some(path))
+        Ok(Some(Disk {
+            breaks: (self.spec.disks == Disks::Breakable).then(|| self.broken(number)),
+            read_only: self.spec.disks == Disks::ReadOnly,
+            file: path,
+        }))
+    }
+
+    /// The file that is there while the disk of a node is broken.
+    fn broken(&self, number: usize) -> PathBuf {
+        self.run.file(&format!("node-{number}.broken"))
     }
 
     fn output(
@@ -341,6 +352,14 @@ impl<'a> Cluster<'a> {
                 self.service
                     .bombard(number.wrapping_sub(1), length, self.spec.seed);
             }
+            Action::BreakDisk(number) => {
+                let mark = self.broken(number);
+                std::fs::write(&mark, "").map_err(Error::file("create", &mark))?;
+            }
+            Action::MendDisk(number) => {
+                let mark = self.broken(number);
+                std::fs::remove_file(&mark).map_err(Error::file("remove", &mark))?;
+            }
             Action::Say(text) => say::step(text),
             Action::Pause(_) | Action::Continue(_) | Action::Type(..) => self.act_on_node(action),
         }
@@ -361,22 +380,26 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// A node other than 1 has ended: on its own, or because a trigger has killed it.
-    fn other_ended(&mut self, number: usize, start: u32) {
+    /// A node other than 1 has ended: on its own, which this returns, or because a trigger has killed it.
+    fn other_ended(&mut self, number: usize, start: u32) -> bool {
+        let was_to_come = self.broken(number).exists();
         let slot = &mut self.nodes[number - 1];
         if slot.starts != start {
-            return;
+            return false;
         }
         let Some(mut node) = slot.node.take() else {
-            return;
+            return false;
         };
         slot.closed = true;
         let how = match power_off(node.wait(), "?", &node.qemu_said()) {
             PowerOff::Status(status) => format!("node {number} ended with status {status}"),
             PowerOff::Crash(why) => format!("node {number} crashed: {why}"),
         };
-        say::warning(format!("{how}; its last lines:\n{}", slot.tail.text()));
-        self.died.push(how);
+        if !was_to_come {
+            say::warning(format!("{how}; its last lines:\n{}", slot.tail.text()));
+            self.died.push(how);
+        }
+        true
     }
 
     /// What the watchdog says before it ends everything.

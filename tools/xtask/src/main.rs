@@ -13,6 +13,7 @@ mod beside;
 mod cluster;
 mod compile;
 mod demo;
+mod disk;
 mod dissector;
 mod error;
 mod faults;

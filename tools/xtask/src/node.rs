@@ -3,6 +3,7 @@
 //! Law: node N has the Ethernet address 52:54:00:00:00:N and port N - 1 of the switch. A node does
 //! not outlive this process.
 
+use crate::disk::{Disk, Server};
 use crate::error::Error;
 use crate::places::RunDirectory;
 use crate::program;
@@ -45,10 +46,7 @@ pub(crate) struct NodeConfig {
     pub(crate) net: Net,
     /// MTU that its card tells the guest, if it can.
     pub(crate) mtu: u16,
-    /// The file that is its disk.
-    pub(crate) disk: Option<PathBuf>,
-    /// It cannot be written.
-    pub(crate) read_only: bool,
+    pub(crate) disk: Option<Disk>,
     /// The file with its cluster's key.
     pub(crate) key: Option<PathBuf>,
     /// The whole kernel command line.
@@ -64,6 +62,8 @@ pub(crate) struct Node {
     child: Child,
     stdin: Option<ChildStdin>,
     errors: PathBuf,
+    /// It is to go after QEMU has.
+    _server: Option<Server>,
 }
 
 /// What begins an order on the serial line, where it is doubled as data (RFC 854).
@@ -88,6 +88,9 @@ impl Node {
         run: &RunDirectory,
         events: Sender<Event>,
     ) -> Result<Node, Error> {
+        let name = format!("node-{number}");
+        let server = config.disk.as_ref().map(|disk| disk.serve(&name));
+        let server = server.transpose()?.flatten();
         // One descriptor at a time is open to children, and only while this child is started.
         rustix::io::fcntl_setfd(&cable, FdFlags::empty()).map_err(|error| Error::System {
             what: "passing the cable",
@@ -98,7 +101,7 @@ impl Node {
         let log = log.map_err(Error::file("create", &log_path))?;
         let errors = run.file(&format!("node-{number}.qemu.log"));
         let error_file = File::create(&errors).map_err(Error::file("create", &errors))?;
-        let mut command = command(number, config, cable.as_raw_fd());
+        let mut command = command(number, config, server.as_ref(), cable.as_raw_fd());
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -113,6 +116,7 @@ impl Node {
             child,
             stdin,
             errors,
+            _server: server,
         })
     }
 
@@ -175,7 +179,7 @@ pub(crate) fn log_path(run: &RunDirectory, number: usize) -> PathBuf {
     run.file(&format!("node-{number}.log"))
 }
 
-fn command(number: usize, config: &NodeConfig, cable: i32) -> Command {
+fn command(number: usize, config: &NodeConfig, server: Option<&Server>, cable: i32) -> Command {
     // setpriv (util-linux) makes the kernel end QEMU when we end, whatever ends us.
     let mut command = match program::find("setpriv") {
         Some(setpriv) => {
@@ -227,11 +231,7 @@ fn command(number: usize, config: &NodeConfig, cable: i32) -> Command {
         command.args(["-fw_cfg", &format!("name={KEY_FILE},file={file}")]);
     }
     if let Some(disk) = &config.disk {
-        // What the guest flushes is in the file, whatever becomes of QEMU.
-        let readonly = if config.read_only { "on" } else { "off" };
-        let file = path_word(disk);
-        let drive = format!("if=none,id=d0,format=raw,readonly={readonly},file={file}");
-        command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=d0"]);
+        disk.tell(server, &mut command);
     }
     command
 }
@@ -248,7 +248,7 @@ fn card(net: Net, mtu: u16, number: usize) -> String {
 }
 
 /// QEMU takes a comma in a file name of `-initrd`, `-fw_cfg` and `-drive` for a separator unless it is doubled.
-fn path_word(path: &Path) -> String {
+pub(crate) fn path_word(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
@@ -371,12 +371,15 @@ mod tests {
             smp: 2,
             net: Net::Virtio,
             mtu: 9000,
-            disk: Some("x,y/node-2.disk".into()),
-            read_only: false,
+            disk: Some(Disk {
+                file: "x,y/node-2.disk".into(),
+                read_only: false,
+                breaks: None,
+            }),
             key: None,
             command_line: "node=2 nodes=3".into(),
         };
-        let command = command(2, &config, 9);
+        let command = command(2, &config, None, 9);
         let words: Vec<_> = command
             .get_args()
             .map(|word| word.to_string_lossy())

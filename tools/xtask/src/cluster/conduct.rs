@@ -36,9 +36,7 @@ impl Cluster<'_> {
                     });
                 }
                 Ok(Event::Closed { node, start }) => {
-                    let deaths = self.died.len();
-                    self.other_ended(node, start);
-                    if self.died.len() > deaths {
+                    if self.other_ended(node, start) {
                         conductor.died(began.elapsed(), node);
                     }
                     lines[node - 1].clear();
