@@ -9,8 +9,8 @@ use crate::compile::Kernel;
 use crate::error::{Error, Outcome};
 use crate::lab::QemuLab;
 use crate::options::{Hardware, TestOptions};
-use crate::{places, program, record, say, setup, tidy, tshark};
-use qemu_tests::{Key, LabError, MTU, Net, Report, Suite};
+use crate::{places, program, programs, record, say, setup, tidy, tshark};
+use qemu_tests::{Key, LabError, MTU, Net, Report, Set, Suite};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -85,7 +85,12 @@ pub(crate) fn test(options: &TestOptions, kernel: &Kernel) -> Outcome {
         // The kernel's largest crates keep one processor busy for minutes, and the tests of the host not always the other.
         (true, true) if filter.is_none() => {
             let (lab, counted) = std::thread::scope(|scope| {
-                let lab = scope.spawn(|| QemuLab::prepare(kernel));
+                let lab = scope.spawn(|| {
+                    let lab = QemuLab::prepare(kernel)?;
+                    // Scenarios would wait for these with one processor. What goes wrong is told to who asks for them then.
+                    let _ = programs::folder(Set::Sqlite);
+                    Ok::<_, Error>(lab)
+                });
                 let counted = on_host();
                 (lab.join(), counted)
             });
