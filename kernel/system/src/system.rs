@@ -556,6 +556,10 @@ impl System {
                 self.peer_silent(id, boot);
                 self.home_silent(id);
             }
+            Event::StoodStill => {
+                machine::log!("this node has stood still");
+                self.distrust(|_| true);
+            }
             Event::PeerBack { id, .. } => {
                 machine::log!("node {} is back", id.0);
                 self.home_back(id);

@@ -55,6 +55,9 @@ pub enum Event<P> {
         /// Its boot.
         boot: BootId,
     },
+    /// Nobody has told us the time for longer than [`STOOD_STILL_NS`](crate::STOOD_STILL_NS): we have stood still. That is no silence
+    /// of others, but they may have taken us for silent, and have not waited for us.
+    StoodStill,
     /// A silent node is heard again, in the same boot.
     PeerBack {
         /// Its number.

@@ -13,8 +13,8 @@ use crate::peer::Peer;
 use crate::pieces::Cutter;
 use crate::port::Port;
 use crate::{
-    Config, Edge, Event, PEERS_MAX, Page, PeerState, PeerView, SILENT_AFTER_NS, Transmit,
-    Unreachable,
+    Config, Edge, Event, PEERS_MAX, Page, PeerState, PeerView, SILENT_AFTER_NS, STOOD_STILL_NS,
+    Transmit, Unreachable,
 };
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -152,7 +152,7 @@ impl<P: Page> Node<P> {
     /// Takes a received frame: its first [`HEADER_LEN`] bytes, the page they are followed by, and
     /// how many bytes of that were received. All of it is hostile.
     pub fn handle_frame(&mut self, now: u64, header: &[u8; HEADER_LEN], payload: P, length: usize) {
-        self.latest = self.latest.max(now);
+        self.is_told(now);
         match self.seal {
             None => self.handle_plain(now, header, payload, length),
             Some(_) => self.handle_sealed(now, *header, payload, length),
@@ -194,6 +194,7 @@ impl<P: Page> Node<P> {
         let peer = &mut self.peers[index];
         peer.received += 1;
         peer.last_heard = now;
+        peer.silence_from = now;
         if peer.state == PeerState::Silent {
             peer.state = PeerState::Alive;
             let (id, boot) = (peer.id, peer.boot);
@@ -408,7 +409,7 @@ impl<P: Page> Node<P> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: u64) {
-        self.latest = self.latest.max(now);
+        self.is_told(now);
         self.discovery.handle_timeout(now);
         self.handle_gossip_timeout(now);
         for index in 0..self.peers.len() {
@@ -416,7 +417,7 @@ impl<P: Page> Node<P> {
             if peer.poll_timeout().is_none_or(|deadline| deadline > now) {
                 continue;
             }
-            if peer.state == PeerState::Alive && peer.last_heard + SILENT_AFTER_NS <= now {
+            if peer.state == PeerState::Alive && peer.silence_from + SILENT_AFTER_NS <= now {
                 peer.state = PeerState::Silent;
                 let (id, boot) = (peer.id, peer.boot);
                 self.outbox.push(Event::PeerSilent { id, boot });
@@ -435,6 +436,19 @@ impl<P: Page> Node<P> {
         }
     }
 
+    /// It is so late now. Who has stood still (its machine was stopped, its processor taken away) has heard nobody meanwhile, which
+    /// says nothing of them: what they have sent may wait to be looked at.
+    fn is_told(&mut self, now: u64) {
+        let stood_still = now.saturating_sub(self.latest);
+        self.latest = self.latest.max(now);
+        if stood_still >= STOOD_STILL_NS && !self.peers.is_empty() {
+            for peer in &mut self.peers {
+                peer.silence_from += stood_still;
+            }
+            self.outbox.push(Event::StoodStill);
+        }
+    }
+
     /// When [`Node::handle_timeout`] is due. Looks at every peer.
     pub fn poll_timeout(&self) -> Option<u64> {
         if self.mute {
@@ -450,7 +464,7 @@ impl<P: Page> Node<P> {
 
     /// The next frame to put on the wire.
     pub fn poll_transmit(&mut self, now: u64) -> Option<Transmit<P>> {
-        self.latest = self.latest.max(now);
+        self.is_told(now);
         if self.mute {
             return None;
         }
@@ -697,7 +711,7 @@ impl<P: Page> Node<P> {
         lane: Lane,
         message: Message,
     ) -> Result<(), Unreachable> {
-        self.latest = self.latest.max(now);
+        self.is_told(now);
         if to == self.config.node {
             let (from, boot) = (to, self.config.boot);
             self.outbox.push_message(from, boot, message, 0);
@@ -728,7 +742,7 @@ impl<P: Page> Node<P> {
         tag: PageTag,
         page: P,
     ) -> Result<(), Unreachable> {
-        self.latest = self.latest.max(now);
+        self.is_told(now);
         if to == self.config.node {
             let (from, boot) = (to, self.config.boot);
             self.outbox.push(Event::Page {
@@ -820,7 +834,7 @@ impl<P: Page> Node<P> {
         (pings, blast_frames): (u32, u32),
         bytes: Option<u16>,
     ) {
-        self.latest = self.latest.max(now);
+        self.is_told(now);
         let Ok(index) = self.index(to) else {
             return self.push_unmeasured(to);
         };

@@ -24,6 +24,8 @@ pub(crate) struct Peer<P> {
     pub(crate) adopted_at: u64,
     pub(crate) state: PeerState,
     pub(crate) last_heard: u64,
+    /// From when its silence counts: when it was heard, and later by as long as we have stood still since.
+    pub(crate) silence_from: u64,
     pub(crate) info: NodeInfo,
     /// The peer's clock when it said so.
     pub(crate) info_ns: u64,
@@ -53,6 +55,7 @@ impl<P: Page> Peer<P> {
             adopted_at: now,
             state: PeerState::Alive,
             last_heard: now,
+            silence_from: now,
             info: NodeInfo::default(),
             info_ns: 0,
             link: Link::new(),
@@ -127,7 +130,7 @@ impl<P: Page> Peer<P> {
     /// When something is due for this peer.
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
         let silent = match self.state {
-            PeerState::Alive => Some(self.last_heard + SILENT_AFTER_NS),
+            PeerState::Alive => Some(self.silence_from + SILENT_AFTER_NS),
             PeerState::Silent => None,
         };
         let measurement = self.measurement.as_ref().and_then(|m| m.poll_timeout());

@@ -167,6 +167,7 @@ impl Checker {
             Event::PeerSilent { id, boot } | Event::PeerBack { id, boot } => {
                 self.is_present(at, *id, *boot)?;
             }
+            Event::StoodStill => {}
             Event::Message {
                 from,
                 boot,

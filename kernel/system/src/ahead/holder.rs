@@ -84,6 +84,12 @@ impl Ahead {
         waiters.map(|(tid, _)| tid).collect()
     }
 
+    /// How many windows there are.
+    #[cfg(test)]
+    pub(crate) fn windows(&self) -> usize {
+        self.windows.len()
+    }
+
     pub(super) fn drop_windows(&mut self, which: impl Fn(u32, &Window) -> bool) -> Vec<u32> {
         let windows = self.windows.iter();
         let gone: Vec<u32> = windows
@@ -418,9 +424,9 @@ impl System {
         }
     }
 
-    /// A node does not answer: what it has sent ahead may be old.
-    pub(crate) fn distrust(&mut self, home: NodeId) {
-        for body in self.bodies.values_mut().filter(|body| body.home == home) {
+    /// These nodes were not heard: what they have sent ahead may be old.
+    pub(crate) fn distrust(&mut self, whom: impl Fn(NodeId) -> bool) {
+        for body in self.bodies.values_mut().filter(|body| whom(body.home)) {
             for tid in body.ahead.drop_windows(|_, _| true) {
                 self.wakes.push(tid);
             }

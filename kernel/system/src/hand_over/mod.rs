@@ -263,7 +263,7 @@ impl System {
 
     /// A node does not answer. That proves nothing; but a move to it may be taken back.
     pub(crate) fn peer_silent(&mut self, node: NodeId, boot: BootId) {
-        self.distrust(node);
+        self.distrust(|home| home == node);
         self.trace_given_up(node);
         let pids: Vec<u32> = self.outgoing.keys().copied().collect();
         for pid in pids {

@@ -1,4 +1,4 @@
-//! Guests that write more behind than home has promised room for.
+//! Guests that write more behind than home has promised room for, and what is lent to a node that stands still.
 
 use super::{Cluster, DATA};
 use crate::buffers::Buffers;
@@ -57,4 +57,27 @@ fn a_guest_writes_no_more_behind_than_it_was_promised() {
     machine::fake::set_total_frames(counts.total);
     assert!(size >= 100 + PIECE as u64, "what was promised is written");
     assert!(size <= 300 + (512 << 10), "{size} bytes are too many");
+}
+
+#[test]
+fn a_node_that_stood_still_does_not_read_what_was_lent_before() {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.poke(1, pid, DATA, b"/f\0");
+    let open = [-100_i64 as u64, DATA, 0o102, 0o600];
+    let fd = cluster.call(1, pid, 257, &open);
+    let fd = u64::try_from(fd).expect("it is opened");
+    assert_eq!(cluster.call(1, pid, 1, &[fd, DATA, 1000]), 1000);
+    assert_eq!(cluster.call(1, pid, 8, &[fd, 0, 0]), 0);
+    for _ in 0..4 {
+        assert_eq!(cluster.call(1, pid, 0, &[fd, DATA, 10]), 10);
+    }
+    let lent = |cluster: &mut Cluster| cluster.nodes[1].body(pid).ahead.windows();
+    cluster.settle();
+    assert_eq!(lent(&mut cluster), 1);
+    // Home may have taken this node for silent meanwhile, and gone on without it.
+    cluster.pass(3_000_000_000);
+    assert_eq!(lent(&mut cluster), 0);
+    assert_eq!(cluster.call(1, pid, 0, &[fd, DATA, 10]), 10);
 }

@@ -334,6 +334,9 @@ fn silence_and_return() {
     let mut nodes = pair(&mut now);
     let heard = nodes[0].peer(NodeId(2)).expect("up").last_heard_ns;
     let silent = heard + crate::SILENT_AFTER_NS;
+    (now..silent)
+        .step_by(500_000_000)
+        .for_each(|at| nodes[0].handle_timeout(at));
     nodes[0].handle_timeout(silent - 1);
     assert_eq!(events(&mut nodes[0]), []);
     nodes[0].handle_timeout(silent);
@@ -345,6 +348,22 @@ fn silence_and_return() {
     now = silent;
     settle(&mut now, &mut nodes);
     assert_eq!(events(&mut nodes[0]), [Event::PeerBack { id, boot }]);
+}
+
+#[test]
+fn who_stood_still_itself_does_not_take_others_for_silent() {
+    let mut now = MS;
+    let mut nodes = pair(&mut now);
+    let (id, boot) = (NodeId(2), BootId(0xb));
+    let back = now + 10 * crate::SILENT_AFTER_NS;
+    nodes[0].handle_timeout(back);
+    assert_eq!(events(&mut nodes[0]), [Event::StoodStill]);
+    // It may be silent all the same, and then that shows.
+    let silent = back + crate::SILENT_AFTER_NS;
+    (back..=silent)
+        .step_by(500_000_000)
+        .for_each(|at| nodes[0].handle_timeout(at));
+    assert_eq!(events(&mut nodes[0]), [Event::PeerSilent { id, boot }]);
 }
 
 #[test]
