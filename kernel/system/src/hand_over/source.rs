@@ -22,7 +22,8 @@ use machine::{Frame, PAGE_SIZE};
 use migrate::{Source, SourceAction};
 use node::{Counters, Lane};
 use wire::{
-    Image, Message, MoveError, MoveHow, MoveMode, MovePhases, MoveStats, NodeId, PagesSent, Stalls,
+    BootId, Image, Message, MoveError, MoveHow, MoveMode, MovePhases, MoveStats, NodeId, Offer,
+    PagesSent, Stalls,
 };
 
 /// Pages that follow the image, and that may be held before one is there.
@@ -87,6 +88,8 @@ pub struct Outgoing {
     pub(super) cursor: u64,
     pub(super) zeros: Vec<(u64, u32)>,
     pub(super) end_sent: bool,
+    /// Who offers it again before it is known that all of it has arrived: answered when that is known.
+    pub(super) next: Option<(NodeId, BootId, Box<Offer>)>,
     /// When its pages travel, and its bounds.
     pub(super) how: MoveHow,
     pub(super) copying: Copying,
@@ -142,6 +145,7 @@ impl Outgoing {
             cursor: 0,
             zeros: Vec::new(),
             end_sent: false,
+            next: None,
             how: wish.how,
             copying: Copying::default(),
             paced_until_ns: 0,
@@ -172,6 +176,12 @@ impl Outgoing {
     #[cfg(feature = "canary")]
     pub fn state(&self) -> migrate::SourceState {
         self.source.state()
+    }
+
+    /// Whether all of it has left.
+    #[cfg(test)]
+    pub(crate) fn is_pushed(&self) -> bool {
+        self.end_sent
     }
 
     /// Where the move stands, for a test that fails.
@@ -592,6 +602,7 @@ impl System {
             return;
         };
         self.stays_here(pid, out.hold, &result);
+        let next = out.next.take();
         let target = out.source.target();
         let peer = self.net.peer(target);
         if let Some(report) = out.source.running() {
@@ -635,6 +646,9 @@ impl System {
                 .note(What::Because, of, target, u64::from(errno));
         }
         self.report(out.home, pid, out.request, result.map(|()| out.stats));
+        if let Some((from, boot, offer)) = next {
+            self.offered(from, boot, *offer);
+        }
     }
 
     /// The target has all pages. If home has been told of the move already, it is told of this too.

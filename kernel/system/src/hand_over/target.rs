@@ -12,6 +12,7 @@ use crate::shared::check_shared;
 use crate::system::System;
 use crate::thread::{Forward, Purpose};
 use crate::timeline::What;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -127,19 +128,25 @@ impl System {
         incoming.sum()
     }
 
-    pub(super) fn offered(&mut self, from: NodeId, boot: BootId, offer: Offer) {
+    pub(super) fn offered(&mut self, from: NodeId, boot: BootId, mut offer: Offer) {
         let pid = offer.pid.0;
         let granted = self.homes.get(&pid).is_some_and(|home| {
             let epoch = offer.epoch.wrapping_sub(1);
             home.record.gate().is_owner(from, boot, epoch)
         });
+        if offer.draft.len() > DRAFT_MAX {
+            offer.draft = Vec::new();
+        }
         // Who offers a process back has all of it, so a push to there is over. Anybody can say that he has it: believed are who got it from here, and
-        // at home its owner.
-        if let Some(out) = self.outgoing.get_mut(&pid)
-            && out.end_sent
-            && out.source.target_epoch() < offer.epoch
-            && (granted || out.source.target() == from)
+        // at home its owner. Whoever else says so has to wait for the link, which will know.
+        let left = self.outgoing.get_mut(&pid);
+        if let Some(out) =
+            left.filter(|out| out.end_sent && out.source.target_epoch() < offer.epoch)
         {
+            if !granted && out.source.target() != from {
+                out.next = Some((from, boot, Box::new(offer)));
+                return;
+            }
             out.source.push_done(self.now);
             self.pump_source(pid);
         }
@@ -181,8 +188,7 @@ impl System {
         } else {
             None
         };
-        let draft =
-            Some(&offer.draft).filter(|draft| !draft.is_empty() && draft.len() <= DRAFT_MAX);
+        let draft = Some(&offer.draft).filter(|draft| !draft.is_empty());
         let prepared = draft
             .filter(|_| reason.is_none())
             .map(|draft| Prepared::new(draft, pid, self.now))

@@ -484,12 +484,17 @@ impl Cluster {
 
     /// Asks for a move in the words of `goto`.
     pub(crate) fn order_move_by(&mut self, pid: u32, text: &str) {
+        self.order_move_as(INIT, pid, text);
+    }
+
+    /// The same for who asks.
+    pub(crate) fn order_move_as(&mut self, asker: u32, pid: u32, text: &str) {
         // The first process is one on every node; node 1's will do.
         let home = usize::from(Pid(pid).home().0.max(1)) - 1;
         let _ = crate::files::ProcView::write(
             &mut self.nodes[home],
             crate::files::ProcEntry::Process(pid, crate::files::ProcessFile::Goto),
-            INIT,
+            asker,
             text.as_bytes(),
         );
     }

@@ -831,3 +831,30 @@ fn a_process_with_more_areas_than_an_offer_has_room_for_moves() {
     assert_eq!(cluster.byte(1, pid, 0x10_0000_1000), b'x');
     cluster.move_to(pid, 1);
 }
+
+#[test]
+fn who_comes_back_before_it_is_known_that_all_of_him_had_left_is_waited_for() {
+    let mut cluster = Cluster::new(3);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 3);
+    cluster.order_move_as(pid, pid, "2");
+    cluster.until(Cluster::round, |cluster| {
+        let left = cluster.nodes[2].outgoing.values().next();
+        left.is_some_and(|out| out.is_pushed())
+    });
+    // Node 3 does not hear that node 2 has all of it.
+    cluster.arrives = |header| (header.source(), header.target()) != (NodeId(2), NodeId(3));
+    cluster.order_move_as(pid, pid, "1");
+    cluster.until(
+        |cluster| cluster.pass(1_000_000),
+        |cluster| cluster.nodes[0].bodies.contains_key(&pid),
+    );
+    cluster.order_move_as(pid, pid, "3");
+    for _ in 0..100 {
+        cluster.pass(1_000_000);
+    }
+    assert!(cluster.nodes[2].incoming.is_empty(), "it is not known yet");
+    cluster.arrives = |_| true;
+    cluster.settle();
+    assert!(cluster.nodes[2].bodies.contains_key(&pid), "it is there");
+}
