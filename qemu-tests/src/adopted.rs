@@ -150,16 +150,20 @@ fn course(cell: Cell) -> Vec<Do> {
 
 /// All of them where home is killed.
 pub(crate) fn killed(name: &str) -> Scenario {
-    scenario(name, Cause::Plug, Disks::Fresh)
+    scenario(name, Cause::Plug)
 }
 
 /// All of them where its disk fails.
 pub(crate) fn broken(name: &str) -> Scenario {
-    scenario(name, Cause::Disk, Disks::Breakable)
+    scenario(name, Cause::Disk)
 }
 
-fn scenario(name: &str, cause: Cause, disks: Disks) -> Scenario {
+fn scenario(name: &str, cause: Cause) -> Scenario {
     let cells = table(cause);
+    let disks = match cause {
+        Cause::Plug => Disks::Fresh,
+        Cause::Disk => Disks::Breakable,
+    };
     let spec = Spec::new(name, 3)
         .append("worker=/etc/worker")
         .disks(disks)

@@ -86,6 +86,14 @@ impl LocalCall<'_> {
         done.map_err(|trouble| self.system.trouble(self.tid, trouble))
     }
 
+    /// The same, and whether it is so, for who does without.
+    pub fn is_writable(&mut self, address: u64, length: usize) -> Result<bool, Stop> {
+        match self.make_writable(address, length) {
+            Err(Stop::Errno(_)) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
     /// How many of the first bytes of a range can be touched so.
     pub fn fit_for(&mut self, address: u64, length: usize, access: Access) -> Result<usize, Stop> {
         let fit = self.system.with_space(self.pid, |space, pages| {

@@ -550,7 +550,6 @@ fn refusals_are_those_of_linux_wherever_a_process_is() {
 #[test]
 fn children_stacks_and_locks_are_refused_as_on_linux() {
     const FLOCK: u64 = 73;
-    const RT_SIGTIMEDWAIT: u64 = 128;
     const SIGALTSTACK: u64 = 131;
     const CLONE3: u64 = 435;
     const EFAULT: i64 = -14;

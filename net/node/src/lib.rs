@@ -51,7 +51,7 @@ pub use wire::{Features, Lane, Load, NodeInfo, NodeState, PageTag};
 
 /// Silence after which a peer is reported as silent, ns.
 pub const SILENT_AFTER_NS: u64 = 2_000_000_000;
-/// A node to which nobody has told the time for so long has stood still itself, ns: there is a Hello to be sent far more often.
+/// A node to which nobody has told the time for so long has stood still itself, ns: there is a Hello to be sent twice as often.
 pub const STOOD_STILL_NS: u64 = 2 * HELLO_EVERY_NS;
 /// Time between two broadcasts of Hello once a node is settled, ns; give or take a tenth.
 pub const HELLO_EVERY_NS: u64 = 500_000_000;

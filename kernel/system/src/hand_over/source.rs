@@ -178,12 +178,6 @@ impl Outgoing {
         self.source.state()
     }
 
-    /// Whether all of it has left.
-    #[cfg(test)]
-    pub(crate) fn is_pushed(&self) -> bool {
-        self.end_sent
-    }
-
     /// Where the move stands, for a test that fails.
     #[cfg(feature = "canary")]
     pub fn describe(&self) -> alloc::string::String {

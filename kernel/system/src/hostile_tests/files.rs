@@ -7,6 +7,18 @@ use wire::{Call, Message, Pid};
 
 const PIECE: usize = 3000;
 
+/// A guest on node 2 that has made /f and opened it, and its descriptor.
+fn with_a_file() -> (Cluster, u32, u64) {
+    let mut cluster = Cluster::new(2);
+    let pid = cluster.fork(0);
+    cluster.move_to(pid, 2);
+    cluster.poke(1, pid, DATA, b"/f\0");
+    let open = [-100_i64 as u64, DATA, 0o102, 0o600];
+    let fd = cluster.call(1, pid, 257, &open);
+    let fd = u64::try_from(fd).expect("it is opened");
+    (cluster, pid, fd)
+}
+
 /// Posts so many pieces of a file as a node would whose kernel keeps no count; the file's size then.
 fn write_behind(cluster: &mut Cluster, pid: u32, fd: u64, pieces: u64) -> u64 {
     let (first, epoch) = {
@@ -35,13 +47,7 @@ fn write_behind(cluster: &mut Cluster, pid: u32, fd: u64, pieces: u64) -> u64 {
 
 #[test]
 fn a_guest_writes_no_more_behind_than_it_was_promised() {
-    let mut cluster = Cluster::new(2);
-    let pid = cluster.fork(0);
-    cluster.move_to(pid, 2);
-    cluster.poke(1, pid, DATA, b"/f\0");
-    let open = [-100_i64 as u64, DATA, 0o102, 0o600];
-    let fd = cluster.call(1, pid, 257, &open);
-    let fd = u64::try_from(fd).expect("it is opened");
+    let (mut cluster, pid, fd) = with_a_file();
     assert_eq!(
         write_behind(&mut cluster, pid, fd, 3),
         0,
@@ -61,13 +67,7 @@ fn a_guest_writes_no_more_behind_than_it_was_promised() {
 
 #[test]
 fn a_node_that_stood_still_does_not_read_what_was_lent_before() {
-    let mut cluster = Cluster::new(2);
-    let pid = cluster.fork(0);
-    cluster.move_to(pid, 2);
-    cluster.poke(1, pid, DATA, b"/f\0");
-    let open = [-100_i64 as u64, DATA, 0o102, 0o600];
-    let fd = cluster.call(1, pid, 257, &open);
-    let fd = u64::try_from(fd).expect("it is opened");
+    let (mut cluster, pid, fd) = with_a_file();
     assert_eq!(cluster.call(1, pid, 1, &[fd, DATA, 1000]), 1000);
     assert_eq!(cluster.call(1, pid, 8, &[fd, 0, 0]), 0);
     for _ in 0..4 {

@@ -839,8 +839,8 @@ fn who_comes_back_before_it_is_known_that_all_of_him_had_left_is_waited_for() {
     cluster.move_to(pid, 3);
     cluster.order_move_as(pid, pid, "2");
     cluster.until(Cluster::round, |cluster| {
-        let left = cluster.nodes[2].outgoing.values().next();
-        left.is_some_and(|out| out.is_pushed())
+        let out = cluster.nodes[2].outgoing.get(&pid);
+        out.is_some_and(|out| out.state_in_words().contains("pushing (true, true, true)"))
     });
     // Node 3 does not hear that node 2 has all of it.
     cluster.arrives = |header| (header.source(), header.target()) != (NodeId(2), NodeId(3));

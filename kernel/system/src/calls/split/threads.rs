@@ -166,12 +166,9 @@ fn spawn(call: &mut LocalCall<'_>, mut wanted: Wanted) -> Result<u64, Stop> {
     if flags & CLONE_SETTLS != 0 && wanted.tls >= USER_END {
         return Err(Errno::EPERM.into());
     }
-    if flags & CLONE_PARENT_SETTID != 0 {
-        match call.make_writable(wanted.parent_tid, 4) {
-            // As in Linux, a number that cannot be told is no reason to have no child.
-            Err(Stop::Errno(_)) => wanted.flags &= !CLONE_PARENT_SETTID,
-            other => other?,
-        }
+    if flags & CLONE_PARENT_SETTID != 0 && !call.is_writable(wanted.parent_tid, 4)? {
+        // As in Linux, a number that cannot be told is no reason to have no child.
+        wanted.flags &= !CLONE_PARENT_SETTID;
     }
     if flags & CLONE_THREAD != 0 {
         let whole = flags & SHARED == SHARED;
