@@ -392,7 +392,12 @@ impl Node {
             && self.inbox.is_empty()
             && !self.card.as_mut().is_some_and(Card::pending);
         let goes_on = match after {
-            After::Unchanged | After::Same => quiet,
+            After::Unchanged | After::Same => {
+                if quiet {
+                    self.come_back_by(cpu, self.system.spared_until(cpu).unwrap_or(NEVER));
+                }
+                quiet
+            }
             After::Over if quiet => match self.system.begin(cpu) {
                 Some(next) => {
                     *turn = next;

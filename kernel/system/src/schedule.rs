@@ -20,6 +20,24 @@ const PREEMPT_NS: u64 = 1_000_000;
 /// So long a thread goes on beside one that it has woken itself, however far behind that one is, ns:
 /// it may have more to say. A pipe that is written byte by byte is not read byte by byte.
 pub const SPARED_NS: u64 = 1_000_000;
+/// Who waits so soon after having woken another hands its processor over to it, ns.
+pub(crate) const HAND_OVER_NS: u64 = 200_000;
+
+/// A thread has made another ready in a call of its own.
+#[derive(Clone, Copy)]
+struct Woke {
+    waker: u32,
+    at: u64,
+    /// The woken thread waits for the waker's processor, though another one sleeps.
+    held: bool,
+}
+
+impl Woke {
+    /// Whether the waker may still hand over.
+    fn is_recent(&self, now: u64) -> bool {
+        now < self.at.saturating_add(HAND_OVER_NS)
+    }
+}
 
 /// What the System knows of one processor.
 #[derive(Default)]
@@ -42,6 +60,8 @@ pub(crate) struct Processor {
     stint_ns: u64,
     /// The thread in `left` goes on until then beside one that it has woken, ns.
     spared_until: Option<u64>,
+    /// Who has last woken another here, until it is known whether that was to hand over.
+    woke: Option<Woke>,
     /// Who came from user mode last, if the processor has not slept since, and when, ns: what the
     /// kernel has done here since it has done for that thread.
     serves: Option<(u32, u64)>,
@@ -73,39 +93,91 @@ impl Processor {
 }
 
 impl System {
-    /// Puts a thread into a run queue, on an idle processor if there is one.
+    /// Puts a thread into a run queue.
     pub(crate) fn make_ready(&mut self, tid: u32) {
-        let allowed = self.allowed(tid);
-        let may = |cpu: usize| allowed >> cpu & 1 != 0;
-        let idle =
-            (0..self.processors.len()).position(|cpu| may(cpu) && self.processors[cpu].is_idle());
-        // Where it may run with the fewest others, should it not be where it was.
-        let other = || {
-            let all = (0..self.processors.len()).filter(|cpu| may(*cpu));
-            all.min_by_key(|cpu| self.processors[*cpu].ready())
-        };
-        let other = other().unwrap_or(0);
+        let last = self.processors.len() - 1;
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
-        let ran = core::mem::replace(&mut thread.run, Run::Ready) == Run::Ready;
-        let from = thread.processor.min(self.processors.len() - 1);
-        if !ran && self.processors[from].left.0 == tid {
-            self.processors[from].left.0 = 0;
+        let from = &mut self.processors[thread.processor.min(last)];
+        if core::mem::replace(&mut thread.run, Run::Ready) == Run::Blocked && from.left.0 == tid {
+            from.left.0 = 0;
         }
         if thread.queued.is_some() {
             return;
         }
-        let to = if may(from) && self.processors[from].is_idle() {
-            from
-        } else {
-            idle.unwrap_or(if may(from) { from } else { other })
-        };
-        let ahead = self.processors[from].floor_ns.saturating_sub(HEAD_START_NS);
+        let ahead = from.floor_ns.saturating_sub(HEAD_START_NS);
         thread.turn_ns = thread.turn_ns.max(ahead);
-        thread.woken_by = self.calling;
+        thread.woken_by = self.calling.map(|(waker, _)| waker);
+        let (to, call) = self.processor_for(tid);
         self.enqueue(tid, to);
-        self.call_processor(to, tid);
+        if call {
+            self.call_processor(to, tid);
+        }
+    }
+
+    /// The processor for a thread that becomes ready, and whether that one is to look for it. It is where
+    /// the thread was or an idle one; but who is woken by somebody who is used to wait right after goes
+    /// behind that one: to wake a processor takes longer than that.
+    fn processor_for(&mut self, tid: u32) -> (usize, bool) {
+        let allowed = self.allowed(tid);
+        let may = |cpu: &usize| allowed >> cpu & 1 != 0;
+        let from = self.threads.get(&tid).map_or(0, |thread| thread.processor);
+        let from = from.min(self.processors.len() - 1);
+        let all = 0..self.processors.len();
+        // Who wakes another has its processor, though it is in the kernel just now.
+        let waker = self.calling.filter(|(waker, _)| *waker != tid);
+        let taken = waker.filter(|(waker, _)| !self.waits(*waker));
+        let is_idle = |cpu: &usize| {
+            may(cpu) && self.processors[*cpu].is_idle() && taken.is_none_or(|(_, own)| own != *cpu)
+        };
+        let own = Some(from).filter(is_idle);
+        let Some(idle) = own.or_else(|| all.clone().find(is_idle)) else {
+            let fewest = || (all.filter(may)).min_by_key(|cpu| self.processors[*cpu].ready());
+            let to = Some(from).filter(may).or_else(fewest);
+            return (to.unwrap_or(0), true);
+        };
+        // It goes on where it has left somebody waiting itself.
+        let now = self.now;
+        let woke = self.processors[from].woke;
+        if woke.is_some_and(|woke| woke.waker == tid && woke.held && woke.is_recent(now)) {
+            return (from, false);
+        }
+        let Some((waker, here)) = waker else {
+            return (idle, true);
+        };
+        let hands_over = (self.threads.get(&waker)).is_none_or(|waker| waker.hands_over);
+        let held =
+            (hands_over || taken.is_none()) && may(&here) && self.processors[here].queue.is_empty();
+        let at = now;
+        self.processors[here].woke = Some(Woke { waker, at, held });
+        if held { (here, false) } else { (idle, true) }
+    }
+
+    /// Learns from whom a processor runs next whether who has woken another there did so to hand over,
+    /// and lets others take what it does not get to.
+    fn learn_hand_over(&mut self, cpu: usize, chosen: Option<u32>) {
+        let Some(woke) = self.processors[cpu].woke else {
+            return;
+        };
+        let soon = woke.is_recent(self.now);
+        if soon && chosen == Some(woke.waker) {
+            return;
+        }
+        self.processors[cpu].woke = None;
+        let waits = self.waits(woke.waker);
+        if let Some(waker) = self.threads.get_mut(&woke.waker) {
+            waker.hands_over = soon && waits;
+        }
+        if woke.held && self.processors[cpu].ready() > 0 {
+            let idle = self.processors.iter().position(Processor::is_idle);
+            idle.into_iter().for_each(|idle| self.kick(idle));
+        }
+    }
+
+    /// Whether a thread needs no processor.
+    fn waits(&self, tid: u32) -> bool {
+        (self.threads.get(&tid)).is_none_or(|thread| thread.run == Run::Blocked)
     }
 
     /// The processors that a thread may run on here, a bit each: all if none of its own is here.
@@ -168,9 +240,12 @@ impl System {
     }
 
     /// Until when at most this processor leaves its thread beside one that was woken by it and has had
-    /// less, node's clock, ns.
+    /// less, or for which another processor is free, node's clock, ns.
     pub fn spared_until(&self, cpu: usize) -> Option<u64> {
-        self.processors[cpu].spared_until
+        let processor = &self.processors[cpu];
+        let held = processor.woke.filter(|woke| woke.held);
+        let held = held.map(|woke| woke.at.saturating_add(HAND_OVER_NS));
+        held.into_iter().chain(processor.spared_until).min()
     }
 
     /// The processors, a bit each, that are to be interrupted as soon as the System is left. The
@@ -202,6 +277,12 @@ impl System {
 
     /// Takes the thread out of the queues that this processor is to run.
     pub(crate) fn choose(&mut self, cpu: usize) -> Option<u32> {
+        let chosen = self.next_ready(cpu);
+        self.learn_hand_over(cpu, chosen);
+        chosen
+    }
+
+    fn next_ready(&mut self, cpu: usize) -> Option<u32> {
         loop {
             let tid = self.candidate(cpu)?;
             let processor = &mut self.processors[cpu];

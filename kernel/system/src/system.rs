@@ -102,8 +102,8 @@ pub struct System {
     pub(crate) processors: Vec<Processor>,
     /// Processors to interrupt, a bit each.
     pub(crate) kicks: u64,
-    /// The thread whose call is being dealt with.
-    pub(crate) calling: Option<u32>,
+    /// The thread whose call is being dealt with, and its processor.
+    pub(crate) calling: Option<(u32, usize)>,
     pub(crate) alarms: BTreeSet<(u64, u32)>,
     /// When the next SIGALRM of a process is due, at its home.
     pub(crate) timers: BTreeSet<(u64, u32)>,

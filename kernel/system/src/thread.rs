@@ -212,6 +212,8 @@ pub struct Thread {
     pub turn_ns: u64,
     /// The thread here whose call made this one ready, if one did.
     pub woken_by: Option<u32>,
+    /// It waited right after the last time that it had woken another.
+    pub hands_over: bool,
     /// The processor it ran on last.
     pub processor: usize,
     /// The processors that it may run on, a bit each; 0 for all.
@@ -322,6 +324,7 @@ impl Thread {
             queued: None,
             turn_ns: 0,
             woken_by: None,
+            hands_over: false,
             processor: 0,
             processors: 0,
             call: None,
@@ -364,6 +367,7 @@ impl Thread {
             ids: self.ids,
             turn_ns: self.turn_ns,
             woken_by: None,
+            hands_over: false,
             processor: self.processor,
             processors: self.processors,
             name: self.name,

@@ -182,7 +182,7 @@ impl System {
             _ if self.thread(tid).obeys_kernel() => self.advance(tid),
             Exit::Interrupt => self.advance(tid),
             Exit::Syscall => {
-                self.calling = Some(tid);
+                self.calling = Some((tid, cpu));
                 let after = self.called(cpu, turn);
                 self.calling = None;
                 return after;

@@ -87,7 +87,7 @@ fn a_limit_of_cpu_time_is_noticed_by_a_call_that_only_tells_something() {
 }
 
 /// A turn of a certain thread on one of these processors, and on which.
-fn turn_of(cluster: &mut Cluster, processors: &[usize], tid: u32) -> (usize, Turn) {
+pub(super) fn turn_of(cluster: &mut Cluster, processors: &[usize], tid: u32) -> (usize, Turn) {
     for _ in 0..100 {
         for &cpu in processors {
             let Some(mut turn) = cluster.nodes[0].begin(cpu) else {

@@ -23,12 +23,13 @@ mod placement;
 mod shared;
 mod tickets;
 mod timeline;
+mod turns;
 mod users;
 mod waits;
 mod wire_trace;
 
 use crate::home::INIT;
-use crate::turn::Turn;
+use crate::turn::{After, Turn};
 use crate::{Settings, System};
 use machine::{Exit, Frame, FrameKind};
 use wire::{BootId, Header, Message, NodeId, Pid};
@@ -392,16 +393,23 @@ impl Cluster {
     pub(crate) fn run(&mut self, node: usize, pid: u32, act: impl FnOnce(&mut Turn) -> Exit) {
         let mut others = Vec::new();
         let mut act = Some(act);
-        while let Some(mut turn) = self.nodes[node].begin(0) {
+        let count = self.nodes[node].processors.len();
+        let next = |system: &mut System, turns: usize| {
+            let mut cpus = (turns..turns + count).map(|cpu| cpu % count);
+            cpus.find_map(|cpu| Some((cpu, system.begin(cpu)?)))
+        };
+        while let Some((cpu, mut turn)) = next(&mut self.nodes[node], others.len()) {
             let mine = turn.tid == pid;
             let exit = match act.take_if(|_| mine) {
                 Some(act) => act(&mut turn),
                 None => Exit::Interrupt,
             };
             let now = self.now;
-            self.nodes[node].end_turn(turn, exit, TURN_NS, now);
+            if self.nodes[node].end(cpu, &mut turn, exit, TURN_NS, now) != After::Over {
+                self.nodes[node].put_back(cpu, &mut turn);
+            }
             // Until the next one the processor sleeps.
-            self.nodes[node].idled(0, now, 0);
+            self.nodes[node].idled(cpu, now, 0);
             others.push(pid);
             if mine || others.len() > 200 {
                 break;
