@@ -81,7 +81,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "mount",
-        "tmpfs, proc, MS_BIND, MS_REC, MS_MOVE, MS_REMOUNT, MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE; a mapping keeps its rights when MS_NOEXEC or MS_RDONLY comes",
+        "tmpfs, proc, sysfs, MS_BIND, MS_REC, MS_MOVE, MS_REMOUNT, MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE; a mapping keeps its rights when MS_NOEXEC or MS_RDONLY comes",
     ),
     (
         "mprotect",

@@ -247,8 +247,10 @@ pub struct Home {
     pub children_changed: WaitQueue,
     /// Its program's name.
     pub name: [u8; 16],
-    /// Its arguments, each ended by NUL.
+    /// Its arguments as they were given, each ended by NUL.
     pub command_line: Vec<u8>,
+    /// What it has written in their place, as far as that was seen (setproctitle(3)).
+    pub title: Option<Vec<u8>>,
     /// The program that its execve under way has opened last, and its path.
     pub opening: (LoosePlace, Vec<u8>),
     /// The path of its program, from the root, without links.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write, pipe};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rt::events::{Set, counter, process, send, signal_timer, signals, timer};
@@ -208,6 +208,12 @@ pub(crate) fn pidfd(moves: &mut Moves) -> Verdict {
         for by in [handle.as_fd(), directory.as_fd()] {
             send(by, 0).doing("pidfd_send_signal")?;
         }
+        let named = || {
+            let path = format!("/proc/self/fdinfo/{}", handle.as_raw_fd());
+            let text = std::fs::read_to_string(path).doing("reading fdinfo")?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Pid:\t"));
+            Ok::<_, String>(line.unwrap_or_default().to_owned())
+        };
         let early = rt::files::poll(handle.as_fd(), 0).doing("poll")?;
         ensure!(early.is_none(), "the child is over before it has ended");
         let ready = moves.while_blocked(
@@ -219,8 +225,11 @@ pub(crate) fn pidfd(moves: &mut Moves) -> Verdict {
             ready.is_some_and(|ready| ready.readable),
             "the end of the child gave {ready:?}"
         );
+        // It has its number until somebody has waited for it.
+        ensure!(named()? == child.to_string(), "its number is {}", named()?);
         let ended = wait_for(child).doing("wait")?;
         ensure!(ended == Ended::Exited(0), "the child ended with {ended:?}");
+        ensure!(named()? == "-1", "its number is {}", named()?);
         for by in [handle.as_fd(), directory.as_fd()] {
             ensure!(send(by, 0).is_err(), "who is gone was sent a signal");
         }

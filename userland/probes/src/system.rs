@@ -4,6 +4,7 @@
 
 use std::fs::read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use rt::raw::{DESK, Desk, libc};
 use rt::system::{BAD_ADDRESSES, BufferCall, Uname, call_with, uname, unknown_call};
@@ -112,6 +113,44 @@ pub(crate) fn proc_self(moves: &mut Moves) -> Verdict {
         check_maps(&maps, (&raw const stack) as u64, "rw-")?;
         check_maps(&maps, heap.as_ptr() as u64, "rw-")?;
     }
+    renamed()
+}
+
+/// What is written in the place of the arguments is what a process is called.
+fn renamed() -> Verdict {
+    const AT_EXECFN: u64 = 31;
+    let get = |name: &str| read(format!("/proc/self/{name}")).doing(name);
+    let (line, environment, auxiliary) = (get("cmdline")?, get("environ")?, get("auxv")?);
+    let words: Vec<u64> = auxiliary
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|word| u64::from_le_bytes(*word))
+        .collect();
+    let pairs = words.as_chunks::<2>().0;
+    let execfn = pairs.iter().find(|pair| pair[0] == AT_EXECFN);
+    let end = execfn.ok_or("auxv names no program")?[1] - environment.len() as u64;
+    let start = end - line.len() as u64;
+    let memory = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/proc/self/mem");
+    let memory = memory.doing("opening mem")?;
+    memory.write_all_at(b"R", start).doing("writing")?;
+    let called = get("cmdline")?;
+    let other = [b"R", &line[1..]].concat();
+    ensure!(called == other, "it is called {called:?}");
+    // Without its end the last argument goes on into the environment, and all is one text.
+    memory.write_all_at(b"+", end - 1).doing("writing")?;
+    let called = get("cmdline")?;
+    let mut text = [&other[..other.len() - 1], b"+", &environment].concat();
+    let end_of_text = text.iter().position(|byte| *byte == 0);
+    text.truncate(end_of_text.map_or(text.len(), |end| end + 1));
+    ensure!(
+        called == text,
+        "it is called {called:?} instead of {text:?}"
+    );
+    memory.write_all_at(&line, start).doing("writing")?;
+    ensure!(get("cmdline")? == line, "it has another name in the end");
     Ok(())
 }
 

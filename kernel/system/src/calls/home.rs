@@ -131,6 +131,7 @@ pub fn fork(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         executing: parent.executing.clone(),
         options: parent.options.of_child(),
         command_line: parent.command_line.clone(),
+        title: parent.title.clone(),
         name: parent.name,
         disowns: parent.disowns,
         ignores_children: parent.ignores_children,
@@ -351,6 +352,7 @@ impl Home {
             children_changed: WaitQueue::new(wakes),
             name: [0; 16],
             command_line: Vec::new(),
+            title: None,
             opening: Default::default(),
             program: Vec::new(),
             executing: None,
@@ -499,9 +501,16 @@ impl System {
             .get(&parent)
             .is_none_or(|home| !home.lives() || is_child && home.disowns)
         {
-            self.homes.remove(&pid);
+            self.reap(pid);
         }
         self.tell_parent(parent, news);
+    }
+
+    /// Nothing is left of a process that has ended.
+    pub(crate) fn reap(&mut self, pid: u32) {
+        if let Some(home) = self.homes.remove(&pid) {
+            home.exit.forget();
+        }
     }
 
     /// Wakes a process that waits for its children.

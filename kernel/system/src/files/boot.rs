@@ -10,12 +10,8 @@ use super::inode::{Attributes, DEVICES, Device, Directory, InodeRef, Node};
 use super::storage::FileData;
 use super::tree::FileSystem;
 use abi::layout::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, Timespec};
-use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Range;
 use spin::Mutex;
 
 /// Where the manifest lies: lines of 64 hexadecimal digits (BLAKE3), a blank and a path.
@@ -180,109 +176,12 @@ impl FileSystem {
         if let Some(on) = directory(b"proc") {
             self.mount_proc(on);
         }
+        if let Some(on) = directory(b"sys") {
+            self.mount_sys(on);
+        }
         self.add_pts();
-        self.add_sys();
         if let Some(shm) = self.make_directories(&[b"dev".to_vec(), b"shm".to_vec()]) {
             shm.change(|held| held.mode = S_IFDIR | 0o1777);
-        }
-    }
-
-    /// What programs look for in /sys: the processors, and that memory is one node without huge pages.
-    fn add_sys(&self) {
-        let cpus = machine::cpu_count().max(1);
-        let all = match cpus {
-            1 => String::from("0\n"),
-            cpus => format!("0-{}\n", cpus - 1),
-        };
-        let add = |path: &str, text: &str| {
-            let names: Vec<Vec<u8>> = path
-                .split('/')
-                .map(|name| name.as_bytes().to_vec())
-                .collect();
-            let Some((name, parents)) = names.split_last() else {
-                return;
-            };
-            let Some(parent) = self.make_directories(parents) else {
-                return;
-            };
-            // Kept as what the archive brings is: it takes no page of memory.
-            let bytes: &'static [u8] = Box::leak(text.as_bytes().into());
-            let data = FileData::new(bytes);
-            let attributes = Attributes::new(S_IFREG | 0o444, self.boot_time());
-            let inode = self.volume.create(Node::File(Mutex::new(data)), attributes);
-            if let (Some(mut parent), Ok(inode)) = (parent.directory(), inode) {
-                parent.set(name, inode);
-            }
-        };
-        for name in ["online", "possible", "present"] {
-            add(&format!("sys/devices/system/cpu/{name}"), &all);
-        }
-        add("sys/devices/system/cpu/offline", "\n");
-        add("sys/devices/system/cpu/kernel_max", "255\n");
-        for cpu in 0..cpus {
-            let place = format!("sys/devices/system/cpu/cpu{cpu}/topology");
-            add(&format!("{place}/core_id"), &format!("{cpu}\n"));
-            add(&format!("{place}/physical_package_id"), "0\n");
-            for name in ["core_cpus", "thread_siblings"] {
-                add(&format!("{place}/{name}"), &mask_of(cpu..cpu + 1));
-                add(&format!("{place}/{name}_list"), &format!("{cpu}\n"));
-            }
-            for name in ["package_cpus", "core_siblings"] {
-                add(&format!("{place}/{name}"), &mask_of(0..cpus));
-                add(&format!("{place}/{name}_list"), &all);
-            }
-        }
-        for name in ["online", "possible", "has_cpu", "has_memory"] {
-            add(&format!("sys/devices/system/node/{name}"), "0\n");
-        }
-        add("sys/devices/system/node/node0/cpulist", &all);
-        add("sys/devices/system/node/node0/cpumap", &mask_of(0..cpus));
-        add("sys/devices/system/node/node0/distance", "10\n");
-        add("sys/devices/system/cpu/isolated", "\n");
-        let clocks = "sys/devices/system/clocksource/clocksource0";
-        add(&format!("{clocks}/current_clocksource"), "tsc\n");
-        add(&format!("{clocks}/available_clocksource"), "tsc \n");
-        let huge = "sys/kernel/mm/transparent_hugepage";
-        add(&format!("{huge}/enabled"), "always madvise [never]\n");
-        let never = "always defer defer+madvise madvise [never]\n";
-        add(&format!("{huge}/defrag"), never);
-        let shared = "always within_size advise [never] deny force\n";
-        add(&format!("{huge}/shmem_enabled"), shared);
-        add(&format!("{huge}/hpage_pmd_size"), "2097152\n");
-        add(&format!("{huge}/use_zero_page"), "0\n");
-        add(&format!("{huge}/khugepaged/defrag"), "0\n");
-        let loopback = [
-            ("address", "00:00:00:00:00:00\n"),
-            ("addr_len", "6\n"),
-            ("broadcast", "00:00:00:00:00:00\n"),
-            ("carrier", "1\n"),
-            ("dev_id", "0x0\n"),
-            ("flags", "0x9\n"),
-            ("ifindex", "1\n"),
-            ("iflink", "1\n"),
-            ("link_mode", "0\n"),
-            ("mtu", "65536\n"),
-            ("operstate", "unknown\n"),
-            ("tx_queue_len", "1000\n"),
-            ("type", "772\n"),
-        ];
-        for (name, text) in loopback {
-            add(&format!("sys/class/net/lo/{name}"), text);
-        }
-        for empty in [
-            "block",
-            "class/block",
-            "dev/block",
-            "dev/char",
-            "fs/cgroup",
-            "module",
-        ] {
-            let path: Vec<Vec<u8>> = ["sys"]
-                .into_iter()
-                .chain(empty.split('/'))
-                .map(|name| name.as_bytes().to_vec())
-                .collect();
-            self.make_directories(&path);
         }
     }
 
@@ -327,17 +226,6 @@ impl FileSystem {
     }
 }
 
-/// A set of processors as files in /sys show it: words of 32 bits, the highest first.
-fn mask_of(cpus: Range<usize>) -> String {
-    let words = (0..cpus.end.div_ceil(32)).rev();
-    let words = words.map(|word| {
-        let bit = |at: &usize| cpus.contains(&(word * 32 + at));
-        let bits = (0..32).filter(bit).fold(0_u32, |bits, at| bits | 1 << at);
-        format!("{bits:08x}")
-    });
-    words.collect::<Vec<_>>().join(",") + "\n"
-}
-
 fn hash_from_hex(digits: &[u8]) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     for (place, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
@@ -346,17 +234,4 @@ fn hash_from_hex(digits: &[u8]) -> Option<[u8; 32]> {
         *place = (high << 4 | low) as u8;
     }
     Some(hash)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mask_of;
-
-    #[test]
-    fn masks_have_words_of_32_processors() {
-        assert_eq!(mask_of(0..2), "00000003\n");
-        assert_eq!(mask_of(1..2), "00000002\n");
-        assert_eq!(mask_of(0..33), "00000001,ffffffff\n");
-        assert_eq!(mask_of(32..33), "00000001,00000000\n");
-    }
 }

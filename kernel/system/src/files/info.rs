@@ -133,7 +133,7 @@ fn describe(object: &Object, now_ns: u64, text: &mut String) {
         ),
         Object::Signal(signals) => writeln!(text, "sigmask:\t{:016x}", signals.set()),
         Object::Process(process) => {
-            let pid = match process.is_over() {
+            let pid = match process.is_gone() {
                 false => i64::from(process.thread.unwrap_or(process.pid)),
                 true => -1,
             };

@@ -30,6 +30,7 @@ mod proc;
 pub(crate) mod settings;
 mod socket;
 mod storage;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -959,8 +959,12 @@ impl FileSystem {
 
     /// Mounts /proc where it belongs.
     pub(super) fn mount_proc(&self, on: InodeRef) {
+        self.mount_at_boot(on, Shown::whole(self.proc.clone(), b"proc", MS_RELATIME));
+    }
+
+    /// Mounts a file system before anybody can see that it is not there.
+    pub(super) fn mount_at_boot(&self, on: InodeRef, shown: Shown) {
         let on = self.root_place().beside(on);
-        let shown = Shown::whole(self.proc.clone(), b"proc", MS_RELATIME);
         let point = Point { on, name: None };
         let mut table = self.mounts.table.lock();
         table.attach(shown, Sharing::default(), point);

@@ -97,6 +97,11 @@ impl OpenFile {
         OpenFile::with_terminal(place, flags, name, None)
     }
 
+    /// The folder and the name that it was opened by.
+    pub(super) fn name(&self) -> Option<&Named> {
+        self.name.as_ref()
+    }
+
     /// What stands for a file that is gone: nothing can be done with it but to close it.
     pub(super) fn lost(place: Place) -> Arc<OpenFile> {
         let title = b"(lost)".to_vec();

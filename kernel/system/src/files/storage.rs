@@ -265,7 +265,9 @@ impl FileData {
 
     /// Makes a range read as zeros, without a page where that is possible.
     pub(super) fn punch(&mut self, offset: u64, length: u64) -> Result<(), Errno> {
-        let end = offset.saturating_add(length).min(self.size);
+        // What is behind the end of the file is zero already: its last page goes as a whole.
+        let end = offset.saturating_add(length);
+        let end = end.min(self.size.next_multiple_of(PAGE));
         if offset >= end {
             return Ok(());
         }

@@ -33,6 +33,8 @@ pub struct FileSystem {
     pub(super) root: InodeRef,
     /// /proc.
     pub(super) proc: Arc<Tree>,
+    /// /sys.
+    pub(super) sys: Arc<Tree>,
     pub(super) mounts: Mounts,
     pub(super) console_inode: InodeRef,
     terminals: Terminals,
@@ -73,6 +75,7 @@ impl FileSystem {
         let mut fs = FileSystem {
             mounts: Mounts::new(Tree::new("tmpfs", &root, Some(&volume))),
             proc: Tree::new("proc", &Inode::proc(ProcNode::Root, (0, 0), boot), None),
+            sys: FileSystem::new_sys(&volume, boot),
             console_inode: device(Device::Console, 0o600),
             root,
             terminals: Terminals::new(&wakes),
@@ -410,6 +413,7 @@ impl FileSystem {
             Node::Object(Object::Process(_)) => 0x5049_4446,
             Node::Object(_) => 0x0904_1934,
             Node::Pipe(pipe) if !pipe.named => 0x5049_5045,
+            _ if Arc::ptr_eq(&place.mount.tree, &self.sys) => 0x6265_6572,
             _ => 0x0102_1994,
         };
         if kind != 0x0102_1994 {

@@ -188,7 +188,7 @@ impl Volume {
 
 /// A file system as mounts have it.
 pub(super) struct Tree {
-    /// `tmpfs` or `proc`.
+    /// `tmpfs`, `proc` or `sysfs`.
     pub(super) kind: &'static str,
     pub(super) root: InodeRef,
     /// `None` for /proc, which nothing is stored in.
@@ -224,7 +224,7 @@ impl Tree {
     /// What it was mounted with, as /proc shows it.
     pub(super) fn options(&self) -> String {
         let mut text = String::new();
-        let Some(volume) = &self.volume else {
+        let Some(volume) = self.volume.as_ref().filter(|_| self.kind == "tmpfs") else {
             return text;
         };
         let Some(pages) = &volume.pages else {

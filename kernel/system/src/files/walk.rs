@@ -192,8 +192,9 @@ impl Walker<'_> {
                     }
                     self.check_mounts(&at, &inode)?;
                     if last {
+                        let (parent, name) = self.own_name(&child, &inode).unwrap_or((at, name));
                         return Ok(Found {
-                            parent: at,
+                            parent,
                             name,
                             inode: Some(inode),
                             slash,
@@ -347,6 +348,32 @@ impl Walker<'_> {
             ProcNode::Entry(entry) => self.viewer.view.file(entry),
             _ => None,
         }
+    }
+
+    /// The folder and the name by which a file is known that a link of /proc leads to: who opens it by the link has
+    /// opened it by that name.
+    fn own_name(&self, link: &Place, file: &Place) -> Option<(Place, Vec<u8>)> {
+        if file.is_directory() || file.is_mount_root() {
+            return None;
+        }
+        if let Node::Proc(ProcNode::Descriptor(pid, fd)) = *link.node()
+            && pid == self.viewer.pid
+        {
+            let open = self.viewer.state.get(fd).ok()?;
+            let (folder, name) = open.name()?;
+            return Some((file.beside(folder.clone()), name.clone()));
+        }
+        let text = self.link_text(link).ok()?;
+        let top = self.viewer.state.root();
+        let named = |text: &Vec<u8>| text.starts_with(b"/");
+        let text = Some(text).filter(named)?;
+        // A name that no longer is the file's leads elsewhere.
+        let found = self.walk(&top, &text, Follow::Never).ok()?;
+        let same = found
+            .inode
+            .as_ref()
+            .is_some_and(|there| there.is_same(file));
+        same.then_some((found.parent, found.name))
     }
 
     /// The text of a link.

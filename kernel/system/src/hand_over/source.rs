@@ -276,6 +276,7 @@ impl System {
         }
         let left = self.uncopied(pid);
         self.note_source(What::Freezes, pid, left);
+        self.look_at_title(pid);
         self.bring_to_boundary(pid);
     }
 

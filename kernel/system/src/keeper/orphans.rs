@@ -399,7 +399,7 @@ impl System {
             };
             if epoch == 1 {
                 // A fork of which the answer never came there: there was no such child.
-                self.homes.remove(&pid);
+                self.reap(pid);
                 self.keeper.touch(pid);
                 self.process_of.retain(|_, of| *of != pid);
                 continue;

@@ -3,6 +3,7 @@
 //! Law: who is looked into is brought home for it, as for process_vm_readv(2), and is looked at when its
 //! pages have come; until then the reader waits, and looks again after a while.
 
+use crate::calls::home::PROC_BYTES;
 use crate::system::System;
 use crate::wait::Stop;
 use abi::Errno;
@@ -27,6 +28,48 @@ impl System {
             Some(space) if space.next_absent(0).is_none() => Ok(()),
             _ => Err(Stop::Wait),
         }
+    }
+
+    /// Looks at what a process has in the place of its arguments, if its memory is here: it may have written there what
+    /// it wants to be called (setproctitle(3)). While it is away it is called what it was called when it left.
+    pub(crate) fn look_at_title(&mut self, pid: u32) {
+        if let Some(line) = self.line_in_memory(pid)
+            && let Some(home) = self.homes.get_mut(&pid)
+        {
+            home.title = (line != home.command_line).then_some(line);
+        }
+    }
+
+    /// The arguments as they are in memory (`get_mm_cmdline` of Linux): behind them is the environment, and behind that
+    /// the path of the program, whose place the auxiliary vector tells.
+    fn line_in_memory(&mut self, pid: u32) -> Option<Vec<u8>> {
+        const AT_EXECFN: u64 = 31;
+        let home = self.homes.get(&pid)?;
+        let (line, environment) = (home.command_line.len(), home.environment.len());
+        // Longer ones were cut, so that nobody knows where they begin.
+        if line == 0 || line.max(environment) >= PROC_BYTES {
+            return None;
+        }
+        let words = home.auxiliary.as_chunks::<8>().0;
+        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let pairs = words.as_chunks::<2>().0;
+        let end = pairs.iter().find(|pair| pair[0] == AT_EXECFN)?[1];
+        let start = end.checked_sub((line + environment) as u64)?;
+        // Only what is here already: nobody waits for a name.
+        self.space_of(pid)?.next_absent(0).is_none().then_some(())?;
+        let mut bytes = alloc::vec![0; line + environment];
+        self.with_space(pid, |space, pages| {
+            space.read_by_force(start, &mut bytes, pages)
+        })
+        .ok()?;
+        if bytes[line - 1] == 0 {
+            bytes.truncate(line);
+            return Some(bytes);
+        }
+        // It goes on into the environment, as one text.
+        let text = bytes.iter().position(|byte| *byte == 0);
+        bytes.truncate(text.map_or(bytes.len(), |end| end + 1).min(PAGE_SIZE));
+        Some(bytes)
     }
 
     /// How many of `count` bytes from `at` on lie in one page.

@@ -128,6 +128,12 @@ impl ProcView for System {
     }
 
     fn write(&mut self, entry: ProcEntry, writer: u32, bytes: &[u8]) -> Result<usize, Stop> {
+        // Files of the system take nothing (`proc_reg_write` of Linux); those of processes say EINVAL.
+        if let ProcEntry::Global(file) = entry
+            && !matches!(file, GlobalFile::Sys(_))
+        {
+            return Err(Errno::EIO.into());
+        }
         // As a string of C: who writes more than the text ends it by NUL.
         let string = bytes.split(|byte| *byte == 0).next().unwrap_or(&[]);
         let text = core::str::from_utf8(string)

@@ -40,6 +40,7 @@ impl System {
             .sum();
         match file {
             GlobalFile::Meminfo => meminfo(&self.frames()),
+            GlobalFile::NodeMeminfo => node_meminfo(&self.frames()),
             GlobalFile::Stat => self.statistics(),
             GlobalFile::Uptime => format!(
                 "{}.{:02} {}.{:02}\n",
@@ -190,10 +191,59 @@ fn meminfo(frames: &FrameCounts) -> String {
         ("SUnreclaim", kernel),
         ("KernelStack", 0),
         ("PageTables", tables),
+        ("SecPageTables", 0),
+        ("NFS_Unstable", 0),
+        ("Bounce", 0),
+        ("WritebackTmp", 0),
         ("CommitLimit", frames.total),
         ("Committed_AS", user),
+        ("VmallocTotal", 34_359_738_367 >> 2),
+        ("VmallocUsed", 0),
+        ("VmallocChunk", 0),
+        ("Percpu", 0),
+        ("AnonHugePages", 0),
+        ("ShmemHugePages", 0),
+        ("ShmemPmdMapped", 0),
+        ("FileHugePages", 0),
+        ("FilePmdMapped", 0),
     ] {
         let _ = writeln!(text, "{:<16}{:>8} kB", format!("{name}:"), kib(pages));
+    }
+    // There are no huge pages, which would be this large.
+    for name in ["Total", "Free", "Rsvd", "Surp"] {
+        let _ = writeln!(
+            text,
+            "HugePages_{name}:{:>width$}",
+            0,
+            width = 13 - name.len()
+        );
+    }
+    text.push_str("Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    text
+}
+
+/// The same of the only memory node (`node_read_meminfo` of Linux).
+fn node_meminfo(frames: &FrameCounts) -> String {
+    let mut text = String::new();
+    for line in meminfo(frames).lines() {
+        let name = line.split(':').next().unwrap_or_default();
+        let left_out = [
+            "MemAvailable",
+            "Buffers",
+            "Cached",
+            "SwapTotal",
+            "SwapFree",
+            "CommitLimit",
+        ];
+        let whole = name.starts_with("Vmalloc") || name.starts_with("Hugep") || name == "Hugetlb";
+        if whole || left_out.contains(&name) || matches!(name, "Committed_AS" | "Percpu") {
+            continue;
+        }
+        let _ = writeln!(text, "Node 0 {line}");
+        if name == "MemFree" {
+            let used = (frames.total - frames.free.min(frames.total)) * (PAGE_SIZE as u64 >> 10);
+            let _ = writeln!(text, "Node 0 {:<16}{used:>8} kB", "MemUsed:");
+        }
     }
     text
 }

@@ -36,7 +36,13 @@ impl System {
             ProcessFile::Where => format!("{}\n", owner.0).into_bytes(),
             ProcessFile::Nmigs => format!("{}\n", home.move_count).into_bytes(),
             ProcessFile::Migstat => migstat(home).into_bytes(),
-            ProcessFile::Cmdline => home.command_line.clone(),
+            // Of one that has ended there is no memory, and so no line.
+            ProcessFile::Cmdline if !home.lives() => Vec::new(),
+            ProcessFile::Cmdline => {
+                self.look_at_title(pid);
+                let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
+                home.title.as_ref().unwrap_or(&home.command_line).clone()
+            }
             ProcessFile::Comm => {
                 let mut name = home.short_name().to_vec();
                 name.push(b'\n');

@@ -121,6 +121,7 @@ pub fn exec_commit(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     home.deaf_to_stops = false;
     home.name = padded_name(&name);
     home.command_line = line;
+    home.title = None;
     home.timers.clear();
     home.command_line.truncate(PROC_BYTES);
     home.environment = environment;

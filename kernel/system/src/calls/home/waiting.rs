@@ -192,7 +192,7 @@ fn next_change(
         Life::Stopped { told, .. } => *told = true,
         Life::Alive => child.continued = false,
         Life::Zombie(_) => {
-            call.system.homes.remove(&change.pid);
+            call.system.reap(change.pid);
             let parent = call.home();
             parent.children_used.add(change.used);
         }

@@ -330,6 +330,8 @@ pub fn sendmsg(call: &mut FileCall) -> CallResult {
                 false => Errno::EOPNOTSUPP.into(),
             });
         }
+        // A packet goes to the other side, whatever name comes with it.
+        Some(_) if socket.family == Family::Unix && socket.kind == Kind::Packet => None,
         Some(address) => Some(Given::parse(address, socket.family)?),
         None => None,
     };

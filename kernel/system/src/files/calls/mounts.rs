@@ -109,7 +109,8 @@ fn remount(call: &FileCall, target: &Place, flags: u32) -> Result<(), Errno> {
     }
     let tree = &mount.tree;
     let options = Options::read(tree.kind, call.input(4))?;
-    let read_only = flags & MS_RDONLY != 0;
+    // Nobody may ever write to /sys.
+    let read_only = flags & MS_RDONLY != 0 || Arc::ptr_eq(tree, &call.fs.sys);
     if read_only && tree.writers.load(Ordering::Relaxed) > 0 {
         return Err(Errno::EBUSY);
     }
@@ -158,7 +159,7 @@ fn pass_on(call: &FileCall, target: &Place, flags: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A file system that was not there before; /proc is the same everywhere.
+/// A file system that was not there before; /proc and /sys are the same everywhere.
 fn new(call: &FileCall, found: Found, target: &Place, flags: u32) -> Result<(), Errno> {
     if call.inputs[2].is_none() {
         return Err(Errno::EINVAL);
@@ -182,6 +183,13 @@ fn new(call: &FileCall, found: Found, target: &Place, flags: u32) -> Result<(), 
                 return Err(Errno::EBUSY);
             }
             call.fs.proc.clone()
+        }
+        b"sysfs" => {
+            Options::read("sysfs", call.input(4))?;
+            if target.is_mount_root() && Arc::ptr_eq(&target.mount.tree, &call.fs.sys) {
+                return Err(Errno::EBUSY);
+            }
+            call.fs.sys.clone()
         }
         _ => return Err(Errno::ENODEV),
     };

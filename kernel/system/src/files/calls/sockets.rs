@@ -172,6 +172,7 @@ pub fn socket(call: &mut FileCall) -> CallResult {
             made.become_raw()?;
         }
         protocol if asks_for_echo(family, protocol) => made.become_echo(),
+        _ if family == Family::Netlink && flags & 0xf == SOCK_RAW => made.is_called_raw(),
         _ => {}
     }
     let file = open(call, made, flags)?;
@@ -285,7 +286,12 @@ pub fn bind(call: &mut FileCall) -> CallResult {
         }
         Given::Name(Name::Netlink(address)) => {
             socket.check_bind()?;
-            socket.bind_netlink(if address == 0 { call.pid } else { address });
+            let groups = call
+                .input(1)
+                .get(8..12)
+                .and_then(|word| word.try_into().ok());
+            let address = if address == 0 { call.pid } else { address };
+            socket.bind_netlink(address, groups.map_or(0, u32::from_le_bytes));
         }
         Given::Name(Name::Abstract(name)) => {
             socket.check_bind()?;

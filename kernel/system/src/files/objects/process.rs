@@ -12,6 +12,7 @@ use spin::Once;
 /// The end of a process or of a thread, which outlives it. One process has one.
 pub struct Exit {
     over: AtomicBool,
+    gone: AtomicBool,
     queue: WaitQueue,
     number: Once<u64>,
 }
@@ -21,6 +22,7 @@ impl Exit {
     pub fn new(wakes: &Wakes) -> Arc<Exit> {
         Arc::new(Exit {
             over: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             queue: WaitQueue::new(wakes),
             number: Once::new(),
         })
@@ -36,6 +38,11 @@ impl Exit {
     pub fn happen(&self) {
         self.over.store(true, Ordering::Relaxed);
         self.queue.wake();
+    }
+
+    /// Nobody has its number any more: it has ended and was waited for.
+    pub fn forget(&self) {
+        self.gone.store(true, Ordering::Relaxed);
     }
 }
 
@@ -55,6 +62,7 @@ impl Drop for ThreadEnd {
     fn drop(&mut self) {
         if let Some(exit) = self.0.get() {
             exit.happen();
+            exit.forget();
         }
     }
 }
@@ -77,6 +85,11 @@ impl ProcessHandle {
     /// Whether the process has ended.
     pub fn is_over(&self) -> bool {
         self.exit.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether its number means it no more.
+    pub fn is_gone(&self) -> bool {
+        self.exit.gone.load(Ordering::Relaxed)
     }
 
     pub(super) fn ready(&self) -> i16 {

@@ -17,6 +17,8 @@ use alloc::vec::Vec;
 )]
 pub enum GlobalFile {
     Meminfo,
+    /// `meminfo` of the memory node, in /sys.
+    NodeMeminfo,
     Stat,
     Uptime,
     Loadavg,

@@ -105,7 +105,7 @@ pub(super) const SETTINGS: [&str; 37] = [
 ];
 
 /// The directories of them: parent first.
-pub(super) const FOLDERS: [&str; 20] = [
+pub(super) const FOLDERS: [&str; 25] = [
     "",
     "kernel",
     "kernel/pty",
@@ -120,9 +120,14 @@ pub(super) const FOLDERS: [&str; 20] = [
     "net",
     "net/core",
     "net/ipv4",
+    "net/ipv4/conf",
+    "net/ipv4/conf/all",
+    "net/ipv4/conf/default",
+    "net/ipv4/conf/lo",
     "net/ipv6",
     "net/ipv6/conf",
     "net/ipv6/conf/all",
+    "net/ipv6/conf/default",
     "net/ipv6/conf/lo",
     "net/unix",
     "user",

@@ -1,11 +1,13 @@
 //! rtnetlink(7), as far as it tells which interfaces, addresses and routes there are: those of the loopback.
 //!
 //! Law: the kernel is asked by sending to it, and its answers are in the inbox when the call is over. Nothing
-//! can be changed, and nobody else can be sent to.
+//! can be changed, so that no group is ever told anything, and nobody else can be sent to.
 
 use super::Socket;
+use super::headers::Control;
 use super::interfaces::{ARPHRD_LOOPBACK, LOOPBACK_INDEX, MTU, QUEUE};
 use super::names::{Family, LOOPBACK, Name};
+use super::options::{Options, SOCK_RAW, SOL_SOCKET, TYPE};
 use super::routes::{families, routes, rules, way};
 use super::transfer::Segment;
 use abi::Errno;
@@ -33,6 +35,36 @@ const LINK_HEADER: usize = 16;
 const KINDS_END: u16 = 124;
 /// Messages of one call at most that are answered.
 const ASKED_MAX: usize = 64;
+
+/// The level of its own options.
+pub(super) const SOL_NETLINK: u32 = 270;
+const ADD_MEMBERSHIP: u32 = 1;
+const DROP_MEMBERSHIP: u32 = 2;
+const PKTINFO: u32 = 3;
+const BROADCAST_ERROR: u32 = 4;
+const NO_ENOBUFS: u32 = 5;
+const LISTEN_ALL_NSID: u32 = 8;
+const LIST_MEMBERSHIPS: u32 = 9;
+const CAP_ACK: u32 = 10;
+const EXT_ACK: u32 = 11;
+const GET_STRICT_CHK: u32 = 12;
+/// Groups of rtnetlink there are (`RTNLGRP_MAX`).
+const GROUPS: u32 = 36;
+/// An answer that has not all of the question.
+const CAPPED: u16 = 0x100;
+
+/// Where the groups that a socket is in are kept, the first one in the lowest bit: numbers no option has.
+fn words_of_groups() -> [(u32, u32); 2] {
+    [0, 1].map(|word| (SOL_NETLINK, LIST_MEMBERSHIPS << 8 | word))
+}
+
+/// What comes with a message: the number of the group it was sent to, which is none.
+pub(super) fn told(options: &Options) -> Option<Control> {
+    let asks = options
+        .number((SOL_NETLINK, PKTINFO))
+        .is_some_and(|value| value != 0);
+    asks.then(|| (SOL_NETLINK, PKTINFO, alloc::vec![0; 4]))
+}
 
 /// The header of a message.
 #[derive(Clone, Copy)]
@@ -153,16 +185,25 @@ impl Socket {
         self.family == Family::Netlink
     }
 
-    /// It has this address: what answers are addressed to.
-    pub(in super::super) fn bind_netlink(&self, address: u32) {
-        self.lock().local = Some(Name::Netlink(address));
+    /// It was made as one of `SOCK_RAW`, which is a word only.
+    pub(in super::super) fn is_called_raw(&self) {
+        self.lock().options.keep((SOL_SOCKET, TYPE), SOCK_RAW);
+    }
+
+    /// It has this address, which answers are addressed to, and is in these groups.
+    pub(in super::super) fn bind_netlink(&self, address: u32, groups: u32) {
+        let mut inner = self.lock();
+        inner.local = Some(Name::Netlink(address));
+        if groups != 0 {
+            inner.options.keep(words_of_groups()[0], groups as i32);
+        }
     }
 
     /// Asks the kernel what the messages say, by a process of a user; returns how many bytes that were.
     pub(in super::super) fn ask_kernel(&self, bytes: &[u8], (pid, user): (u32, u32)) -> usize {
         let unnamed = self.lock().local.is_none();
         if unnamed {
-            self.bind_netlink(pid);
+            self.bind_netlink(pid, 0);
         }
         let mut rest = bytes;
         for _ in 0..ASKED_MAX {
@@ -181,7 +222,7 @@ impl Socket {
                 flags: (kind >> 16) as u16,
                 number,
             };
-            self.tell(asked, &rest[..HEADER], answer(asked, body, user));
+            self.tell(asked, &rest[..length as usize], answer(asked, body, user));
             rest = rest
                 .get((length as usize).next_multiple_of(4)..)
                 .unwrap_or(&[]);
@@ -190,12 +231,77 @@ impl Socket {
         bytes.len()
     }
 
+    /// Sets one of its own options. Whoever is in a group hears nothing: nothing ever changes here.
+    ///
+    /// # Errors
+    /// EINVAL: a group there is not; ENOPROTOOPT: an option there is not.
+    pub(super) fn set_netlink(&self, name: u32, value: &[u8]) -> Result<(), Errno> {
+        let value = value
+            .first_chunk::<4>()
+            .map_or(0, |word| i32::from_le_bytes(*word));
+        let options = &mut self.lock().options;
+        match name {
+            ADD_MEMBERSHIP | DROP_MEMBERSHIP => {
+                let group = value as u32;
+                if !(1..=GROUPS).contains(&group) {
+                    return Err(Errno::EINVAL);
+                }
+                let word = words_of_groups()[(group - 1) as usize / 32];
+                let bit = 1 << ((group - 1) % 32);
+                let groups = options.number(word).unwrap_or(0);
+                let joins = name == ADD_MEMBERSHIP;
+                options.keep(word, if joins { groups | bit } else { groups & !bit });
+            }
+            PKTINFO | BROADCAST_ERROR | NO_ENOBUFS | LISTEN_ALL_NSID | CAP_ACK | EXT_ACK
+            | GET_STRICT_CHK => options.keep((SOL_NETLINK, name), i32::from(value != 0)),
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    /// What one of its own options says.
+    ///
+    /// # Errors
+    /// ENOPROTOOPT: an option there is not.
+    pub(super) fn netlink_option(&self, name: u32) -> Result<Vec<u8>, Errno> {
+        let options = &self.lock().options;
+        match name {
+            LIST_MEMBERSHIPS => {
+                let words = words_of_groups().map(|word| options.number(word));
+                // Who has never been in a group has no room for them.
+                if words == [None; 2] {
+                    return Ok(Vec::new());
+                }
+                let bytes = words.map(|word| word.unwrap_or(0).to_le_bytes());
+                Ok(bytes.as_flattened().to_vec())
+            }
+            PKTINFO | BROADCAST_ERROR | NO_ENOBUFS | LISTEN_ALL_NSID | CAP_ACK | EXT_ACK
+            | GET_STRICT_CHK => {
+                let kept = options.number((SOL_NETLINK, name)).unwrap_or(0);
+                Ok(kept.to_le_bytes().to_vec())
+            }
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
     /// Puts an answer into the inbox.
     fn tell(&self, asked: Header, question: &[u8], told: Result<(u16, Vec<Vec<u8>>), Errno>) {
         let dumps = asked.flags & DUMP != 0;
-        let result = |errno: i32| [&errno.to_le_bytes()[..], question].concat();
+        let caps = self.lock().options.number((SOL_NETLINK, CAP_ACK));
+        let caps = caps.is_some_and(|value| value != 0);
+        // A refusal has all of the question, unless that is not wanted.
+        let result = |errno: i32| match errno != 0 && !caps {
+            true => (0, [&errno.to_le_bytes()[..], question].concat()),
+            false => (
+                CAPPED,
+                [&errno.to_le_bytes()[..], &question[..HEADER]].concat(),
+            ),
+        };
         match told {
-            Err(errno) => self.put(asked, &[(ERROR, 0, result(-errno.0))]),
+            Err(errno) => {
+                let (flags, body) = result(-errno.0);
+                self.put(asked, &[(ERROR, flags, body)]);
+            }
             Ok((kind, bodies)) => {
                 let multi = if dumps { MULTI } else { 0 };
                 let bodies = bodies.into_iter().map(|body| (kind, multi, body));
@@ -203,7 +309,8 @@ impl Socket {
                 if dumps {
                     self.put(asked, &[(DONE, MULTI, 0_u32.to_le_bytes().to_vec())]);
                 } else if asked.flags & ACK != 0 {
-                    self.put(asked, &[(ERROR, 0, result(0))]);
+                    let (flags, body) = result(0);
+                    self.put(asked, &[(ERROR, flags, body)]);
                 }
             }
         }

@@ -6,6 +6,7 @@
 use super::echo::{ICMP, ICMPV6};
 use super::filter::Filter;
 use super::interfaces::LOOPBACK;
+use super::netlink::SOL_NETLINK;
 use super::network::Protocol;
 use super::stamps::Stamps;
 use super::{Family, Kind, Link, Socket, failures, groups};
@@ -38,8 +39,8 @@ const RECEIVE_COVERAGE: u32 = 11;
 const COVERAGE_MIN: i32 = 8;
 
 pub(super) const REUSEADDR: u32 = 2;
-const TYPE: u32 = 3;
-const SOCK_RAW: i32 = 3;
+pub(super) const TYPE: u32 = 3;
+pub(super) const SOCK_RAW: i32 = 3;
 const ERROR: u32 = 4;
 const SNDBUF: u32 = 7;
 const RCVBUF: u32 = 8;
@@ -182,6 +183,11 @@ impl Options {
     /// A number that is kept, by level and name.
     pub(super) fn number(&self, option: (u32, u32)) -> Option<i32> {
         self.flags.get(&option).copied()
+    }
+
+    /// Keeps a number.
+    pub(super) fn keep(&mut self, option: (u32, u32), value: i32) {
+        self.flags.insert(option, value);
     }
 
     pub(super) fn send_bytes(&self) -> usize {
@@ -328,6 +334,8 @@ impl Socket {
         match level {
             SOL_SOCKET => self.set_general(name, value),
             _ if self.is_local() => Err(Errno::EOPNOTSUPP),
+            SOL_NETLINK if self.asks_kernel() => self.set_netlink(name, value),
+            _ if self.asks_kernel() => Err(Errno::ENOPROTOOPT),
             SOL_IPV6 if self.family == Family::Inet6 && name == V6ONLY => {
                 let only = int(value)? != 0;
                 let mut inner = self.lock();
@@ -431,6 +439,8 @@ impl Socket {
         match level {
             SOL_SOCKET => Ok(()),
             _ if self.is_local() => Err(Errno::EOPNOTSUPP),
+            SOL_NETLINK if self.asks_kernel() => Ok(()),
+            _ if self.asks_kernel() => Err(Errno::ENOPROTOOPT),
             SOL_IP => Ok(()),
             SOL_TCP if self.kind == Kind::Stream => Ok(()),
             SOL_UDP | SOL_UDPLITE if self.kind == Kind::Datagram && !self.speaks_icmp() => Ok(()),
@@ -543,6 +553,8 @@ impl Socket {
         match level {
             SOL_SOCKET => self.general(name),
             _ if self.is_local() => Err(Errno::EOPNOTSUPP),
+            SOL_NETLINK if self.asks_kernel() => self.netlink_option(name),
+            _ if self.asks_kernel() => Err(Errno::ENOPROTOOPT),
             SOL_IPV6 if self.family == Family::Inet6 && name == V6ONLY => {
                 number(i32::from(self.lock().options.only_v6))
             }
@@ -601,10 +613,16 @@ impl Socket {
         let options = &inner.options;
         match name {
             TYPE if options.datagrams == Protocol::Raw => number(SOCK_RAW),
-            TYPE => number(self.kind.number() as i32),
+            TYPE => number(
+                options
+                    .number((SOL_SOCKET, TYPE))
+                    .unwrap_or(self.kind.number() as i32),
+            ),
             DOMAIN => number(i32::from(self.family.number())),
             PROTOCOL => number(match (self.is_local(), self.kind, options.datagrams) {
                 (true, ..) => 0,
+                // `NETLINK_ROUTE`.
+                _ if self.family == Family::Netlink => 0,
                 (_, Kind::Datagram, Protocol::UdpLite) => SOL_UDPLITE as i32,
                 (_, Kind::Datagram, Protocol::Echo | Protocol::Raw)
                     if self.family == Family::Inet =>

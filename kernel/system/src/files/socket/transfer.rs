@@ -624,6 +624,9 @@ impl Socket {
             let lost = lost.to_le_bytes().to_vec();
             told.push((super::options::SOL_SOCKET, super::options::RXQ_OVFL, lost));
         }
+        if self.asks_kernel() {
+            told.extend(super::netlink::told(&inner.options));
+        }
         told.extend(
             packet
                 .into_iter()

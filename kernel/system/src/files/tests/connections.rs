@@ -260,6 +260,55 @@ fn the_kernel_tells_of_its_routes() {
 }
 
 #[test]
+fn sockets_to_the_kernel_have_options_of_their_own() {
+    const NETLINK: u64 = 16;
+    const RAW: u64 = 3;
+    const LEVEL: u64 = 270;
+    const SO_TYPE: u64 = 3;
+    const SO_PROTOCOL: u64 = 38;
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, NETLINK, RAW | NONBLOCK);
+    let get = |node: &mut Node, level: u64, name: u64| {
+        let args = [N(fd), N(level), N(name), Out(40), N(0)];
+        node.call(calls::getsockopt, &args).bytes(3)
+    };
+    let set = |node: &mut Node, name: u64, value: u32| {
+        let value = value.to_le_bytes();
+        let args = [N(fd), N(LEVEL), N(name), In(&value), N(4)];
+        node.call(calls::setsockopt, &args)
+    };
+    assert_eq!(get(&mut node, 1, SO_TYPE), [3, 0, 0, 0]);
+    assert_eq!(get(&mut node, 1, SO_PROTOCOL), [0; 4]);
+    // Whether refusals are short, what of messages is told, and the like.
+    for name in [3, 4, 5, 10, 11, 12] {
+        assert_eq!(get(&mut node, LEVEL, name), [0; 4]);
+        set(&mut node, name, 7).ok();
+        assert_eq!(get(&mut node, LEVEL, name), [1, 0, 0, 0]);
+    }
+    assert_eq!(set(&mut node, 77, 1).errno(), Errno::ENOPROTOOPT);
+    // Groups.
+    assert_eq!(get(&mut node, LEVEL, 9), [0; 0]);
+    for group in [1, 9, 33] {
+        set(&mut node, 1, group).ok();
+    }
+    set(&mut node, 2, 9).ok();
+    assert_eq!(get(&mut node, LEVEL, 9), [1, 0, 0, 0, 1, 0, 0, 0]);
+    for group in [0, 37] {
+        assert_eq!(set(&mut node, 1, group).errno(), Errno::EINVAL);
+    }
+    // What is refused is told whole, or its header alone.
+    const DELLINK: u8 = 17;
+    let question = [&[32, 0, 0, 0, DELLINK, 0, 1, 0][..], &[7; 24]].concat();
+    for (caps, length) in [(0, 20 + 32), (1, 20 + 16)] {
+        set(&mut node, 10, caps).ok();
+        node.write(fd, &question).ok();
+        let told = receive(&mut node, fd, 4096, 0).expect("an answer").0;
+        assert_eq!(told[16..20], (-1_i32).to_le_bytes());
+        assert_eq!(told.len(), length);
+    }
+}
+
+#[test]
 fn a_datagram_that_is_too_long_is_refused_whoever_it_is_for() {
     let mut node = Node::new(&[]);
     let sender = socket(&mut node, INET, DATAGRAM);
@@ -498,6 +547,10 @@ fn odd_addresses_and_options_are_answered_as_by_linux() {
     assert_eq!(sent(&mut node, alone), Some(Errno::EOPNOTSUPP.into()));
     let (one, _) = pair(&mut node, STREAM);
     assert_eq!(sent(&mut node, one), Some(Errno::EISCONN.into()));
+    const PACKET: u64 = 5;
+    let (one, other) = pair(&mut node, PACKET);
+    assert_eq!(sent(&mut node, one), None);
+    assert_eq!(node.read(other, 9).bytes(1), b"x");
     let set = |node: &mut Node, level, name, value: i32| {
         let bytes = value.to_le_bytes();
         let args = [N(stream), N(level), N(name), In(&bytes), N(4)];

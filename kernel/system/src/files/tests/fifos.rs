@@ -170,6 +170,11 @@ fn holes() {
     node.call(calls::ftruncate, &[N(fd), N(5000)]).ok();
     assert_eq!(node.lstat("/f").blocks, 8);
     assert_eq!(node.get_file("/f")[..5], [2, 2, 2, 0, 0]);
+    // A hole over the end takes the page that the end is in.
+    node.call(calls::fallocate, &[N(fd), N(3), N(0), N(8192)])
+        .ok();
+    assert_eq!(node.lstat("/f").blocks, 0);
+    assert_eq!(node.get_file("/f"), [0; 5000]);
 }
 
 #[test]

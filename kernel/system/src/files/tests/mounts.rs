@@ -81,7 +81,7 @@ fn a_tmpfs_covers_a_directory_and_uncovers_it_again() {
     node.tmpfs("/n");
     // Each is a file system of its own.
     let devices = ["/", "/m", "/n"].map(|path| node.device(path));
-    assert_eq!(devices, [20, 22, 23]);
+    assert_eq!(devices, [20, 23, 24]);
     assert_eq!(
         node.two_paths(calls::rename, "/m/file", "/file").errno(),
         Errno::EXDEV
@@ -110,7 +110,7 @@ fn a_tmpfs_covers_a_directory_and_uncovers_it_again() {
     assert_eq!(node.fs.counts.live(), live);
     assert_eq!(node.unmount("/m", 0).errno(), Errno::EINVAL);
     node.tmpfs("/m");
-    assert_eq!(node.device("/m"), 22, "the number is free again");
+    assert_eq!(node.device("/m"), 23, "the number is free again");
 }
 
 #[test]
@@ -131,6 +131,7 @@ fn proc_tells_of_mounts() {
         node.text("/proc/self/mounts"),
         "root / tmpfs rw,relatime 0 0\n\
          proc /proc proc rw,relatime 0 0\n\
+         sysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\n\
          a\\040b /a\\040b tmpfs rw,nosuid,nodev,noexec,noatime,size=64k,nr_inodes=9,mode=700 0 0\n\
          root /m tmpfs ro,relatime 0 0\n"
     );
@@ -138,8 +139,9 @@ fn proc_tells_of_mounts() {
         node.text("/proc/self/mountinfo"),
         "20 1 0:20 / / rw,relatime - tmpfs root rw\n\
          21 20 0:21 / /proc rw,relatime - proc proc rw\n\
-         22 20 0:22 / /a\\040b rw,nosuid,nodev,noexec,noatime - tmpfs a\\040b rw,size=64k,nr_inodes=9,mode=700\n\
-         23 20 0:20 /m/in /m ro,relatime - tmpfs root rw\n"
+         22 20 0:22 / /sys rw,nosuid,nodev,noexec,relatime - sysfs sysfs ro\n\
+         23 20 0:23 / /a\\040b rw,nosuid,nodev,noexec,noatime - tmpfs a\\040b rw,size=64k,nr_inodes=9,mode=700\n\
+         24 20 0:20 /m/in /m ro,relatime - tmpfs root rw\n"
     );
     // Who has another root sees what is below it.
     node.path_call(calls::chroot, "/a b").ok();
@@ -233,7 +235,7 @@ fn mounts_lie_on_each_other_and_move() {
     node.mount(("/m", "/n"), "", MOVE, "").ok();
     assert_eq!(node.list("/m", 400), [".", "..", "lower"]);
     assert_eq!(node.list("/n", 400), [".", "..", "sub"]);
-    assert_eq!(node.device("/n/sub"), 24);
+    assert_eq!(node.device("/n/sub"), 25);
     assert_eq!(
         node.mount(("none", "/proc"), "proc", 0, "").errno(),
         Errno::EBUSY
@@ -456,7 +458,7 @@ fn mounts_are_for_who_may_and_there_is_an_end() {
     let made = (0..2000)
         .take_while(|_| node.bind("/m", "/n").result.is_ok())
         .count();
-    assert_eq!(made, 1020);
+    assert_eq!(made, 1019);
     assert_eq!(node.bind("/m", "/n").errno(), Errno::ENOSPC);
     node.unmount("/n", DETACH).ok();
     node.bind("/m", "/n").ok();
@@ -501,4 +503,40 @@ fn devices_links_and_programs_of_a_mount_are_what_it_allows() {
             .open_program(&node.state, &node.view, PID, &node.who, b"/m/p")
             .is_ok()
     );
+}
+
+#[test]
+fn devices_are_found_in_sys_by_links_and_nothing_is_written_there() {
+    let mut node = Node::new(&[]);
+    let lo = "INTERFACE=lo\nIFINDEX=1\n";
+    let null = "MAJOR=1\nMINOR=3\nDEVNAME=null\nDEVMODE=0666\n";
+    for (path, text) in [
+        ("/sys/class/net/lo/uevent", lo),
+        ("/sys/class/net/lo/subsystem/lo/uevent", lo),
+        ("/sys/dev/char/1:3/uevent", null),
+        ("/sys/class/mem/null/subsystem/null/uevent", null),
+        ("/sys/bus/cpu/devices/cpu0/topology/core_id", "0\n"),
+        ("/sys/devices/system/node/node0/cpu0/node0/distance", "10\n"),
+    ] {
+        assert_eq!(node.text(path), text, "{path}");
+    }
+    let args = [In(b"/sys/class/net/lo"), Out(64), N(64)];
+    assert_eq!(
+        node.call(calls::readlink, &args).bytes(1),
+        b"../../devices/virtual/net/lo"
+    );
+    let statfs = node.call(calls::statfs, &[In(b"/sys/class"), Out(120)]);
+    assert_eq!(statfs.bytes(1)[..8], 0x6265_6572_u64.to_le_bytes());
+    let refused = node.try_open("/sys/class/net/lo/mtu", 1).errno();
+    assert_eq!(refused, Errno::EROFS);
+    let refused = node.path_call(calls::unlink, "/sys/class/net/lo/mtu");
+    assert_eq!(refused.errno(), Errno::EROFS);
+    // Elsewhere it is the same one, however it is mounted.
+    node.make(&["/s"]);
+    node.mount(("sys", "/s"), "sysfs", 0, "").ok();
+    node.mount(("sys", "/s"), "", REMOUNT, "").ok();
+    assert_eq!(node.text("/s/class/net/lo/ifindex"), "1\n");
+    assert_eq!(node.try_open("/s/class/new", 0o101).errno(), Errno::EROFS);
+    let again = node.mount(("sys", "/s"), "sysfs", 0, "");
+    assert_eq!(again.errno(), Errno::EBUSY);
 }

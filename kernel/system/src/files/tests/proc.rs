@@ -222,3 +222,30 @@ fn contents_are_made_for_who_begins_in_the_middle_too() {
     let args = [N(fd), Out(100), N(100), N(8)];
     assert_eq!(node.call(calls::pread64, &args).bytes(1), b"SelfNode) 0\n");
 }
+
+#[test]
+fn who_opens_a_file_by_its_descriptor_has_opened_it_by_its_name() {
+    const PATH: u64 = 0o10_000_000;
+    let mut node = Node::new(&[]);
+    node.path_call(calls::mkdir, "/d").ok();
+    node.put_file("/d/f", b"x");
+    let fd = node.open("/d/f", PATH as u32);
+    let by_it = node.open(&format!("/proc/self/fd/{fd}"), 0);
+    let again = node.open(&format!("/proc/self/fd/{by_it}"), 0);
+    let mut shown = |fd: u64| {
+        let link = format!("/proc/self/fd/{fd}");
+        let args = [In(link.as_bytes()), Out(64), N(64)];
+        node.call(calls::readlink, &args).bytes(1)
+    };
+    for fd in [fd, by_it, again] {
+        assert_eq!(shown(fd), b"/d/f");
+    }
+    node.path_call(calls::unlink, "/d/f").ok();
+    let gone = node.open(&format!("/proc/self/fd/{again}"), 0);
+    let link = format!("/proc/self/fd/{gone}");
+    let args = [In(link.as_bytes()), Out(64), N(64)];
+    assert_eq!(
+        node.call(calls::readlink, &args).bytes(1),
+        b"/d/f (deleted)"
+    );
+}
