@@ -158,7 +158,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ("shmget", "no huge pages"),
     (
         "socket",
-        "AF_UNIX, AF_INET and AF_INET6 with SOCK_STREAM, SOCK_DGRAM, and SOCK_SEQPACKET of AF_UNIX; SOCK_DGRAM and SOCK_RAW of ICMP and ICMPv6 (ping); AF_NETLINK of NETLINK_ROUTE, which tells of the loopback",
+        "AF_UNIX, AF_INET and AF_INET6 with SOCK_STREAM, SOCK_DGRAM, and SOCK_SEQPACKET of AF_UNIX; SOCK_DGRAM and SOCK_RAW of ICMP and ICMPv6 (ping); AF_NETLINK of NETLINK_ROUTE, which tells of the loopback, NETLINK_GENERIC, which has only its own family, and NETLINK_KOBJECT_UEVENT, which tells of nothing",
     ),
     (
         "timer_create",

@@ -7,7 +7,8 @@ use super::super::inode::Node;
 use super::super::open::OpenFile;
 use super::super::pipe::Patience;
 use super::super::socket::{
-    Credentials, Family, Given, ICMP, ICMPV6, Kind, Limit, Name, Socket, Target, Waiting, socket_of,
+    Credentials, Family, GENERIC, Given, ICMP, ICMPV6, Kind, Limit, Name, Socket, Target, UEVENT,
+    Waiting, socket_of,
 };
 use super::super::walk::Follow;
 use super::{CallResult, FileCall, change, usable, walker};
@@ -108,9 +109,8 @@ fn what(call: &FileCall) -> Result<(Family, Kind), Errno> {
         };
     }
     if family == Family::Netlink {
-        // Of its protocols there is `NETLINK_ROUTE`.
         return match (kind, protocol) {
-            (2 | 3, 0) => Ok((family, Kind::Datagram)),
+            (2 | 3, 0 | UEVENT | GENERIC) => Ok((family, Kind::Datagram)),
             (2 | 3, _) => Err(Errno::EPROTONOSUPPORT),
             _ => Err(Errno::ESOCKTNOSUPPORT),
         };
@@ -172,7 +172,7 @@ pub fn socket(call: &mut FileCall) -> CallResult {
             made.become_raw()?;
         }
         protocol if asks_for_echo(family, protocol) => made.become_echo(),
-        _ if family == Family::Netlink && flags & 0xf == SOCK_RAW => made.is_called_raw(),
+        protocol if family == Family::Netlink => made.asks_by(protocol, (flags & 0xf) as i32),
         _ => {}
     }
     let file = open(call, made, flags)?;

@@ -32,6 +32,7 @@ pub(super) use corked::Part;
 pub(super) use echo::{ICMP, ICMPV6};
 pub(super) use headers::Header;
 pub(super) use names::{Family, Given, Name};
+pub(super) use netlink::{GENERIC, UEVENT};
 pub(super) use network::Network;
 pub(super) use options::{Limit, UDP_SEGMENT};
 pub(super) use tables::NAMES as NET_FILES;

@@ -1,4 +1,5 @@
-//! rtnetlink(7), as far as it tells which interfaces, addresses and routes there are: those of the loopback.
+//! netlink(7): rtnetlink(7), as far as it tells which interfaces, addresses and routes there are: those of the
+//! loopback; which families of generic netlink there are: its own; and devices that come and go: none.
 //!
 //! Law: the kernel is asked by sending to it, and its answers are in the inbox when the call is over. Nothing
 //! can be changed, so that no group is ever told anything, and nobody else can be sent to.
@@ -7,7 +8,7 @@ use super::Socket;
 use super::headers::Control;
 use super::interfaces::{ARPHRD_LOOPBACK, LOOPBACK_INDEX, MTU, QUEUE};
 use super::names::{Family, LOOPBACK, Name};
-use super::options::{Options, SOCK_RAW, SOL_SOCKET, TYPE};
+use super::options::{Options, PROTOCOL, SOL_SOCKET, TYPE};
 use super::routes::{families, routes, rules, way};
 use super::transfer::Segment;
 use abi::Errno;
@@ -31,6 +32,16 @@ const NEWRULE: u16 = 32;
 const GETRULE: u16 = 34;
 /// Bytes of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 1;
+/// Messages below this kind are not for anybody who answers (`NLMSG_MIN_TYPE`).
+const KINDS_START: u16 = 16;
+/// What is asked: `NETLINK_ROUTE`, which is 0, and these. What devices do (`NETLINK_KOBJECT_UEVENT`) is told to groups.
+pub(in super::super) const UEVENT: i32 = 15;
+pub(in super::super) const GENERIC: i32 = 16;
+/// The family that tells of families, and its question.
+const CONTROL: u16 = 16;
+const GET_FAMILY: u8 = 3;
 /// Messages from here on are of kinds that there are not.
 const KINDS_END: u16 = 124;
 /// Messages of one call at most that are answered.
@@ -156,6 +167,61 @@ fn asks_for_loopback(body: &[u8]) -> Result<(), Errno> {
     }
 }
 
+/// The only family of generic netlink, as it tells of itself (`ctrl_fill_info` of Linux).
+fn control_family() -> Vec<u8> {
+    const NEW_FAMILY: u8 = 1;
+    const VERSION: u8 = 2;
+    /// It can be asked for one and for all, and says what it takes.
+    const CAN: u32 = 0xe;
+    let mut body = alloc::vec![NEW_FAMILY, VERSION, 0, 0];
+    attribute(&mut body, 2, b"nlctrl\0");
+    attribute(&mut body, 1, &CONTROL.to_le_bytes());
+    for (kind, value) in [(3, u32::from(VERSION)), (4, 0), (5, 10)] {
+        attribute(&mut body, kind, &value.to_le_bytes());
+    }
+    let mut nest = |kind: u16, of: &[(u16, &[u8])]| {
+        let (mut inner, mut list) = (Vec::new(), Vec::new());
+        for (kind, value) in of {
+            attribute(&mut inner, *kind, value);
+        }
+        attribute(&mut list, 1, &inner);
+        attribute(&mut body, kind, &list);
+    };
+    nest(
+        6,
+        &[
+            (1, &u32::from(GET_FAMILY).to_le_bytes()),
+            (2, &CAN.to_le_bytes()),
+        ],
+    );
+    nest(
+        7,
+        &[(2, &u32::from(CONTROL).to_le_bytes()), (1, b"notify\0")],
+    );
+    body
+}
+
+/// The answer of generic netlink.
+fn generic(asked: Header, body: &[u8]) -> Result<(u16, Vec<Vec<u8>>), Errno> {
+    if asked.kind != CONTROL {
+        return Err(Errno::ENOENT);
+    }
+    if body.first() != Some(&GET_FAMILY) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let attributes = body.get(4..).unwrap_or(&[]);
+    let known = match (find(attributes, 1), find(attributes, 2)) {
+        _ if asked.flags & DUMP != 0 => true,
+        (Some(number), _) => number == CONTROL.to_le_bytes(),
+        (_, Some(name)) => name.split(|byte| *byte == 0).next() == Some(b"nlctrl"),
+        _ => return Err(Errno::EINVAL),
+    };
+    match known {
+        true => Ok((CONTROL, alloc::vec![control_family()])),
+        false => Err(Errno::ENOENT),
+    }
+}
+
 /// The bodies of the answer to a question of a user, and of which kind they are.
 fn answer(asked: Header, body: &[u8], user: u32) -> Result<(u16, Vec<Vec<u8>>), Errno> {
     let family = body.first().copied().unwrap_or(0);
@@ -185,9 +251,17 @@ impl Socket {
         self.family == Family::Netlink
     }
 
-    /// It was made as one of `SOCK_RAW`, which is a word only.
-    pub(in super::super) fn is_called_raw(&self) {
-        self.lock().options.keep((SOL_SOCKET, TYPE), SOCK_RAW);
+    /// It asks by this protocol, and was made as one of this type, which is a word only.
+    pub(in super::super) fn asks_by(&self, protocol: i32, kind: i32) {
+        let options = &mut self.lock().options;
+        options.keep((SOL_SOCKET, PROTOCOL), protocol);
+        options.keep((SOL_SOCKET, TYPE), kind);
+    }
+
+    /// The protocol that it asks by.
+    pub(super) fn asked_by(&self) -> i32 {
+        let protocol = self.lock().options.number((SOL_SOCKET, PROTOCOL));
+        protocol.unwrap_or(0)
     }
 
     /// It has this address, which answers are addressed to, and is in these groups.
@@ -222,7 +296,21 @@ impl Socket {
                 flags: (kind >> 16) as u16,
                 number,
             };
-            self.tell(asked, &rest[..length as usize], answer(asked, body, user));
+            let question = &rest[..length as usize];
+            if asked.flags & REQUEST != 0 && asked.kind >= KINDS_START {
+                let told = match self.asked_by() {
+                    GENERIC => generic(asked, body),
+                    UEVENT => Err(Errno::EPERM),
+                    _ => answer(asked, body, user),
+                };
+                self.tell(asked, question, told);
+            } else if asked.flags & ACK != 0 {
+                let plain = Header {
+                    flags: ACK,
+                    ..asked
+                };
+                self.tell(plain, question, Ok((DONE, Vec::new())));
+            }
             rest = rest
                 .get((length as usize).next_multiple_of(4)..)
                 .unwrap_or(&[]);

@@ -40,7 +40,7 @@ const COVERAGE_MIN: i32 = 8;
 
 pub(super) const REUSEADDR: u32 = 2;
 pub(super) const TYPE: u32 = 3;
-pub(super) const SOCK_RAW: i32 = 3;
+const SOCK_RAW: i32 = 3;
 const ERROR: u32 = 4;
 const SNDBUF: u32 = 7;
 const RCVBUF: u32 = 8;
@@ -57,7 +57,7 @@ const PASSSEC: u32 = 34;
 const ACCEPTCONN: u32 = 30;
 const SNDBUFFORCE: u32 = 32;
 const RCVBUFFORCE: u32 = 33;
-const PROTOCOL: u32 = 38;
+pub(super) const PROTOCOL: u32 = 38;
 /// Whether it is told how many messages were lost for want of room.
 pub(super) const RXQ_OVFL: u32 = 40;
 /// Where looking ahead (`MSG_PEEK`) begins, and goes on.
@@ -621,8 +621,9 @@ impl Socket {
             DOMAIN => number(i32::from(self.family.number())),
             PROTOCOL => number(match (self.is_local(), self.kind, options.datagrams) {
                 (true, ..) => 0,
-                // `NETLINK_ROUTE`.
-                _ if self.family == Family::Netlink => 0,
+                _ if self.family == Family::Netlink => {
+                    options.number((SOL_SOCKET, PROTOCOL)).unwrap_or(0)
+                }
                 (_, Kind::Datagram, Protocol::UdpLite) => SOL_UDPLITE as i32,
                 (_, Kind::Datagram, Protocol::Echo | Protocol::Raw)
                     if self.family == Family::Inet =>

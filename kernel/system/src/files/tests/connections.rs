@@ -286,6 +286,16 @@ fn sockets_to_the_kernel_have_options_of_their_own() {
         assert_eq!(get(&mut node, LEVEL, name), [1, 0, 0, 0]);
     }
     assert_eq!(set(&mut node, 77, 1).errno(), Errno::ENOPROTOOPT);
+    // Generic netlink knows itself, and nobody else.
+    for (name, told) in [(b"nlctrl\0", 16_u8), (b"others\0", 2)] {
+        let args = [N(NETLINK), N(RAW | NONBLOCK), N(16)];
+        let generic = node.call(calls::socket, &args).ok();
+        let head = [&[32, 0, 0, 0, 16, 0, 1, 0][..], &[0; 8]].concat();
+        let question = [&head[..], &[3, 1, 0, 0, 11, 0, 2, 0], name, &[0]].concat();
+        node.write(generic, &question).ok();
+        let answer = receive(&mut node, generic, 4096, 0).expect("an answer").0;
+        assert_eq!(answer[4], told);
+    }
     // Groups.
     assert_eq!(get(&mut node, LEVEL, 9), [0; 0]);
     for group in [1, 9, 33] {
