@@ -143,7 +143,7 @@ pub const NOTES: &[(&str, &str)] = &[
     ),
     (
         "sendmsg",
-        "MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS, what IP_PKTINFO, IP_TTL, IP_TOS and those of IPv6 say; messages of at most 64 KiB",
+        "MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE, MSG_OOB of TCP; SCM_RIGHTS, SCM_CREDENTIALS, what IP_PKTINFO, IP_TTL, IP_TOS and those of IPv6 say",
     ),
     (
         "setsockopt",

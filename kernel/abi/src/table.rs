@@ -199,6 +199,7 @@ macro_rules! for_each_call {
             209 io_submit Split [Value, Value, Value];
             210 io_cancel Split [Value, Value, Value];
             213 epoll_create File [Value];
+            216 remap_file_pages Local [Value, Value, Value, Value, Value];
             217 getdents64 File [Value, Out(Given(2)), Value] again;
             218 set_tid_address Local [Value];
             219 restart_syscall Local [];

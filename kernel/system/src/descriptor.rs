@@ -302,6 +302,7 @@ impl ThreadRecord {
             deadline_ns: self.deadline_ns,
             begun: self.flags & BEGUN != 0,
             granted: self.flags & GRANTED != 0,
+            whole: false,
         };
         if self.flags & REWOUND != 0 {
             thread.rewound_at = registers.rip;

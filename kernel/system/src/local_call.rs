@@ -4,6 +4,7 @@
 //! always be given. What is done stands in the restart record, and the call can be run again.
 
 use crate::body::Body;
+use crate::calls::split;
 use crate::dispatch::{
     CALL_CHECK_FD, CALL_IOCTL, CALL_PREAD, CALL_PWRITE, CALL_READ, CALL_WRITE, CHUNK, FdUse,
     PATH_MAX, check_of, result_of,
@@ -217,10 +218,10 @@ impl LocalCall<'_> {
     /// As [`LocalCall::forwarded`] for a row other than the caller's own.
     pub fn forwarded_row(&mut self, row: &'static Call, mut args: [u64; 6]) -> Result<u64, Stop> {
         if matches!(row.number, CALL_READ | CALL_WRITE | CALL_IOCTL) {
-            let total = if row.number == CALL_WRITE {
-                args[SHIELDS] & !0xff
-            } else {
+            let total = if row.number == CALL_IOCTL {
                 0
+            } else {
+                args[SHIELDS] & !0xff
             };
             args[SHIELDS] = self.shields() | total;
         }
@@ -342,6 +343,9 @@ impl LocalCall<'_> {
         }
         let total = args[2].min(i32::MAX as u64 & !0xfff);
         let writes = matches!(row.args[1], Arg::In(_));
+        if self.thread().restart.whole {
+            return split::message(self, &[(args[1], total)], writes);
+        }
         loop {
             let done = self.thread().restart.progress;
             let piece = (total - done.min(total)).min(CHUNK);
@@ -350,11 +354,10 @@ impl LocalCall<'_> {
             } else {
                 args[3]
             };
-            // Of a message, all must be known to be too much; shields go beside it.
-            let all = if writes {
-                (total - done.min(total)) << 8
-            } else {
-                0
+            // Of a message, all must be known; shields go beside it.
+            let all = match row.number {
+                CALL_READ | CALL_WRITE => (total - done.min(total)) << 8,
+                _ => 0,
             };
             let step = [
                 args[0],
@@ -380,6 +383,10 @@ impl LocalCall<'_> {
                     }
                 }
                 Err(Stop::Errno(_)) if done > 0 => return Ok(done),
+                Err(Stop::Errno(Errno::EMSGSIZE)) if total > CHUNK => {
+                    self.thread().restart.whole = true;
+                    return split::message(self, &[(args[1], total)], writes);
+                }
                 Err(stop) => return Err(stop),
             }
         }

@@ -39,6 +39,11 @@ struct Measured {
 }
 
 impl System {
+    /// Whether this node has met another one.
+    pub(crate) fn is_node_known(&self, node: NodeId) -> bool {
+        self.net.peers().any(|peer| peer.id == node)
+    }
+
     /// Shows an edge of a move to the third node, if there is one.
     pub(crate) fn beacon(&mut self, at: u64, other: NodeId, pid: u32, epoch: u64, edge: Edge) {
         let me = self.me;

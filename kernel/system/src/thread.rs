@@ -105,6 +105,8 @@ pub struct Restart {
     pub begun: bool,
     /// What it waited for was granted to it in particular (a futex wake).
     pub granted: bool,
+    /// Home has refused a piece of a message, and is sent all of it. Not kept over a move: it is found out again.
+    pub whole: bool,
 }
 
 /// A system call (or a pseudo-call of the kernel's own) that has begun and not ended.

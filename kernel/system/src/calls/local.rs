@@ -84,6 +84,9 @@ pub fn arch_prctl(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             let base = call.thread().registers.gs_base;
             call.write(address, &base.to_le_bytes())?;
         }
+        // The processor's name may be asked for, and cannot be hidden.
+        0x1011 => return Ok(1),
+        0x1012 => return Err(Errno::ENODEV.into()),
         _ => return Err(Errno::EINVAL.into()),
     }
     Ok(0)

@@ -46,7 +46,7 @@ pub use threads::*;
 pub(crate) use threads::{CLONE_FILES, CLONE_FS, CLONE_PARENT, EXIT_SIGNAL};
 
 use crate::dispatch::{
-    CALL_CHECK_FD, CALL_IOCTL as IOCTL, CALL_STOPPED, FdUse, LocalCall, ROOM_MAX, result_of,
+    CALL_CHECK_FD, CALL_IOCTL as IOCTL, CALL_STOPPED, CHUNK, FdUse, LocalCall, ROOM_MAX, result_of,
 };
 use crate::files::calls::{Argument, INTERFACE, SIOCGIFCONF, ioctl_argument};
 use crate::home::Request;
@@ -162,7 +162,10 @@ fn write_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     if total == 0 && call.thread().restart.progress == 0 {
         return check_only(call, fd, FdUse::Write);
     }
-    pieces::write_out(call, &pieces, |call, now, done| {
+    if call.thread().restart.whole {
+        return message(call, &pieces, true);
+    }
+    let written = pieces::write_out(call, &pieces, |call, now, done| {
         if how == 0
             && let Some(moved) = call.write_behind(fd, None, now)?
         {
@@ -175,7 +178,12 @@ fn write_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
             pieces::gather_into(call, now, &mut request)?;
             Ok(request)
         })
-    })
+    });
+    if written == Err(Stop::Errno(Errno::EMSGSIZE)) && total > CHUNK {
+        call.thread().restart.whole = true;
+        return message(call, &pieces, true);
+    }
+    written
 }
 
 /// readv(2): one read, scattered.
@@ -186,7 +194,12 @@ pub fn readv(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 /// Reads where the cursor is, with the flags of preadv2(2) that home has to know.
 fn read_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let fd = call.args[0];
-    let into = pieces::rest(&pieces_of(call, FdUse::Read)?, 0);
+    let pieces = pieces_of(call, FdUse::Read)?;
+    if call.thread().restart.whole {
+        return message(call, &pieces, false);
+    }
+    let all = pieces::total(&pieces);
+    let into = pieces::rest(&pieces, 0, CHUNK);
     let length = pieces::total(&into);
     if length == 0 {
         return check_only(call, fd, FdUse::Read);
@@ -198,11 +211,17 @@ fn read_here(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     }
     let (shields, begun) = (call.shields(), u64::from(call.thread().restart.begun));
     let answer = call.home_limited(READ_KERNEL, |call| {
-        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, shields | how, 0]);
+        let beside = shields | how | all << 8;
+        let mut request = Request::plain(READ_KERNEL, [fd, 0, length, begun, beside, 0]);
         pieces::make_room(call, &into, &mut request)?;
         Ok(request)
     })?;
-    let moved = result_of(answer.value)?;
+    let moved = result_of(answer.value);
+    if moved == Err(Stop::Errno(Errno::EMSGSIZE)) && all > length {
+        call.thread().restart.whole = true;
+        return message(call, &pieces, false);
+    }
+    let moved = moved?;
     pieces::scatter(call, &into, answer.buffers.get(1).unwrap_or(&[]))?;
     Ok(moved)
 }

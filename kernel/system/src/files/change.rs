@@ -13,7 +13,7 @@ use super::objects::notify::{
 use super::storage::FileData;
 use super::tree::FileSystem;
 use super::walk::Found;
-use crate::credentials::{DAC_OVERRIDE, FSETID};
+use crate::credentials::FSETID;
 use abi::Errno;
 use abi::layout::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Timespec};
 use alloc::sync::Arc;
@@ -63,11 +63,20 @@ impl Change<'_> {
 }
 
 impl FileSystem {
+    /// A directory whose names are the kernel's says of all others that they are not there, before anybody could make them.
+    fn check_takes_names(found: &Found) -> Result<(), Errno> {
+        match found.inode.is_none() && found.parent.directory().is_none() {
+            true => Err(Errno::ENOENT),
+            false => Ok(()),
+        }
+    }
+
     /// Checks that a name may be made where a walk ended.
     fn check_new(found: &Found, who: &Who) -> Result<(), Errno> {
         if found.inode.is_some() || !found.is_name() {
             return Err(Errno::EEXIST);
         }
+        FileSystem::check_takes_names(found)?;
         if found.name.len() > MAX_NAME {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -75,8 +84,7 @@ impl FileSystem {
         let removed = match found.parent.directory() {
             Some(directory) if directory.is_closed => return Err(Errno::EPERM),
             Some(directory) => directory.removed,
-            None if who.has(DAC_OVERRIDE) => return Err(Errno::EPERM),
-            None => false,
+            None => true,
         };
         if removed {
             return Err(Errno::ENOENT);
@@ -204,6 +212,7 @@ impl FileSystem {
         if found.inode.is_some() || !found.is_name() {
             return Err(Errno::EEXIST);
         }
+        FileSystem::check_takes_names(found)?;
         found.parent.check_writable()?;
         if !found.parent.is_beside(&inode) {
             return Err(Errno::EXDEV);
@@ -313,9 +322,13 @@ impl FileSystem {
         target: Target,
         change: Change,
     ) -> Result<(), Errno> {
-        let outside = from.parent.directory().is_none() || to.parent.directory().is_none();
-        if outside || !from.parent.is_beside(&to.parent) {
+        if !from.parent.is_beside(&to.parent) {
             return Err(Errno::EXDEV);
+        }
+        if from.parent.directory().is_none() || to.parent.directory().is_none() {
+            FileSystem::check_takes_names(from)?;
+            FileSystem::check_takes_names(to)?;
+            return Err(Errno::EPERM);
         }
         if !from.is_name() {
             return Err(Errno::EBUSY);

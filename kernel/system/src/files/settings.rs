@@ -24,7 +24,7 @@ pub(crate) const FIXED: [(&str, &str); 169] = [
     ("fs/overflowuid", "65534"),
     ("fs/pipe-user-pages-hard", "0"),
     ("fs/protected_fifos", "0"),
-    ("fs/protected_hardlinks", "0"),
+    ("fs/protected_hardlinks", "1"),
     ("fs/protected_regular", "0"),
     ("fs/protected_symlinks", "0"),
     ("fs/suid_dumpable", "0"),

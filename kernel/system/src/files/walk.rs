@@ -186,6 +186,7 @@ impl Walker<'_> {
                 if magic {
                     return Err(Errno::ELOOP);
                 }
+                self.check_link(&child)?;
                 if let Some(inode) = self.jump(&child) {
                     if inside {
                         return Err(Errno::EXDEV);
@@ -376,8 +377,21 @@ impl Walker<'_> {
         same.then_some((found.parent, found.name))
     }
 
+    /// Where the links of a process lead is for who may look into it: they pass folders that others may not search.
+    fn check_link(&self, link: &Inode) -> Result<(), Errno> {
+        let Node::Proc(node) = link.node() else {
+            return Ok(());
+        };
+        let other = node.pid().filter(|pid| *pid != self.viewer.pid);
+        match other.map(|pid| self.viewer.view.may_look(self.viewer.tid, pid)) {
+            Some(Err(Errno::EPERM)) if is_magic(link) => Err(Errno::EACCES),
+            _ => Ok(()),
+        }
+    }
+
     /// The text of a link.
     pub(super) fn link_text(&self, link: &Inode) -> Result<Vec<u8>, Errno> {
+        self.check_link(link)?;
         match link.node() {
             Node::Link(text) => Ok(text.clone()),
             Node::Proc(node) => self.viewer.link(*node),

@@ -161,3 +161,24 @@ fn what_is_written_to_settings_of_a_process_is_read_from_them() {
     let children = format!("/proc/self/task/{pid}/children");
     assert_eq!(cluster.text_of(0, pid, &children), format!("{child} "));
 }
+
+#[test]
+fn the_links_of_others_lead_nowhere() {
+    const READLINK: u64 = 89;
+    let mut cluster = Cluster::new(1);
+    let (root, user) = (cluster.fork(0), cluster.fork(0));
+    assert_eq!(cluster.call(0, user, SETRESUID, &[5, 5, 5]), 0);
+    let text = |cluster: &mut Cluster, pid, name: &str| {
+        cluster.poke(0, pid, DATA, format!("{name}\0").as_bytes());
+        cluster.call(0, pid, READLINK, &[DATA, INTO, 100])
+    };
+    for name in ["cwd", "root"] {
+        let links = [root, user].map(|pid| format!("/proc/{pid}/{name}"));
+        assert_eq!(text(&mut cluster, user, &links[0]), EACCES);
+        assert_eq!(text(&mut cluster, user, &links[1]), 1);
+        assert_eq!(text(&mut cluster, root, &links[1]), 1);
+        let below = format!("{}/proc", links[0]);
+        assert_eq!(cluster.open(0, user, &below, 0), EACCES);
+        assert!(cluster.open(0, root, &below, 0) >= 0);
+    }
+}

@@ -151,3 +151,46 @@ fn a_file_that_is_mapped_counts_as_read() {
         }
     }
 }
+
+#[test]
+fn a_part_of_a_shared_mapping_can_show_another_part_of_it() {
+    const REMAP_FILE_PAGES: u64 = 216;
+    const MAP_NONBLOCK: u64 = 0x1_0000;
+    for node in [0, 1] {
+        let (mut cluster, pid, private) = process(node);
+        let map = [0, 4 * 4096, 3, 0x21, u64::MAX, 0];
+        let at = cluster.call(node, pid, MMAP, &map) as u64;
+        for page in 0..4 {
+            cluster.poke(node, pid, at + page * 4096, &[b'0' + page as u8]);
+        }
+        let shown = |cluster: &mut Cluster| {
+            [0, 1, 2, 3].map(|page| cluster.byte(node, pid, at + page * 4096))
+        };
+        let mut show = |at: u64, length: u64, rest: &[u64; 3]| {
+            let args = [&[at, length][..], rest].concat();
+            let result = cluster.call(node, pid, REMAP_FILE_PAGES, &args);
+            (result, shown(&mut cluster))
+        };
+        assert_eq!(show(at, 4096, &[0, 2, 0]), (0, *b"2123"), "node {node}");
+        // Two neighbours of the same memory are one to it.
+        assert_eq!(show(at, 8192, &[0, 1, MAP_NONBLOCK]), (0, *b"1223"));
+        for wrong in [
+            (at, 4096, [1, 0, 0]),
+            (at, 5 * 4096, [0, 0, 0]),
+            (at, 0, [0, 0, 0]),
+            (at, 4096, [0, u64::MAX, 0]),
+            (private, 4096, [0, 0, 0]),
+        ] {
+            let (at, length, rest) = wrong;
+            assert_eq!(show(at, length, &rest).0, EINVAL, "{wrong:?}");
+        }
+        cluster.poke(node, pid, at, b"x");
+        assert_eq!(shown(&mut cluster), *b"x223");
+        let (result, shown) = {
+            let args = [at + 8192, 4096, 0, 1, 0];
+            let result = cluster.call(node, pid, REMAP_FILE_PAGES, &args);
+            (result, shown(&mut cluster))
+        };
+        assert_eq!((result, shown), (0, *b"x2x3"));
+    }
+}

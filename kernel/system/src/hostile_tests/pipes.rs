@@ -234,3 +234,48 @@ fn who_wakes_another_goes_on_for_a_moment() {
         assert_eq!(order, expected, "spared: {spare}");
     }
 }
+
+#[test]
+fn a_message_may_be_longer_than_what_one_call_carries() {
+    const MMAP: u64 = 9;
+    const SENDTO: u64 = 44;
+    const RECVFROM: u64 = 45;
+    const SOCKETPAIR: u64 = 53;
+    const LONG: u64 = 100_000;
+    const TOO_LONG: u64 = 212_992;
+    const MSG_TRUNC: u64 = 0x20;
+    const MSG_PEEK: u64 = 2;
+    for node in [0, 1] {
+        let mut cluster = Cluster::new(2);
+        let pid = cluster.fork(0);
+        if node != 0 {
+            cluster.move_to(pid, 2);
+        }
+        let map = [0, 2 * TOO_LONG, 3, 0x22, u64::MAX, 0];
+        let from = cluster.call(node, pid, MMAP, &map) as u64;
+        let into = from + TOO_LONG;
+        // SOCK_DGRAM and SOCK_SEQPACKET.
+        for kind in [2, 5] {
+            assert_eq!(cluster.call(node, pid, SOCKETPAIR, &[1, kind, 0, DATA]), 0);
+            let [one, _, _, _, other, ..] =
+                core::array::from_fn::<u8, 8, _>(|at| cluster.byte(node, pid, DATA + at as u64));
+            let (one, other) = (u64::from(one), u64::from(other));
+            let mut call = |number, args: &[u64]| cluster.call(node, pid, number, args);
+            let at = format!("node {node}, kind {kind}");
+            assert_eq!(
+                call(SENDTO, &[one, from, LONG, 0, 0, 0]),
+                LONG as i64,
+                "{at}"
+            );
+            assert_eq!(call(1, &[one, from, LONG]), LONG as i64, "{at}");
+            assert_eq!(call(SENDTO, &[one, from, TOO_LONG, 0, 0, 0]), -90, "{at}");
+            assert_eq!(call(1, &[one, from, TOO_LONG]), -90, "{at}");
+            let peek = [other, into, TOO_LONG, MSG_PEEK, 0, 0];
+            assert_eq!(call(RECVFROM, &peek), LONG as i64, "{at}");
+            // Who has room for a part of it gets that.
+            let part = [other, into, 10, MSG_TRUNC, 0, 0];
+            assert_eq!(call(RECVFROM, &part), LONG as i64, "{at}");
+            assert_eq!(call(0, &[other, into, TOO_LONG]), LONG as i64, "{at}");
+        }
+    }
+}

@@ -217,6 +217,7 @@ fn a_vectored_transfer_has_an_end_whatever_its_pieces_say() {
     const MMAP: u64 = 9;
     const WRITEV: u64 = 20;
     const SOCKET: u64 = 41;
+    const EFAULT: i64 = 14;
     const EMSGSIZE: i64 = 90;
     let mut cluster = Cluster::new(1);
     let pid = cluster.fork(0);
@@ -226,6 +227,14 @@ fn a_vectored_transfer_has_an_end_whatever_its_pieces_say() {
     let socket = cluster.call(0, pid, SOCKET, &[16, 3, 0]) as u64;
     for length in [1_u64 << 31, 1 << 56, 1 << 62] {
         let piece = [memory.to_le_bytes(), length.to_le_bytes()].concat();
+        cluster.poke(0, pid, memory, &piece);
+        let written = cluster.call(0, pid, WRITEV, &[socket, memory, 1]);
+        // Behind the end of memory, as far as it is cut.
+        assert_eq!(written, -EFAULT);
+    }
+    let low = cluster.call(0, pid, MMAP, &[0x1000_0000, 1 << 20, 3, 0x32, none, 0]) as u64;
+    for length in [1_u64 << 31, 1 << 56, 1 << 62] {
+        let piece = [low.to_le_bytes(), length.to_le_bytes()].concat();
         cluster.poke(0, pid, memory, &piece);
         let written = cluster.call(0, pid, WRITEV, &[socket, memory, 1]);
         assert_eq!(written, -EMSGSIZE);

@@ -33,7 +33,7 @@ impl Space {
     /// others have too, and that may not be written, are to be removed. `ENOMEM`: a hole in the
     /// range, or too many areas.
     pub fn advise(&mut self, address: u64, length: u64, advice: u64) -> Result<(), Errno> {
-        let known = matches!(advice, 0..=4 | 8..=25);
+        let known = matches!(advice, 0..=4 | 8..=24);
         let end = range_end(address, length).ok_or(Errno::EINVAL)?;
         if !known {
             return Err(Errno::EINVAL);

@@ -5,6 +5,7 @@
 //! are here.
 
 use abi::Errno;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
 use machine::{OutOfMemory, USER_END};
@@ -155,6 +156,50 @@ impl Space {
         self.relocate(&area, (old, old_length), (place, new_length), false)
     }
 
+    /// remap_file_pages(2): a part of a shared mapping shows the same memory from another page of it on, as a
+    /// mapping of its own.
+    ///
+    /// # Errors
+    /// `EINVAL`: not all of it is one shared mapping, or there are no such pages. `ENOMEM`; [`MapStop::Absent`].
+    pub fn show_pages(&mut self, at: u64, length: u64, first: u64) -> Result<(), MapStop> {
+        let end = range_end(at, length).filter(|_| length > 0);
+        let end = end.ok_or(Errno::EINVAL)?;
+        let last = first.checked_add(length / PAGE);
+        if last.is_none_or(|last| last > i64::MAX as u64 / PAGE) {
+            return Err(Errno::EINVAL.into());
+        }
+        let mut area = self.areas.find(at).ok_or(Errno::EINVAL)?.clone();
+        let alike = |other: &Area| {
+            let (one, two) = (area.flags, other.flags);
+            other.access == area.access && one == two && shows_the_same(&area, other)
+        };
+        let within = end <= area.end
+            || self.areas.covers(at, end) && self.areas.overlapping(at, end).all(alike);
+        if !area.says_shared() || !within {
+            return Err(Errno::EINVAL.into());
+        }
+        if is_alone(&area) {
+            if let Some(page) = self.absent.next(area.start).filter(|&page| page < area.end) {
+                return Err(MapStop::Absent { page });
+            }
+            self.share(&area).map_err(|_| Errno::ENOMEM)?;
+            area = self.areas.find(at).ok_or(Errno::EINVAL)?.clone();
+        }
+        match &mut area.backing {
+            Backing::SharedAnonymous { first_page, .. }
+            | Backing::SharedFile { first_page, .. }
+            | Backing::SharedElsewhere { first_page, .. } => *first_page = first,
+            Backing::File(file) => {
+                file.offset = first * PAGE;
+                file.length = length;
+            }
+            Backing::Anonymous => return Err(Errno::EINVAL.into()),
+        }
+        let how = (MapHow::Fixed, area.flags);
+        self.map_flagged(at, length, area.access, area.backing, how)?;
+        Ok(())
+    }
+
     /// Moves all mappings in a range, and what is between them is between them there, too (Linux does so since
     /// 6.17).
     fn relocate_all(
@@ -251,6 +296,30 @@ impl Space {
         }
         self.private.shift(old, length, place);
         Ok(())
+    }
+}
+
+/// Whether two areas show parts of the same memory.
+fn shows_the_same(one: &Area, other: &Area) -> bool {
+    match (&one.backing, &other.backing) {
+        (
+            Backing::SharedAnonymous { object: one, .. },
+            Backing::SharedAnonymous { object: other, .. },
+        ) => Arc::ptr_eq(one, other),
+        (
+            Backing::SharedElsewhere { object: one, .. },
+            Backing::SharedElsewhere { object: other, .. },
+        ) => one == other,
+        (
+            Backing::SharedFile { home_file: one, .. },
+            Backing::SharedFile {
+                home_file: other, ..
+            },
+        ) => one == other,
+        (Backing::File(one), Backing::File(other)) => {
+            (one.home_file, one.hash) == (other.home_file, other.hash)
+        }
+        _ => false,
     }
 }
 

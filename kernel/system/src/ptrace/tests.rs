@@ -410,7 +410,7 @@ fn nobody_traces_himself_the_first_process_or_whom_he_may_not_look_into() {
         assert_eq!(pair.call(PTRACE, &[ATTACH, who, 0, 0]), EPERM);
     }
     assert_eq!(pair.call(PTRACE, &[ATTACH, 0, 0, 0]), ESRCH);
-    assert_eq!(pair.call(PTRACE, &[ATTACH, 0xff_fffe, 0, 0]), EPERM);
+    assert_eq!(pair.call(PTRACE, &[ATTACH, 0xff_fffe, 0, 0]), ESRCH);
     assert_eq!(pair.call(SETRESUID, &[5, 5, 5]), 0);
     assert_eq!(pair.ptrace(ATTACH, 0, 0), EPERM);
     assert_eq!(pair.cluster.call(0, child, PTRACE, &[TRACEME]), EPERM);

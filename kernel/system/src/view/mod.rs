@@ -84,6 +84,10 @@ impl ProcView for System {
         self.spaces.iter().any(|space| space.may_write_to(file))
     }
 
+    fn may_look(&self, caller: u32, other: u32) -> Result<(), Errno> {
+        self.may_look_into(caller, other)
+    }
+
     fn file_of(
         &self,
         caller: u32,
@@ -218,8 +222,8 @@ impl ProcView for System {
     fn link(&self, entry: ProcEntry) -> Result<Vec<u8>, Errno> {
         match entry {
             ProcEntry::Process(pid, ProcessFile::Exe) => {
-                let home = self.homes.get(&pid).ok_or(Errno::ENOENT)?;
-                Ok(home.program.clone())
+                let home = self.homes.get(&pid).filter(|home| home.lives());
+                Ok(home.ok_or(Errno::ENOENT)?.program.clone())
             }
             ProcEntry::Process(pid, ProcessFile::Fd(fd)) => {
                 let files = self.homes.get(&pid).and_then(|home| home.files.as_ref());

@@ -31,6 +31,9 @@ impl System {
         let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
         let owner = home.record.gate().owner();
         Ok(match file {
+            // What was in its memory has gone with it.
+            ProcessFile::Cmdline if !home.lives() => Vec::new(),
+            ProcessFile::Environ if !home.lives() => return Err(Errno::ESRCH.into()),
             ProcessFile::Home => format!("{}\n", me.0).into_bytes(),
             ProcessFile::Where if owner == me => b"home\n".to_vec(),
             ProcessFile::Where => format!("{}\n", owner.0).into_bytes(),
@@ -476,7 +479,8 @@ fn limits(home: &Home) -> String {
     };
     let mut text = String::new();
     let mut line = |name: &str, soft: &str, hard: &str, unit: &str| {
-        let _ = writeln!(text, "{name:<25} {soft:<20} {hard:<20} {unit:<10}");
+        let width = if unit.is_empty() { 0 } else { 10 };
+        let _ = writeln!(text, "{name:<25} {soft:<20} {hard:<20} {unit:<width$}");
     };
     line("Limit", "Soft Limit", "Hard Limit", "Units");
     for ((name, unit), (soft, hard)) in NAMES.iter().zip(home.limits) {

@@ -167,6 +167,8 @@ pub fn option(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
         52 | 53 if value > SPECULATION_LAST => return Err(Errno::ENODEV.into()),
         52 => return Ok(0),
         53 => return Err(Errno::ENXIO.into()),
+        // PR_GET_MDWE, PR_GET_MEMORY_MERGE: neither was asked for, as it cannot be.
+        66 | 68 if value == 0 && unused => return Ok(0),
         // PR_SET_THP_DISABLE, PR_GET_THP_DISABLE
         41 if unused => options.huge_pages_off = value != 0,
         42 if value == 0 && unused => return Ok(u64::from(options.huge_pages_off)),

@@ -117,7 +117,8 @@ pub fn trace(call: &mut HomeCall<'_>) -> Result<u64, Stop> {
     };
     if who != 0 && wire::Pid(who).home() != call.system.me {
         // Its home is elsewhere, and only there it can be traced. The first process is nobody's.
-        return Err(Errno::EPERM.into());
+        let there = who == INIT || call.system.is_node_known(wire::Pid(who).home());
+        return Err(if there { Errno::EPERM } else { Errno::ESRCH }.into());
     }
     let pid = call.system.process_at_home(tid);
     let target = call.system.homes.get(&pid).ok_or(Errno::ESRCH)?;

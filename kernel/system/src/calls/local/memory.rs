@@ -187,6 +187,30 @@ pub fn mremap(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     }
 }
 
+/// remap_file_pages(2): as Linux does it since 4.0, by mappings of their own.
+pub fn remap_file_pages(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    const MAP_NONBLOCK: u64 = 0x1_0000;
+    let [address, length, protection, first, flags, _] = call.args;
+    let (address, length) = (address & !(PAGE - 1), length & !(PAGE - 1));
+    if protection != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let end = address.saturating_add(length);
+    // What shows the memory of home elsewhere is changed where home is.
+    call.be_at_home_for(address, end)?;
+    match call.space()?.show_pages(address, length, first) {
+        Ok(()) => {}
+        Err(MapStop::Errno(error)) => return Err(error.into()),
+        Err(MapStop::Absent { page }) => {
+            return Err(call.system.trouble(call.tid, Trouble::Absent { page }));
+        }
+    }
+    if flags & MAP_NONBLOCK == 0 {
+        let _ = call.populate(address, length, None);
+    }
+    Ok(0)
+}
+
 /// madvise(2).
 pub fn madvise(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, advice, ..] = call.args;
@@ -274,6 +298,12 @@ pub fn mlock(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [address, length, ..] = call.args;
     may_lock(call)?;
     call.space()?.lock(address, length, true)?;
+    let first = address - address % PAGE;
+    let bytes = address.saturating_add(length) - first;
+    if bytes > 0 && !call.space()?.allows(first, bytes, Access::empty()) {
+        // It is locked all the same; that nothing can be there is told.
+        return Err(Errno::ENOMEM.into());
+    }
     match call.populate(address, length, None) {
         Err(Stop::Errno(_)) => Err(Errno::ENOMEM.into()),
         other => other.map(|()| 0),

@@ -8,7 +8,7 @@
 //! Not here: `IOCB_CMD_POLL`.
 
 use super::pieces::{self, Piece};
-use crate::dispatch::{CALL_CHECK_FD, FdUse, LocalCall, result_of};
+use crate::dispatch::{CALL_CHECK_FD, CHUNK, FdUse, LocalCall, result_of};
 use crate::files::{RWF_APPEND, RWF_NOWAIT};
 use crate::futex::FutexKey;
 use crate::home::Request;
@@ -381,7 +381,7 @@ fn transfer(
 ) -> Result<i64, Stop> {
     loop {
         let done = progress.bytes;
-        let now = pieces::rest(&wanted.pieces, done);
+        let now = pieces::rest(&wanted.pieces, done, CHUNK);
         let length = pieces::total(&now);
         if length == 0 && done > 0 {
             return Ok(done as i64);

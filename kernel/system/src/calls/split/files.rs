@@ -90,7 +90,7 @@ pub fn vmsplice(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if flags as u32 & !KNOWN != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let pieces = pieces::rest(&pieces_of(call, FdUse::Any)?, 0);
+    let pieces = pieces::rest(&pieces_of(call, FdUse::Any)?, 0, CHUNK);
     let answer = call.home(VMSPLICE, |call| {
         let mut request = Request::plain(VMSPLICE, [fd, 0, 0, flags, 0, 0]);
         pieces::make_room(call, &pieces, &mut request)?;
@@ -125,7 +125,7 @@ fn read_there(call: &mut LocalCall<'_>, how: u64) -> Result<u64, Stop> {
     let pieces = pieces_of(call, FdUse::Read)?;
     loop {
         let done = call.thread().restart.progress;
-        let into = pieces::rest(&pieces, done);
+        let into = pieces::rest(&pieces, done, CHUNK);
         let length = pieces::total(&into);
         if length == 0 && done > 0 {
             return Ok(done);

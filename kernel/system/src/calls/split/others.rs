@@ -4,7 +4,7 @@
 //! and what has been copied is in the restart record. A page is the least that is copied or not.
 
 use super::pieces::{self, Piece};
-use crate::dispatch::{CALL_MEET, LocalCall};
+use crate::dispatch::{CALL_MEET, CHUNK, LocalCall};
 use crate::wait::Stop;
 use abi::Errno;
 use machine::PAGE_SIZE;
@@ -62,7 +62,7 @@ fn across(call: &mut LocalCall<'_>, way: Way) -> Result<u64, Stop> {
         return Err(Errno::EINVAL.into());
     }
     let own = pieces::vector(call, own, own_count)?;
-    let others = pieces::vector(call, others, others_count)?;
+    let others = pieces::vector_of_other(call, others, others_count)?;
     if pieces::total(&own) == 0 || pieces::total(&others) == 0 {
         return Ok(0);
     }
@@ -91,8 +91,8 @@ fn across(call: &mut LocalCall<'_>, way: Way) -> Result<u64, Stop> {
 /// Both addresses of what is next to be copied, and how much of it lies in one page on either side.
 fn next(own: &[Piece], others: &[Piece], done: u64) -> Option<(u64, u64, usize)> {
     let page = PAGE_SIZE as u64;
-    let own = *pieces::rest(own, done).first()?;
-    let other = *pieces::rest(others, done).first()?;
+    let own = *pieces::rest(own, done, CHUNK).first()?;
+    let other = *pieces::rest(others, done, CHUNK).first()?;
     let within = |(address, length): Piece| length.min(page - address % page);
     Some((own.0, other.0, within(own).min(within(other)) as usize))
 }

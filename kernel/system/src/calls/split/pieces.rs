@@ -9,7 +9,7 @@ use crate::thread::Answer;
 use crate::wait::Stop;
 use abi::Errno;
 use alloc::vec::Vec;
-use machine::Access;
+use machine::{Access, USER_END};
 
 /// One `struct iovec`: address and length.
 pub(super) type Piece = (u64, u64);
@@ -17,26 +17,25 @@ pub(super) type Piece = (u64, u64);
 /// A call transfers no more than this, whatever its pieces say (`MAX_RW_COUNT`).
 pub(super) const TRANSFER_MAX: u64 = 0x7fff_f000;
 
-/// Reads an array of `count` pieces, which the caller has found few enough. What is behind
+/// Reads an array of `count` pieces of the caller's memory, which the caller has found few enough. What is behind
 /// [`TRANSFER_MAX`] bytes is cut off.
 ///
 /// # Errors
-/// EFAULT, and EINVAL if they are more bytes than a call can count.
+/// EINVAL if one of them is longer than a call can count; EFAULT, also if one is where no program has memory.
 pub(super) fn vector(
     call: &mut LocalCall<'_>,
     address: u64,
     count: u64,
 ) -> Result<Vec<Piece>, Stop> {
-    let bytes = call.read(address, count as usize * 16)?;
-    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
-    let mut pieces: Vec<Piece> = (0..count as usize)
-        .map(|index| (word(2 * index), word(2 * index + 1)))
-        .collect();
-    let total = pieces
-        .iter()
-        .try_fold(0_u64, |sum, piece| sum.checked_add(piece.1));
-    if total.is_none_or(|total| total > i64::MAX as u64) {
-        return Err(Errno::EINVAL.into());
+    let mut pieces = vector_of_other(call, address, count)?;
+    if let [(_, length)] = &mut pieces[..] {
+        // A single one is cut before it is looked where it ends (`import_ubuf`).
+        *length = TRANSFER_MAX.min(*length);
+    }
+    let end = |piece: &Piece| piece.0.checked_add(piece.1);
+    let is_possible = |piece: &Piece| end(piece).is_some_and(|end| end <= USER_END);
+    if !pieces.iter().all(is_possible) {
+        return Err(Errno::EFAULT.into());
     }
     let mut room = TRANSFER_MAX;
     for (_, length) in &mut pieces {
@@ -46,14 +45,31 @@ pub(super) fn vector(
     Ok(pieces)
 }
 
-/// Bytes in all pieces.
-pub(super) fn total(pieces: &[Piece]) -> u64 {
-    pieces.iter().map(|piece| piece.1).sum()
+/// As [`vector`], of another's memory: where a piece is is looked at when it is reached.
+pub(super) fn vector_of_other(
+    call: &mut LocalCall<'_>,
+    address: u64,
+    count: u64,
+) -> Result<Vec<Piece>, Stop> {
+    let bytes = call.read(address, count as usize * 16)?;
+    let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| bytes[at * 8 + byte]));
+    let pieces: Vec<Piece> = (0..count as usize)
+        .map(|index| (word(2 * index), word(2 * index + 1)))
+        .collect();
+    if pieces.iter().any(|piece| piece.1 > i64::MAX as u64) {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(pieces)
 }
 
-/// The part of the pieces behind the first `done` bytes, at most [`CHUNK`] bytes of it.
-pub(super) fn rest(pieces: &[Piece], mut done: u64) -> Vec<Piece> {
-    let mut room = CHUNK;
+/// Bytes in all pieces.
+pub(super) fn total(pieces: &[Piece]) -> u64 {
+    let lengths = pieces.iter().map(|piece| piece.1);
+    lengths.fold(0, u64::saturating_add)
+}
+
+/// The part of the pieces behind the first `done` bytes, at most `room` bytes of it.
+pub(super) fn rest(pieces: &[Piece], mut done: u64, mut room: u64) -> Vec<Piece> {
     let mut rest = Vec::new();
     for (address, length) in pieces {
         let skip = done.min(*length);
@@ -149,7 +165,7 @@ pub(super) fn write_out(
 ) -> Result<u64, Stop> {
     loop {
         let done = call.thread().restart.progress;
-        let now = rest(pieces, done);
+        let now = rest(pieces, done, CHUNK);
         let length = total(&now);
         if length == 0 && done > 0 {
             return Ok(done);

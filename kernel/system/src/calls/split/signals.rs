@@ -34,7 +34,8 @@ pub fn rt_sigaction(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
             handler: word(0),
             flags: word(1) & SA_KNOWN,
             restorer: word(2),
-            mask: word(3),
+            // Nobody keeps these off for the time of a handler either.
+            mask: word(3) & !(signal::bit(signal::SIGKILL) | signal::bit(signal::SIGSTOP)),
         })
     };
     let unchangeable = number == u64::from(signal::SIGKILL) || number == u64::from(signal::SIGSTOP);

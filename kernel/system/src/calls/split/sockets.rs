@@ -6,7 +6,7 @@
 use super::super::local::timespec;
 use super::pieces;
 use crate::bpf::{INSTRUCTION, LENGTH_MAX, read_program};
-use crate::dispatch::{FdUse, LIMIT, LocalCall, check_of, result_of};
+use crate::dispatch::{CHUNK, FdUse, LIMIT, LocalCall, check_of, result_of};
 use crate::files::calls::MESSAGE;
 use crate::home::Request;
 use crate::thread::Answer;
@@ -14,6 +14,7 @@ use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_WAITFORONE};
 use alloc::vec::Vec;
+use machine::Access;
 
 const SENDMSG: u32 = 46;
 const RECVMSG: u32 = 47;
@@ -35,6 +36,8 @@ const PIECES_MAX: u64 = 1024;
 const MESSAGES_MAX: u64 = 1024;
 /// The most bytes of control messages (`net.core.optmem_max` and more).
 const CONTROL_MAX: usize = 32 << 10;
+/// The longest message: as much as a buffer can be set to hold (twice `net.core.wmem_max`).
+const MESSAGE_MAX: u64 = 425_984;
 /// Bytes of a `struct msghdr`, and of a `struct mmsghdr`.
 const HEADER: usize = 56;
 const HEADER_WITH_LENGTH: u64 = 64;
@@ -85,6 +88,23 @@ impl LocalCall<'_> {
             Err(Stop::Errno(error)) => Ok(check_of((self.args[0], FdUse::Socket), error)),
             other => other,
         }
+    }
+
+    /// How much of a message one call to home carries. Most are not longer than a piece, and streams are cut: so what is longer is tried
+    /// first as far as a piece goes, which home refuses of what is to be whole.
+    fn carried(&mut self) -> u64 {
+        match self.thread().restart.whole {
+            true => MESSAGE_MAX,
+            false => CHUNK,
+        }
+    }
+
+    /// Whether home has refused a piece of something longer, so that all of it is carried from now on.
+    fn carries_whole(&mut self, answer: &Result<u64, Stop>, left: u64) -> bool {
+        let restart = &mut self.thread().restart;
+        let more = *answer == Err(Stop::Errno(Errno::EMSGSIZE)) && left > CHUNK && !restart.whole;
+        restart.whole |= more;
+        more
     }
 
     /// Reads a little-endian `int`.
@@ -278,8 +298,10 @@ pub fn getsockopt(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
         return filter(call);
     }
     let answer = call.home(GETSOCKOPT, |call| {
+        let most = call.read_int(length).map_or(0, i32::unsigned_abs);
         let [length, room] = socket_room(call, (address, VALUE_MAX), length)?;
-        let mut request = Request::plain(GETSOCKOPT, [fd, level, option, 0, length, room]);
+        let args = [fd, level, option, most.into(), length, room];
+        let mut request = Request::plain(GETSOCKOPT, args);
         request.rooms[3] = VALUE_MAX as u32;
         Ok(request)
     })?;
@@ -302,9 +324,9 @@ pub fn accept(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
 pub fn accept4(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [fd, address, length, flags, ..] = call.args;
     let answer = call.home_limited(ACCEPT4, |call| {
-        // A bad place for the name is told only behind what is wrong with the socket.
+        // A bad place for the name is told only when there is one.
         let nowhere = match call.name_room(address, length) {
-            Err(Stop::Errno(Errno::EFAULT)) => 1,
+            Err(Stop::Errno(error)) => error.0 as u64,
             other => other.map(|_| 0)?,
         };
         let mut request = Request::plain(ACCEPT4, [fd, 0, 0, flags, 0, nowhere]);
@@ -370,7 +392,8 @@ fn load(
     done: u64,
     mut request: Request,
 ) -> Result<Request, Stop> {
-    match pieces::gather(call, &pieces::rest(&envelope.pieces, done)) {
+    let most = call.carried();
+    match pieces::gather(call, &pieces::rest(&envelope.pieces, done, most)) {
         // Found only when the bytes are needed: behind a connection that is broken, or full.
         Err(Stop::Errno(error)) => request.args[NO_BYTES] = error.0 as u64,
         bytes => request.inputs.set(1, bytes?),
@@ -401,12 +424,17 @@ fn send_some(
         return Err(Errno::ENOBUFS.into());
     }
     let left = envelope.total() - done.min(envelope.total());
-    let answer = call.home_limited(SENDMSG, |call| {
-        let request = Request::plain(SENDMSG, [fd, left, flags, 0, 0, done]);
-        let made = load(call, envelope, done, request);
-        call.of_socket(made)
-    })?;
-    result_of(answer.value)
+    loop {
+        let answer = call.home_limited(SENDMSG, |call| {
+            let request = Request::plain(SENDMSG, [fd, left, flags, 0, 0, done]);
+            let made = load(call, envelope, done, request);
+            call.of_socket(made)
+        })?;
+        let sent = result_of(answer.value);
+        if !call.carries_whole(&sent, left) {
+            return sent;
+        }
+    }
 }
 
 /// Sends all of it, unless it is not to wait.
@@ -456,6 +484,25 @@ pub fn sendmsg(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     send_all(call, &envelope, flags)
 }
 
+/// read(2) or write(2) of a message that is longer than one call to home carries.
+pub(crate) fn message(
+    call: &mut LocalCall<'_>,
+    pieces: &[pieces::Piece],
+    writes: bool,
+) -> Result<u64, Stop> {
+    let envelope = Envelope {
+        name: 0,
+        name_length: 0,
+        pieces: pieces.to_vec(),
+        control: 0,
+        control_length: 0,
+    };
+    match writes {
+        true => send_some(call, &envelope, 0, 0),
+        false => receive_some(call, &envelope, 0, 0).map(|arrived| arrived.length),
+    }
+}
+
 /// sendmmsg(2): how many were sent.
 pub fn sendmmsg(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, messages, count, flags, ..] = call.args;
@@ -486,21 +533,22 @@ struct Arrived {
     answer: Answer,
 }
 
-/// Makes everything writable that a message is received into.
+/// Makes everything writable that a message is received into. Whether a name can be told, too: if not, that is found when there is one.
 fn room_for(
     call: &mut LocalCall<'_>,
     envelope: &Envelope,
     pieces: &[pieces::Piece],
     control: usize,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     pieces::make_writable(call, pieces)?;
-    if envelope.name != 0 {
-        call.make_writable(envelope.name, envelope.name_length.min(NAME_MAX))?;
-    }
     if control > 0 {
         call.make_writable(envelope.control, control)?;
     }
-    Ok(())
+    if envelope.name == 0 {
+        return Ok(true);
+    }
+    let length = envelope.name_length.min(NAME_MAX);
+    Ok(call.fit_for(envelope.name, length, Access::WRITE)? == length)
 }
 
 /// Receives into the room behind the first `done` bytes, and scatters it.
@@ -511,23 +559,35 @@ fn receive_some(
     done: u64,
 ) -> Result<Arrived, Stop> {
     let fd = call.args[0];
-    let pieces = pieces::rest(&envelope.pieces, done);
-    let room: u64 = pieces::total(&pieces);
+    let left = envelope.total().saturating_sub(done);
     let control = envelope.control_length.min(CONTROL_MAX);
-    let answer = call.home_limited(RECVMSG, |call| {
-        if let Err(stop) = room_for(call, envelope, &pieces, control) {
-            return call.of_socket(Err(stop));
+    loop {
+        let most = call.carried();
+        let pieces = pieces::rest(&envelope.pieces, done, most);
+        let room: u64 = pieces::total(&pieces);
+        let answer = call.home_limited(RECVMSG, |call| {
+            let named = match room_for(call, envelope, &pieces, control) {
+                Err(stop) => return call.of_socket(Err(stop)),
+                Ok(named) => named,
+            };
+            let mut request = Request::plain(RECVMSG, [fd, left, flags, 0, 0, done]);
+            request.rooms[1] = room as u32;
+            request.rooms[2] = NAME_MAX as u32;
+            request.rooms[3] = control as u32;
+            request.rooms[4] = 8;
+            if !named {
+                request.inputs.mark_narrow(2);
+            }
+            Ok(request)
+        })?;
+        let length = result_of(answer.value);
+        if call.carries_whole(&length, left) {
+            continue;
         }
-        let mut request = Request::plain(RECVMSG, [fd, room, flags, 0, 0, done]);
-        request.rooms[1] = room as u32;
-        request.rooms[2] = NAME_MAX as u32;
-        request.rooms[3] = control as u32;
-        request.rooms[4] = 8;
-        Ok(request)
-    })?;
-    let length = result_of(answer.value)?;
-    pieces::scatter(call, &pieces, answer.buffers.get(1).unwrap_or(&[]))?;
-    Ok(Arrived { length, answer })
+        let length = length?;
+        pieces::scatter(call, &pieces, answer.buffers.get(1).unwrap_or(&[]))?;
+        return Ok(Arrived { length, answer });
+    }
 }
 
 /// Receives; goes on until everything is there if `MSG_WAITALL` says so.
@@ -613,8 +673,6 @@ pub fn recvfrom(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     let [_, address, length, flags, name, name_length] = call.args;
     let found = call.name_size(name, name_length);
     let room = call.behind_socket(found)?;
-    // If not, that is told where a name is to be written; of TCP nobody tells one.
-    call.is_writable(name, room)?;
     let envelope = Envelope {
         name,
         name_length: room,

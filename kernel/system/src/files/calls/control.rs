@@ -5,6 +5,7 @@
 use super::super::inode::Node;
 use super::super::objects::Object;
 use super::super::open::OpenFile;
+use super::super::socket::Family;
 use super::super::socket::interfaces::{self, SIOCGIFCONF};
 use super::terminals::{Argument, terminal_argument};
 use super::{CallResult, FileCall, descriptor, usable};
@@ -17,6 +18,8 @@ use machine::PAGE_SIZE;
 // `asm-generic/ioctls.h`.
 const FIONREAD: u32 = 0x541b;
 const SIOCOUTQ: u32 = 0x5411;
+/// Bytes that were not sent yet.
+const SIOCOUTQNSD: u32 = 0x894b;
 const FIGETBSZ: u32 = 2;
 const FIOQSIZE: u32 = 0x5460;
 const FICLONE: u32 = 0x4004_9409;
@@ -38,7 +41,7 @@ const FIOCLEX: u32 = 0x5451;
 /// is refused by [`ioctl`].
 pub fn ioctl_argument(request: u32) -> Argument {
     match request {
-        FIONREAD | SIOCOUTQ | SIOCATMARK | FIGETBSZ => Argument::Out(4),
+        FIONREAD | SIOCOUTQ | SIOCOUTQNSD | SIOCATMARK | FIGETBSZ => Argument::Out(4),
         FIOQSIZE => Argument::Out(8),
         FICLONERANGE => Argument::In(32),
         FIDEDUPERANGE => Argument::In(24),
@@ -67,12 +70,15 @@ pub fn ioctl(call: &mut FileCall) -> CallResult {
     let fd = descriptor(call, 0)?;
     let file = usable(call, 0)?;
     if let Node::Object(Object::Socket(socket)) = file.inode().node()
-        && let request @ (FIONREAD | SIOCOUTQ | SIOCATMARK) = call.args[1] as u32
+        && let request @ (FIONREAD | SIOCOUTQ | SIOCOUTQNSD | SIOCATMARK) = call.args[1] as u32
     {
         let bytes = match request {
             SIOCATMARK if !socket.knows_urgency() => return Err(Errno::ENOTTY.into()),
             SIOCATMARK => usize::from(socket.is_at_mark()),
             FIONREAD => socket.available()?,
+            SIOCOUTQNSD if !socket.knows_urgency() || socket.family == Family::Unix => {
+                return Err(Errno::ENOTTY.into());
+            }
             _ => socket.outstanding(),
         };
         call.output(2, &(bytes as u32).to_le_bytes());

@@ -41,6 +41,7 @@ const F_OFD_SETLKW: u32 = 38;
 const F_SETLEASE: u32 = 1024;
 const F_GETLEASE: u32 = 1025;
 const F_NOTIFY: u32 = 1026;
+const F_DUPFD_QUERY: u32 = 1027;
 const F_DUPFD_CLOEXEC: u32 = 1030;
 const F_SETPIPE_SZ: u32 = 1031;
 const F_GETPIPE_SZ: u32 = 1032;
@@ -80,7 +81,7 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
     let file = file(call, 0)?;
     let of_descriptor = matches!(
         command,
-        F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL
+        F_DUPFD | F_DUPFD_CLOEXEC | F_DUPFD_QUERY | F_GETFD | F_SETFD | F_GETFL
     );
     if file.flags() & O_PATH != 0 && !of_descriptor {
         return Err(Errno::EBADF.into());
@@ -93,6 +94,10 @@ pub fn fcntl(call: &mut FileCall) -> CallResult {
             }
             let close = command == F_DUPFD_CLOEXEC;
             Ok(u64::from(call.state.install(least, file, close)?))
+        }
+        F_DUPFD_QUERY => {
+            let other = u32::try_from(argument as i32).map_err(|_| Errno::EBADF)?;
+            Ok(u64::from(Arc::ptr_eq(&file, &call.state.get(other)?)))
         }
         F_GETFD => Ok(u64::from(call.state.row(fd)?.close_on_exec)),
         F_SETFD => {

@@ -540,7 +540,6 @@ pub fn sendfile(call: &mut FileCall) -> CallResult {
 /// Arguments 1 and 3 are both in- and out-buffers of 8 bytes.
 pub fn copy_file_range(call: &mut FileCall) -> CallResult {
     let (source, target) = (usable(call, 0)?, usable(call, 2)?);
-    let (from, to) = (place(call, 1)?, place(call, 3)?);
     if call.args[5] as u32 != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -560,6 +559,14 @@ pub fn copy_file_range(call: &mut FileCall) -> CallResult {
         return Err(Errno::EXDEV.into());
     }
     let count = length(call, 4)?;
+    for arg in [1, 3] {
+        let bytes = call.inputs[arg].and_then(|bytes| bytes.first_chunk::<8>());
+        let start = bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        if start.checked_add(count as u64).is_none() {
+            return Err(Errno::EOVERFLOW.into());
+        }
+    }
+    let (from, to) = (place(call, 1)?, place(call, 3)?);
     let start = |file: &OpenFile, at| match at {
         At::Cursor => file.offset(),
         At::Offset(offset) => offset,

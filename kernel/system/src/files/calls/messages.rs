@@ -10,6 +10,7 @@ use super::super::socket::{
 use super::sockets::{find, limited};
 use super::{CallResult, FileCall, usable};
 use crate::credentials::SYS_ADMIN;
+use crate::dispatch::CHUNK;
 use crate::wait::Stop;
 use abi::Errno;
 use abi::layout::{
@@ -88,6 +89,8 @@ fn cargo(
             (SOL_SOCKET, SCM_CREDENTIALS) if socket.family == Family::Unix => {
                 cargo.sender = Some(claimed(call, data)?);
             }
+            // Those of the internet do not look at them (`__sock_cmsg_send`).
+            (SOL_SOCKET, SCM_RIGHTS | SCM_CREDENTIALS) => {}
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
             UDP_SEGMENT if is_datagram && !socket.speaks_icmp() => {
                 let size = data.try_into().map_err(|_| Errno::EINVAL)?;
@@ -263,6 +266,9 @@ fn send_whole(
                 target = Some(*endpoint);
             }
             to = socket.addressee(&given, |path| find(call, path))?;
+            if socket.family != Family::Unix && socket.sends_not() {
+                return Err(Errno::EPIPE.into());
+            }
             if to.is_none() && socket.family != Family::Unix {
                 if let Some(error) = socket.take_error() {
                     return Err(error.into());
@@ -353,6 +359,15 @@ pub(in crate::files) fn write_socket(
     send(call, file, bytes, Cargo::none(), None, 0)
 }
 
+/// Refuses to cut a message for which the caller has `room`, but one piece of a call has not: the body asks for all of it then.
+fn check_carried(room: u64, socket: &Socket, wanted: Wanted) -> Result<(), Errno> {
+    let piece = wanted.most as u64 == CHUNK && room > CHUNK;
+    match piece && socket.next_message(wanted) > wanted.most {
+        true => Err(Errno::EMSGSIZE),
+        false => Ok(()),
+    }
+}
+
 /// read(2) from a socket.
 pub(in crate::files) fn read_socket(
     call: &mut FileCall,
@@ -367,6 +382,7 @@ pub(in crate::files) fn read_socket(
         most: count,
         peeks: false,
     };
+    check_carried(call.args[4] >> 8, socket, wanted)?;
     let received = socket.receive(wanted, call.waiting(file, 0));
     Ok(limited(call, socket, Limit::Receiving, received)?.bytes)
 }
@@ -380,7 +396,9 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
     if flags & MSG_OOB != 0 && socket.family == Family::Unix && !socket.knows_urgency() {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    if flags & MSG_OOB != 0 && socket.knows_urgency() {
+    let from_failures = flags & MSG_ERRQUEUE;
+    let asks_failures = from_failures != 0 && socket.family != Family::Unix;
+    if flags & MSG_OOB != 0 && socket.knows_urgency() && !asks_failures {
         let mut bytes = socket.receive_urgent(flags & MSG_PEEK != 0)?;
         let cut = if bytes.len() > call.capacity(1) {
             MSG_TRUNC
@@ -398,7 +416,13 @@ pub fn recvmsg(call: &mut FileCall) -> CallResult {
         peeks: flags & MSG_PEEK != 0,
     };
     let waiting = call.waiting(&file, flags);
-    let from_failures = flags & MSG_ERRQUEUE;
+    if from_failures == 0 {
+        check_carried(call.args[1], socket, wanted)?;
+    }
+    // Only with datagrams comes a name, for which the caller's memory has to be good then.
+    if socket.kind == Kind::Datagram && call.narrow[2] {
+        return Err(Errno::EFAULT.into());
+    }
     let received = match from_failures {
         0 => socket.receive(wanted, waiting),
         _ => Ok(socket.take_failure(wanted.most)?),

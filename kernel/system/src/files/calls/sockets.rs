@@ -20,6 +20,10 @@ use abi::Errno;
 use abi::layout::{MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, O_RDWR, S_IFSOCK};
 use alloc::sync::Arc;
 
+const SOL_SOCKET: u32 = 1;
+/// Asks for the name of the other side, and for a number of the socket's own (`SO_COOKIE`).
+const PEERNAME: u32 = 28;
+const COOKIE: u32 = 57;
 /// `IPPROTO_UDPLITE`.
 const UDPLITE: i32 = 136;
 const SOCK_RAW: u32 = 3;
@@ -343,8 +347,8 @@ pub fn listen(call: &mut FileCall) -> CallResult {
     Ok(0)
 }
 
-/// `accept4(fd, name, _, flags)`: the name goes to buffer 1. With a 1 in argument 5 there is no place
-/// for it, which is found out last.
+/// `accept4(fd, name, _, flags)`: the name goes to buffer 1. Argument 5 is what is wrong with the place
+/// for it, which is found out when there is a connection; that stays.
 pub fn accept4(call: &mut FileCall) -> CallResult {
     let flags = call.args[3] as u32;
     if flags & !(O_NONBLOCK | O_CLOEXEC) != 0 {
@@ -353,11 +357,12 @@ pub fn accept4(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;
     let fd = call.state.free_descriptor(0)?;
     let socket = socket_of(&file)?;
-    if call.args[5] != 0 {
-        socket.check_accept()?;
-        return Err(Errno::EFAULT.into());
-    }
     let waiting = call.waiting(&file, 0);
+    if call.args[5] != 0 {
+        let there = socket.has_connection(waiting);
+        limited(call, socket, Limit::Receiving, there)?;
+        return Err(Errno(call.args[5] as i32).into());
+    }
     let accepted = socket.accept(waiting);
     let (next, name) = limited(call, socket, Limit::Receiving, accepted)?;
     let family = next.family;
@@ -421,7 +426,7 @@ pub fn setsockopt(call: &mut FileCall) -> CallResult {
     Ok(0)
 }
 
-/// `getsockopt(fd, level, name, value)`: all of the value goes to buffer 3, which the body cuts. A bad
+/// `getsockopt(fd, level, name, room)`: all of the value goes to buffer 3, which the body cuts. A bad
 /// length comes behind a bad level, a bad room behind a bad option.
 pub fn getsockopt(call: &mut FileCall) -> CallResult {
     let file = usable(call, 0)?;
@@ -431,7 +436,20 @@ pub fn getsockopt(call: &mut FileCall) -> CallResult {
     if call.args[4] != 0 {
         return Err(Errno(call.args[4] as i32).into());
     }
-    let value = socket.option(level, name)?;
+    let value = match (level, name) {
+        // A number that no other socket has, as its inode.
+        (SOL_SOCKET, COOKIE) => file.inode().number().to_le_bytes().to_vec(),
+        _ => socket.option(level, name)?,
+    };
+    let room = call.args[3];
+    let fits = match (level, name) {
+        (SOL_SOCKET, COOKIE) => room >= value.len() as u64,
+        (SOL_SOCKET, PEERNAME) => room <= value.len() as u64,
+        _ => true,
+    };
+    if !fits {
+        return Err(Errno::EINVAL.into());
+    }
     late(call)?;
     call.output(3, &value);
     Ok(0)

@@ -11,6 +11,7 @@ use super::super::walk::Follow;
 use super::{Base, CallResult, FileCall, now, usable, walk};
 use crate::credentials::SYS_ADMIN;
 use abi::Errno;
+use abi::layout::{S_IFDIR, S_IFMT, S_IFREG};
 use alloc::vec::Vec;
 
 /// The longest name and value (`XATTR_NAME_MAX`, `XATTR_SIZE_MAX`), and what one inode keeps.
@@ -50,6 +51,10 @@ fn check(call: &FileCall, inode: &InodeRef, name: &[u8], wanted: u32) -> Result<
         Some(at) => name.split_at(at + 1),
         None => return Err(Errno::EOPNOTSUPP),
     };
+    let has_contents = matches!(inode.mode() & S_IFMT, S_IFREG | S_IFDIR);
+    if space == b"user." && !rest.is_empty() && !has_contents {
+        return Err(if writes { Errno::EPERM } else { Errno::ENODATA });
+    }
     if matches!(inode.node(), Node::Proc(_) | Node::Object(_)) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -61,9 +66,6 @@ fn check(call: &FileCall, inode: &InodeRef, name: &[u8], wanted: u32) -> Result<
         b"trusted." => return Err(if writes { Errno::EPERM } else { Errno::ENODATA }),
         b"user." => {}
         _ => return Err(Errno::EOPNOTSUPP),
-    }
-    if !inode.is_file() && !inode.is_directory() {
-        return Err(if writes { Errno::EPERM } else { Errno::ENODATA });
     }
     if writes && inode.is_directory() && inode.mode() & S_ISVTX != 0 {
         call.who.check_owner(inode)?;

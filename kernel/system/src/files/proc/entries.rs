@@ -236,6 +236,13 @@ pub trait ProcView: super::super::Peers {
     fn file(&self, _entry: ProcEntry) -> Option<super::super::Place> {
         None
     }
+    /// Whether a thread may look into a process.
+    ///
+    /// # Errors
+    /// `EPERM`; `ESRCH`.
+    fn may_look(&self, _caller: u32, _other: u32) -> Result<(), Errno> {
+        Ok(())
+    }
     /// The nodes in `/proc/cluster/trace`, ascending.
     fn traced(&self) -> Vec<u16> {
         Vec::new()

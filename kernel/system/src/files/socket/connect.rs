@@ -180,35 +180,38 @@ impl Socket {
         Ok(())
     }
 
-    /// What accept(2) refuses at once.
-    pub(in super::super) fn check_accept(&self) -> Result<(), Errno> {
+    /// Whether accept(2) would have a connection.
+    ///
+    /// # Errors
+    /// As that.
+    pub(in super::super) fn has_connection(&self, waiting: Waiting) -> Result<(), Stop> {
         if !self.kind.connects() {
-            return Err(Errno::EOPNOTSUPP);
+            return Err(Errno::EOPNOTSUPP.into());
         }
-        if self.listens() {
-            Ok(())
-        } else {
-            Err(Errno::EINVAL)
+        let inner = self.lock();
+        let shut = inner.shut & RECEIVES_NOT != 0;
+        let Link::Listens { waiting: queue, .. } = &inner.link else {
+            return Err(Errno::EINVAL.into());
+        };
+        match (queue.is_empty(), shut) {
+            (false, _) => Ok(()),
+            (true, true) => Err(Errno::EINVAL.into()),
+            (true, false) => {
+                drop(inner);
+                Err(waiting.stop(&self.readable))
+            }
         }
     }
 
     /// accept(2): the next connection, and the name of its other side.
     pub(in super::super) fn accept(&self, waiting: Waiting) -> Result<(Arc<Socket>, Name), Stop> {
-        if !self.kind.connects() {
-            return Err(Errno::EOPNOTSUPP.into());
-        }
+        self.has_connection(waiting)?;
         let mut inner = self.lock();
-        let shut = inner.shut & RECEIVES_NOT != 0;
-        let Link::Listens { waiting: queue, .. } = &mut inner.link else {
-            return Err(Errno::EINVAL.into());
+        let next = match &mut inner.link {
+            Link::Listens { waiting: queue, .. } => queue.pop_front(),
+            _ => None,
         };
-        let Some(next) = queue.pop_front() else {
-            drop(inner);
-            if shut {
-                return Err(Errno::EINVAL.into());
-            }
-            return Err(waiting.stop(&self.readable));
-        };
+        let next = next.ok_or(Errno::EINVAL)?;
         drop(inner);
         self.writable.wake();
         let name = next.lock().remote.clone().unwrap_or(Name::Unnamed);
@@ -305,6 +308,8 @@ impl Socket {
         if core::mem::take(&mut inner.connecting) {
             return match inner.error.take() {
                 Some(error) => Err(error),
+                // Somebody has asked for the error, and knows (`SO_ERROR`).
+                None if matches!(inner.link, Link::None) => Err(Errno::ECONNABORTED),
                 None => Ok(Some(())),
             };
         }

@@ -358,9 +358,12 @@ impl Socket {
         }
     }
 
-    /// Bytes that the other side has not received (`SIOCOUTQ`).
+    /// Bytes that the other side has not received (`SIOCOUTQ`). Of the internet, what waits to be read has been acknowledged.
     pub(super) fn outstanding(&self) -> usize {
         let held = self.lock().held.length();
+        if !self.is_local() {
+            return held;
+        }
         held + self.peer().map_or(0, |peer| peer.lock().bytes)
     }
 

@@ -79,6 +79,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether the address is that of all nodes of a network.
+    pub(super) fn is_broadcast(&self) -> bool {
+        self.address == mapped([255; 4])
+    }
+
     /// Whether the address is of this node itself.
     pub(in super::super) fn is_local(&self) -> bool {
         self.is_any() || self.address == LOOPBACK || (self.is_v4() && self.address[12] == 127)

@@ -31,6 +31,10 @@ pub(super) const SOL_IPV6: u32 = 41;
 pub(in super::super) const UDP_SEGMENT: (u32, u32) = (SOL_UDP, 103);
 /// What is to speak above TCP (`TCP_ULP`).
 const ABOVE: u32 = 31;
+/// `TCP_MAXSEG`, and the smallest one (`TCP_MIN_MSS`); 0 is the usual.
+const MAXSEG: (u32, u32) = (SOL_TCP, 2);
+const SEGMENT_MIN: i32 = 88;
+const LOOPBACK_SEGMENT: i32 = 32_768;
 const SOL_UDPLITE: u32 = 136;
 /// How much of a message UDP-Lite's sum covers, as sent and at least as received (RFC 3828).
 const SEND_COVERAGE: u32 = 10;
@@ -40,6 +44,8 @@ const COVERAGE_MIN: i32 = 8;
 
 pub(super) const REUSEADDR: u32 = 2;
 pub(super) const TYPE: u32 = 3;
+/// Whether it may send to all of a network.
+pub(super) const BROADCAST: u32 = 6;
 const SOCK_RAW: i32 = 3;
 const ERROR: u32 = 4;
 const SNDBUF: u32 = 7;
@@ -77,6 +83,10 @@ const RECEIVE_MIN: u32 = 2304;
 const V6ONLY: u32 = 26;
 const BINDTODEVICE: u32 = 25;
 const PEERNAME: u32 = 28;
+/// Seconds for which whoever waits is to look at the card; there is none.
+const BUSY_POLL: u32 = 46;
+/// What its messages take of memory (`SO_MEMINFO`), in words.
+const MEMINFO: u32 = 55;
 const BUF_LOCK: u32 = 72;
 /// Sets a filter, and asks for it.
 const FILTER: u32 = 26;
@@ -257,6 +267,7 @@ fn beginning(level: u32, name: u32) -> i32 {
         (SOL_TCP, 6) => 9,
         (SOL_TCP, 7) => 6,
         (SOL_TCP, 8) => 60,
+        (SOL_TCP, 12) => 1,
         _ => 0,
     }
 }
@@ -389,7 +400,8 @@ impl Socket {
                     [byte] if level != SOL_TCP => i32::from(*byte),
                     value => int(value)?,
                 };
-                if !allowed(level, name).contains(&value) {
+                let too_small = (level, name) == MAXSEG && (1..SEGMENT_MIN).contains(&value);
+                if !allowed(level, name).contains(&value) || too_small {
                     return Err(Errno::EINVAL);
                 }
                 self.lock().options.flags.insert((level, name), value);
@@ -529,6 +541,7 @@ impl Socket {
                     .flags
                     .insert((SOL_SOCKET, name), i32::from(number != 0));
             }
+            BUSY_POLL if number < 0 => return Err(Errno::EINVAL),
             // Priorities, marks and offsets are numbers, the others switches.
             12 | 36 | 46 | PEEK_OFF => {
                 options.flags.insert((SOL_SOCKET, name), number);
@@ -576,10 +589,22 @@ impl Socket {
                 Ok(_) => number(u16::MAX.into()),
                 Err(_) => Err(Errno::ENOTCONN),
             },
-            // TCP_INFO: the state, and nothing measured.
+            // TCP_INFO: the state and the sizes, and nothing measured.
             SOL_TCP if self.kind == Kind::Stream && name == 11 => {
                 let mut info = alloc::vec![0; 232];
                 info[0] = self.tcp_state();
+                let segment = self.lock().options.number(MAXSEG).filter(|set| *set > 0);
+                let segment = segment.unwrap_or(LOOPBACK_SEGMENT);
+                // What is sent and received at once, what fits into a packet, and what was announced.
+                let words = [
+                    (16, segment),
+                    (20, segment),
+                    (60, u16::MAX.into()),
+                    (84, segment),
+                ];
+                for (at, word) in words {
+                    info[at..at + 4].copy_from_slice(&i32::to_le_bytes(word));
+                }
                 Ok(info)
             }
             // What fits into one packet of the loopback, of a connection that was not told otherwise.
@@ -588,7 +613,7 @@ impl Socket {
                     && self.is_connected()
                     && self.lock().options.flag((SOL_TCP, 2)).is_none() =>
             {
-                number(32_768)
+                number(LOOPBACK_SEGMENT)
             }
             _ if self.knows(level, name) => {
                 let (level, name) = same_option(level, name);
@@ -656,6 +681,12 @@ impl Socket {
                     .collect())
             }
             SNDLOWAT => number(1),
+            // Nothing is under way, and nothing is set aside.
+            MEMINFO => {
+                let (held, lost) = (inner.bytes as u32, inner.lost);
+                let words = [held, options.receive, 0, options.send, 0, 0, 0, 0, lost];
+                Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+            }
             LOCK_FILTER => number(i32::from(options.filter_locked)),
             FILTER => Ok(options.filter.as_ref().map_or(Vec::new(), Filter::to_bytes)),
             BUF_LOCK => number(options.locked as i32),

@@ -188,6 +188,11 @@ impl Socket {
         if self.is_local() { limit } else { 2 * limit }
     }
 
+    /// Whether nothing is sent any more.
+    pub(in super::super) fn sends_not(&self) -> bool {
+        self.lock().shut & SENDS_NOT != 0
+    }
+
     /// Whether no more messages are taken.
     pub(super) fn is_full(&self) -> bool {
         self.lock().inbox.len() >= MESSAGES_MAX
@@ -469,6 +474,19 @@ impl Socket {
         (taken > 0).then(|| taken.saturating_sub(HEADER))
     }
 
+    /// How long the message is that would be received next; 0 of a stream, and if there is none.
+    pub(in super::super) fn next_message(&self, wanted: Wanted) -> usize {
+        let inner = self.lock();
+        let next = inner.message_behind(inner.passed_over(wanted.peeks));
+        match next {
+            Some((at, from)) if self.kind != Kind::Stream => {
+                let message = inner.inbox.get(at);
+                message.map_or(0, |message| message.length().saturating_sub(from))
+            }
+            _ => 0,
+        }
+    }
+
     /// Receives bytes or a message.
     pub(in super::super) fn receive(
         &self,
@@ -676,6 +694,9 @@ impl Socket {
             (_, Given::Name(Name::Endpoint(to))) => {
                 if to.port == 0 {
                     return Err(Errno::EINVAL);
+                }
+                if to.is_broadcast() && !self.lock().options.is_set(super::options::BROADCAST) {
+                    return Err(Errno::EACCES);
                 }
                 if !to.is_local() {
                     return Err(Errno::ENETUNREACH);

@@ -493,7 +493,8 @@ fn proc_tells_which_sockets_there_are() {
     let waiting = format!("   1: {here} 0100007F:");
     assert!(lines[1].starts_with(&waiting), "{}", lines[1]);
     assert!(lines[1].contains(" 01 00000000:00000005 "), "{}", lines[1]);
-    assert!(lines[2].contains(" 01 00000005:00000000 "), "{}", lines[2]);
+    // What the other side has got is acknowledged.
+    assert!(lines[2].contains(" 01 00000000:00000000 "), "{}", lines[2]);
     let datagram = socket(&mut node, 10, DATAGRAM);
     assert!(table(&mut node, "udp6").is_empty());
     let mut any = vec![0; 28];
@@ -566,7 +567,14 @@ fn odd_addresses_and_options_are_answered_as_by_linux() {
         let args = [N(stream), N(level), N(name), In(&bytes), N(4)];
         node.call(calls::setsockopt, &args).result
     };
-    for (level, name, value) in [(6, 4, -1), (6, 6, 128), (6, 2, 40_000), (0, 2, 256)] {
+    for (level, name, value) in [
+        (6, 4, -1),
+        (6, 6, 128),
+        (6, 2, 40_000),
+        (6, 2, 87),
+        (1, 46, -1),
+        (0, 2, 256),
+    ] {
         let refused = set(&mut node, level, name, value);
         assert_eq!(refused, Err(Errno::EINVAL.into()), "{level} {name} {value}");
     }
@@ -891,4 +899,69 @@ fn parts_of_a_datagram_go_as_one() {
     set_int(&mut node, sender, UDP_CORK, 0);
     assert_eq!(come(&mut node), Ok(b"ab".to_vec()));
     assert_eq!(come(&mut node), nothing);
+}
+
+#[test]
+fn what_a_socket_tells_of_itself_has_the_length_that_linux_asks_for() {
+    const COOKIE: u64 = 57;
+    const MEMINFO: u64 = 55;
+    const PEERNAME: u64 = 28;
+    let mut node = Node::new(&[]);
+    let (one, other) = pair(&mut node, STREAM);
+    let ask = |node: &mut Node, fd, name, room| {
+        node.call(calls::getsockopt, &[N(fd), N(1), N(name), room, N(0)])
+    };
+    let cookies = [one, other].map(|fd| ask(&mut node, fd, COOKIE, Out(99)).bytes(3));
+    assert!(cookies[0].len() == 8 && cookies[0] != cookies[1]);
+    assert_eq!(ask(&mut node, one, COOKIE, N(7)).errno(), Errno::EINVAL);
+    node.write(one, b"abc").ok();
+    let words = ask(&mut node, other, MEMINFO, Out(99)).bytes(3);
+    assert_eq!((words.len(), words[0]), (36, 3));
+    assert_eq!(ask(&mut node, one, PEERNAME, N(100)).errno(), Errno::EINVAL);
+}
+
+#[test]
+fn a_refusal_that_was_asked_for_already_is_no_connection() {
+    const ERROR: u64 = 4;
+    let mut node = Node::new(&[]);
+    let bound = socket(&mut node, INET, STREAM);
+    on_name(&mut node, calls::bind, bound, &address(0)).ok();
+    let port = port_of(&mut node, bound);
+    let client = socket(&mut node, INET, STREAM | NONBLOCK);
+    let connect = |node: &mut Node| on_name(node, calls::connect, client, &address(port));
+    assert_eq!(connect(&mut node).errno(), Errno::EINPROGRESS);
+    let args = [N(client), N(1), N(ERROR), Out(4), N(0)];
+    let error = node.call(calls::getsockopt, &args).bytes(3);
+    assert_eq!(error, Errno::ECONNREFUSED.0.to_le_bytes());
+    assert_eq!(connect(&mut node).errno(), Errno::ECONNABORTED);
+    // And it may be tried again.
+    assert_eq!(connect(&mut node).errno(), Errno::EINPROGRESS);
+}
+
+#[test]
+fn datagrams_go_nowhere_after_the_own_end_and_to_all_only_if_that_was_said() {
+    const BROADCAST: (u64, u64) = (1, 6);
+    let mut node = Node::new(&[]);
+    let fd = socket(&mut node, INET, DATAGRAM);
+    let mut all = address(9);
+    all[4..8].fill(255);
+    let sent = |node: &mut Node, to: &[u8]| {
+        let mut call = FileCall::new(
+            &mut node.state,
+            &node.fs,
+            &mut node.view,
+            PID,
+            node.now_ns,
+            [fd, 1, 0, 0, 0, 0],
+        );
+        call.inputs[1] = Some(b"x");
+        call.inputs[2] = Some(to);
+        calls::sendmsg(&mut call).err()
+    };
+    assert_eq!(sent(&mut node, &all), Some(Errno::EACCES.into()));
+    set_int(&mut node, fd, BROADCAST, 1);
+    assert_eq!(sent(&mut node, &all), Some(Errno::ENETUNREACH.into()));
+    on_name(&mut node, calls::connect, fd, &address(9)).ok();
+    node.call(calls::shutdown, &[N(fd), N(1)]).ok();
+    assert_eq!(sent(&mut node, &address(9)), Some(Errno::EPIPE.into()));
 }

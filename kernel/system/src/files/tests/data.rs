@@ -357,6 +357,19 @@ fn copies_inside_the_kernel() {
 }
 
 #[test]
+fn the_last_page_of_a_file_can_be_a_hole_too() {
+    const PAGE: u64 = 4096;
+    let mut node = Node::new(&[]);
+    let fd = node.open("/f", 0o102);
+    node.write(fd, &[7; PAGE as usize + 1]).ok();
+    assert_eq!(node.lstat("/f").blocks, 16);
+    let args = [N(fd), N(3), N(PAGE), N(PAGE)];
+    node.call(calls::fallocate, &args).ok();
+    let held = node.lstat("/f");
+    assert_eq!((held.blocks, held.size), (8, PAGE + 1));
+}
+
+#[test]
 fn how_much_of_a_file_is_in_memory_is_told() {
     const PAGE: u64 = 4096;
     let mut node = Node::new(&[]);
