@@ -331,33 +331,67 @@ fn is_virtual(name: &str) -> bool {
     name.starts_with('<')
 }
 
-/// What `apt-cache depends` says: packages, and below each what it depends on; names in brackets, and the
-/// packages that have them. Of a choice (`|`) all packages are taken, a name in brackets only where nothing else is.
+/// A line of what `apt-cache depends` says.
+enum Line<'a> {
+    Package(&'a str),
+    /// What the package above depends on; the next one would do as well.
+    Depends(&'a str, Or),
+    /// A package that has the name above.
+    Has(&'a str),
+    /// What a package is said to be beside that.
+    Other,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Or(bool);
+
+impl<'a> Line<'a> {
+    fn read(line: &'a str) -> Line<'a> {
+        let name = line.trim_start();
+        match line.len() - name.len() {
+            0 => Line::Package(line),
+            4.. => Line::Has(name),
+            _ => match name.trim_start_matches('|').split_once(": ") {
+                Some(("Depends" | "PreDepends", on)) => {
+                    Line::Depends(on, Or(name.starts_with('|')))
+                }
+                _ => Line::Other,
+            },
+        }
+    }
+}
+
+/// What `apt-cache depends` says: what packages depend on, and which packages have a name in brackets. Of
+/// a choice all packages are taken, a name in brackets only where nothing else is.
 fn graph(text: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let (mut package, mut name) = ("", "");
-    // Whether the next line belongs to the same choice, and whether that has a package already.
-    let (mut goes_on, mut is_met) = (false, false);
-    for line in text.lines() {
-        if let Some((kind, other)) = line.split_once("epends: ") {
-            is_met &= goes_on;
-            goes_on = kind.contains('|');
-            (name, is_met) = (other, is_met || !is_virtual(other));
-            if kind.trim_start_matches([' ', '|']).len() > "PreD".len() {
-                continue;
+    let (mut package, mut named, mut choice) = ("", "", Vec::new());
+    for line in text.lines().map(Line::read) {
+        match line {
+            Line::Package(name) => {
+                package = name;
+                graph.entry(package).or_default();
             }
-            if !is_virtual(other) || !(is_met || goes_on) {
-                graph.entry(package).or_default().push(other);
+            Line::Depends(on, or) => {
+                named = on;
+                choice.push(on);
+                if or == Or(false) {
+                    let taken = graph.entry(package).or_default();
+                    let before = taken.len();
+                    taken.extend(choice.iter().filter(|name| !is_virtual(name)));
+                    if taken.len() == before {
+                        taken.push(on);
+                    }
+                    choice.clear();
+                }
             }
-        } else if !line.starts_with(' ') {
-            package = line;
-            graph.entry(package).or_default();
-        } else if line.starts_with("    ") && is_virtual(name) {
-            let packages = graph.entry(name).or_default();
-            let one = line.trim_start();
-            if !packages.contains(&one) {
-                packages.push(one);
+            Line::Has(one) if is_virtual(named) => {
+                let packages = graph.entry(named).or_default();
+                if !packages.contains(&one) {
+                    packages.push(one);
+                }
             }
+            Line::Has(_) | Line::Other => {}
         }
     }
     graph
