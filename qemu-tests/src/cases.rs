@@ -560,7 +560,8 @@ true
 }
 
 /// A program of Debian's is lost with the node it was on, and goes on from its checkpoint: there is one of it, and it
-/// says what it would have said. Another one is put aside, and goes on elsewhere. What has children is refused.
+/// says what it would have said. Another one is put aside, and goes on elsewhere. What has children is refused. A third
+/// one is kept: it goes on by itself, and nobody who waits for it hears of that.
 fn restarted(name: &'static str, _: &dyn Lab) -> Result<Scenario, LabError> {
     let script = String::from(
         "cd /tmp
@@ -601,18 +602,36 @@ sh -c 'sleep 60; true' &
 sleep 0.5
 if checkpoint $! none 2> why; then echo FAIL refused: it has a child; elif grep -q children why && test ! -e none; then echo PASS refused; else echo FAIL refused: $(cat why); fi
 kill -9 $!; wait $!
-true
+keep --every 300ms kept busybox awk -f sum.awk > sum 2> why &
+keep=$!
+until set -- $(cat /proc/$keep/task/$keep/children); test $# -gt 0; do sleep 0.05; done
+job=$1
+migrate $job 3
+until kill -STOP $keep $job; test -e kept && test \"$(cat /proc/$job/where)\" = 3; do kill -CONT $keep $job; sleep 0.1; done
+echo lab: power off 3
+echo lab: power on 3
+kill -CONT $keep
+wait $keep
+status=$?
+if test $status -eq 0 && cmp whole sum; then echo PASS kept; else echo FAIL kept: status $status, $(cat sum why); fi
+if grep -q 'goes on from kept' why && test ! -e kept; then echo PASS told; else echo FAIL told: $(cat why); fi
+keep kept sh -c 'exit 7'
+status=$?
+if test $status -eq 7; then echo PASS over; else echo FAIL over: status $status; fi
 ",
     );
     let expected = [
-        "taken", "lost", "once", "there", "answer", "aside", "later", "refused",
+        "taken", "lost", "once", "there", "answer", "aside", "later", "refused", "kept", "told",
+        "over",
     ];
     let expected = expected.map(str::to_owned).to_vec();
     let spec = Spec::new(name, 3)
         .script(script)
         .timeout_s(120)
         .when("lab: kill 3", Action::Kill(3))
-        .when("lab: start 3", Action::Start(3));
+        .when("lab: start 3", Action::Start(3))
+        .when("lab: power off 3", Action::Kill(3))
+        .when("lab: power on 3", Action::Start(3));
     Ok(Scenario::new(spec, move |outcome| {
         counted(outcome, &expected)
     }))

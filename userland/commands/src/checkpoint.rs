@@ -7,7 +7,7 @@ use std::fs::{File, read_to_string, remove_file, rename};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use rt::process::{kill, wait_for};
+use rt::process::{Ended, kill, wait_for};
 use rt::system::proc_path;
 use rt::{SIGCONT, SIGKILL, SIGSTOP};
 
@@ -79,7 +79,7 @@ fn why_not_taken(pid: i32, error: &io::Error) -> String {
 }
 
 /// Writes the checkpoint of a process to a file, whole or not at all.
-fn save(pid: i32, file: &str) -> Result<u64, Failure> {
+pub(crate) fn save(pid: i32, file: &str) -> Result<u64, Failure> {
     let no = |why: String| Failure::Problem(format!("no checkpoint of process {pid}: {why}"));
     let untaken = |error: &io::Error| no(why_not_taken(pid, error));
     let mut from = File::open(proc_path(&format!("{pid}/checkpoint"))).map_err(|e| untaken(&e))?;
@@ -153,14 +153,11 @@ fn why_not_begun(error: &io::Error) -> String {
     format!("not restarted: {why}")
 }
 
-/// Begins a process again, and ends as it ends.
-pub(crate) fn restart(arguments: &[String]) -> Done {
-    let [file] = arguments else {
-        return Err(Failure::Usage(RESTART));
-    };
+/// Begins a process again, as a child.
+pub(crate) fn begin(file: &str) -> Result<i32, Failure> {
     let no = |error: &io::Error| Failure::Problem(why_not_begun(error));
     let unread = |error: &io::Error| Failure::io(format!("cannot read {file}"), error);
-    let mut from: Box<dyn Read> = match file.as_str() {
+    let mut from: Box<dyn Read> = match file {
         "-" => Box::new(io::stdin().lock()),
         name => Box::new(File::open(name).map_err(|error| unread(&error))?),
     };
@@ -184,9 +181,20 @@ pub(crate) fn restart(arguments: &[String]) -> Done {
         // Stopped when it was taken: that was for the checkpoint.
         kill(pid, SIGCONT).map_err(|error| Failure::io("it cannot be continued", &error))?;
     }
-    match wait_for(pid) {
-        Ok(ended) => std::process::exit(ended.shell_status()),
-        // The end of the file was missing, so nothing has begun.
-        Err(_) => Err(no(&io::Error::from_raw_os_error(rt::EBADMSG))),
-    }
+    Ok(pid)
+}
+
+/// How a process ended that was begun again.
+pub(crate) fn end_of(pid: i32) -> Result<Ended, Failure> {
+    // If it is no child of ours the end of the file was missing, so nothing has begun.
+    let damaged = || io::Error::from_raw_os_error(rt::EBADMSG);
+    wait_for(pid).map_err(|_| Failure::Problem(why_not_begun(&damaged())))
+}
+
+/// Begins a process again, and ends as it ends.
+pub(crate) fn restart(arguments: &[String]) -> Done {
+    let [file] = arguments else {
+        return Err(Failure::Usage(RESTART));
+    };
+    std::process::exit(end_of(begin(file)?)?.shell_status())
 }

@@ -7,6 +7,7 @@ mod bench;
 mod bench_files;
 mod checkpoint;
 mod cluster;
+mod keep;
 mod migrate;
 mod mon;
 mod place;
@@ -46,13 +47,14 @@ type Done = Result<(), Failure>;
 type Run = fn(&[String]) -> Done;
 
 /// All commands by name, in order.
-const COMMANDS: [(&str, Run); 18] = [
+const COMMANDS: [(&str, Run); 19] = [
     ("bench-files", bench_files::run),
     ("bench-migrate", bench::run),
     ("bench-samples", samples::run),
     ("checkpoint", checkpoint::checkpoint),
     ("cps", ps::run),
     ("drain", cluster::drain),
+    ("keep", keep::keep),
     ("migrate", migrate::migrate),
     ("mon", mon::mon),
     ("mover", migrate::mover),

@@ -72,7 +72,7 @@ fn mode(name: &str) -> Option<String> {
 }
 
 /// Nanoseconds of a time like `500us`, `20ms`, `3s`.
-fn nanoseconds(text: &str) -> Option<u64> {
+pub(crate) fn nanoseconds(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "us" => 1_000,
