@@ -10,6 +10,7 @@ use crate::home::Orders;
 use crate::spaces::SpaceId;
 use abi::signal::{Default as Action, SIGKILL, SIGNAL_MAX, SIGSTOP, default_action};
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use wire::{MoveHow, NodeId, Policy};
 
 /// `SIG_DFL` and `SIG_IGN` of sigaction(2).
@@ -152,6 +153,8 @@ pub struct Body {
     pub leader_status: u32,
     /// It ends: nothing but that is done for it any more.
     pub ending: bool,
+    /// Robust lists of the threads that have ended with it, which nobody has walked yet.
+    pub owed: Vec<(u32, u64)>,
     /// Stopped by a signal until SIGCONT.
     pub stopped: bool,
     /// The thread of its parent that stands still until this process has its own memory or ends.

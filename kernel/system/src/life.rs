@@ -49,6 +49,7 @@ impl Body {
             threads: BTreeSet::from([pid]),
             leader_status: 0,
             ending: false,
+            owed: Vec::new(),
             stopped: false,
             vfork_parent: None,
             actions: Actions::default(),
@@ -320,7 +321,14 @@ impl System {
     /// As [`System::die`], the word carried by this thread.
     pub(crate) fn end_by(&mut self, tid: u32, status: u32) {
         let pid = self.thread(tid).pid;
+        let owes = |other: &u32| {
+            let thread = self.threads.get(other).filter(|_| *other != tid)?;
+            let (list, _) = thread.robust_list;
+            (list != 0).then_some((*other, list))
+        };
+        let owed: Vec<(u32, u64)> = self.tids(pid).iter().filter_map(owes).collect();
         let body = self.body(pid);
+        body.owed.extend(owed);
         body.ending = true;
         body.stopped = false;
         body.held = false;

@@ -391,3 +391,44 @@ fn after_all_that_nothing_is_left() {
         }
     }
 }
+
+#[test]
+fn who_ends_while_it_has_a_robust_futex_says_so_to_those_it_shares_it_with() {
+    const EXIT_GROUP: u64 = 231;
+    const SET_ROBUST_LIST: u64 = 273;
+    const OWNER_DIED: u8 = 0x40;
+    // By itself at home and away, and by a signal.
+    for (end, node) in [(EXIT_GROUP, 0), (EXIT_GROUP, 1), (KILL, 0)] {
+        let mut cluster = Cluster::new(2);
+        let (parent, child) = cluster.sharing();
+        // The list: its head in the child's own memory, and one entry, whose word is 8 bytes behind it.
+        let (head, entry) = (super::DATA, AT + 64);
+        for (at, word) in [(head, entry), (head + 8, 8), (head + 16, 0), (entry, head)] {
+            cluster.poke(0, child, at, &word.to_le_bytes());
+        }
+        cluster.poke(0, child, entry + 8, &child.to_le_bytes());
+        assert_eq!(cluster.call(0, child, SET_ROBUST_LIST, &[head, 24]), 0);
+        if node != 0 {
+            cluster.move_to(child, 2);
+        }
+        match end {
+            KILL => {
+                let signal = SIGKILL.into();
+                assert_eq!(cluster.call(0, parent, KILL, &[child.into(), signal]), 0);
+            }
+            _ => cluster.begin_call(node, child, EXIT_GROUP, &[0]),
+        }
+        for _ in 0..200 {
+            cluster.pass(1_000_000);
+        }
+        if node != 0 && cluster.nodes[0].threads.contains_key(&child) {
+            // It has come home, and does there what it has begun.
+            cluster.begin_call(0, child, EXIT_GROUP, &[0]);
+            for _ in 0..200 {
+                cluster.pass(1_000_000);
+            }
+        }
+        let word = [0, 1, 2, 3].map(|at| cluster.get(0, parent, entry + 8 + at));
+        assert_eq!(word, [0, 0, 0, OWNER_DIED], "by {end} on {node}");
+    }
+}

@@ -292,7 +292,16 @@ fn unlock_owned(
     key: FutexKey,
     left: u32,
 ) -> Result<u64, Stop> {
-    let tid = call.tid;
+    unlock_of(call, (address, call.tid), key, left)
+}
+
+/// The same for another thread.
+fn unlock_of(
+    call: &mut LocalCall<'_>,
+    (address, tid): (u64, u32),
+    key: FutexKey,
+    left: u32,
+) -> Result<u64, Stop> {
     let next = match call.system.futexes.first(key) {
         Some((next, true)) => next & OWNER | WAITERS | left,
         Some((next, false)) => next & OWNER | left,
@@ -515,7 +524,7 @@ impl LocalCall<'_> {
     pub(crate) fn settle_debts(&mut self) -> Result<(), Stop> {
         let (head, _) = self.thread().robust_list;
         if head != 0 {
-            if self.release_robust(head) == Err(Stop::Wait) {
+            if self.release_robust(head, self.tid) == Err(Stop::Wait) {
                 return Err(Stop::Wait);
             }
             self.thread().robust_list = (0, 0);
@@ -536,8 +545,27 @@ impl LocalCall<'_> {
         Ok(())
     }
 
-    /// Walks a robust list (`struct robust_list_head`: first entry, offset of the word, pending entry).
-    fn release_robust(&mut self, head: u64) -> Result<(), Stop> {
+    /// The same for all threads of a process that ends. Only at home: elsewhere nobody else sees its memory but what home
+    /// has lent it, and who ends by itself has come home for that. Pages that are still under way are not waited for.
+    pub(crate) fn settle_all_debts(&mut self) -> Result<(), Stop> {
+        let me = self.system.me;
+        let here = self.body().home == me;
+        let space = self.system.space_of(self.pid);
+        if !here || space.is_none_or(|space| space.next_absent(0).is_some()) {
+            return Ok(());
+        }
+        self.settle_debts()?;
+        while let Some((tid, head)) = self.body().owed.last().copied() {
+            if self.release_robust(head, tid) == Err(Stop::Wait) {
+                return Err(Stop::Wait);
+            }
+            self.body().owed.pop();
+        }
+        Ok(())
+    }
+
+    /// Walks the robust list of a thread (`struct robust_list_head`: first entry, offset of the word, pending entry).
+    fn release_robust(&mut self, head: u64, tid: u32) -> Result<(), Stop> {
         let offset = self.read_u64(head.wrapping_add(8))?;
         let unfinished = self.read_u64(head.wrapping_add(16))?;
         let pending = unfinished & !1;
@@ -549,21 +577,20 @@ impl LocalCall<'_> {
             }
             let next = self.read_u64(at)?;
             if at != pending {
-                self.release_word(at.wrapping_add(offset), entry & 1)?;
+                self.release_word(at.wrapping_add(offset), entry & 1, tid)?;
             }
             entry = next;
         }
         if pending != 0 {
-            self.release_word(pending.wrapping_add(offset), unfinished & 1)?;
+            self.release_word(pending.wrapping_add(offset), unfinished & 1, tid)?;
         }
         Ok(())
     }
 
     /// Marks a robust futex and wakes who waits for it; one with priority inheritance (bit 0 of its
     /// entry) is handed over.
-    fn release_word(&mut self, address: u64, owned: u64) -> Result<(), Stop> {
+    fn release_word(&mut self, address: u64, owned: u64, tid: u32) -> Result<(), Stop> {
         self.be_at_home_for(address, address.saturating_add(4))?;
-        let tid = self.tid;
         let key = self.futex_key(address, false)?;
         if owned != 0 {
             let private = self.futex_key(address, true)?;
@@ -571,7 +598,7 @@ impl LocalCall<'_> {
                 Some(_) => private,
                 None => key,
             };
-            return match unlock_owned(self, address, at, OWNER_DIED) {
+            return match unlock_of(self, (address, tid), at, OWNER_DIED) {
                 Err(Stop::Errno(Errno::EPERM)) => Ok(()),
                 other => other.map(|_| ()),
             };

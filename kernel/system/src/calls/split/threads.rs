@@ -364,12 +364,14 @@ pub fn exit_group(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
     if call.system.stands_before_end(call.tid, status) {
         return Err(Stop::Wait);
     }
+    call.settle_debts()?;
     call.system.end_by(call.tid, status);
     Err(Stop::Wait)
 }
 
 /// The process ends with a wait status, by its own will or by a signal.
 pub fn end(call: &mut LocalCall<'_>) -> Result<u64, Stop> {
+    call.settle_all_debts()?;
     call.surrender(0, USER_END)?;
     let used = call.used();
     let args = [
