@@ -55,7 +55,7 @@ const DEBIAN: [&str; 21] = [
     "zstd",
 ];
 /// Debian packages of [`packages`].
-const PACKAGES: [&str; 52] = [
+const PACKAGES: [&str; 54] = [
     "bash",
     "bsdutils",
     "coreutils",
@@ -100,6 +100,8 @@ const PACKAGES: [&str; 52] = [
     "socat",
     "strace",
     "swi-prolog-nox",
+    "systemd",
+    "systemd-tests",
     "tar",
     "tcc",
     "tcl",
@@ -463,7 +465,7 @@ fn packages() -> Vec<Unit> {
     let all = printed!(
         "packages",
         "gdb" "git" "languages" "make" "memcached" "nginx" "openssl" "perl" "postgres" "redis"
-        "rsync" "ruby" "ssh" "strace" "terminals"
+        "rsync" "ruby" "ssh" "strace" "systemd" "terminals"
     );
     as_on_linux("package", &all)
 }

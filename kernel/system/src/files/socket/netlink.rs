@@ -128,6 +128,20 @@ fn link() -> Vec<u8> {
     attribute(&mut body, 17, &[0]);
     attribute(&mut body, 4, &MTU.to_le_bytes());
     attribute(&mut body, 6, b"noqueue\0");
+    // Group, promiscuity, queues for sending and receiving, how often the carrier came and went.
+    for (kind, value) in [
+        (27, 0_u32),
+        (30, 0),
+        (31, 1),
+        (32, 1),
+        (35, 0),
+        (47, 0),
+        (48, 0),
+    ] {
+        attribute(&mut body, kind, &value.to_le_bytes());
+    }
+    // There is a carrier.
+    attribute(&mut body, 33, &[1]);
     attribute(&mut body, 1, &[0; 6]);
     attribute(&mut body, 2, &[0; 6]);
     // `struct rtnl_link_stats64` and its narrow form. Nothing is counted.
@@ -150,6 +164,9 @@ fn address(family: Family) -> Vec<u8> {
     } else {
         attribute(&mut body, 1, &LOOPBACK);
     }
+    // `struct ifa_cacheinfo`: preferred and valid for ever, since the boot; and the flags again.
+    attribute(&mut body, 6, &[[0xff; 8], [0; 8]].concat());
+    attribute(&mut body, 8, &u32::from(PERMANENT).to_le_bytes());
     body
 }
 
