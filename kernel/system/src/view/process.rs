@@ -39,8 +39,6 @@ impl System {
             ProcessFile::Where => format!("{}\n", owner.0).into_bytes(),
             ProcessFile::Nmigs => format!("{}\n", home.move_count).into_bytes(),
             ProcessFile::Migstat => migstat(home).into_bytes(),
-            // Of one that has ended there is no memory, and so no line.
-            ProcessFile::Cmdline if !home.lives() => Vec::new(),
             ProcessFile::Cmdline => {
                 self.look_at_title(pid);
                 let home = self.homes.get(&pid).ok_or(Errno::ESRCH)?;
