@@ -3,6 +3,21 @@
 use super::sockets::*;
 use super::*;
 
+/// What is wrong with a byte that is sent to a name, if anything is.
+fn sent_to(node: &mut Node, fd: u64, name: &[u8]) -> Option<Stop> {
+    let mut call = FileCall::new(
+        &mut node.state,
+        &node.fs,
+        &mut node.view,
+        PID,
+        node.now_ns,
+        [fd, 1, 0, 0, 0, 0],
+    );
+    call.inputs[1] = Some(b"x");
+    call.inputs[2] = Some(name);
+    calls::sendmsg(&mut call).err()
+}
+
 #[test]
 fn urgent_data_is_told_of_before_it_is_reached() {
     const OOB: u64 = 1;
@@ -541,19 +556,7 @@ fn odd_addresses_and_options_are_answered_as_by_linux() {
     on_name(&mut node, calls::connect, stream, &[0; 16]).ok();
     // Streams of AF_UNIX have no addressees.
     let target = [1, 0, b'x', 0];
-    let sent = |node: &mut Node, fd| {
-        let mut call = FileCall::new(
-            &mut node.state,
-            &node.fs,
-            &mut node.view,
-            PID,
-            node.now_ns,
-            [fd, 1, 0, 0, 0, 0],
-        );
-        call.inputs[1] = Some(b"x");
-        call.inputs[2] = Some(&target);
-        calls::sendmsg(&mut call).err()
-    };
+    let sent = |node: &mut Node, fd| sent_to(node, fd, &target);
     let alone = socket(&mut node, UNIX, STREAM);
     assert_eq!(sent(&mut node, alone), Some(Errno::EOPNOTSUPP.into()));
     let (one, _) = pair(&mut node, STREAM);
@@ -945,19 +948,7 @@ fn datagrams_go_nowhere_after_the_own_end_and_to_all_only_if_that_was_said() {
     let fd = socket(&mut node, INET, DATAGRAM);
     let mut all = address(9);
     all[4..8].fill(255);
-    let sent = |node: &mut Node, to: &[u8]| {
-        let mut call = FileCall::new(
-            &mut node.state,
-            &node.fs,
-            &mut node.view,
-            PID,
-            node.now_ns,
-            [fd, 1, 0, 0, 0, 0],
-        );
-        call.inputs[1] = Some(b"x");
-        call.inputs[2] = Some(to);
-        calls::sendmsg(&mut call).err()
-    };
+    let sent = |node: &mut Node, to: &[u8]| sent_to(node, fd, to);
     assert_eq!(sent(&mut node, &all), Some(Errno::EACCES.into()));
     set_int(&mut node, fd, BROADCAST, 1);
     assert_eq!(sent(&mut node, &all), Some(Errno::ENETUNREACH.into()));
